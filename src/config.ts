@@ -1,0 +1,132 @@
+import { z } from 'zod'
+import { PRODUCT_ID } from './protocol/channel.ts'
+import { GRANULARITIES, type Granularity } from './protocol/granularity.ts'
+
+const milliseconds = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
+const count = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
+
+const productList = (fallback: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text) =>
+      text
+        .split(',')
+        .map((id) => id.trim())
+        .filter((id) => id !== ''),
+    )
+    .pipe(z.array(z.string().regex(PRODUCT_ID, 'must hold product ids such as BTC-USD, divided by commas')).max(500))
+
+/** `ONE_MINUTE=30d,FIVE_MINUTES=90d`: days that each granularity is kept in Postgres; one that is not named is kept. */
+const retention = z
+  .string()
+  .default('ONE_MINUTE=90d,FIVE_MINUTES=365d')
+  .transform((text, context) => {
+    const days: Partial<Record<Granularity, number>> = {}
+    for (const part of text.split(',').filter((p) => p.trim() !== '')) {
+      const match = /^\s*([A-Z_]+)=(\d{1,5})d\s*$/.exec(part)
+      const granularity = GRANULARITIES.find((name) => name === match?.[1])
+      if (!match || !granularity) {
+        context.addIssue({ code: 'custom', message: `"${part}" is not of the form GRANULARITY=DAYSd` })
+        return z.NEVER
+      }
+      days[granularity] = Number(match[2])
+    }
+    return days
+  })
+
+const url = (protocols: string[], fallback: string) =>
+  z
+    .url({ protocol: new RegExp(`^(${protocols.join('|')})$`), error: `must be a URL of ${protocols.join(' or ')}` })
+    .default(fallback)
+    .transform((text) => text.replace(/\/$/, ''))
+
+/** Every setting that the Worker reads, as it stands in the environment. Units and reasons stand beside the numbers. */
+const schema = z
+  .object({
+    /** Whose market this is. Written on every candle; chosen once, by whoever starts Kerb. */
+    EXCHANGE: z.enum(['coinbase', 'simulated']).default('coinbase'),
+    COINBASE_WS_URL: url(['wss', 'ws'], 'wss://advanced-trade-ws.coinbase.com'),
+    /** Advanced Trade REST: products and candles. */
+    COINBASE_REST_URL: url(['https', 'http'], 'https://api.coinbase.com'),
+    /** Exchange REST: trades, the only public one with trade ids as cursors. */
+    COINBASE_EXCHANGE_URL: url(['https', 'http'], 'https://api.exchange.coinbase.com'),
+    COINBASE_API_KEY: z.string().optional(),
+    /** PEM; `\n` may stand for line ends. ES256 (`BEGIN EC PRIVATE KEY`) or Ed25519 (base64 or PKCS #8). */
+    COINBASE_PRIVATE_KEY: z.string().optional(),
+
+    /** The active products, and those whose feed is open without a viewer. */
+    PRODUCTS: productList('BTC-USD,ETH-USD'),
+    ALWAYS_ON: productList(''),
+
+    /** A candle closes this long after its interval: Coinbase batches trades for up to 250 ms, and clocks differ. */
+    CLOSE_GRACE_MS: milliseconds(1_000, 0),
+    /** Trades older than this are never folded, the exchange's candle is taken instead. Bounds what a minute remembers. */
+    KEPT_MS: milliseconds(2 * 3_600_000, 60_000),
+    /** How long the feed stays open after the last viewer left. */
+    FEED_LINGER_MS: milliseconds(60_000, 0),
+    /** A feed that says nothing for this long is dead: heartbeats come once a second. */
+    FEED_SILENCE_MS: milliseconds(10_000, 1_000),
+    /** Redial pause: doubles from the first to the last with full jitter. */
+    REDIAL_MIN_MS: milliseconds(500),
+    REDIAL_MAX_MS: milliseconds(30_000),
+    /** How many products may have an open feed at once; each pins an object (about 4 USD a month). */
+    MAX_OPEN_FEEDS: count(50),
+
+    /** Live state goes to SQLite this often; what is lost in between, the exchange's trades restore. */
+    CHECKPOINT_MS: milliseconds(5_000, 100),
+    /** Closed or revised candles go to Postgres within this time or this many rows (briefs 003, 004). */
+    FLUSH_CLOSED_MS: milliseconds(100),
+    FLUSH_ROWS: count(50),
+    /** Forming candles go to Postgres this often. */
+    FLUSH_FORMING_MS: milliseconds(5_000, 100),
+
+    /** Pages of 1,000 trades that one hole may cost; what is longer comes from the exchange's candles. */
+    BACKFILL_PAGES: count(10, 0),
+    /** A hole waits this long before REST is asked: messages that only changed places fill it by themselves. */
+    BACKFILL_DELAY_MS: milliseconds(2_000, 0),
+    /** The exchange's candle of a minute is taken this long after its end; its REST lags behind its trades. */
+    RECONCILE_SETTLE_MS: milliseconds(60_000, 0),
+
+    /** Channels of one `/ws` connection, and open sockets of one client on one product. */
+    MAX_CHANNELS: count(200),
+    MAX_SOCKETS_PER_CLIENT: count(50),
+    /** Frames that an object keeps for readers that come back. */
+    RESUME_FRAMES: count(1_000, 0),
+    RETENTION: retention,
+    /** What `/health` and the page tell as the running version. */
+    VERSION: z.string().default('0.1.0'),
+  })
+  .superRefine((env, context) => {
+    if ((env.COINBASE_API_KEY === undefined) !== (env.COINBASE_PRIVATE_KEY === undefined))
+      context.addIssue({
+        code: 'custom',
+        path: [env.COINBASE_API_KEY === undefined ? 'COINBASE_API_KEY' : 'COINBASE_PRIVATE_KEY'],
+        message: 'is missing: COINBASE_API_KEY and COINBASE_PRIVATE_KEY go together',
+      })
+    for (const id of env.ALWAYS_ON)
+      if (!env.PRODUCTS.includes(id))
+        context.addIssue({ code: 'custom', path: ['ALWAYS_ON'], message: `names ${id}, which PRODUCTS does not` })
+  })
+
+export type Settings = z.output<typeof schema>
+
+/** Settings that cannot be used; `message` names each variable and what is wrong with it. */
+export class SettingsError extends Error {}
+
+const parsed = new WeakMap<object, Settings>()
+
+/**
+ * The environment as typed settings, parsed once per environment. Empty text counts as not set.
+ * @throws SettingsError naming every variable that is missing or malformed.
+ */
+export function settings(env: object): Settings {
+  const known = parsed.get(env)
+  if (known) return known
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => typeof value === 'string' && value !== ''))
+  const result = schema.safeParse(given)
+  if (!result.success)
+    throw new SettingsError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
+  parsed.set(env, result.data)
+  return result.data
+}

@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { GRANULARITIES, type Granularity } from './granularity.ts'
+
+/** `full`: every trade up to now is in; `partial`: we began inside and have not filled it; `gap`: trades are missing. */
+export const COVERAGES = ['full', 'partial', 'gap'] as const
+export type Coverage = (typeof COVERAGES)[number]
+
+/** A candle inside Kerb. Money and volume are plain decimal text, so that no digit passes through a float (C3). */
+export type Candle = {
+  exchange: string
+  product_id: string
+  granularity: Granularity
+  /** Start of the interval, unix seconds; the interval is [timestamp, timestamp + size). */
+  timestamp: number
+  open: string
+  high: string
+  low: string
+  close: string
+  volume: string
+  is_complete: boolean
+  coverage: Coverage
+  /** 0 until the first complete state and at it, +1 for each later change. */
+  rev: number
+  /** RFC 3339 time of the last trade inside, or of the reconciliation that replaced it. */
+  last_update: string
+}
+
+/** A stretch of time in which trades are missing: unix seconds, the end exclusive. */
+export type Gap = [from: number, to: number]
+
+/** The JSON text of a candle: the keys of brief 003 first, numbers with the exchange's own digits. */
+export function candleText(c: Candle): string {
+  return `{"exchange":"${c.exchange}","product_id":"${c.product_id}","granularity":"${c.granularity}","timestamp":${c.timestamp},"open":${c.open},"high":${c.high},"low":${c.low},"close":${c.close},"volume":${c.volume},"is_complete":${c.is_complete},"coverage":"${c.coverage}","rev":${c.rev},"last_update":"${c.last_update}"}`
+}
+
+/** A candle as a client reads it off the wire, its numbers already parsed. */
+export const wireCandleSchema = z.object({
+  exchange: z.string(),
+  product_id: z.string(),
+  granularity: z.enum(GRANULARITIES),
+  timestamp: z.int(),
+  open: z.number(),
+  high: z.number(),
+  low: z.number(),
+  close: z.number(),
+  volume: z.number(),
+  is_complete: z.boolean(),
+  coverage: z.enum(COVERAGES),
+  rev: z.int().min(0),
+  last_update: z.string(),
+})
+export type WireCandle = z.infer<typeof wireCandleSchema>

@@ -1,0 +1,63 @@
+/** Every code that a client can meet, in problem details and in `error` frames. A closed set: clients may switch on it. */
+export const ERROR_CODES = {
+  invalid_request: { status: 400, title: 'The request is not valid' },
+  invalid_message: { status: 400, title: 'The message is not valid' },
+  message_too_large: { status: 413, title: 'The message is too large' },
+  unknown_channel: { status: 400, title: 'No such channel' },
+  unknown_granularity: { status: 400, title: 'No such granularity' },
+  unknown_product: { status: 404, title: 'No such product' },
+  product_offline: { status: 409, title: 'The product is not traded now' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  upgrade_required: { status: 426, title: 'This address speaks WebSocket only' },
+  too_many_requests: { status: 429, title: 'Too many requests' },
+  too_many_sockets: { status: 429, title: 'Too many open sockets' },
+  too_many_channels: { status: 400, title: 'Too many channels' },
+  too_many_feeds: { status: 503, title: 'Too many open feeds' },
+  unavailable: { status: 503, title: 'Not available at the moment' },
+  internal: { status: 500, title: 'Internal error' },
+} as const satisfies Record<string, { status: number; title: string }>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+export type FieldError = { field: string; message: string }
+
+/** Problem details (RFC 9457) as Kerb writes them. */
+export type Problem = {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: ErrorCode
+  request_id: string
+  errors?: FieldError[]
+}
+
+/** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
+export const CLOSE = {
+  protocol_error: 4000,
+  message_too_large: 4001,
+  too_many_sockets: 4100,
+  unavailable: 4101,
+  restarting: 4200,
+} as const
+
+/** A problem on its way to a client: thrown where it is found, translated once at the boundary (HTTP or socket). */
+export class CodedError extends Error {
+  readonly code: ErrorCode
+  readonly errors: FieldError[]
+  /** Seconds after which to try again, where that is known. */
+  readonly retryAfter: number | undefined
+
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { errors?: FieldError[]; retryAfter?: number; cause?: unknown } = {},
+  ) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'CodedError'
+    this.code = code
+    this.errors = options.errors ?? []
+    this.retryAfter = options.retryAfter
+  }
+}

@@ -1,0 +1,27 @@
+/** The eight candle sizes, smallest first (C1). */
+export const GRANULARITIES = [
+  'ONE_MINUTE',
+  'FIVE_MINUTES',
+  'FIFTEEN_MINUTES',
+  'THIRTY_MINUTES',
+  'ONE_HOUR',
+  'TWO_HOURS',
+  'SIX_HOURS',
+  'ONE_DAY',
+] as const
+
+export type Granularity = (typeof GRANULARITIES)[number]
+
+/** Length of each granularity in seconds. Every one divides a UTC day, and a minute divides every one. */
+export const SECONDS: Readonly<Record<Granularity, number>> = {
+  ONE_MINUTE: 60,
+  FIVE_MINUTES: 300,
+  FIFTEEN_MINUTES: 900,
+  THIRTY_MINUTES: 1_800,
+  ONE_HOUR: 3_600,
+  TWO_HOURS: 7_200,
+  SIX_HOURS: 21_600,
+  ONE_DAY: 86_400,
+}
+
+export const isGranularity = (text: string): text is Granularity => Object.hasOwn(SECONDS, text)

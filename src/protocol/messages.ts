@@ -1,0 +1,102 @@
+import { z } from 'zod'
+import { type Candle, candleText, type Gap, wireCandleSchema } from './candle.ts'
+import type { ErrorCode } from './errors.ts'
+
+/** Longest socket message from a client that is read, in characters. */
+export const MAX_MESSAGE_LENGTH = 65_536
+
+const reqId = z.union([z.int(), z.string().max(64)]).optional()
+
+/** What a client may send. Unknown fields are ignored. */
+export const clientMessageSchema = z.discriminatedUnion('op', [
+  z.object({
+    op: z.literal('subscribe'),
+    channels: z.array(z.string().max(100)).min(1),
+    since: z.string().optional(),
+    req_id: reqId,
+  }),
+  z.object({ op: z.literal('unsubscribe'), channels: z.array(z.string().max(100)).min(1), req_id: reqId }),
+  z.object({ op: z.literal('ack'), position: z.string(), req_id: reqId }),
+  z.object({ op: z.literal('ping'), req_id: reqId }),
+])
+export type ClientMessage = z.infer<typeof clientMessageSchema>
+export type RequestId = ClientMessage['req_id']
+
+const gapSchema = z.tuple([z.int(), z.int()])
+
+/** What a client may get. Clients ignore unknown fields and types. */
+export const serverMessageSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('subscribed'),
+    channels: z.array(z.string()),
+    position: z.string(),
+    recovered: z.boolean(),
+    req_id: reqId,
+  }),
+  z.object({ type: z.literal('unsubscribed'), channels: z.array(z.string()), req_id: reqId }),
+  z.object({
+    type: z.literal('snapshot'),
+    position: z.string(),
+    candles: z.array(wireCandleSchema),
+    gaps: z.array(gapSchema),
+  }),
+  z.object({ type: z.literal('update'), position: z.string(), candles: z.array(wireCandleSchema) }),
+  z.object({ type: z.literal('pong'), req_id: reqId }),
+  z.object({
+    type: z.literal('error'),
+    code: z.string(),
+    message: z.string(),
+    field: z.string().nullable(),
+    req_id: reqId,
+  }),
+])
+export type ServerMessage = z.infer<typeof serverMessageSchema>
+
+/**
+ * The texts of the frames. Those with candles are put together by hand so that each candle is written once, with exact
+ * digits, whoever gets it (D1). `position` always comes before the candles: the joining Worker rewrites it in place.
+ */
+export const updateFrame = (position: string, candles: readonly string[]): string =>
+  `{"type":"update","position":"${position}","candles":[${candles.join(',')}]}`
+
+export const snapshotFrame = (position: string, candles: readonly Candle[], gaps: readonly Gap[]): string =>
+  `{"type":"snapshot","position":"${position}","candles":[${candles.map(candleText).join(',')}],"gaps":${JSON.stringify(gaps)}}`
+
+export const subscribedFrame = (
+  channels: readonly string[],
+  position: string,
+  recovered: boolean,
+  req_id: RequestId,
+): string => JSON.stringify({ type: 'subscribed', channels, position, recovered, req_id })
+
+export const unsubscribedFrame = (channels: readonly string[], req_id: RequestId): string =>
+  JSON.stringify({ type: 'unsubscribed', channels, req_id })
+
+export const pongFrame = (req_id: RequestId): string => JSON.stringify({ type: 'pong', req_id })
+
+export const errorFrame = (code: ErrorCode, message: string, field: string | null, req_id?: RequestId): string =>
+  JSON.stringify({ type: 'error', code, message, field, req_id })
+
+/** Reads one client message; a message that is not valid gives the error frame to answer with. */
+export function readClientMessage(text: string): { message: ClientMessage } | { error: string } {
+  if (text.length > MAX_MESSAGE_LENGTH)
+    return { error: errorFrame('message_too_large', `a message has at most ${MAX_MESSAGE_LENGTH} characters`, null) }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return { error: errorFrame('invalid_message', 'the message is not JSON', null) }
+  }
+  const result = clientMessageSchema.safeParse(json)
+  if (result.success) return { message: result.data }
+  const issue = result.error.issues[0]
+  const id = reqId.safeParse((json as { req_id?: unknown } | null)?.req_id)
+  return {
+    error: errorFrame(
+      'invalid_message',
+      issue?.message ?? 'the message is not valid',
+      issue?.path.join('/') || null,
+      id.data,
+    ),
+  }
+}

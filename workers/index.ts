@@ -1,0 +1,2 @@
+export default { fetch: () => new Response('kerb') }
+export { DurableObject as ProductCandles, DurableObject as FeedSlots } from 'cloudflare:workers'
