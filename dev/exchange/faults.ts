@@ -1,0 +1,197 @@
+import { z } from 'zod'
+import { generator, hashText } from './random.ts'
+
+const product = z.string().optional()
+const frames = z.int().min(1).default(1)
+/** Which messages a fault of frames falls on; snapshots and acks always pass. */
+const channel = z.enum(['market_trades', 'heartbeats']).default('market_trades')
+const ms = z.number().min(0)
+
+/**
+ * What the exchange can be told to do wrong. Times are milliseconds of the market's clock. With `product`, only sockets
+ * subscribed to it (or REST paths that name it) are hit, so that one exchange can serve several tests.
+ */
+export const faultSchema = z.discriminatedUnion('kind', [
+  /** Closes the open sockets: 1006 cuts the connection without a word, any other code is sent. */
+  z.object({ kind: z.literal('close'), code: z.int().default(1006), product }),
+  /** New sockets get 503 for so long. */
+  z.object({ kind: z.literal('refuse'), ms }),
+  /** Half-open: the sockets that are open now get nothing for so long, and what they would have got is lost. */
+  z.object({ kind: z.literal('silent'), ms, product }),
+  /** The next frames are lost; their sequence numbers are used up. */
+  z.object({ kind: z.literal('skip'), frames, channel, product }),
+  /** The next frames come twice. */
+  z.object({ kind: z.literal('repeat'), frames, channel, product }),
+  /** The next frames change places with the one that follows each. */
+  z.object({ kind: z.literal('swap'), frames, channel, product }),
+  /** The next frames come so much later, and others overtake them. */
+  z.object({ kind: z.literal('delay'), frames, channel, product, ms }),
+  /** The trades of the next frames stand in a random order, and one of them twice. */
+  z.object({ kind: z.literal('shuffle'), frames, product }),
+  /** So many messages that are not valid, beside the good ones; `name` chooses one of `MALFORMED`, else all in turn. */
+  z.object({ kind: z.literal('malformed'), frames, name: z.string().optional(), product }),
+  /** This very text, once, beside the good ones. */
+  z.object({ kind: z.literal('text'), text: z.string(), product }),
+  /**
+   * REST: `wrong` is 200 with a body of another shape, `hang` never answers, `late` answers `ms` later. Falls on the next
+   * `times` requests whose path contains `path`; without `times`, on one, or with `forMs` on all for so long.
+   */
+  z.object({
+    kind: z.literal('rest'),
+    answer: z.enum(['429', '500', 'wrong', 'hang', 'late']),
+    times: z.int().min(1).optional(),
+    forMs: ms.optional(),
+    ms: ms.default(1_000),
+    /** Seconds, as the header of a 429. */
+    retryAfter: z.int().min(0).default(1),
+    path: z.string().default(''),
+    product,
+  }),
+])
+export type Fault = z.input<typeof faultSchema>
+type ParsedFault = z.output<typeof faultSchema>
+type FrameFault = Extract<ParsedFault, { kind: 'skip' | 'repeat' | 'swap' | 'delay' | 'shuffle' }>
+export type RestFault = Extract<ParsedFault, { kind: 'rest' }>
+
+/** A message on its way to one socket. `trades` only where it carries them; `text()` writes it with its number. */
+export type Frame = {
+  channel: 'market_trades' | 'heartbeats'
+  product: string | null
+  trades: object[]
+  text(trades: object[]): string
+}
+
+/** What becomes of a frame: texts to send now, to hold until after the next frame, or to send at a time. */
+export type Delivery = { text: string; when: 'now' | 'after-next' | { at: number } }
+
+/** The faults that are waiting for their frames and requests. The seed decides every order and choice. */
+export function openFaults(seed: string) {
+  const random = generator(hashText(`${seed} faults`))
+  let pending: FrameFault[] = []
+  let rest: { fault: RestFault; left: number; until: number }[] = []
+  let refusedUntil = 0
+
+  const take = (kind: FrameFault['kind'], frame: Frame): FrameFault | undefined => {
+    const fault = pending.find(
+      (f) =>
+        f.kind === kind &&
+        (f.kind === 'shuffle' ? frame.channel === 'market_trades' : f.channel === frame.channel) &&
+        (f.product === undefined || f.product === frame.product),
+    )
+    if (!fault) return undefined
+    fault.frames--
+    if (fault.frames === 0) pending = pending.filter((f) => f !== fault)
+    return fault
+  }
+
+  const shuffled = (trades: object[]): object[] => {
+    const order = trades.concat(trades.slice(0, 1))
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1))
+      ;[order[i], order[j]] = [order[j] as object, order[i] as object]
+    }
+    return order
+  }
+
+  return {
+    random,
+    /** Remembers a fault that waits for frames or requests; the others act at once and are not for this place. */
+    add(fault: FrameFault | RestFault | Extract<ParsedFault, { kind: 'refuse' }>, now: number) {
+      if (fault.kind === 'refuse') refusedUntil = Math.max(refusedUntil, now + fault.ms)
+      else if (fault.kind === 'rest')
+        rest.push({
+          fault,
+          left: fault.times ?? (fault.forMs === undefined ? 1 : Number.POSITIVE_INFINITY),
+          until: fault.forMs === undefined ? Number.POSITIVE_INFINITY : now + fault.forMs,
+        })
+      else pending.push(fault)
+    },
+    clear() {
+      pending = []
+      rest = []
+      refusedUntil = 0
+    },
+    refuses: (now: number) => now < refusedUntil,
+    /** The fault that the next REST request meets, used up by asking. */
+    forRequest(path: string, now: number): RestFault | undefined {
+      rest = rest.filter((r) => r.left > 0 && now < r.until)
+      const found = rest.find(
+        ({ fault }) =>
+          path.includes(fault.path) && (fault.product === undefined || path.split('/').includes(fault.product)),
+      )
+      if (found) found.left--
+      return found?.fault
+    },
+    /** What becomes of a frame at `now`. */
+    deliver(frame: Frame, now: number): Delivery[] {
+      const text = frame.text(take('shuffle', frame) ? shuffled(frame.trades) : frame.trades)
+      if (take('skip', frame)) return []
+      const delay = take('delay', frame)
+      if (delay?.kind === 'delay') return [{ text, when: { at: now + delay.ms } }]
+      if (take('swap', frame)) return [{ text, when: 'after-next' }]
+      const copies = take('repeat', frame) ? 2 : 1
+      return Array.from({ length: copies }, () => ({ text, when: 'now' as const }))
+    },
+    /** Faults that still wait, for `GET /_faults`. */
+    list: () => ({ frames: pending, rest: rest.map((r) => ({ ...r.fault, left: r.left })), refusedUntil }),
+  }
+}
+
+export type Faults = ReturnType<typeof openFaults>
+
+/**
+ * Messages that are not valid, by name. `product` is one that the socket is subscribed to; the sequence numbers inside
+ * belong to nothing, since the number of a message that is not valid counts for nothing (C8).
+ */
+export const MALFORMED: Readonly<Record<string, (product: string) => string>> = {
+  not_json: () => 'slow down',
+  truncated: () => '{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.228568804Z","sequence_num":3,"eve',
+  empty: () => '',
+  array: () => '[]',
+  null: () => 'null',
+  number: () => '42',
+  error: () => '{"type":"error","message":"slow down"}',
+  no_events: () => '{"channel":"market_trades","timestamp":"2026-08-09T21:05:48Z","sequence_num":3}',
+  null_events: () => '{"channel":"market_trades","timestamp":"2026-08-09T21:05:48Z","sequence_num":3,"events":null}',
+  null_trades: () => envelope('[{"type":"update","trades":null}]'),
+  null_trade: () => envelope('[{"type":"update","trades":[null]}]'),
+  text_sequence: (p) => envelope(event(p, {})).replace('"sequence_num":3', '"sequence_num":"three"'),
+  nan_price: (p) => envelope(event(p, { price: 'NaN' })),
+  infinite_price: (p) => envelope(event(p, { price: 'Infinity' })),
+  hex_price: (p) => envelope(event(p, { price: '0x10' })),
+  empty_price: (p) => envelope(event(p, { price: '' })),
+  zero_price: (p) => envelope(event(p, { price: '0.00' })),
+  negative_price: (p) => envelope(event(p, { price: '-1.5' })),
+  number_price: (p) => envelope(event(p, { price: 1.5 })),
+  zero_size: (p) => envelope(event(p, { size: '0' })),
+  negative_size: (p) => envelope(event(p, { size: '-0.1' })),
+  wrong_time: (p) => envelope(event(p, { time: 'never' })),
+  number_time: (p) => envelope(event(p, { time: 1_786_309_548 })),
+  wrong_id: (p) => envelope(event(p, { trade_id: 'seven' })),
+  negative_id: (p) => envelope(event(p, { trade_id: '-7' })),
+  missing_price: (p) => envelope(event(p, { price: undefined })),
+  missing_id: (p) => envelope(event(p, { trade_id: undefined })),
+  missing_time: (p) => envelope(event(p, { time: undefined })),
+  unknown_product: () => envelope(event('NO-SUCH', {})),
+}
+
+const envelope = (events: string): string =>
+  `{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.228568804Z","sequence_num":3,"events":${events}}`
+
+const event = (product: string, wrong: Record<string, unknown>): string =>
+  JSON.stringify([
+    {
+      type: 'update',
+      trades: [
+        {
+          product_id: product,
+          trade_id: '7',
+          price: '1.5',
+          size: '0.25',
+          time: '2026-08-09T21:05:48.1Z',
+          side: 'BUY',
+          ...wrong,
+        },
+      ],
+    },
+  ])

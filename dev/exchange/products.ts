@@ -1,0 +1,80 @@
+/** A product of the simulated exchange: how it is called, how it is priced and how busy it is. */
+export type ProductSpec = {
+  id: string
+  baseName: string
+  quoteName: string
+  status: 'online' | 'offline' | 'delisted'
+  /** Decimals of the price increment and of the base increment. */
+  priceDecimals: number
+  sizeDecimals: number
+  /** Decimal text in the base currency. */
+  minSize: string
+  maxSize: string
+  /** The level that the price moves around, in the quote currency. */
+  price: number
+  trades: Activity
+}
+
+/**
+ * `seeded`: every block of `blockSeconds` has exactly `perBlock` trades, whose median size is `medianSize` in the base
+ * currency. `manual`: only what a test appends, ids from `firstId` up. `none`: no trades at all.
+ */
+export type Activity =
+  | { kind: 'seeded'; blockSeconds: number; perBlock: number; medianSize: number }
+  | { kind: 'manual'; firstId: number }
+  | { kind: 'none' }
+
+const BUSY = 60
+const QUIET = 600
+
+const seeded = (blockSeconds: number, perBlock: number, medianSize: number): Activity => ({
+  kind: 'seeded',
+  blockSeconds,
+  perBlock,
+  medianSize,
+})
+
+const product = (
+  id: string,
+  baseName: string,
+  price: number,
+  priceDecimals: number,
+  maxSize: string,
+  trades: Activity,
+  more: Partial<ProductSpec> = {},
+): ProductSpec => ({
+  id,
+  baseName,
+  quoteName: id.endsWith('-EUR') ? 'Euro' : 'US Dollar',
+  status: 'online',
+  priceDecimals,
+  sizeDecimals: 8,
+  minSize: '0.00000001',
+  maxSize,
+  price,
+  trades,
+  ...more,
+})
+
+/** The default market: price levels and increments of August 2026, one product offline and one delisted. */
+export const PRODUCTS: readonly ProductSpec[] = [
+  product('BTC-USD', 'Bitcoin', 65_086, 2, '3400', seeded(BUSY, 60, 0.002)),
+  product('ETH-USD', 'Ethereum', 1_919, 2, '42000', seeded(BUSY, 45, 0.03)),
+  product('SOL-USD', 'Solana', 77.12, 2, '1274000', seeded(BUSY, 30, 1.2)),
+  product('XRP-USD', 'XRP', 1.0411, 4, '11996772.8407292192545075', seeded(BUSY, 24, 90), {
+    sizeDecimals: 6,
+    minSize: '0.000001',
+  }),
+  product('DOGE-USD', 'Dogecoin', 0.0712, 5, '75000000', seeded(BUSY, 20, 800)),
+  product('ADA-USD', 'Cardano', 0.19782, 5, '30176000', seeded(QUIET, 60, 300)),
+  product('LINK-USD', 'Chainlink', 8.413, 3, '890000', seeded(QUIET, 40, 9)),
+  product('LTC-USD', 'Litecoin', 54.37, 2, '60000', seeded(QUIET, 30, 0.8)),
+  product('AVAX-USD', 'Avalanche', 6.58, 2, '500000', seeded(QUIET, 24, 12)),
+  product('BTC-EUR', 'Bitcoin', 56_240, 2, '300', seeded(QUIET, 12, 0.0015)),
+  product('NU-USD', 'NuCypher', 0.0281, 4, '10000000', { kind: 'none' }, { status: 'offline' }),
+  product('DAI-USD', 'Dai', 0.9985, 4, '10514300', { kind: 'none' }, { status: 'delisted', sizeDecimals: 5 }),
+]
+
+/** A product without trades of its own: a test appends them. Prices and sizes may have up to eight decimals. */
+export const manualProduct = (id: string, more: Partial<ProductSpec> = {}): ProductSpec =>
+  product(id, id.slice(0, id.indexOf('-')), 100, 8, '1000000', { kind: 'manual', firstId: 1 }, more)

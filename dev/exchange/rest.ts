@@ -1,0 +1,229 @@
+import { type CandleReader, REST_GRANULARITIES } from './candles.ts'
+import type { MarketTrade, Tape } from './market.ts'
+import { decimalText, paddedText, paddedTime, wireTrade } from './wire.ts'
+
+/** Most trades that Exchange REST gives at once, and most candles that Advanced Trade REST does. */
+const MAX_TRADES = 1_000
+const MAX_CANDLES = 350
+const DAY = 86_400
+
+export type Answer = { status: number; body: unknown; headers?: Record<string, string> }
+
+/** What the calls read: tapes and candles by product id, the market's clock in unix milliseconds. */
+export type Books = {
+  tapes: ReadonlyMap<string, Tape>
+  candles: ReadonlyMap<string, CandleReader>
+  now(): number
+}
+
+const ok = (body: unknown, headers?: Record<string, string>): Answer => ({ status: 200, body, headers })
+
+/** An error of Advanced Trade REST. */
+const refuse = (status: number, error: string, message: string): Answer => ({
+  status,
+  body: { error, error_details: message, message },
+})
+
+const exchangeError = (status: number, message: string): Answer => ({ status, body: { message } })
+
+const integer = (text: string | null): number | null => (text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null)
+
+/** The answer to a GET of either REST style; null where there is no such path. */
+export function answerRest(url: URL, books: Books): Answer | null {
+  const parts = url.pathname.split('/').filter((part) => part !== '')
+  if (parts[0] === 'products' && parts[2] === 'trades' && parts.length === 3)
+    return exchangeTrades(parts[1] as string, url.searchParams, books)
+  if (parts.slice(0, 5).join('/') !== 'api/v3/brokerage/market/products') return null
+  const [id, call, ...more] = parts.slice(5)
+  if (more.length > 0) return null
+  if (id === undefined) return products(url.searchParams, books)
+  const tape = books.tapes.get(id)
+  if (!tape) return refuse(404, 'NOT_FOUND', 'valid product_id is required')
+  if (call === undefined) return ok(productBody(tape, books))
+  if (call === 'candles') return candles(tape, url.searchParams, books)
+  if (call === 'ticker') return ticker(tape, url.searchParams, books)
+  return null
+}
+
+/**
+ * `GET /products/:id/trades`: newest first, `after=ID` gives ids below it, `before=ID` ids above it, of which the newest
+ * `limit` (1,000 by default and at most).
+ */
+function exchangeTrades(id: string, query: URLSearchParams, books: Books): Answer {
+  const tape = books.tapes.get(id)
+  if (!tape) return exchangeError(404, 'NotFound')
+  for (const name of ['after', 'before', 'limit'])
+    if (query.has(name) && integer(query.get(name)) === null) return exchangeError(400, `Invalid ${name}`)
+  const limit = Math.min(integer(query.get('limit')) ?? MAX_TRADES, MAX_TRADES)
+  const newest = tape.newestId(Math.floor(books.now() * 1000))
+  const to = Math.min(newest, (integer(query.get('after')) ?? newest + 1) - 1)
+  const from = Math.max(tape.firstId, (integer(query.get('before')) ?? 0) + 1, to - limit + 1)
+  const trades = (to < from ? [] : tape.byId(from, to)).reverse()
+  const { priceDecimals, sizeDecimals } = tape.product
+  return ok(
+    trades.map((trade) => ({
+      trade_id: trade.tradeId,
+      side: trade.side.toLowerCase(),
+      size: paddedText(trade.size, sizeDecimals, 8),
+      price: paddedText(trade.price, priceDecimals, 8),
+      time: paddedTime(trade.time),
+    })),
+    trades.length === 0
+      ? {}
+      : { 'CB-BEFORE': String(trades[0]?.tradeId), 'CB-AFTER': String(trades[trades.length - 1]?.tradeId) },
+  )
+}
+
+function products(query: URLSearchParams, books: Books): Answer {
+  const wanted = query.getAll('product_ids')
+  const all = [...books.tapes.values()].filter((tape) => wanted.length === 0 || wanted.includes(tape.product.id))
+  const offset = integer(query.get('offset')) ?? 0
+  const page = all.slice(offset, offset + (integer(query.get('limit')) ?? all.length))
+  return ok({ products: page.map((tape) => productBody(tape, books)), num_products: page.length })
+}
+
+/**
+ * Newest first; `start` and `end` in unix seconds. The bucket that starts at `end` is given too, as Coinbase does it, and
+ * the one that `start` stands in. An interval without trades is left out; more than 350 intervals are refused.
+ */
+function candles(tape: Tape, query: URLSearchParams, books: Books): Answer {
+  const seconds = REST_GRANULARITIES[query.get('granularity') ?? '']
+  if (seconds === undefined) return refuse(400, 'INVALID_ARGUMENT', 'granularity argument is invalid')
+  const start = integer(query.get('start'))
+  const end = integer(query.get('end'))
+  const limit = query.has('limit') ? integer(query.get('limit')) : MAX_CANDLES
+  if (start === null || end === null || start > end)
+    return refuse(400, 'INVALID_ARGUMENT', 'start and end argument is invalid')
+  const from = start - (start % seconds)
+  const to = end - (end % seconds) + seconds
+  if ((to - from) / seconds > MAX_CANDLES)
+    return refuse(
+      400,
+      'INVALID_ARGUMENT',
+      `start and end argument is invalid - number of candles requested should be less than ${MAX_CANDLES} `,
+    )
+  if (limit === null || limit < 1 || limit > MAX_CANDLES)
+    return refuse(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
+  const found = books.candles.get(tape.product.id)?.read(seconds, from, to, Math.floor(books.now() * 1000)) ?? []
+  const price = (value: bigint) => decimalText(value, tape.product.priceDecimals)
+  return ok({
+    candles: found
+      .reverse()
+      .slice(0, limit)
+      .map((candle) => ({
+        start: String(candle.start),
+        low: price(candle.low),
+        high: price(candle.high),
+        open: price(candle.open),
+        close: price(candle.close),
+        volume: decimalText(candle.volume, tape.product.sizeDecimals),
+      })),
+  })
+}
+
+function ticker(tape: Tape, query: URLSearchParams, books: Books): Answer {
+  const limit = integer(query.get('limit')) ?? 100
+  if (limit < 1 || limit > MAX_TRADES) return refuse(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
+  const now = Math.floor(books.now() * 1000)
+  const newest = tape.newestId(now)
+  const start = integer(query.get('start'))
+  const end = integer(query.get('end'))
+  const trades =
+    start === null && end === null
+      ? tape.byId(Math.max(tape.firstId, newest - limit + 1), newest)
+      : tape.byTime((start ?? (end as number) - DAY) * 1_000_000, ((end ?? now / 1_000_000) + 1) * 1_000_000, now)
+  const last = trades.at(-1)
+  const text = last ? decimalText(last.price, tape.product.priceDecimals) : ''
+  return ok({
+    trades: trades
+      .slice(-limit)
+      .reverse()
+      .map((trade) => ({ ...wireTrade(tape.product, trade), bid: '', ask: '', exchange: 'coinbase' })),
+    best_bid: text,
+    best_ask: text,
+  })
+}
+
+/** A product as Advanced Trade REST describes it; what the market did in the last 24 hours agrees with its trades. */
+export function productBody(tape: Tape, books: Books): Record<string, unknown> {
+  const product = tape.product
+  const now = Math.floor(books.now() * 1000)
+  const newest = tape.newestId(now)
+  const last: MarketTrade | undefined = newest >= tape.firstId ? tape.byId(newest, newest)[0] : undefined
+  const day = last ? dayBefore(tape, books, now) : null
+  const trading = product.status === 'online'
+  const [base, quote] = product.id.split('-') as [string, string]
+  const price = (value: bigint | undefined) => (value === undefined ? '' : decimalText(value, product.priceDecimals))
+  return {
+    product_id: product.id,
+    price: last ? price(last.price) : trading ? '' : product.price.toFixed(product.priceDecimals),
+    price_percentage_change_24h: last && day?.first ? percentChange(day.first, last.price) : '',
+    volume_24h: day ? decimalText(day.volume, product.sizeDecimals) : '',
+    volume_percentage_change_24h: '',
+    base_increment: decimalText(1n, product.sizeDecimals),
+    quote_increment: decimalText(1n, product.priceDecimals),
+    quote_min_size: '1',
+    quote_max_size: '150000000',
+    base_min_size: product.minSize,
+    base_max_size: product.maxSize,
+    base_name: product.baseName,
+    quote_name: product.quoteName,
+    watched: false,
+    is_disabled: false,
+    new: false,
+    status: product.status,
+    cancel_only: false,
+    limit_only: false,
+    post_only: false,
+    trading_disabled: !trading,
+    auction_mode: false,
+    product_type: 'SPOT',
+    quote_currency_id: quote,
+    base_currency_id: base,
+    fcm_trading_session_details: null,
+    mid_market_price: '',
+    alias: '',
+    alias_to: [],
+    base_display_symbol: base,
+    quote_display_symbol: quote,
+    view_only: false,
+    price_increment: decimalText(1n, product.priceDecimals),
+    display_name: product.id,
+    product_venue: 'CBE',
+    approximate_quote_24h_volume: '',
+    new_at: '2023-01-01T00:00:00Z',
+    market_cap: '',
+    base_cbrn: '',
+    quote_cbrn: '',
+    product_cbrn: '',
+    icon_color: '',
+    icon_url: '',
+    display_name_overwrite: '',
+    is_alpha_testing: false,
+    about_description: '',
+    best_bid_price: '',
+    best_ask_price: '',
+    high_24h: price(day?.high),
+    low_24h: price(day?.low),
+  }
+}
+
+/** The last 24 hours, in whole minutes: the price that they began with, their volume and range. */
+function dayBefore(tape: Tape, books: Books, now: number) {
+  const from = Math.floor(now / 60_000_000 - 1_440) * 60
+  const minutes = books.candles.get(tape.product.id)?.read(60, from, from + DAY + 120, now) ?? []
+  let volume = 0n
+  let high: bigint | undefined
+  let low: bigint | undefined
+  for (const minute of minutes) {
+    volume += minute.volume
+    if (high === undefined || minute.high > high) high = minute.high
+    if (low === undefined || minute.low < low) low = minute.low
+  }
+  return { first: minutes[0]?.open, volume, high, low }
+}
+
+/** `(to - from) / from` in per cent with fourteen decimals. */
+function percentChange(from: bigint, to: bigint): string {
+  return decimalText(((to - from) * 100n * 10n ** 14n) / from, 14)
+}

@@ -1,0 +1,316 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { WebSocketServer } from 'ws'
+import { z } from 'zod'
+import { candleReader } from './candles.ts'
+import { type Fault, faultSchema, MALFORMED, openFaults, type RestFault } from './faults.ts'
+import { isManual, type ManualTape, openMarket, type Tape } from './market.ts'
+import { PRODUCTS, type ProductSpec } from './products.ts'
+import { type Answer, answerRest, type Books } from './rest.ts'
+import { type Connection, type Floor, openConnection, type SubscriptionRecord } from './socket.ts'
+import { units, type WireTrade, wireTrade } from './wire.ts'
+
+export type ExchangeOptions = {
+  /** 0, the default, takes any free port of 127.0.0.1. */
+  port?: number
+  /** The same seed gives the same market, whenever it is started. */
+  seed?: string
+  products?: readonly ProductSpec[]
+  /** Unix milliseconds. */
+  now?: () => number
+  /** Market milliseconds per millisecond of `now`. */
+  speed?: number
+  /** The moment (of `now`) at which the market's clock and `now` agree; the start of the exchange unless given. */
+  anchor?: number
+  /** Trades of so many market milliseconds go out in one message: Coinbase gathers for 50 to 250. */
+  batchMs?: number
+}
+
+/** A trade for a manual product: decimal text, `time` in RFC 3339 or unix ms (the market's clock unless given). */
+const manualTradeSchema = z.object({
+  product: z.string(),
+  price: z.string(),
+  size: z.string(),
+  time: z.union([z.number(), z.iso.datetime()]).optional(),
+  side: z.enum(['BUY', 'SELL']).default('BUY'),
+})
+export type ManualTrade = z.input<typeof manualTradeSchema>
+
+/** One REST call that was answered, for tests; `status` 0 was never answered. */
+export type RequestRecord = { at: number; path: string; status: number }
+
+export type Exchange = {
+  port: number
+  /** Base of both REST styles. */
+  url: string
+  wsUrl: string
+  /** The market's clock, unix milliseconds, and what it is made of. */
+  now(): number
+  speed: number
+  anchor: number
+  /** Appends to a manual product and sends at once; gives the trade as it was sent. @throws RangeError on bad input. */
+  trade(product: string, trade: Omit<ManualTrade, 'product'>): WireTrade
+  /** Appends several and sends those of a product in one message. */
+  tick(trades: readonly ManualTrade[]): WireTrade[]
+  /** Does what is due by the clock at once; it is done by a timer too. */
+  step(): void
+  fault(fault: Fault): void
+  clearFaults(): void
+  /** Every trade that the market really had with a time in [from, to), unix ms, ascending by id. */
+  sent(product: string, from: number, to: number): WireTrade[]
+  subscriptions: readonly SubscriptionRecord[]
+  requests: readonly RequestRecord[]
+  connections(): number
+  close(): Promise<void>
+}
+
+/** Records kept for tests to look at. */
+const KEPT_RECORDS = 10_000
+
+/** Starts a simulated exchange on loopback: Advanced Trade WebSocket, both REST styles, and `/_` paths for tests. */
+export async function startExchange(options: ExchangeOptions = {}): Promise<Exchange> {
+  const real = options.now ?? Date.now
+  const seed = options.seed ?? 'kerb'
+  const speed = options.speed ?? 1
+  const anchor = options.anchor ?? real()
+  const batchMs = options.batchMs ?? 100
+  const now = () => anchor + (real() - anchor) * speed
+
+  const tapes = openMarket(options.products ?? PRODUCTS, seed)
+  const books: Books = { tapes, candles: new Map([...tapes].map(([id, tape]) => [id, candleReader(tape)])), now }
+  const faults = openFaults(seed)
+  const subscriptions: SubscriptionRecord[] = []
+  const requests: RequestRecord[] = []
+  const connections = new Set<Connection>()
+  const floor: Floor = { tapes, faults, now, real, startedAt: Math.floor(now()), subscriptions }
+  const late = new Set<NodeJS.Timeout>()
+  let connected = 0
+  let beat = 0
+  let malformed = 0
+
+  const append = (trade: ManualTrade): { tape: ManualTape; wire: WireTrade } => {
+    const { product, price, size, time, side } = manualTradeSchema.parse(trade)
+    const tape = tapes.get(product)
+    if (!tape || !isManual(tape)) throw new RangeError(`${product} is no manual product`)
+    const at = time === undefined ? now() * 1000 : typeof time === 'number' ? time * 1000 : microseconds(time)
+    const appended = tape.append({
+      time: Math.floor(at),
+      price: units(price, tape.product.priceDecimals),
+      size: units(size, tape.product.sizeDecimals),
+      side,
+    })
+    return { tape, wire: wireTrade(tape.product, appended) }
+  }
+
+  const publish = (changed: Iterable<Tape>) => {
+    for (const tape of changed) for (const connection of connections) connection.publish(tape)
+  }
+
+  const tick = (trades: readonly ManualTrade[]): WireTrade[] => {
+    const appended = trades.map(append)
+    publish(new Set(appended.map(({ tape }) => tape)))
+    return appended.map(({ wire }) => wire)
+  }
+
+  const step = () => {
+    publish(tapes.values())
+    // A heartbeat that is late by more than a second is sent once: the counter tells the time, not the messages.
+    const seconds = Math.floor((now() - floor.startedAt) / 1000)
+    if (seconds > beat) {
+      beat = seconds
+      for (const connection of connections) connection.heartbeat(beat)
+    }
+    for (const connection of connections) connection.tick()
+    subscriptions.splice(0, subscriptions.length - KEPT_RECORDS)
+    requests.splice(0, requests.length - KEPT_RECORDS)
+  }
+
+  const fault = (input: Fault) => {
+    const parsed = faultSchema.parse(input)
+    if (parsed.kind === 'refuse' || parsed.kind === 'rest') return faults.add(parsed, now())
+    const concerned = [...connections].filter((connection) => connection.concerns(parsed.product))
+    switch (parsed.kind) {
+      case 'close':
+        for (const { socket } of concerned) parsed.code === 1006 ? socket.terminate() : socket.close(parsed.code)
+        return
+      case 'silent':
+        for (const connection of concerned) connection.silence(now() + parsed.ms)
+        return
+      case 'text':
+        for (const connection of concerned) connection.raw(parsed.text)
+        return
+      case 'malformed': {
+        const names = parsed.name === undefined ? Object.keys(MALFORMED) : [parsed.name]
+        if (parsed.name !== undefined && !Object.hasOwn(MALFORMED, parsed.name))
+          throw new RangeError(`no malformed message is called ${parsed.name}`)
+        for (let i = 0; i < parsed.frames; i++) {
+          const name = names[malformed++ % names.length] as string
+          for (const connection of concerned) connection.malformed(name)
+        }
+        return
+      }
+      default:
+        return faults.add(parsed, now())
+    }
+  }
+
+  const sent = (product: string, from: number, to: number): WireTrade[] => {
+    const tape = tapes.get(product)
+    if (!tape) throw new RangeError(`${product} is not a product`)
+    return tape
+      .byTime(Math.floor(from * 1000), Math.floor(to * 1000), Math.floor(now() * 1000))
+      .map((trade) => wireTrade(tape.product, trade))
+  }
+
+  const control = async (request: IncomingMessage, url: URL): Promise<Answer> => {
+    const body = request.method === 'POST' ? JSON.parse(await text(request)) : null
+    const items: unknown[] = Array.isArray(body) ? body : [body]
+    switch (`${request.method} ${url.pathname}`) {
+      case 'POST /_faults':
+        for (const item of items) fault(item as Fault)
+        return { status: 200, body: faults.list() }
+      case 'DELETE /_faults':
+        clearFaults()
+        return { status: 200, body: faults.list() }
+      case 'GET /_faults':
+        return { status: 200, body: faults.list() }
+      case 'POST /_trades':
+        return { status: 200, body: { trades: tick(items as ManualTrade[]) } }
+      case 'GET /_sent': {
+        const to = Number(url.searchParams.get('to') ?? now() + 1)
+        const from = Number(url.searchParams.get('from') ?? to - 3_600_000)
+        return { status: 200, body: { trades: sent(url.searchParams.get('product') ?? '', from, to) } }
+      }
+      case 'GET /_subscriptions':
+        return { status: 200, body: { subscriptions, connections: connections.size } }
+      case 'GET /_requests':
+        return { status: 200, body: { requests } }
+      case 'GET /_clock':
+        return { status: 200, body: { now: now(), speed, anchor } }
+      default:
+        return { status: 404, body: { message: 'no such control path' } }
+    }
+  }
+
+  const clearFaults = () => {
+    faults.clear()
+    for (const connection of connections) connection.silence(0)
+  }
+
+  const respond = (response: ServerResponse, answer: Answer) => {
+    response.writeHead(answer.status, { 'content-type': 'application/json; charset=utf-8', ...answer.headers })
+    response.end(JSON.stringify(answer.body))
+  }
+
+  const wait = (marketMs: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        late.delete(timer)
+        resolve()
+      }, marketMs / speed)
+      late.add(timer)
+    })
+
+  const rest = async (request: IncomingMessage, response: ServerResponse, url: URL) => {
+    const found = faults.forRequest(url.pathname, now())
+    const record: RequestRecord = { at: now(), path: url.pathname + url.search, status: 0 }
+    requests.push(record)
+    if (found?.answer === 'hang') return
+    if (found?.answer === 'late') await wait(found.ms)
+    const answer =
+      request.method === 'GET'
+        ? (faultAnswer(found, url) ?? answerRest(url, books) ?? { status: 404, body: { message: 'NotFound' } })
+        : { status: 405, body: { message: 'Method Not Allowed' } }
+    record.status = answer.status
+    respond(response, answer)
+  }
+
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
+    if (!url.pathname.startsWith('/_')) return void rest(request, response, url)
+    control(request, url).then(
+      (answer) => respond(response, answer),
+      (error: unknown) => respond(response, { status: 400, body: { message: String(error) } }),
+    )
+  })
+  const sockets = new WebSocketServer({ noServer: true })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (faults.refuses(now())) {
+      socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+      return
+    }
+    sockets.handleUpgrade(request, socket, head, (client) => {
+      const connection = openConnection(++connected, client, floor)
+      connections.add(connection)
+      client.on('close', () => connections.delete(connection))
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port ?? 0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  // Never faster than 100 times a second: at a high speed a message then holds more of the market's time.
+  const timer = setInterval(step, Math.max(10, batchMs / speed))
+
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    wsUrl: `ws://127.0.0.1:${port}`,
+    now,
+    speed,
+    anchor,
+    trade: (product, trade) => tick([{ product, ...trade }])[0] as WireTrade,
+    tick,
+    step,
+    fault,
+    clearFaults,
+    sent,
+    subscriptions,
+    requests,
+    connections: () => connections.size,
+    close: () => {
+      clearInterval(timer)
+      for (const pending of late) clearTimeout(pending)
+      for (const { socket } of connections) socket.terminate()
+      return new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+    },
+  }
+}
+
+/** The answer that a fault gives instead of the true one; undefined where it changes nothing but the time. */
+function faultAnswer(fault: RestFault | undefined, url: URL): Answer | undefined {
+  const advanced = url.pathname.startsWith('/api/')
+  switch (fault?.answer) {
+    case '429':
+      return {
+        status: 429,
+        body: advanced
+          ? { errors: [{ id: 'rate_limit_exceeded', message: 'You have exceeded the rate limit' }] }
+          : { message: 'Public rate limit exceeded' },
+        headers: { 'Retry-After': String(fault.retryAfter) },
+      }
+    case '500':
+      return { status: 500, body: { message: 'Internal server error' } }
+    case 'wrong':
+      return { status: 200, body: { surprise: [{ price: 'NaN', trade_id: null }] } }
+    default:
+      return undefined
+  }
+}
+
+/** RFC 3339 with up to six decimals, in UTC, as unix microseconds. */
+function microseconds(time: string): number {
+  const match = /^(.*?)(?:\.(\d{1,6})\d*)?Z$/.exec(time)
+  if (!match) throw new RangeError(`${time} is no time in UTC`)
+  return Date.parse(`${match[1]}Z`) * 1000 + Number((match[2] ?? '').padEnd(6, '0'))
+}
+
+async function text(request: IncomingMessage): Promise<string> {
+  let body = ''
+  for await (const chunk of request) body += chunk
+  return body
+}
