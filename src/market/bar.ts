@@ -1,0 +1,181 @@
+import type { Candle, Coverage } from '../protocol/candle.ts'
+import { GRANULARITIES, SECONDS } from '../protocol/granularity.ts'
+import type { Trade } from './coinbase.ts'
+import { addUnits, compareDecimals, type Units, units, unitsText } from './decimal.ts'
+
+/** Seconds of each granularity, by its index in `GRANULARITIES`. */
+export const SIZES: readonly number[] = GRANULARITIES.map((granularity) => SECONDS[granularity])
+
+/** The fold of an interval's trades, and how far its life has come. Times are unix seconds. */
+export type Bar = {
+  /** Index of the granularity. */
+  size: number
+  start: number
+  end: number
+  open: string
+  high: string
+  low: string
+  close: string
+  /** The doubles of `high` and `low`: a trade beyond them needs no exact comparison. */
+  highValue: number
+  lowValue: number
+  volume: Units
+  /** Minute and id of the first and of the last trade; order is by minute, then by id, so that bars fold like minutes. */
+  openMinute: number
+  openId: number
+  closeMinute: number
+  closeId: number
+  /** RFC 3339 time of the last trade, or of the reconciliation. */
+  lastTime: string
+  /** Whose numbers these are: the fold's, or the exchange's own candle (C9). Of minutes only. */
+  source: 'trades' | 'exchange'
+  complete: boolean
+  rev: number
+  coverage: Coverage
+  /** The fold has changed since the bar was last told. */
+  altered: boolean
+  /** The bar waits to be looked at by the next `drain`. */
+  touched: boolean
+}
+
+/** What a bar tells of trades, without its life. */
+export type Ohlcv = { open: string; high: string; low: string; close: string; volume: string }
+
+/** A bar that holds one trade. */
+export function barOf(size: number, trade: Trade, price: number, quantity: Units): Bar {
+  const length = SIZES[size] as number
+  const start = trade.minute - (trade.minute % length)
+  return {
+    size,
+    start,
+    end: start + length,
+    open: trade.price,
+    high: trade.price,
+    low: trade.price,
+    close: trade.price,
+    highValue: price,
+    lowValue: price,
+    volume: quantity,
+    openMinute: trade.minute,
+    openId: trade.id,
+    closeMinute: trade.minute,
+    closeId: trade.id,
+    lastTime: trade.time,
+    source: 'trades',
+    complete: false,
+    rev: 0,
+    coverage: 'full',
+    altered: true,
+    touched: false,
+  }
+}
+
+/** A minute as the exchange itself tells it. */
+export function barOfExchange(start: number, candle: Ohlcv, time: string): Bar {
+  const trade: Trade = { product: '', id: 0, price: candle.open, size: candle.volume, time, minute: start }
+  const bar = barOf(0, trade, Number(candle.open), units(candle.volume))
+  bar.high = candle.high
+  bar.highValue = Number(candle.high)
+  bar.low = candle.low
+  bar.lowValue = Number(candle.low)
+  bar.close = candle.close
+  bar.source = 'exchange'
+  return bar
+}
+
+/** Folds one more trade in; in any order the result is the same, given that no trade comes twice. */
+export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units): void {
+  raise(bar, trade.price, price)
+  lower(bar, trade.price, price)
+  const { minute, id } = trade
+  if (minute > bar.closeMinute || (minute === bar.closeMinute && id > bar.closeId)) {
+    bar.close = trade.price
+    bar.closeMinute = minute
+    bar.closeId = id
+    bar.lastTime = trade.time
+  } else if (minute < bar.openMinute || (minute === bar.openMinute && id < bar.openId)) {
+    bar.open = trade.price
+    bar.openMinute = minute
+    bar.openId = id
+  }
+  bar.volume = addUnits(bar.volume, quantity)
+  bar.altered = true
+}
+
+function raise(bar: Bar, text: string, value: number): void {
+  if (value < bar.highValue || (value === bar.highValue && compareDecimals(text, bar.high) <= 0)) return
+  bar.high = text
+  bar.highValue = value
+}
+
+function lower(bar: Bar, text: string, value: number): void {
+  if (value > bar.lowValue || (value === bar.lowValue && compareDecimals(text, bar.low) >= 0)) return
+  bar.low = text
+  bar.lowValue = value
+}
+
+/** Replaces what `bar` tells of trades by what `other` tells. The life of `bar` goes on. */
+export function assign(bar: Bar, other: Bar): void {
+  bar.open = other.open
+  bar.high = other.high
+  bar.low = other.low
+  bar.close = other.close
+  bar.highValue = other.highValue
+  bar.lowValue = other.lowValue
+  bar.volume = other.volume
+  bar.openMinute = other.openMinute
+  bar.openId = other.openId
+  bar.closeMinute = other.closeMinute
+  bar.closeId = other.closeId
+  bar.lastTime = other.lastTime
+  bar.source = other.source
+  bar.altered = true
+}
+
+/** The fold of ascending minutes into one bar of a larger granularity (C7); null when there is none. */
+export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
+  let bar: Bar | null = null
+  for (const minute of minutes) {
+    if (bar === null) {
+      const length = SIZES[size] as number
+      const start = minute.start - (minute.start % length)
+      bar = { ...minute, size, start, end: start + length, source: 'trades', altered: true, touched: false }
+      continue
+    }
+    raise(bar, minute.high, minute.highValue)
+    lower(bar, minute.low, minute.lowValue)
+    bar.close = minute.close
+    bar.closeMinute = minute.closeMinute
+    bar.closeId = minute.closeId
+    bar.lastTime = minute.lastTime
+    bar.volume = addUnits(bar.volume, minute.volume)
+  }
+  return bar
+}
+
+/** Whether two bars tell the same numbers. */
+export const sameNumbers = (a: Bar, b: Bar): boolean =>
+  a.open === b.open &&
+  a.high === b.high &&
+  a.low === b.low &&
+  a.close === b.close &&
+  unitsText(a.volume) === unitsText(b.volume)
+
+/** The bar as it travels. */
+export function toCandle(bar: Bar, exchange: string, product: string): Candle {
+  return {
+    exchange,
+    product_id: product,
+    granularity: GRANULARITIES[bar.size] as Candle['granularity'],
+    timestamp: bar.start,
+    open: bar.open,
+    high: bar.high,
+    low: bar.low,
+    close: bar.close,
+    volume: unitsText(bar.volume),
+    is_complete: bar.complete,
+    coverage: bar.coverage,
+    rev: bar.rev,
+    last_update: bar.lastTime,
+  }
+}

@@ -1,0 +1,273 @@
+import type { Candle, Gap } from '../protocol/candle.ts'
+import {
+  addTrade,
+  assign,
+  type Bar,
+  barOf,
+  barOfExchange,
+  foldMinutes,
+  type Ohlcv,
+  SIZES,
+  sameNumbers,
+  toCandle,
+} from './bar.ts'
+import type { Trade } from './coinbase.ts'
+import { Ledger, type LedgerState } from './coverage.ts'
+import { type Units, units } from './decimal.ts'
+
+const MINUTE = 60
+const DAY = 86_400
+
+/** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and KEPT_MS. */
+export type BookOptions = { exchange: string; product: string; grace: number; kept: number }
+
+/** A minute as the exchange's REST tells it; `start` is unix seconds. */
+export type ExchangeCandle = Ohlcv & { start: number }
+
+/**
+ * The candles of one product in all eight granularities. Trades go in by `apply`, the exchange's own minutes by
+ * `reconcile`; `drain` gives what has changed since, closing by the clock what is over. Holds the current UTC day and
+ * what `kept` reaches of the one before, so that every larger candle can be folded anew from its minutes.
+ */
+export class CandleBook {
+  readonly exchange: string
+  readonly product: string
+  readonly ledger: Ledger
+  readonly #grace: number
+  readonly #kept: number
+  /** Bars by start, one map a granularity. */
+  readonly #bars: Map<number, Bar>[] = SIZES.map(() => new Map())
+  /** The newest bar of each granularity: where nearly every trade goes. */
+  readonly #newest: (Bar | undefined)[] = SIZES.map(() => undefined)
+  #touched: Bar[] = []
+  readonly #forming = new Set<Bar>()
+  #nextClose = Number.POSITIVE_INFINITY
+
+  constructor(options: BookOptions, ledger?: LedgerState) {
+    this.exchange = options.exchange
+    this.product = options.product
+    this.#grace = options.grace
+    this.#kept = options.kept
+    this.ledger = new Ledger(ledger)
+  }
+
+  /**
+   * Folds trades in, in whatever order and however often they come (C2). Those of other products are left out, those
+   * older than the kept time are only noted as missing.
+   * @returns how many were new.
+   */
+  apply(trades: readonly Trade[], now: number): number {
+    const oldest = now / 1000 - this.#kept / 1000 - MINUTE
+    let added = 0
+    // Events hold the newest first: from the end, nearly every id is the next one.
+    for (let i = trades.length - 1; i >= 0; i--) {
+      const trade = trades[i] as Trade
+      if (trade.product !== this.product) continue
+      if (trade.minute < oldest) this.ledger.miss(trade.id, trade.minute, now)
+      else if (this.ledger.take(trade.id, trade.minute, now)) {
+        added++
+        this.#fold(trade)
+      }
+    }
+    return added
+  }
+
+  #fold(trade: Trade): void {
+    // What the exchange's own candle tells holds every trade of its minute.
+    const current = this.#newest[0]
+    const minute = current?.start === trade.minute ? current : this.#bars[0]?.get(trade.minute)
+    if (minute?.source === 'exchange') return
+    const price = Number(trade.price)
+    const quantity: Units = units(trade.size)
+    for (let size = 0; size < SIZES.length; size++) {
+      const newest = this.#newest[size]
+      let bar: Bar | undefined
+      if (newest !== undefined && trade.minute >= newest.start && trade.minute < newest.end) bar = newest
+      else bar = this.#bars[size]?.get(trade.minute - (trade.minute % (SIZES[size] as number)))
+      if (bar === undefined) this.#add(barOf(size, trade, price, quantity))
+      else {
+        addTrade(bar, trade, price, quantity)
+        this.#touch(bar)
+      }
+    }
+  }
+
+  #add(bar: Bar): void {
+    this.#bars[bar.size]?.set(bar.start, bar)
+    if (bar.start >= (this.#newest[bar.size]?.start ?? 0)) this.#newest[bar.size] = bar
+    if (!bar.complete) {
+      this.#forming.add(bar)
+      this.#nextClose = Math.min(this.#nextClose, bar.end * 1000 + this.#grace)
+    }
+    this.#touch(bar)
+  }
+
+  #touch(bar: Bar): void {
+    if (bar.touched) return
+    bar.touched = true
+    this.#touched.push(bar)
+  }
+
+  /**
+   * The exchange's own minutes of [from, to], both inclusive, replace ours there (C9); larger candles fold from them.
+   * A minute that only we have stays: the exchange omits what it has not written yet.
+   */
+  reconcile(from: number, to: number, candles: readonly ExchangeCandle[], now: number): void {
+    const time = new Date(now).toISOString()
+    const starts = new Set<number>()
+    for (const candle of candles) {
+      if (candle.start < from || candle.start > to) continue
+      const minute = barOfExchange(candle.start, candle, time)
+      const ours = this.#bars[0]?.get(candle.start)
+      if (ours === undefined) this.#add(minute)
+      else if (sameNumbers(ours, minute)) {
+        ours.source = 'exchange'
+        continue
+      } else {
+        assign(ours, minute)
+        this.#touch(ours)
+      }
+      starts.add(candle.start)
+    }
+    for (let size = 1; size < SIZES.length; size++) {
+      const length = SIZES[size] as number
+      for (const start of new Set([...starts].map((minute) => minute - (minute % length)))) this.#refold(size, start)
+    }
+    this.ledger.heal(from, to)
+  }
+
+  #refold(size: number, start: number): void {
+    const folded = foldMinutes(size, this.#minutes(start, start + (SIZES[size] as number)))
+    if (folded === null) return
+    const bar = this.#bars[size]?.get(start)
+    if (bar === undefined) this.#add({ ...folded, complete: false, rev: 0 })
+    else {
+      assign(bar, folded)
+      this.#touch(bar)
+    }
+  }
+
+  *#minutes(start: number, end: number): Generator<Bar> {
+    for (let minute = start; minute < end; minute += MINUTE) {
+      const bar = this.#bars[0]?.get(minute)
+      if (bar) yield bar
+    }
+  }
+
+  /** Unix milliseconds at which the next candle is over and its grace is out; infinite when none is forming. */
+  get nextClose(): number {
+    return this.#nextClose
+  }
+
+  /**
+   * Every bar that differs from what was last told: its numbers, its coverage, or that it is complete (C5). A change of
+   * a complete bar is a new revision (C6).
+   */
+  drain(now: number): Bar[] {
+    const changed = this.ledger.takeChanged()
+    if (changed !== null) this.#touchMinutes(changed)
+    if (now >= this.#nextClose) this.#touchOver(now)
+    if (this.#touched.length === 0) return []
+    const bars: Bar[] = []
+    for (const bar of this.#touched) {
+      bar.touched = false
+      const coverage = bar.source === 'exchange' ? 'full' : this.ledger.coverage(bar.start, bar.end)
+      const closes = !bar.complete && now >= bar.end * 1000 + this.#grace
+      if (!bar.altered && !closes && coverage === bar.coverage) continue
+      if (bar.complete) bar.rev++
+      else if (closes) {
+        bar.complete = true
+        this.#forming.delete(bar)
+      }
+      bar.coverage = coverage
+      bar.altered = false
+      bars.push(bar)
+    }
+    this.#touched = []
+    if (now >= this.#nextClose) {
+      this.#nextClose = Number.POSITIVE_INFINITY
+      for (const bar of this.#forming) this.#nextClose = Math.min(this.#nextClose, bar.end * 1000 + this.#grace)
+    }
+    return bars
+  }
+
+  #touchOver(now: number): void {
+    for (const bar of this.#forming) if (now >= bar.end * 1000 + this.#grace) this.#touch(bar)
+  }
+
+  #touchMinutes([from, to]: Gap): void {
+    for (let size = 0; size < SIZES.length; size++) {
+      const length = SIZES[size] as number
+      const bars = this.#bars[size] as Map<number, Bar>
+      const newest = this.#newest[size]?.start ?? -1
+      if ((Math.min(to, newest) - from) / length > bars.size) {
+        for (const bar of bars.values()) if (bar.start <= to && bar.end > from) this.#touch(bar)
+      } else
+        for (let start = from - (from % length); start <= Math.min(to, newest); start += length) {
+          const bar = bars.get(start)
+          if (bar) this.#touch(bar)
+        }
+    }
+  }
+
+  /** The bars of one granularity (its index) with start in [from, to), ascending; the last `limit` of them. */
+  range(size: number, from: number, to: number, limit: number): Bar[] {
+    const bars = [...(this.#bars[size] as Map<number, Bar>).values()].filter(
+      (bar) => bar.start >= from && bar.start < to,
+    )
+    return bars.sort((a, b) => a.start - b.start).slice(-limit)
+  }
+
+  /** The newest bar of each granularity that has one. */
+  newest(): Bar[] {
+    return this.#newest.filter((bar) => bar !== undefined)
+  }
+
+  /** The newest minute's last price and its time. */
+  last(): { price: string; time: string } | null {
+    const bar = this.#newest[0]
+    return bar ? { price: bar.close, time: bar.lastTime } : null
+  }
+
+  candle(bar: Bar): Candle {
+    return toCandle(bar, this.exchange, this.product)
+  }
+
+  /** Start of the oldest day that a trade or a hole may still change, unix seconds. */
+  horizon(now: number): number {
+    let oldest = now / 1000 - this.#kept / 1000
+    for (const hole of this.ledger.holes) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
+    return oldest - (oldest % DAY)
+  }
+
+  /** Forgets what is older than `start`, the start of a day. */
+  forget(start: number): void {
+    for (const bars of this.#bars)
+      for (const bar of bars.values()) {
+        if (bar.start >= start) continue
+        bars.delete(bar.start)
+        this.#forming.delete(bar)
+      }
+  }
+
+  /** Takes stored bars back: minutes with their numbers, larger ones with their lives; the larger are folded anew. */
+  restore(bars: readonly Bar[]): void {
+    const lives = new Map(bars.filter((bar) => bar.size > 0).map((bar) => [`${bar.size}/${bar.start}`, bar]))
+    for (const bar of bars) if (bar.size === 0) this.#add({ ...bar, touched: false })
+    const minutes = this.range(0, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
+    for (let size = 1; size < SIZES.length; size++) {
+      const length = SIZES[size] as number
+      for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % length)))) {
+        const folded = foldMinutes(size, this.#minutes(start, start + length)) as Bar
+        const life = lives.get(`${size}/${start}`)
+        this.#add({
+          ...folded,
+          complete: life?.complete ?? false,
+          rev: life?.rev ?? 0,
+          coverage: life?.coverage ?? 'full',
+          altered: life === undefined || !sameNumbers(life, folded),
+        })
+      }
+    }
+  }
+}

@@ -1,0 +1,166 @@
+import { coinbaseErrorSchema, coinbaseMessageSchema } from '../protocol/coinbase.ts'
+import { isPositiveDecimal, trimDecimal } from './decimal.ts'
+
+/** One trade of the exchange. Price and size are plain decimal text without needless zeros. */
+export type Trade = {
+  product: string
+  /** Rises by one a trade, per product. */
+  id: number
+  price: string
+  size: string
+  /** RFC 3339, as the exchange wrote it. */
+  time: string
+  /** Start of the UTC minute that `time` lies in, unix seconds. */
+  minute: number
+}
+
+/** Why a message counts for nothing (C4). */
+export type Rejection = 'not_json' | 'not_an_object' | 'unknown_channel' | 'malformed'
+
+/** What one text from the feed says. `at` is the exchange's clock in unix milliseconds. */
+export type Message =
+  | { kind: 'trades'; sequence: number; at: number; snapshot: boolean; trades: Trade[] }
+  | { kind: 'heartbeat'; sequence: number; at: number }
+  | { kind: 'other'; channel: string; sequence: number; at: number }
+  | { kind: 'refused'; detail: string }
+  | { kind: 'rejected'; reason: Rejection }
+
+const MALFORMED: Message = { kind: 'rejected', reason: 'malformed' }
+
+/** Reads one text message of the Advanced Trade socket. Never throws: what is not valid is `rejected` with a reason. */
+export function readMessage(text: string): Message {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return { kind: 'rejected', reason: 'not_json' }
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    return { kind: 'rejected', reason: 'not_an_object' }
+  const message = json as { channel?: unknown; timestamp?: unknown; sequence_num?: unknown; events?: unknown }
+  if (message.channel === 'market_trades') return readTrades(message)
+  if (message.channel === 'heartbeats') return readHeartbeat(message)
+  return readOther(json)
+}
+
+type Envelope = { timestamp?: unknown; sequence_num?: unknown; events?: unknown }
+
+function readTrades(message: Envelope): Message {
+  const { sequence_num: sequence, timestamp, events } = message
+  const at = parseTime(timestamp)
+  if (at === null || !isCount(sequence) || !Array.isArray(events)) return MALFORMED
+  const trades: Trade[] = []
+  let snapshot = false
+  for (const event of events) {
+    if (typeof event !== 'object' || event === null || !Array.isArray(event.trades)) return MALFORMED
+    if (event.type === 'snapshot') snapshot = true
+    else if (event.type !== 'update') return MALFORMED
+    for (const raw of event.trades) {
+      const trade = readTrade(raw)
+      if (trade === null) return MALFORMED
+      trades.push(trade)
+    }
+  }
+  return { kind: 'trades', sequence, at, snapshot, trades }
+}
+
+function readTrade(raw: unknown): Trade | null {
+  if (typeof raw !== 'object' || raw === null) return null
+  const { product_id: product, trade_id, price, size, time, side } = raw as Record<string, unknown>
+  if (typeof product !== 'string' || product === '' || typeof side !== 'string') return null
+  const id = readTradeId(trade_id)
+  if (id === 0 || !isPositiveDecimal(price) || !isPositiveDecimal(size)) return null
+  const at = parseTime(time)
+  if (at === null) return null
+  const minute = at - (at % 60_000)
+  return {
+    product,
+    id,
+    price: trimDecimal(price),
+    size: trimDecimal(size),
+    time: time as string,
+    minute: minute / 1000,
+  }
+}
+
+/** Digits of at most 15 places, without a leading zero; 0 stands for anything else. */
+function readTradeId(text: unknown): number {
+  if (typeof text !== 'string' || text.length === 0 || text.length > 15 || text.charCodeAt(0) === 48) return 0
+  let id = 0
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return 0
+    id = id * 10 + digit
+  }
+  return id
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+
+function readHeartbeat(message: Envelope): Message {
+  const { sequence_num: sequence, timestamp, events } = message
+  const at = parseTime(timestamp)
+  if (at === null || !isCount(sequence) || !Array.isArray(events)) return MALFORMED
+  for (const event of events) {
+    if (typeof event !== 'object' || event === null || typeof event.current_time !== 'string') return MALFORMED
+    if (typeof event.heartbeat_counter !== 'string' && !Number.isSafeInteger(event.heartbeat_counter)) return MALFORMED
+  }
+  return { kind: 'heartbeat', sequence, at }
+}
+
+function readOther(json: unknown): Message {
+  const result = coinbaseMessageSchema.safeParse(json)
+  if (result.success) {
+    const { channel, sequence_num, timestamp } = result.data
+    return { kind: 'other', channel, sequence: sequence_num, at: parseTime(timestamp) ?? 0 }
+  }
+  const refusal = coinbaseErrorSchema.safeParse(json)
+  if (refusal.success) return { kind: 'refused', detail: refusal.data.message }
+  const unknown = result.error.issues.some((issue) => issue.path[0] === 'channel')
+  return { kind: 'rejected', reason: unknown ? 'unknown_channel' : 'malformed' }
+}
+
+const MINUTE_TEXT = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/
+
+/** The minute that the last times lay in: nearly every next one lies in it too, and is then read without a calendar. */
+let knownText = ''
+let knownStart = 0
+
+/** An RFC 3339 time in UTC (`Z`), with any number of fractional digits, as unix milliseconds; null when it is none. */
+export function parseTime(text: unknown): number | null {
+  if (typeof text !== 'string' || text.length < 17) return null
+  if (!text.startsWith(knownText) || knownText === '') {
+    const minute = text.slice(0, 16)
+    if (!MINUTE_TEXT.test(minute)) return null
+    const start = Date.parse(`${minute}:00Z`)
+    // Date.parse takes 30 February for 2 March.
+    if (Number.isNaN(start) || new Date(start).toISOString().slice(0, 16) !== minute) return null
+    knownText = minute
+    knownStart = start
+  }
+  const seconds = readSeconds(text)
+  return seconds === -1 ? null : knownStart + seconds
+}
+
+/** The part after the minute, `:SS`, `:SS.fff…` or nothing, then `Z`, as milliseconds; -1 when it is none. */
+function readSeconds(text: string): number {
+  const end = text.length - 1
+  if (text.charCodeAt(end) !== 90) return -1
+  if (end === 16) return 0
+  if (end < 19 || text.charCodeAt(16) !== 58) return -1
+  const tens = text.charCodeAt(17) - 48
+  const ones = text.charCodeAt(18) - 48
+  if (tens < 0 || tens > 5 || ones < 0 || ones > 9) return -1
+  let milliseconds = tens * 10_000 + ones * 1000
+  if (end === 19) return milliseconds
+  if (text.charCodeAt(19) !== 46 || end === 20) return -1
+  let weight = 100
+  for (let i = 20; i < end; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return -1
+    if (weight >= 1) milliseconds += digit * weight
+    weight /= 10
+  }
+  return milliseconds
+}
