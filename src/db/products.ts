@@ -1,0 +1,52 @@
+import type { Product } from '../protocol/product.ts'
+import { type LiveSql, liveQuery } from './client.ts'
+
+/** A product as it is stored. Whether it is active, settings say; where its price is from, only the moment knows. */
+export type StoredProduct = Omit<Product, 'active' | 'price_source'>
+
+/**
+ * Writes products (`UpsertProduct` of briefs 003 and 004, in one statement; of two with the same id the last) and gives
+ * how many rows changed. A price without a newer time never replaces one with it; a missing price erases none.
+ */
+export const upsertProducts = liveQuery(async (sql, products: readonly StoredProduct[]): Promise<number> => {
+  const batch = new Map(products.map((product) => [`${product.exchange} ${product.product_id}`, product]))
+  if (batch.size === 0) return 0
+  const result = await sql`
+    INSERT INTO trading_pairs AS stored (exchange, product_id, base_currency, quote_currency, status, min_size,
+      max_size, price, price_at, change_24h)
+    SELECT exchange, product_id, base_currency, quote_currency, status, min_size, max_size, price, price_at, change_24h
+    FROM json_to_recordset(${JSON.stringify([...batch.values()])}::text::json) AS batch (exchange text,
+      product_id text, base_currency text, quote_currency text, status text, min_size numeric, max_size numeric,
+      price numeric, price_at timestamptz, change_24h numeric)
+    ON CONFLICT (exchange, product_id) DO UPDATE SET
+      (base_currency, quote_currency, status, min_size, max_size, updated_at)
+        = (excluded.base_currency, excluded.quote_currency, excluded.status, excluded.min_size, excluded.max_size, now()),
+      (price, price_at, change_24h) = (
+        SELECT CASE WHEN newer THEN excluded.price ELSE stored.price END,
+          CASE WHEN newer THEN excluded.price_at ELSE stored.price_at END,
+          CASE WHEN newer THEN excluded.change_24h ELSE stored.change_24h END
+        FROM (SELECT excluded.price IS NOT NULL
+          AND (stored.price_at IS NULL OR excluded.price_at >= stored.price_at) IS TRUE) AS comparison (newer))
+    WHERE (stored.base_currency, stored.quote_currency, stored.status, stored.min_size, stored.max_size)
+        IS DISTINCT FROM
+        (excluded.base_currency, excluded.quote_currency, excluded.status, excluded.min_size, excluded.max_size)
+      OR excluded.price IS NOT NULL AND (stored.price_at IS NULL OR excluded.price_at >= stored.price_at)
+        AND (stored.price, stored.price_at, stored.change_24h)
+          IS DISTINCT FROM (excluded.price, excluded.price_at, excluded.change_24h)`
+  return result.count
+})
+
+const select = (sql: LiveSql) => sql`
+  SELECT exchange, product_id, base_currency, quote_currency, status, min_size, max_size, price, price_at, change_24h
+  FROM trading_pairs`
+
+/** Every product of an exchange, by id. */
+export const listProducts = liveQuery(async (sql, exchange: string): Promise<StoredProduct[]> => {
+  return sql<StoredProduct[]>`${select(sql)} WHERE exchange = ${exchange} ORDER BY product_id`
+})
+
+/** One product, or null where there is none of that id. */
+export const getProduct = liveQuery(async (sql, exchange: string, productId: string): Promise<StoredProduct | null> => {
+  const rows = await sql<StoredProduct[]>`${select(sql)} WHERE exchange = ${exchange} AND product_id = ${productId}`
+  return rows[0] ?? null
+})
