@@ -1,0 +1,47 @@
+import { Hono } from 'hono'
+import { productCandles } from '../../durable-objects/stubs.ts'
+import { settings } from '../config.ts'
+import { type Candle, candleText } from '../protocol/candle.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { SECONDS } from '../protocol/granularity.ts'
+import type { AppEnv } from './context.ts'
+import { fillFlat } from './fill.ts'
+import { type History, readHistory } from './history.ts'
+import { type CandlesInput, candlesInput, checkProduct } from './input.ts'
+
+/** `GET /api/v1/products/:id/candles`: of more than `limit` candles in the range, the last. */
+export const candles = new Hono<AppEnv>().get('/api/v1/products/:id/candles', async (c) => {
+  const product = c.req.param('id')
+  checkProduct(product, settings(c.env), 'id')
+  const input = candlesInput(new URL(c.req.url).searchParams)
+  const now = Math.floor(Date.now() / 1_000)
+  const history = await readHistory(c.env, product, input, now)
+  if (!history.whole)
+    throw new CodedError('unavailable', 'older candles cannot be read at the moment', { retryAfter: 5 })
+  const answer = input.fill === 'flat' ? await filled(c.env, product, input, history, now) : history.candles
+  const body = `{"candles":[${answer.map(candleText).join(',')}],"gaps":${JSON.stringify(history.gaps)}}`
+  return c.body(body, 200, { 'content-type': 'application/json', 'cache-control': 'no-cache' })
+})
+
+/** The history with flat candles in its empty intervals (C10), again the last `limit`. */
+async function filled(env: Env, product: string, input: CandlesInput, history: History, now: number) {
+  const { granularity, start, end, limit } = input
+  const known: Candle[] = [...history.candles]
+  // An interval that is empty at the start goes on from the last price before it.
+  if (start !== undefined && known.length < limit && (known[0]?.timestamp ?? now) > start) {
+    const before = await readHistory(env, product, { granularity, end: start, limit: 1 }, now)
+    known.unshift(...before.candles)
+  }
+  const { feed } = await productCandles(env, product).status()
+  const last = known.at(-1)
+  const heard = Math.max((feed.lastMessageAt ?? 0) / 1_000, last ? last.timestamp + SECONDS[granularity] : 0)
+  return fillFlat(known, {
+    granularity,
+    from: start ?? 0,
+    to: end ?? now,
+    now,
+    grace: settings(env).CLOSE_GRACE_MS / 1_000,
+    gaps: history.gaps,
+    knownTo: feed.state === 'live' ? now : heard,
+  }).slice(-limit)
+}

@@ -1,0 +1,85 @@
+import { type CandleQuery, type HeldCandles, productCandles } from '../../durable-objects/stubs.ts'
+import { settings } from '../config.ts'
+import { readCandles, readClosedCandles, readGaps } from '../db/candles.ts'
+import { withCachedDatabase, withLiveDatabase } from '../db/client.ts'
+import type { Candle, Gap } from '../protocol/candle.ts'
+import { SECONDS } from '../protocol/granularity.ts'
+import { log } from './context.ts'
+
+/** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */
+const SETTLED = 86_400
+
+/** A stretch of candles, ascending, and where trades are missing in it. */
+export type History = {
+  candles: Candle[]
+  gaps: Gap[]
+  /** False if older candles were needed and the database could not be read: what the object holds is all there is. */
+  whole: boolean
+  /** What the object had sent when it was asked, `<epoch>-<offset>`. */
+  position: string
+}
+
+/**
+ * The last `limit` candles of a stretch: from the product's object what it holds, from Postgres what is older. The
+ * object wins where both have a candle, since it is the only writer (C11).
+ * @param now unix seconds
+ */
+export async function readHistory(env: Env, product: string, query: CandleQuery, now: number): Promise<History> {
+  const held = await productCandles(env, product).candles(query)
+  const older = olderThan(held, query, now)
+  let stored: { candles: Candle[]; gaps: Gap[] } = { candles: [], gaps: [] }
+  let whole = true
+  if (older) {
+    try {
+      stored = await readStored(env, product, { ...query, ...older }, now)
+    } catch (error) {
+      log('candles_unread', { product, error: String(error) })
+      whole = false
+    }
+  }
+  const byStart = new Map([...stored.candles, ...held.candles].map((candle) => [candle.timestamp, candle]))
+  const candles = [...byStart.values()].sort((a, b) => a.timestamp - b.timestamp).slice(-query.limit)
+  const from = query.start ?? candles[0]?.timestamp ?? now
+  const gaps = clip([...stored.gaps, ...held.gaps], from, Math.min(query.end ?? now, now))
+  return { candles, gaps, whole, position: held.position }
+}
+
+/** The part of the stretch that must come from Postgres, or null if the object alone answers. */
+function olderThan(held: HeldCandles, query: CandleQuery, now: number): { start: number; end: number } | null {
+  const { since } = held
+  const start = query.start ?? 0
+  // One interval more than now: the exchange's clock may be ahead of ours.
+  const end = Math.min(query.end ?? now + SECONDS[query.granularity], since ?? Number.POSITIVE_INFINITY)
+  const answered = since === null ? 0 : held.candles.filter((candle) => candle.timestamp >= since).length
+  return end <= start || answered >= query.limit ? null : { start, end }
+}
+
+type StoredQuery = CandleQuery & { start: number; end: number }
+
+async function readStored(env: Env, product: string, query: StoredQuery, now: number) {
+  const { EXCHANGE } = settings(env)
+  const range = { exchange: EXCHANGE, product, ...query }
+  const gapsFrom = async (sql: Parameters<typeof readGaps>[0], candles: readonly Candle[]) =>
+    readGaps(sql, EXCHANGE, product, [query.start || (candles[0]?.timestamp ?? query.end), query.end])
+  if (query.end <= now - SETTLED) {
+    const candles = await withCachedDatabase(env, (sql) => readClosedCandles(sql, range))
+    return { candles, gaps: await withLiveDatabase(env, (sql) => gapsFrom(sql, candles)) }
+  }
+  return withLiveDatabase(env, async (sql) => {
+    const candles = await readCandles(sql, range)
+    return { candles, gaps: await gapsFrom(sql, candles) }
+  })
+}
+
+/** Gaps cut to [from, to), ascending; those that touch become one. */
+export function clip(gaps: readonly Gap[], from: number, to: number): Gap[] {
+  const joined: Gap[] = []
+  for (const [a, b] of [...gaps].sort((x, y) => x[0] - y[0])) {
+    const gap: Gap = [Math.max(a, from), Math.min(b, to)]
+    const last = joined.at(-1)
+    if (gap[0] >= gap[1]) continue
+    if (last && gap[0] <= last[1]) last[1] = Math.max(last[1], gap[1])
+    else joined.push(gap)
+  }
+  return joined
+}

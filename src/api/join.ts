@@ -1,0 +1,234 @@
+import { CLOSE, CodedError, ERROR_CODES } from '../protocol/errors.ts'
+import type { RequestId } from '../protocol/messages.ts'
+import { joinPositions } from '../protocol/position.ts'
+import { framePosition, frameType, withPosition } from './frames.ts'
+
+/** Attempts to get one object's socket back before the reader is told to come back later; about 15 s in all. */
+const MAX_ATTEMPTS = 7
+const RETRY_MIN_MS = 200
+const RETRY_MAX_MS = 5_000
+/** A socket that lived this long was no failed attempt. */
+const PROVEN_MS = 10_000
+
+/** The little that joining needs of a socket to an object: one that is accepted already. */
+export type ObjectSocket = Pick<WebSocket, 'send' | 'close'> & {
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void
+  addEventListener(type: 'close', listener: (event: { code: number; reason: string }) => void): void
+  addEventListener(type: 'error', listener: () => void): void
+}
+
+/** Where one reader's joined frames go. Positions in them are the joined ones. */
+export type JoinReader = {
+  /**
+   * An object took channels in. Told once per object for each subscribe, and again without `req_id` when its socket
+   * was lost and what came in between cannot be had: then a snapshot follows.
+   */
+  subscribed(answer: { product: string; channels: string[]; recovered: boolean; req_id?: RequestId }): void
+  /** An `update` or a `snapshot`, its numbers untouched. */
+  frame(text: string, product: string, type: 'update' | 'snapshot'): void
+  /** An object refused a subscribe, or its socket for good. */
+  refused(error: { product: string; code: string; message: string; req_id?: RequestId }): void
+  /** This product cannot be had now, nothing more comes of it: `code` tells the reader what to do. */
+  lost(product: string, code: number, reason: string): void
+}
+
+/** What joining takes from outside: sockets, time, chance. */
+export type JoinDeps = {
+  /** Opens a product's socket. @throws CodedError; one with a 4xx code is final, all else is tried again */
+  connect(product: string): Promise<ObjectSocket>
+  now(): number
+  random(): number
+  setTimeout(run: () => void, ms: number): unknown
+}
+
+/** A subscribe on its way. `own`: ours after a lost socket. `answered`: only its snapshot is still to come. */
+type Ask = { channels: string[]; since: string | null; req_id?: RequestId; own: boolean; answered: boolean }
+
+type Upstream = {
+  product: string
+  channels: Set<string>
+  socket: ObjectSocket | null
+  openedAt: number
+  attempts: number
+  /** What the reader has of this object; null until it has a snapshot. */
+  position: string | null
+  /** Subscribes that the reader has not got everything for, by the number they were sent under. */
+  asked: Map<number, Ask>
+}
+
+export type Join = ReturnType<typeof joinObjects>
+
+/**
+ * Joins the sockets of any number of products' objects for one reader: one socket per product, opened by its first
+ * channel and closed with its last. A socket that drops is opened again from where the reader stands.
+ */
+export function joinObjects(reader: JoinReader, deps: JoinDeps) {
+  const upstreams = new Map<string, Upstream>()
+  let asks = 0
+
+  const alive = (up: Upstream) => upstreams.get(up.product) === up
+
+  /** Everything the reader has, in the form in which it brings it back. */
+  function position(): string {
+    const known = new Map<string, string>()
+    for (const up of upstreams.values()) if (up.position !== null) known.set(up.product, up.position)
+    return joinPositions(known)
+  }
+
+  function send(up: Upstream, message: object): void {
+    try {
+      up.socket?.send(JSON.stringify(message))
+    } catch {
+      // The socket is closing: its close event opens the next one, which asks for everything again.
+    }
+  }
+
+  function ask(up: Upstream, what: Ask): void {
+    const number = ++asks
+    up.asked.set(number, what)
+    const { channels, since } = what
+    send(up, { op: 'subscribe', channels, ...(since === null ? {} : { since }), req_id: number })
+  }
+
+  function drop(up: Upstream, code = 1000, reason = ''): void {
+    if (!alive(up)) return
+    upstreams.delete(up.product)
+    up.socket?.close(code, reason)
+    up.socket = null
+  }
+
+  async function open(up: Upstream): Promise<void> {
+    let socket: ObjectSocket
+    try {
+      socket = await deps.connect(up.product)
+    } catch (error) {
+      if (!alive(up)) return
+      if (error instanceof CodedError && isFinal(error)) {
+        const req_id = [...up.asked.values()].find((what) => !what.own)?.req_id
+        drop(up)
+        reader.refused({ product: up.product, code: error.code, message: error.message, req_id })
+      } else retry(up, CLOSE.unavailable)
+      return
+    }
+    if (!alive(up)) return socket.close(1000, '')
+    up.socket = socket
+    up.openedAt = deps.now()
+    socket.addEventListener('message', (event) => {
+      if (up.socket === socket && typeof event.data === 'string') receive(up, event.data)
+    })
+    const gone = (code: number, reason: string) => {
+      if (up.socket !== socket) return
+      up.socket = null
+      if (deps.now() - up.openedAt >= PROVEN_MS) up.attempts = 0
+      if (code >= 4000 && code < 4100) {
+        drop(up)
+        reader.lost(up.product, code, reason)
+      } else retry(up, code)
+    }
+    socket.addEventListener('close', (event) => gone(event.code, event.reason))
+    socket.addEventListener('error', () => gone(1006, ''))
+    // What was never answered is asked again as it was; what was, goes on from where the reader stands.
+    const waiting = [...up.asked.values()].filter((what) => !what.own)
+    up.asked.clear()
+    const pending = new Set(waiting.flatMap((what) => what.channels))
+    const running = [...up.channels].filter((channel) => !pending.has(channel))
+    if (running.length > 0) ask(up, { channels: running, since: up.position, own: true, answered: false })
+    for (const what of waiting) ask(up, { ...what, answered: false })
+  }
+
+  /** Pauses with full jitter, doubling; an object that says "at once" (4200-4299) is taken at its word the first time. */
+  function retry(up: Upstream, code: number): void {
+    if (++up.attempts > MAX_ATTEMPTS) {
+      drop(up)
+      reader.lost(up.product, CLOSE.unavailable, `${up.product} cannot be reached`)
+      return
+    }
+    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** up.attempts)
+    const atOnce = up.attempts === 1 && code >= 4200 && code < 4300
+    deps.setTimeout(
+      () => {
+        if (alive(up) && up.socket === null) void open(up)
+      },
+      atOnce ? deps.random() * RETRY_MIN_MS : RETRY_MIN_MS / 2 + deps.random() * ceiling,
+    )
+  }
+
+  function receive(up: Upstream, text: string): void {
+    const type = frameType(text)
+    if (type === 'update' || type === 'snapshot') {
+      up.position = framePosition(text)
+      if (type === 'snapshot') up.asked.delete([...up.asked].find(([, what]) => what.answered)?.[0] ?? 0)
+      reader.frame(withPosition(text, position()), up.product, type)
+      return
+    }
+    if (type !== 'subscribed' && type !== 'error') return
+    const answer: { req_id?: number; channels?: string[]; recovered?: boolean; code?: string; message?: string } =
+      JSON.parse(text)
+    const number = answer.req_id ?? 0
+    const what = up.asked.get(number)
+    if (type === 'error') {
+      up.asked.delete(number)
+      const { code = 'internal', message = '' } = answer
+      reader.refused({ product: up.product, code, message, req_id: what?.req_id })
+      return
+    }
+    const recovered = answer.recovered === true
+    if (what && !recovered && !what.own) what.answered = true
+    else up.asked.delete(number)
+    // A snapshot brings its own position: until it is here, the reader has nothing of this object to come back with.
+    if (recovered) up.position ??= what?.since ?? null
+    if (what?.own && recovered) return
+    reader.subscribed({ product: up.product, channels: answer.channels ?? [], recovered, req_id: what?.req_id })
+  }
+
+  return {
+    position,
+    /** Joins channels of one product in. `since` is what the reader has of that product's object. */
+    subscribe(product: string, channels: string[], since: string | null, req_id?: RequestId): void {
+      const up = upstreams.get(product)
+      if (up) {
+        for (const channel of channels) up.channels.add(channel)
+        const what = { channels, since, req_id, own: false, answered: false }
+        if (up.socket) ask(up, what)
+        else up.asked.set(++asks, what)
+        return
+      }
+      const first: Upstream = {
+        product,
+        channels: new Set(channels),
+        socket: null,
+        openedAt: 0,
+        attempts: 0,
+        position: null,
+        asked: new Map([[++asks, { channels, since, req_id, own: false, answered: false }]]),
+      }
+      upstreams.set(product, first)
+      void open(first)
+    },
+    unsubscribe(product: string, channels: string[]): void {
+      const up = upstreams.get(product)
+      if (!up) return
+      for (const channel of channels) up.channels.delete(channel)
+      if (up.channels.size === 0) return drop(up)
+      for (const [number, what] of up.asked) {
+        what.channels = what.channels.filter((name) => up.channels.has(name))
+        if (what.channels.length === 0) up.asked.delete(number)
+      }
+      send(up, { op: 'unsubscribe', channels })
+    },
+    /** Passes on what the reader says it has handled, to each object its part. */
+    ack(positions: ReadonlyMap<string, string>): void {
+      for (const [product, at] of positions) {
+        const up = upstreams.get(product)
+        if (up) send(up, { op: 'ack', position: at })
+      }
+    },
+    products: (): string[] => [...upstreams.keys()],
+    close(): void {
+      for (const up of [...upstreams.values()]) drop(up)
+    },
+  }
+}
+
+/** A refusal that will not change by asking again. */
+const isFinal = (error: CodedError): boolean => ERROR_CODES[error.code].status < 500

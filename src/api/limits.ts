@@ -1,0 +1,24 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { CodedError } from '../protocol/errors.ts'
+import type { AppEnv } from './context.ts'
+
+/** Period of the rate limits in wrangler.toml, in seconds: after it a client can try again. */
+const PERIOD = 60
+
+/** The client's address as Cloudflare tells it; a request that came by no network has none. */
+export const clientOf = (c: Context<AppEnv>): string => c.req.header('cf-connecting-ip') ?? 'local'
+
+/** Brakes a client that asks too often. @throws CodedError `too_many_requests` */
+export const requestLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { success } = await c.env.REQUEST_LIMIT.limit({ key: clientOf(c) })
+  if (!success) throw new CodedError('too_many_requests', 'too many requests from this address', { retryAfter: PERIOD })
+  await next()
+}
+
+/** Brakes a client that opens sockets or streams too often. @throws CodedError `too_many_sockets` */
+export const socketLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { success } = await c.env.SOCKET_LIMIT.limit({ key: clientOf(c) })
+  if (!success)
+    throw new CodedError('too_many_sockets', 'too many sockets and streams from this address', { retryAfter: PERIOD })
+  await next()
+}
