@@ -145,6 +145,8 @@ function reachableDir(wanted: string, log: (line: string) => void): string {
   mkdirSync(dir, { recursive: true })
   const user = serverUser(join(dir, 'data'))
   if (!user || canEnter(dir, user)) return dir
+  chownSync(dir, user.uid, user.gid)
+  if (canEnter(dir, user)) return dir
   const other = sharedFolder(createHash('sha256').update(dir).digest('hex').slice(0, 12))
   mkdirSync(other, { recursive: true })
   log(`Postgres does not run as root, and no other user can enter ${dir}: its data is in ${other}`)
