@@ -1,0 +1,183 @@
+import {
+  CandlestickSeries,
+  ColorType,
+  CrosshairMode,
+  createChart,
+  HistogramSeries,
+  type MouseEventParams,
+  type Time,
+  type UTCTimestamp,
+} from 'lightweight-charts'
+import { priceText } from './number-text.ts'
+import { type Bar, type Change, priceDigits, type Series, slots } from './series.ts'
+import { timeText } from './time-text.ts'
+
+/** Colours of a chart, each a CSS colour; read from custom properties so that a page's theme is the chart's. */
+export type ChartTheme = {
+  text: string
+  grid: string
+  line: string
+  up: string
+  down: string
+  upMuted: string
+  downMuted: string
+  gap: string
+  font: string
+}
+
+/** A drawn chart. */
+export type ChartView = {
+  draw(series: Series, change: Change): void
+  theme(theme: ChartTheme): void
+  /** Puts the crosshair on a bar; null takes it away. */
+  point(bar: Bar | null): void
+  /** Starts of the first and the last bar on screen. */
+  visible(): { from: number; to: number } | null
+  /** True when the user has scrolled so that fewer than a screen's tenth of bars is left of it. */
+  nearStart(): boolean
+  remove(): void
+}
+
+const at = (t: number): UTCTimestamp => t as UTCTimestamp
+
+/**
+ * Draws candles, volume and coverage into a container.
+ * @param size seconds of one candle.
+ * @param events `pointed` gets the bar under the crosshair (null: none), `scrolled` comes after any move of the view.
+ */
+export function createChartView(
+  container: HTMLElement,
+  size: number,
+  firstTheme: ChartTheme,
+  events: { pointed(t: number | null): void; scrolled(): void },
+): ChartView {
+  let theme = firstTheme
+  let digits = 0
+  let drawn: Series = { bars: [], gaps: [] }
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches
+  const chart = createChart(container, {
+    autoSize: true,
+    // The logo comes with an inline style element, which the page's policy forbids; the element shows a link instead.
+    layout: { attributionLogo: false, background: { type: ColorType.Solid, color: 'transparent' }, fontSize: 11 },
+    crosshair: { mode: CrosshairMode.Normal },
+    kineticScroll: { touch: !still, mouse: false },
+    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.24 } },
+    timeScale: { borderVisible: false, timeVisible: size < 86_400, secondsVisible: false, rightOffset: 3 },
+    localization: {
+      locale: 'en-GB',
+      timeFormatter: (time: Time) => `${timeText(time as number, size)} UTC`,
+      priceFormatter: (price: number) => priceText(price, digits),
+    },
+  })
+  const coverage = chart.addSeries(HistogramSeries, {
+    priceScaleId: 'coverage',
+    lastValueVisible: false,
+    priceLineVisible: false,
+    autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }),
+  })
+  coverage.priceScale().applyOptions({ visible: false, scaleMargins: { top: 0, bottom: 0 } })
+  const volume = chart.addSeries(HistogramSeries, {
+    priceScaleId: 'volume',
+    lastValueVisible: false,
+    priceLineVisible: false,
+    priceFormat: { type: 'volume' },
+  })
+  volume.priceScale().applyOptions({ visible: false, scaleMargins: { top: 0.82, bottom: 0 } })
+  const candles = chart.addSeries(CandlestickSeries, { priceLineVisible: true })
+
+  const candleOf = (bar: Bar) => {
+    const point = { time: at(bar.t), open: bar.o, high: bar.h, low: bar.l, close: bar.c }
+    if (bar.coverage === 'full') return point
+    const color = bar.c >= bar.o ? theme.upMuted : theme.downMuted
+    return { ...point, color, borderColor: color, wickColor: color }
+  }
+  const volumeOf = (bar: Bar) => ({
+    time: at(bar.t),
+    value: bar.v,
+    color: bar.c >= bar.o ? theme.upMuted : theme.downMuted,
+  })
+  // Every bar has its point here too, at 0 where all is known: a point that appears later could not be put in between.
+  const coverageOf = (bar: Bar) => ({
+    time: at(bar.t),
+    value: bar.coverage === 'full' ? 0 : 1,
+    color: theme.gap,
+  })
+
+  function drawAll(): void {
+    const places = slots(drawn, size)
+    candles.setData(places.map(({ t, bar }) => (bar ? candleOf(bar) : { time: at(t) })))
+    volume.setData(places.map(({ t, bar }) => (bar ? volumeOf(bar) : { time: at(t) })))
+    coverage.setData(places.map(({ t, bar }) => (bar ? coverageOf(bar) : { time: at(t), value: 1, color: theme.gap })))
+  }
+
+  function fitDigits(bars: readonly Bar[]): void {
+    const needed = Math.max(digits, priceDigits(bars))
+    if (needed === digits && digits > 0) return
+    digits = needed
+    candles.applyOptions({ priceFormat: { type: 'price', precision: digits, minMove: 10 ** -digits } })
+  }
+
+  function applyTheme(): void {
+    chart.applyOptions({
+      layout: { textColor: theme.text, fontFamily: theme.font },
+      grid: { vertLines: { color: theme.grid }, horzLines: { color: theme.grid } },
+      crosshair: {
+        vertLine: { color: theme.line, labelBackgroundColor: theme.line },
+        horzLine: { color: theme.line, labelBackgroundColor: theme.line },
+      },
+    })
+    candles.applyOptions({
+      upColor: theme.up,
+      downColor: theme.down,
+      borderUpColor: theme.up,
+      borderDownColor: theme.down,
+      wickUpColor: theme.up,
+      wickDownColor: theme.down,
+    })
+  }
+
+  const onCrosshair = (event: MouseEventParams<Time>) => events.pointed((event.time as number | undefined) ?? null)
+  chart.subscribeCrosshairMove(onCrosshair)
+  chart.timeScale().subscribeVisibleLogicalRangeChange(events.scrolled)
+  applyTheme()
+
+  return {
+    draw(series, change) {
+      drawn = series
+      if (change.kind === 'none') return
+      if (change.kind === 'all') {
+        digits = 0
+        fitDigits(series.bars)
+        drawAll()
+        return
+      }
+      fitDigits(change.bars.map(({ bar }) => bar))
+      for (const { bar, older } of change.bars) {
+        candles.update(candleOf(bar), older)
+        volume.update(volumeOf(bar), older)
+        coverage.update(coverageOf(bar), older)
+      }
+    },
+    theme(next) {
+      theme = next
+      applyTheme()
+      drawAll()
+    },
+    point(bar) {
+      if (bar) chart.setCrosshairPosition(bar.c, at(bar.t), candles)
+      else chart.clearCrosshairPosition()
+    },
+    visible() {
+      const range = chart.timeScale().getVisibleRange()
+      return range && { from: range.from as number, to: range.to as number }
+    },
+    nearStart() {
+      const range = chart.timeScale().getVisibleLogicalRange()
+      return range !== null && range.from < (range.to - range.from) / 10
+    },
+    remove() {
+      chart.unsubscribeCrosshairMove(onCrosshair)
+      chart.remove()
+    },
+  }
+}

@@ -1,0 +1,286 @@
+import type { Coverage, Gap, WireCandle } from '../protocol/candle.ts'
+import { channelName } from '../protocol/channel.ts'
+import { isGranularity, SECONDS } from '../protocol/granularity.ts'
+import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
+import { drawLegend } from './legend.ts'
+import {
+  type Bar,
+  barOf,
+  type CoverageSummary,
+  coverageOf,
+  merge,
+  prepend,
+  priceDigits,
+  replace,
+  type Series,
+} from './series.ts'
+import { chartSheet } from './spot-chart-style.ts'
+import { browserDeps, openStream, type Stream, type StreamState } from './stream.ts'
+
+/** What a chart tells its page, as `CustomEvent`s that bubble. */
+export type SpotChartEvents = {
+  /** How its connection is; `null`: it has none. */
+  'spot-state': StreamState | null
+  /** A bar or the view moved. */
+  'spot-change': { bars: readonly Bar[]; digits: number; coverage: CoverageSummary }
+  /** The stream could not be continued and history must be read again; a page that does so prevents the default. */
+  'spot-lost': null
+}
+
+/** The attributes and the child that hold a chart's state: a change of any of them is a change of the chart. */
+const WATCHED = ['data-product', 'data-granularity', 'data-position', 'data-gaps', 'data-coverage', 'data-candles']
+
+/** Bars read at once when the user scrolls past the first one. */
+const PAGE_LIMIT = 300
+
+/**
+ * `<spot-chart data-product data-granularity><canvas data-candles='[{"t","o","h","l","c","v"}, …]'></canvas></spot-chart>`
+ * (brief 003, phase 2): draws what its canvas holds, at once and without a request, and again whenever a patch changes
+ * it. With `data-position` it then moves by the product's socket, from that position on. `data-gaps` holds `[[from, to],
+ * …]`, `data-coverage` the starts of bars that are not full: `{"partial":[…],"gap":[…]}`.
+ */
+export class SpotChart extends HTMLElement {
+  #series: Series = { bars: [], gaps: [] }
+  #view: ChartView | null = null
+  #stream: Stream | null = null
+  #shown = ''
+  #size = 60
+  #pointed: Bar | null = null
+  #reading = false
+  #atStart = false
+  #announced = 0
+  readonly #legend = document.createElement('p')
+  readonly #plot = document.createElement('div')
+  readonly #mutations = new MutationObserver(() => this.#load())
+  readonly #scheme = matchMedia('(prefers-color-scheme: dark)')
+  readonly #retheme = () => this.#view?.theme(this.#theme())
+  readonly #look = () => {
+    if (!document.hidden) this.#stream?.check()
+  }
+
+  /** The bars that are drawn, for scripts and tests. */
+  get bars(): readonly Bar[] {
+    return this.#series.bars
+  }
+
+  connectedCallback(): void {
+    if (!this.shadowRoot) this.#build()
+    this.#mutations.observe(this, { attributes: true, attributeFilter: WATCHED, childList: true, subtree: true })
+    this.#scheme.addEventListener('change', this.#retheme)
+    addEventListener('online', this.#look)
+    document.addEventListener('visibilitychange', this.#look)
+    this.#load()
+  }
+
+  disconnectedCallback(): void {
+    this.#mutations.disconnect()
+    this.#scheme.removeEventListener('change', this.#retheme)
+    removeEventListener('online', this.#look)
+    document.removeEventListener('visibilitychange', this.#look)
+    this.#stream?.close()
+    this.#stream = null
+    this.#view?.remove()
+    this.#view = null
+    this.#shown = ''
+  }
+
+  #build(): void {
+    const root = this.attachShadow({ mode: 'open' })
+    root.adoptedStyleSheets = [chartSheet()]
+    this.#legend.className = 'legend'
+    this.#legend.setAttribute('aria-hidden', 'true')
+    this.#plot.className = 'plot'
+    this.#plot.tabIndex = 0
+    this.#plot.setAttribute('role', 'img')
+    this.#plot.addEventListener('keydown', (event) => this.#key(event))
+    const credit = document.createElement('a')
+    credit.className = 'credit'
+    credit.href = 'https://www.tradingview.com/'
+    credit.target = '_blank'
+    credit.rel = 'noopener'
+    credit.textContent = 'Charts by TradingView'
+    root.append(this.#legend, this.#plot, credit)
+  }
+
+  /** Takes the state from the attributes and the canvas; the view stays where it is if the bars are of the same kind. */
+  #load(): void {
+    const product = this.dataset.product ?? ''
+    const granularity = this.dataset.granularity ?? ''
+    if (!isGranularity(granularity)) return
+    this.#series = this.#written()
+    this.#size = SECONDS[granularity]
+    this.#atStart = false
+    const shown = `${product} ${granularity}`
+    if (this.#shown !== shown) {
+      this.#shown = shown
+      this.#pointed = null
+      this.#view?.remove()
+      this.#view = createChartView(this.#plot, this.#size, this.#theme(), {
+        pointed: (t) => this.#point(t === null ? null : (this.#series.bars.find((bar) => bar.t === t) ?? null)),
+        scrolled: () => this.#scrolled(),
+      })
+      this.#plot.setAttribute('aria-label', `${product} candles, ${granularity.replace('_', ' ').toLowerCase()}`)
+    }
+    this.#view?.draw(this.#series, { kind: 'all' })
+    this.#changed()
+    this.#connect(product, channelName({ product, granularity }))
+  }
+
+  /** The series as the server wrote it into the document. */
+  #written(): Series {
+    type Written = { t: number; o: number; h: number; l: number; c: number; v: number }
+    const canvas = this.querySelector<HTMLElement>('canvas[data-candles]')
+    const candles = JSON.parse(canvas?.dataset.candles || '[]') as Written[]
+    const gaps = JSON.parse(this.dataset.gaps || '[]') as Gap[]
+    const marked = JSON.parse(this.dataset.coverage || '{}') as { partial?: number[]; gap?: number[] }
+    const coverage = new Map<number, Coverage>()
+    for (const t of marked.partial ?? []) coverage.set(t, 'partial')
+    for (const t of marked.gap ?? []) coverage.set(t, 'gap')
+    const bars = candles.map((candle) => ({
+      ...candle,
+      coverage: coverage.get(candle.t) ?? ('full' as const),
+      complete: true,
+      rev: 0,
+    }))
+    // The forming candle is the last one, and the only one that can be.
+    const last = bars.at(-1)
+    if (last) last.complete = false
+    return { bars, gaps }
+  }
+
+  #connect(product: string, channel: string): void {
+    this.#stream?.close()
+    this.#stream = null
+    const since = this.dataset.position
+    if (!since) {
+      this.#tell('spot-state', null)
+      return
+    }
+    const url = new URL(`/ws/products/${encodeURIComponent(product)}`, location.href)
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+    this.#tell('spot-state', { name: 'connecting' })
+    this.#stream = openStream(
+      { url: url.href, channels: [channel], since },
+      {
+        state: (state) => this.#tell('spot-state', state),
+        update: (candles) => this.#update(candles),
+        snapshot: (candles, gaps) => this.#snapshot(candles, gaps),
+      },
+      browserDeps,
+    )
+  }
+
+  #update(candles: WireCandle[]): void {
+    const { series, change } = merge(this.#series, this.#own(candles))
+    if (change.kind === 'none') return
+    this.#series = series
+    this.#view?.draw(series, change)
+    this.#changed()
+  }
+
+  #snapshot(candles: WireCandle[], gaps: Gap[]): void {
+    const snapshot = { bars: this.#own(candles).sort((a, b) => a.t - b.t), gaps }
+    const series = replace(this.#series, snapshot, this.#size)
+    if (series === null && !this.#tell('spot-lost', null)) return
+    this.#series = series ?? snapshot
+    this.#view?.draw(this.#series, { kind: 'all' })
+    this.#changed()
+  }
+
+  /** The bars of this chart's granularity: a frame may carry others. */
+  #own(candles: WireCandle[]): Bar[] {
+    return candles.filter((candle) => candle.granularity === this.dataset.granularity).map(barOf)
+  }
+
+  #scrolled(): void {
+    this.#announce()
+    if (this.#view?.nearStart() && this.dataset.position) void this.#readOlder()
+  }
+
+  /** Reads the history before the first bar, a page at a time, as the user scrolls towards it. */
+  async #readOlder(): Promise<void> {
+    const first = this.#series.bars[0]
+    if (this.#reading || this.#atStart || !first) return
+    this.#reading = true
+    const shown = this.#shown
+    try {
+      const { product = '', granularity = '' } = this.dataset
+      const query = new URLSearchParams({ granularity, end: String(first.t), limit: String(PAGE_LIMIT) })
+      // The newest of what is before `end`: without a start, the limit counts from the end.
+      const response = await fetch(`/api/v1/products/${encodeURIComponent(product)}/candles?${query}`)
+      if (!response.ok) throw new Error(`history before ${first.t} answered ${response.status}`)
+      const page = (await response.json()) as { candles: WireCandle[]; gaps: Gap[] }
+      if (shown !== this.#shown) return
+      if (page.candles.length === 0) this.#atStart = true
+      this.#series = prepend(this.#series, { bars: page.candles.map(barOf), gaps: page.gaps })
+      this.#view?.draw(this.#series, { kind: 'all' })
+      this.#changed()
+    } catch (error) {
+      // The chart is whole without it; the next scroll asks again.
+      console.warn(error)
+    } finally {
+      this.#reading = false
+    }
+  }
+
+  #point(bar: Bar | null): void {
+    this.#pointed = bar
+    this.#drawLegend()
+  }
+
+  #drawLegend(): void {
+    const { bars } = this.#series
+    const index = this.#pointed ? bars.findIndex((bar) => bar.t === this.#pointed?.t) : bars.length - 1
+    drawLegend(this.#legend, bars[index] ?? null, bars[index - 1] ?? null, priceDigits(bars), this.#size)
+  }
+
+  /** Arrow keys walk along the bars, Escape leaves them. */
+  #key(event: KeyboardEvent): void {
+    const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0
+    if (step === 0 && event.key !== 'Escape') return
+    event.preventDefault()
+    const { bars } = this.#series
+    const from = this.#pointed ? bars.findIndex((bar) => bar.t === this.#pointed?.t) : bars.length
+    const bar = step === 0 ? null : (bars[Math.min(Math.max(from + step, 0), bars.length - 1)] ?? null)
+    this.#view?.point(bar)
+    this.#point(bar)
+  }
+
+  #changed(): void {
+    this.#drawLegend()
+    this.#announce()
+  }
+
+  /** Tells the page, once a frame at most. */
+  #announce(): void {
+    if (this.#announced !== 0) return
+    this.#announced = requestAnimationFrame(() => {
+      this.#announced = 0
+      const { bars } = this.#series
+      const range = this.#view?.visible() ?? { from: bars[0]?.t ?? 0, to: bars.at(-1)?.t ?? 0 }
+      const coverage = coverageOf(this.#series, range.from, range.to, this.#size)
+      this.#tell('spot-change', { bars, digits: priceDigits(bars), coverage })
+    })
+  }
+
+  #tell<K extends keyof SpotChartEvents>(type: K, detail: SpotChartEvents[K]): boolean {
+    return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, cancelable: true }))
+  }
+
+  #theme(): ChartTheme {
+    const style = getComputedStyle(this)
+    const color = (name: string, fallback: string) => style.getPropertyValue(name).trim() || fallback
+    const dark = this.#scheme.matches
+    return {
+      text: color('--chart-text', dark ? '#a3a8b3' : '#565d6b'),
+      grid: color('--chart-grid', dark ? '#20242c' : '#eceef2'),
+      line: color('--chart-line', dark ? '#5b6270' : '#7a8291'),
+      up: color('--chart-up', dark ? '#2fb38a' : '#0f8a67'),
+      down: color('--chart-down', dark ? '#ef6a5f' : '#cf3f36'),
+      upMuted: color('--chart-up-muted', dark ? '#2fb38a59' : '#0f8a6759'),
+      downMuted: color('--chart-down-muted', dark ? '#ef6a5f59' : '#cf3f3659'),
+      gap: color('--chart-gap', dark ? '#d99a2b2e' : '#d99a2b2e'),
+      font: style.fontFamily,
+    }
+  }
+}

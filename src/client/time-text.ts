@@ -1,0 +1,5 @@
+/** `2026-10-05 14:07` of unix seconds, or the date alone for candles of a day (`size` in seconds). All times are UTC. */
+export function timeText(t: number, size: number): string {
+  const text = new Date(t * 1000).toISOString()
+  return size >= 86_400 ? text.slice(0, 10) : `${text.slice(0, 10)} ${text.slice(11, 16)}`
+}

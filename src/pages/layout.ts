@@ -1,0 +1,59 @@
+import { html, raw } from 'hono/html'
+import type { HtmlEscapedString } from 'hono/utils/html'
+
+/** A piece of a page: text in which everything is escaped that has to be. */
+export type Html = HtmlEscapedString | Promise<HtmlEscapedString>
+
+/** What every page knows of the Kerb that serves it. */
+export type Site = {
+  /** `simulated` is said on every page, plainly. */
+  exchange: string
+  version: string
+}
+
+/** The exchange's name as people write it. */
+export const exchangeName = (exchange: string): string =>
+  exchange === 'simulated' ? 'Simulated exchange' : exchange.charAt(0).toUpperCase() + exchange.slice(1)
+
+const exchangeBadge = (exchange: string): Html =>
+  exchange === 'simulated'
+    ? html`<p class="badge simulated"><strong>Simulated</strong><span class="wide"> exchange: no real prices</span></p>`
+    : html`<p class="badge">${exchangeName(exchange)}</p>`
+
+/**
+ * The document around a page's content.
+ * @param page `script` names the bundle in `public/app`, null for a page that needs none.
+ */
+export const layout = (
+  site: Site,
+  page: { title: string; description: string; script: 'list' | 'product' | null; content: Html },
+): Html => html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="theme-color" content="#ffffff" media="(prefers-color-scheme: light)">
+<meta name="theme-color" content="#0e1013" media="(prefers-color-scheme: dark)">
+<title>${page.title}</title>
+<meta name="description" content="${page.description}">
+<link rel="icon" href="/favicon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/app/kerb.css">
+${page.script === null ? '' : raw(`<script type="module" src="/app/${page.script}.js"></script>`)}
+</head>
+<body>
+<a class="skip" href="#content">Skip to content</a>
+<header class="site">
+  <a class="brand" href="/"><svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path class="wick" d="M6 1v18M14 4v13"/><path class="down" d="M3.5 5h5v9h-5z"/><path class="up" d="M11.5 7h5v7h-5z"/></svg>Kerb</a>
+  <nav aria-label="Site"><a href="/">Markets</a></nav>
+  ${exchangeBadge(site.exchange)}
+</header>
+<main id="content">
+${page.content}
+</main>
+<footer class="site">
+  <p>All times UTC. Candles are built from trades; Kerb ${site.version}.</p>
+  <p><a href="/api/v1/products">Products</a> <a href="/health">Health</a> <a href="https://www.tradingview.com/" rel="noopener">Charts by TradingView</a></p>
+</footer>
+</body>
+</html>`
