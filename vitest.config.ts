@@ -1,30 +1,44 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+import type { Stage } from './test/support/global-setup.ts'
+
+/** Asked once for each test file: its own database and exchange. */
+async function openStage(stagesUrl: string): Promise<Stage> {
+  const response = await fetch(stagesUrl, { method: 'POST' })
+  if (!response.ok) throw new Error(`no stage for a test file: ${await response.text()}`)
+  return (await response.json()) as Stage
+}
+
+// Wrangler wants an address for every Hyperdrive before it looks at what Miniflare is given: it is never dialled.
+for (const binding of ['HYPERDRIVE', 'HYPERDRIVE_CACHED'])
+  process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = 'postgres://none:none@127.0.0.1:1/none'
 
 export default defineConfig({
   test: {
-    // One Postgres and one simulated exchange for the whole run.
-    globalSetup: ['test/support/global-setup.ts'],
     maxWorkers: 2,
+    // When a connection is lost, the driver's socket for Workers leaves promises of streams that it never looks at
+    // (`writer.ready`, `raw.opened`) rejected. The loss itself reaches the query that runs, and is told there.
+    onUnhandledError: (error) => !error.stack?.includes('/postgres/cf/polyfills.js'),
     projects: [
       {
         test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 30_000, sequence: { groupOrder: 0 } },
       },
       {
         plugins: [
-          cloudflareTest(({ inject }) => {
-            const exchange = inject('exchange')
-            // Wrangler reads a local Hyperdrive's address from here alone.
-            for (const binding of ['HYPERDRIVE', 'HYPERDRIVE_CACHED'])
-              process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = inject('databaseUrl')
+          cloudflareTest(async ({ inject }) => {
+            const stage = await openStage(inject('stagesUrl'))
             return {
               wrangler: { configPath: './wrangler.toml' },
               miniflare: {
+                hyperdrives: { HYPERDRIVE: stage.databaseUrl, HYPERDRIVE_CACHED: stage.databaseUrl },
                 bindings: {
                   EXCHANGE: 'simulated',
-                  COINBASE_WS_URL: exchange.ws,
-                  COINBASE_REST_URL: exchange.rest,
-                  COINBASE_EXCHANGE_URL: exchange.exchange,
+                  COINBASE_WS_URL: stage.exchangeWsUrl,
+                  COINBASE_REST_URL: stage.exchangeUrl,
+                  COINBASE_EXCHANGE_URL: stage.exchangeUrl,
+                  PRODUCTS: 'BTC-USD,ETH-USD,BTC-EUR,NU-USD,DAI-USD,ONE-USD,TWO-USD,THREE-USD,FOUR-USD',
+                  ALWAYS_ON: 'FOUR-USD',
+                  GATE_URL: stage.gateUrl,
                 },
               },
             }
@@ -33,6 +47,8 @@ export default defineConfig({
         test: {
           name: 'workers',
           include: ['test/workers/**/*.test.ts'],
+          // One Postgres, and the stages on it.
+          globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },

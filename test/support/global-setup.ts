@@ -1,17 +1,96 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
+import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
+import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
+import { migrate } from '../../dev/migrate.ts'
+import { startPostgres } from '../../dev/postgres.ts'
+import { type Gate, openGate } from './gate.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** A migrated database of the run's own Postgres: `postgres://…`. */
-    databaseUrl: string
-    /** Where the run's simulated exchange listens: its socket, its Advanced Trade REST and its Exchange REST. */
-    exchange: { ws: string; rest: string; exchange: string }
+    /** Where a test file gets its stage: POST here answers with a `Stage`. */
+    stagesUrl: string
   }
 }
 
-/** Starts what all test files share, tells the projects where it is, and gives back how to end it. Runs in Node. */
+/** What one test file has for itself. */
+export type Stage = {
+  /** A migrated, empty database, behind a gate. */
+  databaseUrl: string
+  /** POST `{"open": false}` here cuts the database off, `{"open": true}` lets it back in. */
+  gateUrl: string
+  /** The simulated exchange: its socket, and the base of its REST and of its control paths (`/_trades`, `/_faults`, …). */
+  exchangeWsUrl: string
+  exchangeUrl: string
+}
+
+/** Products of a stage's exchange that have only the trades a test sends. */
+const MANUAL = ['ONE-USD', 'TWO-USD', 'THREE-USD', 'FOUR-USD'].map((id) => manualProduct(id))
+
+/**
+ * Starts the one Postgres of the run, and a server that sets up a stage for each test file: time and faults of one file
+ * are then nothing to another. Runs in Node; gives back how to end it all.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  project.provide('databaseUrl', 'postgres://postgres:postgres@127.0.0.1:1/postgres')
-  project.provide('exchange', { ws: 'ws://127.0.0.1:1', rest: 'http://127.0.0.1:1', exchange: 'http://127.0.0.1:1' })
-  return async () => {}
+  // The assets folder that wrangler.toml names: what fills it is built, so that a fresh clone has none.
+  mkdirSync(join(import.meta.dirname, '../../public'), { recursive: true })
+  const dir = mkdtempSync(join(tmpdir(), 'kerb-test-'))
+  const server = await startPostgres({ dir, fast: true })
+  await migrate(server.url)
+  const admin = postgres(server.url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
+  const gates: Gate[] = []
+  const exchanges: Exchange[] = []
+
+  const openStage = async (): Promise<Stage> => {
+    const name = `stage_${gates.length}`
+    const database = new URL(server.url)
+    const gate = await openGate(Number(database.port))
+    const number = gates.push(gate) - 1
+    await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE kerb`)
+    database.port = String(gate.port)
+    database.pathname = `/${name}`
+    const exchange = await startExchange({ seed: 'tests', products: [...PRODUCTS, ...MANUAL] })
+    exchanges.push(exchange)
+    return {
+      databaseUrl: database.href,
+      gateUrl: `${stagesUrl}/${number}/gate`,
+      exchangeWsUrl: exchange.wsUrl,
+      exchangeUrl: exchange.url,
+    }
+  }
+
+  const answer = async (path: string, body: string): Promise<unknown> => {
+    const number = /^\/(\d+)\/gate$/.exec(path)?.[1]
+    if (number === undefined) return openStage()
+    const { open } = JSON.parse(body) as { open: boolean }
+    gates[Number(number)]?.set(open)
+    return { open }
+  }
+
+  const stages = createServer(async (request, response) => {
+    try {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      response.end(JSON.stringify(await answer(request.url ?? '/', body)))
+    } catch (error) {
+      response.writeHead(500).end(String(error))
+    }
+  })
+  await new Promise<void>((done) => stages.listen(0, '127.0.0.1', done))
+  const stagesUrl = `http://127.0.0.1:${(stages.address() as AddressInfo).port}`
+  project.provide('stagesUrl', stagesUrl)
+
+  return async () => {
+    stages.close()
+    stages.closeAllConnections()
+    await Promise.all([...exchanges, ...gates].map((one) => one.close()))
+    await admin.end({ timeout: 1 })
+    await server.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
 }

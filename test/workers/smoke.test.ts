@@ -1,14 +1,42 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
+import postgres from 'postgres'
 import { expect, test } from 'vitest'
 
+const database = async <T>(use: (sql: postgres.Sql) => Promise<T>): Promise<T> => {
+  const sql = postgres(env.HYPERDRIVE.connectionString, { max: 1, fetch_types: false, connect_timeout: 5 })
+  try {
+    return await use(sql)
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
+
+const gate = (open: boolean) => fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
+
 test('the Worker starts with its own configuration', async () => {
-  const response = await exports.default.fetch('http://kerb.test/')
-  expect(response.status).toBeLessThan(600)
+  const response = await exports.default.fetch('http://kerb.test/health')
+  expect(response.status).toBe(200)
 })
 
 test('an object keeps rows in SQLite', async () => {
-  const stub = env.PRODUCT_CANDLES.getByName('SMOKE-USD')
+  const stub = env.FEED_SLOTS.getByName('smoke')
   const value = await runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT 41 + 1 AS n').one().n)
   expect(value).toBe(42)
+})
+
+test('Hyperdrive reaches a migrated Postgres, and is cut off while the gate is shut', async () => {
+  const count = () => database((sql) => sql`SELECT count(*)::int AS n FROM live_candles`)
+  expect(await count()).toEqual([{ n: 0 }])
+  await gate(false)
+  await expect(count()).rejects.toThrow()
+  await gate(true)
+  expect(await count()).toEqual([{ n: 0 }])
+})
+
+test('the simulated exchange answers and takes trades', async () => {
+  const trades = { product: 'ONE-USD', price: '101.5', size: '0.25' }
+  await fetch(`${env.COINBASE_REST_URL}/_trades`, { method: 'POST', body: JSON.stringify(trades) })
+  const response = await fetch(`${env.COINBASE_EXCHANGE_URL}/products/ONE-USD/trades?limit=10`)
+  expect(await response.json()).toMatchObject([{ trade_id: 1, price: expect.stringMatching(/^101\.50*$/) }])
 })

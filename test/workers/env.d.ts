@@ -1,0 +1,11 @@
+declare namespace Cloudflare {
+  /** What the tests add to the environment. */
+  interface Env {
+    COINBASE_WS_URL: string
+    /** The test file's own simulated exchange, its control paths included. */
+    COINBASE_REST_URL: string
+    COINBASE_EXCHANGE_URL: string
+    /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
+    GATE_URL: string
+  }
+}
