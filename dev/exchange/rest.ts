@@ -79,7 +79,11 @@ function products(query: URLSearchParams, books: Books): Answer {
   const all = [...books.tapes.values()].filter((tape) => wanted.length === 0 || wanted.includes(tape.product.id))
   const offset = integer(query.get('offset')) ?? 0
   const page = all.slice(offset, offset + (integer(query.get('limit')) ?? all.length))
-  return ok({ products: page.map((tape) => productBody(tape, books)), num_products: page.length })
+  return ok({
+    products: page.map((tape) => productBody(tape, books)),
+    num_products: page.length,
+    pagination: { prev_cursor: '', next_cursor: '', has_next: offset + page.length < all.length, has_prev: offset > 0 },
+  })
 }
 
 /**

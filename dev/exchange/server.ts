@@ -227,11 +227,10 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
 
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
-    if (!url.pathname.startsWith('/_')) return void rest(request, response, url)
-    control(request, url).then(
-      (answer) => respond(response, answer),
-      (error: unknown) => respond(response, { status: 400, body: { message: String(error) } }),
-    )
+    const answered = url.pathname.startsWith('/_')
+      ? control(request, url).then((answer) => respond(response, answer))
+      : rest(request, response, url)
+    answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
   const sockets = new WebSocketServer({ noServer: true })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
@@ -273,6 +272,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       clearInterval(timer)
       for (const pending of late) clearTimeout(pending)
       for (const { socket } of connections) socket.terminate()
+      sockets.close()
       return new Promise((resolve) => {
         server.close(() => resolve())
         server.closeAllConnections()
