@@ -65,6 +65,8 @@ const cases: Case[] = [
 
   ['src/client/downwards.ts', imports('../protocol/candle.ts'), null],
   ['src/client/library.ts', imports('lightweight-charts'), null],
+  ['src/client/pages/upwards.ts', imports('../stream.ts'), null],
+  ['src/client/pages/server.ts', imports('../../config.ts'), RESTRICTED],
   ['src/client/server.ts', imports('../api/app.ts'), RESTRICTED],
   ['src/client/server-library.ts', imports('hono'), RESTRICTED],
 
