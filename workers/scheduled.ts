@@ -1,2 +1,85 @@
-/** Runs what is due by the cron expression that fired. */
-export async function scheduled(_event: ScheduledController, _env: Env): Promise<void> {}
+import { productCandles } from '../durable-objects/stubs.ts'
+import { log } from '../src/api/context.ts'
+import { settings } from '../src/config.ts'
+import { dropExpired, ensurePartitions } from '../src/db/candles.ts'
+import { withLiveDatabase } from '../src/db/client.ts'
+import { listProducts, type StoredProduct, upsertProducts } from '../src/db/products.ts'
+import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
+
+/** Partitions are there for this long before they are needed. */
+const AHEAD_S = 366 * 86_400
+
+type Job = (env: Env, now: number) => Promise<Record<string, unknown>>
+
+/** The jobs of each cron expression in wrangler.toml. */
+const JOBS: Readonly<Record<string, Readonly<Record<string, Job>>>> = {
+  '* * * * *': { products: updateProducts, guard: guardFeeds },
+  '7 0 * * *': { partitions: makePartitions, retention: forgetExpired },
+}
+
+/** Runs what is due by the cron expression that fired; a job that fails is logged and stops no other. */
+export async function scheduled(event: ScheduledController, env: Env): Promise<void> {
+  const jobs = Object.entries(JOBS[event.cron] ?? {})
+  await Promise.all(jobs.map(([name, job]) => run(name, () => job(env, event.scheduledTime))))
+}
+
+/** Runs one job and logs one line of how it went. */
+async function run(job: string, work: () => Promise<Record<string, unknown>>): Promise<void> {
+  const began = Date.now()
+  const told = await work().then(
+    (result) => ({ outcome: 'ok', ...result }),
+    (error: unknown) => ({ outcome: 'failed', error: String(error) }),
+  )
+  log('job', { job, ms: Date.now() - began, ...told })
+}
+
+/** Every product of the exchange at the first run and hourly, the active ones in between: prices age by the minute. */
+async function updateProducts(env: Env, now: number): Promise<Record<string, unknown>> {
+  const { COINBASE_REST_URL, EXCHANGE, PRODUCTS } = settings(env)
+  const hourly = new Date(now).getUTCMinutes() === 0
+  const every = hourly || (await stored(env)).length === 0
+  const answer = await fetchProducts((url, init) => fetch(url, init), COINBASE_REST_URL, every ? undefined : PRODUCTS)
+  if (!answer.ok) throw new Error(`${answer.reason}, status ${answer.status}: ${answer.detail}`)
+  const at = new Date().toISOString()
+  const products = answer.value.map((product) => {
+    const active = PRODUCTS.includes(product.productId)
+    return toProduct(product, { exchange: EXCHANGE, active, at })
+  })
+  const changed = await withLiveDatabase(env, (sql) => upsertProducts(sql, products))
+  return { asked: every ? 'all' : 'active', products: products.length, changed }
+}
+
+const stored = (env: Env): Promise<StoredProduct[]> =>
+  withLiveDatabase(env, (sql) => listProducts(sql, settings(env).EXCHANGE))
+
+/** Sees to the feeds that are open without a viewer: those of pairs that the exchange trades. */
+async function guardFeeds(env: Env): Promise<Record<string, unknown>> {
+  const ids = await tradedNow(env)
+  const outcomes = await Promise.allSettled(ids.map((id) => productCandles(env, id).guard()))
+  const failed = ids.flatMap((id, i) => {
+    const outcome = outcomes[i]
+    return outcome?.status === 'rejected' ? [`${id}: ${String(outcome.reason)}`] : []
+  })
+  if (failed.length > 0) throw new Error(failed.join('; '))
+  return { guarded: ids.length }
+}
+
+/** The always-on pairs without those that are offline or delisted; all of them while the database cannot tell. */
+async function tradedNow(env: Env): Promise<readonly string[]> {
+  const { ALWAYS_ON } = settings(env)
+  const pairs = await stored(env).catch((error: unknown) => {
+    log('products_unread', { error: String(error) })
+    return []
+  })
+  const off = new Set(pairs.filter(({ status }) => status !== 'online').map(({ product_id }) => product_id))
+  return ALWAYS_ON.filter((id) => !off.has(id))
+}
+
+async function makePartitions(env: Env, now: number): Promise<Record<string, unknown>> {
+  const today = Math.floor(now / 1_000)
+  return { made: await withLiveDatabase(env, (sql) => ensurePartitions(sql, today, today + AHEAD_S)) }
+}
+
+async function forgetExpired(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, (sql) => dropExpired(sql, settings(env).RETENTION, now))
+}

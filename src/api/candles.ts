@@ -35,10 +35,13 @@ async function filled(env: Env, product: string, input: CandlesInput, history: H
   const { feed } = await productCandles(env, product).status()
   const last = known.at(-1)
   const heard = Math.max((feed.lastMessageAt ?? 0) / 1_000, last ? last.timestamp + SECONDS[granularity] : 0)
+  const to = Math.min(end ?? now, now)
+  // Only the last `limit` intervals are filled, however long the market has been still.
+  const earliest = (Math.ceil(to / SECONDS[granularity]) - limit) * SECONDS[granularity]
   return fillFlat(known, {
     granularity,
-    from: start ?? 0,
-    to: end ?? now,
+    from: Math.max(start ?? 0, earliest),
+    to,
     now,
     grace: settings(env).CLOSE_GRACE_MS / 1_000,
     gaps: history.gaps,

@@ -105,7 +105,13 @@ export function productFault(id: string, active: readonly string[]): string | nu
 }
 
 /** What an event stream is asked for. */
-export type StreamInput = { products: string[]; granularities: Granularity[]; passive: boolean }
+export type StreamInput = {
+  products: string[]
+  /** `*` was asked for: products that are not traded now are left out rather than refused. */
+  everyProduct: boolean
+  granularities: Granularity[]
+  passive: boolean
+}
 
 /** All values of a parameter under both its names: it may repeat, and each value may hold commas. */
 const list = (query: URLSearchParams, ...names: string[]): string[] => [
@@ -143,6 +149,7 @@ export function streamInput(query: URLSearchParams, { PRODUCTS }: Settings): Str
     faults.push({ field: 'passive', message: 'must be true or false', code: 'invalid_request' })
   if (faults.length > 0) refuse(faults)
   return {
+    everyProduct: products.includes('*'),
     products: products.includes('*') ? [...PRODUCTS] : products,
     granularities: granularities.includes('*') ? [...GRANULARITIES] : (granularities as Granularity[]),
     passive: passive === 'true',

@@ -17,15 +17,26 @@ export type ObjectSocket = Pick<WebSocket, 'send' | 'close'> & {
   addEventListener(type: 'error', listener: () => void): void
 }
 
+export type JoinAnswer = {
+  product: string
+  channels: string[]
+  /** Where this object now is, and the others as the reader has them. What is not recovered, a snapshot brings first. */
+  position: string
+  recovered: boolean
+  req_id?: RequestId
+}
+
 /** Where one reader's joined frames go. Positions in them are the joined ones. */
 export type JoinReader = {
   /**
    * An object took channels in. Told once per object for each subscribe, and again without `req_id` when its socket
    * was lost and what came in between cannot be had: then a snapshot follows.
    */
-  subscribed(answer: { product: string; channels: string[]; recovered: boolean; req_id?: RequestId }): void
+  subscribed(answer: JoinAnswer): void
   /** An `update` or a `snapshot`, its numbers untouched. */
   frame(text: string, product: string, type: 'update' | 'snapshot'): void
+  /** How a product's feed is: the object's own frame. */
+  feed(text: string, product: string): void
   /** An object refused a subscribe, or its socket for good. */
   refused(error: { product: string; code: string; message: string; req_id?: RequestId }): void
   /** This product cannot be had now, nothing more comes of it: `code` tells the reader what to do. */
@@ -43,6 +54,16 @@ export type JoinDeps = {
 
 /** A subscribe on its way. `own`: ours after a lost socket. `answered`: only its snapshot is still to come. */
 type Ask = { channels: string[]; since: string | null; req_id?: RequestId; own: boolean; answered: boolean }
+
+/** An object's `subscribed` or `error`, as far as it is read. */
+type Answer = {
+  req_id?: number
+  channels?: string[]
+  position?: string
+  recovered?: boolean
+  code?: string
+  message?: string
+}
 
 type Upstream = {
   product: string
@@ -69,9 +90,12 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
   const alive = (up: Upstream) => upstreams.get(up.product) === up
 
   /** Everything the reader has, in the form in which it brings it back. */
-  function position(): string {
+  function position(product?: string, told?: string): string {
     const known = new Map<string, string>()
-    for (const up of upstreams.values()) if (up.position !== null) known.set(up.product, up.position)
+    for (const up of upstreams.values()) {
+      const at = up.product === product ? (told ?? up.position) : up.position
+      if (at !== null) known.set(up.product, at)
+    }
     return joinPositions(known)
   }
 
@@ -161,9 +185,9 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       reader.frame(withPosition(text, position()), up.product, type)
       return
     }
+    if (type === 'feed') reader.feed(text, up.product)
     if (type !== 'subscribed' && type !== 'error') return
-    const answer: { req_id?: number; channels?: string[]; recovered?: boolean; code?: string; message?: string } =
-      JSON.parse(text)
+    const answer: Answer = JSON.parse(text)
     const number = answer.req_id ?? 0
     const what = up.asked.get(number)
     if (type === 'error') {
@@ -178,11 +202,16 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     // A snapshot brings its own position: until it is here, the reader has nothing of this object to come back with.
     if (recovered) up.position ??= what?.since ?? null
     if (what?.own && recovered) return
-    reader.subscribed({ product: up.product, channels: answer.channels ?? [], recovered, req_id: what?.req_id })
+    reader.subscribed({
+      product: up.product,
+      channels: answer.channels ?? [],
+      position: position(up.product, answer.position),
+      recovered,
+      req_id: what?.req_id,
+    })
   }
 
   return {
-    position,
     /** Joins channels of one product in. `since` is what the reader has of that product's object. */
     subscribe(product: string, channels: string[], since: string | null, req_id?: RequestId): void {
       const up = upstreams.get(product)
@@ -209,7 +238,10 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       const up = upstreams.get(product)
       if (!up) return
       for (const channel of channels) up.channels.delete(channel)
-      if (up.channels.size === 0) return drop(up)
+      if (up.channels.size === 0) {
+        drop(up)
+        return
+      }
       for (const [number, what] of up.asked) {
         what.channels = what.channels.filter((name) => up.channels.has(name))
         if (what.channels.length === 0) up.asked.delete(number)
@@ -223,7 +255,6 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
         if (up) send(up, { op: 'ack', position: at })
       }
     },
-    products: (): string[] => [...upstreams.keys()],
     close(): void {
       for (const up of [...upstreams.values()]) drop(up)
     },

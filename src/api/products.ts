@@ -15,7 +15,13 @@ const STATUS_REUSE_MS = 60_000
 type Last = { price: string; time: string }
 type Look<T> = { at: number; exchange: string; value: T }
 
+/** A database that did not answer is left alone for this long, so that its absence does not slow every request. */
+const REST_MS = 5_000
+/** Nobody waits longer than this to hear whether a pair is traded: streams must not notice a slow database. */
+const STATUS_WAIT_MS = 1_000
+
 let stored: Look<StoredProduct[]> | null = null
+let unreadAt = Number.NEGATIVE_INFINITY
 let lasts: Look<Map<string, Last>> | null = null
 
 const isFresh = (look: Look<unknown> | null, exchange: string, now: number, ms: number): boolean =>
@@ -26,12 +32,17 @@ async function storedProducts(env: Env, maxAge: number): Promise<StoredProduct[]
   const { EXCHANGE } = settings(env)
   const now = Date.now()
   if (stored && isFresh(stored, EXCHANGE, now, maxAge)) return stored.value
+  if (now - unreadAt >= REST_MS) await lookUp(env, EXCHANGE, now)
+  return stored?.exchange === EXCHANGE ? stored.value : []
+}
+
+async function lookUp(env: Env, exchange: string, now: number): Promise<void> {
   try {
-    stored = { at: now, exchange: EXCHANGE, value: await withLiveDatabase(env, (sql) => listProducts(sql, EXCHANGE)) }
+    stored = { at: now, exchange, value: await withLiveDatabase(env, (sql) => listProducts(sql, exchange)) }
   } catch (error) {
+    unreadAt = now
     log('products_unread', { error: String(error) })
   }
-  return stored?.exchange === EXCHANGE ? stored.value : []
 }
 
 /** The last price of each product whose feed is open. Others are not asked: that would wake their objects. */
@@ -95,7 +106,8 @@ export async function allProducts(env: Env): Promise<Product[]> {
 
 /** Which of these products cannot be traded now, by the exchange's word. One that is not known counts as tradable. */
 export async function offlineProducts(env: Env, ids: readonly string[]): Promise<Set<string>> {
-  const pairs = await storedProducts(env, STATUS_REUSE_MS)
+  const tooLate = new Promise<StoredProduct[]>((resolve) => setTimeout(() => resolve([]), STATUS_WAIT_MS))
+  const pairs = await Promise.race([storedProducts(env, STATUS_REUSE_MS), tooLate])
   return new Set(
     pairs.filter((pair) => pair.status !== 'online' && ids.includes(pair.product_id)).map((pair) => pair.product_id),
   )

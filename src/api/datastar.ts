@@ -1,0 +1,71 @@
+import { ServerSentEventGenerator } from '@starfederation/datastar-sdk/web'
+import { Hono } from 'hono'
+import { renderSpotCandle } from '../pages/elements.ts'
+import type { Candle } from '../protocol/candle.ts'
+import { chartEvents } from './charts.ts'
+import type { AppEnv } from './context.ts'
+import type { StreamEvent } from './event-stream.ts'
+import { candleTexts, readCandle } from './frames.ts'
+import { barsInput } from './input.ts'
+import { joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
+import { socketLimit } from './limits.ts'
+
+/** The SDK's own formatting of events, without its stream: that one queues without end for a reader who is slow. */
+class PatchFormat extends ServerSentEventGenerator {
+  constructor() {
+    super({ enqueue() {} } as unknown as ReadableStreamDefaultController)
+  }
+}
+const format = new PatchFormat()
+
+/** The lines of a `datastar-patch-elements` event. The SDK ends it with an empty line, which the stream adds itself. */
+const patch = (element: string): string => format.patchElements(element).join('').slice(0, -1)
+
+/**
+ * Candles as `<spot-candle>`, one element per product and granularity. An older candle (one that closes, one that is
+ * revised) is shown and then the newest again, so that the element ends in the state of now.
+ */
+function spotCandleEvents(): StreamAdapter {
+  const newest = new Map<string, Candle>()
+  return {
+    begun() {},
+    feed() {},
+    frame(sink, { text, type }) {
+      const events: StreamEvent[] = []
+      const last = new Map<string, Candle>()
+      const add = (candle: Candle) => {
+        const key = `${candle.product_id} ${candle.granularity}`
+        last.set(key, candle)
+        if ((newest.get(key)?.timestamp ?? 0) <= candle.timestamp) newest.set(key, candle)
+        events.push({ key: `${key} ${candle.timestamp}`, text: patch(renderSpotCandle(candle)) })
+      }
+      const candles = candleTexts(text).map(readCandle)
+      if (type === 'snapshot') for (const candle of newestOfEach(candles)) add(candle)
+      else for (const candle of candles) add(candle)
+      for (const [key, candle] of last) {
+        const now = newest.get(key)
+        if (now && now.timestamp > candle.timestamp) add(now)
+      }
+      if (events.length > 0) sink.push(events)
+    },
+    ended() {},
+  }
+}
+
+const newestOfEach = (candles: readonly Candle[]): Iterable<Candle> => {
+  const newest = new Map<string, Candle>()
+  for (const candle of candles) {
+    const key = `${candle.product_id} ${candle.granularity}`
+    if ((newest.get(key)?.timestamp ?? 0) <= candle.timestamp) newest.set(key, candle)
+  }
+  return newest.values()
+}
+
+/** `GET /api/v1/datastar` (brief 004) and `/api/v1/datastar/chart` (brief 003, phase 2). Each begins with full state. */
+export const datastar = new Hono<AppEnv>()
+  .get('/api/v1/datastar', socketLimit, async (c) => joinedStream(c, await streamOf(c), new Map(), spotCandleEvents()))
+  .get('/api/v1/datastar/chart', socketLimit, async (c) => {
+    const bars = barsInput(new URL(c.req.url).searchParams)
+    const wanted = await streamOf(c)
+    return joinedStream(c, wanted, new Map(), chartEvents(c.env, wanted, bars, patch))
+  })

@@ -1,0 +1,89 @@
+/** A comment line goes out this often: PROTOCOL promises one every 15 s, and a proxy may be late. */
+const COMMENT_MS = 10_000
+/** Chunks that wait for the reader before events begin to replace each other. */
+const QUEUED_CHUNKS = 32
+/** Events that wait for a reader which does not read, each the last of its key. Past it the stream ends: it comes back. */
+const MAX_WAITING = 5_000
+/** How long a browser waits before it comes back, in milliseconds; told once. */
+const RETRY_MS = 2_000
+
+/** One event: `key` tells what it is the state of, `text` is its lines, each with its line end. */
+export type StreamEvent = { key: string; text: string }
+
+/** The sending end of one event stream. */
+export type EventSink = {
+  /**
+   * Sends the events of one frame, or, if the reader is behind, keeps the last of each key until it reads again (D3).
+   * `id` goes on the last one alone, so that a cut between them loses none.
+   */
+  push(events: readonly StreamEvent[], id?: string): void
+  end(): void
+}
+
+export const EVENT_STREAM_HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache',
+  // Proxies that gather a response before they pass it on would hold every event back.
+  'x-accel-buffering': 'no',
+}
+
+/** Answers with an event stream. `open` begins it and gives what ends it; that runs once, however the stream ends. */
+export function eventStream(open: (sink: EventSink) => () => void): Response {
+  const encoder = new TextEncoder()
+  const waiting = new Map<string, string>()
+  let lastId: string | undefined
+  let controller: ReadableStreamDefaultController<Uint8Array>
+  let finish: (() => void) | null = null
+  let ended = false
+
+  const isBehind = () => (controller.desiredSize ?? 0) <= 0
+  const comments = setInterval(() => {
+    if (!isBehind()) controller.enqueue(encoder.encode(':\n\n'))
+  }, COMMENT_MS)
+
+  const flush = () => {
+    if (ended || waiting.size === 0 || isBehind()) return
+    const id = lastId === undefined ? '' : `id: ${lastId}\n`
+    controller.enqueue(encoder.encode(`${[...waiting.values()].join('\n')}${id}\n`))
+    waiting.clear()
+    lastId = undefined
+  }
+  const stop = () => {
+    ended = true
+    clearInterval(comments)
+    finish?.()
+  }
+  const sink: EventSink = {
+    push(events, id) {
+      if (ended) return
+      for (const { key, text } of events) {
+        waiting.delete(key)
+        waiting.set(key, text)
+      }
+      lastId = id ?? lastId
+      if (waiting.size > MAX_WAITING) sink.end()
+      else flush()
+    },
+    end() {
+      if (ended) return
+      stop()
+      controller.close()
+    },
+  }
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(given) {
+        controller = given
+        controller.enqueue(encoder.encode(`retry: ${RETRY_MS}\n\n`))
+        finish = open(sink)
+        if (ended) finish()
+      },
+      pull: flush,
+      cancel() {
+        if (!ended) stop()
+      },
+    },
+    { highWaterMark: QUEUED_CHUNKS },
+  )
+  return new Response(body, { headers: EVENT_STREAM_HEADERS })
+}

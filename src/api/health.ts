@@ -1,0 +1,59 @@
+import { Hono } from 'hono'
+import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
+import { settings } from '../config.ts'
+import { withLiveDatabase } from '../db/client.ts'
+import type { FeedState } from '../protocol/product.ts'
+import { type AppEnv, log } from './context.ts'
+
+/** A part that has not answered within this time is down, as far as whoever asks is concerned. */
+const ANSWER_MS = 3_000
+
+/** Open feeds, and how many of them are in each state; null where the objects could not be asked. */
+type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
+type Database = { ok: boolean; ms: number }
+
+const within = <T>(answer: Promise<T>): Promise<T> => {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)), ANSWER_MS)
+  return Promise.race([answer, promise]).finally(() => clearTimeout(timer))
+}
+
+async function database(env: Env): Promise<Database> {
+  const began = Date.now()
+  try {
+    await within(withLiveDatabase(env, (sql) => sql`SELECT 1`))
+    return { ok: true, ms: Date.now() - began }
+  } catch (error) {
+    log('health_database_down', { error: String(error) })
+    return { ok: false, ms: Date.now() - began }
+  }
+}
+
+async function feeds(env: Env): Promise<Feeds> {
+  try {
+    const open = await within(feedSlots(env).open(Date.now()))
+    const answers = await Promise.allSettled(open.map(({ product }) => within(productCandles(env, product).status())))
+    const states: Partial<Record<FeedState | 'unknown', number>> = {}
+    for (const answer of answers) {
+      const state = answer.status === 'fulfilled' ? answer.value.feed.state : 'unknown'
+      states[state] = (states[state] ?? 0) + 1
+    }
+    return { open: open.length, live: states.live ?? 0, states }
+  } catch (error) {
+    log('health_feeds_down', { error: String(error) })
+    return null
+  }
+}
+
+/**
+ * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
+ * fault: without a viewer none is needed.
+ */
+export const health = new Hono<AppEnv>().get('/health', async (c) => {
+  const { EXCHANGE, VERSION } = settings(c.env)
+  const [feed, db] = await Promise.all([feeds(c.env), database(c.env)])
+  const feedDown = feed === null || (feed.open > 0 && feed.live === 0)
+  const ok = db.ok && feed !== null && feed.live === feed.open
+  const body = { status: ok ? 'ok' : 'degraded', version: VERSION, exchange: EXCHANGE, feed, database: db }
+  return c.json(body, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
+})

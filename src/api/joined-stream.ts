@@ -1,0 +1,124 @@
+import type { Context } from 'hono'
+import { settings } from '../config.ts'
+import { channelName } from '../protocol/channel.ts'
+import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import type { AppEnv } from './context.ts'
+import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
+import { streamInput } from './input.ts'
+import { joinObjects } from './join.ts'
+import { clientOf } from './limits.ts'
+import { joinDeps } from './object-socket.ts'
+import { offlineProducts } from './products.ts'
+
+/** A stream begins when every object has answered, or after this long with those that have. */
+const BEGIN_MS = 5_000
+
+type Begun = { recovered: boolean; position: string }
+type Frame = { text: string; product: string; type: 'update' | 'snapshot' }
+
+/** What makes events of joined frames. */
+export type StreamAdapter = {
+  /** The stream begins, or goes on after a break that could not be recovered: snapshots follow. */
+  begun(sink: EventSink, answer: Begun): void
+  frame(sink: EventSink, frame: Frame): void
+  /** How a product's feed is: at the start after its candles, then when it changes. */
+  feed(sink: EventSink, text: string, product: string): void
+  ended(): void
+}
+
+/** The products and granularities of an event stream. @throws CodedError naming what is wrong with the query */
+export async function streamOf(c: Context<AppEnv>) {
+  const input = streamInput(new URL(c.req.url).searchParams, settings(c.env))
+  const offline = await offlineProducts(c.env, input.products)
+  const products = input.products.filter((id) => !offline.has(id))
+  if ((!input.everyProduct && offline.size > 0) || products.length === 0) {
+    const [id = '*'] = offline
+    throw new CodedError('product_offline', `${id} is not traded now`, {
+      errors: [{ field: 'product', message: `${id} is offline or delisted` }],
+    })
+  }
+  return { ...input, products }
+}
+
+/**
+ * Answers with an event stream of the frames of several objects; `since` is where the reader stands in each of them.
+ * @throws CodedError if an object refuses, or none can be reached, before the stream has begun
+ */
+export async function joinedStream(
+  c: Context<AppEnv>,
+  wanted: Awaited<ReturnType<typeof streamOf>>,
+  since: ReadonlyMap<string, string>,
+  adapter: StreamAdapter,
+): Promise<Response> {
+  if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
+  const { products, granularities, passive } = wanted
+  /** Products that have begun: recovered, or with their snapshot. */
+  const begun = new Set<string>()
+  const held: Frame[] = []
+  const feeds = new Map<string, string>()
+  const start: Begun = { recovered: true, position: '' }
+  let sink: EventSink | null = null
+  const ready = Promise.withResolvers<void>()
+  const fail = (code: string, message: string) => {
+    if (sink) sink.end()
+    else ready.reject(new CodedError(isCode(code) ? code : 'unavailable', message, { retryAfter: 5 }))
+  }
+  const begin = (product: string) => {
+    begun.add(product)
+    if (begun.size === products.length) ready.resolve()
+  }
+
+  const join = joinObjects(
+    {
+      subscribed({ product, position, recovered }) {
+        if (sink) {
+          if (!recovered) adapter.begun(sink, { recovered, position })
+          return
+        }
+        start.position = position
+        if (recovered) begin(product)
+        else start.recovered = false
+      },
+      frame(text, product, type) {
+        if (sink) return adapter.frame(sink, { text, product, type })
+        held.push({ text, product, type })
+        if (type === 'snapshot') begin(product)
+      },
+      feed(text, product) {
+        if (sink) adapter.feed(sink, text, product)
+        else feeds.set(product, text)
+      },
+      refused: ({ code, message }) => fail(code, message),
+      lost: (_product, _code, reason) => fail('unavailable', reason),
+    },
+    joinDeps(c.env, { client: clientOf(c), passive }),
+  )
+  const timer = setTimeout(() => {
+    if (begun.size > 0) ready.resolve()
+    else fail('unavailable', 'no product can be reached at the moment')
+  }, BEGIN_MS)
+  try {
+    for (const product of products) {
+      const channels = granularities.map((granularity) => channelName({ product, granularity }))
+      join.subscribe(product, channels, since.get(product) ?? null)
+    }
+    await ready.promise
+  } catch (error) {
+    join.close()
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+  return eventStream((given) => {
+    sink = given
+    adapter.begun(given, { ...start, recovered: start.recovered && begun.size === products.length })
+    for (const frame of held.splice(0)) adapter.frame(given, frame)
+    for (const [product, text] of feeds) adapter.feed(given, text, product)
+    return () => {
+      join.close()
+      adapter.ended()
+    }
+  })
+}
+
+const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)

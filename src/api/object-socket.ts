@@ -1,0 +1,47 @@
+import { productCandles } from '../../durable-objects/stubs.ts'
+import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+
+/** Who opens a socket to an object: the client's address, for the limit per client, and whether it counts as a viewer. */
+export type Viewer = { client: string; passive: boolean }
+
+/**
+ * Opens a product object's own hibernating socket; it is not accepted yet.
+ * @throws CodedError with the object's own code if it refuses, `unavailable` if it cannot be reached
+ */
+export async function openObjectSocket(env: Env, product: string, viewer: Viewer): Promise<WebSocket> {
+  const request = new Request(`https://product-candles/?passive=${viewer.passive}`, {
+    headers: { upgrade: 'websocket', 'kerb-client': viewer.client },
+  })
+  let response: Response
+  try {
+    response = await productCandles(env, product).fetch(request)
+  } catch (cause) {
+    throw new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: 5, cause })
+  }
+  if (response.webSocket) return response.webSocket
+  throw await refusal(response, product)
+}
+
+/** The error in an object's answer that is no socket. */
+async function refusal(response: Response, product: string): Promise<CodedError> {
+  const body: unknown = await response.json().catch(() => null)
+  const { code, detail } = (body ?? {}) as { code?: unknown; detail?: unknown }
+  const retryAfter = Number(response.headers.get('retry-after')) || undefined
+  if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
+    return new CodedError(code as ErrorCode, typeof detail === 'string' ? detail : product, { retryAfter })
+  if (response.status === 429)
+    return new CodedError('too_many_sockets', `too many open sockets on ${product}`, { retryAfter: retryAfter ?? 60 })
+  return new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: retryAfter ?? 5 })
+}
+
+/** What joining objects' sockets takes, inside a request of this viewer. */
+export const joinDeps = (env: Env, viewer: Viewer) => ({
+  connect: async (product: string) => {
+    const socket = await openObjectSocket(env, product, viewer)
+    socket.accept()
+    return socket
+  },
+  now: () => Date.now(),
+  random: () => Math.random(),
+  setTimeout: (run: () => void, ms: number) => setTimeout(run, ms),
+})
