@@ -18,7 +18,7 @@ export interface ProductObject {
   fetch(request: Request): Promise<Response>
   candles(query: CandleQuery): Promise<HeldCandles>
   status(): Promise<ProductStatus>
-  guard(): Promise<void>
+  guard(online: boolean): Promise<void>
 }
 
 /** What others ask of the object that counts open feeds. Times in unix milliseconds. */

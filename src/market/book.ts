@@ -218,9 +218,9 @@ export class CandleBook {
     return bars.sort((a, b) => a.start - b.start).slice(-limit)
   }
 
-  /** The newest bar of each granularity that has one. */
-  newest(): Bar[] {
-    return this.#newest.filter((bar) => bar !== undefined)
+  /** One bar, by the index of its granularity and its start. */
+  bar(size: number, start: number): Bar | undefined {
+    return this.#bars[size]?.get(start)
   }
 
   /** The newest minute's last price and its time. */

@@ -21,6 +21,8 @@ export type Hole = {
   start: boolean
   /** When it was found, unix milliseconds. */
   seenAt: number
+  /** Pages of trades that were spent on it. */
+  pages: number
 }
 
 /** Minutes in which trades may be missing, until the next trade proves that the ids are dense. `to` grows while null. */
@@ -57,7 +59,7 @@ export class Ledger {
     if (this.last !== 0 || this.holes.length > 0) return
     const before = Number.MAX_SAFE_INTEGER
     const from = dayOf(minute)
-    this.holes.push({ after: 0, before, from, to: minute, low: from, high: minute, start: true, seenAt: now })
+    this.holes.push({ after: 0, before, from, to: minute, low: from, high: minute, start: true, seenAt: now, pages: 0 })
     this.#touch(from, minute)
   }
 
@@ -97,7 +99,7 @@ export class Ledger {
       // The connection's own record says where the loss can lie, when it says anything that fits.
       const from = Math.max(low, Math.min(this.doubt?.from ?? low, high))
       const to = Math.max(from, Math.min(high, this.doubt?.to ?? high))
-      this.holes.push({ after: this.last, before: id, from, to, low, high, start: false, seenAt: now })
+      this.holes.push({ after: this.last, before: id, from, to, low, high, start: false, seenAt: now, pages: 0 })
       this.#touch(from, to)
     }
     this.last = id
@@ -130,7 +132,7 @@ export class Ledger {
     if (id <= this.last) return
     this.take(id, minute, now)
     const zone = { from: minute, to: minute, low: minute, high: minute }
-    this.holes.push({ after: id - 1, before: id + 1, ...zone, start: false, seenAt: now })
+    this.holes.push({ after: id - 1, before: id + 1, ...zone, start: false, seenAt: now, pages: 0 })
     this.#touch(minute, minute)
   }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { type Candle, candleText, type Gap, wireCandleSchema } from './candle.ts'
 import type { ErrorCode } from './errors.ts'
+import { FEED_STATES, type FeedState } from './product.ts'
 
 /** Longest socket message from a client that is read, in characters. */
 export const MAX_MESSAGE_LENGTH = 65_536
@@ -41,6 +42,13 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
     gaps: z.array(gapSchema),
   }),
   z.object({ type: z.literal('update'), position: z.string(), candles: z.array(wireCandleSchema) }),
+  z.object({
+    type: z.literal('feed'),
+    product_id: z.string(),
+    exchange: z.string(),
+    state: z.enum(FEED_STATES),
+    since: z.string(),
+  }),
   z.object({ type: z.literal('pong'), req_id: reqId }),
   z.object({
     type: z.literal('error'),
@@ -71,6 +79,10 @@ export const subscribedFrame = (
 
 export const unsubscribedFrame = (channels: readonly string[], req_id: RequestId): string =>
   JSON.stringify({ type: 'unsubscribed', channels, req_id })
+
+/** How the product's feed is, and since when (RFC 3339): tells a quiet market from a dead feed. */
+export const feedFrame = (product_id: string, exchange: string, state: FeedState, since: string): string =>
+  JSON.stringify({ type: 'feed', product_id, exchange, state, since })
 
 export const pongFrame = (req_id: RequestId): string => JSON.stringify({ type: 'pong', req_id })
 

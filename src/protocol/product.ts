@@ -37,6 +37,8 @@ export type ProductStatus = {
   last: { price: string; time: string } | null
   unflushed: number
   flushFailures: number
+  /** New trades by the way they came. */
+  trades: { socket: number; rest: number }
   /** Messages and trades left out, by reason. */
   dropped: Record<string, number>
 }

@@ -1,0 +1,134 @@
+import { type BackfillLimits, nextStep, PAGE, type Refused } from '../src/market/backfill.ts'
+import type { CandleBook } from '../src/market/book.ts'
+import { parseTime, type Trade } from '../src/market/coinbase.ts'
+import type { Hole } from '../src/market/coverage.ts'
+import { fetchCandles, fetchTrades, type RestTrade, type Result } from '../src/providers/coinbase.ts'
+
+/** Pause after REST has refused: doubles with full jitter. Milliseconds. */
+const PAUSE_MIN_MS = 5_000
+const PAUSE_MAX_MS = 300_000
+
+/** What a backfill needs of the object that holds it. Times are unix milliseconds. */
+export type BackfillHost = {
+  book: CandleBook
+  limits: BackfillLimits
+  restUrl: string
+  exchangeUrl: string
+  now(): number
+  /** Evenly in [0, 1). */
+  random(): number
+  track(work: Promise<unknown>): void
+  /** Something was healed: the book is to be drained. */
+  healed(): void
+  log(event: string, fields: Record<string, unknown>): void
+}
+
+/** Heals the holes of one book from the exchange's REST (C9), one request at a time, beside the live feed. */
+export class Backfill {
+  readonly #host: BackfillHost
+  #running = false
+  #failures = 0
+  #pausedUntil = 0
+  /** New trades that REST brought. */
+  trades = 0
+
+  constructor(host: BackfillHost) {
+    this.#host = host
+  }
+
+  /** When there is something to do, unix milliseconds; infinite when there is not. */
+  get due(): number {
+    if (this.#running) return Number.POSITIVE_INFINITY
+    const { book, limits } = this.#host
+    const now = this.#host.now()
+    const step = nextStep(book.ledger.holes, now, limits, { trades: false, candles: false })
+    if (step === null) return Number.POSITIVE_INFINITY
+    return Math.max(this.#pausedUntil, step.kind === 'wait' ? step.until : 0)
+  }
+
+  /** Begins what is due, if anything is. */
+  tick(): void {
+    if (this.#host.now() < this.due) return
+    this.#running = true
+    this.#host.track(
+      this.#run().finally(() => {
+        this.#running = false
+        this.#host.healed()
+      }),
+    )
+  }
+
+  async #run(): Promise<void> {
+    const { book, limits } = this.#host
+    const refused: Refused = { trades: false, candles: false }
+    for (;;) {
+      const step = nextStep(book.ledger.holes, this.#host.now(), limits, refused)
+      if (step === null || step.kind === 'wait') break
+      const failure =
+        step.kind === 'trades'
+          ? await this.#fetchTrades(step.hole, step.limit, step.floor)
+          : await this.#fetchCandles(step)
+      if (failure !== null) {
+        refused[step.kind] = true
+        const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(this.#failures, 20))
+        this.#pausedUntil = this.#host.now() + Math.max(failure.retryAfter ?? 0, this.#host.random() * pause)
+        this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
+      } else this.#host.healed()
+    }
+    this.#failures = refused.trades || refused.candles ? this.#failures + 1 : 0
+  }
+
+  /** One page of trades into the book. */
+  async #fetchTrades(hole: Hole, limit: number, floor: number): Promise<Failure | null> {
+    const { book, exchangeUrl } = this.#host
+    const { before } = hole
+    const answer = await fetchTrades(fetch, exchangeUrl, book.product, { after: before, limit: Math.min(limit, PAGE) })
+    if (!answer.ok) return answer
+    const page = answer.value.filter((trade) => trade.tradeId < before && trade.tradeId > hole.after)
+    const trades = page.map((trade) => toTrade(book.product, trade))
+    // The socket's ids and REST's are one series as far as is known; where they are not, its times do not fit.
+    if (
+      trades.some(
+        (t) => Number.isNaN(t.minute) || t.minute > hole.high + 60 || (hole.after > 0 && t.minute < hole.low - 60),
+      )
+    )
+      return misfit('ids of REST and socket do not fit')
+    if (trades.length === 0 && hole.after > 0) return misfit('the missing trades are not there')
+    hole.pages++
+    const needed = trades.filter((trade) => trade.minute >= floor)
+    this.trades += book.apply(needed, this.#host.now())
+    // Past the floor, or past the exchange's very first trade, nothing of this hole is left above.
+    if (needed.length < trades.length || trades.length === 0) {
+      const lowest = needed.reduce((low, trade) => Math.min(low, trade.id), before)
+      const rest = book.ledger.holes.find((other) => other.before === lowest)
+      if (rest) book.ledger.bound(rest, trades.length === 0 ? -1 : floor - 60)
+    }
+    return null
+  }
+
+  /** The exchange's own minutes into the book. */
+  async #fetchCandles(step: { from: number; asked: number; to: number }): Promise<Failure | null> {
+    const { book, restUrl } = this.#host
+    const range = { granularity: 'ONE_MINUTE' as const, start: step.asked, end: step.to + 60 }
+    const answer = await fetchCandles(fetch, restUrl, book.product, range)
+    if (!answer.ok) return answer
+    book.reconcile(step.from, step.to, answer.value, this.#host.now())
+    return null
+  }
+}
+
+type Failure = Extract<Result<unknown>, { ok: false }>
+
+const misfit = (detail: string): Failure => ({ ok: false, reason: 'invalid', status: null, retryAfter: null, detail })
+
+function toTrade(product: string, trade: RestTrade): Trade {
+  const at = parseTime(trade.time) ?? Number.NaN
+  return {
+    product,
+    id: trade.tradeId,
+    price: trade.price,
+    size: trade.size,
+    time: trade.time,
+    minute: Math.floor(at / 60_000) * 60,
+  }
+}

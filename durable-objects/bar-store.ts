@@ -1,0 +1,73 @@
+import type { Bar } from '../src/market/bar.ts'
+import type { LedgerState } from '../src/market/coverage.ts'
+import { units, unitsText } from '../src/market/decimal.ts'
+
+/** What one product's object knows beside its bars. `lastGoodAt` is unix milliseconds. */
+export type StoredState = { ledger: LedgerState; lastGoodAt: number }
+
+type Row = { size: number; start: number; body: string; unflushed: number }
+
+const write = (bar: Bar): string => JSON.stringify({ ...bar, volume: unitsText(bar.volume), touched: false })
+
+function read(body: string): Bar {
+  const bar = JSON.parse(body) as Bar & { volume: string }
+  return { ...bar, volume: units(bar.volume) }
+}
+
+/** The object's own SQLite: where a closed candle is before anybody is told, and until Postgres has it (C12). */
+export class BarStore {
+  readonly #storage: DurableObjectStorage
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage
+    storage.sql.exec(
+      `CREATE TABLE IF NOT EXISTS bars (
+         size INTEGER NOT NULL, start INTEGER NOT NULL, body TEXT NOT NULL, unflushed INTEGER NOT NULL,
+         PRIMARY KEY (size, start)
+       ) WITHOUT ROWID`,
+    )
+    storage.sql.exec('CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL)')
+  }
+
+  /** What was stored last; null in a new object. */
+  state(): StoredState | null {
+    const [row] = this.#storage.sql.exec<{ body: string }>('SELECT body FROM state').toArray()
+    return row ? (JSON.parse(row.body) as StoredState) : null
+  }
+
+  /** Every stored bar, minutes first, and whether Postgres lacks it. */
+  bars(): { bar: Bar; unflushed: boolean }[] {
+    return this.#storage.sql
+      .exec<Row>('SELECT size, start, body, unflushed FROM bars ORDER BY size, start')
+      .toArray()
+      .map((row) => ({ bar: read(row.body), unflushed: row.unflushed === 1 }))
+  }
+
+  /** Stores bars and state at once. Complete bars are marked as not yet in Postgres. */
+  save(bars: Iterable<Bar>, state: StoredState): void {
+    this.#storage.transactionSync(() => {
+      for (const bar of bars)
+        this.#storage.sql.exec(
+          'INSERT OR REPLACE INTO bars (size, start, body, unflushed) VALUES (?, ?, ?, ?)',
+          bar.size,
+          bar.start,
+          write(bar),
+          bar.complete ? 1 : 0,
+        )
+      this.#storage.sql.exec('INSERT OR REPLACE INTO state (id, body) VALUES (1, ?)', JSON.stringify(state))
+    })
+  }
+
+  /** Postgres has these now. */
+  markFlushed(bars: Iterable<Bar>): void {
+    this.#storage.transactionSync(() => {
+      for (const bar of bars)
+        this.#storage.sql.exec('UPDATE bars SET unflushed = 0 WHERE size = ? AND start = ?', bar.size, bar.start)
+    })
+  }
+
+  /** Forgets what is older than `start` (unix seconds) and in Postgres. */
+  forget(start: number): void {
+    this.#storage.sql.exec('DELETE FROM bars WHERE start < ? AND unflushed = 0', start)
+  }
+}

@@ -1,0 +1,188 @@
+import type { FeedState } from '../src/protocol/product.ts'
+
+/** A connection attempt that takes longer is given up. Milliseconds. */
+const DIAL_MS = 10_000
+
+/** A feed that says nothing for this long, three heartbeats, is told to be silent. Milliseconds. */
+const QUIET_MS = 3_000
+
+type State =
+  | { kind: 'closed'; since: number }
+  | { kind: 'connecting'; since: number; abort: AbortController }
+  | { kind: 'live'; since: number; socket: WebSocket; heardAt: number }
+  | { kind: 'waiting'; since: number; until: number }
+
+/** What a feed needs of the object that holds it. Times are unix milliseconds. */
+export type FeedHost = {
+  url: string
+  product: string
+  /** See FEED_SILENCE_MS, REDIAL_MIN_MS and REDIAL_MAX_MS. */
+  silence: number
+  redialMin: number
+  redialMax: number
+  now(): number
+  /** Evenly in [0, 1). */
+  random(): number
+  /** The token of a subscribe message, where there are keys. */
+  sign(): Promise<string | null>
+  /** Work that goes on after the call that began it. */
+  track(work: Promise<unknown>): void
+  opened(): void
+  received(text: string): void
+  lost(reason: string): void
+}
+
+/** The outgoing socket to the exchange: dials, subscribes, watches for silence, dials again. It sets no timers. */
+export class ExchangeFeed {
+  readonly #host: FeedHost
+  #state: State
+  #failures = 0
+  reconnects = 0
+  /** Why the last connection ended or could not be made. */
+  reason: string | null = null
+
+  constructor(host: FeedHost) {
+    this.#host = host
+    this.#state = { kind: 'closed', since: host.now() }
+  }
+
+  /** The state as it is told to clients, since when, and when something was last heard (unix milliseconds). */
+  describe(): { state: FeedState; since: number; lastMessageAt: number | null } {
+    const state = this.#state
+    if (state.kind !== 'live') return { state: state.kind, since: state.since, lastMessageAt: null }
+    const silent = this.#host.now() - state.heardAt > QUIET_MS
+    return {
+      state: silent ? 'silent' : 'live',
+      since: silent ? state.heardAt : state.since,
+      lastMessageAt: state.heardAt,
+    }
+  }
+
+  get isClosed(): boolean {
+    return this.#state.kind === 'closed'
+  }
+
+  get isLive(): boolean {
+    return this.#state.kind === 'live'
+  }
+
+  /** Opens the feed; without effect when it is open or on its way. */
+  open(): void {
+    if (this.#state.kind === 'closed') this.#dial()
+  }
+
+  /** Dials now instead of at the end of the pause. */
+  redial(): void {
+    if (this.#state.kind === 'waiting' || this.#state.kind === 'closed') this.#dial()
+  }
+
+  /** Closes the feed for good, until `open`. */
+  close(reason: string): void {
+    if (this.#state.kind === 'closed') return
+    this.#leave(reason)
+    this.#state = { kind: 'closed', since: this.#host.now() }
+    this.#failures = 0
+  }
+
+  /** Something was heard: the connection is alive. */
+  heard(): void {
+    if (this.#state.kind === 'live') this.#state.heardAt = this.#host.now()
+    this.#failures = 0
+  }
+
+  /** When the feed wants to be looked at again, unix milliseconds; infinite when nothing is to come. */
+  get due(): number {
+    const state = this.#state
+    if (state.kind === 'connecting') return state.since + DIAL_MS
+    if (state.kind === 'waiting') return state.until
+    if (state.kind === 'live') return state.heardAt + this.#host.silence
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** Does what is due: gives up a dead connection, dials again. */
+  tick(): void {
+    const state = this.#state
+    if (state.kind === 'closed' || this.#host.now() < this.due) return
+    if (state.kind === 'waiting') this.#dial()
+    else this.#wait(state.kind === 'live' ? 'silence' : 'connecting took too long')
+  }
+
+  #dial(): void {
+    const abort = new AbortController()
+    const state: State = { kind: 'connecting', since: this.#host.now(), abort }
+    this.#state = state
+    this.#host.track(
+      this.#connect(abort.signal).then(
+        (socket) => {
+          if (this.#state === state) this.#listen(socket)
+          else socket.close(1000)
+        },
+        (error: unknown) => {
+          if (this.#state === state) this.#wait(error instanceof Error ? error.message : String(error))
+        },
+      ),
+    )
+  }
+
+  async #connect(signal: AbortSignal): Promise<WebSocket> {
+    const response = await fetch(this.#host.url.replace(/^ws/, 'http'), { headers: { Upgrade: 'websocket' }, signal })
+    const socket = response.webSocket
+    if (!socket) throw new Error(`the exchange answered ${response.status} instead of a socket`)
+    socket.accept()
+    try {
+      // A token is made anew for each message: Coinbase takes each only once.
+      for (const channel of ['market_trades', 'heartbeats']) {
+        const jwt = await this.#host.sign()
+        const token = jwt === null ? {} : { jwt }
+        socket.send(JSON.stringify({ type: 'subscribe', product_ids: [this.#host.product], channel, ...token }))
+      }
+    } catch (error) {
+      socket.close(1000)
+      throw error
+    }
+    return socket
+  }
+
+  #listen(socket: WebSocket): void {
+    const now = this.#host.now()
+    const state: State = { kind: 'live', since: now, socket, heardAt: now }
+    this.#state = state
+    this.reason = null
+    socket.addEventListener('message', (event) => {
+      if (this.#state !== state) return
+      this.#host.received(typeof event.data === 'string' ? event.data : '')
+    })
+    socket.addEventListener('close', (event) => {
+      if (this.#state === state) this.#wait(`closed by the exchange with ${event.code}`)
+    })
+    socket.addEventListener('error', () => {
+      if (this.#state === state) this.#wait('socket error')
+    })
+    this.#host.opened()
+  }
+
+  /** Lets go of the connection and dials again after a pause that doubles, with full jitter. */
+  #wait(reason: string): void {
+    this.#leave(reason)
+    const now = this.#host.now()
+    const ceiling = Math.min(this.#host.redialMax, this.#host.redialMin * 2 ** Math.min(this.#failures, 20))
+    this.#failures++
+    this.reconnects++
+    this.#state = { kind: 'waiting', since: now, until: now + this.#host.random() * ceiling }
+  }
+
+  #leave(reason: string): void {
+    const state = this.#state
+    this.reason = reason
+    if (state.kind === 'connecting') state.abort.abort()
+    if (state.kind !== 'live') return
+    // First another state, so that this socket's own events are nobody's any more.
+    this.#state = { kind: 'closed', since: this.#host.now() }
+    try {
+      state.socket.close(1000)
+    } catch {
+      // It was closed from the other side: that is what we leave it for.
+    }
+    this.#host.lost(reason)
+  }
+}

@@ -1,0 +1,69 @@
+import type { Hole } from './coverage.ts'
+
+const MINUTE = 60
+
+/** Trades that one page of the exchange's REST holds. */
+export const PAGE = 1_000
+
+/** Minutes of candles that are asked for in one step: what was healed so far stays healed if the next step fails. */
+const CANDLE_MINUTES = 1_440
+
+/** The exchange's minutes are asked for at most this far back; what is older is history. Seconds. */
+const CANDLE_REACH = 7 * 86_400
+
+/** Milliseconds and pages: see KEPT_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS and RECONCILE_SETTLE_MS. */
+export type BackfillLimits = { kept: number; pages: number; delay: number; settle: number }
+
+/** What REST has refused in this round. */
+export type Refused = { trades: boolean; candles: boolean }
+
+/** What to do next about the holes. Minutes are unix seconds, `until` is unix milliseconds. */
+export type BackfillStep =
+  /** Ask for `limit` trades with ids below `hole.before`; those before the minute `floor` are not needed. */
+  | { kind: 'trades'; hole: Hole; limit: number; floor: number }
+  /** Ask for the exchange's candles of [asked, to], both inclusive; they heal [from, to]. */
+  | { kind: 'candles'; from: number; asked: number; to: number }
+  | { kind: 'wait'; until: number }
+
+/**
+ * The next step to heal the holes (C9): missing trades while they are few and young, otherwise the exchange's minutes
+ * as far as it has written them, and the trades of the minutes that it has not.
+ * @returns null when there is nothing to heal.
+ */
+export function nextStep(
+  holes: readonly Hole[],
+  now: number,
+  limits: BackfillLimits,
+  refused: Refused,
+): BackfillStep | null {
+  let until = Number.POSITIVE_INFINITY
+  for (const hole of holes) {
+    // A hole that has no upper end is the past before a product's first trade.
+    if (hole.before === Number.MAX_SAFE_INTEGER) continue
+    if (now < hole.seenAt + limits.delay) {
+      until = Math.min(until, hole.seenAt + limits.delay)
+      continue
+    }
+    const step = stepFor(hole, now, limits, refused)
+    if (step.kind !== 'wait') return step
+    until = Math.min(until, step.until)
+  }
+  return until === Number.POSITIVE_INFINITY ? null : { kind: 'wait', until }
+}
+
+function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refused): BackfillStep {
+  const missing = hole.before - hole.after - 1
+  const pages = refused.trades ? 0 : limits.pages - hole.pages
+  const foldable = Math.ceil((now - limits.kept) / 60_000) * MINUTE
+  if (!hole.start && hole.from >= foldable && missing <= pages * PAGE)
+    return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor: 0 }
+  /** The last minute whose candle the exchange has surely written. */
+  const written = Math.floor((now - limits.settle) / 60_000) * MINUTE - MINUTE
+  if (hole.from <= written && !refused.candles) {
+    const asked = Math.max(hole.from, written - CANDLE_REACH)
+    return { kind: 'candles', from: hole.from, asked, to: Math.min(hole.to, written, asked + CANDLE_MINUTES * MINUTE) }
+  }
+  const floor = Math.max(hole.from, written + MINUTE, foldable)
+  if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor }
+  return { kind: 'wait', until: (Math.max(hole.from, written + MINUTE) + MINUTE) * 1000 + limits.settle }
+}
