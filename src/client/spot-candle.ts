@@ -37,7 +37,6 @@ export class SpotCandle extends HTMLElement {
   #due = false
 
   connectedCallback(): void {
-    if (!this.shadowRoot) this.attachShadow({ mode: 'open' }).adoptedStyleSheets = [candleSheet()]
     this.#draw()
   }
 
@@ -54,6 +53,7 @@ export class SpotCandle extends HTMLElement {
   #draw(): void {
     const { product = '', open = '', high = '', low = '', close = '' } = this.dataset
     if (close === '') return
+    if (!this.shadowRoot) this.attachShadow({ mode: 'open' }).adoptedStyleSheets = [candleSheet()]
     const change = { product, open: +open, high: +high, low: +low, close: +close, price: close }
     const span = change.high - change.low
     const x = (price: number) => (span > 0 ? (WIDTH * (price - change.low)) / span : WIDTH / 2)

@@ -19,10 +19,11 @@ export function chartSheet(): CSSStyleSheet {
     .legend .down { color: var(--down-text, inherit); }
     .legend em { font-style: normal; font-weight: 600; color: var(--warn-text, inherit); }
     .credit {
-      position: absolute; z-index: 3; left: 12px; bottom: 34px; font-size: 11px; line-height: 1;
-      color: var(--chart-text, GrayText); text-decoration: none; opacity: 0.85;
+      position: absolute; z-index: 3; left: 8px; bottom: 32px; padding: 3px 5px; border-radius: 3px;
+      background: var(--card, Canvas); font-size: 11px; line-height: 1;
+      color: var(--chart-text, GrayText); text-decoration: none;
     }
-    .credit:hover, .credit:focus-visible { text-decoration: underline; opacity: 1; }
+    .credit:hover, .credit:focus-visible { text-decoration: underline; }
   `)
   return sheet
 }

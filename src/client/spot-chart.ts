@@ -21,6 +21,8 @@ import { browserDeps, openStream, type Stream, type StreamState } from './stream
 export type SpotChartEvents = {
   /** How its connection is; `null`: it has none. */
   'spot-state': StreamState | null
+  /** How the exchange's feed is, whenever that changes: a `FeedState`. */
+  'spot-feed': string
   /** A bar or the view moved. */
   'spot-change': { bars: readonly Bar[]; digits: number; coverage: CoverageSummary }
   /** The stream could not be continued and history must be read again; a page that does so prevents the default. */
@@ -165,6 +167,7 @@ export class SpotChart extends HTMLElement {
         state: (state) => this.#tell('spot-state', state),
         update: (candles) => this.#update(candles),
         snapshot: (candles, gaps) => this.#snapshot(candles, gaps),
+        feed: (state) => this.#tell('spot-feed', state),
       },
       browserDeps,
     )

@@ -34,6 +34,8 @@ export type StreamHandlers = {
   update(candles: WireCandle[]): void
   /** The place on return could not be continued: this is the state now, whatever came before. */
   snapshot(candles: WireCandle[], gaps: Gap[]): void
+  /** How the server's own link to the exchange is: tells a quiet market from a dead feed (C8). */
+  feed(state: string): void
 }
 
 export type Stream = {
@@ -178,6 +180,9 @@ export function openStream(
         handlers.update(message.candles)
         position = message.position
         break
+      case 'feed':
+        handlers.feed(message.state)
+        break
       case 'error':
         if (subscribedAt === null) {
           if (FINAL_ERRORS.has(message.code)) stop(message.message)
@@ -224,6 +229,7 @@ type Incoming =
   | { type: 'subscribed' }
   | { type: 'snapshot'; position: string; candles: WireCandle[]; gaps: Gap[] }
   | { type: 'update'; position: string; candles: WireCandle[] }
+  | { type: 'feed'; state: string }
   | { type: 'error'; code: string; message: string }
   | { type: 'other' }
 
@@ -246,6 +252,7 @@ function parse(text: string): Incoming | null {
       type: 'snapshot',
       gaps: (frame.gaps as Gap[]) ?? [],
     }
+  if (frame.type === 'feed') return { type: 'feed', state: String(frame.state) }
   if (frame.type === 'error') return { type: 'error', code: String(frame.code), message: String(frame.message) }
   return { type: 'other' }
 }

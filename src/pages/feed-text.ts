@@ -1,5 +1,5 @@
 import type { ProductStatus } from '../protocol/product.ts'
-import { ageText } from './text.ts'
+import { ageText, agoText } from './text.ts'
 
 /** What a feed's state means to a reader. `tone` colours it; it never says anything that `title` does not. */
 export type FeedText = { tone: 'good' | 'quiet' | 'warn' | 'bad'; title: string; detail: string }
@@ -13,8 +13,7 @@ const QUIET_MS = 60_000
  */
 export function feedText(status: ProductStatus, now: number): FeedText {
   const { feed, last } = status
-  const heard =
-    feed.lastMessageAt === null ? 'nothing heard yet' : `last heard ${ageText(now - feed.lastMessageAt)} ago`
+  const heard = feed.lastMessageAt === null ? 'nothing heard yet' : `last heard ${agoText(now - feed.lastMessageAt)}`
   switch (feed.state) {
     case 'live': {
       const tradeAge = last === null ? null : now - Date.parse(last.time)

@@ -1,7 +1,7 @@
 import { html } from 'hono/html'
 import type { Product } from '../protocol/product.ts'
 import { type Html, layout, type Site } from './layout.ts'
-import { ageText, decimalText, direction, percentText, utcText } from './text.ts'
+import { agoText, decimalText, direction, percentText, utcText } from './text.ts'
 
 /** The list of active products at `now` (unix milliseconds). Prices are live only where a feed is open already. */
 export function listPage(site: Site, products: readonly Product[], now: number): Html {
@@ -13,7 +13,7 @@ export function listPage(site: Site, products: readonly Product[], now: number):
 <div class="card">
 <table class="markets" data-stream="/api/v1/datastar?product=*&granularity=ONE_DAY&passive=true">
   <caption class="hidden">Active products with price and change over 24 hours</caption>
-  <thead><tr><th scope="col">Pair</th><th scope="col" class="number">Price</th><th scope="col" class="number">24 h</th><th scope="col" class="range">Day’s range</th><th scope="col" class="as-of">As of</th></tr></thead>
+  <thead><tr><th scope="col" class="head">Pair</th><th scope="col" class="head number">Price</th><th scope="col" class="head number">24 h</th><th scope="col" class="head range">Day’s range</th><th scope="col" class="head as-of">As of</th></tr></thead>
   <tbody>
 ${products.map((product) => row(product, now))}
   </tbody>
@@ -30,7 +30,7 @@ function row(product: Product, now: number): Html {
   const traded = product.status === 'online'
   const live = product.price_source === 'feed'
   return html`<tr id="row-${id}" class="${traded ? '' : 'off'}">
-  <th scope="row"><a href="/products/${encodeURIComponent(id)}">${product.base_currency}<span>/${product.quote_currency}</span></a>${traded ? '' : html` <span class="chip">${product.status}</span>`}</th>
+  <th scope="row"><a class="pair" href="/products/${encodeURIComponent(id)}">${product.base_currency}<span>/${product.quote_currency}</span></a>${traded ? '' : html` <span class="chip">${product.status}</span>`}</th>
   <td class="number price" id="price-${id}">${product.price === null ? '–' : decimalText(product.price)}</td>
   <td class="number change ${direction(product.change_24h)}" id="change-${id}" data-before="${priceBefore(product) ?? ''}">${percentText(product.change_24h)}</td>
   <td class="range"><spot-candle id="${id}-ONE_DAY" data-product="${id}" data-granularity="ONE_DAY"></spot-candle></td>
@@ -42,7 +42,7 @@ function asOf(product: Product, live: boolean, now: number): Html {
   if (product.price_at === null) return html`<span class="muted">no price</span>`
   const at = Date.parse(product.price_at)
   if (live) return html`<span class="live" title="last trade ${utcText(at)}">live</span>`
-  return html`<time datetime="${product.price_at}" title="${utcText(at)}">${ageText(now - at)} ago</time>`
+  return html`<time datetime="${product.price_at}" title="${utcText(at)}">${agoText(now - at)}</time>`
 }
 
 /** The price 24 hours before, from the change against it; for showing only. */

@@ -6,7 +6,7 @@ import { renderSpotChart } from './elements.ts'
 import { feedText } from './feed-text.ts'
 import { exchangeName, type Html, layout, type Site } from './layout.ts'
 import { priceBefore } from './list.ts'
-import { ageText, decimalText, direction, GRANULARITY_TEXT, percentText, utcText } from './text.ts'
+import { agoText, decimalText, direction, GRANULARITY_TEXT, percentText, utcText } from './text.ts'
 
 /** A product and how its feed is at `now` (unix milliseconds). */
 export type ProductFacts = { product: Product; status: ProductStatus; now: number }
@@ -17,6 +17,8 @@ export type ProductPage = ProductFacts & {
   candles: readonly Candle[]
   gaps: readonly Gap[]
   position: string
+  /** False if older candles are stored but cannot be read at the moment. */
+  whole: boolean
 }
 
 /** The page of one product: its chart comes with its history, and moves on from there by the product's socket (C11). */
@@ -28,7 +30,7 @@ export function productPage(site: Site, page: ProductPage): Html {
 <div class="title-row product-head">
   <div>
     <h1>${product.base_currency}<span>/${product.quote_currency}</span>${product.status === 'online' ? '' : html` <span class="chip">${product.status}</span>`}</h1>
-    <p class="price-line"><span id="price" class="price">${price === null ? '–' : decimalText(price)}</span> <span id="change" class="change ${direction(product.change_24h)}">${percentText(product.change_24h)}</span> <span class="muted">24 h</span></p>
+    <p class="price-line"><span id="price" class="figure">${price === null ? '–' : decimalText(price)}</span> <span id="change" class="move ${direction(product.change_24h)}">${percentText(product.change_24h)}</span> <span class="muted">24 h</span></p>
   </div>
   <p id="connection" class="connection" role="status" data-state="none"><span class="text">not connected</span></p>
 </div>
@@ -38,7 +40,7 @@ ${GRANULARITIES.map((name) => granularityLink(id, name, name === granularity))}
 </nav>
 <section class="card chart-card" aria-label="Chart">
 ${raw(renderSpotChart({ product: id, granularity, candles: page.candles }, chartAttributes(page)))}
-<p id="coverage" class="coverage">${coverageText(page.candles, page.gaps)}</p>
+<p class="coverage"><span id="coverage">${coverageText(page.candles, page.gaps)}</span>${page.whole ? '' : html`<strong class="down">Older candles cannot be read at the moment.</strong>`}</p>
 </section>
 <div class="panels">
 ${factsPanel(page)}
@@ -46,7 +48,7 @@ ${factsPanel(page)}
   <h2 id="bars-title">Latest candles</h2>
   <div class="scroll" tabindex="0" role="group" aria-labelledby="bars-title">
   <table class="bars">
-    <thead><tr><th scope="col">Start (UTC)</th><th scope="col">Open</th><th scope="col">High</th><th scope="col">Low</th><th scope="col">Close</th><th scope="col">Volume</th><th scope="col">State</th></tr></thead>
+    <thead><tr><th scope="col" class="head">Start (UTC)</th><th scope="col" class="head">Open</th><th scope="col" class="head">High</th><th scope="col" class="head">Low</th><th scope="col" class="head">Close</th><th scope="col" class="head">Volume</th><th scope="col" class="head">State</th></tr></thead>
     <tbody id="bars">
 ${page.candles.slice(-8).reverse().map(barRow)}
     </tbody>
@@ -75,7 +77,7 @@ export function factsPanel({ product, status, now }: ProductFacts): Html {
   <dl>
     <div><dt>State</dt><dd><span class="feed ${feed.tone}">${feed.title}</span> <span class="muted">${feed.detail}</span></dd></div>
     <div><dt>Exchange</dt><dd>${exchangeName(product.exchange)}${product.exchange === 'simulated' ? html` <span class="muted">made up, not real prices</span>` : ''}</dd></div>
-    <div><dt>Last trade</dt><dd>${lastAt === null ? '–' : html`<time datetime="${new Date(lastAt).toISOString()}">${ageText(now - lastAt)} ago</time> <span class="muted">${utcText(lastAt)}</span>`}</dd></div>
+    <div><dt>Last trade</dt><dd>${lastAt === null ? '–' : html`<time datetime="${new Date(lastAt).toISOString()}">${agoText(now - lastAt)}</time> <span class="muted">${utcText(lastAt)}</span>`}</dd></div>
     <div><dt>Reconnects</dt><dd>${status.feed.reconnects}</dd></div>
     <div><dt>Viewers</dt><dd>${status.viewers}</dd></div>
     <div><dt>Messages left out</dt><dd>${droppedText(status.dropped)}</dd></div>

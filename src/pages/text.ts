@@ -41,5 +41,8 @@ export function ageText(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`
 }
 
+/** The same as a time before now: `8 s ago`, or `just now`. */
+export const agoText = (ms: number): string => (ms < 1_000 ? 'just now' : `${ageText(ms)} ago`)
+
 /** `2026-10-05 14:07:31 UTC` of unix milliseconds. */
 export const utcText = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`

@@ -43,6 +43,9 @@ document.addEventListener('spot-change', (event) => {
   )
 })
 
+// What the new state means, and since when, the server says.
+document.addEventListener('spot-feed', () => readFacts())
+
 document.addEventListener('spot-lost', (event) => {
   event.preventDefault()
   void show(location.href)
@@ -86,7 +89,7 @@ function showPrice(price: number, digits: number): void {
   if (before > 0) {
     const percent = (100 * (price - before)) / before
     change.textContent = percentText(percent)
-    change.className = `change ${percent > 0 ? 'up' : percent < 0 ? 'down' : 'flat'}`
+    change.className = `move ${percent > 0 ? 'up' : percent < 0 ? 'down' : 'flat'}`
   }
   document.title = `${text} ${product()} · Kerb`
   if (performance.now() - spokenAt > SPEAK_MS || spokenAt === 0) {
@@ -178,7 +181,7 @@ document.querySelector('.granularities')?.addEventListener('click', (event) => {
   void show(link.href)
 })
 
-const readFacts = () => {
+function readFacts(): void {
   if (document.hidden) return
   read(`/products/${encodeURIComponent(product())}/facts`)
     .then(takeFacts)

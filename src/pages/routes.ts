@@ -1,0 +1,84 @@
+import { type Context, Hono } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
+import { productCandles } from '../../durable-objects/stubs.ts'
+import { type AppEnv, log } from '../api/context.ts'
+import { readHistory } from '../api/history.ts'
+import { activeProducts } from '../api/products.ts'
+import { settings } from '../config.ts'
+import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
+import type { Product } from '../protocol/product.ts'
+import type { Site } from './layout.ts'
+import { listPage } from './list.ts'
+import { problemPage } from './problem-page.ts'
+import { factsPanel, productPage } from './product.ts'
+
+/** Candles that a page comes with: more than a wide screen shows at the chart's own spacing. */
+const HISTORY = 300
+
+const site = (env: Env): Site => ({ exchange: settings(env).EXCHANGE, version: settings(env).VERSION })
+
+/** Nothing from elsewhere and nothing inline; sockets and streams go to where the page came from. */
+const headers = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    imgSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+  referrerPolicy: 'strict-origin-when-cross-origin',
+  xFrameOptions: 'DENY',
+})
+
+/** What is on a page is of this moment: a stored copy would be older than it says. */
+const fresh = { 'cache-control': 'no-store' }
+
+/** @throws CodedError `unknown_product` */
+async function activeProduct(env: Env, id: string): Promise<Product> {
+  const product = (await activeProducts(env)).find(({ product_id }) => product_id === id)
+  if (!product) throw new CodedError('unknown_product', `There is no product ${id} here.`)
+  return product
+}
+
+/** The page of an error; what is not coded is logged, and its own text is not shown. */
+export function errorPage(c: Context<AppEnv>, error: Error): Response | Promise<Response> {
+  if (error instanceof CodedError) return codedPage(c, error.code, error.message)
+  log('page_failed', { request_id: c.var.requestId, path: c.req.path, error: error.stack ?? String(error) })
+  return codedPage(c, 'internal', 'The server failed on this request. Trying again may help.')
+}
+
+/** The page for an address that is none. */
+export const notFoundPage = (c: Context<AppEnv>): Response | Promise<Response> =>
+  codedPage(c, 'not_found', `There is no page at ${c.req.path}.`)
+
+function codedPage(c: Context<AppEnv>, code: ErrorCode, detail: string): Response | Promise<Response> {
+  const { status, title } = ERROR_CODES[code]
+  return c.html(problemPage(site(c.env), { status, title, detail, request_id: c.var.requestId }), status, fresh)
+}
+
+/** The pages: the list of products, a product with its chart, and the part of it that is read again from time to time. */
+export const pages = new Hono<AppEnv>()
+  .get('/', headers, async (c) => c.html(listPage(site(c.env), await activeProducts(c.env), Date.now()), 200, fresh))
+  .get('/products/:id', headers, async (c) => {
+    const granularity = c.req.query('granularity') ?? 'ONE_MINUTE'
+    if (!isGranularity(granularity))
+      throw new CodedError('unknown_granularity', `Candles come in ${GRANULARITIES.join(', ')}.`)
+    const product = await activeProduct(c.env, c.req.param('id'))
+    const now = Date.now()
+    const [history, status] = await Promise.all([
+      readHistory(c.env, product.product_id, { granularity, limit: HISTORY }, Math.floor(now / 1_000)),
+      productCandles(c.env, product.product_id).status(),
+    ])
+    return c.html(productPage(site(c.env), { ...history, product, status, granularity, now }), 200, fresh)
+  })
+  .get('/products/:id/facts', headers, async (c) => {
+    const product = await activeProduct(c.env, c.req.param('id'))
+    const status = await productCandles(c.env, product.product_id).status()
+    return c.html(factsPanel({ product, status, now: Date.now() }), 200, fresh)
+  })
+
+pages.onError((error, c) => errorPage(c, error))
