@@ -5,6 +5,7 @@ import { withCachedDatabase, withLiveDatabase } from '../db/client.ts'
 import type { Candle, Gap } from '../protocol/candle.ts'
 import { SECONDS } from '../protocol/granularity.ts'
 import { log } from './context.ts'
+import { clip } from './gaps.ts'
 
 /** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */
 const SETTLED = 86_400
@@ -69,17 +70,4 @@ async function readStored(env: Env, product: string, query: StoredQuery, now: nu
     const candles = await readCandles(sql, range)
     return { candles, gaps: await gapsFrom(sql, candles) }
   })
-}
-
-/** Gaps cut to [from, to), ascending; those that touch become one. */
-export function clip(gaps: readonly Gap[], from: number, to: number): Gap[] {
-  const joined: Gap[] = []
-  for (const [a, b] of [...gaps].sort((x, y) => x[0] - y[0])) {
-    const gap: Gap = [Math.max(a, from), Math.min(b, to)]
-    const last = joined.at(-1)
-    if (gap[0] >= gap[1]) continue
-    if (last && gap[0] <= last[1]) last[1] = Math.max(last[1], gap[1])
-    else joined.push(gap)
-  }
-  return joined
 }

@@ -1,0 +1,299 @@
+import { describe, expect, test } from 'vitest'
+import { type JoinDeps, joinObjects, type ObjectSocket } from '../../src/api/join.ts'
+import { CodedError } from '../../src/protocol/errors.ts'
+import { errorFrame, feedFrame, snapshotFrame, subscribedFrame, updateFrame } from '../../src/protocol/messages.ts'
+
+type Listeners = {
+  message: (event: { data: unknown }) => void
+  close: (event: { code: number; reason: string }) => void
+}
+
+/** The Worker's end of a socket, and what the object behind it sees and does. */
+function fakeSocket(product: string) {
+  const listeners: Partial<Listeners> = {}
+  const sent: { op: string; channels?: string[]; since?: string; req_id?: number; position?: string }[] = []
+  const socket = {
+    send: (text: string) => sent.push(JSON.parse(text)),
+    close: (code: number) => {
+      self.closed = code
+    },
+    addEventListener: (type: keyof Listeners, listener: never) => {
+      listeners[type] = listener
+    },
+  }
+  const self = {
+    product,
+    sent,
+    closed: null as number | null,
+    socket: socket as unknown as ObjectSocket,
+    says: (text: string) => listeners.message?.({ data: text }),
+    dies: (code: number, reason = '') => listeners.close?.({ code, reason }),
+    /** Answers the subscribe it got last. */
+    answers: (position: string, recovered: boolean) => {
+      const asked = sent.filter(({ op }) => op === 'subscribe').at(-1)
+      self.says(subscribedFrame(asked?.channels ?? [], position, recovered, asked?.req_id))
+    },
+  }
+  return self
+}
+
+function stage(connectFails: (product: string) => Error | null = () => null) {
+  const told: unknown[][] = []
+  const sockets: ReturnType<typeof fakeSocket>[] = []
+  const timers: { run: () => void; ms: number }[] = []
+  let now = 0
+  const deps: JoinDeps = {
+    connect: async (product) => {
+      const failure = connectFails(product)
+      if (failure) throw failure
+      const made = fakeSocket(product)
+      sockets.push(made)
+      return made.socket
+    },
+    now: () => now,
+    random: () => 0.5,
+    setTimeout: (run, ms) => timers.push({ run, ms }),
+  }
+  const join = joinObjects(
+    {
+      subscribed: ({ product, position, recovered, req_id }) =>
+        told.push(['subscribed', product, position, recovered, req_id]),
+      frame: (text, product) => told.push(['frame', product, text]),
+      feed: (_text, product) => told.push(['feed', product]),
+      refused: ({ product, code, req_id }) => told.push(['refused', product, code, req_id]),
+      lost: (product, code) => told.push(['lost', product, code]),
+    },
+    deps,
+  )
+  const settle = () => new Promise<void>((done) => setImmediate(done))
+  return {
+    join,
+    told,
+    sockets,
+    timers,
+    settle,
+    pass: (ms: number) => {
+      now += ms
+    },
+    /** Runs the one timer that is due next and lets what it began come to rest. */
+    async fire() {
+      timers.shift()?.run()
+      await settle()
+    },
+  }
+}
+
+const BTC = 'candles.BTC-USD.ONE_MINUTE'
+const ETH = 'candles.ETH-USD.ONE_MINUTE'
+
+describe('D2 joined positions', () => {
+  test('a position names every object whose snapshot or update the reader has, and no other', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null, 7)
+    join.subscribe('ETH-USD', [ETH], null, 7)
+    await settle()
+    const [btc, eth] = sockets
+    btc?.answers('b-5', false)
+    btc?.says(snapshotFrame('b-5', [], []))
+    eth?.answers('e-9', false)
+    // ETH's snapshot is not here yet: who comes back with this position must get it.
+    btc?.says(updateFrame('b-6', ['{}']))
+    eth?.says(snapshotFrame('e-9', [], []))
+    expect(told).toEqual([
+      ['subscribed', 'BTC-USD', 'BTC-USD:b-5', false, 7],
+      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:b-5', [], [])],
+      ['subscribed', 'ETH-USD', 'BTC-USD:b-5,ETH-USD:e-9', false, 7],
+      ['frame', 'BTC-USD', updateFrame('BTC-USD:b-6', ['{}'])],
+      ['frame', 'ETH-USD', snapshotFrame('BTC-USD:b-6,ETH-USD:e-9', [], [])],
+    ])
+  })
+
+  test('each object is asked from its own part, and a recovered one is at once part of the position', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], 'b-5')
+    join.subscribe('ETH-USD', [ETH], 'e-9')
+    await settle()
+    expect(sockets.map(({ sent }) => sent[0]?.since)).toEqual(['b-5', 'e-9'])
+    sockets[0]?.answers('b-5', true)
+    sockets[1]?.answers('e-9', true)
+    sockets[0]?.says(updateFrame('b-6', []))
+    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
+  })
+
+  test('an ack reaches each object as its own', async () => {
+    const { join, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    join.ack(
+      new Map([
+        ['BTC-USD', 'b-6'],
+        ['NO-USD', 'x-1'],
+      ]),
+    )
+    expect(sockets[0]?.sent.at(-1)).toEqual({ op: 'ack', position: 'b-6' })
+  })
+})
+
+describe('one socket per product', () => {
+  test('is shared by its channels and closed with the last of them', async () => {
+    const { join, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    join.subscribe('BTC-USD', ['candles.BTC-USD.ONE_DAY'], null)
+    await settle()
+    expect(sockets).toHaveLength(1)
+    join.unsubscribe('BTC-USD', [BTC])
+    expect(sockets[0]?.closed).toBeNull()
+    expect(sockets[0]?.sent.at(-1)).toEqual({ op: 'unsubscribe', channels: [BTC] })
+    join.unsubscribe('BTC-USD', ['candles.BTC-USD.ONE_DAY'])
+    expect(sockets[0]?.closed).toBe(1000)
+  })
+
+  test('that was still opening when its reader left is closed as soon as it is open', async () => {
+    const { join, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    join.close()
+    await settle()
+    expect(sockets[0]?.closed).toBe(1000)
+  })
+
+  test('what an object says of its feed is passed on', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    sockets[0]?.says(feedFrame('BTC-USD', 'coinbase', 'live', '2024-01-06T19:00:00Z'))
+    expect(told).toEqual([['feed', 'BTC-USD']])
+  })
+})
+
+describe('an object whose socket drops', () => {
+  test('D2 is asked again from where the reader stands, and the reader hears nothing of it if that can be had', async () => {
+    const { join, told, sockets, settle, fire } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    sockets[0]?.answers('b-5', false)
+    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    sockets[0]?.dies(1006)
+    await fire()
+    expect(sockets[1]?.sent).toEqual([{ op: 'subscribe', channels: [BTC], since: 'b-5', req_id: expect.any(Number) }])
+    const before = told.length
+    sockets[1]?.answers('b-5', true)
+    sockets[1]?.says(updateFrame('b-6', []))
+    expect(told.slice(before)).toEqual([['frame', 'BTC-USD', updateFrame('BTC-USD:b-6', [])]])
+  })
+
+  test('D2 says so if that cannot be had, before the snapshot', async () => {
+    const { join, told, sockets, settle, fire } = stage()
+    join.subscribe('BTC-USD', [BTC], null, 1)
+    await settle()
+    sockets[0]?.answers('b-5', false)
+    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    sockets[0]?.dies(1006)
+    await fire()
+    sockets[1]?.answers('n-0', false)
+    sockets[1]?.says(snapshotFrame('n-0', [], []))
+    expect(told.slice(-2)).toEqual([
+      ['subscribed', 'BTC-USD', 'BTC-USD:n-0', false, undefined],
+      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:n-0', [], [])],
+    ])
+  })
+
+  test('D2 between an answer and its snapshot, gives the new channel its snapshot all the same', async () => {
+    const { join, sockets, settle, fire } = stage()
+    join.subscribe('BTC-USD', [BTC], null, 1)
+    await settle()
+    sockets[0]?.answers('b-5', false)
+    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    join.subscribe('BTC-USD', ['candles.BTC-USD.ONE_DAY'], null, 2)
+    sockets[0]?.answers('b-6', false)
+    sockets[0]?.dies(1006)
+    await fire()
+    expect(sockets[1]?.sent.map(({ channels, since }) => [channels, since])).toEqual([
+      [[BTC], 'b-5'],
+      [['candles.BTC-USD.ONE_DAY'], undefined],
+    ])
+  })
+
+  test('that said "at once" is taken at its word, others are met after a pause that doubles', async () => {
+    const { join, sockets, timers, settle, fire } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    sockets[0]?.dies(4200)
+    expect(timers[0]?.ms).toBeLessThan(200)
+    await fire()
+    const pauses: number[] = []
+    for (let i = 1; i < 5; i++) {
+      sockets[i]?.dies(1006)
+      pauses.push(timers[0]?.ms ?? 0)
+      await fire()
+    }
+    expect(pauses).toEqual([500, 900, 1_700, 2_600])
+  })
+
+  test('a bounded number of times: then the reader is told to come back later', async () => {
+    const { join, told, sockets, timers, settle, fire } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    for (let i = 0; i < 8; i++) {
+      sockets[i]?.dies(1006)
+      await fire()
+    }
+    expect(sockets).toHaveLength(8)
+    expect(told).toEqual([['lost', 'BTC-USD', 4101]])
+    expect(timers).toEqual([])
+  })
+
+  test('after it held for a while, begins with the first pause again', async () => {
+    const { join, sockets, timers, settle, fire, pass } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    for (let i = 0; i < 20; i++) {
+      pass(10_000)
+      sockets[i]?.dies(1006)
+      expect(timers[0]?.ms).toBe(300)
+      await fire()
+    }
+  })
+
+  test('D4 with a code that says stop, ends the reader with that code', async () => {
+    const { join, told, sockets, timers, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    sockets[0]?.dies(4001)
+    expect(told).toEqual([['lost', 'BTC-USD', 4001]])
+    expect(timers).toEqual([])
+  })
+})
+
+describe('a refusal', () => {
+  test('of the socket that asking again cannot change reaches the reader with the number of its subscribe', async () => {
+    const { join, told, timers, settle } = stage(() => new CodedError('too_many_sockets', 'no'))
+    join.subscribe('BTC-USD', [BTC], null, 'mine')
+    await settle()
+    expect(told).toEqual([['refused', 'BTC-USD', 'too_many_sockets', 'mine']])
+    expect(timers).toEqual([])
+  })
+
+  test('that passes is tried again', async () => {
+    let failures = 2
+    const { join, told, sockets, settle, fire } = stage(() =>
+      failures-- > 0 ? new CodedError('unavailable', 'no') : null,
+    )
+    join.subscribe('BTC-USD', [BTC], null, 'mine')
+    await settle()
+    await fire()
+    await fire()
+    expect(told).toEqual([])
+    expect(sockets[0]?.sent[0]).toMatchObject({ op: 'subscribe', channels: [BTC] })
+    sockets[0]?.answers('b-0', false)
+    expect(told).toEqual([['subscribed', 'BTC-USD', 'BTC-USD:b-0', false, 'mine']])
+  })
+
+  test('of a subscribe reaches the reader with its own number', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null, 'mine')
+    await settle()
+    sockets[0]?.says(errorFrame('unknown_channel', 'no', 'channels/0', sockets[0].sent[0]?.req_id))
+    expect(told).toEqual([['refused', 'BTC-USD', 'unknown_channel', 'mine']])
+  })
+})
