@@ -1,5 +1,7 @@
-import { type CandleReader, REST_GRANULARITIES } from './candles.ts'
-import type { MarketTrade, Tape } from './market.ts'
+import { REST_GRANULARITIES } from './candles.ts'
+import type { RestFault } from './faults.ts'
+import type { Tape } from './market.ts'
+import { type Books, productBody } from './product-body.ts'
 import { decimalText, paddedText, paddedTime, wireTrade } from './wire.ts'
 
 /** Most trades that Exchange REST gives at once, and most candles that Advanced Trade REST does. */
@@ -8,13 +10,6 @@ const MAX_CANDLES = 350
 const DAY = 86_400
 
 export type Answer = { status: number; body: unknown; headers?: Record<string, string> }
-
-/** What the calls read: tapes and candles by product id, the market's clock in unix milliseconds. */
-export type Books = {
-  tapes: ReadonlyMap<string, Tape>
-  candles: ReadonlyMap<string, CandleReader>
-  now(): number
-}
 
 const ok = (body: unknown, headers?: Record<string, string>): Answer => ({ status: 200, body, headers })
 
@@ -148,86 +143,23 @@ function ticker(tape: Tape, query: URLSearchParams, books: Books): Answer {
   })
 }
 
-/** A product as Advanced Trade REST describes it; what the market did in the last 24 hours agrees with its trades. */
-export function productBody(tape: Tape, books: Books): Record<string, unknown> {
-  const product = tape.product
-  const now = Math.floor(books.now() * 1000)
-  const newest = tape.newestId(now)
-  const last: MarketTrade | undefined = newest >= tape.firstId ? tape.byId(newest, newest)[0] : undefined
-  const day = last ? dayBefore(tape, books, now) : null
-  const trading = product.status === 'online'
-  const [base, quote] = product.id.split('-') as [string, string]
-  const price = (value: bigint | undefined) => (value === undefined ? '' : decimalText(value, product.priceDecimals))
-  return {
-    product_id: product.id,
-    price: last ? price(last.price) : trading ? '' : product.price.toFixed(product.priceDecimals),
-    price_percentage_change_24h: last && day?.first ? percentChange(day.first, last.price) : '',
-    volume_24h: day ? decimalText(day.volume, product.sizeDecimals) : '',
-    volume_percentage_change_24h: '',
-    base_increment: decimalText(1n, product.sizeDecimals),
-    quote_increment: decimalText(1n, product.priceDecimals),
-    quote_min_size: '1',
-    quote_max_size: '150000000',
-    base_min_size: product.minSize,
-    base_max_size: product.maxSize,
-    base_name: product.baseName,
-    quote_name: product.quoteName,
-    watched: false,
-    is_disabled: false,
-    new: false,
-    status: product.status,
-    cancel_only: false,
-    limit_only: false,
-    post_only: false,
-    trading_disabled: !trading,
-    auction_mode: false,
-    product_type: 'SPOT',
-    quote_currency_id: quote,
-    base_currency_id: base,
-    fcm_trading_session_details: null,
-    mid_market_price: '',
-    alias: '',
-    alias_to: [],
-    base_display_symbol: base,
-    quote_display_symbol: quote,
-    view_only: false,
-    price_increment: decimalText(1n, product.priceDecimals),
-    display_name: product.id,
-    product_venue: 'CBE',
-    approximate_quote_24h_volume: '',
-    new_at: '2023-01-01T00:00:00Z',
-    market_cap: '',
-    base_cbrn: '',
-    quote_cbrn: '',
-    product_cbrn: '',
-    icon_color: '',
-    icon_url: '',
-    display_name_overwrite: '',
-    is_alpha_testing: false,
-    about_description: '',
-    best_bid_price: '',
-    best_ask_price: '',
-    high_24h: price(day?.high),
-    low_24h: price(day?.low),
+/** The answer that a fault gives instead of the true one; undefined where it changes nothing but the time. */
+export function faultAnswer(fault: RestFault | undefined, url: URL): Answer | undefined {
+  const advanced = url.pathname.startsWith('/api/')
+  switch (fault?.answer) {
+    case '429':
+      return {
+        status: 429,
+        body: advanced
+          ? { errors: [{ id: 'rate_limit_exceeded', message: 'You have exceeded the rate limit' }] }
+          : { message: 'Public rate limit exceeded' },
+        headers: { 'Retry-After': String(fault.retryAfter) },
+      }
+    case '500':
+      return { status: 500, body: { message: 'Internal server error' } }
+    case 'wrong':
+      return { status: 200, body: { surprise: [{ price: 'NaN', trade_id: null }] } }
+    default:
+      return undefined
   }
-}
-
-/** The last 24 hours, in whole minutes: the price that they began with, their volume and range. */
-function dayBefore(tape: Tape, books: Books, now: number) {
-  const from = Math.floor(now / 60_000_000 - 1_440) * 60
-  const minutes = books.candles.get(tape.product.id)?.read(60, from, from + DAY + 120, now) ?? []
-  let volume = 0n
-  let high: bigint | undefined
-  let low: bigint | undefined
-  for (const minute of minutes) {
-    volume += minute.volume
-    if (high === undefined || minute.high > high) high = minute.high
-    if (low === undefined || minute.low < low) low = minute.low
-  }
-  return { first: minutes[0]?.open, volume, high, low }
-}
-
-/** `(to - from) / from` in per cent with fourteen decimals. */
-function percentChange(from: bigint, to: bigint): string {
-  return decimalText(((to - from) * 100n * 10n ** 14n) / from, 14)
 }

@@ -3,12 +3,15 @@ import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { candleReader } from './candles.ts'
-import { type Fault, faultSchema, MALFORMED, openFaults, type RestFault } from './faults.ts'
+import { control } from './control.ts'
+import { type Fault, faultSchema, openFaults } from './faults.ts'
+import { MALFORMED } from './malformed.ts'
 import { isManual, type ManualTape, openMarket, type Tape } from './market.ts'
+import type { Books } from './product-body.ts'
 import { PRODUCTS, type ProductSpec } from './products.ts'
-import { type Answer, answerRest, type Books } from './rest.ts'
+import { type Answer, answerRest, faultAnswer } from './rest.ts'
 import { type Connection, type Floor, openConnection, type SubscriptionRecord } from './socket.ts'
-import { units, type WireTrade, wireTrade } from './wire.ts'
+import { microseconds, units, type WireTrade, wireTrade } from './wire.ts'
 
 export type ExchangeOptions = {
   /** 0, the default, takes any free port of 127.0.0.1. */
@@ -56,6 +59,8 @@ export type Exchange = {
   step(): void
   fault(fault: Fault): void
   clearFaults(): void
+  /** The faults that still wait for their frames and requests. */
+  faults(): object
   /** Every trade that the market really had with a time in [from, to), unix ms, ascending by id. */
   sent(product: string, from: number, to: number): WireTrade[]
   subscriptions: readonly SubscriptionRecord[]
@@ -162,36 +167,6 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       .map((trade) => wireTrade(tape.product, trade))
   }
 
-  const control = async (request: IncomingMessage, url: URL): Promise<Answer> => {
-    const body = request.method === 'POST' ? JSON.parse(await text(request)) : null
-    const items: unknown[] = Array.isArray(body) ? body : [body]
-    switch (`${request.method} ${url.pathname}`) {
-      case 'POST /_faults':
-        for (const item of items) fault(item as Fault)
-        return { status: 200, body: faults.list() }
-      case 'DELETE /_faults':
-        clearFaults()
-        return { status: 200, body: faults.list() }
-      case 'GET /_faults':
-        return { status: 200, body: faults.list() }
-      case 'POST /_trades':
-        return { status: 200, body: { trades: tick(items as ManualTrade[]) } }
-      case 'GET /_sent': {
-        const to = Number(url.searchParams.get('to') ?? now() + 1)
-        const from = Number(url.searchParams.get('from') ?? to - 3_600_000)
-        return { status: 200, body: { trades: sent(url.searchParams.get('product') ?? '', from, to) } }
-      }
-      case 'GET /_subscriptions':
-        return { status: 200, body: { subscriptions, connections: connections.size } }
-      case 'GET /_requests':
-        return { status: 200, body: { requests } }
-      case 'GET /_clock':
-        return { status: 200, body: { now: now(), speed, anchor } }
-      default:
-        return { status: 404, body: { message: 'no such control path' } }
-    }
-  }
-
   const clearFaults = () => {
     faults.clear()
     for (const connection of connections) connection.silence(0)
@@ -228,7 +203,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
     const answered = url.pathname.startsWith('/_')
-      ? control(request, url).then((answer) => respond(response, answer))
+      ? control(exchange, request, url).then((answer) => respond(response, answer))
       : rest(request, response, url)
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
@@ -252,7 +227,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   // Never faster than 100 times a second: at a high speed a message then holds more of the market's time.
   const timer = setInterval(step, Math.max(10, batchMs / speed))
 
-  return {
+  const exchange: Exchange = {
     port,
     url: `http://127.0.0.1:${port}`,
     wsUrl: `ws://127.0.0.1:${port}`,
@@ -264,6 +239,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     step,
     fault,
     clearFaults,
+    faults: faults.list,
     sent,
     subscriptions,
     requests,
@@ -279,38 +255,5 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       })
     },
   }
-}
-
-/** The answer that a fault gives instead of the true one; undefined where it changes nothing but the time. */
-function faultAnswer(fault: RestFault | undefined, url: URL): Answer | undefined {
-  const advanced = url.pathname.startsWith('/api/')
-  switch (fault?.answer) {
-    case '429':
-      return {
-        status: 429,
-        body: advanced
-          ? { errors: [{ id: 'rate_limit_exceeded', message: 'You have exceeded the rate limit' }] }
-          : { message: 'Public rate limit exceeded' },
-        headers: { 'Retry-After': String(fault.retryAfter) },
-      }
-    case '500':
-      return { status: 500, body: { message: 'Internal server error' } }
-    case 'wrong':
-      return { status: 200, body: { surprise: [{ price: 'NaN', trade_id: null }] } }
-    default:
-      return undefined
-  }
-}
-
-/** RFC 3339 with up to six decimals, in UTC, as unix microseconds. */
-function microseconds(time: string): number {
-  const match = /^(.*?)(?:\.(\d{1,6})\d*)?Z$/.exec(time)
-  if (!match) throw new RangeError(`${time} is no time in UTC`)
-  return Date.parse(`${match[1]}Z`) * 1000 + Number((match[2] ?? '').padEnd(6, '0'))
-}
-
-async function text(request: IncomingMessage): Promise<string> {
-  let body = ''
-  for await (const chunk of request) body += chunk
-  return body
+  return exchange
 }

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws'
 import { z } from 'zod'
-import { type Faults, type Frame, MALFORMED } from './faults.ts'
+import type { Faults, Frame } from './faults.ts'
+import { MALFORMED } from './malformed.ts'
 import type { MarketTrade, Tape } from './market.ts'
 import { envelopeTime, goTime, type WireTrade, wireTrade } from './wire.ts'
 

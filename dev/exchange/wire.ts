@@ -40,6 +40,14 @@ export function paddedTime(time: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${micros}Z`
 }
 
+/** RFC 3339 with up to six decimals, in UTC, as unix microseconds. @throws RangeError for another text. */
+export function microseconds(time: string): number {
+  const match = /^(.*?)(?:\.(\d{1,6})\d*)?Z$/.exec(time)
+  const seconds = Date.parse(`${match?.[1]}Z`)
+  if (!match || Number.isNaN(seconds)) throw new RangeError(`${time} is no time in UTC`)
+  return seconds * 1000 + Number((match[2] ?? '').padEnd(6, '0'))
+}
+
 const trimTime = (text: string): string => text.replace(/\.?0+Z$/, 'Z')
 
 export const wireTrade = (product: ProductSpec, trade: MarketTrade): WireTrade => ({
