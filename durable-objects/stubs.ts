@@ -36,6 +36,7 @@ export const productOfName = (name: string): string => name.slice(name.indexOf('
 
 /** The object of one product of the exchange that this Worker is set to. */
 export const productCandles = (env: Env, product: string): ProductObject =>
+  // The platform's types of what an RPC answers forget that a gap is a pair; the object implements the interface.
   env.PRODUCT_CANDLES.getByName(productObjectName(settings(env).EXCHANGE, product)) as unknown as ProductObject
 
 /** The one object that grants open feeds of the exchange that this Worker is set to. */

@@ -1,4 +1,4 @@
-import { productCandles } from '../durable-objects/stubs.ts'
+import { feedSlots, productCandles } from '../durable-objects/stubs.ts'
 import { log } from '../src/api/context.ts'
 import { settings } from '../src/config.ts'
 import { dropExpired, ensurePartitions } from '../src/db/candles.ts'
@@ -36,8 +36,7 @@ async function run(job: string, work: () => Promise<Record<string, unknown>>): P
 /** Every product of the exchange at the first run and hourly, the active ones in between: prices age by the minute. */
 async function updateProducts(env: Env, now: number): Promise<Record<string, unknown>> {
   const { COINBASE_REST_URL, EXCHANGE, PRODUCTS } = settings(env)
-  const hourly = new Date(now).getUTCMinutes() === 0
-  const every = hourly || (await stored(env)).length === 0
+  const every = isHourly(now) || (await stored(env)).length === 0
   const answer = await fetchProducts((url, init) => fetch(url, init), COINBASE_REST_URL, every ? undefined : PRODUCTS)
   if (!answer.ok) throw new Error(`${answer.reason}, status ${answer.status}: ${answer.detail}`)
   const at = new Date().toISOString()
@@ -49,13 +48,21 @@ async function updateProducts(env: Env, now: number): Promise<Record<string, unk
   return { asked: every ? 'all' : 'active', products: products.length, changed }
 }
 
+const isHourly = (now: number): boolean => new Date(now).getUTCMinutes() === 0
+
 const stored = (env: Env): Promise<StoredProduct[]> =>
   withLiveDatabase(env, (sql) => listProducts(sql, settings(env).EXCHANGE))
 
-/** Sees to the feeds that are open without a viewer: those of pairs that the exchange trades. */
-async function guardFeeds(env: Env): Promise<Record<string, unknown>> {
-  const ids = await tradedNow(env)
-  const outcomes = await Promise.allSettled(ids.map((id) => productCandles(env, id).guard()))
+/**
+ * Tells objects whether the exchange trades their pair, and has them do what is due: those that are always on or whose
+ * feed is open each minute, every active one hourly, so that a pair that comes back is known to.
+ */
+async function guardFeeds(env: Env, now: number): Promise<Record<string, unknown>> {
+  const { ALWAYS_ON, PRODUCTS } = settings(env)
+  const open = (await feedSlots(env).open(now)).map(({ product }) => product)
+  const ids = [...new Set(isHourly(now) ? PRODUCTS : [...ALWAYS_ON, ...open])]
+  const off = await notTraded(env)
+  const outcomes = await Promise.allSettled(ids.map((id) => productCandles(env, id).guard(!off.has(id))))
   const failed = ids.flatMap((id, i) => {
     const outcome = outcomes[i]
     return outcome?.status === 'rejected' ? [`${id}: ${String(outcome.reason)}`] : []
@@ -64,15 +71,13 @@ async function guardFeeds(env: Env): Promise<Record<string, unknown>> {
   return { guarded: ids.length }
 }
 
-/** The always-on pairs without those that are offline or delisted; all of them while the database cannot tell. */
-async function tradedNow(env: Env): Promise<readonly string[]> {
-  const { ALWAYS_ON } = settings(env)
+/** The pairs that are offline or delisted; none while the database cannot tell, so that no feed waits for it. */
+async function notTraded(env: Env): Promise<Set<string>> {
   const pairs = await stored(env).catch((error: unknown) => {
     log('products_unread', { error: String(error) })
     return []
   })
-  const off = new Set(pairs.filter(({ status }) => status !== 'online').map(({ product_id }) => product_id))
-  return ALWAYS_ON.filter((id) => !off.has(id))
+  return new Set(pairs.filter(({ status }) => status !== 'online').map(({ product_id }) => product_id))
 }
 
 async function makePartitions(env: Env, now: number): Promise<Record<string, unknown>> {

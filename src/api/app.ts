@@ -1,6 +1,7 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
+import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
@@ -40,7 +41,11 @@ const usableSettings: MiddlewareHandler<AppEnv> = async (c, next) => {
 /** The Worker's routes. The data is public: any origin may read it, without credentials. */
 export const app = new Hono<AppEnv>()
 app.onError(problem)
-app.notFound((c) => problem(new CodedError('not_found', `there is nothing at ${c.req.path}`), c))
+app.notFound((c) =>
+  c.req.header('accept')?.includes('text/html') && !c.req.path.startsWith('/api/')
+    ? notFoundPage(c)
+    : problem(new CodedError('not_found', `there is nothing at ${c.req.path}`), c),
+)
 app.use(requestLog)
 const open = cors({
   origin: '*',
@@ -53,7 +58,7 @@ app.use('/api/*', open)
 app.use('/health', open)
 app.use(usableSettings)
 app.use(requestLimit)
-for (const feature of [products, candles, streams, datastar, sockets, health]) app.route('/', feature)
+for (const feature of [products, candles, streams, datastar, sockets, health, pages]) app.route('/', feature)
 
 // Every address is for reading: another method on one that exists is told which there are.
 for (const path of new Set(app.routes.filter(({ method }) => method === 'GET').map((route) => route.path)))
