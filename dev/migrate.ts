@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import { runner } from 'node-pg-migrate'
 import { checkServer, runningPostgres, startPostgres } from './postgres.ts'
+import { ROOT, stateFolder, variables } from './variables.ts'
 
-const MIGRATIONS = join(import.meta.dirname, '..', 'migrations')
+const MIGRATIONS = join(ROOT, 'migrations')
 
 /**
  * Applies the migrations that a database does not have yet, each file in a transaction of its own, and gives their
@@ -24,8 +25,9 @@ export async function migrate(url: string): Promise<string[]> {
 }
 
 async function migrateFromCommandLine(): Promise<void> {
-  const dir = join(process.env.KERB_STATE ?? '.kerb', 'postgres')
-  const given = process.env.DATABASE_URL ?? runningPostgres(dir)
+  const env = variables()
+  const dir = join(stateFolder(env), 'postgres')
+  const given = env.DATABASE_URL ?? runningPostgres(dir)
   const own = given ? null : await startPostgres({ dir, log: console.log })
   try {
     const names = await migrate(given ?? own!.url)

@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { stripVTControlCharacters } from 'node:util'
+import { ROOT } from './variables.ts'
+
+/** How long the Worker may take to come up, and to go before it is killed. */
+const START_MS = 90_000
+const STOP_MS = 5_000
+
+export type WorkerOptions = {
+  port: number
+  /** Variables of the Worker; they go over those of `.dev.vars`. */
+  vars: Record<string, string>
+  databaseUrl: string
+  /** Holds the objects' storage. */
+  state: string
+  /** Lines of the Worker and of wrangler, once it is up. */
+  log: (line: string) => void
+}
+
+export type RunningWorker = {
+  /** Resolves when the process has ended, whoever ended it. */
+  exited: Promise<unknown>
+  stop(): Promise<void>
+}
+
+/** What wrangler complains of, in one line: its first error and what stands below it. */
+function complaint(said: readonly string[]): string {
+  const first = said.findIndex((line) => line.includes('[ERROR]'))
+  const lines = first === -1 ? said.slice(-3) : said.slice(first, first + 3)
+  return lines.join(' ').replaceAll(/✘ \[ERROR\] |\s+(?=\s)/g, '')
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    // wrangler, its esbuild and its workerd: a group of their own.
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/**
+ * Runs the Worker under `wrangler dev` on loopback, which loads it anew whenever a file changes. Resolves when it
+ * answers.
+ * @throws Error in one line when it cannot be built or does not come up; nothing is left running then.
+ */
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const { port, state, log } = options
+  const cli = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../wrangler-dist/cli.js')
+  const args = ['dev', '--local', '--ip=127.0.0.1', `--port=${port}`, '--inspector-port=0', '--test-scheduled']
+  const vars = Object.entries(options.vars).flatMap(([name, value]) => ['--var', `${name}:${value}`])
+  const child = spawn(
+    process.execPath,
+    ['--no-warnings', cli, ...args, '--log-level=log', `--persist-to=${state}`, ...vars],
+    {
+      cwd: ROOT,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: {
+        ...process.env,
+        CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE: options.databaseUrl,
+        CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE_CACHED: options.databaseUrl,
+        // Nothing is sent or asked, and nothing is written outside of the state folder.
+        WRANGLER_SEND_METRICS: 'false',
+        WRANGLER_SEND_ERROR_REPORTS: 'false',
+        WRANGLER_HIDE_BANNER: 'true',
+        CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+        WRANGLER_LOG_PATH: join(state, 'logs'),
+        WRANGLER_REGISTRY_PATH: join(state, 'registry'),
+        NO_COLOR: '1',
+        FORCE_COLOR: '0',
+      },
+    },
+  )
+  const killAtExit = () => killGroup(child)
+  process.on('exit', killAtExit)
+  const exited = once(child, 'exit').then(() => {
+    killGroup(child)
+    process.off('exit', killAtExit)
+  })
+  const stop = async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+    const timer = setTimeout(() => killGroup(child), STOP_MS)
+    await exited
+    clearTimeout(timer)
+  }
+
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>()
+  const said: string[] = []
+  let up = false
+  const hear = (coloured: string) => {
+    const line = stripVTControlCharacters(coloured)
+    // Its own record of requests tells less than the Worker's, and where it logs is no news.
+    if (line.trim() === '' || line.startsWith('[wrangler:info]') || line.startsWith('🪵')) return
+    if (up) return log(line)
+    said.push(line)
+    // It would wait for the next change of a file; the lines below this one are on their way.
+    if (line.includes('[ERROR]')) setTimeout(() => fail(new Error(complaint(said))), 200)
+  }
+  for (const stream of [child.stdout, child.stderr]) createInterface(stream!).on('line', hear)
+  const timer = setTimeout(
+    () => fail(new Error(`it did not come up within ${START_MS / 1000} s: ${complaint(said)}`)),
+    START_MS,
+  )
+  child.once('close', () => fail(new Error(`wrangler ended: ${complaint(said)}`)))
+  child.once('error', fail)
+  const ready = new Promise<void>((done) => {
+    child.on('message', (message) => {
+      if (String(message).includes('DEV_SERVER_READY')) done()
+    })
+  })
+  try {
+    await Promise.race([ready, failed])
+  } catch (error) {
+    await stop()
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+  up = true
+  failed.catch(() => {})
+  return { exited, stop }
+}

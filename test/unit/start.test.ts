@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const state = mkdtempSync(join(tmpdir(), 'kerb-start-'))
+let child: ChildProcess | null = null
+let output = ''
+
+afterEach(async () => {
+  if (child && child.exitCode === null && child.signalCode === null) {
+    child.kill('SIGTERM')
+    await once(child, 'exit')
+  }
+  rmSync(state, { recursive: true, force: true })
+})
+
+function start(variables: Record<string, string>): ChildProcess {
+  output = ''
+  child = spawn(process.execPath, ['dev/start.ts'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PORT: '0', DATABASE_URL: '', KERB_EXCHANGE: 'simulated', KERB_STATE: state, ...variables },
+  })
+  for (const stream of [child.stdout, child.stderr])
+    stream!.on('data', (chunk) => {
+      output += chunk
+    })
+  return child
+}
+
+/** The address that a start prints; fails with its output when it ends before. */
+async function address(started: ChildProcess): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  started.stdout!.on('data', () => {
+    const url = /^ready: (http:\S+)$/m.exec(output)?.[1]
+    if (url) resolve(url)
+  })
+  started.once('exit', (code) => reject(new Error(`ended with code ${code}: ${output}`)))
+  return promise
+}
+
+/** The living processes that descend from one, by /proc: their ids and command lines. */
+function descendants(ancestor: number): Map<number, string> {
+  const parents = new Map<number, number>()
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
+      const [status, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (status !== 'Z') parents.set(Number(name), Number(parent))
+    } catch {
+      // It ended while the list was read.
+    }
+  }
+  const isBelow = (pid: number): boolean => {
+    const parent = parents.get(pid)
+    return parent !== undefined && (parent === ancestor || isBelow(parent))
+  }
+  const found = new Map<number, string>()
+  for (const pid of parents.keys()) if (isBelow(pid)) found.set(pid, commandOf(pid))
+  return found
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+  } catch {
+    return ''
+  }
+}
+
+async function end(started: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  const exited = once(started, 'exit')
+  started.kill(signal)
+  const [code] = (await exited) as [number | null]
+  return code
+}
+
+test.runIf(process.platform === 'linux')(
+  'one command brings everything up, ends everything it started, and comes back to what it stored',
+  { timeout: 120_000 },
+  async () => {
+    for (const [round, signal] of (['SIGINT', 'SIGTERM'] as const).entries()) {
+      const started = start({})
+      const url = await address(started)
+      expect(output).toMatch(/^exchange: simulated/m)
+      expect(output.includes('migrated 0001')).toBe(round === 0)
+      const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
+      expect(health.headers.get('content-type')).toContain('json')
+      expect((await fetch(`${url}/app/list.js`)).status).toBe(200)
+
+      const below = descendants(started.pid!)
+      const commands = [...below.values()].join('\n')
+      for (const program of ['postgres', 'wrangler', 'workerd', 'esbuild']) expect(commands).toContain(program)
+      expect(await end(started, signal), output).toBe(0)
+      // A killed process may take a moment to be gone.
+      const left = () => [...below].filter(([pid, command]) => command !== '' && commandOf(pid) === command)
+      await expect.poll(left, { timeout: 2000 }).toEqual([])
+    }
+  },
+)
+
+test('a port that is taken is told in one line, and nothing is started', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as { port: number }
+  const [code] = await once(start({ PORT: String(port) }), 'exit')
+  other.close()
+  expect(code).toBe(1)
+  expect(output).toBe(`port ${port} is taken; PORT chooses another\n`)
+})
+
+test('a database that does not answer is told in one line', async () => {
+  const [code] = await once(start({ DATABASE_URL: 'postgres://kerb:kerb@127.0.0.1:1/kerb' }), 'exit')
+  expect(code).toBe(1)
+  expect(output).toMatch(/^migrate: Postgres at 127\.0\.0\.1:1 does not answer: .*\n$/)
+})
+
+test('a variable that is malformed is told by name', async () => {
+  const [code] = await once(start({ MAX_CHANNELS: 'many' }), 'exit')
+  expect(code).toBe(1)
+  expect(output).toMatch(/^MAX_CHANNELS: .*\n$/)
+})
