@@ -1,0 +1,15 @@
+import type { Figures } from './figures.ts'
+
+const BENCHES: Record<string, () => Promise<Figures>> = {
+  aggregate: async () => (await import('./aggregate.ts')).aggregate(),
+  fanout: async () => (await import('./fanout.ts')).fanout(),
+  latency: async () => (await import('./latency.ts')).latency(),
+}
+
+const [name, ...rest] = process.argv.slice(2)
+if (rest.length > 0 || (name !== undefined && !Object.hasOwn(BENCHES, name))) {
+  console.error(`bench: give one of ${Object.keys(BENCHES).join(', ')}, or nothing for all of them`)
+  process.exit(2)
+}
+for (const [bench, run] of Object.entries(BENCHES))
+  if (name === undefined || name === bench) console.log(JSON.stringify({ bench, ...(await run()) }))

@@ -1,0 +1,119 @@
+import { WebSocket } from 'ws'
+
+/**
+ * The receiving end, in a process of its own: opens sockets and counts every candle that each of them gets. Driven by
+ * messages of the parent, each answered by one.
+ */
+
+/** Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none. */
+type Open = { do: 'open'; group: string; url: string; count: number; subscribe: string | null }
+/** Answers when every candle that a tick of price `close` changed is there: `candles` for each socket of the group. */
+type Await = { do: 'await'; group: string; close: string; candles: number }
+/** Gives the counts since the last time. */
+type Take = { do: 'take'; group: string }
+export type ViewerRequest = { id: number } & (Open | Await | Take)
+
+/** What a group got: messages with candles, candles in them, and when each message with an awaited tick came (ns). */
+export type Taken = { messages: number; candles: number; texts: string[]; arrivals: [close: string, at: string][] }
+
+type Candle = { close: number; is_complete: boolean }
+type Group = {
+  sockets: WebSocket[]
+  /** The last few different texts, and the candles in each: equal bytes are parsed once. */
+  known: { bytes: Buffer; candles: Candle[] }[]
+  ticks: Map<string, number>
+  waiting: { close: string; candles: number; done: () => void } | null
+  taken: Taken
+  lost: string | null
+}
+
+const groups = new Map<string, Group>()
+/** Of update messages of one tick there are at most eight. */
+const KNOWN = 16
+
+function candlesOf(text: string): Candle[] {
+  const message = JSON.parse(text) as { type?: string; candles?: Candle[] } & Candle
+  if (message.type === undefined) return [message]
+  return message.type === 'update' ? (message.candles as Candle[]) : []
+}
+
+function receive(group: Group, bytes: Buffer): void {
+  const at = process.hrtime.bigint()
+  let known = group.known.find((one) => one.bytes.equals(bytes))
+  if (!known) {
+    const text = bytes.toString()
+    known = { bytes: Buffer.from(bytes), candles: candlesOf(text) }
+    group.known.unshift(known)
+    group.known.length = Math.min(group.known.length, KNOWN)
+    if (known.candles.length > 0) group.taken.texts.push(text)
+  }
+  const { candles } = known
+  const first = candles[0]
+  if (first === undefined) return
+  group.taken.messages++
+  group.taken.candles += candles.length
+  const close = String(first.close)
+  group.taken.arrivals.push([close, String(at)])
+  const seen = (group.ticks.get(close) ?? 0) + candles.length
+  group.ticks.set(close, seen)
+  const { waiting } = group
+  if (waiting && waiting.close === close && seen >= waiting.candles * group.sockets.length) {
+    group.waiting = null
+    waiting.done()
+  }
+}
+
+const nothing = (): Taken => ({ messages: 0, candles: 0, texts: [], arrivals: [] })
+
+async function open({ group: name, url, count, subscribe }: Open): Promise<void> {
+  const group: Group = { sockets: [], known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
+  groups.set(name, group)
+  const connect = async () => {
+    const socket = new WebSocket(url, { perMessageDeflate: false })
+    group.sockets.push(socket)
+    await new Promise<void>((done, fail) => {
+      socket.once('error', fail)
+      socket.once('open', () => {
+        if (subscribe === null) return done()
+        socket.send(subscribe)
+        socket.on('message', function first(data) {
+          if (!String(data).startsWith('{"type":"snapshot"')) return
+          socket.off('message', first)
+          done()
+        })
+      })
+    })
+    socket.on('message', (data) => receive(group, data as Buffer))
+    socket.on('close', (code) => {
+      group.lost = `a socket of ${name} was closed with ${code}`
+    })
+  }
+  for (let opened = 0; opened < count; opened += 50)
+    await Promise.all(Array.from({ length: Math.min(50, count - opened) }, connect))
+}
+
+async function answer(request: ViewerRequest): Promise<unknown> {
+  if (request.do === 'open') return open(request)
+  const group = groups.get(request.group)
+  if (!group) throw new Error(`no group ${request.group}`)
+  if (group.lost !== null) throw new Error(group.lost)
+  if (request.do === 'take') {
+    const { taken } = group
+    group.taken = nothing()
+    return taken
+  }
+  const { close, candles } = request
+  if ((group.ticks.get(close) ?? 0) >= candles * group.sockets.length) return
+  await new Promise<void>((done) => {
+    group.waiting = { close, candles, done }
+  })
+}
+
+process.on('message', (request: ViewerRequest) => {
+  answer(request).then(
+    (result) => process.send?.({ id: request.id, result }),
+    (error: unknown) => process.send?.({ id: request.id, error: String(error) }),
+  )
+})
+// The parent is gone, however that came.
+process.on('disconnect', () => process.exit())
