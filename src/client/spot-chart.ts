@@ -30,7 +30,7 @@ export type SpotChartEvents = {
 }
 
 /** The attributes and the child that hold a chart's state: a change of any of them is a change of the chart. */
-const WATCHED = ['data-product', 'data-granularity', 'data-position', 'data-gaps', 'data-coverage', 'data-candles']
+const WATCHED = ['data-product', 'data-granularity', 'data-position', 'data-gaps', 'data-marks', 'data-candles']
 
 /** Bars read at once when the user scrolls past the first one. */
 const PAGE_LIMIT = 300
@@ -39,7 +39,8 @@ const PAGE_LIMIT = 300
  * `<spot-chart data-product data-granularity><canvas data-candles='[{"t","o","h","l","c","v"}, …]'></canvas></spot-chart>`
  * (brief 003, phase 2): draws what its canvas holds, at once and without a request, and again whenever a patch changes
  * it. With `data-position` it then moves by the product's socket, from that position on. `data-gaps` holds `[[from, to],
- * …]`, `data-coverage` the starts of bars that are not full: `{"partial":[…],"gap":[…]}`.
+ * …]`, `data-marks` what the canvas has no key for: `{"partial":[start, …],"gap":[…],"forming":[…],"revised":[[start, rev], …]}`.
+ * An empty `data-position` stands for a product that has history here and no stream now.
  */
 export class SpotChart extends HTMLElement {
   #series: Series = { bars: [], gaps: [] }
@@ -130,23 +131,23 @@ export class SpotChart extends HTMLElement {
 
   /** The series as the server wrote it into the document. */
   #written(): Series {
-    type Written = { t: number; o: number; h: number; l: number; c: number; v: number }
+    type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v'>
+    type Marks = { partial?: number[]; gap?: number[]; forming?: number[]; revised?: [number, number][] }
     const canvas = this.querySelector<HTMLElement>('canvas[data-candles]')
     const candles = JSON.parse(canvas?.dataset.candles || '[]') as Written[]
     const gaps = JSON.parse(this.dataset.gaps || '[]') as Gap[]
-    const marked = JSON.parse(this.dataset.coverage || '{}') as { partial?: number[]; gap?: number[] }
+    const marks = JSON.parse(this.dataset.marks || '{}') as Marks
     const coverage = new Map<number, Coverage>()
-    for (const t of marked.partial ?? []) coverage.set(t, 'partial')
-    for (const t of marked.gap ?? []) coverage.set(t, 'gap')
+    for (const t of marks.partial ?? []) coverage.set(t, 'partial')
+    for (const t of marks.gap ?? []) coverage.set(t, 'gap')
+    const forming = new Set(marks.forming)
+    const revised = new Map(marks.revised)
     const bars = candles.map((candle) => ({
       ...candle,
       coverage: coverage.get(candle.t) ?? ('full' as const),
-      complete: true,
-      rev: 0,
+      complete: !forming.has(candle.t),
+      rev: revised.get(candle.t) ?? 0,
     }))
-    // The forming candle is the last one, and the only one that can be.
-    const last = bars.at(-1)
-    if (last) last.complete = false
     return { bars, gaps }
   }
 
@@ -197,7 +198,7 @@ export class SpotChart extends HTMLElement {
 
   #scrolled(): void {
     this.#announce()
-    if (this.#view?.nearStart() && this.dataset.position) void this.#readOlder()
+    if (this.#view?.nearStart() && this.dataset.position !== undefined) void this.#readOlder()
   }
 
   /** Reads the history before the first bar, a page at a time, as the user scrolls towards it. */

@@ -32,7 +32,7 @@ export function productPage(site: Site, page: ProductPage): Html {
     <h1>${product.base_currency}<span>/${product.quote_currency}</span>${product.status === 'online' ? '' : html` <span class="chip">${product.status}</span>`}</h1>
     <p class="price-line"><span id="price" class="figure">${price === null ? '–' : decimalText(price)}</span> <span id="change" class="move ${direction(product.change_24h)}">${percentText(product.change_24h)}</span> <span class="muted">24 h</span></p>
   </div>
-  <p id="connection" class="connection" role="status" data-state="none"><span class="text">not connected</span></p>
+  <p id="connection" class="connection" role="status" data-state="none"><span class="text">${product.status === 'online' ? 'not connected' : 'not traded now'}</span></p>
 </div>
 <p id="spoken" class="hidden" aria-live="polite"></p>
 <nav class="granularities" aria-label="Candle size">
@@ -93,14 +93,22 @@ function droppedText(dropped: ProductStatus['dropped']): string {
 const granularityLink = (id: string, name: Granularity, current: boolean): Html =>
   html`<a href="/products/${encodeURIComponent(id)}?granularity=${name}" data-granularity="${name}" ${current ? raw('aria-current="true"') : ''}><span aria-hidden="true">${GRANULARITY_TEXT[name].short}</span><span class="hidden">${GRANULARITY_TEXT[name].long}</span></a>\n`
 
-/** What the chart has to know beside brief 003's keys: its place in the stream, and which bars are not whole. */
-function chartAttributes({ candles, gaps, position }: ProductPage): Record<string, string> {
-  const starts = (coverage: Candle['coverage']) =>
-    candles.filter((candle) => candle.coverage === coverage).map((candle) => candle.timestamp)
+/**
+ * What the chart has to know beside brief 003's keys: its place in the stream (none where the pair is not traded), which
+ * bars are not whole or not final, and the gaps.
+ */
+function chartAttributes({ product, candles, gaps, position }: ProductPage): Record<string, string> {
+  const starts = (wanted: (candle: Candle) => boolean) => candles.filter(wanted).map(({ timestamp }) => timestamp)
+  const marks = {
+    partial: starts(({ coverage }) => coverage === 'partial'),
+    gap: starts(({ coverage }) => coverage === 'gap'),
+    forming: starts(({ is_complete }) => !is_complete),
+    revised: candles.filter(({ rev }) => rev > 0).map(({ timestamp, rev }) => [timestamp, rev]),
+  }
   return {
-    'data-position': position,
+    'data-position': product.status === 'online' ? position : '',
     'data-gaps': JSON.stringify(gaps),
-    'data-coverage': JSON.stringify({ partial: starts('partial'), gap: starts('gap') }),
+    'data-marks': JSON.stringify(marks),
   }
 }
 
@@ -111,9 +119,13 @@ function coverageText(candles: readonly Candle[], gaps: readonly Gap[]): string 
   return `${candles.length} candles, ${broken} not fully covered, ${gaps.length} gaps`
 }
 
+/** `10-05 14:07`, or the date for candles of a day, in UTC. */
+const startText = ({ timestamp, granularity }: Candle): string =>
+  granularity === 'ONE_DAY' ? utcText(timestamp * 1_000).slice(0, 10) : utcText(timestamp * 1_000).slice(5, 16)
+
 function barRow(candle: Candle): Html {
   const rising = Number(candle.close) >= Number(candle.open)
   const state = candle.is_complete ? (candle.rev > 0 ? `revised ${candle.rev}×` : 'closed') : 'forming'
-  return html`<tr class="${candle.coverage === 'full' ? '' : 'broken'}"><th scope="row">${utcText(candle.timestamp * 1000).slice(0, 16)}</th><td>${decimalText(candle.open)}</td><td>${decimalText(candle.high)}</td><td>${decimalText(candle.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(candle.close)}</td><td>${candle.volume}</td><td>${state}${candle.coverage === 'full' ? '' : `, ${candle.coverage}`}</td></tr>
+  return html`<tr class="${candle.coverage === 'full' ? '' : 'broken'}"><th scope="row">${startText(candle)}</th><td>${decimalText(candle.open)}</td><td>${decimalText(candle.high)}</td><td>${decimalText(candle.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(candle.close)}</td><td>${candle.volume}</td><td>${state}${candle.coverage === 'full' ? '' : `, ${candle.coverage}`}</td></tr>
 `
 }

@@ -1,8 +1,9 @@
+import { isGranularity, SECONDS } from '../../protocol/granularity.ts'
 import { compactText, percentText, priceText } from '../number-text.ts'
 import type { Bar, CoverageSummary } from '../series.ts'
 import { SpotChart, type SpotChartEvents } from '../spot-chart.ts'
 import type { StreamState } from '../stream.ts'
-import { timeText } from '../time-text.ts'
+import { shortTimeText, timeText } from '../time-text.ts'
 
 /** The feed's own state, which a connection to us cannot show, is read this often. */
 const FACTS_MS = 10_000
@@ -22,6 +23,9 @@ const chart = (): SpotChart => {
 }
 const product = () => chart().dataset.product ?? ''
 
+/** Seconds of a candle of this granularity. */
+const sizeOf = (granularity: string): number => (isGranularity(granularity) ? SECONDS[granularity] : 60)
+
 let spokenAt = 0
 let connection: StreamState | null = null
 
@@ -32,6 +36,7 @@ document.addEventListener('spot-state', (event) => {
 
 document.addEventListener('spot-change', (event) => {
   const { bars, digits, coverage } = (event as CustomEvent<SpotChartEvents['spot-change']>).detail
+  const size = sizeOf(chart().dataset.granularity ?? '')
   const last = bars.at(-1)
   if (last) showPrice(last.c, digits)
   byId('coverage').textContent = coverageText(coverage)
@@ -39,7 +44,7 @@ document.addEventListener('spot-change', (event) => {
     ...bars
       .slice(-LATEST)
       .reverse()
-      .map((bar) => row(bar, digits)),
+      .map((bar) => row(bar, digits, size)),
   )
 })
 
@@ -53,6 +58,8 @@ document.addEventListener('spot-lost', (event) => {
 
 /** What the reader sees of both links: ours to the page, and the exchange's to us. */
 function showConnection(): void {
+  // Without a stream what the server wrote stays true.
+  if (connection === null) return
   const element = byId('connection')
   const tone = byId('facts').dataset.tone ?? ''
   const [state, text] = connectionText(connection, tone)
@@ -61,10 +68,8 @@ function showConnection(): void {
   element.replaceChildren(Object.assign(document.createElement('span'), { className: 'text', textContent: text }))
 }
 
-function connectionText(state: StreamState | null, feed: string): [string, string] {
-  switch (state?.name) {
-    case undefined:
-      return ['none', 'not connected']
+function connectionText(state: StreamState, feed: string): [string, string] {
+  switch (state.name) {
     case 'connecting':
       return ['waiting', 'connecting']
     case 'stale':
@@ -113,12 +118,12 @@ function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
   return parts.join(', ')
 }
 
-function row(bar: Bar, digits: number): HTMLTableRowElement {
+function row(bar: Bar, digits: number, size: number): HTMLTableRowElement {
   const line = document.createElement('tr')
   if (bar.coverage !== 'full') line.className = 'broken'
   const start = document.createElement('th')
   start.scope = 'row'
-  start.textContent = timeText(bar.t, 60)
+  start.textContent = shortTimeText(bar.t, size)
   line.append(start)
   for (const price of [bar.o, bar.h, bar.l, bar.c]) line.insertCell().textContent = priceText(price, digits)
   line.cells[4]!.className = bar.c >= bar.o ? 'up' : 'down'
