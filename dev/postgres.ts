@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
+  chmodSync,
   chownSync,
   cpSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import postgres from 'postgres'
 
@@ -139,13 +141,18 @@ function urlOf(dir: string, port: number): string {
   return `postgres://postgres:${password}@127.0.0.1:${port}/${DATABASE}`
 }
 
-/** Where the cluster of `dir` really is: elsewhere if Postgres must run as a user who cannot enter there. */
+/**
+ * Where the cluster of `dir` really is: elsewhere if Postgres must run as a user who cannot enter there. Folders of our
+ * own, and those of tests in the folder for temporary files, are opened for that user instead.
+ */
 function reachableDir(wanted: string, log: (line: string) => void): string {
   const dir = resolve(wanted)
   mkdirSync(dir, { recursive: true })
   const user = serverUser(join(dir, 'data'))
   if (!user || canEnter(dir, user)) return dir
   chownSync(dir, user.uid, user.gid)
+  for (let above = dirname(dir); dirname(above).startsWith(tmpdir()); above = dirname(above))
+    chmodSync(above, statSync(above).mode | 0o001)
   if (canEnter(dir, user)) return dir
   const other = sharedFolder(createHash('sha256').update(dir).digest('hex').slice(0, 12))
   mkdirSync(other, { recursive: true })

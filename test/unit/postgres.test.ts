@@ -22,7 +22,8 @@ afterEach(async () => {
 function newDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'kerb-postgres-'))
   dirs.push(dir)
-  return dir
+  // Below a folder that only its owner can enter, as temporary folders are.
+  return join(dir, 'cluster')
 }
 
 const postmaster = (dir: string) => Number(readFileSync(join(dir, 'data', 'postmaster.pid'), 'utf8').split('\n')[0])
