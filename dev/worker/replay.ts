@@ -1,0 +1,135 @@
+import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
+import { productCandles } from '../../durable-objects/stubs.ts'
+import { type Candle, candleText } from '../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../src/protocol/granularity.ts'
+import type { ProductStatus } from '../../src/protocol/product.ts'
+
+export { FeedSlots } from '../../durable-objects/feed-slots.ts'
+
+/** A recording's clock: where it stands, and when the object wants to be woken. Unix milliseconds. */
+type Clock = { now: number; due: number }
+
+/** By object id: the base class asks for the time before a field of the subclass exists. */
+const clocks = new Map<string, Clock>()
+
+function clockOf(ctx: DurableObjectState): Clock {
+  const id = ctx.id.toString()
+  const clock = clocks.get(id) ?? { now: 0, due: Number.POSITIVE_INFINITY }
+  clocks.set(id, clock)
+  return clock
+}
+
+const keyOf = (candle: Candle): string => `${candle.granularity}/${candle.timestamp}`
+
+/**
+ * The very object, on a recording's clock: time stands still until a line's time comes, and every alarm due by then
+ * runs first. Its way to Postgres ends in a map.
+ */
+export class ProductCandles extends RealProductCandles {
+  readonly #written = new Map<string, Candle>()
+  #steps: Promise<unknown> = Promise.resolve()
+  /** Frames that have come, and who waits for how many. */
+  #frames = 0
+  #awaited: { frames: number; resolve: () => void } | null = null
+
+  protected override now(): number {
+    return clockOf(this.ctx).now
+  }
+
+  protected override wakeAt(at: number): void {
+    clockOf(this.ctx).due = at
+  }
+
+  protected override async write(candles: Candle[]): Promise<void> {
+    for (const candle of candles) this.#written.set(keyOf(candle), candle)
+  }
+
+  /** A frame with its time in front, unix seconds, divided by a line end. */
+  protected override received(text: string): void {
+    const end = text.indexOf('\n')
+    this.#frames++
+    void this.#step(async () => {
+      await this.#runTo(Number(text.slice(0, end)) * 1000)
+      super.received(text.slice(end + 1))
+      await this.#settle()
+    })
+    if (this.#awaited !== null && this.#frames >= this.#awaited.frames) this.#awaited.resolve()
+  }
+
+  /** Lets time pass until `to`, unix seconds, once the first `frames` frames have come. */
+  async advance(to: number, frames: number): Promise<void> {
+    if (this.#frames < frames)
+      await new Promise<void>((resolve) => {
+        this.#awaited = { frames, resolve }
+      })
+    this.#awaited = null
+    await this.#step(() => this.#runTo(to * 1000))
+  }
+
+  /** Connects at `at`, unix seconds: the recorder was connected then. */
+  connectAt(at: number): Promise<unknown> {
+    return this.#step(async () => {
+      await this.#runTo(at * 1000)
+      this.redial()
+      await this.#settle()
+    })
+  }
+
+  async live(): Promise<boolean> {
+    return this.feedIsLive
+  }
+
+  /** Every candle there has been, in its last state: a line each, by granularity and time. */
+  async all(): Promise<{ candles: string[]; status: ProductStatus }> {
+    for (const granularity of GRANULARITIES) {
+      const { candles } = await this.candles({ granularity, limit: Number.MAX_SAFE_INTEGER })
+      for (const candle of candles) this.#written.set(keyOf(candle), candle)
+    }
+    const sorted = [...this.#written.values()].sort(
+      (a, b) =>
+        GRANULARITIES.indexOf(a.granularity) - GRANULARITIES.indexOf(b.granularity) || a.timestamp - b.timestamp,
+    )
+    return { candles: sorted.map(candleText), status: await this.status() }
+  }
+
+  #step<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#steps.then(step)
+    this.#steps = done.catch((error: unknown) =>
+      console.error(JSON.stringify({ event: 'replay_failed', error: `${error}` })),
+    )
+    return done
+  }
+
+  async #runTo(to: number): Promise<void> {
+    const clock = clockOf(this.ctx)
+    // Before the first line there is no time that could pass.
+    if (clock.now === 0) clock.now = to
+    for (;;) {
+      await this.#settle()
+      if (clock.due > to) break
+      clock.now = Math.max(clock.now, clock.due)
+      clock.due = Number.POSITIVE_INFINITY
+      this.alarm()
+    }
+    clock.now = Math.max(clock.now, to)
+  }
+
+  async #settle(): Promise<void> {
+    while (this.work.size > 0) await Promise.all(this.work)
+  }
+}
+
+/** The driver's side: `POST /<product>/<advance|connect>?at=&frames=`, `GET /<product>/<live|candles>`. */
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const url = new URL(request.url)
+    const [, product = '', action] = url.pathname.split('/')
+    const object = productCandles(env, decodeURIComponent(product)) as unknown as ProductCandles
+    const at = Number(url.searchParams.get('at'))
+    if (action === 'advance') await object.advance(at, Number(url.searchParams.get('frames')))
+    else if (action === 'connect') await object.connectAt(at)
+    else if (action === 'live') return Response.json(await object.live())
+    else return Response.json(await object.all())
+    return new Response(null, { status: 204 })
+  },
+} satisfies ExportedHandler<Env>
