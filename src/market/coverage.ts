@@ -136,13 +136,12 @@ export class Ledger {
     this.#touch(minute, minute)
   }
 
-  /** From `from` on trades may have been lost; `to` null while it goes on. */
+  /** From `from` on trades may have been lost; `to` null while it goes on. Up to the last trade, dense ids prove more. */
   suspect(from: number, to: number | null): void {
-    const doubt = this.doubt
-    this.doubt = doubt
-      ? { from: Math.min(doubt.from, from), to: to === null || doubt.to === null ? to : Math.max(doubt.to, to) }
-      : { from, to }
-    this.#touch(this.doubt.from, this.doubt.to ?? Number.MAX_SAFE_INTEGER)
+    const earliest = Math.min(Math.max(from, this.lastMinute), this.doubt?.from ?? Number.MAX_SAFE_INTEGER)
+    const latest = to === null || this.doubt?.to === null ? null : Math.max(earliest, to, this.doubt?.to ?? 0)
+    this.doubt = { from: earliest, to: latest }
+    this.#touch(earliest, latest ?? Number.MAX_SAFE_INTEGER)
   }
 
   /** The feed is back since `minute`: from here on nothing more is lost. */
