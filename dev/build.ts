@@ -1,6 +1,6 @@
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, watch } from 'node:fs'
 import { join } from 'node:path'
-import { type BuildFailure, type BuildOptions, build, context, type Message } from 'esbuild'
+import { type BuildFailure, type BuildOptions, build, context } from 'esbuild'
 import { ROOT } from './variables.ts'
 
 const PAGES = join(ROOT, 'src', 'client', 'pages')
@@ -21,13 +21,12 @@ function options(): BuildOptions {
   }
 }
 
-const lineOf = ({ text, location }: Message): string =>
-  location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
-
 /** The first complaint of a build that failed, as `file:line:column: what is wrong`. */
 export function complaint(failure: unknown): string {
-  const first = (failure as Partial<BuildFailure>).errors?.[0]
-  return first ? lineOf(first) : String(failure)
+  const [first] = (failure as Partial<BuildFailure>).errors ?? []
+  if (!first) return String(failure)
+  const { text, location } = first
+  return location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
 }
 
 /** Builds the browser's code once. @throws BuildFailure, which `complaint` puts in words. */
@@ -37,33 +36,30 @@ export async function buildClient(): Promise<void> {
 }
 
 /**
- * Builds the browser's code, and again whenever one of its files changes; later failures go to `tell`. Gives back how
- * to end it. @throws BuildFailure when the first build fails.
+ * Builds the browser's code, and again whenever a file of `src` changes; later failures go to `tell`. Gives back how to
+ * end it. (esbuild's own watching outlives a parent that is killed.)
+ * @throws BuildFailure when the first build fails.
  */
 export async function watchClient(tell: (line: string) => void): Promise<() => Promise<void>> {
   rmSync(OUT, { recursive: true, force: true })
-  let first = true
-  const watcher = await context({
-    ...options(),
-    plugins: [
-      {
-        name: 'tell',
-        setup: ({ onEnd }) =>
-          onEnd(({ errors }) => {
-            if (errors[0] && !first) tell(`build: ${lineOf(errors[0])}`)
-          }),
-      },
-    ],
-  })
+  const builder = await context(options())
   try {
-    await watcher.rebuild()
-    first = false
-    await watcher.watch()
+    await builder.rebuild()
   } catch (failure) {
-    await watcher.dispose()
+    await builder.dispose()
     throw failure
   }
-  return () => watcher.dispose()
+  let timer: NodeJS.Timeout | undefined
+  const watcher = watch(join(ROOT, 'src'), { recursive: true }, () => {
+    clearTimeout(timer)
+    // An editor saves in several steps.
+    timer = setTimeout(() => builder.rebuild().catch((failure) => tell(`build: ${complaint(failure)}`)), 100)
+  })
+  return async () => {
+    clearTimeout(timer)
+    watcher.close()
+    await builder.dispose()
+  }
 }
 
 if (import.meta.main)

@@ -10,6 +10,11 @@ import { ROOT } from './variables.ts'
 const START_MS = 90_000
 const STOP_MS = 5_000
 
+/** Ends wrangler's whole group when the channel to us breaks: we may be killed before we can end it. */
+const END_WITH_PARENT = `data:text/javascript,${encodeURIComponent(
+  "process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'))",
+)}`
+
 export type WorkerOptions = {
   port: number
   /** Variables of the Worker; they go over those of `.dev.vars`. */
@@ -55,7 +60,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const vars = Object.entries(options.vars).flatMap(([name, value]) => ['--var', `${name}:${value}`])
   const child = spawn(
     process.execPath,
-    ['--no-warnings', cli, ...args, '--log-level=log', `--persist-to=${state}`, ...vars],
+    ['--no-warnings', '--import', END_WITH_PARENT, cli, ...args, '--log-level=log', `--persist-to=${state}`, ...vars],
     {
       cwd: ROOT,
       detached: true,

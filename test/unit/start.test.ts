@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 const state = mkdtempSync(join(tmpdir(), 'kerb-start-'))
@@ -16,8 +16,9 @@ afterEach(async () => {
     child.kill('SIGTERM')
     await once(child, 'exit')
   }
-  rmSync(state, { recursive: true, force: true })
 })
+
+afterAll(() => rmSync(state, { recursive: true, force: true }))
 
 function start(variables: Record<string, string>): ChildProcess {
   output = ''
@@ -88,7 +89,7 @@ test.runIf(process.platform === 'linux')(
       const started = start({})
       const url = await address(started)
       expect(output).toMatch(/^exchange: simulated/m)
-      expect(output.includes('migrated 0001')).toBe(round === 0)
+      expect(output.includes('migrated 0001'), output).toBe(round === 0)
       const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
       expect(health.headers.get('content-type')).toContain('json')
       expect((await fetch(`${url}/app/list.js`)).status).toBe(200)
@@ -101,6 +102,24 @@ test.runIf(process.platform === 'linux')(
       const left = () => [...below].filter(([pid, command]) => command !== '' && commandOf(pid) === command)
       await expect.poll(left, { timeout: 2000 }).toEqual([])
     }
+  },
+)
+
+test.runIf(process.platform === 'linux')(
+  'what a killed start leaves behind ends by itself or with the next start',
+  { timeout: 120_000 },
+  async () => {
+    const killed = start({})
+    const url = await address(killed)
+    const below = descendants(killed.pid!)
+    await end(killed, 'SIGKILL')
+    const left = (but: string) =>
+      [...below].filter(([pid, command]) => !command.includes(but) && command !== '' && commandOf(pid) === command)
+    await expect.poll(() => left('postgres'), { timeout: 5000 }).toEqual([])
+    const next = start({ PORT: new URL(url).port })
+    expect(await address(next)).toBe(url)
+    expect(left('nothing')).toEqual([])
+    expect(await end(next, 'SIGINT'), output).toBe(0)
   },
 )
 
