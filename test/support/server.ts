@@ -3,22 +3,20 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildClient } from '../../dev/build.ts'
-import type { Fault } from '../../dev/exchange/faults.ts'
-import type { ManualTrade } from '../../dev/exchange/server.ts'
+import type { ProductSpec } from '../../dev/exchange/products.ts'
+import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
+import { migrate } from '../../dev/migrate.ts'
+import { startPostgres } from '../../dev/postgres.ts'
 import { startWorker } from '../../dev/wrangler.ts'
-import { openGate } from './gate.ts'
-import type { Stage } from './global-setup.ts'
+import { type Gate, openGate } from './gate.ts'
 
 /** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange and its database. */
 export type KerbServer = {
   /** Leads through the gate. */
   url: string
-  /** Cuts every connection between browsers and Worker, and lets none in until it is opened again. */
-  setOpen(open: boolean): void
-  /** Trades of products that have no others; sent by the exchange at once. */
-  trade(...trades: ManualTrade[]): Promise<void>
-  fault(fault: Fault): Promise<void>
-  clearFaults(): Promise<void>
+  /** Shut, it cuts every connection between browsers and Worker, and lets none in. */
+  gate: Gate
+  exchange: Exchange
   stop(): Promise<void>
 }
 
@@ -31,46 +29,46 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * Builds the browser's code and starts a Worker on a stage of its own.
- * @param vars variables of the Worker, over those that name the stage.
+ * Builds the browser's code, and starts a database, an exchange with these products, and a Worker on both.
+ * @param vars variables of the Worker beside those that name the exchange.
+ * @throws when one of them does not start; nothing is left running then.
  */
-export async function startServer(stagesUrl: string, vars: Record<string, string>): Promise<KerbServer> {
-  const stage = (await (await fetch(stagesUrl, { method: 'POST' })).json()) as Stage
-  await buildClient()
-  const port = await freePort()
+export async function startServer(products: readonly ProductSpec[], vars: Record<string, string>): Promise<KerbServer> {
   const state = await mkdtemp(join(tmpdir(), 'kerb-server-'))
-  const said: string[] = []
-  const worker = await startWorker({
-    port,
-    vars: {
-      EXCHANGE: 'simulated',
-      COINBASE_WS_URL: stage.exchangeWsUrl,
-      COINBASE_REST_URL: stage.exchangeUrl,
-      COINBASE_EXCHANGE_URL: stage.exchangeUrl,
-      ...vars,
-    },
-    databaseUrl: stage.databaseUrl,
-    state,
-    log: (line) => said.push(line),
-  })
-  const gate = await openGate(port)
-  const ask = async (method: string, url: string, body?: unknown) => {
-    const response = await fetch(url, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
-    if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${await response.text()}`)
-    await response.text()
+  const started: (() => unknown)[] = [() => rm(state, { recursive: true, force: true })]
+  const stop = async () => {
+    for (const end of started.splice(0).reverse()) await end()
   }
-  // Cron fills the list of products; `wrangler dev` fires none by itself.
-  await ask('GET', `http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
-  return {
-    url: `http://127.0.0.1:${gate.port}`,
-    setOpen: (open) => gate.set(open),
-    trade: (...trades) => ask('POST', `${stage.exchangeUrl}/_trades`, trades),
-    fault: (fault) => ask('POST', `${stage.exchangeUrl}/_faults`, fault),
-    clearFaults: () => ask('DELETE', `${stage.exchangeUrl}/_faults`),
-    async stop() {
-      await gate.close()
-      await worker.stop()
-      await rm(state, { recursive: true, force: true })
-    },
+  try {
+    await buildClient()
+    const postgres = await startPostgres({ dir: join(state, 'postgres'), fast: true })
+    started.push(() => postgres.stop())
+    await migrate(postgres.url)
+    const exchange = await startExchange({ seed: 'browser', products })
+    started.push(() => exchange.close())
+    const port = await freePort()
+    const worker = await startWorker({
+      port,
+      vars: {
+        EXCHANGE: 'simulated',
+        COINBASE_WS_URL: exchange.wsUrl,
+        COINBASE_REST_URL: exchange.url,
+        COINBASE_EXCHANGE_URL: exchange.url,
+        ...vars,
+      },
+      databaseUrl: postgres.url,
+      state: join(state, 'worker'),
+      log: () => {},
+    })
+    started.push(() => worker.stop())
+    const gate = await openGate(port)
+    started.push(() => gate.close())
+    // Cron fills the list of products; `wrangler dev` fires none by itself.
+    const fired = await fetch(`http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
+    if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
+    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, stop }
+  } catch (error) {
+    await stop()
+    throw error
   }
 }

@@ -1,0 +1,6 @@
+import { SpotCandle } from '../spot-candle.ts'
+import { SpotChart } from '../spot-chart.ts'
+
+// The elements alone, for pages of others that are patched by `/api/v1/datastar` and `/api/v1/datastar/chart`.
+if (!customElements.get('spot-candle')) customElements.define('spot-candle', SpotCandle)
+if (!customElements.get('spot-chart')) customElements.define('spot-chart', SpotChart)

@@ -1,0 +1,241 @@
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
+import { GRANULARITIES, SECONDS } from '../../src/protocol/granularity.ts'
+import { complaints, startBrowser } from '../support/browser.ts'
+import { type KerbServer, startServer } from '../support/server.ts'
+
+/** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
+const SHOWN = { timeout: 20_000, interval: 100 }
+
+let server: KerbServer
+let browser: Browser
+const contexts: BrowserContext[] = []
+
+beforeAll(async () => {
+  server = await startServer([...PRODUCTS, ...['ONE-USD', 'TWO-USD', 'THREE-USD'].map((id) => manualProduct(id))], {
+    PRODUCTS: 'BTC-USD,ONE-USD,TWO-USD,THREE-USD,NU-USD',
+    ALWAYS_ON: 'BTC-USD',
+  })
+  browser = await startBrowser()
+})
+
+afterEach(async () => {
+  server.gate.set(true)
+  server.exchange.clearFaults()
+  await Promise.all(contexts.splice(0).map((context) => context.close()))
+})
+
+afterAll(async () => {
+  await browser?.close()
+  await server?.stop()
+})
+
+async function open(path: string, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  contexts.push(context)
+  const page = await context.newPage()
+  const said = complaints(page)
+  await page.goto(server.url + path)
+  return { page, said }
+}
+
+type ShownBar = { t: number; o: number; h: number; l: number; c: number; v: number; rev: number; coverage: string }
+
+/** The bars that the page's chart draws. */
+const bars = (page: Page, selector = 'spot-chart'): Promise<ShownBar[]> =>
+  page.$eval(selector, (element) => [...((element as unknown as { bars?: ShownBar[] }).bars ?? [])])
+
+const lastClose = async (page: Page) => (await bars(page)).at(-1)?.c
+const text = async (page: Page, selector: string) => (await page.textContent(selector)) ?? ''
+const live = (page: Page) => expect.poll(() => text(page, '#connection'), SHOWN).toMatch(/^live/)
+const trade = (product: string, price: string, time?: number) =>
+  server.exchange.trade(product, { price, size: '1', time })
+
+/** How many pixels of the chart's canvases have one of these colours, `rgb` in hexadecimal. */
+const pixels = (page: Page, colours: string[]) =>
+  page.$eval(
+    'spot-chart',
+    (element, wanted) => {
+      let found = 0
+      for (const canvas of element.shadowRoot!.querySelectorAll('canvas')) {
+        if (canvas.width === 0 || canvas.height === 0) continue
+        const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height)
+        for (let i = 0; i < data.length; i += 4) {
+          const colour = ((data[i]! << 16) | (data[i + 1]! << 8) | data[i + 2]!).toString(16).padStart(6, '0')
+          if (data[i + 3] === 255 && wanted.includes(colour)) found++
+        }
+      }
+      return found
+    },
+    colours,
+  )
+
+test('C11 the page draws its history at first paint, and a tick of the exchange moves the last candle', async () => {
+  const { page, said } = await open('/products/BTC-USD')
+  await live(page)
+  // Its own minutes, and those of the day before the feed was opened.
+  await expect.poll(async () => (await bars(page)).length, SHOWN).toBeGreaterThan(5)
+  await expect.poll(() => pixels(page, ['0f8a67', 'cf3f36']), SHOWN).toBeGreaterThan(200)
+  const again = await open('/products/BTC-USD')
+  const written = await again.page.$eval('spot-chart canvas', (canvas) => (canvas as HTMLElement).dataset.candles!)
+  expect(JSON.parse(written).length).toBeGreaterThan(5)
+
+  const one = await open('/products/ONE-USD')
+  await live(one.page)
+  trade('ONE-USD', '101.5')
+  await expect.poll(() => lastClose(one.page), SHOWN).toBe(101.5)
+  trade('ONE-USD', '102.25')
+  await expect.poll(() => lastClose(one.page), SHOWN).toBe(102.25)
+  expect(await text(one.page, '#price')).toBe('102.25')
+  expect(await one.page.title()).toBe('102.25 ONE-USD · Kerb')
+  expect([...said, ...again.said, ...one.said]).toEqual([])
+})
+
+test('every granularity can be chosen without a reload, and each goes on moving', async () => {
+  const { page, said } = await open('/products/ONE-USD')
+  await live(page)
+  trade('ONE-USD', '103')
+  await expect.poll(() => lastClose(page), SHOWN).toBe(103)
+  await page.evaluate(() => Object.assign(window, { stayed: true }))
+  for (const [index, granularity] of GRANULARITIES.entries()) {
+    await page.click(`.granularities a[data-granularity=${granularity}]`)
+    await expect.poll(() => page.getAttribute('spot-chart', 'data-granularity'), SHOWN).toBe(granularity)
+    await live(page)
+    const price = 104 + index / 4
+    trade('ONE-USD', String(price))
+    await expect.poll(() => lastClose(page), SHOWN).toBe(price)
+    for (const { t } of await bars(page)) expect(t % SECONDS[granularity]).toBe(0)
+    await expect.poll(() => new URL(page.url()).searchParams.get('granularity'), SHOWN).toBe(granularity)
+    expect(await page.getAttribute('.granularities a[aria-current]', 'data-granularity')).toBe(granularity)
+  }
+  expect(await page.evaluate(() => 'stayed' in window)).toBe(true)
+  expect(said).toEqual([])
+})
+
+test('D2 a dropped connection leaves no bar out and repeats none: the page equals a fresh one', async () => {
+  const now = Date.now()
+  const { page } = await open('/products/TWO-USD')
+  await live(page)
+  trade('TWO-USD', '50', now - 300_000)
+  trade('TWO-USD', '51', now - 120_000)
+  trade('TWO-USD', '52')
+  await expect.poll(() => lastClose(page), SHOWN).toBe(52)
+  const before = await bars(page)
+
+  server.gate.set(false)
+  await expect.poll(() => text(page, '#connection'), SHOWN).toContain('coming back')
+  // Missed meanwhile: a candle that was not there, one that is revised, and the newest.
+  trade('TWO-USD', '48', now - 240_000)
+  trade('TWO-USD', '55', now - 120_000)
+  trade('TWO-USD', '53')
+  server.gate.set(true)
+  await live(page)
+  await expect.poll(() => lastClose(page), SHOWN).toBe(53)
+
+  const { page: fresh } = await open('/products/TWO-USD')
+  await live(fresh)
+  await expect
+    .poll(async () => JSON.stringify(await bars(page)) === JSON.stringify(await bars(fresh)), SHOWN)
+    .toBe(true)
+  const after = await bars(page)
+  expect(after.map(({ t }) => t)).toEqual([...new Set(after.map(({ t }) => t))].sort((a, b) => a - b))
+  expect(after.length).toBeGreaterThan(before.length)
+  expect(after.map(({ c }) => c)).toEqual(expect.arrayContaining([48, 55, 53]))
+  expect(Math.max(...after.map(({ rev }) => rev))).toBeGreaterThan(0)
+})
+
+test('D2 a place that cannot be continued is replaced by the state of now', async () => {
+  const { page } = await open('/products/TWO-USD')
+  await live(page)
+  trade('TWO-USD', '60')
+  await expect.poll(() => lastClose(page), SHOWN).toBe(60)
+  await page.$eval('spot-chart', (element) => element.setAttribute('data-position', 'another-1'))
+  trade('TWO-USD', '61')
+  await live(page)
+  await expect.poll(() => lastClose(page), SHOWN).toBe(61)
+  const { page: fresh } = await open('/products/TWO-USD')
+  await expect
+    .poll(async () => JSON.stringify(await bars(page)) === JSON.stringify(await bars(fresh)), SHOWN)
+    .toBe(true)
+})
+
+test('C8 a feed that died is told from a quiet market, and simulated prices are called so', async () => {
+  const { page } = await open('/products/THREE-USD')
+  await live(page)
+  expect(await text(page, '.badge')).toContain('Simulated')
+  server.exchange.fault({ kind: 'refuse', ms: 6_000 })
+  server.exchange.fault({ kind: 'close', product: 'THREE-USD' })
+  await expect.poll(() => text(page, '#connection'), SHOWN).toContain('feed')
+  expect(await page.getAttribute('#facts', 'data-feed')).not.toBe('live')
+  await live(page)
+  // No trade so far: the feed lives, the market is quiet.
+  await expect.poll(() => text(page, '#facts'), SHOWN).toContain('Quiet market')
+})
+
+test('the list moves where a feed is open, by patches of <spot-candle>, and opens none itself', async () => {
+  const { page: one } = await open('/products/ONE-USD')
+  await live(one)
+  trade('ONE-USD', '110')
+  const { page, said } = await open('/')
+  await expect.poll(() => text(page, '#price-ONE-USD'), SHOWN).toBe('110.00')
+  trade('ONE-USD', '111.125')
+  await expect.poll(() => text(page, '#price-ONE-USD'), SHOWN).toBe('111.125')
+  expect(await page.getAttribute('#ONE-USD-ONE_DAY', 'data-close')).toBe('111.1250000000')
+  expect(await text(page, '#as-of-ONE-USD')).toBe('live')
+  expect(await text(page, '#row-NU-USD')).toContain('offline')
+  expect(said).toEqual([])
+})
+
+test('brief 003: whole charts sent as patches draw themselves, in a Datastar engine', async () => {
+  const { page: one } = await open('/products/ONE-USD')
+  await live(one)
+  trade('ONE-USD', '120')
+  const { page, said } = await open('/')
+  await page.addScriptTag({ url: '/app/elements.js', type: 'module' })
+  await page.evaluate(() => {
+    const box = document.createElement('div')
+    box.dataset.stream = '/api/v1/datastar/chart?product=ONE-USD&granularity=FIVE_MINUTES'
+    box.append(Object.assign(document.createElement('spot-chart'), { id: 'chart-ONE-USD-FIVE_MINUTES' }))
+    document.querySelector('main')!.append(box)
+  })
+  const chart = '#chart-ONE-USD-FIVE_MINUTES'
+  await expect.poll(async () => (await bars(page, chart)).at(-1)?.c, SHOWN).toBe(120)
+  trade('ONE-USD', '121')
+  await expect.poll(async () => (await bars(page, chart)).at(-1)?.c, SHOWN).toBe(121)
+  await expect.poll(() => pixels(page, ['0f8a67', 'cf3f36']), SHOWN).toBeGreaterThan(0)
+  expect(said).toEqual([])
+})
+
+test('360 pixels are wide enough for every page, light and dark', async () => {
+  for (const colorScheme of ['light', 'dark'] as const)
+    for (const path of ['/', '/products/BTC-USD', '/products/NO-SUCH']) {
+      const { page } = await open(path, { viewport: { width: 360, height: 740 }, colorScheme })
+      await page.waitForLoadState('load')
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), path).toBe(360)
+      const page_ = await page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+      expect(page_).toBe(colorScheme === 'light' ? 'rgb(246, 247, 249)' : 'rgb(14, 16, 19)')
+      if (path !== '/products/BTC-USD') continue
+      const colours = colorScheme === 'light' ? ['0f8a67', 'cf3f36'] : ['2fb38a', 'ef6a5f']
+      await expect.poll(() => pixels(page, colours), SHOWN).toBeGreaterThan(20)
+    }
+})
+
+test('what is not there, and what is asked wrongly, gets a page that says so', async () => {
+  const { page } = await open('/products/NO-SUCH')
+  expect(await text(page, 'h1')).toBe('No such product')
+  const answer = async (path: string) => {
+    const response = await page.request.get(server.url + path, { headers: { accept: 'text/html' } })
+    return [response.status(), response.headers()['content-type']]
+  }
+  expect(await answer('/products/NO-SUCH')).toEqual([404, 'text/html; charset=UTF-8'])
+  expect(await answer('/products/BTC-USD?granularity=TEN_YEARS')).toEqual([400, 'text/html; charset=UTF-8'])
+  expect(await answer('/nowhere')).toEqual([404, 'text/html; charset=UTF-8'])
+})
+
+test('without JavaScript the pages still show prices and lead on', async () => {
+  const { page } = await open('/products/BTC-USD?granularity=ONE_HOUR', { javaScriptEnabled: false })
+  expect(await text(page, '#price')).toMatch(/^[\d,]+\.\d\d/)
+  await page.click('.granularities a[data-granularity=FIVE_MINUTES]')
+  expect(await page.getAttribute('spot-chart', 'data-granularity')).toBe('FIVE_MINUTES')
+})
