@@ -44,9 +44,11 @@ export function eventStream(open: (sink: EventSink) => () => void): Response {
   const flush = () => {
     if (ended || waiting.size === 0 || isBehind()) return
     const id = lastId === undefined ? '' : `id: ${lastId}\n`
-    controller.enqueue(encoder.encode(`${[...waiting.values()].join('\n')}${id}\n`))
+    const text = `${[...waiting.values()].join('\n')}${id}\n`
+    // Before the queue has it: that may ask for more at once.
     waiting.clear()
     lastId = undefined
+    controller.enqueue(encoder.encode(text))
   }
   const stop = () => {
     ended = true

@@ -1,0 +1,117 @@
+import { env, exports } from 'cloudflare:workers'
+
+/** How long a test waits for what must come, in milliseconds. */
+const PATIENCE_MS = 10_000
+
+export const get = (path: string, init?: RequestInit): Promise<Response> =>
+  exports.default.fetch(`http://kerb.test${path}`, init)
+
+/** Adds a trade to a manual product of the file's exchange, which sends it at once. */
+export async function trade(product: string, price: string, size = '1'): Promise<void> {
+  const response = await fetch(`${env.COINBASE_REST_URL}/_trades`, {
+    method: 'POST',
+    body: JSON.stringify({ product, price, size }),
+  })
+  if (!response.ok) throw new Error(await response.text())
+}
+
+/** Cuts the file's database off, or lets it back in. */
+export const gate = (open: boolean): Promise<Response> =>
+  fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
+
+/** Asks again until `check` gives something. @throws Error after a bounded time */
+export async function until<T>(
+  what: string,
+  check: () => T | null | undefined | Promise<T | null | undefined>,
+): Promise<T> {
+  const end = Date.now() + PATIENCE_MS
+  for (;;) {
+    const found = await check()
+    if (found !== null && found !== undefined) return found
+    if (Date.now() > end) throw new Error(`in vain: ${what}`)
+    await scheduler.wait(10)
+  }
+}
+
+export type Message = { type: string; position: string; [key: string]: unknown }
+
+/** Opens a socket of the Worker; keeps what it gets, as text and read. */
+export async function openSocket(path: string) {
+  const response = await get(path, { headers: { upgrade: 'websocket' } })
+  const socket = response.webSocket
+  if (!socket) throw new Error(`no socket at ${path}: ${response.status} ${await response.text()}`)
+  const texts: string[] = []
+  let closed: { code: number; reason: string } | null = null
+  socket.addEventListener('message', ({ data }) => texts.push(data as string))
+  socket.addEventListener('close', ({ code, reason }) => {
+    closed = { code, reason }
+  })
+  socket.accept()
+  let seen = 0
+  return {
+    socket,
+    texts,
+    closed: () => closed,
+    send: (message: unknown) => socket.send(typeof message === 'string' ? message : JSON.stringify(message)),
+    /** The next message of this type that was not given out yet; what comes before it is passed over. */
+    next: (type: string, fits: (message: Message) => boolean = () => true): Promise<Message> =>
+      until(`${type} among ${texts.slice(seen).join('\n')}`, () => {
+        for (let i = seen; i < texts.length; i++) {
+          const message = JSON.parse(texts[i] as string) as Message
+          if (message.type !== type || !fits(message)) continue
+          seen = i + 1
+          return message
+        }
+        return null
+      }),
+    close: () => socket.close(1000),
+  }
+}
+
+export type ReadEvent = { event: string | null; id: string | null; data: string; raw: string }
+
+/** Opens an event stream; keeps its events as they come. */
+export async function openEvents(path: string, headers: Record<string, string> = {}) {
+  const response = await get(path, { headers })
+  if (!response.ok || !response.body)
+    throw new Error(`no stream at ${path}: ${response.status} ${await response.text()}`)
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+  const events: ReadEvent[] = []
+  const lines: string[] = []
+  let rest = ''
+  const read = async () => {
+    for (;;) {
+      const { value, done } = await reader.read()
+      if (done) return
+      const blocks = (rest + value).split('\n\n')
+      rest = blocks.pop() as string
+      for (const raw of blocks) {
+        lines.push(...raw.split('\n'))
+        const fields = raw.split('\n').map((line) => [line.split(':')[0], line.slice(line.indexOf(':') + 2)])
+        const field = (name: string) => fields.filter(([key]) => key === name).map(([, value]) => value)
+        if (field('data').length === 0) continue
+        const [event, id] = [field('event')[0] ?? null, field('id')[0] ?? null]
+        events.push({ event, id, data: field('data').join('\n'), raw })
+      }
+    }
+  }
+  void read().catch(() => {})
+  let seen = 0
+  return {
+    response,
+    events,
+    lines,
+    /** The next event of this name that was not given out yet. */
+    next: (name: string, fits: (event: ReadEvent) => boolean = () => true): Promise<ReadEvent> =>
+      until(`event ${name} among ${events.map(({ raw }) => raw).join('\n')}`, () => {
+        for (let i = seen; i < events.length; i++) {
+          const event = events[i] as ReadEvent
+          if (event.event !== name || !fits(event)) continue
+          seen = i + 1
+          return event
+        }
+        return null
+      }),
+    close: () => reader.cancel(),
+  }
+}
