@@ -1,5 +1,6 @@
 import { productCandles } from '../../durable-objects/stubs.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { log } from './context.ts'
 
 /** Who opens a socket to an object: the client's address, for the limit per client, and whether it counts as a viewer. */
 export type Viewer = { client: string; passive: boolean }
@@ -15,8 +16,9 @@ export async function openObjectSocket(env: Env, product: string, viewer: Viewer
   let response: Response
   try {
     response = await productCandles(env, product).fetch(request)
-  } catch (cause) {
-    throw new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: 5, cause })
+  } catch (error) {
+    log('object_unreachable', { product, error: String(error) })
+    throw new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: 5 })
   }
   if (response.webSocket) return response.webSocket
   throw await refusal(response, product)

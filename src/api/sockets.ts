@@ -103,6 +103,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
     const market = { active: PRODUCTS, offline: await offlineProducts(env, PRODUCTS) }
     const wanted = expandChannels(channels, market)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
+    if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
     if (new Set([...subscribed.keys(), ...channels]).size > MAX_CHANNELS) {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))

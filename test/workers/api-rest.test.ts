@@ -8,7 +8,7 @@ import { withLiveDatabase } from '../../src/db/client.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import type { Problem } from '../../src/protocol/errors.ts'
 import type { Product } from '../../src/protocol/product.ts'
-import { gate, get, openSocket, trade, until } from './wire.ts'
+import { gate, get, getWith, openSocket, trade, until } from './wire.ts'
 
 const now = Math.floor(Date.now() / 1_000)
 const today = now - (now % 86_400)
@@ -281,14 +281,37 @@ describe('products', () => {
 })
 
 describe('health', () => {
+  const nowhere = { connectionString: 'postgres://secret:secret@127.0.0.1:1/none' } as Hyperdrive
+
   test('tells feeds, database and version, and is degraded without Postgres', async () => {
     const up = await get('/health')
     expect(up.status).toBe(200)
     expect(await up.json()).toMatchObject({ exchange: 'simulated', version: '0.1.0', database: { ok: true } })
-    await gate(false)
-    const down = await get('/health')
+    const down = await getWith({ ...env, HYPERDRIVE: nowhere }, '/health')
+    expect(down.status).toBe(200)
     const text = await down.text()
     expect(JSON.parse(text)).toMatchObject({ status: 'degraded', database: { ok: false } })
-    expect(text).not.toContain('postgres')
+    expect(text).not.toContain('secret')
   })
+
+  test('is 503 when neither feeds nor database can be had', async () => {
+    const gone = { getByName: () => ({ open: () => Promise.reject(new Error('gone')) }) }
+    const broken = { ...env, FEED_SLOTS: gone as unknown as Env['FEED_SLOTS'] }
+    expect((await getWith(broken, '/health')).status).toBe(200)
+    const response = await getWith({ ...broken, HYPERDRIVE: nowhere }, '/health')
+    expect(response.status).toBe(503)
+    expect(await response.json()).toMatchObject({ status: 'degraded', feed: null, database: { ok: false } })
+  })
+})
+
+test('settings that cannot be used are named in the log, not to the client', async () => {
+  const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
+  const response = await getWith({ ...env, COINBASE_WS_URL: 'http://secret' } as Env, '/api/v1/products')
+  const lines = logged.mock.calls.map(([line]) => String(line))
+  logged.mockRestore()
+  expect(response.status).toBe(500)
+  const text = await response.text()
+  expect(JSON.parse(text)).toMatchObject({ code: 'internal' })
+  expect(text).not.toContain('COINBASE_WS_URL')
+  expect(lines.some((line) => line.includes('settings_unusable') && line.includes('COINBASE_WS_URL'))).toBe(true)
 })

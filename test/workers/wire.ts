@@ -1,10 +1,16 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
+import { app } from '../../src/api/app.ts'
 
 /** How long a test waits for what must come, in milliseconds. */
 const PATIENCE_MS = 10_000
 
 export const get = (path: string, init?: RequestInit): Promise<Response> =>
   exports.default.fetch(`http://kerb.test${path}`, init)
+
+/** The same request to a Worker of other settings or bindings. */
+export const getWith = async (other: Env, path: string, init?: RequestInit): Promise<Response> =>
+  app.fetch(new Request(`http://kerb.test${path}`, init), other, createExecutionContext())
 
 /** Adds a trade to a manual product of the file's exchange, which sends it at once. */
 export async function trade(product: string, price: string, size = '1'): Promise<void> {
@@ -36,8 +42,9 @@ export async function until<T>(
 export type Message = { type: string; position: string; [key: string]: unknown }
 
 /** Opens a socket of the Worker; keeps what it gets, as text and read. */
-export async function openSocket(path: string) {
-  const response = await get(path, { headers: { upgrade: 'websocket' } })
+export async function openSocket(path: string, other: Env = env) {
+  const init = { headers: { upgrade: 'websocket' } }
+  const response = await (other === env ? get(path, init) : getWith(other, path, init))
   const socket = response.webSocket
   if (!socket) throw new Error(`no socket at ${path}: ${response.status} ${await response.text()}`)
   const texts: string[] = []
