@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { type BuildFailure, type BuildOptions, build, context } from 'esbuild'
 import { ROOT } from './variables.ts'
 
-const PAGES = join(ROOT, 'src', 'client', 'pages')
+const SOURCE = join(ROOT, 'src')
+const PAGES = join(SOURCE, 'client', 'pages')
 const OUT = join(ROOT, 'public', 'app')
 
 /** Every file of `src/client/pages` becomes one of `public/app` with the same name, whatever it imports within it. */
@@ -50,14 +51,19 @@ export async function watchClient(tell: (line: string) => void): Promise<() => P
     throw failure
   }
   let timer: NodeJS.Timeout | undefined
-  const watcher = watch(join(ROOT, 'src'), { recursive: true }, () => {
+  const changed = () => {
     clearTimeout(timer)
     // An editor saves in several steps.
     timer = setTimeout(() => builder.rebuild().catch((failure) => tell(`build: ${complaint(failure)}`)), 100)
-  })
+  }
+  // Folder by folder: Node's recursive watching loses a file that an editor has replaced by another.
+  const folders = readdirSync(SOURCE, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory())
+  const watchers = [SOURCE, ...folders.map((entry) => join(entry.parentPath, entry.name))].map((folder) =>
+    watch(folder, changed),
+  )
   return async () => {
     clearTimeout(timer)
-    watcher.close()
+    for (const watcher of watchers) watcher.close()
     await builder.dispose()
   }
 }
