@@ -102,14 +102,27 @@ export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units)
   bar.altered = true
 }
 
+/** Up to 15 digits (and a point) two decimals that are one double are one decimal. */
+const TIES_FROM = 17
+
 function raise(bar: Bar, text: string, value: number): void {
-  if (value < bar.highValue || (value === bar.highValue && compareDecimals(text, bar.high) <= 0)) return
+  if (value < bar.highValue) return
+  if (
+    value === bar.highValue &&
+    ((text.length < TIES_FROM && bar.high.length < TIES_FROM) || compareDecimals(text, bar.high) <= 0)
+  )
+    return
   bar.high = text
   bar.highValue = value
 }
 
 function lower(bar: Bar, text: string, value: number): void {
-  if (value > bar.lowValue || (value === bar.lowValue && compareDecimals(text, bar.low) >= 0)) return
+  if (value > bar.lowValue) return
+  if (
+    value === bar.lowValue &&
+    ((text.length < TIES_FROM && bar.low.length < TIES_FROM) || compareDecimals(text, bar.low) >= 0)
+  )
+    return
   bar.low = text
   bar.lowValue = value
 }

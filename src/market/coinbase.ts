@@ -121,46 +121,47 @@ function readOther(json: unknown): Message {
   return { kind: 'rejected', reason: unknown ? 'unknown_channel' : 'malformed' }
 }
 
-const MINUTE_TEXT = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/
-
-/** The minute that the last times lay in: nearly every next one lies in it too, and is then read without a calendar. */
-let knownText = ''
-let knownStart = 0
+/** The day that the last times lay in, as YYYYMMDD, and its start: nearly every next one lies in it too. */
+let knownDate = 0
+let knownDay = 0
 
 /** An RFC 3339 time in UTC (`Z`), with any number of fractional digits, as unix milliseconds; null when it is none. */
 export function parseTime(text: unknown): number | null {
-  if (typeof text !== 'string' || text.length < 17) return null
-  if (!text.startsWith(knownText) || knownText === '') {
-    const minute = text.slice(0, 16)
-    if (!MINUTE_TEXT.test(minute)) return null
-    const start = Date.parse(`${minute}:00Z`)
+  if (typeof text !== 'string') return null
+  const last = text.length - 1
+  // YYYY-MM-DDTHH:MM:SSZ, or without seconds.
+  if (last < 16 || text.charCodeAt(last) !== 90 || text.charCodeAt(10) !== 84 || text.charCodeAt(13) !== 58) return null
+  const hour = pair(text, 11)
+  const minute = pair(text, 14)
+  const date = (pair(text, 0) * 100 + pair(text, 2)) * 10_000 + pair(text, 5) * 100 + pair(text, 8)
+  if (hour > 23 || minute > 59 || text.charCodeAt(4) !== 45 || text.charCodeAt(7) !== 45) return null
+  if (date !== knownDate) {
+    const day = Date.parse(`${text.slice(0, 10)}T00:00:00Z`)
     // Date.parse takes 30 February for 2 March.
-    if (Number.isNaN(start) || new Date(start).toISOString().slice(0, 16) !== minute) return null
-    knownText = minute
-    knownStart = start
+    if (Number.isNaN(day) || new Date(day).toISOString().slice(0, 10) !== text.slice(0, 10)) return null
+    knownDate = date
+    knownDay = day
   }
-  const seconds = readSeconds(text)
-  return seconds === -1 ? null : knownStart + seconds
+  const start = knownDay + hour * 3_600_000 + minute * 60_000
+  if (last === 16) return start
+  const second = pair(text, 17)
+  if (text.charCodeAt(16) !== 58 || second > 59) return null
+  if (last === 19) return start + second * 1000
+  if (last < 21 || text.charCodeAt(19) !== 46) return null
+  let fraction = 0
+  for (let i = 20; i < last; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return null
+    if (i < 23) fraction = fraction * 10 + digit
+  }
+  if (last === 21) fraction *= 100
+  else if (last === 22) fraction *= 10
+  return start + second * 1000 + fraction
 }
 
-/** The part after the minute, `:SS`, `:SS.fff…` or nothing, then `Z`, as milliseconds; -1 when it is none. */
-function readSeconds(text: string): number {
-  const end = text.length - 1
-  if (text.charCodeAt(end) !== 90) return -1
-  if (end === 16) return 0
-  if (end < 19 || text.charCodeAt(16) !== 58) return -1
-  const tens = text.charCodeAt(17) - 48
-  const ones = text.charCodeAt(18) - 48
-  if (tens < 0 || tens > 5 || ones < 0 || ones > 9) return -1
-  let milliseconds = tens * 10_000 + ones * 1000
-  if (end === 19) return milliseconds
-  if (text.charCodeAt(19) !== 46 || end === 20) return -1
-  let weight = 100
-  for (let i = 20; i < end; i++) {
-    const digit = text.charCodeAt(i) - 48
-    if (digit < 0 || digit > 9) return -1
-    if (weight >= 1) milliseconds += digit * weight
-    weight /= 10
-  }
-  return milliseconds
+/** Two digits as a number; far above any part of a time when they are none. */
+function pair(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - 48
+  const ones = text.charCodeAt(at + 1) - 48
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : 1e9
 }

@@ -67,10 +67,11 @@ export class Intake {
     if (message.kind !== 'trades') return
     const last = ledger.last
     this.counts.trades += this.book.apply(message.trades, now)
-    const ours = message.trades.filter((trade) => trade.product === this.book.product)
-    if (ours.length < message.trades.length) this.drop('unknown_product', message.trades.length - ours.length)
+    let ours = 0
+    for (const trade of message.trades) if (trade.product === this.book.product) ours++
+    if (ours < message.trades.length) this.drop('unknown_product', message.trades.length - ours)
     // A snapshot holds the newest trades: either it joins what we have, or the hole is known now.
-    if (!late && (ledger.last > last || (message.snapshot && ours.length > 0))) ledger.settle()
+    if (!late && (ledger.last > last || (message.snapshot && ours > 0))) ledger.settle()
   }
 
   /** Counts something that was left out. */
