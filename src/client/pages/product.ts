@@ -28,6 +28,8 @@ const sizeOf = (granularity: string): number => (isGranularity(granularity) ? SE
 
 let spokenAt = 0
 let connection: StreamState | null = null
+/** How the exchange's feed is, as the socket tells it: a `FeedState`. */
+let feed = ''
 
 document.addEventListener('spot-state', (event) => {
   connection = (event as CustomEvent<SpotChartEvents['spot-state']>).detail
@@ -48,8 +50,12 @@ document.addEventListener('spot-change', (event) => {
   )
 })
 
-// What the new state means, and since when, the server says.
-document.addEventListener('spot-feed', () => readFacts())
+document.addEventListener('spot-feed', (event) => {
+  feed = (event as CustomEvent<SpotChartEvents['spot-feed']>).detail
+  showConnection()
+  // Since when, and what it means, the server says.
+  readFacts()
+})
 
 document.addEventListener('spot-lost', (event) => {
   event.preventDefault()
@@ -61,14 +67,13 @@ function showConnection(): void {
   // Without a stream what the server wrote stays true.
   if (connection === null) return
   const element = byId('connection')
-  const tone = byId('facts').dataset.tone ?? ''
-  const [state, text] = connectionText(connection, tone)
+  const [state, text] = connectionText(connection, byId('facts').dataset.tone === 'quiet')
   if (element.dataset.state === state && element.textContent === text) return
   element.dataset.state = state
   element.replaceChildren(Object.assign(document.createElement('span'), { className: 'text', textContent: text }))
 }
 
-function connectionText(state: StreamState, feed: string): [string, string] {
+function connectionText(state: StreamState, quiet: boolean): [string, string] {
   switch (state.name) {
     case 'connecting':
       return ['waiting', 'connecting']
@@ -79,9 +84,23 @@ function connectionText(state: StreamState, feed: string): [string, string] {
     case 'stopped':
       return ['lost', `stopped: ${state.reason}`]
     case 'live':
-      if (feed === 'bad') return ['lost', 'connected, but the feed is dead']
-      if (feed === 'warn') return ['waiting', 'connected, feed opening']
-      return feed === 'quiet' ? ['live', 'live, quiet market'] : ['live', 'live']
+      return feedText(quiet)
+  }
+}
+
+/** Our link to the page is alive: then what counts is the exchange's link to us. */
+function feedText(quiet: boolean): [string, string] {
+  switch (feed) {
+    case 'live':
+      return quiet ? ['live', 'live, quiet market'] : ['live', 'live']
+    case 'silent':
+      return ['lost', 'connected, but the feed is dead']
+    case 'waiting':
+      return ['lost', 'connected, but the feed is lost']
+    case 'refused':
+      return ['lost', 'connected, but there is no feed']
+    default:
+      return ['waiting', 'connected, feed opening']
   }
 }
 
@@ -174,7 +193,8 @@ async function show(address: string): Promise<void> {
 
 function takeFacts(fresh: Document): void {
   const facts = fresh.getElementById('facts')
-  if (facts) byId('facts').replaceWith(facts)
+  if (!facts) return
+  byId('facts').replaceWith(facts)
   showConnection()
 }
 
@@ -186,10 +206,16 @@ document.querySelector('.granularities')?.addEventListener('click', (event) => {
   void show(link.href)
 })
 
+let factsRead = 0
+
 function readFacts(): void {
   if (document.hidden) return
+  const turn = ++factsRead
   read(`/products/${encodeURIComponent(product())}/facts`)
-    .then(takeFacts)
+    .then((fresh) => {
+      // Answers may overtake each other: only the newest question counts.
+      if (turn === factsRead) takeFacts(fresh)
+    })
     .catch((error) => console.warn(error))
 }
 setInterval(readFacts, FACTS_MS)
