@@ -84,10 +84,11 @@ export class ExchangeFeed {
     this.#failures = 0
   }
 
-  /** Something was heard: the connection is alive. */
+  /** Something was heard: the connection is alive, and once it has lasted, the next pause is short again. */
   heard(): void {
-    if (this.#state.kind === 'live') this.#state.heardAt = this.#host.now()
-    this.#failures = 0
+    if (this.#state.kind !== 'live') return
+    this.#state.heardAt = this.#host.now()
+    if (this.#state.heardAt - this.#state.since > this.#host.silence) this.#failures = 0
   }
 
   /** When the feed wants to be looked at again, unix milliseconds; infinite when nothing is to come. */

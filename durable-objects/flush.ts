@@ -91,6 +91,7 @@ export class Flush {
     const now = this.#host.now()
     const closed = [...this.#closed.values()].slice(0, BATCH_ROWS)
     const forming = now >= this.#formingSince + this.#host.formingWithin ? [...this.#forming.values()] : []
+    if (forming.length > 0) this.#formingSince = now
     // The state of this moment: what changes while the write is under way stays noted.
     const candles = [...closed, ...forming].map((bar) => this.#host.candle(bar))
     const revisions = closed.map((bar) => bar.rev)
@@ -110,7 +111,6 @@ export class Flush {
     }
     this.#streak = 0
     this.#pausedUntil = 0
-    this.#formingSince = this.#host.now()
     const done = closed.filter((bar, index) => bar.rev === revisions[index])
     for (const bar of done) this.#closed.delete(keyOf(bar))
     this.#closedSince = this.#host.now()
