@@ -54,7 +54,7 @@ export function startChild<Request extends { id: number }>(script: string): Chil
       })
     },
     async stop() {
-      if (child.exitCode !== null) return
+      if (child.exitCode !== null || child.signalCode !== null) return
       const exited = once(child, 'exit')
       child.disconnect()
       await exited

@@ -7,7 +7,7 @@ import type { WsRequest } from './ws-server.ts'
 
 const SOCKETS = 1_000
 const ROUNDS = 5
-const TICKS = 40
+const TICKS = 30
 const CANDLES = GRANULARITIES.length
 
 /** The candles' texts as they stand in an update frame. */

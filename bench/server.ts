@@ -123,10 +123,12 @@ async function startWorkerd(dir: string): Promise<{ pid: number; port: number; s
     pid: child.pid as number,
     port,
     async stop() {
-      const exited = once(child, 'exit')
-      child.kill('SIGTERM')
-      await exited
       process.off('exit', killAtExit)
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const exited = once(child, 'exit')
+      // Asked politely it would wait for the feed's socket, and what it keeps goes with its folder.
+      child.kill('SIGKILL')
+      await exited
     },
   }
 }
@@ -139,11 +141,11 @@ export async function startServer(): Promise<Server> {
     for (const end of stops.splice(0).reverse()) await end()
   }
   try {
+    const exchange = await startExchange({ products: [manualProduct(PRODUCT)] })
+    stops.push(() => exchange.close())
     const database = await startPostgres({ dir: join(dir, 'postgres'), fast: true })
     stops.push(() => database.stop())
     await migrate(database.url)
-    const exchange = await startExchange({ products: [manualProduct(PRODUCT)] })
-    stops.push(() => exchange.close())
     const objects = join(dir, 'objects')
     mkdirSync(objects)
     writeFileSync(join(dir, 'config.capnp'), configuration(new URL(database.url), exchange, objects))

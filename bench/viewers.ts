@@ -5,20 +5,24 @@ import { WebSocket } from 'ws'
  * messages of the parent, each answered by one.
  */
 
-/** Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none. */
-type Open = { do: 'open'; group: string; url: string; count: number; subscribe: string | null }
+/**
+ * Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none. The time of each
+ * arrival is kept if `timed`: the clock and the list cost the receiver more than the counting.
+ */
+type Open = { do: 'open'; group: string; url: string; count: number; subscribe: string | null; timed?: boolean }
 /** Answers when every candle that a tick of price `close` changed is there: `candles` for each socket of the group. */
 type Await = { do: 'await'; group: string; close: string; candles: number }
 /** Gives the counts since the last time. */
 type Take = { do: 'take'; group: string }
 export type ViewerRequest = { id: number } & (Open | Await | Take)
 
-/** What a group got: messages with candles, candles in them, and when each message with an awaited tick came (ns). */
+/** What a group got: messages with candles, the candles in them, their texts without repeats, and the arrivals (ns). */
 export type Taken = { messages: number; candles: number; texts: string[]; arrivals: [close: string, at: string][] }
 
 type Candle = { close: number; is_complete: boolean }
 type Group = {
   sockets: WebSocket[]
+  timed: boolean
   /** The last few different texts, and the candles in each: equal bytes are parsed once. */
   known: { bytes: Buffer; candles: Candle[] }[]
   ticks: Map<string, number>
@@ -38,7 +42,7 @@ function candlesOf(text: string): Candle[] {
 }
 
 function receive(group: Group, bytes: Buffer): void {
-  const at = process.hrtime.bigint()
+  const at = group.timed ? process.hrtime.bigint() : 0n
   let known = group.known.find((one) => one.bytes.equals(bytes))
   if (!known) {
     const text = bytes.toString()
@@ -53,7 +57,7 @@ function receive(group: Group, bytes: Buffer): void {
   group.taken.messages++
   group.taken.candles += candles.length
   const close = String(first.close)
-  group.taken.arrivals.push([close, String(at)])
+  if (group.timed) group.taken.arrivals.push([close, String(at)])
   const seen = (group.ticks.get(close) ?? 0) + candles.length
   group.ticks.set(close, seen)
   const { waiting } = group
@@ -65,8 +69,8 @@ function receive(group: Group, bytes: Buffer): void {
 
 const nothing = (): Taken => ({ messages: 0, candles: 0, texts: [], arrivals: [] })
 
-async function open({ group: name, url, count, subscribe }: Open): Promise<void> {
-  const group: Group = { sockets: [], known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
+async function open({ group: name, url, count, subscribe, timed = false }: Open): Promise<void> {
+  const group: Group = { sockets: [], timed, known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
   groups.set(name, group)
   const connect = async () => {
     const socket = new WebSocket(url, { perMessageDeflate: false })
