@@ -8,7 +8,7 @@ import { type AppEnv, log } from './context.ts'
 /** A part that has not answered within this time is down, as far as whoever asks is concerned. */
 const ANSWER_MS = 3_000
 
-/** Open feeds, and how many of them are in each state; null where the objects could not be asked. */
+/** Open feeds, and how many of them are in each state; null where the objects that count them could not be asked. */
 type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
 type Database = { ok: boolean; ms: number }
 
@@ -31,14 +31,18 @@ async function database(env: Env): Promise<Database> {
 
 async function feeds(env: Env): Promise<Feeds> {
   try {
-    const open = await within(feedSlots(env).open(Date.now()))
-    const answers = await Promise.allSettled(open.map(({ product }) => within(productCandles(env, product).status())))
+    const leases = await within(feedSlots(env).open(Date.now()))
+    const answers = await Promise.allSettled(leases.map(({ product }) => within(productCandles(env, product).status())))
     const states: Partial<Record<FeedState | 'unknown', number>> = {}
+    let open = 0
     for (const answer of answers) {
       const state = answer.status === 'fulfilled' ? answer.value.feed.state : 'unknown'
+      // The lease of an object that died without a viewer outlives its feed by two minutes.
+      if (state === 'closed') continue
+      open++
       states[state] = (states[state] ?? 0) + 1
     }
-    return { open: open.length, live: states.live ?? 0, states }
+    return { open, live: states.live ?? 0, states }
   } catch (error) {
     log('health_feeds_down', { error: String(error) })
     return null

@@ -55,7 +55,8 @@ async function lastPrices(env: Env): Promise<Map<string, Last>> {
     const open = await feedSlots(env).open(now)
     const states = await Promise.allSettled(open.map(({ product }) => productCandles(env, product).status()))
     for (const state of states)
-      if (state.status === 'fulfilled' && state.value.last) value.set(state.value.product_id, state.value.last)
+      if (state.status === 'fulfilled' && state.value.last && state.value.feed.state !== 'closed')
+        value.set(state.value.product_id, state.value.last)
   } catch (error) {
     log('feeds_unread', { error: String(error) })
   }

@@ -85,15 +85,17 @@ describe('D6 wrong input gets a problem that names the field', () => {
 
   test('429 with Retry-After for a client that opens too many streams, and for no other', async () => {
     const as = (client: string) => get('/api/v1/stream', { headers: { 'cf-connecting-ip': client } })
-    const statuses: number[] = []
-    for (let i = 0; i < 121; i++) {
-      const response = await as('192.0.2.1')
-      statuses.push(response.status)
-      if (response.status === 429) expect(response.headers.get('retry-after')).toBe('60')
+    // 120 in each window of a minute; the minute may turn once while the test asks.
+    let answered = 0
+    let response = await as('192.0.2.1')
+    for (; response.status === 400 && answered <= 240; answered++) {
       await response.body?.cancel()
+      response = await as('192.0.2.1')
     }
-    expect(statuses.slice(0, 120)).toEqual(Array(120).fill(400))
-    expect(statuses[120]).toBe(429)
+    expect(response.status).toBe(429)
+    expect(response.headers.get('retry-after')).toBe('60')
+    expect(await response.json()).toMatchObject({ code: 'too_many_sockets' })
+    expect(answered).toBeGreaterThanOrEqual(120)
     expect((await as('192.0.2.2')).status).toBe(400)
   })
 })

@@ -1,10 +1,12 @@
 import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
 import { candleText } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
-import { type Message, openEvents, openSocket, type ReadEvent, trade, until } from './wire.ts'
+import { closeAll, type Message, openEvents, openSocket, type ReadEvent, trade, until } from './wire.ts'
+
+afterEach(closeAll)
 
 type Candles = { product_id: string; granularity: string; timestamp: number; close: number }[]
 const candlesOf = (message: Message) => message.candles as Candles

@@ -21,6 +21,13 @@ export async function trade(product: string, price: string, size = '1'): Promise
   if (!response.ok) throw new Error(await response.text())
 }
 
+const opened: (() => unknown)[] = []
+
+/** Closes every socket and stream that a test has opened, however it went: they would be viewers in the next one. */
+export async function closeAll(): Promise<void> {
+  await Promise.all(opened.splice(0).map((close) => close()))
+}
+
 /** Cuts the file's database off, or lets it back in. */
 export const gate = (open: boolean): Promise<Response> =>
   fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
@@ -54,6 +61,7 @@ export async function openSocket(path: string, other: Env = env) {
     closed = { code, reason }
   })
   socket.accept()
+  opened.push(() => socket.close(1000))
   let seen = 0
   return {
     socket,
@@ -103,6 +111,7 @@ export async function openEvents(path: string, headers: Record<string, string> =
     }
   }
   void read().catch(() => {})
+  opened.push(() => reader.cancel())
   let seen = 0
   return {
     response,
