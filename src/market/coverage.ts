@@ -97,8 +97,9 @@ export class Ledger {
       this.#touch(past.from, minute)
     } else {
       // The connection's own record says where the loss can lie, when it says anything that fits.
-      const from = Math.max(low, Math.min(this.doubt?.from ?? low, high))
-      const to = Math.max(from, Math.min(high, this.doubt?.to ?? high))
+      const doubt = this.doubt !== null && this.doubt.from <= high && (this.doubt.to ?? high) >= low ? this.doubt : null
+      const from = Math.max(low, doubt?.from ?? low)
+      const to = Math.min(high, doubt?.to ?? high)
       this.holes.push({ after: this.last, before: id, from, to, low, high, start: false, seenAt: now, pages: 0 })
       this.#touch(from, to)
     }
