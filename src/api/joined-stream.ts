@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { settings } from '../config.ts'
 import { channelName } from '../protocol/channel.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { joinPositions, splitPositions } from '../protocol/position.ts'
 import type { AppEnv } from './context.ts'
 import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
 import { streamInput } from './input.ts'
@@ -56,7 +57,9 @@ export async function joinedStream(
   const begun = new Set<string>()
   const held: Frame[] = []
   const feeds = new Map<string, string>()
-  const start: Begun = { recovered: true, position: '' }
+  /** Where each object stood when it answered. */
+  const starts = new Map<string, string>()
+  let recoveredAll = true
   let sink: EventSink | null = null
   const ready = Promise.withResolvers<void>()
   const fail = (code: string, message: string) => {
@@ -75,9 +78,9 @@ export async function joinedStream(
           if (!recovered) adapter.begun(sink, { recovered, position })
           return
         }
-        start.position = position
+        starts.set(product, splitPositions(position).get(product) ?? '')
         if (recovered) begin(product)
-        else start.recovered = false
+        else recoveredAll = false
       },
       frame(text, product, type) {
         if (sink) return adapter.frame(sink, { text, product, type })
@@ -111,7 +114,8 @@ export async function joinedStream(
   }
   return eventStream((given) => {
     sink = given
-    adapter.begun(given, { ...start, recovered: start.recovered && begun.size === products.length })
+    const recovered = recoveredAll && begun.size === products.length
+    adapter.begun(given, { recovered, position: joinPositions(starts) })
     for (const frame of held.splice(0)) adapter.frame(given, frame)
     for (const [product, text] of feeds) adapter.feed(given, text, product)
     return () => {
