@@ -38,6 +38,10 @@ export type ChartView = {
   remove(): void
 }
 
+/** Pixels from one bar to the next at the beginning. */
+const MIN_SPACING = 6
+const MAX_SPACING = 16
+
 const at = (t: number): UTCTimestamp => t as UTCTimestamp
 
 /**
@@ -53,6 +57,7 @@ export function createChartView(
 ): ChartView {
   let theme = firstTheme
   let digits = 0
+  let spaced = false
   let drawn: Series = { bars: [], gaps: [] }
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches
   const chart = createChart(container, {
@@ -117,6 +122,14 @@ export function createChartView(
     candles.applyOptions({ priceFormat: { type: 'price', precision: digits, minMove: 10 ** -digits } })
   }
 
+  /** Few bars stand further apart, so that they do not crouch at the edge; after that the user has the say. */
+  function space(count: number): void {
+    if (count === 0) return
+    spaced = true
+    const barSpacing = Math.min(MAX_SPACING, Math.max(MIN_SPACING, (container.clientWidth * 0.75) / count))
+    chart.timeScale().applyOptions({ barSpacing })
+  }
+
   function applyTheme(): void {
     chart.applyOptions({
       layout: { textColor: theme.text, fontFamily: theme.font },
@@ -148,6 +161,7 @@ export function createChartView(
       if (change.kind === 'all') {
         digits = 0
         fitDigits(series.bars)
+        if (!spaced) space(series.bars.length)
         drawAll()
         return
       }

@@ -34,6 +34,8 @@ const WATCHED = ['data-product', 'data-granularity', 'data-position', 'data-gaps
 
 /** Bars read at once when the user scrolls past the first one. */
 const PAGE_LIMIT = 300
+/** Pause after history that could not be read. */
+const RETRY_MS = 5_000
 
 /**
  * `<spot-chart data-product data-granularity><canvas data-candles='[{"t","o","h","l","c","v"}, …]'></canvas></spot-chart>`
@@ -220,8 +222,9 @@ export class SpotChart extends HTMLElement {
       this.#view?.draw(this.#series, { kind: 'all' })
       this.#changed()
     } catch (error) {
-      // The chart is whole without it; the next scroll asks again.
+      // The chart is whole without it; a scroll some time later asks again.
       console.warn(error)
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     } finally {
       this.#reading = false
     }

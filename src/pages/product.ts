@@ -115,7 +115,7 @@ function chartAttributes({ product, candles, gaps, position }: ProductPage): Rec
 /** In words how much of these candles is known; the chart's script writes the same of what is on screen. */
 function coverageText(candles: readonly Candle[], gaps: readonly Gap[]): string {
   const broken = candles.filter((candle) => candle.coverage !== 'full').length
-  if (broken === 0 && gaps.length === 0) return `${candles.length} candles, all complete in coverage`
+  if (broken === 0 && gaps.length === 0) return `${candles.length} candles, all fully covered`
   return `${candles.length} candles, ${broken} not fully covered, ${gaps.length} gaps`
 }
 

@@ -27,6 +27,9 @@ const product = () => chart().dataset.product ?? ''
 const sizeOf = (granularity: string): number => (isGranularity(granularity) ? SECONDS[granularity] : 60)
 
 let spokenAt = 0
+/** The last bar as it was seen last, and when it moved: a market that moves before our eyes is not quiet. */
+let seen = ''
+let movedAt = Number.NEGATIVE_INFINITY
 let connection: StreamState | null = null
 /** How the exchange's feed is, as the socket tells it: a `FeedState`. */
 let feed = ''
@@ -40,7 +43,13 @@ document.addEventListener('spot-change', (event) => {
   const { bars, digits, coverage } = (event as CustomEvent<SpotChartEvents['spot-change']>).detail
   const size = sizeOf(chart().dataset.granularity ?? '')
   const last = bars.at(-1)
-  if (last) showPrice(last.c, digits)
+  if (last) {
+    showPrice(last.c, digits)
+    const now = `${last.t} ${last.v}`
+    if (seen !== '' && seen !== now) movedAt = performance.now()
+    seen = now
+    showConnection()
+  }
   byId('coverage').textContent = coverageText(coverage)
   byId('bars').replaceChildren(
     ...bars
@@ -62,12 +71,14 @@ document.addEventListener('spot-lost', (event) => {
   void show(location.href)
 })
 
+const isQuiet = (): boolean => byId('facts').dataset.tone === 'quiet' && performance.now() - movedAt > FACTS_MS
+
 /** What the reader sees of both links: ours to the page, and the exchange's to us. */
 function showConnection(): void {
   // Without a stream what the server wrote stays true.
   if (connection === null) return
   const element = byId('connection')
-  const [state, text] = connectionText(connection, byId('facts').dataset.tone === 'quiet')
+  const [state, text] = connectionText(connection, isQuiet())
   if (element.dataset.state === state && element.textContent === text) return
   element.dataset.state = state
   element.replaceChildren(Object.assign(document.createElement('span'), { className: 'text', textContent: text }))
@@ -125,7 +136,7 @@ function showPrice(price: number, digits: number): void {
 function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
   const all = full + partial + gap
   const parts = [`${all} candles on screen`]
-  if (all === full && gaps.length === 0) return `${parts[0]}, all complete in coverage`
+  if (all === full && gaps.length === 0) return `${parts[0]}, all fully covered`
   if (full > 0) parts.push(`${full} full`)
   if (partial > 0) parts.push(`${partial} partial`)
   if (gap > 0) parts.push(`${gap} with missing trades`)
@@ -174,6 +185,7 @@ async function show(address: string): Promise<void> {
     if (turn !== shown) return
     const next = fresh.querySelector('spot-chart')
     if (!next) throw new Error(`${address} has no chart`)
+    seen = ''
     for (const { name, value } of next.attributes) element.setAttribute(name, value)
     element.replaceChildren(...next.childNodes)
     for (const link of document.querySelectorAll<HTMLElement>('.granularities a'))
