@@ -16,6 +16,8 @@ for (const binding of ['HYPERDRIVE', 'HYPERDRIVE_CACHED'])
 export default defineConfig({
   test: {
     maxWorkers: 2,
+    // The Worker logs each request: what a test that passes has logged tells nothing.
+    silent: 'passed-only',
     // When a connection is lost, the driver's socket for Workers leaves promises of streams that it never looks at
     // (`writer.ready`, `raw.opened`) rejected. The loss itself reaches the query that runs, and is told there.
     onUnhandledError: (error) => !error.stack?.includes('/postgres/cf/polyfills.js'),

@@ -1,5 +1,5 @@
 import { runInDurableObject } from 'cloudflare:test'
-import { env, exports } from 'cloudflare:workers'
+import { env } from 'cloudflare:workers'
 import postgres from 'postgres'
 import { expect, test } from 'vitest'
 
@@ -14,13 +14,8 @@ const database = async <T>(use: (sql: postgres.Sql) => Promise<T>): Promise<T> =
 
 const gate = (open: boolean) => fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
 
-test('the Worker starts with its own configuration', async () => {
-  const response = await exports.default.fetch('http://kerb.test/health')
-  expect(response.status).toBe(200)
-})
-
 test('an object keeps rows in SQLite', async () => {
-  const stub = env.FEED_SLOTS.getByName('smoke')
+  const stub = env.FEED_SLOTS.getByName('stage')
   const value = await runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT 41 + 1 AS n').one().n)
   expect(value).toBe(42)
 })
