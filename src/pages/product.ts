@@ -114,9 +114,10 @@ function chartAttributes({ product, candles, gaps, position }: ProductPage): Rec
 
 /** In words how much of these candles is known; the chart's script writes the same of what is on screen. */
 function coverageText(candles: readonly Candle[], gaps: readonly Gap[]): string {
+  const count = candles.length === 1 ? '1 candle' : `${candles.length} candles`
   const broken = candles.filter((candle) => candle.coverage !== 'full').length
   if (broken === 0 && gaps.length === 0) return `${candles.length} candles, all fully covered`
-  return `${candles.length} candles, ${broken} not fully covered, ${gaps.length} gaps`
+  return `${count}, ${broken} not fully covered, ${gaps.length} gaps`
 }
 
 /** `10-05 14:07`, or the date for candles of a day, in UTC. */

@@ -135,7 +135,7 @@ function showPrice(price: number, digits: number): void {
 
 function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
   const all = full + partial + gap
-  const parts = [`${all} candles on screen`]
+  const parts = [`${all} ${all === 1 ? 'candle' : 'candles'} on screen`]
   if (all === full && gaps.length === 0) return `${parts[0]}, all fully covered`
   if (full > 0) parts.push(`${full} full`)
   if (partial > 0) parts.push(`${partial} partial`)
