@@ -1,5 +1,6 @@
 import { coinbaseErrorSchema, coinbaseMessageSchema } from '../protocol/coinbase.ts'
 import { isPositiveDecimal, trimDecimal } from './decimal.ts'
+import { scanTrades } from './scan-trades.ts'
 
 /** One trade of the exchange. Price and size are plain decimal text without needless zeros. */
 export type Trade = {
@@ -31,7 +32,7 @@ const MALFORMED: Message = { kind: 'rejected', reason: 'malformed' }
 export function readMessage(text: string): Message {
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = scanTrades(text) ?? JSON.parse(text)
   } catch {
     return { kind: 'rejected', reason: 'not_json' }
   }
