@@ -116,7 +116,7 @@ function chartAttributes({ product, candles, gaps, position }: ProductPage): Rec
 function coverageText(candles: readonly Candle[], gaps: readonly Gap[]): string {
   const count = candles.length === 1 ? '1 candle' : `${candles.length} candles`
   const broken = candles.filter((candle) => candle.coverage !== 'full').length
-  if (broken === 0 && gaps.length === 0) return `${candles.length} candles, all fully covered`
+  if (broken === 0 && gaps.length === 0) return `${count}, all fully covered`
   return `${count}, ${broken} not fully covered, ${gaps.length} gaps`
 }
 
