@@ -96,7 +96,7 @@ export class Backfill {
     if (trades.length === 0 && hole.after > 0) return misfit('the missing trades are not there')
     hole.pages++
     const needed = trades.filter((trade) => trade.minute >= floor)
-    this.trades += book.apply(needed, this.#host.now())
+    this.trades += book.apply(needed, this.#host.now(), 'backfill')
     // Past the floor, or past the exchange's very first trade, nothing of this hole is left above.
     if (needed.length < trades.length || trades.length === 0) {
       const lowest = needed.reduce((low, trade) => Math.min(low, trade.id), before)

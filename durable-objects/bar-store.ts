@@ -1,6 +1,9 @@
 import type { Bar } from '../src/market/bar.ts'
 import type { LedgerState } from '../src/market/coverage.ts'
 import { units, unitsText } from '../src/market/decimal.ts'
+import { type Revision, revisionOf } from '../src/market/revision.ts'
+import type { Candle } from '../src/protocol/candle.ts'
+import { GRANULARITIES } from '../src/protocol/granularity.ts'
 
 /** What one product's object knows beside its bars. `lastGoodAt` is unix milliseconds. */
 export type StoredState = { ledger: LedgerState; lastGoodAt: number }
@@ -26,6 +29,13 @@ export class BarStore {
          PRIMARY KEY (size, start)
        ) WITHOUT ROWID`,
     )
+    // What Postgres lacks of the revisions log: a bar's rows go when the bar itself is there (C12).
+    storage.sql.exec(
+      `CREATE TABLE IF NOT EXISTS revisions (
+         size INTEGER NOT NULL, start INTEGER NOT NULL, rev INTEGER NOT NULL, body TEXT NOT NULL,
+         PRIMARY KEY (size, start, rev)
+       ) WITHOUT ROWID`,
+    )
     storage.sql.exec('CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL)')
   }
 
@@ -43,10 +53,14 @@ export class BarStore {
       .map((row) => ({ bar: read(row.body), unflushed: row.unflushed === 1 }))
   }
 
-  /** Stores bars and state at once. Complete bars are marked as not yet in Postgres. */
-  save(bars: Iterable<Bar>, state: StoredState): void {
+  /**
+   * Stores bars and state at once, and with them what has changed of bars that were complete (`now` in unix
+   * milliseconds). Complete bars are marked as not yet in Postgres.
+   */
+  save(bars: Iterable<Bar>, state: StoredState, now: number): void {
     this.#storage.transactionSync(() => {
-      for (const bar of bars)
+      for (const bar of bars) {
+        if (bar.rev > 0) this.#revise(bar, now)
         this.#storage.sql.exec(
           'INSERT OR REPLACE INTO bars (size, start, body, unflushed) VALUES (?, ?, ?, ?)',
           bar.size,
@@ -54,15 +68,50 @@ export class BarStore {
           write(bar),
           bar.complete ? 1 : 0,
         )
+      }
       this.#storage.sql.exec('INSERT OR REPLACE INTO state (id, body) VALUES (1, ?)', JSON.stringify(state))
     })
   }
 
-  /** Postgres has these now. */
+  /** The stored bar is what was last told: every state of a complete bar is stored before it is (C12). */
+  #revise(bar: Bar, now: number): void {
+    const { sql } = this.#storage
+    const [row] = sql.exec<Row>('SELECT body FROM bars WHERE size = ? AND start = ?', bar.size, bar.start).toArray()
+    const revision = revisionOf(bar, row ? read(row.body) : null, now)
+    if (revision === null) return
+    sql.exec(
+      'INSERT OR REPLACE INTO revisions (size, start, rev, body) VALUES (?, ?, ?, ?)',
+      bar.size,
+      bar.start,
+      bar.rev,
+      JSON.stringify(revision),
+    )
+  }
+
+  /** What Postgres lacks of the revisions of these candles, ascending for each. */
+  revisions(candles: readonly Candle[]): Revision[] {
+    return candles
+      .filter((candle) => candle.rev > 0)
+      .flatMap((candle) =>
+        this.#storage.sql
+          .exec<{ body: string }>(
+            'SELECT body FROM revisions WHERE size = ? AND start = ? ORDER BY rev',
+            GRANULARITIES.indexOf(candle.granularity),
+            candle.timestamp,
+          )
+          .toArray(),
+      )
+      .map(({ body }) => JSON.parse(body) as Revision)
+  }
+
+  /** Postgres has these now, and their revisions. */
   markFlushed(bars: Iterable<Bar>): void {
     this.#storage.transactionSync(() => {
-      for (const bar of bars)
+      for (const bar of bars) {
         this.#storage.sql.exec('UPDATE bars SET unflushed = 0 WHERE size = ? AND start = ?', bar.size, bar.start)
+        if (bar.rev > 0)
+          this.#storage.sql.exec('DELETE FROM revisions WHERE size = ? AND start = ?', bar.size, bar.start)
+      }
     })
   }
 

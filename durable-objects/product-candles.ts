@@ -3,9 +3,11 @@ import { coinbaseKey } from '../src/auth/coinbase-jwt.ts'
 import { type Settings, settings } from '../src/config.ts'
 import { replaceGaps, upsertCandles } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
+import { insertRevisions } from '../src/db/revisions.ts'
 import type { Bar } from '../src/market/bar.ts'
 import { CandleBook } from '../src/market/book.ts'
 import { Intake } from '../src/market/intake.ts'
+import type { Revision } from '../src/market/revision.ts'
 import type { Candle, Gap } from '../src/protocol/candle.ts'
 import { GRANULARITIES, SECONDS } from '../src/protocol/granularity.ts'
 import { feedFrame } from '../src/protocol/messages.ts'
@@ -91,7 +93,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       candle: (bar) => this.#book.candle(bar),
       gaps: () => this.#changedGaps(),
       write: async (candles, gaps) => {
-        await this.write(candles, gaps)
+        await this.write(candles, gaps, this.#store.revisions(candles))
         if (gaps) this.#flushedGaps = JSON.stringify(gaps.gaps)
       },
       flushed: (bars) => this.#store.markFlushed(bars),
@@ -149,10 +151,15 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     void this.ctx.storage.setAlarm(at)
   }
 
-  /** Brings candles and gaps to Postgres; rejects when that cannot be. */
-  protected async write(candles: Candle[], gaps: { range: Gap; gaps: Gap[] } | null): Promise<void> {
+  /** Brings candles, gaps and revisions to Postgres; rejects when that cannot be. */
+  protected async write(
+    candles: Candle[],
+    gaps: { range: Gap; gaps: Gap[] } | null,
+    revisions: Revision[],
+  ): Promise<void> {
     await withLiveDatabase(this.env, async (sql) => {
       await upsertCandles(sql, candles)
+      await insertRevisions(sql, this.#settings.EXCHANGE, this.#product, revisions)
       if (gaps) await replaceGaps(sql, this.#settings.EXCHANGE, this.#product, gaps.range, gaps.gaps)
     })
   }
@@ -315,7 +322,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   }
 
   #checkpoint(): void {
-    this.#store.save(this.#unsaved, { ledger: this.#book.ledger.state(), lastGoodAt: this.#intake.lastGoodAt })
+    const state = { ledger: this.#book.ledger.state(), lastGoodAt: this.#intake.lastGoodAt }
+    this.#store.save(this.#unsaved, state, this.now())
     this.#unsaved.clear()
     this.#unsavedSince = 0
   }

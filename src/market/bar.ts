@@ -1,7 +1,8 @@
-import type { Candle, Coverage } from '../protocol/candle.ts'
+import type { Candle, Coverage, Source } from '../protocol/candle.ts'
 import { GRANULARITIES, SECONDS } from '../protocol/granularity.ts'
 import type { Trade } from './coinbase.ts'
 import { addUnits, compareDecimals, type Units, units, unitsText } from './decimal.ts'
+import type { RevisionReason } from './revision.ts'
 
 /** Seconds of each granularity, by its index in `GRANULARITIES`. */
 export const SIZES: readonly number[] = GRANULARITIES.map((granularity) => SECONDS[granularity])
@@ -27,10 +28,12 @@ export type Bar = {
   closeId: number
   /** RFC 3339 time of the last trade, or of the reconciliation. */
   lastTime: string
-  /** Whose numbers these are: the fold's, or the exchange's own candle (C9). Of minutes only. */
-  source: 'trades' | 'exchange'
+  /** Whose numbers these are: the fold's alone, or the exchange's own minutes are in them (C9). */
+  source: Source
   complete: boolean
   rev: number
+  /** Why the last revision was made; null while there was none. */
+  reason: RevisionReason | null
   coverage: Coverage
   /** The fold has changed since the bar was last told. */
   altered: boolean
@@ -64,6 +67,7 @@ export function barOf(size: number, trade: Trade, price: number, quantity: Units
     source: 'trades',
     complete: false,
     rev: 0,
+    reason: null,
     coverage: 'full',
     altered: true,
     touched: false,
@@ -152,7 +156,7 @@ export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
     if (bar === null) {
       const length = SIZES[size] as number
       const start = minute.start - (minute.start % length)
-      bar = { ...minute, size, start, end: start + length, source: 'trades', altered: true, touched: false }
+      bar = { ...minute, size, start, end: start + length, altered: true, touched: false }
       continue
     }
     raise(bar, minute.high, minute.highValue)
@@ -162,6 +166,7 @@ export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
     bar.closeId = minute.closeId
     bar.lastTime = minute.lastTime
     bar.volume = addUnits(bar.volume, minute.volume)
+    if (minute.source === 'exchange') bar.source = 'exchange'
   }
   return bar
 }
@@ -190,5 +195,6 @@ export function toCandle(bar: Bar, exchange: string, product: string): Candle {
     coverage: bar.coverage,
     rev: bar.rev,
     last_update: bar.lastTime,
+    source: bar.source,
   }
 }

@@ -14,6 +14,7 @@ import {
 import type { Trade } from './coinbase.ts'
 import { Ledger, type LedgerState } from './coverage.ts'
 import { type Units, units } from './decimal.ts'
+import type { RevisionReason } from './revision.ts'
 
 const MINUTE = 60
 const DAY = 86_400
@@ -40,6 +41,8 @@ export class CandleBook {
   /** The newest bar of each granularity: where nearly every trade goes. */
   readonly #newest: (Bar | undefined)[] = SIZES.map(() => undefined)
   #touched: Bar[] = []
+  /** Why complete bars are being changed now. */
+  #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
   #nextClose = Number.POSITIVE_INFINITY
 
@@ -54,9 +57,11 @@ export class CandleBook {
   /**
    * Folds trades in, in whatever order and however often they come (C2). Those of other products are left out, those
    * older than the kept time are only noted as missing.
+   * @param reason of the revisions that this makes.
    * @returns how many were new.
    */
-  apply(trades: readonly Trade[], now: number): number {
+  apply(trades: readonly Trade[], now: number, reason: 'late_trade' | 'backfill' = 'late_trade'): number {
+    this.#reason = reason
     const oldest = now / 1000 - this.#kept / 1000 - MINUTE
     let added = 0
     // Events hold the newest first: from the end, nearly every id is the next one.
@@ -105,25 +110,32 @@ export class CandleBook {
   #touch(bar: Bar): void {
     if (bar.touched) return
     bar.touched = true
+    if (bar.complete) bar.reason = this.#reason
     this.#touched.push(bar)
   }
 
   /**
    * The exchange's own minutes of [from, to], both inclusive, replace ours there (C9); larger candles fold from them.
-   * A minute that only we have stays: the exchange omits what it has not written yet.
+   * A minute that only we have stays: the exchange omits what it has not written yet. What only the exchange has is new,
+   * but for an audit, to which its absence was a state of its own: it comes complete, as revision 1.
    */
-  reconcile(from: number, to: number, candles: readonly ExchangeCandle[], now: number): void {
+  reconcile(
+    from: number,
+    to: number,
+    candles: readonly ExchangeCandle[],
+    now: number,
+    reason: 'reconciled' | 'audit' = 'reconciled',
+  ): void {
+    this.#reason = reason
     const time = new Date(now).toISOString()
     const starts = new Set<number>()
     for (const candle of candles) {
       if (candle.start < from || candle.start > to) continue
       const minute = barOfExchange(candle.start, candle, time)
       const ours = this.#bars[0]?.get(candle.start)
-      if (ours === undefined) this.#add(minute)
-      else if (sameNumbers(ours, minute)) {
-        ours.source = 'exchange'
-        continue
-      } else {
+      if (ours === undefined) this.#addLate(minute, now)
+      else if (sameNumbers(ours, minute)) continue
+      else {
         assign(ours, minute)
         this.#touch(ours)
       }
@@ -131,16 +143,23 @@ export class CandleBook {
     }
     for (let size = 1; size < SIZES.length; size++) {
       const length = SIZES[size] as number
-      for (const start of new Set([...starts].map((minute) => minute - (minute % length)))) this.#refold(size, start)
+      for (const start of new Set([...starts].map((minute) => minute - (minute % length))))
+        this.#refold(size, start, now)
     }
     this.ledger.heal(from, to)
   }
 
-  #refold(size: number, start: number): void {
+  /** Adds a bar that there was none of. */
+  #addLate(bar: Bar, now: number): void {
+    const complete = this.#reason === 'audit' && now >= bar.end * 1000 + this.#grace
+    this.#add({ ...bar, complete, rev: 0, reason: null })
+  }
+
+  #refold(size: number, start: number, now: number): void {
     const folded = foldMinutes(size, this.#minutes(start, start + (SIZES[size] as number)))
     if (folded === null) return
     const bar = this.#bars[size]?.get(start)
-    if (bar === undefined) this.#add({ ...folded, complete: false, rev: 0 })
+    if (bar === undefined) this.#addLate(folded, now)
     else {
       assign(bar, folded)
       this.#touch(bar)
@@ -171,11 +190,13 @@ export class CandleBook {
     const bars: Bar[] = []
     for (const bar of this.#touched) {
       bar.touched = false
-      const coverage = bar.source === 'exchange' ? 'full' : this.ledger.coverage(bar.start, bar.end)
+      const coverage = bar.size === 0 && bar.source === 'exchange' ? 'full' : this.ledger.coverage(bar.start, bar.end)
       const closes = !bar.complete && now >= bar.end * 1000 + this.#grace
       if (!bar.altered && !closes && coverage === bar.coverage) continue
-      if (bar.complete) bar.rev++
-      else if (closes) {
+      if (bar.complete) {
+        bar.rev++
+        if (!bar.altered) bar.reason = 'coverage'
+      } else if (closes) {
         bar.complete = true
         this.#forming.delete(bar)
       }
@@ -264,6 +285,7 @@ export class CandleBook {
           ...folded,
           complete: life?.complete ?? false,
           rev: life?.rev ?? 0,
+          reason: life?.reason ?? null,
           coverage: life?.coverage ?? 'full',
           altered: life === undefined || !sameNumbers(life, folded),
         })
