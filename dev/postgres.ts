@@ -167,6 +167,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     child = null
     if (running?.pid === undefined || running.exitCode !== null || running.signalCode !== null) return
     const exited = new Promise((done) => running.once('exit', done))
+    running.ref()
     await endServer(running.pid)
     await exited
   }

@@ -30,6 +30,8 @@ export type FeedHost = {
   opened(): void
   received(text: string): void
   lost(reason: string): void
+  /** The state has changed outside of `tick`: it is to be told, and what is due is another. */
+  changed(): void
 }
 
 /** The outgoing socket to the exchange: dials, subscribes, watches for silence, dials again. It sets no timers. */
@@ -96,7 +98,11 @@ export class ExchangeFeed {
     const state = this.#state
     if (state.kind === 'connecting') return state.since + DIAL_MS
     if (state.kind === 'waiting') return state.until
-    if (state.kind === 'live') return state.heardAt + this.#host.silence
+    if (state.kind === 'live') {
+      // First the silence is told, then it is the end of the connection.
+      const quiet = state.heardAt + QUIET_MS
+      return this.#host.now() > quiet ? state.heardAt + this.#host.silence : quiet + 1
+    }
     return Number.POSITIVE_INFINITY
   }
 
@@ -105,7 +111,8 @@ export class ExchangeFeed {
     const state = this.#state
     if (state.kind === 'closed' || this.#host.now() < this.due) return
     if (state.kind === 'waiting') this.#dial()
-    else this.#wait(state.kind === 'live' ? 'silence' : 'connecting took too long')
+    else if (state.kind !== 'live' || this.#host.now() >= state.heardAt + this.#host.silence)
+      this.#wait(state.kind === 'live' ? 'silence' : 'connecting took too long')
   }
 
   #dial(): void {
@@ -160,6 +167,7 @@ export class ExchangeFeed {
       if (this.#state === state) this.#wait('socket error')
     })
     this.#host.opened()
+    this.#host.changed()
   }
 
   /** Lets go of the connection and dials again after a pause that doubles, with full jitter. */
@@ -170,6 +178,7 @@ export class ExchangeFeed {
     this.#failures++
     this.reconnects++
     this.#state = { kind: 'waiting', since: now, until: now + this.#host.random() * ceiling }
+    this.#host.changed()
   }
 
   #leave(reason: string): void {

@@ -125,6 +125,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
         this.#intake.closed()
         this.#log('feed_lost', { reason })
       },
+      changed: () => this.#publish(),
     })
     // A position of an object that has died proves nothing: the epoch is new.
     const epoch = crypto.randomUUID().replaceAll('-', '').slice(0, 16)

@@ -45,7 +45,7 @@ export function candleTexts(frame: string): string[] {
 }
 
 const CANDLE =
-  /^\{"exchange":"([^"]*)","product_id":"([^"]*)","granularity":"([^"]*)","timestamp":(\d+),"open":([^,]+),"high":([^,]+),"low":([^,]+),"close":([^,]+),"volume":([^,]+),"is_complete":(true|false),"coverage":"([^"]*)","rev":(\d+),"last_update":"([^"]*)"\}$/
+  /^\{"exchange":"([^"]*)","product_id":"([^"]*)","granularity":"([^"]*)","timestamp":(\d+),"open":([^,]+),"high":([^,]+),"low":([^,]+),"close":([^,]+),"volume":([^,]+),"is_complete":(true|false),"coverage":"([^"]*)","rev":(\d+),"last_update":"([^"]*)","source":"([^"]*)"\}$/
 
 /**
  * A candle from its text: the reverse of `candleText`, prices and volume kept as they are written.
@@ -54,8 +54,23 @@ const CANDLE =
 export function readCandle(text: string): Candle {
   const match = CANDLE.exec(text)
   if (!match) throw new Error(`not a candle: ${text.slice(0, 100)}`)
-  const [, exchange, product_id, granularity, timestamp, open, high, low, close, volume, complete, coverage, rev, at] =
-    match as unknown as string[]
+  const [
+    ,
+    exchange,
+    product_id,
+    granularity,
+    timestamp,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    complete,
+    coverage,
+    rev,
+    at,
+    source,
+  ] = match as unknown as string[]
   return {
     exchange: exchange as string,
     product_id: product_id as string,
@@ -70,6 +85,7 @@ export function readCandle(text: string): Candle {
     coverage: coverage as Coverage,
     rev: Number(rev),
     last_update: at as string,
+    source: source as Candle['source'],
   }
 }
 

@@ -49,16 +49,17 @@ async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<n
   const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: time(c.timestamp) })))
   const result = await sql`
     INSERT INTO live_candles AS stored (exchange, product_id, granularity, timestamp, open, high, low, close, volume,
-      last_update, is_complete, coverage, rev)
+      last_update, is_complete, coverage, rev, source)
     SELECT exchange, product_id, granularity, timestamp, open, high, low, close, volume,
-      last_update, is_complete, coverage, rev
+      last_update, is_complete, coverage, rev, source
     FROM json_to_recordset(${rows}::text::json) AS batch (exchange text, product_id text, granularity granularity,
       timestamp timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric,
-      last_update timestamptz, is_complete boolean, coverage text, rev integer)
+      last_update timestamptz, is_complete boolean, coverage text, rev integer,
+      source text)
     ON CONFLICT (exchange, product_id, granularity, timestamp) DO UPDATE SET
       open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
       volume = excluded.volume, last_update = excluded.last_update, is_complete = excluded.is_complete,
-      coverage = excluded.coverage, rev = excluded.rev
+      coverage = excluded.coverage, rev = excluded.rev, source = excluded.source
     WHERE (excluded.is_complete, excluded.rev, excluded.last_update)
       >= (stored.is_complete, stored.rev, stored.last_update)`
   return result.count
@@ -96,7 +97,7 @@ export const ensurePartitions = liveQuery(async (sql, from: number, to: number):
 async function lastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
   // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
   const rows = await sql<Row[]>`
-    SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update
+    SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update, source
     FROM live_candles
     WHERE exchange = ${range.exchange} AND product_id = ${range.product} AND granularity = ${range.granularity}
       AND timestamp >= ${time(range.start)} AND timestamp < ${time(range.end)}

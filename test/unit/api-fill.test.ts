@@ -17,6 +17,7 @@ const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): C
   coverage,
   rev: 2,
   last_update: '2024-01-06T19:00:31.52Z',
+  source: 'trades',
 })
 
 const fill = (candles: Candle[], over: Partial<FlatFill> = {}) =>

@@ -19,6 +19,7 @@ const candle = (over: Partial<Candle> = {}): Candle => ({
   coverage: 'full',
   rev: 0,
   last_update: '2024-01-06T19:00:31.52Z',
+  source: 'trades',
   ...over,
 })
 

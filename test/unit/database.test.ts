@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -56,6 +56,7 @@ const candle = (change: Partial<Candle> = {}): Candle => ({
   coverage: 'full',
   rev: 0,
   last_update: '2024-01-06T19:00:31.52Z',
+  source: 'trades',
   ...change,
 })
 const all = {
@@ -82,7 +83,7 @@ describe('migrations', () => {
     await live`CREATE DATABASE second`
     const url = server.url.replace(/[^/]*$/, 'second')
     const runs = await Promise.all([migrate(url), migrate(url)])
-    expect(runs.map((names) => names.length).sort()).toEqual([0, 3])
+    expect(runs.map((names) => names.length).sort()).toEqual([0, readdirSync('migrations').length])
   })
 
   test('the keys and index names are those of the briefs', async () => {

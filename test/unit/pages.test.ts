@@ -52,6 +52,7 @@ const candle = (timestamp: number, more: Partial<Candle> = {}): Candle => ({
   coverage: 'full',
   rev: 0,
   last_update: '2026-10-05T14:07:00Z',
+  source: 'trades',
   ...more,
 })
 

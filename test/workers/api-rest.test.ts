@@ -29,6 +29,7 @@ const stored = (timestamp: number, close: string): Candle => ({
   coverage: 'full',
   rev: 0,
   last_update: new Date((timestamp + 30) * 1_000).toISOString(),
+  source: 'trades',
 })
 
 beforeAll(async () => {
