@@ -61,6 +61,8 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
       for (const product of recording.products.get(line.conn) ?? []) {
         const state = told.get(product) as Told
         if (line.t === 'connect') {
+          // Without a recorded close, what was sent must have come before the old connection is cut.
+          if (exchange.connected(product)) await advance(product, clock)
           exchange.available(product, false)
           await leave(product)
           await advance(product, clock)
