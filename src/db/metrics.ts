@@ -1,0 +1,41 @@
+import { liveQuery } from './client.ts'
+
+/** One figure. A name that ends in `_total` counts since the label `since`; any other is a value of the moment. */
+export type Metric = { metric_name: string; value: number; labels: Readonly<Record<string, string>> }
+
+/** Writes figures of one moment (unix milliseconds) in one statement. */
+export const insertMetrics = liveQuery(async (sql, metrics: readonly Metric[], now: number): Promise<void> => {
+  if (metrics.length === 0) return
+  await sql`
+    INSERT INTO system_metrics (metric_name, value, labels, recorded_at)
+    SELECT metric_name, value, labels, ${new Date(now)}
+    FROM json_to_recordset(${JSON.stringify(metrics)}::text::json) AS batch (metric_name text, value double precision,
+      labels jsonb)`
+})
+
+/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
+const DELETE_ROWS = 10_000
+/** DELETEs of one call: what is left then, the next call takes. */
+const DELETE_BATCHES = 200
+
+/** Logs that are kept for a time. */
+const LOGS = ['candle_revisions', 'system_metrics'] as const
+export type KeptDays = Readonly<Record<(typeof LOGS)[number], number>>
+
+/** Deletes what was recorded more than so many days before `now` (unix milliseconds); gives how many rows went. */
+export const dropOldRecords = liveQuery(async (sql, kept: KeptDays, now: number): Promise<KeptDays> => {
+  const deleted = { candle_revisions: 0, system_metrics: 0 }
+  let batches = 0
+  for (const table of LOGS) {
+    const before = new Date(now - kept[table] * 86_400_000)
+    let rows = DELETE_ROWS
+    while (rows === DELETE_ROWS && batches++ < DELETE_BATCHES) {
+      const result = await sql`
+        DELETE FROM ${sql(table)} WHERE ctid IN (
+          SELECT ctid FROM ${sql(table)} WHERE recorded_at < ${before} LIMIT ${DELETE_ROWS})`
+      rows = result.count
+      deleted[table] += rows
+    }
+  }
+  return deleted
+})
