@@ -17,6 +17,7 @@ import { Backfill } from './backfill.ts'
 import { BarStore } from './bar-store.ts'
 import { ExchangeFeed } from './exchange-feed.ts'
 import { Flush } from './flush.ts'
+import { History, type Loaded } from './history.ts'
 import { type CandleQuery, feedSlots, type HeldCandles, type ProductObject, productOfName } from './stubs.ts'
 
 /** An open feed's alarm comes at least this often: the outgoing socket alone does not keep an object for long. */
@@ -25,6 +26,9 @@ const GUARD_MS = 30_000
 /** The leave to keep a feed open is renewed this often; it lasts two minutes. */
 const LEASE_MS = 60_000
 
+/** Bars that one reader can have loaded at once: as many as one answer holds. */
+const HISTORY_BARS = 1_000
+
 /** Bars of each granularity in a snapshot. */
 const SNAPSHOT_BARS = 100
 
@@ -32,6 +36,9 @@ const DAY = 86_400
 
 /** Key under which it is kept that the exchange does not trade the pair. */
 const OFFLINE = 'offline'
+
+/** Key under which it is kept which history was loaded. */
+const LOADED = 'loaded'
 
 /**
  * One product: its feed, its candles, its viewers, its way to Postgres. All it does is bring these together; what they
@@ -46,6 +53,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   readonly #feed: ExchangeFeed
   readonly #backfill: Backfill
   readonly #flush: Flush
+  readonly #history: History
   readonly #audience: Audience
   /** Bars that SQLite lacks. */
   readonly #unsaved = new Set<Bar>()
@@ -110,6 +118,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       restUrl: config.COINBASE_REST_URL,
       exchangeUrl: config.COINBASE_EXCHANGE_URL,
       healed: () => this.#publish(),
+    })
+    this.#history = new History({
+      ...host,
+      exchange: config.EXCHANGE,
+      product: this.#product,
+      restUrl: config.COINBASE_REST_URL,
+      retention: config.RETENTION,
+      loaded: () => ctx.storage.kv.get<Loaded>(LOADED) ?? {},
+      save: (loaded) => ctx.storage.kv.put(LOADED, loaded),
+      write: (candles) => this.write(candles, null, []),
     })
     this.#feed = new ExchangeFeed({
       ...host,
@@ -225,6 +243,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   }
 
   async candles(query: CandleQuery): Promise<HeldCandles> {
+    await this.#ensureHistory(query)
     this.#publish()
     const { granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit } = query
     const size = GRANULARITIES.indexOf(granularity)
@@ -233,6 +252,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const from = candles.length === limit && candles[0] ? Math.max(start, candles[0].timestamp) : start
     const gaps = this.#book.ledger.gaps(from, Math.min(end, now + 1))
     return { candles, gaps, since: this.#since(), position: this.#audience.position }
+  }
+
+  /** What a reader wants from before our own record is loaded before the answer: then Postgres has it. */
+  async #ensureHistory({ granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit }: CandleQuery): Promise<void> {
+    const size = SECONDS[granularity]
+    const now = Math.floor(this.now() / 1000)
+    const to = Math.min(end, now)
+    const from = Math.max(start, to - Math.min(limit, HISTORY_BARS) * size)
+    const since = this.#since() ?? now
+    if (this.#online && from < since) await this.#history.ensure(granularity, from, Math.min(to, since))
   }
 
   async status(): Promise<ProductStatus> {

@@ -22,6 +22,9 @@ export const REST_GRANULARITIES: Readonly<Record<string, number>> = {
 /** Minutes that are over stay as they are, so they are folded once. Three days of them per product are kept. */
 const KEPT_MINUTES = 3 * 1_440
 
+/** Candles reach this far back, in seconds: a seeded market's past is made when it is asked for, 40 ms a busy day. */
+const REACH = 30 * 86_400
+
 function foldTrades(trades: readonly MarketTrade[], seconds: number): ExchangeCandle[] {
   const candles = new Map<number, ExchangeCandle>()
   for (const { time, price, size } of trades) {
@@ -89,7 +92,8 @@ export function candleReader(tape: Tape) {
   return {
     read(seconds: number, from: number, to: number, now: number): ExchangeCandle[] {
       if (isManual(tape)) return foldTrades(tape.byTime(from * 1_000_000, to * 1_000_000, now), seconds)
-      return foldMinutes(minutes(from, to, now), seconds)
+      const oldest = Math.ceil((now / 1_000_000 - REACH) / seconds) * seconds
+      return foldMinutes(minutes(Math.max(from, oldest), to, now), seconds)
     },
   }
 }

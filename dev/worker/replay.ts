@@ -81,8 +81,11 @@ export class ProductCandles extends RealProductCandles {
 
   /** Every candle there has been, in its last state: a line each, by granularity and time. */
   async all(): Promise<{ candles: string[]; status: ProductStatus }> {
+    const now = Math.floor(this.now() / 1000)
+    const { since } = await this.candles({ granularity: 'ONE_MINUTE', start: now, limit: 1 })
     for (const granularity of GRANULARITIES) {
-      const { candles } = await this.candles({ granularity, limit: Number.MAX_SAFE_INTEGER })
+      // From the object's own record on: before it the exchange would be asked for history.
+      const { candles } = await this.candles({ granularity, start: since ?? now, limit: Number.MAX_SAFE_INTEGER })
       for (const candle of candles) this.#written.set(keyOf(candle), candle)
     }
     const sorted = [...this.#written.values()].sort(
