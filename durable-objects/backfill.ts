@@ -31,6 +31,10 @@ export class Backfill {
   #pausedUntil = 0
   /** New trades that REST brought. */
   trades = 0
+  /** Pages of trades that REST brought, stretches of the exchange's minutes, and requests that it refused. */
+  pages = 0
+  reconciliations = 0
+  refused = 0
 
   constructor(host: BackfillHost) {
     this.#host = host
@@ -70,6 +74,7 @@ export class Backfill {
           : await this.#fetchCandles(step)
       if (failure !== null) {
         refused[step.kind] = true
+        this.refused++
         const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(this.#failures, 20))
         this.#pausedUntil = this.#host.now() + Math.max(failure.retryAfter ?? 0, this.#host.random() * pause)
         this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
@@ -95,6 +100,7 @@ export class Backfill {
       return misfit('ids of REST and socket do not fit')
     if (trades.length === 0 && hole.after > 0) return misfit('the missing trades are not there')
     hole.pages++
+    this.pages++
     const needed = trades.filter((trade) => trade.minute >= floor)
     this.trades += book.apply(needed, this.#host.now(), 'backfill')
     // Past the floor, or past the exchange's very first trade, nothing of this hole is left above.
@@ -113,6 +119,7 @@ export class Backfill {
     const answer = await fetchCandles(fetch, restUrl, book.product, range)
     if (!answer.ok) return answer
     book.reconcile(step.from, step.to, answer.value, this.#host.now())
+    this.reconciliations++
     return null
   }
 }

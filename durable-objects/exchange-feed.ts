@@ -12,6 +12,9 @@ type State =
   | { kind: 'live'; since: number; socket: WebSocket; heardAt: number }
   | { kind: 'waiting'; since: number; until: number }
 
+/** Why a connection ended or was not made: a closed set, to count by. */
+export type LossReason = 'closed' | 'error' | 'silence' | 'timeout' | 'unreachable'
+
 /** What a feed needs of the object that holds it. Times are unix milliseconds. */
 export type FeedHost = {
   url: string
@@ -40,6 +43,8 @@ export class ExchangeFeed {
   #state: State
   #failures = 0
   reconnects = 0
+  /** The reconnects by reason. */
+  readonly losses: Partial<Record<LossReason, number>> = {}
   /** Why the last connection ended or could not be made. */
   reason: string | null = null
 
@@ -111,8 +116,8 @@ export class ExchangeFeed {
     const state = this.#state
     if (state.kind === 'closed' || this.#host.now() < this.due) return
     if (state.kind === 'waiting') this.#dial()
-    else if (state.kind !== 'live' || this.#host.now() >= state.heardAt + this.#host.silence)
-      this.#wait(state.kind === 'live' ? 'silence' : 'connecting took too long')
+    else if (state.kind === 'connecting') this.#wait('timeout', 'connecting took too long')
+    else if (this.#host.now() >= state.heardAt + this.#host.silence) this.#wait('silence', 'silence')
   }
 
   #dial(): void {
@@ -126,7 +131,7 @@ export class ExchangeFeed {
           else socket.close(1000)
         },
         (error: unknown) => {
-          if (this.#state === state) this.#wait(error instanceof Error ? error.message : String(error))
+          if (this.#state === state) this.#wait('unreachable', error instanceof Error ? error.message : String(error))
         },
       ),
     )
@@ -161,22 +166,23 @@ export class ExchangeFeed {
       this.#host.received(typeof event.data === 'string' ? event.data : '')
     })
     socket.addEventListener('close', (event) => {
-      if (this.#state === state) this.#wait(`closed by the exchange with ${event.code}`)
+      if (this.#state === state) this.#wait('closed', `closed by the exchange with ${event.code}`)
     })
     socket.addEventListener('error', () => {
-      if (this.#state === state) this.#wait('socket error')
+      if (this.#state === state) this.#wait('error', 'socket error')
     })
     this.#host.opened()
     this.#host.changed()
   }
 
   /** Lets go of the connection and dials again after a pause that doubles, with full jitter. */
-  #wait(reason: string): void {
+  #wait(loss: LossReason, reason: string): void {
     this.#leave(reason)
     const now = this.#host.now()
     const ceiling = Math.min(this.#host.redialMax, this.#host.redialMin * 2 ** Math.min(this.#failures, 20))
     this.#failures++
     this.reconnects++
+    this.losses[loss] = (this.losses[loss] ?? 0) + 1
     this.#state = { kind: 'waiting', since: now, until: now + this.#host.random() * ceiling }
     this.#host.changed()
   }

@@ -5,7 +5,7 @@ import { replaceGaps, upsertCandles } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { insertRevisions } from '../src/db/revisions.ts'
 import type { Bar } from '../src/market/bar.ts'
-import { CandleBook } from '../src/market/book.ts'
+import { CandleBook, type ExchangeCandle } from '../src/market/book.ts'
 import { Intake } from '../src/market/intake.ts'
 import type { Revision } from '../src/market/revision.ts'
 import type { Candle, Gap } from '../src/protocol/candle.ts'
@@ -32,6 +32,7 @@ const HISTORY_BARS = 1_000
 /** Bars of each granularity in a snapshot. */
 const SNAPSHOT_BARS = 100
 
+const MINUTE = 60
 const DAY = 86_400
 
 /** Key under which it is kept that the exchange does not trade the pair. */
@@ -65,6 +66,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   #viewersLeftAt = 0
   #leaseAt = 0
   #refusedUntil = 0
+  readonly #startedAt: number
+  readonly #refusals = { exchange: 0, slots: 0 }
   #wakeAt = Number.POSITIVE_INFINITY
   #told: FeedState | null = null
   #day = 0
@@ -75,6 +78,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const config = settings(env)
     this.#settings = config
     this.#product = productOfName(ctx.id.name ?? '')
+    this.#startedAt = this.now()
     this.#alwaysOn = config.ALWAYS_ON.includes(this.#product)
     this.#online = ctx.storage.kv.get<boolean>(OFFLINE) !== true
     this.#store = new BarStore(ctx.storage)
@@ -187,7 +191,10 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   protected received(text: string): void {
     this.#feed.heard()
     const message = this.#intake.receive(text, this.now())
-    if (message.kind === 'refused') this.#log('feed_refused', { detail: message.detail })
+    if (message.kind === 'refused') {
+      this.#refusals.exchange++
+      this.#log('feed_refused', { detail: message.detail })
+    }
     this.#publish()
   }
 
@@ -264,6 +271,35 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     if (this.#online && from < since) await this.#history.ensure(granularity, from, Math.min(to, since))
   }
 
+  /** Every candle of the day that begins at `day` (unix seconds); null where this object's record is not the authority. */
+  async heldDay(day: number): Promise<Candle[] | null> {
+    if (!this.#holds(day)) return null
+    this.#publish()
+    return GRANULARITIES.flatMap((_, size) =>
+      this.#book.range(size, day, day + DAY, Number.MAX_SAFE_INTEGER).map((bar) => this.#book.candle(bar)),
+    )
+  }
+
+  /**
+   * The audit's way in (C13): the exchange's own minutes of the day that begins at `day`, as far as they are over, are
+   * taken as they are, and what was not so becomes a revision.
+   * @returns false where this object's record is not the authority: then nothing has changed.
+   */
+  async repair(day: number, minutes: ExchangeCandle[]): Promise<boolean> {
+    if (!this.#holds(day)) return false
+    this.#publish()
+    const closed = this.now() - this.#settings.CLOSE_GRACE_MS
+    const over = Math.min(day + DAY, closed / 1000 - ((closed / 1000) % MINUTE)) - MINUTE
+    this.#book.reconcile(day, over, minutes, this.now(), 'audit')
+    this.#publish()
+    return true
+  }
+
+  #holds(day: number): boolean {
+    const since = this.#since()
+    return since !== null && since <= day
+  }
+
   async status(): Promise<ProductStatus> {
     return {
       product_id: this.#product,
@@ -276,6 +312,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       flushFailures: this.#flush.failures,
       trades: { socket: this.#intake.counts.trades, rest: this.#backfill.trades },
       dropped: this.#intake.counts.dropped,
+      counters: {
+        since: this.#startedAt,
+        messages: this.#intake.counts.messages,
+        holes: this.#intake.counts.holes,
+        backfill: { pages: this.#backfill.pages, refused: this.#backfill.refused },
+        reconciliations: this.#backfill.reconciliations,
+        reconnects: { ...this.#feed.losses },
+        refused: { ...this.#refusals },
+        sockets: this.ctx.getWebSockets().length,
+      },
     }
   }
 
@@ -331,7 +377,10 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
         .then((granted) => {
           this.#refusedUntil = granted ? 0 : this.now() + GUARD_MS
           if (granted) this.#feed.open()
-          else this.#feed.close('too many open feeds')
+          else {
+            this.#refusals.slots++
+            this.#feed.close('too many open feeds')
+          }
           this.#publish()
         }),
     )

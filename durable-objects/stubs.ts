@@ -1,4 +1,5 @@
 import { settings } from '../src/config.ts'
+import type { ExchangeCandle } from '../src/market/book.ts'
 import type { Candle, Gap } from '../src/protocol/candle.ts'
 import type { Granularity } from '../src/protocol/granularity.ts'
 import type { ProductStatus } from '../src/protocol/product.ts'
@@ -19,6 +20,8 @@ export interface ProductObject {
   candles(query: CandleQuery): Promise<HeldCandles>
   status(): Promise<ProductStatus>
   guard(online: boolean): Promise<void>
+  heldDay(day: number): Promise<Candle[] | null>
+  repair(day: number, minutes: ExchangeCandle[]): Promise<boolean>
 }
 
 /** What others ask of the object that counts open feeds. Times in unix milliseconds. */

@@ -40,8 +40,8 @@ export type Audit = {
 
 /**
  * Takes at most `limit` days that are not done, the newest first, and notes the attempt, so that no other run takes the
- * same for a while. A day counts when there is a minute of it, and for products that are always on also when there is
- * one of an earlier day of the plan.
+ * same for a while. A day counts when there is a minute of it that was built from trades, and for products that are
+ * always on also when there is one of an earlier day of the plan.
  * @param now unix milliseconds.
  */
 export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): Promise<AuditDay[]> => {
@@ -57,6 +57,7 @@ export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): 
         AND EXISTS (
           SELECT FROM live_candles c
           WHERE c.exchange = ${plan.exchange} AND c.product_id = products.product_id AND c.granularity = 'ONE_MINUTE'
+            AND c.source = 'trades'
             AND c.timestamp < (days.day + '1 day') AT TIME ZONE 'UTC'
             AND c.timestamp >= CASE
               WHEN products.product_id IN (SELECT json_array_elements_text(${JSON.stringify(plan.alwaysOn)}::text::json))

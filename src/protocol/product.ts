@@ -41,4 +41,23 @@ export type ProductStatus = {
   trades: { socket: number; rest: number }
   /** Messages and trades left out, by reason. */
   dropped: Record<string, number>
+  counters: Counters
+}
+
+/** What operators look at beside the rest: counted since `since` (unix milliseconds), when this object started. */
+export type Counters = {
+  since: number
+  /** Messages of the feed, and how often its sequence had a hole. */
+  messages: number
+  holes: number
+  /** Pages of trades that were fetched, and requests for trades or candles that were refused. */
+  backfill: { pages: number; refused: number }
+  /** Stretches of minutes that were taken from the exchange. */
+  reconciliations: number
+  /** Connections that were lost or could not be made, by reason. */
+  reconnects: Record<string, number>
+  /** Feeds that could not be had: what the exchange refused, and because too many were open. */
+  refused: { exchange: number; slots: number }
+  /** Open sockets of clients at this moment, passive ones included. */
+  sockets: number
 }
