@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
+import { coinbaseKey } from '../src/auth/coinbase-jwt.ts'
 import { settings } from '../src/config.ts'
 import { complaint, watchClient } from './build.ts'
 import { startCron } from './cron.ts'
@@ -96,6 +97,10 @@ async function start(): Promise<void> {
   const env = variables()
   const config = unstable_readConfig({ config: join(ROOT, 'wrangler.toml') })
   const known = settings({ ...config.vars, ...env, EXCHANGE: undefined })
+  if (known.COINBASE_API_KEY !== undefined && known.COINBASE_PRIVATE_KEY !== undefined) {
+    const key = await coinbaseKey(known.COINBASE_API_KEY, known.COINBASE_PRIVATE_KEY)
+    if (!key.ok) warn(`keys: ${key.message}; market data comes without them`)
+  }
   // Settings of this shell go to the Worker too; secrets only by .dev.vars, since arguments can be read by anyone.
   const own = Object.keys(known).filter((name) => process.env[name] && !name.endsWith('_KEY'))
   const port = await freePort(env.PORT ?? '8787')
