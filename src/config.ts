@@ -94,6 +94,12 @@ const schema = z
     /** Frames that an object keeps for readers that come back. */
     RESUME_FRAMES: count(1_000, 0),
     RETENTION: retention,
+    /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
+    AUDIT_DAYS: count(7).pipe(z.number().max(30)),
+    /** Days that the log of revisions is kept: what a candle was a year ago is asked when a report of then is. */
+    REVISIONS_DAYS: count(365),
+    /** Days that metrics are kept: some 20 rows a minute for each open feed. */
+    METRICS_DAYS: count(14),
     /** What `/health` and the page tell as the running version. */
     VERSION: z.string().default('0.1.0'),
   })

@@ -3,8 +3,11 @@ import { log } from '../src/api/context.ts'
 import { settings } from '../src/config.ts'
 import { dropExpired, ensurePartitions } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
+import { dropOldRecords } from '../src/db/metrics.ts'
 import { listProducts, type StoredProduct, upsertProducts } from '../src/db/products.ts'
 import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
+import { audit } from './audit.ts'
+import { recordMetrics } from './metrics.ts'
 
 /** Partitions are there for this long before they are needed. */
 const AHEAD_S = 366 * 86_400
@@ -13,8 +16,8 @@ type Job = (env: Env, now: number) => Promise<Record<string, unknown>>
 
 /** The jobs of each cron expression in wrangler.toml. */
 const JOBS: Readonly<Record<string, Readonly<Record<string, Job>>>> = {
-  '* * * * *': { products: updateProducts, guard: guardFeeds },
-  '7 0 * * *': { partitions: makePartitions, retention: forgetExpired },
+  '* * * * *': { products: updateProducts, guard: guardFeeds, metrics: recordMetrics, audit },
+  '7 0 * * *': { partitions: makePartitions, retention: forgetExpired, logs: forgetRecords },
 }
 
 /** Runs what is due by the cron expression that fired; a job that fails is logged and stops no other. */
@@ -83,6 +86,12 @@ async function notTraded(env: Env): Promise<Set<string>> {
 async function makePartitions(env: Env, now: number): Promise<Record<string, unknown>> {
   const today = Math.floor(now / 1_000)
   return { made: await withLiveDatabase(env, (sql) => ensurePartitions(sql, today, today + AHEAD_S)) }
+}
+
+async function forgetRecords(env: Env, now: number): Promise<Record<string, unknown>> {
+  const { REVISIONS_DAYS, METRICS_DAYS } = settings(env)
+  const kept = { candle_revisions: REVISIONS_DAYS, system_metrics: METRICS_DAYS }
+  return withLiveDatabase(env, (sql) => dropOldRecords(sql, kept, now))
 }
 
 async function forgetExpired(env: Env, now: number): Promise<Record<string, unknown>> {

@@ -3,6 +3,7 @@ import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
+import { audit } from './audit.ts'
 import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
 import { datastar } from './datastar.ts'
@@ -58,7 +59,7 @@ app.use('/api/*', open)
 app.use('/health', open)
 app.use(usableSettings)
 app.use(requestLimit)
-for (const feature of [products, candles, streams, datastar, sockets, health, pages]) app.route('/', feature)
+for (const feature of [products, candles, audit, streams, datastar, sockets, health, pages]) app.route('/', feature)
 
 // Every address is for reading: another method on one that exists is told which there are.
 for (const path of new Set(app.routes.filter(({ method }) => method === 'GET').map((route) => route.path)))

@@ -2,7 +2,7 @@ import { Hono } from 'hono'
 import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
-import type { FeedState } from '../protocol/product.ts'
+import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import { type AppEnv, log } from './context.ts'
 
 /** A part that has not answered within this time is down, as far as whoever asks is concerned. */
@@ -10,6 +10,8 @@ const ANSWER_MS = 3_000
 
 /** Open feeds, and how many of them are in each state; null where the objects that count them could not be asked. */
 type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
+/** What each object with a lease says of itself. */
+type Look = { feeds: Feeds; products: ProductStatus[] }
 type Database = { ok: boolean; ms: number }
 
 const within = <T>(answer: Promise<T>): Promise<T> => {
@@ -29,7 +31,7 @@ async function database(env: Env): Promise<Database> {
   }
 }
 
-async function feeds(env: Env): Promise<Feeds> {
+async function look(env: Env): Promise<Look> {
   try {
     const leases = await within(feedSlots(env).open(Date.now()))
     const answers = await Promise.allSettled(leases.map(({ product }) => within(productCandles(env, product).status())))
@@ -42,22 +44,24 @@ async function feeds(env: Env): Promise<Feeds> {
       open++
       states[state] = (states[state] ?? 0) + 1
     }
-    return { open, live: states.live ?? 0, states }
+    const products = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    return { feeds: { open, live: states.live ?? 0, states }, products }
   } catch (error) {
     log('health_feeds_down', { error: String(error) })
-    return null
+    return { feeds: null, products: [] }
   }
 }
 
 /**
  * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
- * fault: without a viewer none is needed.
+ * fault: without a viewer none is needed. With `verbose`, what each product with an open feed counts, too.
  */
 export const health = new Hono<AppEnv>().get('/health', async (c) => {
   const { EXCHANGE, VERSION } = settings(c.env)
-  const [feed, db] = await Promise.all([feeds(c.env), database(c.env)])
+  const [{ feeds: feed, products }, db] = await Promise.all([look(c.env), database(c.env)])
   const feedDown = feed === null || (feed.open > 0 && feed.live === 0)
   const ok = db.ok && feed !== null && feed.live === feed.open
   const body = { status: ok ? 'ok' : 'degraded', version: VERSION, exchange: EXCHANGE, feed, database: db }
-  return c.json(body, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
+  const told = c.req.query('verbose') === undefined ? body : { ...body, products }
+  return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })

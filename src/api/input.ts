@@ -92,6 +92,23 @@ export function candlesInput(query: URLSearchParams): CandlesInput {
 export const barsInput = (query: URLSearchParams): number =>
   parse(z.object({ bars: limit(100) }), once(query, ['bars'])).bars
 
+const auditSchema = z.object({
+  product: z.string().optional(),
+  day: z.iso
+    .date({ error: 'must be a date such as 2026-01-31' })
+    .refine((day) => day >= '1970', 'must be a date from 1970 on')
+    .optional(),
+})
+/** Which audits a client asks for; null is all products, and the last days. */
+export type AuditInput = { product: string | null; day: string | null }
+
+/** The query of `GET /api/v1/audit`. @throws CodedError naming every field that is wrong */
+export function auditInput(query: URLSearchParams, settings: Settings): AuditInput {
+  const { product = null, day = null } = parse(auditSchema, once(query, ['product', 'day']))
+  if (product !== null) checkProduct(product, settings, 'product')
+  return { product, day }
+}
+
 /** Is this one of the active products? @throws CodedError `unknown_product` naming `field` */
 export function checkProduct(id: string, { PRODUCTS }: Settings, field: string): void {
   const fault = productFault(id, PRODUCTS)

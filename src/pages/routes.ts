@@ -1,13 +1,16 @@
 import { type Context, Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { productCandles } from '../../durable-objects/stubs.ts'
+import { findAudits } from '../api/audit.ts'
 import { type AppEnv, log } from '../api/context.ts'
 import { readHistory } from '../api/history.ts'
+import { auditInput } from '../api/input.ts'
 import { activeProducts } from '../api/products.ts'
 import { settings } from '../config.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
 import type { Product } from '../protocol/product.ts'
+import { auditPage } from './audit.ts'
 import type { Site } from './layout.ts'
 import { listPage } from './list.ts'
 import { problemPage } from './problem-page.ts'
@@ -15,6 +18,9 @@ import { factsPanel, productPage } from './product.ts'
 
 /** Candles that a page comes with: more than a wide screen shows at the chart's own spacing. */
 const HISTORY = 300
+
+/** Days that the page of audits shows. */
+const AUDIT_DAYS = 14
 
 const site = (env: Env): Site => ({ exchange: settings(env).EXCHANGE, version: settings(env).VERSION })
 
@@ -79,6 +85,12 @@ export const pages = new Hono<AppEnv>()
     const product = await activeProduct(c.env, c.req.param('id'))
     const status = await productCandles(c.env, product.product_id).status()
     return c.html(factsPanel({ product, status, now: Date.now() }), 200, fresh)
+  })
+  .get('/audit', headers, async (c) => {
+    const { product, day } = auditInput(new URL(c.req.url).searchParams, settings(c.env))
+    const audits = await findAudits(c.env, { product, day }, AUDIT_DAYS, Date.now())
+    const detail = product !== null && day !== null ? { product, day } : null
+    return c.html(auditPage(site(c.env), audits, detail), 200, fresh)
   })
 
 pages.onError((error, c) => errorPage(c, error))

@@ -36,6 +36,16 @@ const status = (feed: Partial<ProductStatus['feed']> = {}, lastTradeAgo: number 
   flushFailures: 0,
   trades: { socket: 0, rest: 0 },
   dropped: {},
+  counters: {
+    since: NOW - 60_000,
+    messages: 0,
+    holes: 0,
+    backfill: { pages: 0, refused: 0 },
+    reconciliations: 0,
+    reconnects: {},
+    refused: { exchange: 0, slots: 0 },
+    sockets: 1,
+  },
 })
 
 const candle = (timestamp: number, more: Partial<Candle> = {}): Candle => ({
