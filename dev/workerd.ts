@@ -16,10 +16,25 @@ const WORKERD = (createRequire(import.meta.url)('workerd') as { default: string 
 /** The day whose platform this is: the same as in wrangler.toml. */
 const COMPATIBILITY_DATE = '2026-11-01'
 
-/** `entry` is a module of the repository; `vars` are text bindings; objects live as long as the process. */
-export type WorkerdOptions = { entry: string; vars?: Record<string, string>; verbose?: boolean }
+/** `entry` is a module of the repository; `vars` are text bindings, `json` others; `log` is what it may say: errors. */
+export type WorkerdOptions = {
+  entry: string
+  vars?: Record<string, string>
+  json?: Record<string, unknown>
+  log?: 'all' | 'errors' | 'nothing'
+}
 
-export type Workerd = { url: string; pid: number; stop(): Promise<void> }
+export type Workerd = {
+  url: string
+  pid: number
+  /**
+   * Ends the process with a signal, at once unless it goes within `patience` milliseconds, and starts it again at the
+   * same address on the objects that it left.
+   */
+  restart(signal: 'SIGKILL' | 'SIGTERM', patience?: number): Promise<void>
+  /** Ends the process; its objects go too. */
+  stop(): Promise<void>
+}
 
 /** A free port on loopback. */
 async function freePort(): Promise<number> {
@@ -34,8 +49,11 @@ async function freePort(): Promise<number> {
 const text = (value: string): string => JSON.stringify(value)
 
 /** A configuration of workerd with the two object classes, their SQLite in `storage`, and loopback as the way out. */
-function config(port: number, storage: string, vars: Record<string, string>): string {
-  const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`)
+function config(port: number, storage: string, { vars = {}, json = {} }: WorkerdOptions): string {
+  const bindings = [
+    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
+    ...Object.entries(json).map(([name, value]) => `(name = ${text(name)}, json = ${text(JSON.stringify(value))})`),
+  ]
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -81,26 +99,48 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()
-  await writeFile(join(folder, 'config.capnp'), config(port, storage, options.vars ?? {}))
-  const child = spawn(WORKERD, ['serve', join(folder, 'config.capnp')], {
-    stdio: ['ignore', options.verbose ? 'inherit' : 'ignore', 'inherit'],
-  })
+  await writeFile(join(folder, 'config.capnp'), config(port, storage, options))
+  const url = `http://127.0.0.1:${port}`
+  let child: ChildProcess
+  const killAtExit = () => child.kill('SIGKILL')
+  const start = async (): Promise<void> => {
+    const { log = 'errors' } = options
+    child = spawn(WORKERD, ['serve', join(folder, 'config.capnp')], {
+      stdio: ['ignore', log === 'all' ? 'inherit' : 'ignore', log === 'nothing' ? 'ignore' : 'inherit'],
+    })
+    await answering(url, child)
+  }
+  const end = async (signal: NodeJS.Signals, patience: number): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    const timer = setTimeout(killAtExit, patience)
+    await exit
+    clearTimeout(timer)
+  }
   const stop = async (): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) {
-      const exit = once(child, 'exit')
-      child.kill('SIGKILL')
-      await exit
-    }
+    process.off('exit', killAtExit)
+    await end('SIGKILL', 0)
     await rm(folder, { recursive: true, force: true })
   }
-  const url = `http://127.0.0.1:${port}`
+  process.on('exit', killAtExit)
   try {
-    await answering(url, child)
+    await start()
   } catch (error) {
     await stop()
     throw error
   }
-  return { url, pid: child.pid as number, stop }
+  return {
+    url,
+    get pid() {
+      return child.pid as number
+    },
+    async restart(signal, patience = 0) {
+      await end(signal, patience)
+      await start()
+    },
+    stop,
+  }
 }
 
 async function answering(url: string, child: ChildProcess): Promise<void> {

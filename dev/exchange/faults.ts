@@ -32,6 +32,8 @@ export const faultSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('malformed'), frames, name: z.string().optional(), product }),
   /** This very text, once, beside the good ones. */
   z.object({ kind: z.literal('text'), text: z.string(), product }),
+  /** The market's clock jumps by so much, forward or back; heartbeats go on as before. */
+  z.object({ kind: z.literal('clock'), ms: z.number() }),
   /**
    * REST: `wrong` is 200 with a body of another shape, `hang` never answers, `late` answers `ms` later. Falls on the next
    * `times` requests whose path contains `path`; without `times`, on one, or with `forMs` on all for so long.
@@ -53,6 +55,9 @@ type ParsedFault = z.output<typeof faultSchema>
 type FrameFault = Extract<ParsedFault, { kind: 'skip' | 'repeat' | 'swap' | 'delay' | 'shuffle' }>
 export type RestFault = Extract<ParsedFault, { kind: 'rest' }>
 
+/** How many sockets, frames or requests a fault has fallen on so far. */
+export type Effect = { hits: number }
+
 /** A message on its way to one socket. `trades` only where it carries them; `text()` writes it with its number. */
 export type Frame = {
   channel: 'market_trades' | 'heartbeats'
@@ -67,21 +72,22 @@ export type Delivery = { text: string; when: 'now' | 'after-next' | { at: number
 /** The faults that are waiting for their frames and requests. The seed decides every order and choice. */
 export function openFaults(seed: string) {
   const random = generator(hashText(`${seed} faults`))
-  let pending: FrameFault[] = []
-  let rest: { fault: RestFault; left: number; until: number }[] = []
-  let refusedUntil = 0
+  let pending: { fault: FrameFault; effect: Effect }[] = []
+  let rest: { fault: RestFault; left: number; until: number; effect: Effect }[] = []
+  let refused: { until: number; effect: Effect } = { until: 0, effect: { hits: 0 } }
 
   const take = (kind: FrameFault['kind'], frame: Frame): FrameFault | undefined => {
-    const fault = pending.find(
-      (f) =>
+    const found = pending.find(
+      ({ fault: f }) =>
         f.kind === kind &&
         (f.kind === 'shuffle' ? frame.channel === 'market_trades' : f.channel === frame.channel) &&
         (f.product === undefined || f.product === frame.product),
     )
-    if (!fault) return undefined
-    fault.frames--
-    if (fault.frames === 0) pending = pending.filter((f) => f !== fault)
-    return fault
+    if (!found) return undefined
+    found.effect.hits++
+    found.fault.frames--
+    if (found.fault.frames === 0) pending = pending.filter((other) => other !== found)
+    return found.fault
   }
 
   const shuffled = (trades: object[]): object[] => {
@@ -96,22 +102,30 @@ export function openFaults(seed: string) {
   return {
     random,
     /** Remembers a fault that waits for frames or requests; the others act at once and are not for this place. */
-    add(fault: FrameFault | RestFault | Extract<ParsedFault, { kind: 'refuse' }>, now: number) {
-      if (fault.kind === 'refuse') refusedUntil = Math.max(refusedUntil, now + fault.ms)
+    add(fault: FrameFault | RestFault | Extract<ParsedFault, { kind: 'refuse' }>, now: number): Effect {
+      const effect = { hits: 0 }
+      if (fault.kind === 'refuse') refused = { until: Math.max(refused.until, now + fault.ms), effect }
       else if (fault.kind === 'rest')
         rest.push({
           fault,
+          effect,
           left: fault.times ?? (fault.forMs === undefined ? 1 : Number.POSITIVE_INFINITY),
           until: fault.forMs === undefined ? Number.POSITIVE_INFINITY : now + fault.forMs,
         })
-      else pending.push(fault)
+      else pending.push({ fault, effect })
+      return effect
     },
     clear() {
       pending = []
       rest = []
-      refusedUntil = 0
+      refused = { until: 0, effect: { hits: 0 } }
     },
-    refuses: (now: number) => now < refusedUntil,
+    /** Whether a new socket is turned away. */
+    refuses(now: number): boolean {
+      if (now >= refused.until) return false
+      refused.effect.hits++
+      return true
+    },
     /** The fault that the next REST request meets, used up by asking. */
     forRequest(path: string, now: number): RestFault | undefined {
       rest = rest.filter((r) => r.left > 0 && now < r.until)
@@ -119,8 +133,10 @@ export function openFaults(seed: string) {
         ({ fault }) =>
           path.includes(fault.path) && (fault.product === undefined || path.split('/').includes(fault.product)),
       )
-      if (found) found.left--
-      return found?.fault
+      if (!found) return undefined
+      found.left--
+      found.effect.hits++
+      return found.fault
     },
     /** What becomes of a frame at `now`. */
     deliver(frame: Frame, now: number): Delivery[] {
@@ -133,7 +149,11 @@ export function openFaults(seed: string) {
       return Array.from({ length: copies }, () => ({ text, when: 'now' as const }))
     },
     /** Faults that still wait, for `GET /_faults`. */
-    list: () => ({ frames: pending, rest: rest.map((r) => ({ ...r.fault, left: r.left })), refusedUntil }),
+    list: () => ({
+      frames: pending.map(({ fault }) => fault),
+      rest: rest.map(({ fault, left }) => ({ ...fault, left })),
+      refusedUntil: refused.until,
+    }),
   }
 }
 

@@ -4,7 +4,7 @@ import { WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { candleReader } from './candles.ts'
 import { control } from './control.ts'
-import { type Fault, faultSchema, openFaults } from './faults.ts'
+import { type Effect, type Fault, faultSchema, openFaults } from './faults.ts'
 import { MALFORMED } from './malformed.ts'
 import { isManual, type ManualTape, openMarket, type Tape } from './market.ts'
 import type { Books } from './product-body.ts'
@@ -57,7 +57,7 @@ export type Exchange = {
   tick(trades: readonly ManualTrade[]): WireTrade[]
   /** Does what is due by the clock at once; it is done by a timer too. */
   step(): void
-  fault(fault: Fault): void
+  fault(fault: Fault): Effect
   clearFaults(): void
   /** The faults that still wait for their frames and requests. */
   faults(): object
@@ -79,7 +79,9 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   const speed = options.speed ?? 1
   const anchor = options.anchor ?? real()
   const batchMs = options.batchMs ?? 100
-  const now = () => anchor + (real() - anchor) * speed
+  const steady = () => anchor + (real() - anchor) * speed
+  let stepped = 0
+  const now = () => steady() + stepped
 
   const tapes = openMarket(options.products ?? PRODUCTS, seed)
   const books: Books = { tapes, candles: new Map([...tapes].map(([id, tape]) => [id, candleReader(tape)])), now }
@@ -120,7 +122,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   const step = () => {
     publish(tapes.values())
     // A heartbeat that is late by more than a second is sent once: the counter tells the time, not the messages.
-    const seconds = Math.floor((now() - floor.startedAt) / 1000)
+    const seconds = Math.floor((steady() - floor.startedAt) / 1000)
     if (seconds > beat) {
       beat = seconds
       for (const connection of connections) connection.heartbeat(beat)
@@ -130,20 +132,24 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     requests.splice(0, requests.length - KEPT_RECORDS)
   }
 
-  const fault = (input: Fault) => {
+  const fault = (input: Fault): Effect => {
     const parsed = faultSchema.parse(input)
     if (parsed.kind === 'refuse' || parsed.kind === 'rest') return faults.add(parsed, now())
+    if (parsed.kind === 'clock') {
+      stepped += parsed.ms
+      return { hits: 1 }
+    }
     const concerned = [...connections].filter((connection) => connection.concerns(parsed.product))
     switch (parsed.kind) {
       case 'close':
         for (const { socket } of concerned) parsed.code === 1006 ? socket.terminate() : socket.close(parsed.code)
-        return
+        break
       case 'silent':
         for (const connection of concerned) connection.silence(now() + parsed.ms)
-        return
+        break
       case 'text':
         for (const connection of concerned) connection.raw(parsed.text)
-        return
+        break
       case 'malformed': {
         const names = parsed.name === undefined ? Object.keys(MALFORMED) : [parsed.name]
         if (parsed.name !== undefined && !Object.hasOwn(MALFORMED, parsed.name))
@@ -152,11 +158,12 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
           const name = names[malformed++ % names.length] as string
           for (const connection of concerned) connection.malformed(name)
         }
-        return
+        break
       }
       default:
         return faults.add(parsed, now())
     }
+    return { hits: concerned.length }
   }
 
   const sent = (product: string, from: number, to: number): WireTrade[] => {
@@ -169,6 +176,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
 
   const clearFaults = () => {
     faults.clear()
+    stepped = 0
     for (const connection of connections) connection.silence(0)
   }
 

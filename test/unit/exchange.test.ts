@@ -479,6 +479,23 @@ describe('misbehaviour', () => {
     await dial(exchange)
   })
 
+  test('a step of the clock moves the market and not the heartbeats; a fault says how often it has fallen', async () => {
+    const { exchange, clock, client, trade } = await faulty()
+    expect(exchange.fault({ kind: 'clock', ms: -20_000 }).hits).toBe(1)
+    expect(exchange.now()).toBe(START - 20_000)
+    clock.ms += 1_000
+    exchange.step()
+    await client.until('heartbeat', () => client.of('heartbeats').length === 1)
+    const skipped = exchange.fault({ kind: 'skip', frames: 3 })
+    expect(skipped.hits).toBe(0)
+    trade(2)
+    expect(skipped.hits).toBe(2)
+    exchange.clearFaults()
+    expect(exchange.now()).toBe(START + 1_000)
+    trade()
+    expect(skipped.hits).toBe(2)
+  })
+
   test('C8 silent: open sockets get nothing and stay open, what was lost leaves a hole', async () => {
     const { exchange, clock, client, trade, prices, sequences } = await faulty()
     exchange.fault({ kind: 'silent', ms: 1_500 })
