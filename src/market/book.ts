@@ -1,6 +1,7 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
 import {
   addTrade,
+  apart,
   assign,
   type Bar,
   barOf,
@@ -198,6 +199,7 @@ export class CandleBook {
         if (!bar.altered) bar.reason = 'coverage'
       } else if (closes) {
         bar.complete = true
+        bar.lastTime = apart(bar.lastTime)
         this.#forming.delete(bar)
       }
       bar.coverage = coverage

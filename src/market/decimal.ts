@@ -5,6 +5,7 @@
 export type Units = number | bigint
 
 const SCALE = 8
+const ONE = 10 ** SCALE
 const FINE_SCALE = 38
 const FINE_PER_UNIT = 10n ** BigInt(FINE_SCALE - SCALE)
 
@@ -83,8 +84,12 @@ export function addUnits(a: Units, b: Units): Units {
 
 /** The exact quantity as plain decimal text, without needless zeros. */
 export function unitsText(a: Units): string {
-  // Up to 15 digits a decimal survives a double and its shortest text exactly; below 10^-6 that text has an exponent.
-  if (typeof a === 'number' && a >= 100 && a < 1e15) return `${a / 1e8}`
+  // Below 1e15 the quotient is off by far less than a unit, so the whole is right and what follows is exact.
+  if (typeof a === 'number' && a < 1e15) {
+    const whole = Math.floor(a / ONE)
+    const rest = a - whole * ONE
+    return rest === 0 ? `${whole}` : trimDecimal(`${whole}.${`${ONE + rest}`.slice(1)}`)
+  }
   const digits = (typeof a === 'bigint' ? a : BigInt(a) * FINE_PER_UNIT).toString().padStart(FINE_SCALE + 1, '0')
   const split = digits.length - FINE_SCALE
   return trimDecimal(`${digits.slice(0, split)}.${digits.slice(split)}`)
