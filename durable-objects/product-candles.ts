@@ -4,6 +4,7 @@ import { type Settings, settings } from '../src/config.ts'
 import { replaceGaps, upsertCandles } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { insertRevisions } from '../src/db/revisions.ts'
+import { granularitiesOf } from '../src/delivery/channel-mask.ts'
 import type { Bar } from '../src/market/bar.ts'
 import { CandleBook, type ExchangeCandle } from '../src/market/book.ts'
 import { Intake } from '../src/market/intake.ts'
@@ -12,7 +13,7 @@ import type { Candle, Gap } from '../src/protocol/candle.ts'
 import { GRANULARITIES, SECONDS } from '../src/protocol/granularity.ts'
 import { feedFrame } from '../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../src/protocol/product.ts'
-import { Audience, granularitiesOf } from './audience.ts'
+import { Audience } from './audience.ts'
 import { Backfill } from './backfill.ts'
 import { BarStore } from './bar-store.ts'
 import { ExchangeFeed } from './exchange-feed.ts'
@@ -156,8 +157,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       {
         product: this.#product,
         resumeFrames: config.RESUME_FRAMES,
+        limits: {
+          window: config.READER_WINDOW,
+          beat: config.READER_BEAT_MS,
+          silence: config.READER_SILENCE_MS,
+          dead: config.READER_DEAD_MS,
+        },
+        now: () => this.now(),
         snapshot: (mask) => this.#snapshot(mask),
         feedFrame: () => this.#feedFrame(),
+        left: () => this.#viewersLeft(),
       },
       epoch,
     )
@@ -225,7 +234,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
 
   override webSocketClose(socket: WebSocket): void {
     this.#audience.leave(socket)
-    if (this.#audience.viewers === 0) this.#viewersLeftAt = this.now()
+    this.#viewersLeft()
     this.#arm()
   }
 
@@ -321,6 +330,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
         reconnects: { ...this.#feed.losses },
         refused: { ...this.#refusals },
         sockets: this.ctx.getWebSockets().length,
+        conflations: this.#audience.conflations,
+        closedReaders: { ...this.#audience.closedReaders },
       },
     }
   }
@@ -348,9 +359,14 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     this.#feed.tick()
     this.#backfill.tick()
     this.#publish()
+    this.#audience.tick()
     this.#flush.tick()
     this.#forgetOld()
     this.#arm()
+  }
+
+  #viewersLeft(): void {
+    if (this.#audience.viewers === 0) this.#viewersLeftAt = this.now()
   }
 
   get #wanted(): boolean {
@@ -411,7 +427,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   #arm(): void {
     const now = this.now()
     if (this.#unsavedSince !== 0 && now >= this.#unsavedSince + this.#settings.CHECKPOINT_MS) this.#checkpoint()
-    let due = Math.min(this.#book.nextClose, this.#feed.due, this.#backfill.due, this.#flush.due)
+    let due = Math.min(this.#book.nextClose, this.#feed.due, this.#backfill.due, this.#flush.due, this.#audience.due)
     if (this.#unsavedSince !== 0) due = Math.min(due, this.#unsavedSince + this.#settings.CHECKPOINT_MS)
     if (!this.#feed.isClosed) due = Math.min(due, now + GUARD_MS)
     if (this.#wanted) due = Math.min(due, Math.max(this.#leaseAt, this.#refusedUntil))

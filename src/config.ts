@@ -93,6 +93,14 @@ const schema = z
     MAX_SOCKETS_PER_CLIENT: count(50),
     /** Frames that an object keeps for readers that come back. */
     RESUME_FRAMES: count(1_000, 0),
+    /** Frames that a reader may lack the ack of; from then on it gets the state of now when it acks, in one frame. */
+    READER_WINDOW: count(64),
+    /** One that never acks gets a frame this often at most: whether it keeps up cannot be seen. */
+    READER_BEAT_MS: milliseconds(100, 0),
+    /** One that never acks and says nothing for this long is let go: it may be gone without a word. */
+    READER_SILENCE_MS: milliseconds(600_000, 1_000),
+    /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
+    READER_DEAD_MS: milliseconds(60_000, 1_000),
     RETENTION: retention,
     /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
     AUDIT_DAYS: count(7).pipe(z.number().max(30)),

@@ -39,6 +39,8 @@ export const CLOSE = {
   message_too_large: 4001,
   too_many_sockets: 4100,
   unavailable: 4101,
+  slow_reader: 4102,
+  silent_reader: 4103,
   restarting: 4200,
 } as const
 
