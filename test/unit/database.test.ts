@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
+import * as audits from '../../src/db/audits.ts'
 import * as candles from '../../src/db/candles.ts'
 import {
   type CachedSql,
@@ -12,7 +13,9 @@ import {
   withCachedDatabase,
   withLiveDatabase,
 } from '../../src/db/client.ts'
+import * as metrics from '../../src/db/metrics.ts'
 import * as products from '../../src/db/products.ts'
+import * as revisions from '../../src/db/revisions.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 
 const { dropExpired, ensurePartitions, readCandles, readClosedCandles, readGaps, replaceGaps, upsertCandles } = candles
@@ -369,7 +372,7 @@ describe('products', () => {
 })
 
 describe('bindings', () => {
-  const queries = Object.entries({ ...candles, ...products }) as unknown as [
+  const queries = Object.entries({ ...candles, ...products, ...revisions, ...audits, ...metrics }) as unknown as [
     string,
     ((sql: LiveSql | CachedSql, ...args: unknown[]) => Promise<unknown>) & { binding?: string },
   ][]
@@ -386,6 +389,15 @@ describe('bindings', () => {
       upsertProducts: 'live',
       listProducts: 'live',
       getProduct: 'live',
+      insertRevisions: 'live',
+      claimAudits: 'live',
+      failAudit: 'live',
+      recordComparison: 'live',
+      finishAudit: 'live',
+      repairCandles: 'live',
+      readAudits: 'live',
+      insertMetrics: 'live',
+      dropOldRecords: 'live',
     })
   })
 
