@@ -139,4 +139,6 @@ async function main(): Promise<number> {
   }
 }
 
+// An exit that is asked for ends workerd too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 process.exitCode = await main()

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
@@ -119,11 +120,15 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
     clearTimeout(timer)
   }
   const stop = async (): Promise<void> => {
-    process.off('exit', killAtExit)
+    process.off('exit', removeAtExit)
     await end('SIGKILL', 0)
     await rm(folder, { recursive: true, force: true })
   }
-  process.on('exit', killAtExit)
+  const removeAtExit = () => {
+    killAtExit()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.on('exit', removeAtExit)
   try {
     await start()
   } catch (error) {
