@@ -46,5 +46,7 @@ export function metricsOf(status: ProductStatus): Metric[] {
     total('backfill_pages_total', counters.backfill.pages),
     total('backfill_refused_total', counters.backfill.refused),
     total('reconciliations_total', counters.reconciliations),
+    total('conflations_total', counters.conflations),
+    ...byLabel('readers_closed_total', 'reason', counters.closedReaders),
   ]
 }
