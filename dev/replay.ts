@@ -40,17 +40,24 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
     if (!response.ok) throw new Error(`${action} of ${product} failed: ${response.status} ${await response.text()}`)
     return response
   }
+  /** Whose object has a connection, by its own word: the exchange may not have noticed yet that one was left. */
+  const live = new Set<string>()
+  const heard = async (product: string, response: Promise<Response>): Promise<void> => {
+    if ((await (await response).json()) === true) live.add(product)
+    else live.delete(product)
+  }
   /** How far each product's object was told: the time, how many frames, and how many when it was last waited for. */
   const told = new Map(products.map((product) => [product, { ts: 0, sent: 0, waitedFor: 0 }]))
   const advance = async (product: string, ts: number): Promise<void> => {
     exchange.clock(product, ts)
-    await call(product, 'advance', ts)
+    await heard(product, call(product, 'advance', ts))
     const state = told.get(product) as Told
     told.set(product, { ts, sent: state.sent, waitedFor: state.sent })
   }
   const connect = async (product: string, ts: number): Promise<void> => {
-    await call(product, 'connect', ts)
-    await exchange.subscribed(product)
+    exchange.available(product, true)
+    await heard(product, call(product, 'connect', ts))
+    if (!live.has(product)) throw new Error(`the feed of ${product} did not connect`)
   }
 
   try {
@@ -62,11 +69,10 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
         const state = told.get(product) as Told
         if (line.t === 'connect') {
           // Without a recorded close, what was sent must have come before the old connection is cut.
-          if (exchange.connected(product)) await advance(product, clock)
+          if (live.has(product)) await advance(product, clock)
           exchange.available(product, false)
           await leave(product)
           await advance(product, clock)
-          exchange.available(product, true)
           await connect(product, clock)
         } else if (line.t === 'close') {
           await advance(product, clock)
@@ -74,10 +80,7 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
           await leave(product)
         } else if (line.t === 'recv') {
           if (clock - state.ts > PAUSE || state.sent - state.waitedFor >= WINDOW) await advance(product, clock)
-          if (!exchange.connected(product)) {
-            exchange.available(product, true)
-            await connect(product, clock)
-          }
+          if (!live.has(product)) await connect(product, clock)
           exchange.clock(product, clock)
           exchange.send(product, `${clock}\n${line.data}`)
           const { sent, waitedFor } = told.get(product) as Told
@@ -107,7 +110,7 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
 
   /** Cuts the product's connection, and waits until its object knows. */
   async function leave(product: string): Promise<void> {
-    if (!exchange.connected(product)) return
+    if (!live.delete(product)) return
     exchange.cut(product)
     const until = Date.now() + 10_000
     while ((await (await call(product, 'live')).json()) === true)

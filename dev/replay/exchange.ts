@@ -3,9 +3,6 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { RecordedTrade } from './recording.ts'
 
-/** Longest wait for the object to connect or to let go. Milliseconds. */
-const PATIENCE_MS = 10_000
-
 const SCALE = 38
 
 /** The exchange as the recording saw it: a socket while it was connected, and REST from the recorded trades. */
@@ -13,9 +10,6 @@ export type ReplayExchange = {
   port: number
   /** Takes connections for the product, or is gone for it. */
   available(product: string, is: boolean): void
-  connected(product: string): boolean
-  /** Resolves when the product's feed has subscribed. */
-  subscribed(product: string): Promise<void>
   /** Sends one text; the product is connected. */
   send(product: string, text: string): void
   /** Cuts the connection as a lost one is cut. */
@@ -36,7 +30,6 @@ export async function startReplayExchange(
   const sockets = new Map<string, WebSocket>()
   const open = new Set<string>()
   const clocks = new Map<string, number>()
-  const waiting = new Map<string, () => void>()
 
   const rest = (request: IncomingMessage, response: ServerResponse): void => {
     const url = new URL(request.url ?? '/', 'http://exchange')
@@ -69,10 +62,11 @@ export async function startReplayExchange(
         // Two products share the server: one may be gone while the other is there.
         if (!open.has(product)) return connection.terminate()
         sockets.set(product, connection)
+        // The object knows now that what is sent next comes to this connection.
+        connection.send('hello')
         connection.on('close', () => {
           if (sockets.get(product) === connection) sockets.delete(product)
         })
-        waiting.get(product)?.()
       })
       connection.on('error', () => connection.terminate())
     })
@@ -83,17 +77,6 @@ export async function startReplayExchange(
   return {
     port: (server.address() as { port: number }).port,
     available: (product, is) => void (is ? open.add(product) : open.delete(product)),
-    connected: (product) => sockets.has(product),
-    subscribed: (product) =>
-      new Promise((resolve, reject) => {
-        if (sockets.has(product)) return resolve()
-        const timer = setTimeout(() => reject(new Error(`the feed of ${product} did not connect`)), PATIENCE_MS)
-        waiting.set(product, () => {
-          clearTimeout(timer)
-          waiting.delete(product)
-          resolve()
-        })
-      }),
     send: (product, text) => sockets.get(product)?.send(text),
     cut: (product) => {
       sockets.get(product)?.terminate()

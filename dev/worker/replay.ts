@@ -19,6 +19,12 @@ function clockOf(ctx: DurableObjectState): Clock {
   return clock
 }
 
+/** The exchange's first word on a connection: what it sends to this product from then on goes there. */
+const GREETING = 'hello'
+
+/** Longest wait for frames that are under way. Milliseconds. */
+const PATIENCE_MS = 20_000
+
 const keyOf = (candle: Candle): string => `${candle.granularity}/${candle.timestamp}`
 
 /**
@@ -31,6 +37,8 @@ export class ProductCandles extends RealProductCandles {
   /** Frames that have come, and who waits for how many. */
   #frames = 0
   #awaited: { frames: number; resolve: () => void } | null = null
+  /** When the connection was made that has been greeted, by the recording's clock. */
+  #greetedSince = -1
 
   protected override now(): number {
     return clockOf(this.ctx).now
@@ -46,6 +54,12 @@ export class ProductCandles extends RealProductCandles {
 
   /** A frame with its time in front, unix seconds, divided by a line end. */
   protected override received(text: string): void {
+    if (text === GREETING) {
+      void this.status().then(({ feed }) => {
+        this.#greetedSince = feed.since
+      })
+      return
+    }
     const end = text.indexOf('\n')
     this.#frames++
     void this.#step(async () => {
@@ -56,23 +70,35 @@ export class ProductCandles extends RealProductCandles {
     if (this.#awaited !== null && this.#frames >= this.#awaited.frames) this.#awaited.resolve()
   }
 
-  /** Lets time pass until `to`, unix seconds, once the first `frames` frames have come. */
-  async advance(to: number, frames: number): Promise<void> {
-    if (this.#frames < frames)
-      await new Promise<void>((resolve) => {
-        this.#awaited = { frames, resolve }
+  /**
+   * Lets time pass until `to`, unix seconds, once the first `frames` frames have come.
+   * @returns whether there is a connection then.
+   */
+  async advance(to: number, frames: number): Promise<boolean> {
+    if (this.#frames < frames) {
+      const came = new Promise<true>((resolve) => {
+        this.#awaited = { frames, resolve: () => resolve(true) }
       })
+      if ((await Promise.race([came, scheduler.wait(PATIENCE_MS)])) !== true)
+        throw new Error(`${this.#frames} of ${frames} frames came`)
+    }
     this.#awaited = null
     await this.#step(() => this.#runTo(to * 1000))
+    return this.feedIsLive
   }
 
-  /** Connects at `at`, unix seconds: the recorder was connected then. */
-  connectAt(at: number): Promise<unknown> {
-    return this.#step(async () => {
+  /**
+   * Connects at `at`, unix seconds: the recorder was connected then.
+   * @returns whether there is a connection.
+   */
+  async connectAt(at: number): Promise<boolean> {
+    await this.#step(async () => {
       await this.#runTo(at * 1000)
+      if (!this.feedIsLive) this.#greetedSince = -1
       this.redial()
       await this.#settle()
     })
+    return this.feedIsLive
   }
 
   async live(): Promise<boolean> {
@@ -117,8 +143,14 @@ export class ProductCandles extends RealProductCandles {
     clock.now = Math.max(clock.now, to)
   }
 
+  /** Waits for the work under way, and for a new connection until it is greeted or gone. */
   async #settle(): Promise<void> {
-    while (this.work.size > 0) await Promise.all(this.work)
+    for (;;) {
+      while (this.work.size > 0) await Promise.all(this.work)
+      const { feed } = await this.status()
+      if (feed.state !== 'live' || feed.since === this.#greetedSince) return
+      await scheduler.wait(1)
+    }
   }
 }
 
@@ -129,10 +161,9 @@ export default {
     const [, product = '', action] = url.pathname.split('/')
     const object = productCandles(env, decodeURIComponent(product)) as unknown as ProductCandles
     const at = Number(url.searchParams.get('at'))
-    if (action === 'advance') await object.advance(at, Number(url.searchParams.get('frames')))
-    else if (action === 'connect') await object.connectAt(at)
-    else if (action === 'live') return Response.json(await object.live())
-    else return Response.json(await object.all())
-    return new Response(null, { status: 204 })
+    if (action === 'advance') return Response.json(await object.advance(at, Number(url.searchParams.get('frames'))))
+    if (action === 'connect') return Response.json(await object.connectAt(at))
+    if (action === 'live') return Response.json(await object.live())
+    return Response.json(await object.all())
   },
 } satisfies ExportedHandler<Env>
