@@ -20,15 +20,13 @@ import { CLOSE } from '../src/protocol/errors.ts'
 import {
   type ClientMessage,
   errorFrame,
+  PING,
   pongFrame,
   readClientMessage,
   snapshotFrame,
   subscribedFrame,
   unsubscribedFrame,
 } from '../src/protocol/messages.ts'
-
-/** A ping of this very text is answered without waking the object. */
-const PING = '{"op":"ping"}'
 
 /** How old what a socket's attachment says of its last message may be. Milliseconds. */
 const NOTE_MS = 60_000

@@ -17,6 +17,8 @@ export type EventSink = {
    * `id` goes on the last one alone, so that a cut between them loses none.
    */
   push(events: readonly StreamEvent[], id?: string): void
+  /** Whether the reader keeps up. */
+  readonly hasRoom: boolean
   end(): void
 }
 
@@ -27,33 +29,49 @@ export const EVENT_STREAM_HEADERS = {
   'x-accel-buffering': 'no',
 }
 
-/** Answers with an event stream. `open` begins it and gives what ends it; that runs once, however the stream ends. */
-export function eventStream(open: (sink: EventSink) => () => void): Response {
+/** What follows a stream: `caughtUp` when a reader that was behind has taken all, `ended` once, however it ends. */
+export type StreamWatch = { caughtUp(): void; ended(): void }
+
+/**
+ * Answers with an event stream that `open` begins. A reader that takes nothing for `deadMs` while events wait for it is
+ * let go: the stream ends, and it may come back.
+ */
+export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: number): Response {
   const encoder = new TextEncoder()
   const waiting = new Map<string, string>()
   let lastId: string | undefined
   let controller: ReadableStreamDefaultController<Uint8Array>
-  let finish: (() => void) | null = null
+  let watch: StreamWatch | null = null
   let ended = false
+  let behindSince: number | null = null
 
   const isBehind = () => (controller.desiredSize ?? 0) <= 0
   const comments = setInterval(() => {
-    if (!isBehind()) controller.enqueue(encoder.encode(':\n\n'))
+    if (behindSince !== null && Date.now() - behindSince >= deadMs) sink.end()
+    else if (!isBehind()) controller.enqueue(encoder.encode(':\n\n'))
   }, COMMENT_MS)
 
   const flush = () => {
-    if (ended || waiting.size === 0 || isBehind()) return
+    if (ended || waiting.size === 0) return
+    if (isBehind()) {
+      behindSince ??= Date.now()
+      return
+    }
     const id = lastId === undefined ? '' : `id: ${lastId}\n`
     const text = `${[...waiting.values()].join('\n')}${id}\n`
     // Before the queue has it: that may ask for more at once.
     waiting.clear()
     lastId = undefined
     controller.enqueue(encoder.encode(text))
+    if (behindSince === null) return
+    behindSince = null
+    watch?.caughtUp()
   }
   const stop = () => {
     ended = true
     clearInterval(comments)
-    finish?.()
+    waiting.clear()
+    watch?.ended()
   }
   const sink: EventSink = {
     push(events, id) {
@@ -66,6 +84,9 @@ export function eventStream(open: (sink: EventSink) => () => void): Response {
       if (waiting.size > MAX_WAITING) sink.end()
       else flush()
     },
+    get hasRoom() {
+      return waiting.size === 0
+    },
     end() {
       if (ended) return
       stop()
@@ -77,8 +98,8 @@ export function eventStream(open: (sink: EventSink) => () => void): Response {
       start(given) {
         controller = given
         controller.enqueue(encoder.encode(`retry: ${RETRY_MS}\n\n`))
-        finish = open(sink)
-        if (ended) finish()
+        watch = open(sink)
+        if (ended) watch.ended()
       },
       pull: flush,
       cancel() {

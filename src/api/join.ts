@@ -1,5 +1,5 @@
 import { CLOSE, CodedError, ERROR_CODES } from '../protocol/errors.ts'
-import type { RequestId } from '../protocol/messages.ts'
+import { PING, type RequestId } from '../protocol/messages.ts'
 import { joinPositions } from '../protocol/position.ts'
 import { framePosition, frameType, withPosition } from './frames.ts'
 
@@ -9,6 +9,10 @@ const RETRY_MIN_MS = 200
 const RETRY_MAX_MS = 5_000
 /** A socket that lived this long was no failed attempt. */
 const PROVEN_MS = 10_000
+/** Frames to one ack of ours: half of the least window that makes sense, a sixteenth of the work of acking each. */
+const ACK_FRAMES = 16
+/** That the reader is there is passed on this often at most; objects wait for minutes. */
+const ALIVE_MS = 10_000
 
 /** The little that joining needs of a socket to an object: one that is accepted already. */
 export type ObjectSocket = Pick<WebSocket, 'send' | 'close'> & {
@@ -73,6 +77,9 @@ type Upstream = {
   attempts: number
   /** What the reader has of this object; null until it has a snapshot. */
   position: string | null
+  /** What this socket has been told that the reader has handled, and the frames that came since. */
+  acked: string | null
+  unacked: number
   /** Subscribes that the reader has not got everything for, by the number they were sent under. */
   asked: Map<number, Ask>
 }
@@ -86,6 +93,7 @@ export type Join = ReturnType<typeof joinObjects>
 export function joinObjects(reader: JoinReader, deps: JoinDeps) {
   const upstreams = new Map<string, Upstream>()
   let asks = 0
+  let aliveAt = Number.NEGATIVE_INFINITY
 
   const alive = (up: Upstream) => upstreams.get(up.product) === up
 
@@ -99,9 +107,9 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     return joinPositions(known)
   }
 
-  function send(up: Upstream, message: object): void {
+  function send(up: Upstream, message: object | string): void {
     try {
-      up.socket?.send(JSON.stringify(message))
+      up.socket?.send(typeof message === 'string' ? message : JSON.stringify(message))
     } catch {
       // The socket is closing: its close event opens the next one, which asks for everything again.
     }
@@ -112,6 +120,13 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     up.asked.set(number, what)
     const { channels, since } = what
     send(up, { op: 'subscribe', channels, ...(since === null ? {} : { since }), req_id: number })
+  }
+
+  function ack(up: Upstream, at: string): void {
+    if (at === up.acked) return
+    up.acked = at
+    up.unacked = 0
+    send(up, { op: 'ack', position: at })
   }
 
   function drop(up: Upstream, code = 1000, reason = ''): void {
@@ -137,6 +152,8 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     if (!alive(up)) return socket.close(1000, '')
     up.socket = socket
     up.openedAt = deps.now()
+    up.acked = null
+    up.unacked = 0
     socket.addEventListener('message', (event) => {
       if (up.socket === socket && typeof event.data === 'string') receive(up, event.data)
     })
@@ -144,7 +161,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       if (up.socket !== socket) return
       up.socket = null
       if (deps.now() - up.openedAt >= PROVEN_MS) up.attempts = 0
-      if (code >= 4000 && code < 4100) {
+      if (endsReader(code)) {
         drop(up)
         reader.lost(up.product, code, reason)
       } else retry(up, code)
@@ -181,6 +198,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     const type = frameType(text)
     if (type === 'update' || type === 'snapshot') {
       up.position = framePosition(text)
+      up.unacked++
       if (type === 'snapshot') up.asked.delete([...up.asked].find(([, what]) => what.answered)?.[0] ?? 0)
       reader.frame(withPosition(text, position()), up.product, type)
       return
@@ -199,7 +217,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     const recovered = answer.recovered === true
     if (what && !recovered && !what.own) what.answered = true
     else up.asked.delete(number)
-    // A snapshot brings its own position: until it is here, the reader has nothing of this object to come back with.
+    // A snapshot brings its own position: until it is here, the reader has nothing new to come back with.
     if (recovered) up.position ??= what?.since ?? null
     if (what?.own && recovered) return
     reader.subscribed({
@@ -228,7 +246,10 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
         socket: null,
         openedAt: 0,
         attempts: 0,
-        position: null,
+        // Until the object has answered, that is what the reader has of it.
+        position: since,
+        acked: null,
+        unacked: 0,
         asked: new Map([[++asks, { channels, since, req_id, own: false, answered: false }]]),
       }
       upstreams.set(product, first)
@@ -252,14 +273,35 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     ack(positions: ReadonlyMap<string, string>): void {
       for (const [product, at] of positions) {
         const up = upstreams.get(product)
-        if (up) send(up, { op: 'ack', position: at })
+        if (up) ack(up, at)
       }
+    },
+    /**
+     * The reader has taken all that came of this product, or of every product; objects are told at once on a new
+     * socket, or where products are not named, and else from time to time.
+     */
+    handled(product?: string): void {
+      const ups = product === undefined ? upstreams.values() : [upstreams.get(product)]
+      for (const up of ups) {
+        if (!up?.socket || up.position === null) continue
+        if (product === undefined || up.acked === null || up.unacked >= ACK_FRAMES) ack(up, up.position)
+      }
+    },
+    /** The reader is there, even if it never acks: objects let go of those that say nothing. */
+    alive(): void {
+      if (deps.now() - aliveAt < ALIVE_MS) return
+      aliveAt = deps.now()
+      for (const up of upstreams.values()) send(up, PING)
     },
     close(): void {
       for (const up of [...upstreams.values()]) drop(up)
     },
   }
 }
+
+/** Codes that are meant for the reader: "stop", and that it does not read, which another socket would not change. */
+const endsReader = (code: number): boolean =>
+  (code >= 4000 && code < 4100) || code === CLOSE.slow_reader || code === CLOSE.silent_reader
 
 /** A refusal that will not change by asking again. */
 const isFinal = (error: CodedError): boolean => ERROR_CODES[error.code].status < 500

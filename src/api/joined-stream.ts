@@ -83,7 +83,11 @@ export async function joinedStream(
         else recoveredAll = false
       },
       frame(text, product, type) {
-        if (sink) return adapter.frame(sink, { text, product, type })
+        if (sink) {
+          adapter.frame(sink, { text, product, type })
+          if (sink.hasRoom) join.handled(product)
+          return
+        }
         held.push({ text, product, type })
         if (type === 'snapshot') begin(product)
       },
@@ -112,17 +116,23 @@ export async function joinedStream(
   } finally {
     clearTimeout(timer)
   }
+  const { READER_DEAD_MS } = settings(c.env)
   return eventStream((given) => {
     sink = given
     const recovered = recoveredAll && begun.size === products.length
     adapter.begun(given, { recovered, position: joinPositions(starts) })
     for (const frame of held.splice(0)) adapter.frame(given, frame)
     for (const [product, text] of feeds) adapter.feed(given, text, product)
-    return () => {
-      join.close()
-      adapter.ended()
+    // The objects learn of a reader that does not read by what is not acked (D3).
+    join.handled()
+    return {
+      caughtUp: () => join.handled(),
+      ended() {
+        join.close()
+        adapter.ended()
+      },
     }
-  })
+  }, READER_DEAD_MS)
 }
 
 const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)

@@ -81,6 +81,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
   )
 
   const handle = async (data: unknown): Promise<void> => {
+    join.alive()
     if (typeof data !== 'string')
       return send(errorFrame('invalid_message', 'the message must be text, not binary', null))
     const read = readClientMessage(data)

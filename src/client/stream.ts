@@ -57,6 +57,8 @@ const RETRY_MAX_MS = 30_000
 const AT_ONCE_MS = 100
 /** Least pause after a close code 4100-4199 or a refusal that will pass. */
 const PAUSE_MS = 5_000
+/** Frames to one ack: well within the server's window, and little work for it. */
+const ACK_FRAMES = 16
 /** A connection that held this long was a good one: the next loss starts from the first pause again. */
 const SETTLED_MS = 10_000
 
@@ -80,6 +82,8 @@ export function openStream(
   let requests = 0
   let subscribedAt: number | null = null
   let pingedAt: number | null = null
+  /** Frames of this connection that are not acked; null: none of it is yet, and the server waits for the first. */
+  let unacked: number | null = null
   let stopped = false
   let retryCancel: (() => void) | null = null
   let timerCancel: (() => void) | null = null
@@ -101,6 +105,7 @@ export function openStream(
     retryCancel = null
     const current = deps.connect(options.url)
     socket = current
+    unacked = null
     current.onopen = () => {
       current.send(
         JSON.stringify({
@@ -174,11 +179,11 @@ export function openStream(
         break
       case 'snapshot':
         handlers.snapshot(message.candles, message.gaps)
-        position = message.position
+        handled(message.position)
         break
       case 'update':
         handlers.update(message.candles)
-        position = message.position
+        handled(message.position)
         break
       case 'feed':
         handlers.feed(message.state)
@@ -190,6 +195,15 @@ export function openStream(
         }
         break
     }
+  }
+
+  /** Shows the server now and then how far we are: it sends each change to a reader of which it knows that it reads. */
+  function handled(at: string): void {
+    position = at
+    unacked = unacked === null ? ACK_FRAMES : unacked + 1
+    if (unacked < ACK_FRAMES) return
+    unacked = 0
+    socket?.send(JSON.stringify({ op: 'ack', position: at }))
   }
 
   const waitToPing = () => timer(ping, PING_MS)
