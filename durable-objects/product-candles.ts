@@ -332,8 +332,6 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
         sockets: this.ctx.getWebSockets().length,
         conflations: this.#audience.conflations,
         closedReaders: { ...this.#audience.closedReaders },
-        conflations: this.#audience.conflations,
-        closedReaders: { ...this.#audience.closedReaders },
       },
     }
   }

@@ -60,9 +60,6 @@ export type Counters = {
   refused: { exchange: number; slots: number }
   /** Open sockets of clients at this moment, passive ones included. */
   sockets: number
-  /** Frames that held several updates for a reader that was behind, and readers that were let go, by reason. */
-  conflations: number
-  closedReaders: Record<string, number>
   /** Frames that held several updates for a reader that was behind. */
   conflations: number
   /** Readers that were let go: `slow` lacked acks, `silent` never acked and said nothing, for too long. */

@@ -46,8 +46,6 @@ const status = (feed: Partial<ProductStatus['feed']> = {}, lastTradeAgo: number 
     refused: { exchange: 0, slots: 0 },
     sockets: 1,
     conflations: 0,
-    closedReaders: {},
-    conflations: 0,
     closedReaders: { slow: 0, silent: 0 },
   },
 })
