@@ -27,7 +27,7 @@ export type BackfillHost = {
 export class Backfill {
   readonly #host: BackfillHost
   #running = false
-  #failures = 0
+  /** REST has told to ask less: nothing is asked until then. */
   #pausedUntil = 0
   /** New trades that REST brought. */
   trades = 0
@@ -45,7 +45,7 @@ export class Backfill {
     if (this.#running) return Number.POSITIVE_INFINITY
     const { book, limits } = this.#host
     const now = this.#host.now()
-    const step = nextStep(book.ledger.holes, now, limits, { trades: false, candles: false })
+    const step = nextStep(book.ledger.holes, now, limits, new Map())
     if (step === null) return Number.POSITIVE_INFINITY
     return Math.max(this.#pausedUntil, step.kind === 'wait' ? step.until : 0)
   }
@@ -64,7 +64,7 @@ export class Backfill {
 
   async #run(): Promise<void> {
     const { book, limits } = this.#host
-    const refused: Refused = { trades: false, candles: false }
+    const refused = new Map<Hole, Refused>()
     for (;;) {
       const step = nextStep(book.ledger.holes, this.#host.now(), limits, refused)
       if (step === null || step.kind === 'wait') break
@@ -72,15 +72,23 @@ export class Backfill {
         step.kind === 'trades'
           ? await this.#fetchTrades(step.hole, step.limit, step.floor)
           : await this.#fetchCandles(step)
-      if (failure !== null) {
-        refused[step.kind] = true
-        this.refused++
-        const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(this.#failures, 20))
-        this.#pausedUntil = this.#host.now() + Math.max(failure.retryAfter ?? 0, this.#host.random() * pause)
-        this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
-      } else this.#host.healed()
+      if (failure === null) {
+        step.hole.failures = 0
+        this.#host.healed()
+        continue
+      }
+      this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
+      const before = refused.get(step.hole) ?? { trades: false, candles: false }
+      refused.set(step.hole, { ...before, [step.kind]: true })
+      if (failure.reason === 'rate_limited' || failure.retryAfter !== null) {
+        this.#pausedUntil = this.#host.now() + (failure.retryAfter ?? PAUSE_MIN_MS)
+        break
+      }
     }
-    this.#failures = refused.trades || refused.candles ? this.#failures + 1 : 0
+    for (const hole of refused.keys()) {
+      const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(hole.failures++, 20))
+      hole.pausedUntil = this.#host.now() + this.#host.random() * pause
+    }
   }
 
   /** One page of trades into the book. */

@@ -14,7 +14,7 @@ const CANDLE_REACH = 7 * 86_400
 /** Milliseconds and pages: see KEPT_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS and RECONCILE_SETTLE_MS. */
 export type BackfillLimits = { kept: number; pages: number; delay: number; settle: number }
 
-/** What REST has refused in this round. */
+/** What REST has refused for a hole in this round. Another hole may lie where REST has something. */
 export type Refused = { trades: boolean; candles: boolean }
 
 /** What to do next about the holes. Minutes are unix seconds, `until` is unix milliseconds. */
@@ -22,7 +22,7 @@ export type BackfillStep =
   /** Ask for `limit` trades with ids below `hole.before`; those before the minute `floor` are not needed. */
   | { kind: 'trades'; hole: Hole; limit: number; floor: number }
   /** Ask for the exchange's candles of [asked, to], both inclusive; they heal [from, to]. */
-  | { kind: 'candles'; from: number; asked: number; to: number }
+  | { kind: 'candles'; hole: Hole; from: number; asked: number; to: number }
   | { kind: 'wait'; until: number }
 
 /**
@@ -34,22 +34,25 @@ export function nextStep(
   holes: readonly Hole[],
   now: number,
   limits: BackfillLimits,
-  refused: Refused,
+  refused: ReadonlyMap<Hole, Refused>,
 ): BackfillStep | null {
   let until = Number.POSITIVE_INFINITY
   for (const hole of holes) {
     // A hole that has no upper end is the past before a product's first trade.
     if (hole.before === Number.MAX_SAFE_INTEGER) continue
-    if (now < hole.seenAt + limits.delay) {
-      until = Math.min(until, hole.seenAt + limits.delay)
+    const due = Math.max(hole.seenAt + limits.delay, hole.pausedUntil)
+    if (now < due) {
+      until = Math.min(until, due)
       continue
     }
-    const step = stepFor(hole, now, limits, refused)
+    const step = stepFor(hole, now, limits, refused.get(hole) ?? NOTHING_REFUSED)
     if (step.kind !== 'wait') return step
     until = Math.min(until, step.until)
   }
   return until === Number.POSITIVE_INFINITY ? null : { kind: 'wait', until }
 }
+
+const NOTHING_REFUSED: Refused = { trades: false, candles: false }
 
 function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refused): BackfillStep {
   const missing = hole.before - hole.after - 1
@@ -61,7 +64,8 @@ function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refus
   const written = Math.floor((now - limits.settle) / 60_000) * MINUTE - MINUTE
   if (hole.from <= written && !refused.candles) {
     const asked = Math.max(hole.from, written - CANDLE_REACH)
-    return { kind: 'candles', from: hole.from, asked, to: Math.min(hole.to, written, asked + CANDLE_MINUTES * MINUTE) }
+    const to = Math.min(hole.to, written, asked + CANDLE_MINUTES * MINUTE)
+    return { kind: 'candles', hole, from: hole.from, asked, to }
   }
   const floor = Math.max(hole.from, written + MINUTE, foldable)
   if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor }

@@ -23,10 +23,16 @@ export type Hole = {
   seenAt: number
   /** Pages of trades that were spent on it. */
   pages: number
+  /** How often in a row REST had nothing for it, and until when it is left alone for that, unix milliseconds. */
+  failures: number
+  pausedUntil: number
 }
 
 /** Minutes in which trades may be missing, until the next trade proves that the ids are dense. `to` grows while null. */
 export type Doubt = { from: number; to: number | null }
+
+/** A hole that nobody has asked REST about. */
+const UNASKED = { pages: 0, failures: 0, pausedUntil: 0 }
 
 /** Everything that is known about which trades are in (C8). Kept as one row, so it survives a restart (C2). */
 export type LedgerState = { last: number; lastMinute: number; holes: Hole[]; doubt: Doubt | null }
@@ -59,7 +65,17 @@ export class Ledger {
     if (this.last !== 0 || this.holes.length > 0) return
     const before = Number.MAX_SAFE_INTEGER
     const from = dayOf(minute)
-    this.holes.push({ after: 0, before, from, to: minute, low: from, high: minute, start: true, seenAt: now, pages: 0 })
+    this.holes.push({
+      after: 0,
+      before,
+      from,
+      to: minute,
+      low: from,
+      high: minute,
+      start: true,
+      seenAt: now,
+      ...UNASKED,
+    })
     this.#touch(from, minute)
   }
 
@@ -100,7 +116,7 @@ export class Ledger {
       const doubt = this.doubt !== null && this.doubt.from <= high && (this.doubt.to ?? high) >= low ? this.doubt : null
       const from = Math.max(low, doubt?.from ?? low)
       const to = Math.min(high, doubt?.to ?? high)
-      this.holes.push({ after: this.last, before: id, from, to, low, high, start: false, seenAt: now, pages: 0 })
+      this.holes.push({ after: this.last, before: id, from, to, low, high, start: false, seenAt: now, ...UNASKED })
       this.#touch(from, to)
     }
     this.last = id
@@ -133,7 +149,7 @@ export class Ledger {
     if (id <= this.last) return
     this.take(id, minute, now)
     const zone = { from: minute, to: minute, low: minute, high: minute }
-    this.holes.push({ after: id - 1, before: id + 1, ...zone, start: false, seenAt: now, pages: 0 })
+    this.holes.push({ after: id - 1, before: id + 1, ...zone, start: false, seenAt: now, ...UNASKED })
     this.#touch(minute, minute)
   }
 
