@@ -77,6 +77,7 @@ export class Backfill {
         this.#host.healed()
         continue
       }
+      this.refused++
       this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
       const before = refused.get(step.hole) ?? { trades: false, candles: false }
       refused.set(step.hole, { ...before, [step.kind]: true })
