@@ -260,6 +260,8 @@ export class CandleBook {
   horizon(now: number): number {
     let oldest = now / 1000 - this.#kept / 1000
     for (const hole of this.ledger.holes) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
+    // What is in doubt becomes a hole with the next trade: its day must be whole then, to be folded anew.
+    if (this.ledger.doubt !== null) oldest = Math.min(oldest, this.ledger.doubt.from)
     return oldest - (oldest % DAY)
   }
 
