@@ -1,4 +1,4 @@
-import { type BackfillLimits, nextStep, PAGE, type Refused } from '../src/market/backfill.ts'
+import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } from '../src/market/backfill.ts'
 import type { CandleBook } from '../src/market/book.ts'
 import { parseTime, type Trade } from '../src/market/coinbase.ts'
 import type { Hole } from '../src/market/coverage.ts'
@@ -27,7 +27,7 @@ export type BackfillHost = {
 export class Backfill {
   readonly #host: BackfillHost
   #running = false
-  /** REST has told to ask less: nothing is asked until then. */
+  #failures = 0
   #pausedUntil = 0
   /** New trades that REST brought. */
   trades = 0
@@ -45,7 +45,7 @@ export class Backfill {
     if (this.#running) return Number.POSITIVE_INFINITY
     const { book, limits } = this.#host
     const now = this.#host.now()
-    const step = nextStep(book.ledger.holes, now, limits, new Map())
+    const step = nextStep(book.ledger.holes, now, limits, () => NOTHING_REFUSED)
     if (step === null) return Number.POSITIVE_INFINITY
     return Math.max(this.#pausedUntil, step.kind === 'wait' ? step.until : 0)
   }
@@ -64,9 +64,16 @@ export class Backfill {
 
   async #run(): Promise<void> {
     const { book, limits } = this.#host
-    const refused = new Map<Hole, Refused>()
+    /** What nobody gets an answer about now, and what there is no answer about for a hole. */
+    const down: Refused = { trades: false, candles: false }
+    const unknown = new Map<Hole, Refused>()
+    const refusedOf = (hole: Hole): Refused => {
+      const own = unknown.get(hole)
+      return { trades: down.trades || own?.trades === true, candles: down.candles || own?.candles === true }
+    }
+    let retryAfter = 0
     for (;;) {
-      const step = nextStep(book.ledger.holes, this.#host.now(), limits, refused)
+      const step = nextStep(book.ledger.holes, this.#host.now(), limits, refusedOf)
       if (step === null || step.kind === 'wait') break
       const failure =
         step.kind === 'trades'
@@ -79,17 +86,20 @@ export class Backfill {
       }
       this.refused++
       this.#host.log('backfill_refused', { asked: step.kind, reason: failure.reason, detail: failure.detail })
-      const before = refused.get(step.hole) ?? { trades: false, candles: false }
-      refused.set(step.hole, { ...before, [step.kind]: true })
-      if (failure.reason === 'rate_limited' || failure.retryAfter !== null) {
-        this.#pausedUntil = this.#host.now() + (failure.retryAfter ?? PAUSE_MIN_MS)
-        break
-      }
+      if (failure.reason === 'unavailable' || failure.reason === 'rate_limited') {
+        down[step.kind] = true
+        retryAfter = Math.max(retryAfter, failure.retryAfter ?? 0)
+      } else unknown.set(step.hole, { ...refusedOf(step.hole), [step.kind]: true })
     }
-    for (const hole of refused.keys()) {
-      const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(hole.failures++, 20))
-      hole.pausedUntil = this.#host.now() + this.#host.random() * pause
-    }
+    for (const hole of unknown.keys()) hole.pausedUntil = this.#pause(hole.failures++)
+    if (down.trades || down.candles)
+      this.#pausedUntil = Math.max(this.#host.now() + retryAfter, this.#pause(this.#failures++))
+    else this.#failures = 0
+  }
+
+  /** When to ask again after so many failures in a row: pauses double, with full jitter. Unix milliseconds. */
+  #pause(failures: number): number {
+    return this.#host.now() + this.#host.random() * Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(failures, 20))
   }
 
   /** One page of trades into the book. */

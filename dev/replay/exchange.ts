@@ -20,8 +20,8 @@ export type ReplayExchange = {
 }
 
 /**
- * Starts it on loopback. `began` is the first recorded time of each product; without `trades` REST answers 503, and so
- * it does about what lies before the trades, unless they reach back to before the recording.
+ * Starts it on loopback. `began` is the first recorded time of each product; without `trades` REST answers 503, and 404
+ * about what lies before the trades, unless they reach back to before the recording.
  */
 export async function startReplayExchange(
   trades: Map<string, RecordedTrade[]> | null,
@@ -43,7 +43,7 @@ export async function startReplayExchange(
         : call === 'trades'
           ? tradesBefore(known, whole, url.searchParams)
           : candlesOf(known, whole, url.searchParams)
-    response.writeHead(body === null ? 503 : 200, { 'content-type': 'application/json' })
+    response.writeHead(body !== null ? 200 : trades === null ? 503 : 404, { 'content-type': 'application/json' })
     response.end(body === null ? '{"message":"not in the recording"}' : JSON.stringify(body))
   }
 

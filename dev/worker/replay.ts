@@ -79,8 +79,10 @@ export class ProductCandles extends RealProductCandles {
       const came = new Promise<true>((resolve) => {
         this.#awaited = { frames, resolve: () => resolve(true) }
       })
-      if ((await Promise.race([came, scheduler.wait(PATIENCE_MS)])) !== true)
-        throw new Error(`${this.#frames} of ${frames} frames came`)
+      const abort = new AbortController()
+      const arrived = await Promise.race([came, scheduler.wait(PATIENCE_MS, { signal: abort.signal })])
+      abort.abort()
+      if (arrived !== true) throw new Error(`${this.#frames} of ${frames} frames came`)
     }
     this.#awaited = null
     await this.#step(() => this.#runTo(to * 1000))

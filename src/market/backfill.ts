@@ -17,6 +17,8 @@ export type BackfillLimits = { kept: number; pages: number; delay: number; settl
 /** What REST has refused for a hole in this round. Another hole may lie where REST has something. */
 export type Refused = { trades: boolean; candles: boolean }
 
+export const NOTHING_REFUSED: Refused = { trades: false, candles: false }
+
 /** What to do next about the holes. Minutes are unix seconds, `until` is unix milliseconds. */
 export type BackfillStep =
   /** Ask for `limit` trades with ids below `hole.before`; those before the minute `floor` are not needed. */
@@ -34,7 +36,7 @@ export function nextStep(
   holes: readonly Hole[],
   now: number,
   limits: BackfillLimits,
-  refused: ReadonlyMap<Hole, Refused>,
+  refused: (hole: Hole) => Refused,
 ): BackfillStep | null {
   let until = Number.POSITIVE_INFINITY
   for (const hole of holes) {
@@ -45,14 +47,12 @@ export function nextStep(
       until = Math.min(until, due)
       continue
     }
-    const step = stepFor(hole, now, limits, refused.get(hole) ?? NOTHING_REFUSED)
+    const step = stepFor(hole, now, limits, refused(hole))
     if (step.kind !== 'wait') return step
     until = Math.min(until, step.until)
   }
   return until === Number.POSITIVE_INFINITY ? null : { kind: 'wait', until }
 }
-
-const NOTHING_REFUSED: Refused = { trades: false, candles: false }
 
 function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refused): BackfillStep {
   const missing = hole.before - hole.after - 1
