@@ -42,7 +42,7 @@ const table = (
 ): Html => html`<div class="scroll" tabindex="0" role="group" aria-label="Audits">
 <table>
   <caption class="hidden">Closed candles compared with the exchange’s own</caption>
-  <thead><tr><th scope="col" class="head">${detail === null ? 'Pair' : 'Candles'}</th><th scope="col" class="head number">Match</th><th scope="col" class="head number">Compared</th><th scope="col" class="head number">Equal</th><th scope="col" class="head number">Repaired</th><th scope="col" class="head number">Only there</th><th scope="col" class="head number">Only here</th><th scope="col" class="head state">State</th></tr></thead>
+  <thead><tr><th scope="col" class="head">${detail === null ? 'Pair' : 'Candles'}</th><th scope="col" class="head number">Match</th><th scope="col" class="head number">Compared</th><th scope="col" class="head number">Equal</th><th scope="col" class="head number">Repaired</th><th scope="col" class="head number">Only exchange</th><th scope="col" class="head number">Only Kerb</th><th scope="col" class="head state">State</th></tr></thead>
 ${detail === null ? byDay(audits) : html`<tbody>${audits.map((audit) => row(lineOf(audit)))}</tbody>`}
 </table>
 </div>`
