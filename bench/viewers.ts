@@ -5,9 +5,13 @@ import { WebSocket } from 'ws'
  * messages of the parent, each answered by one.
  */
 
+/** Frames to one ack, as in our own page. */
+const ACK_FRAMES = 16
+
 /**
- * Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none. The time of each
- * arrival is kept if `timed`: the clock and the list cost the receiver more than the counting.
+ * Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none: who subscribes acks
+ * as our own page does, so that it gets every update. The time of each arrival is kept if `timed`: the clock and the
+ * list cost the receiver more than the counting.
  */
 type Open = { do: 'open'; group: string; url: string; count: number; subscribe: string | null; timed?: boolean }
 /** Answers when every candle that a tick of price `close` changed is there: `candles` for each socket of the group. */
@@ -20,11 +24,12 @@ export type ViewerRequest = { id: number } & (Open | Await | Take)
 export type Taken = { messages: number; candles: number; texts: string[]; arrivals: [close: string, at: string][] }
 
 type Candle = { close: number; is_complete: boolean }
+type Known = { bytes: Buffer; candles: Candle[]; position: string | null }
 type Group = {
   sockets: WebSocket[]
   timed: boolean
   /** The last few different texts, and the candles in each: equal bytes are parsed once. */
-  known: { bytes: Buffer; candles: Candle[] }[]
+  known: Known[]
   ticks: Map<string, number>
   waiting: { close: string; candles: number; done: () => void } | null
   taken: Taken
@@ -35,25 +40,27 @@ const groups = new Map<string, Group>()
 /** Of update messages of one tick there are at most eight. */
 const KNOWN = 16
 
-function candlesOf(text: string): Candle[] {
-  const message = JSON.parse(text) as { type?: string; candles?: Candle[] } & Candle
-  if (message.type === undefined) return [message]
-  return message.type === 'update' ? (message.candles as Candle[]) : []
+function read(text: string): { candles: Candle[]; position: string | null } {
+  const message = JSON.parse(text) as { type?: string; candles?: Candle[]; position?: string } & Candle
+  if (message.type === undefined) return { candles: [message], position: null }
+  const candles = message.type === 'update' ? (message.candles as Candle[]) : []
+  return { candles, position: message.position ?? null }
 }
 
-function receive(group: Group, bytes: Buffer): void {
+/** Counts one message; gives its position. */
+function receive(group: Group, bytes: Buffer): string | null {
   const at = group.timed ? process.hrtime.bigint() : 0n
   let known = group.known.find((one) => one.bytes.equals(bytes))
   if (!known) {
     const text = bytes.toString()
-    known = { bytes: Buffer.from(bytes), candles: candlesOf(text) }
+    known = { bytes: Buffer.from(bytes), ...read(text) }
     group.known.unshift(known)
     group.known.length = Math.min(group.known.length, KNOWN)
     if (known.candles.length > 0) group.taken.texts.push(text)
   }
-  const { candles } = known
+  const { candles, position } = known
   const first = candles[0]
-  if (first === undefined) return
+  if (first === undefined) return null
   group.taken.messages++
   group.taken.candles += candles.length
   const close = String(first.close)
@@ -65,9 +72,12 @@ function receive(group: Group, bytes: Buffer): void {
     group.waiting = null
     waiting.done()
   }
+  return position
 }
 
 const nothing = (): Taken => ({ messages: 0, candles: 0, texts: [], arrivals: [] })
+
+const ack = (position: string): string => JSON.stringify({ op: 'ack', position })
 
 async function open({ group: name, url, count, subscribe, timed = false }: Open): Promise<void> {
   const group: Group = { sockets: [], timed, known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
@@ -83,11 +93,18 @@ async function open({ group: name, url, count, subscribe, timed = false }: Open)
         socket.on('message', function first(data) {
           if (!String(data).startsWith('{"type":"snapshot"')) return
           socket.off('message', first)
+          socket.send(ack(read(String(data)).position as string))
           done()
         })
       })
     })
-    socket.on('message', (data) => receive(group, data as Buffer))
+    let unacked = 0
+    socket.on('message', (data) => {
+      const position = receive(group, data as Buffer)
+      if (subscribe === null || position === null || ++unacked < ACK_FRAMES) return
+      unacked = 0
+      socket.send(ack(position))
+    })
     socket.on('close', (code) => {
       group.lost = `a socket of ${name} was closed with ${code}`
     })
