@@ -130,8 +130,8 @@ let knownDay = 0
 export function parseTime(text: unknown): number | null {
   if (typeof text !== 'string') return null
   const last = text.length - 1
-  // YYYY-MM-DDTHH:MM:SSZ, or without seconds.
-  if (last < 16 || text.charCodeAt(last) !== 90 || text.charCodeAt(10) !== 84 || text.charCodeAt(13) !== 58) return null
+  // YYYY-MM-DDTHH:MM:SSZ.
+  if (last < 19 || text.charCodeAt(last) !== 90 || text.charCodeAt(10) !== 84 || text.charCodeAt(13) !== 58) return null
   const hour = pair(text, 11)
   const minute = pair(text, 14)
   const date = (pair(text, 0) * 100 + pair(text, 2)) * 10_000 + pair(text, 5) * 100 + pair(text, 8)
@@ -144,7 +144,6 @@ export function parseTime(text: unknown): number | null {
     knownDay = day
   }
   const start = knownDay + hour * 3_600_000 + minute * 60_000
-  if (last === 16) return start
   const second = pair(text, 17)
   if (text.charCodeAt(16) !== 58 || second > 59) return null
   if (last === 19) return start + second * 1000
