@@ -75,7 +75,7 @@ export function delivered(reader: Reader, offset: number, beatAt: number): void 
   }
   reader.unheard++
   // All that are this slow at the same moments: else each would wake the object on its own.
-  reader.nextAt = reader.unheard < UNHEARD_FRAMES ? beatAt : (Math.ceil(beatAt / SLOW_MS) + 1) * SLOW_MS
+  reader.nextAt = reader.unheard < UNHEARD_FRAMES ? beatAt : Math.ceil((beatAt + SLOW_MS / 2) / SLOW_MS) * SLOW_MS
 }
 
 /** Nothing that it wants has changed up to `offset`. */

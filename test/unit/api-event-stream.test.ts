@@ -4,21 +4,24 @@ import { type EventSink, eventStream } from '../../src/api/event-stream.ts'
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
+const DEAD_MS = 60_000
+
 /** A stream whose sink the test holds, and a reader that reads only when it is told to. */
 function open() {
   let sink: EventSink | undefined
   const ended = vi.fn()
+  const caughtUp = vi.fn()
   const response = eventStream((given) => {
     sink = given
-    return ended
-  })
+    return { ended, caughtUp }
+  }, DEAD_MS)
   const reader = (response.body as ReadableStream<Uint8Array>).getReader()
   const decoder = new TextDecoder()
   const read = async () => {
     const { value, done } = await reader.read()
     return done ? null : decoder.decode(value)
   }
-  return { sink: sink as EventSink, ended, read, reader, response }
+  return { sink: sink as EventSink, ended, caughtUp, read, reader, response }
 }
 
 const event = (key: string, text = key) => ({ key, text: `event: e\ndata: ${text}\n` })
@@ -55,6 +58,33 @@ describe('an event stream', () => {
     expect(chunks.at(-1)).toBe('event: e\ndata: 997\n\nevent: e\ndata: 998\n\nevent: e\ndata: 999\nid: x-999\n\n')
     const sent = chunks.join('').match(/data: (\d+)/g) ?? []
     expect(new Set(sent).size).toBe(sent.length)
+  })
+
+  test('D3 has no room while events wait, and tells once when they are on their way', async () => {
+    const { sink, read, caughtUp } = open()
+    let pushed = 0
+    while (sink.hasRoom) sink.push([event('a', `${pushed++}`)])
+    for (let i = 0; i < 10; i++) sink.push([event('a', `${pushed++}`)])
+    expect(caughtUp).not.toHaveBeenCalled()
+    for (let text = await read(); !text?.includes(`data: ${pushed - 1}\n`); ) text = await read()
+    expect(caughtUp).toHaveBeenCalledTimes(1)
+    expect(sink.hasRoom).toBe(true)
+  })
+
+  test('D3 ends when its reader takes nothing for too long, and not while it takes a little', async () => {
+    const { sink, read, ended } = open()
+    for (let i = 0; i < 100; i++) sink.push([event('a', `${i}`)])
+    await vi.advanceTimersByTimeAsync(DEAD_MS - 1)
+    expect(ended).not.toHaveBeenCalled()
+    // One chunk makes room for all that waits: it is one frame.
+    await read()
+    expect(sink.hasRoom).toBe(true)
+    while (sink.hasRoom) sink.push([event('a')])
+    await vi.advanceTimersByTimeAsync(DEAD_MS - 10_000)
+    expect(ended).not.toHaveBeenCalled()
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(ended).toHaveBeenCalledTimes(1)
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   test('D3 ends rather than grow without bound', () => {

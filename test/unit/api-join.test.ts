@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { type JoinDeps, joinObjects, type ObjectSocket } from '../../src/api/join.ts'
-import { CodedError } from '../../src/protocol/errors.ts'
-import { errorFrame, feedFrame, snapshotFrame, subscribedFrame, updateFrame } from '../../src/protocol/messages.ts'
+import { CLOSE, CodedError } from '../../src/protocol/errors.ts'
+import {
+  errorFrame,
+  feedFrame,
+  PING,
+  snapshotFrame,
+  subscribedFrame,
+  updateFrame,
+} from '../../src/protocol/messages.ts'
 
 type Listeners = {
   message: (event: { data: unknown }) => void
@@ -120,18 +127,109 @@ describe('D2 joined positions', () => {
     expect(told.at(-1)).toEqual(['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
   })
 
-  test('an ack reaches each object as its own', async () => {
+  test('an object that has not answered yet stays in the position with what the reader came with', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], 'b-5')
+    join.subscribe('ETH-USD', [ETH], 'e-9')
+    await settle()
+    sockets[0]?.answers('b-5', true)
+    sockets[0]?.says(updateFrame('b-6', []))
+    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
+  })
+
+  test('one object goes on and another cannot: the reader is told which, and the position holds both', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], 'b-5', 1)
+    join.subscribe('ETH-USD', [ETH], 'old-9', 1)
+    await settle()
+    sockets[0]?.answers('b-5', true)
+    sockets[1]?.answers('new-2', false)
+    sockets[0]?.says(updateFrame('b-6', []))
+    sockets[1]?.says(snapshotFrame('new-2', [], []))
+    expect(told).toEqual([
+      ['subscribed', 'BTC-USD', 'BTC-USD:b-5,ETH-USD:old-9', true, 1],
+      ['subscribed', 'ETH-USD', 'BTC-USD:b-5,ETH-USD:new-2', false, 1],
+      // Who is cut off here must get ETH's snapshot: its old position still stands.
+      ['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:old-9', [])],
+      ['frame', 'ETH-USD', snapshotFrame('BTC-USD:b-6,ETH-USD:new-2', [], [])],
+    ])
+  })
+
+  test('an object that could not keep the updates says so unasked, and so does the joined stream', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], 'b-5', 1)
+    await settle()
+    sockets[0]?.answers('b-5', true)
+    sockets[0]?.says(subscribedFrame([BTC], 'b-900', false, undefined))
+    sockets[0]?.says(snapshotFrame('b-900', [], []))
+    expect(told.slice(1)).toEqual([
+      ['subscribed', 'BTC-USD', 'BTC-USD:b-900', false, undefined],
+      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:b-900', [], [])],
+    ])
+  })
+
+  test('an ack reaches each object as its own, once', async () => {
     const { join, sockets, settle } = stage()
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
-    join.ack(
-      new Map([
-        ['BTC-USD', 'b-6'],
-        ['NO-USD', 'x-1'],
-      ]),
-    )
-    expect(sockets[0]?.sent.at(-1)).toEqual({ op: 'ack', position: 'b-6' })
+    const positions = new Map([
+      ['BTC-USD', 'b-6'],
+      ['NO-USD', 'x-1'],
+    ])
+    join.ack(positions)
+    join.ack(positions)
+    expect(sockets[0]?.sent.slice(1)).toEqual([{ op: 'ack', position: 'b-6' }])
   })
+})
+
+describe('D3 what an object learns of its reader', () => {
+  test('that frames were taken: at once on a new socket, then from time to time, and all when it has caught up', async () => {
+    const { join, sockets, settle, fire } = stage()
+    const acks = (n: number) => sockets[n]?.sent.filter(({ op }) => op === 'ack').map(({ position }) => position)
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    join.handled()
+    expect(acks(0)).toEqual([])
+    sockets[0]?.answers('b-0', false)
+    sockets[0]?.says(snapshotFrame('b-0', [], []))
+    join.handled('BTC-USD')
+    for (let i = 1; i <= 40; i++) {
+      sockets[0]?.says(updateFrame(`b-${i}`, []))
+      join.handled('BTC-USD')
+    }
+    expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32'])
+    join.handled()
+    join.handled()
+    expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32', 'b-40'])
+    sockets[0]?.dies(1006)
+    await fire()
+    sockets[1]?.answers('b-40', true)
+    join.handled('BTC-USD')
+    expect(acks(1)).toEqual(['b-40'])
+  })
+
+  test('that it is there, even if it never acks, seldom and in the text that wakes nobody', async () => {
+    const { join, sockets, settle, pass } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    await settle()
+    for (let i = 0; i < 100; i++) join.alive()
+    pass(10_000)
+    join.alive()
+    expect(sockets[0]?.sent.slice(1)).toEqual([{ op: 'ping' }, { op: 'ping' }])
+    expect(PING).toBe('{"op":"ping"}')
+  })
+
+  test.each([CLOSE.slow_reader, CLOSE.silent_reader])(
+    'close code %i is the reader’s own: no other socket is opened for it',
+    async (code) => {
+      const { join, told, sockets, timers, settle } = stage()
+      join.subscribe('BTC-USD', [BTC], null)
+      await settle()
+      sockets[0]?.dies(code)
+      expect(told).toEqual([['lost', 'BTC-USD', code]])
+      expect(timers).toEqual([])
+    },
+  )
 })
 
 describe('one socket per product', () => {

@@ -113,6 +113,34 @@ test('D2 a snapshot is handed on with its gaps, and moves the position', () => {
   expect(world.socket().sent[0]).toMatchObject({ since: 'f-1' })
 })
 
+test('D3 it acks its first frame, then some of them, and the first of a new connection again', () => {
+  const world = open('e-7')
+  const acks = () =>
+    world
+      .socket()
+      .sent.filter(({ op }) => op === 'ack')
+      .map(({ position }) => position)
+  world.subscribed()
+  expect(acks()).toEqual([])
+  for (let i = 8; i < 48; i++) world.hear(update(`e-${i}`))
+  expect(acks()).toEqual(['e-8', 'e-24', 'e-40'])
+  world.socket().onclose?.(1006, '')
+  world.advance(250)
+  world.subscribed()
+  world.hear({ type: 'snapshot', position: 'f-1', candles: [], gaps: [] })
+  expect(acks()).toEqual(['f-1'])
+})
+
+test('D3 a snapshot that nobody asked for is taken: the server could not keep what came meanwhile', () => {
+  const world = open('e-7')
+  world.subscribed()
+  world.hear(update('e-8'))
+  world.hear({ type: 'subscribed', channels: [], position: 'e-900', recovered: false })
+  world.hear({ type: 'snapshot', position: 'e-900', candles: [{ timestamp: 60 }], gaps: [] })
+  expect(world.snapshots).toHaveLength(1)
+  expect(world.state()).toBe('live')
+})
+
 test('pauses double up to half a minute under full jitter, and start over after a connection that held', () => {
   const world = open('e-7', 0.999_999)
   const delays: number[] = []
