@@ -142,7 +142,19 @@ describe('C13 the audit', () => {
       book.reconcile(DAY, DAY + 86_340, told, NOW)
       // What lies before a product's first trade: keeps the day, and nothing can fill it.
       const before = Number.MAX_SAFE_INTEGER
-      const hole = { after: 0, before, from: DAY, to: DAY, low: DAY, high: DAY, start: true, seenAt: NOW, pages: 0 }
+      const hole = {
+        after: 0,
+        before,
+        from: DAY,
+        to: DAY,
+        low: DAY,
+        high: DAY,
+        start: true,
+        seenAt: NOW,
+        pages: 0,
+        failures: 0,
+        pausedUntil: 0,
+      }
       const ledger = { last: 0, lastMinute: 0, holes: [hole], doubt: null }
       const bars = book.drain(NOW).map((bar) => ({ ...bar, source: 'trades' as const }))
       new BarStore(storage).save(bars, { ledger, lastGoodAt: 0 }, NOW)
