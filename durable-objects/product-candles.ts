@@ -180,7 +180,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
 
   /** Has `alarm` called at `at`, unix milliseconds, instead of when it was to be called before. */
   protected wakeAt(at: number): void {
-    void this.ctx.storage.setAlarm(at)
+    // One that is set for the very time of the alarm that is running is never called.
+    void this.ctx.storage.setAlarm(Math.max(at, Date.now() + 1))
   }
 
   /** Brings candles, gaps and revisions to Postgres; rejects when that cannot be. */
