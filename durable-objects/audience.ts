@@ -174,7 +174,8 @@ export class Audience {
     const pingedAt = this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0
     if (pingedAt === listener.pingedAt) return false
     listener.pingedAt = pingedAt
-    heard(listener, now, this.#beatAt)
+    // The runtime's time, which need not be the object's.
+    heard(listener, pingedAt > listener.heardAt && pingedAt < now ? pingedAt : now, this.#beatAt)
     this.#note(socket, listener)
     return true
   }
