@@ -129,15 +129,18 @@ export class Ledger {
     if (!hole) return false
     this.#touch(hole.from, hole.to)
     const parts: Hole[] = []
+    // What of the start was healed stays healed, unless the trade shows that there is a day before it.
+    const start = minute < dayOf(hole.from) ? dayOf(minute) : hole.from
     if (id - hole.after > 1) {
       const left = { ...hole, before: id, high: Math.max(hole.low, minute) }
-      if (hole.start) left.from = left.low = Math.min(hole.from, dayOf(minute))
+      if (hole.start) left.from = left.low = start
       parts.push(hole.start ? { ...left, to: Math.min(hole.to, minute) } : narrow(left))
     }
     if (hole.before - id > 1) {
       const right = { ...hole, after: id, low: Math.min(hole.high, minute) }
       // What lies between a trade and the first one seen was lost while we watched: the start says nothing about it.
-      parts.push(hole.start ? { ...right, from: right.low, to: right.high, start: minute < hole.to } : narrow(right))
+      const from = Math.min(Math.max(right.low, start), right.high)
+      parts.push(hole.start ? { ...right, from, to: right.high, start: minute < hole.to } : narrow(right))
     }
     this.holes.splice(index, 1, ...parts)
     for (const part of parts) this.#touch(part.from, part.to)

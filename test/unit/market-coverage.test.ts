@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CandleBook } from '../../src/market/book.ts'
 import { parseTime } from '../../src/market/coinbase.ts'
+import { Ledger } from '../../src/market/coverage.ts'
 import { Intake } from '../../src/market/intake.ts'
 import { type Candle, type Coverage, candleText } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
@@ -98,6 +99,17 @@ function begun() {
 }
 
 describe('C8 the start', () => {
+  test('what was healed stays so when later trades of the same hole come', () => {
+    const day = Date.UTC(2026, 9, 5) / 1000
+    const ledger = new Ledger()
+    ledger.begin(day + 7_200, 0)
+    ledger.take(100, day + 7_200, 0)
+    ledger.heal(day, day + 7_080)
+    ledger.take(90, day + 7_140, 0)
+    expect(ledger.coverage(day, day + 7_140)).toBe('full')
+    expect(ledger.coverage(day + 7_140, day + 7_200)).toBe('partial')
+  })
+
   test('with an empty snapshot: the minute of the first message, and the day before it, are partial', () => {
     const market = desk()
     market.open()

@@ -182,12 +182,12 @@ describe('candles over REST', () => {
 describe('products', () => {
   /** The types of `exports` leave out what else than `fetch` a service takes. */
   const worker = exports.default as unknown as {
-    scheduled(event: { cron: string; scheduledTime: Date }): Promise<void>
+    scheduled(event: { cron: string; scheduledTime: number }): Promise<void>
   }
   /** Fires a cron expression; gives what each job logged, by its name. */
   const cron = async (expression: string, scheduledTime = Date.now()) => {
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
-    await worker.scheduled({ cron: expression, scheduledTime: new Date(scheduledTime) })
+    await worker.scheduled({ cron: expression, scheduledTime })
     const lines = logged.mock.calls.map(([line]) => JSON.parse(line) as { event: string; job: string; outcome: string })
     logged.mockRestore()
     return Object.fromEntries(lines.filter(({ event }) => event === 'job').map((line) => [line.job, line]))
