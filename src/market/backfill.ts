@@ -68,6 +68,7 @@ function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refus
     return { kind: 'candles', hole, from: hole.from, asked, to }
   }
   const floor = Math.max(hole.from, written + MINUTE, foldable)
-  if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor }
+  // Below id 1 there is nothing, but only the exchange can say that its ids begin there.
+  if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.max(1, Math.min(missing, PAGE)), floor }
   return { kind: 'wait', until: (Math.max(hole.from, written + MINUTE) + MINUTE) * 1000 + limits.settle }
 }

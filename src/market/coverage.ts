@@ -89,7 +89,8 @@ export class Ledger {
    * @returns false when it was in already.
    */
   take(id: number, minute: number, now: number): boolean {
-    if (id === this.last + 1) {
+    // Id 1 follows nothing known: before it lies the start, like before any other first trade.
+    if (id === this.last + 1 && (id > 1 || this.holes.length === 0)) {
       this.last = id
       if (minute > this.lastMinute) this.lastMinute = minute
       return true
