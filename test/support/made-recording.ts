@@ -78,7 +78,7 @@ type Sending = {
 /** Trades with times that never go back, prices that walk and sizes of every length. */
 function makeTrades(product: string, from: number, to: number, options: MadeOptions, draw: () => number): MadeTrade[] {
   const trades: MadeTrade[] = []
-  const first = 1 + Math.floor(draw() * 1e9)
+  const first = draw() < 0.2 ? 1 : 1 + Math.floor(draw() * 1e9)
   let price = 1 + Math.floor(draw() * 1e7)
   let us = (from - options.before * options.pace) * 1000
   while (us < to * 1000) {

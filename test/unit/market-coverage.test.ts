@@ -142,6 +142,17 @@ describe('C8 the start', () => {
     expect(market.minutes(1, 4)).toEqual(['full', 'full', 'full', 'full'])
   })
 
+  test('with the very first id there is: a start like any other, and no trade counts twice', () => {
+    const market = desk()
+    market.open()
+    market.snapshot(0, 30.1)
+    market.update(1, 70, [1, 69], [2, 69.5])
+    expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
+    market.update(2, 80, [1, 69], [2, 69.5], [3, 80])
+    expect(market.book.bar(0, NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
+    expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
+  })
+
   test('a message of another channel or product first changes nothing', () => {
     const market = desk()
     market.open()
