@@ -62,6 +62,12 @@ export function startChild<Request extends { id: number }>(script: string): Chil
   }
 }
 
+/** Resident memory of a process now, in bytes. Linux only. */
+export function memoryOf(pid: number): number {
+  const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return Number(kilobytes) * 1024
+}
+
 /** Ticks of the kernel's process clock a second (USER_HZ): 100 on every Linux that Node runs on. */
 const HERTZ = 100
 

@@ -3,6 +3,7 @@ import type { Figures } from './figures.ts'
 const BENCHES: Record<string, () => Promise<Figures>> = {
   aggregate: async () => (await import('./aggregate.ts')).aggregate(),
   fanout: async () => (await import('./fanout.ts')).fanout(),
+  'slow-readers': async () => (await import('./slow-readers.ts')).slowReaders(),
   latency: async () => (await import('./latency.ts')).latency(),
 }
 

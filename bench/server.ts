@@ -38,7 +38,7 @@ function compatibility(): { date: string; flags: string } {
 }
 
 /** workerd's own configuration: the Worker as deployed but for what must not brake a bench, the limits per client. */
-function configuration(database: URL, exchange: Exchange, objects: string): string {
+function configuration(database: URL, exchange: Exchange, objects: string, more: Record<string, string>): string {
   const { date, flags } = compatibility()
   const variables = {
     EXCHANGE: 'simulated',
@@ -47,6 +47,7 @@ function configuration(database: URL, exchange: Exchange, objects: string): stri
     COINBASE_EXCHANGE_URL: exchange.url,
     PRODUCTS: PRODUCT,
     MAX_SOCKETS_PER_CLIENT: '100000',
+    ...more,
   }
   const texts = Object.entries(variables).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`)
   const hyperdrive = (name: string) =>
@@ -133,25 +134,30 @@ async function startWorkerd(dir: string): Promise<{ pid: number; port: number; s
   }
 }
 
-/** The Worker under plain workerd, its database and its exchange, all on loopback and in a folder that goes with them. */
-export async function startServer(): Promise<Server> {
+/**
+ * The Worker under plain workerd, its database and its exchange, all on loopback and in a folder that goes with them.
+ * @param speed market milliseconds per millisecond: other than 1, the object's clock and the exchange's run faster
+ */
+export async function startServer(speed = 1): Promise<Server> {
+  const anchor = Date.now()
   const dir = mkdtempSync(join(tmpdir(), 'kerb-bench-'))
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
   const stop = async () => {
     for (const end of stops.splice(0).reverse()) await end()
   }
   try {
-    const exchange = await startExchange({ products: [manualProduct(PRODUCT)] })
+    const exchange = await startExchange({ products: [manualProduct(PRODUCT)], speed, anchor })
     stops.push(() => exchange.close())
     const database = await startPostgres({ dir: join(dir, 'postgres'), fast: true })
     stops.push(() => database.stop())
     await migrate(database.url)
     const objects = join(dir, 'objects')
     mkdirSync(objects)
-    writeFileSync(join(dir, 'config.capnp'), configuration(new URL(database.url), exchange, objects))
+    const clock: Record<string, string> = speed === 1 ? {} : { CLOCK_SPEED: `${speed}`, CLOCK_ANCHOR: `${anchor}` }
+    writeFileSync(join(dir, 'config.capnp'), configuration(new URL(database.url), exchange, objects, clock))
     writeFileSync(join(dir, 'no-limit.js'), NO_LIMIT)
     await build({
-      entryPoints: [join(ROOT, 'workers/index.ts')],
+      entryPoints: [join(ROOT, speed === 1 ? 'workers/index.ts' : 'dev/worker/fast.ts')],
       outfile: join(dir, 'worker.js'),
       bundle: true,
       format: 'esm',

@@ -10,15 +10,27 @@ const ACK_FRAMES = 16
 
 /**
  * Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none: who subscribes acks
- * as our own page does, so that it gets every update. The time of each arrival is kept if `timed`: the clock and the
+ * as our own page does, so that it gets every update, unless `acks` is false. The time of each arrival is kept if `timed`: the clock and the
  * list cost the receiver more than the counting.
  */
-type Open = { do: 'open'; group: string; url: string; count: number; subscribe: string | null; timed?: boolean }
+type Open = {
+  do: 'open'
+  group: string
+  url: string
+  count: number
+  subscribe: string | null
+  acks?: boolean
+  timed?: boolean
+}
 /** Answers when every candle that a tick of price `close` changed is there: `candles` for each socket of the group. */
 type Await = { do: 'await'; group: string; close: string; candles: number }
 /** Gives the counts since the last time. */
 type Take = { do: 'take'; group: string }
-export type ViewerRequest = { id: number } & (Open | Await | Take)
+/** Reads nothing more from the sockets of the group: what comes stays in buffers, here and at the server. */
+type Pause = { do: 'pause'; group: string }
+/** Ends the sockets of the group. */
+type End = { do: 'end'; group: string }
+export type ViewerRequest = { id: number } & (Open | Await | Take | Pause | End)
 
 /** What a group got: messages with candles, the candles in them, their texts without repeats, and the arrivals (ns). */
 export type Taken = { messages: number; candles: number; texts: string[]; arrivals: [close: string, at: string][] }
@@ -79,7 +91,7 @@ const nothing = (): Taken => ({ messages: 0, candles: 0, texts: [], arrivals: []
 
 const ack = (position: string): string => JSON.stringify({ op: 'ack', position })
 
-async function open({ group: name, url, count, subscribe, timed = false }: Open): Promise<void> {
+async function open({ group: name, url, count, subscribe, acks = true, timed = false }: Open): Promise<void> {
   const group: Group = { sockets: [], timed, known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
   groups.set(name, group)
   const connect = async () => {
@@ -93,7 +105,7 @@ async function open({ group: name, url, count, subscribe, timed = false }: Open)
         socket.on('message', function first(data) {
           if (!String(data).startsWith('{"type":"snapshot"')) return
           socket.off('message', first)
-          socket.send(ack(read(String(data)).position as string))
+          if (acks) socket.send(ack(read(String(data)).position as string))
           done()
         })
       })
@@ -101,7 +113,7 @@ async function open({ group: name, url, count, subscribe, timed = false }: Open)
     let unacked = 0
     socket.on('message', (data) => {
       const position = receive(group, data as Buffer)
-      if (subscribe === null || position === null || ++unacked < ACK_FRAMES) return
+      if (subscribe === null || !acks || position === null || ++unacked < ACK_FRAMES) return
       unacked = 0
       socket.send(ack(position))
     })
@@ -117,6 +129,15 @@ async function answer(request: ViewerRequest): Promise<unknown> {
   if (request.do === 'open') return open(request)
   const group = groups.get(request.group)
   if (!group) throw new Error(`no group ${request.group}`)
+  if (request.do === 'pause') {
+    for (const socket of group.sockets) socket.pause()
+    return
+  }
+  if (request.do === 'end') {
+    groups.delete(request.group)
+    for (const socket of group.sockets) socket.terminate()
+    return
+  }
   if (group.lost !== null) throw new Error(group.lost)
   if (request.do === 'take') {
     const { taken } = group

@@ -1,0 +1,132 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { GRANULARITIES } from '../src/protocol/granularity.ts'
+import { type Child, memoryOf, startChild } from './child.ts'
+import { type Figures, median, quantile, rounded } from './figures.ts'
+import { PRODUCT, type Server, startServer } from './server.ts'
+import type { Taken, ViewerRequest } from './viewers.ts'
+
+const LIVE = 900
+/** Half of them have acked once, half never. None of them reads. */
+const DEAD = 100
+const ROUNDS = 5
+/** Ticks that shut the windows of the dead, and those that are measured. */
+const WARM_UP = 80
+const TICKS = 40
+/** Between two ticks: the machine has to be done with one before the next, or the queue is measured. */
+const PAUSE_MS = 100
+
+/** For the memory: few viewers read, so that time can run faster. */
+const MEMORY_LIVE = 50
+const SPEED = 10
+const MINUTES = 10
+/** Market time between two ticks: Coinbase gathers trades for 50 to 250 ms. */
+const TICK_MS = 50
+
+type Viewers = Child<ViewerRequest>
+const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUCT}.*`] })
+
+let ticks = 0
+
+/** One trade; resolves when every reading viewer has all eight candles of it. Gives its price and when it was sent. */
+async function tick(server: Server, viewers: Viewers): Promise<{ close: string; at: bigint }> {
+  const close = (100 + ++ticks / 100).toFixed(2).replace(/\.?0+$/, '')
+  const at = process.hrtime.bigint()
+  server.exchange.trade(PRODUCT, { price: close, size: '0.5' })
+  await viewers.ask({ do: 'await', group: 'live', close, candles: GRANULARITIES.length })
+  return { close, at }
+}
+
+async function openDead(viewers: Viewers, url: string, group: string, acks: boolean): Promise<void> {
+  await viewers.ask({ do: 'open', group, url, count: DEAD / 2, subscribe, acks })
+  await viewers.ask({ do: 'pause', group })
+}
+
+/** Milliseconds from the exchange's send to each receipt at the viewers that read; the dead stand around them. */
+async function round(server: Server, viewers: Viewers, withDead: boolean): Promise<number[]> {
+  const { url } = server
+  if (withDead) await openDead(viewers, url, 'dead', true)
+  await viewers.ask({ do: 'open', group: 'live', url, count: LIVE, subscribe, timed: true })
+  if (withDead) await openDead(viewers, url, 'mute', false)
+  for (let i = 0; i < WARM_UP; i++) await tick(server, viewers)
+  await viewers.ask({ do: 'take', group: 'live' })
+  const sent = new Map<string, bigint>()
+  for (let i = 0; i < TICKS; i++) {
+    const [{ close, at }] = await Promise.all([tick(server, viewers), pause(PAUSE_MS)])
+    sent.set(close, at)
+  }
+  const { arrivals } = await viewers.ask<Taken>({ do: 'take', group: 'live' })
+  for (const group of withDead ? ['dead', 'live', 'mute'] : ['live']) await viewers.ask({ do: 'end', group })
+  const delays = arrivals.flatMap(([close, at]) => {
+    const start = sent.get(close)
+    return start === undefined ? [] : [Number(BigInt(at) - start) / 1e6]
+  })
+  if (delays.length < LIVE * TICKS) throw new Error(`${delays.length} messages came of ${LIVE * TICKS}`)
+  return delays
+}
+
+async function latencies(): Promise<{ with: number[]; without: number[] }> {
+  const server = await startServer()
+  const viewers = startChild<ViewerRequest>('viewers.ts')
+  const medians = { with: [] as number[], without: [] as number[] }
+  try {
+    for (let turn = 0; turn < ROUNDS; turn++) {
+      medians.without.push(median(await round(server, viewers, false)))
+      medians.with.push(median(await round(server, viewers, true)))
+    }
+    return medians
+  } finally {
+    await viewers.stop()
+    await server.stop()
+  }
+}
+
+/** Resident memory of workerd, megabytes, at every half minute of market time, with the dead around from the start. */
+async function memory(): Promise<{ megabytes: number[]; ticks: number }> {
+  const server = await startServer(SPEED)
+  const viewers = startChild<ViewerRequest>('viewers.ts')
+  try {
+    await openDead(viewers, server.url, 'dead', true)
+    await openDead(viewers, server.url, 'mute', false)
+    await viewers.ask({ do: 'open', group: 'live', url: server.url, count: MEMORY_LIVE, subscribe })
+    const began = server.exchange.now()
+    const first = ticks
+    const megabytes: number[] = []
+    while (megabytes.length < MINUTES * 2) {
+      const next = server.exchange.now() + TICK_MS
+      await tick(server, viewers)
+      if (server.exchange.now() - began >= (megabytes.length + 1) * 30_000) {
+        megabytes.push(Math.round(memoryOf(server.pid) / 2 ** 20))
+        await viewers.ask({ do: 'take', group: 'live' })
+      }
+      await pause(Math.max(0, next - server.exchange.now()) / SPEED)
+    }
+    return { megabytes, ticks: ticks - first }
+  } finally {
+    await viewers.stop()
+    await server.stop()
+  }
+}
+
+/**
+ * What viewers that never read do to the others: latency of 900 with 100 of them over that without, medians of rounds
+ * in turn; and what they do to memory: its last two minutes over the second and third of ten of market time.
+ */
+export async function slowReaders(): Promise<Figures> {
+  const medians = await latencies()
+  const held = await memory()
+  return {
+    ratios: {
+      vs_without_dead: rounded(median(medians.with) / median(medians.without)),
+      memory_growth: rounded(median(held.megabytes.slice(-4)) / median(held.megabytes.slice(2, 6))),
+    },
+    live: LIVE,
+    dead: DEAD,
+    rounds: ROUNDS,
+    ticks_a_round: TICKS,
+    median_ms: { with_dead: rounded(median(medians.with)), without: rounded(median(medians.without)) },
+    worst_round_ms: { with_dead: rounded(quantile(medians.with, 1)), without: rounded(quantile(medians.without, 1)) },
+    memory_minutes: MINUTES,
+    memory_ticks: held.ticks,
+    memory_mb: held.megabytes,
+  }
+}
