@@ -17,9 +17,8 @@ const WORKERD = (createRequire(import.meta.url)('workerd') as { default: string 
 /** The day whose platform this is: the same as in wrangler.toml. */
 const COMPATIBILITY_DATE = '2026-11-01'
 
-/** `entry` is a module of the repository; `vars` are text bindings, `json` others; `log` is what it may say: errors. */
-export type WorkerdOptions = {
-  entry: string
+/** `entry` is a module of the repository, `code` what was bundled of one; `vars` are text bindings, `json` others; `log` is what it may say: errors. */
+export type WorkerdOptions = ({ entry: string } | { code: string }) & {
   vars?: Record<string, string>
   json?: Record<string, unknown>
   log?: 'all' | 'errors' | 'nothing'
@@ -81,22 +80,28 @@ const config :Workerd.Config = (
 `
 }
 
-/**
- * Bundles a Worker and serves it by plain workerd, without wrangler's proxy in front.
- * @throws when it does not come up within 20 s.
- */
-export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
-  const folder = await mkdtemp(join(tmpdir(), 'kerb-workerd-'))
-  await build({
-    entryPoints: [join(ROOT, options.entry)],
-    outfile: join(folder, 'worker.js'),
+/** One module of everything that the Worker `entry`, a module of the repository, is made of. */
+export async function bundleWorker(entry: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, entry)],
     bundle: true,
+    write: false,
     format: 'esm',
     target: 'es2024',
     conditions: ['workerd', 'worker', 'browser'],
     external: ['cloudflare:*', 'node:*'],
     logLevel: 'warning',
   })
+  return outputFiles[0]!.text
+}
+
+/**
+ * Bundles a Worker, unless it is so already, and serves it by plain workerd, without wrangler's proxy in front.
+ * @throws when it does not come up within 20 s.
+ */
+export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
+  const folder = await mkdtemp(join(tmpdir(), 'kerb-workerd-'))
+  await writeFile(join(folder, 'worker.js'), 'code' in options ? options.code : await bundleWorker(options.entry))
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()

@@ -1,0 +1,188 @@
+import { connect } from 'node:net'
+import postgres from 'postgres'
+import type { Effect } from '../exchange/faults.ts'
+import type { FaultEvent } from './plan.ts'
+import type { Stage } from './stage.ts'
+import { openViewer, type Viewer } from './viewer.ts'
+
+/** What events leave behind: more viewers to compare, and connections to close. */
+export type Crowd = { viewers: Viewer[]; ends: (() => void)[] }
+
+/** Real milliseconds that something may take which an event waits for. */
+const WAIT_MS = 5_000
+/** Real milliseconds that a crowd may take to be there. */
+const CROWD_MS = 15_000
+/** How many of a crowd stay. */
+const STAYING = 30
+
+async function eventually(what: () => boolean | Promise<boolean>, limit = WAIT_MS): Promise<boolean> {
+  for (const until = Date.now() + limit; Date.now() < until; ) {
+    if (await what()) return true
+    await new Promise((done) => setTimeout(done, 10))
+  }
+  return false
+}
+
+/** Does what an event says, from its time to its end. @returns how to ask later whether it took effect. */
+export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
+  const { exchange, worker, database, lane } = stage
+  const hit = (...effects: Effect[]) => {
+    return () => effects.some((effect) => effect.hits > 0)
+  }
+  await stage.until(event.at)
+  switch (event.fault) {
+    case 'socket-closed': {
+      const { code, product, ms } = event
+      if (ms > 0) exchange.fault({ kind: 'refuse', ms })
+      return hit(exchange.fault({ kind: 'close', code, product }))
+    }
+    case 'half-open':
+      return hit(exchange.fault({ kind: 'silent', ms: event.ms, product: event.product }))
+    case 'frames-lost':
+    case 'frames-repeated': {
+      const { frames, channel, product } = event
+      return hit(exchange.fault({ kind: event.fault === 'frames-lost' ? 'skip' : 'repeat', frames, channel, product }))
+    }
+    case 'frames-disordered': {
+      const { how, frames, product, ms } = event
+      return hit(exchange.fault(how === 'delay' ? { kind: how, frames, product, ms } : { kind: how, frames, product }))
+    }
+    case 'late-trade': {
+      const { how, product, ms } = event
+      if (how === 'frame') return hit(exchange.fault({ kind: 'delay', frames: 1, product, ms }))
+      exchange.trade(product, { price: '123.45678901', size: '0.00000001', time: Math.floor(exchange.now()) - ms })
+      return () => true
+    }
+    case 'malformed': {
+      const { frames, product } = event
+      const texts = ['x'.repeat(1_000_000), '{"channel":'.repeat(1_000), '\u0000']
+      for (const text of texts) exchange.fault({ kind: 'text', text, product })
+      return hit(exchange.fault({ kind: 'malformed', frames, product }))
+    }
+    case 'rest-429':
+    case 'rest-500':
+    case 'rest-timeout':
+    case 'rest-wrong': {
+      const answer = ({ 'rest-429': '429', 'rest-500': '500', 'rest-timeout': 'hang', 'rest-wrong': 'wrong' } as const)[
+        event.fault
+      ]
+      const effect = exchange.fault({ kind: 'rest', answer, forMs: event.ms })
+      exchange.fault({ kind: 'skip', frames: event.frames })
+      return hit(effect)
+    }
+    case 'rest-refused': {
+      const effect = exchange.fault({ kind: 'rest', answer: event.answer, forMs: 1e12 })
+      for (const at of event.frames) {
+        await stage.until(at)
+        exchange.fault({ kind: 'skip', frames: 3 })
+      }
+      return hit(effect)
+    }
+    case 'object-killed': {
+      const deaths = async () => Number(await (await stage.call(`${event.product}/deaths`)).text())
+      const before = await deaths().catch(() => 0)
+      await stage.call(`${event.product}/doom?step=${event.step}&times=${event.times}`).catch(() => {})
+      const died = await eventually(
+        () =>
+          deaths()
+            .then((now) => now > before)
+            .catch(() => false),
+        2_000,
+      )
+      return () => died
+    }
+    case 'process-killed':
+    case 'deploy': {
+      const pid = worker.pid
+      await stage.inTurn(() => (event.fault === 'deploy' ? worker.restart('SIGTERM', 500) : worker.restart('SIGKILL')))
+      return () => worker.pid !== pid
+    }
+    case 'postgres-stopped':
+      await stage.inTurn(async () => {
+        await lane.server.stop()
+        await stage.until(event.at + event.ms)
+        await lane.server.start()
+      })
+      return () => true
+    case 'postgres-slow':
+      await database.admin.begin(async (sql) => {
+        await sql`LOCK TABLE live_candles IN ACCESS EXCLUSIVE MODE`
+        await stage.until(event.at + event.ms)
+      })
+      return () => true
+    case 'postgres-full': {
+      const taken = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
+      try {
+        await taken`SELECT 1`
+        await lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT 1`)
+        await stage.until(event.at + event.ms)
+      } finally {
+        await taken.end({ timeout: 1 })
+        await stage.inTurn(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT -1`))
+      }
+      return () => true
+    }
+    case 'clock-step':
+      return hit(exchange.fault({ kind: 'clock', ms: event.ms }))
+    case 'never-read': {
+      const readers = Array.from({ length: event.viewers }, () => neverReads(worker.url, event.product))
+      crowd.ends.push(...readers.map(({ end }) => end))
+      const up = await eventually(() => readers.some(({ connected }) => connected()))
+      return () => up
+    }
+    case 'crowd': {
+      const viewers = Array.from({ length: event.viewers }, (_, i) =>
+        openViewer({
+          name: `one of ${event.viewers}`,
+          url: `${worker.url.replace('http', 'ws')}/ws/products/${event.product}`,
+          products: [event.product],
+          granularity: 'FIVE_MINUTES',
+          acks: true,
+          client: `10.1.${i >> 8}.${i & 255}`,
+          random: Math.random,
+        }),
+      )
+      crowd.ends.push(...viewers.map((viewer) => viewer.close))
+      await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      for (const viewer of viewers) viewer.drop()
+      const back = await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      // Those that stay are looked at like any other; more would be a load on this machine and no other fault.
+      for (const viewer of viewers.slice(STAYING)) viewer.close()
+      crowd.viewers.push(...viewers.slice(0, STAYING))
+      return () => back
+    }
+  }
+}
+
+/** A socket that asks for everything and never reads what comes, so that it backs up to the server. */
+function neverReads(url: string, product: string): { connected(): boolean; end(): void } {
+  const { hostname, port } = new URL(url)
+  let connected = false
+  const socket = connect(Number(port), hostname, () => {
+    connected = true
+    socket.write(
+      [
+        `GET /ws/products/${product} HTTP/1.1`,
+        `Host: ${hostname}:${port}`,
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        'CF-Connecting-IP: 10.2.0.1',
+        '\r\n',
+      ].join('\r\n'),
+    )
+    socket.write(maskedText(JSON.stringify({ op: 'subscribe', channels: [`candles.${product}.*`] })))
+    socket.pause()
+  })
+  // The server has let go of it: that is one of the things that may become of it.
+  socket.on('error', () => {})
+  return { connected: () => connected, end: () => socket.destroy() }
+}
+
+/** One text frame as a client sends it, its mask all zeros; at most 65,535 bytes. */
+function maskedText(text: string): Buffer {
+  const body = Buffer.from(text)
+  const head = body.length < 126 ? [0x81, 0x80 | body.length] : [0x81, 0x80 | 126, body.length >> 8, body.length & 255]
+  return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), body])
+}

@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { type Exchange, startExchange } from '../exchange/server.ts'
+import { migrate } from '../migrate.ts'
+import { type Postgres, startPostgres } from '../postgres.ts'
+import { bundleWorker, serveWorkerd, type Workerd } from '../workerd.ts'
+import type { Plan } from './plan.ts'
+
+/** Market milliseconds per millisecond. */
+export const SPEED = 120
+
+/** Who the Worker is to Postgres: not its superuser, so that limits hold for it. */
+const USER = 'kerb_faults'
+
+/**
+ * Times are the market's. What is a race against this machine is given more time than on the exchange's own clock: a
+ * hundredth of a second here is more than a second there.
+ */
+const SETTINGS = {
+  CLOSE_GRACE_MS: 12_000,
+  FEED_SILENCE_MS: 45_000,
+  FLUSH_CLOSED_MS: 1_000,
+  FLUSH_FORMING_MS: 30_000,
+  CHECKPOINT_MS: 20_000,
+}
+
+/** A Postgres of its own for the runs that follow each other on it. */
+export type Lane = {
+  server: Postgres
+  /** As superuser. */
+  admin: postgres.Sql
+  /** A fresh, migrated database. */
+  database(): Promise<Database>
+  /** The Worker, bundled. */
+  code: string
+  stop(): Promise<void>
+}
+
+/** `url` as the Worker has it; `admin` is a superuser's client of it. */
+export type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
+
+const withPath = (url: string, path: string): URL => Object.assign(new URL(url), { pathname: `/${path}` })
+const quietly = { fetch_types: false, onnotice: () => {} }
+
+export async function openLane(): Promise<Lane> {
+  const dir = mkdtempSync(join(tmpdir(), 'kerb-faults-'))
+  const server = await startPostgres({ dir, fast: true })
+  const admin = postgres(withPath(server.url, 'postgres').href, { ...quietly, max: 1 })
+  const stop = async () => {
+    await admin.end({ timeout: 1 })
+    await server.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  try {
+    const password = randomBytes(12).toString('hex')
+    await admin.unsafe(`CREATE ROLE ${USER} LOGIN PASSWORD '${password}'`)
+    await admin.unsafe(`CREATE DATABASE template_faults OWNER ${USER}`)
+    const asWorker = (name: string) => Object.assign(withPath(server.url, name), { username: USER, password }).href
+    await migrate(asWorker('template_faults'))
+    const code = await bundleWorker('dev/worker/faults.ts')
+    let databases = 0
+    return {
+      code,
+      server,
+      admin,
+      stop,
+      async database() {
+        const name = `faults_${++databases}`
+        await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template_faults OWNER ${USER}`)
+        const own = postgres(withPath(server.url, name).href, { ...quietly, max: 2 })
+        return {
+          name,
+          url: asWorker(name),
+          admin: own,
+          drop: async () => {
+            await own.end({ timeout: 1 })
+            await admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`)
+          },
+        }
+      },
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** What one run stands on. */
+export type Stage = {
+  lane: Lane
+  database: Database
+  exchange: Exchange
+  worker: Workerd
+  /** One after the other: two faults do not start the same server at once. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>
+  /** Sleeps until so many market milliseconds after the start; ends early when the run is broken off. */
+  until(at: number): Promise<void>
+  /** A call to the Worker's own paths for the suite. @throws Error when it cannot be reached or answers with an error */
+  call(path: string): Promise<Response>
+  stop(): Promise<void>
+}
+
+const CALL_MS = 5_000
+
+/** Real milliseconds between the start of the exchange and that of the plan. */
+const LEAD_MS = 2_500
+
+/** Brings up exchange, database and Worker on a clock that starts at the plan's time. */
+export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'backfill'): Promise<Stage> {
+  const stops: (() => Promise<unknown>)[] = []
+  const stop = async () => {
+    for (const end of stops.splice(0).reverse()) await end()
+  }
+  try {
+    const database = await lane.database()
+    stops.push(() => database.drop())
+    // The market runs already while the Worker comes up: its anchor is now, the plan starts a little later.
+    const anchor = plan.start - LEAD_MS * SPEED
+    const shift = anchor - Date.now()
+    const exchange = await startExchange({
+      seed: `faults ${plan.seed}`,
+      products: plan.products,
+      now: () => Date.now() + shift,
+      anchor,
+      speed: SPEED,
+    })
+    stops.push(() => exchange.close())
+    const ids = plan.products.map(({ id }) => id).join(',')
+    const numbers = Object.entries(SETTINGS).map(([name, value]) => [name, String(value)])
+    const hyperdrive = { connectionString: database.url }
+    const worker = await serveWorkerd({
+      code: lane.code,
+      log: 'nothing',
+      vars: {
+        ...Object.fromEntries(numbers),
+        EXCHANGE: 'simulated',
+        PRODUCTS: ids,
+        COINBASE_WS_URL: exchange.wsUrl,
+        COINBASE_REST_URL: exchange.url,
+        COINBASE_EXCHANGE_URL: exchange.url,
+        CLOCK_SPEED: String(SPEED),
+        CLOCK_ANCHOR: String(anchor),
+        CLOCK_SHIFT: String(shift),
+        ...(plan.faults.includes('rest-refused') ? { RECORD: 'yes' } : {}),
+        ...(broken ? { BREAK: broken } : {}),
+      },
+      json: { HYPERDRIVE: hyperdrive, HYPERDRIVE_CACHED: hyperdrive },
+    })
+    stops.push(() => worker.stop())
+    let turn: Promise<unknown> = Promise.resolve()
+    const began = anchor - shift + LEAD_MS
+    return {
+      lane,
+      database,
+      exchange,
+      worker,
+      inTurn: (work) => {
+        const done = turn.then(work)
+        turn = done.catch(() => {})
+        return done
+      },
+      until: (at) => {
+        const wait = began + at / SPEED - Date.now()
+        return new Promise((done) => setTimeout(done, Math.max(0, wait)))
+      },
+      call: async (path) => {
+        const response = await fetch(`${worker.url}/_faults/${path}`, { signal: AbortSignal.timeout(CALL_MS) })
+        if (!response.ok) throw new Error(`${path} answered ${response.status}`)
+        return response
+      },
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

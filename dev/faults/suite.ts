@@ -1,0 +1,125 @@
+import { distinct, type Finding } from './compare.ts'
+import { FAULTS, type FaultName, planRun, seedsOf } from './plan.ts'
+import { isClean, type RunOptions, type RunResult, runPlan } from './run.ts'
+import { type Lane, openLane } from './stage.ts'
+
+/** `minutes`: how long the faults of one run go on, market time. `lanes`: runs at once. `fault`: that one alone. */
+export type SuiteOptions = RunOptions & {
+  runs: number
+  seed: number
+  fault: FaultName | null
+  minutes: number
+  lanes: number
+  /** Progress, a line each. */
+  tell: (line: string) => void
+}
+
+/** What is told of each fault, of the runs that it was part of; `healed` is the longest, market ms. */
+export type FaultReport = {
+  fault: string
+  runs: number
+  effects: number
+  compared: number
+  lost: number
+  wrong: number
+  healed: number
+}
+
+/** The whole; `failed` runs could not be run to their end. */
+export type SuiteReport = {
+  runs: number
+  faults: number
+  compared: number
+  lost: number
+  wrong: number
+  failed: number
+  healed: number
+  byFault: FaultReport[]
+}
+
+/** Findings that are told of one run. */
+const TOLD = 12
+
+const minutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`
+
+/** Runs the suite. Nothing that it starts outlives it. */
+export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
+  const seeds = seedsOf(options.seed, options.runs)
+  const results: RunResult[] = []
+  let failed = 0
+  let next = 0
+  const work = async (lane: Lane) => {
+    while (next < seeds.length) {
+      const number = next++
+      const plan = planRun(seeds[number] as number, options.fault, options.minutes)
+      const name = `run ${number + 1}/${options.runs} seed ${plan.seed} ${plan.faults.join(' + ')}`
+      try {
+        const result = await runPlan(plan, lane, options)
+        results.push(result)
+        options.tell(`${name}: ${told(result)}`)
+      } catch (error) {
+        failed++
+        options.tell(`${name}: could not be run: ${(error as Error).stack} ${(error as Error).cause ?? ''}`)
+      }
+    }
+  }
+  const lanes = await Promise.all(Array.from({ length: Math.min(options.lanes, options.runs) }, openLane))
+  try {
+    await Promise.all(lanes.map(work))
+  } finally {
+    await Promise.all(lanes.map((lane) => lane.stop()))
+  }
+  return report(results, failed)
+}
+
+function told(result: RunResult): string {
+  const { verdict, healed, returns, took } = result
+  const effects = [...result.effects].map(([fault, times]) => `${fault} ${times}`).join(', ')
+  const head = `${verdict.compared} compared, ${distinct(verdict.lost)} lost, ${distinct(verdict.wrong)} wrong, ${
+    healed === null ? 'not healed' : `healed after ${minutes(healed)}`
+  }, effects: ${effects}, returns: ${returns.recovered} recovered ${returns.snapshots} snapshots, ${(took / 1000).toFixed(1)} s`
+  if (isClean(result)) return head
+  const line = ({ place, product, key, reason }: Finding) => `\n    ${place}: ${product} ${key} ${reason}`
+  const findings = [...verdict.lost, ...verdict.wrong]
+  return `${head}${findings.slice(0, TOLD).map(line).join('')}${findings.length > TOLD ? `\n    and ${findings.length - TOLD} more` : ''}`
+}
+
+function report(results: readonly RunResult[], failed: number): SuiteReport {
+  const sum = (of: readonly RunResult[], value: (result: RunResult) => number) =>
+    of.reduce((all, result) => all + value(result), 0)
+  const figures = (of: readonly RunResult[]) => ({
+    runs: of.length,
+    compared: sum(of, ({ verdict }) => verdict.compared),
+    lost: sum(of, ({ verdict }) => distinct(verdict.lost)),
+    wrong: sum(of, ({ verdict }) => distinct(verdict.wrong)),
+    healed: Math.max(0, ...of.map(({ healed }) => healed ?? 0)),
+  })
+  const byFault = FAULTS.map((fault) => {
+    const of = results.filter(({ effects }) => effects.has(fault))
+    return { fault, ...figures(of), effects: sum(of, ({ effects }) => effects.get(fault) ?? 0) }
+  })
+  return {
+    ...figures(results),
+    faults: byFault.reduce((all, { effects }) => all + effects, 0),
+    failed,
+    byFault: byFault.filter(({ runs }) => runs > 0),
+  }
+}
+
+/** The report as a table, a line a fault. */
+export function table(report: SuiteReport): string[] {
+  const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'longest to heal']
+  const rows = report.byFault.map((row) => [
+    row.fault,
+    ...[row.runs, row.effects, row.compared, row.lost, row.wrong].map(String),
+    minutes(row.healed),
+  ])
+  const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] as string).length)))
+  return [head, ...rows].map((row) =>
+    row.map((text, i) => (i === 0 ? text.padEnd(widths[i] as number) : text.padStart(widths[i] as number))).join('  '),
+  )
+}
+
+/** The last line of the suite's output. */
+export const summary = ({ runs, faults, compared, lost, wrong }: SuiteReport): string =>
+  JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong })

@@ -1,0 +1,171 @@
+import { FeedSlots } from '../../durable-objects/feed-slots.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
+import { productCandles, productOfName } from '../../durable-objects/stubs.ts'
+import { app } from '../../src/api/app.ts'
+import type { Revision } from '../../src/market/revision.ts'
+import type { Candle, Gap } from '../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../src/protocol/granularity.ts'
+import type { Step } from '../faults/steps.ts'
+
+export { FeedSlots }
+
+/** The market's clock (see `ExchangeOptions`), and what this Worker is to do wrong for a test of the suite itself. */
+type Variables = {
+  CLOCK_SPEED: string
+  CLOCK_ANCHOR: string
+  CLOCK_SHIFT: string
+  /** Set: the ids of the trades that the feed brings are noted. */
+  RECORD?: string
+  BREAK?: 'flush' | 'backfill'
+}
+
+const variablesOf = (env: Env): Variables => env as unknown as Variables
+
+/** By product: the base class looks at the clock before a field of the subclass exists. */
+const doomed = new Map<string, { step: Step; left: number }>()
+/** By product: how often its object was killed. */
+const deaths = new Map<string, number>()
+/** By product: the ids of trades in the feed's messages. */
+const brought = new Map<string, Set<number>>()
+
+const productOf = (ctx: DurableObjectState): string => productOfName(ctx.id.name ?? '')
+
+/** Kills the object if this is the step at which it has to die. */
+function pass(ctx: DurableObjectState, step: Step): void {
+  const product = productOf(ctx)
+  const doom = doomed.get(product)
+  if (doom?.step !== step || --doom.left > 0) return
+  doomed.delete(product)
+  deaths.set(product, (deaths.get(product) ?? 0) + 1)
+  ctx.abort(`killed at ${step}`)
+}
+
+/** Every transaction passes a step before and after. */
+function watched(ctx: DurableObjectState): DurableObjectState {
+  const transaction = ctx.storage.transactionSync.bind(ctx.storage)
+  ctx.storage.transactionSync = <T>(run: () => T): T => {
+    pass(ctx, 'sqlite-before')
+    const result = transaction(run)
+    pass(ctx, 'sqlite-after')
+    return result
+  }
+  return ctx
+}
+
+/** Notes the trades of a message as it stands on the wire, without the reader under test. */
+function record(product: string, text: string): void {
+  const ids = brought.get(product) ?? new Set()
+  brought.set(product, ids)
+  // Of messages that are not valid, none has an id above 7.
+  for (const [, digits] of text.matchAll(/"trade_id":"(\d+)"/g)) ids.add(Number(digits))
+}
+
+/** The very object on a clock that runs faster, which can be killed at any of its steps. */
+export class ProductCandles extends RealProductCandles {
+  constructor(ctx: DurableObjectState, env: Env) {
+    prepare(variablesOf(env))
+    super(watched(ctx), env)
+  }
+
+  protected override now(): number {
+    pass(this.ctx, 'clock')
+    const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(this.env)
+    return Number(CLOCK_ANCHOR) + (Date.now() + Number(CLOCK_SHIFT) - Number(CLOCK_ANCHOR)) * Number(CLOCK_SPEED)
+  }
+
+  protected override wakeAt(at: number): void {
+    const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(this.env)
+    const real = Number(CLOCK_ANCHOR) - Number(CLOCK_SHIFT) + (at - Number(CLOCK_ANCHOR)) / Number(CLOCK_SPEED)
+    super.wakeAt(Math.ceil(real))
+  }
+
+  protected override received(text: string): void {
+    pass(this.ctx, 'received')
+    if (variablesOf(this.env).RECORD) record(productOf(this.ctx), text)
+    super.received(text)
+    pass(this.ctx, 'received-after')
+  }
+
+  override alarm(): void {
+    pass(this.ctx, 'alarm')
+    super.alarm()
+    pass(this.ctx, 'alarm-after')
+  }
+
+  protected override async write(
+    candles: Candle[],
+    gaps: { range: Gap; gaps: Gap[] } | null,
+    revisions: Revision[],
+  ): Promise<void> {
+    pass(this.ctx, 'postgres-before')
+    const broken = variablesOf(this.env).BREAK === 'flush'
+    await super.write(broken ? candles.filter((candle) => candle.timestamp % 300 !== 0) : candles, gaps, revisions)
+    pass(this.ctx, 'postgres-after')
+  }
+
+  /** Dies now. */
+  async die(): Promise<void> {
+    this.ctx.abort('killed')
+  }
+
+  /** What the object still keeps with starts from `start` on (unix seconds), and where trades are missing by its word. */
+  async held(start: number): Promise<{ candles: Candle[]; gaps: Gap[] }> {
+    const all: Candle[] = []
+    let gaps: Gap[] = []
+    for (const granularity of GRANULARITIES) {
+      const held = await this.candles({ granularity, start, limit: 100_000 })
+      all.push(...held.candles)
+      gaps = held.gaps
+    }
+    return { candles: all, gaps }
+  }
+}
+
+type Limits = { limit(): Promise<{ success: boolean }> }
+const noLimit: Limits = { limit: async () => ({ success: true }) }
+let served: Env | null = null
+
+/** The Worker's environment with the limits per client, which plain workerd has not, left open. */
+function environment(env: Env): Env {
+  served ??= { ...env, REQUEST_LIMIT: noLimit, SOCKET_LIMIT: noLimit } as unknown as Env
+  return served
+}
+
+/** A platform timer that the object's clock does not reach: it is shortened as well, but not below what is sure. */
+const timeout = AbortSignal.timeout.bind(AbortSignal)
+const SHORTEST_TIMEOUT_MS = 800
+
+let prepared = false
+
+/** Once for each process, by the first object: what an object calls that is no method of its own. */
+function prepare({ CLOCK_SPEED, BREAK }: Variables): void {
+  if (prepared) return
+  prepared = true
+  AbortSignal.timeout = (ms) => timeout(Math.max(SHORTEST_TIMEOUT_MS, ms / Number(CLOCK_SPEED)))
+  if (BREAK !== 'backfill') return
+  const real = globalThis.fetch
+  globalThis.fetch = (async (input: RequestInfo, init?: RequestInit) =>
+    String(input).includes('/trades') || String(input).includes('/candles')
+      ? new Response(null, { status: 503 })
+      : real(input, init)) as typeof fetch
+}
+
+/** The Worker as deployed, and beside it `/_faults/<product>/<action>` for the suite. */
+export default {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+    const url = new URL(request.url)
+    const [, first, product = '', action] = url.pathname.split('/')
+    if (first !== '_faults') return app.fetch(request, environment(env), ctx)
+    const object = productCandles(env, product) as unknown as ProductCandles
+    if (action === 'held') return Response.json(await object.held(Number(url.searchParams.get('start'))))
+    if (action === 'status') return Response.json(await object.status())
+    if (action === 'deaths') return Response.json(deaths.get(product) ?? 0)
+    if (action === 'brought') return Response.json([...(brought.get(product) ?? [])])
+    if (action === 'doom')
+      doomed.set(product, { step: url.searchParams.get('step') as Step, left: Number(url.searchParams.get('times')) })
+    if (action === 'spare') doomed.delete(product)
+    // The call fails because its object is gone: that is what was asked for.
+    if (action === 'die') await object.die().catch(() => {})
+    return new Response(null, { status: 204 })
+  },
+} satisfies ExportedHandler<Env>
