@@ -132,7 +132,8 @@ export class Ledger {
     const parts: Hole[] = []
     // What of the start was healed stays healed, unless the trade shows that there is a day before it.
     const start = minute < dayOf(hole.from) ? dayOf(minute) : hole.from
-    if (id - hole.after > 1) {
+    // Only the exchange can say that nothing lies before the first id, so that the start stays open below it.
+    if (id - hole.after > 1 || (hole.start && hole.after === 0)) {
       const left = { ...hole, before: id, high: Math.max(hole.low, minute) }
       if (hole.start) left.from = left.low = start
       parts.push(hole.start ? { ...left, to: Math.min(hole.to, minute) } : narrow(left))
