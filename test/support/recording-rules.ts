@@ -77,6 +77,8 @@ type Account = {
   /** The minutes of the first message and of the first trade, seconds. */
   firstMessage: number
   firstTrade: number
+  /** The minute of the oldest trade that came, in whatever order. */
+  oldest: number
   /** Something may have been lost before the first trade came. */
   lostAtStart: boolean
 }
@@ -91,6 +93,7 @@ function account(product: string, events: readonly MadeEvent[], ended: number): 
   let open = false
   let firstMessage = 0
   let firstTrade = 0
+  let oldest = Number.POSITIVE_INFINITY
   let lostAtStart = false
   /** A break whose end is not known yet. */
   let broken: number | null = null
@@ -132,6 +135,7 @@ function account(product: string, events: readonly MadeEvent[], ended: number): 
     let news = false
     for (const trade of ours) {
       if (firstTrade === 0) firstTrade = minute(trade)
+      oldest = Math.min(oldest, minute(trade))
       if (trade.id > highest) news = true
       highest = Math.max(highest, trade.id)
       // What is too old for the fold is left to reconciliation.
@@ -141,7 +145,7 @@ function account(product: string, events: readonly MadeEvent[], ended: number): 
   }
   if (broken !== null || (open && ended - heard >= SILENCE_MS))
     doubt((broken ?? lastGood) - GRACE_MS, Number.POSITIVE_INFINITY)
-  return { delivered, doubts, firstMessage, firstTrade, lostAtStart }
+  return { delivered, doubts, firstMessage, firstTrade, oldest, lostAtStart }
 }
 
 /** Where the trades between two delivered ones were lost, as far as the connection tells: unix ms, and when it was known. */
@@ -246,7 +250,7 @@ export function violations(recording: MadeRecording, candles: readonly Printed[]
           continue
         }
         if (inStart) {
-          if (start <= starts && candle.coverage === 'full' && rest === 'none')
+          if (start <= Math.min(starts, known.oldest) && candle.coverage === 'full' && rest === 'none')
             found.push(`${key}: full although it holds the start`)
           continue
         }
