@@ -39,7 +39,7 @@ function readArguments(): Arguments {
   }
 }
 
-async function main(): Promise<number> {
+async function main(signal: AbortSignal): Promise<number> {
   let given: Arguments
   try {
     given = readArguments()
@@ -50,18 +50,21 @@ async function main(): Promise<number> {
   const began = Date.now()
   console.error(`seed ${given.seed}`)
   const tell = (line: string) => console.error(line)
-  const report = await runSuite({ ...given, minutes: FAULT_MINUTES, heal: HEAL_MINUTES, lanes: LANES, tell })
+  const report = await runSuite({ ...given, minutes: FAULT_MINUTES, heal: HEAL_MINUTES, lanes: LANES, tell, signal })
   for (const line of table(report)) console.log(line)
   if (report.failed > 0) console.log(`${report.failed} runs could not be run to their end`)
   console.log(`took ${((Date.now() - began) / 1000).toFixed(0)} s`)
   console.log(summary(report))
+  if (signal.aborted) return 130
   return report.lost + report.wrong + report.failed === 0 ? 0 : 1
 }
 
-// What was started ends with this process: workerd and Postgres are killed as it goes.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
+// Everything that was started is ended before we go.
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))
 
-main().then(
+main(interrupted.signal).then(
   (code) => process.exit(code),
   (error: Error) => {
     console.error(error.stack)

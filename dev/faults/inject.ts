@@ -104,21 +104,28 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
         await lane.server.start()
       })
       return () => true
-    case 'postgres-slow':
-      await database.admin.begin(async (sql) => {
+    case 'postgres-slow': {
+      let locked = false
+      const lock = database.admin.begin(async (sql) => {
         await sql`LOCK TABLE live_candles IN ACCESS EXCLUSIVE MODE`
+        locked = true
         await stage.until(event.at + event.ms)
       })
-      return () => true
+      // A server that is stopped meanwhile takes its locks along.
+      await lock.catch(() => {})
+      return () => locked
+    }
     case 'postgres-full': {
       const taken = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
+      const limit = (connections: number) =>
+        stage.inTurn(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT ${connections}`))
       try {
-        await taken`SELECT 1`
-        await lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT 1`)
+        await stage.inTurn(() => taken`SELECT 1`)
+        await limit(1)
         await stage.until(event.at + event.ms)
       } finally {
         await taken.end({ timeout: 1 })
-        await stage.inTurn(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT -1`))
+        await limit(-1)
       }
       return () => true
     }

@@ -7,8 +7,11 @@ import type { FaultName, Plan } from './plan.ts'
 import { type Lane, openStage, SPEED, type Stage } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
-/** `heal`: minutes of the market in which everything must be right again. `broken`: what the Worker does wrong on purpose. */
-export type RunOptions = { heal: number; broken?: 'flush' | 'backfill' }
+/**
+ * `heal`: minutes of the market in which everything must be right again. `broken`: what the Worker does wrong on purpose.
+ * `signal` breaks it off.
+ */
+export type RunOptions = { heal: number; broken?: 'flush' | 'backfill'; signal?: AbortSignal }
 
 /** How a run ended. `effects`: of each fault, how often it took effect; `healed`: market ms after the faults, null: never. */
 export type RunResult = {
@@ -25,6 +28,8 @@ const MINUTE = 60_000
 
 /** Real milliseconds that everything may take to come up. */
 const UP_MS = 20_000
+/** Real milliseconds after which a run is broken off, whatever it waits for. */
+const RUN_MS = 240_000
 /** Real milliseconds between two looks at whether everything is right again. */
 const LOOK_MS = 100
 
@@ -32,58 +37,74 @@ const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 
 /** Runs one plan from bringing up to the last comparison. @throws Error when it could not be run to its end */
 export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Promise<RunResult> {
-  const began = Date.now()
   const stage = await openStage(plan, lane, options.broken)
-  const crowd: Crowd = { viewers: [], ends: [] }
-  const pump = startPump(stage, plan)
+  const signals = [AbortSignal.timeout(RUN_MS), ...(options.signal ? [options.signal] : [])]
+  const ends: (() => void)[] = []
+  try {
+    return await Promise.race([play(stage, plan, options, ends), brokenOff(AbortSignal.any(signals))])
+  } finally {
+    for (const end of ends) end()
+    await stage.stop()
+  }
+}
+
+/** Rejects when the signal comes. */
+const brokenOff = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, fail) => {
+    const broke = () => fail(new Error('broken off', { cause: signal.reason }))
+    if (signal.aborted) broke()
+    signal.addEventListener('abort', broke)
+  })
+
+/** The run on its stage; `ends` is how to end what it has begun. */
+async function play(stage: Stage, plan: Plan, options: RunOptions, ends: (() => void)[]): Promise<RunResult> {
+  const began = Date.now()
+  const crowd: Crowd = { viewers: [], ends }
+  ends.push(startPump(stage, plan))
   const random = generator(mix(plan.seed, 0x7e))
   const viewers = plan.viewers.map((viewer, i) => openPlanned(stage, plan, viewer.product, viewer.acks, i, random))
+  ends.push(...viewers.map((viewer) => viewer.close))
   const products = plan.products.map(({ id }) => id)
-  try {
-    const from = await allLive(stage, plan, viewers)
-    const drops = plan.viewers.map(async ({ drops: times }, i) => {
-      for (const at of [...times].sort((a, b) => a - b)) {
-        await stage.until(at)
-        viewers[i]?.drop()
-      }
-    })
-    const effects = new Map<FaultName, number>(plan.faults.map((fault) => [fault, 0]))
-    const injected = await Promise.all(
-      plan.events.map(async (event) => ({ event, effective: await inject(stage, event, crowd) })),
-    )
-    await Promise.all(drops)
-    // Where it took long to come up, the market goes on for as long as a run is to have.
-    const end = Math.max(plan.end, from * 1000 - plan.start + plan.minutes * MINUTE)
-    await stage.until(end)
-    for (const { event, effective } of injected)
-      if (effective()) effects.set(event.fault, (effects.get(event.fault) ?? 0) + 1)
-    await calm(stage, plan, products)
-    const to = Math.floor((plan.start + end) / MINUTE) * 60
-    const look = () => lookAt(stage, plan, [...viewers, ...crowd.viewers], from, to)
-    const first = await heal(stage, plan.start + end, options.heal, look)
-    let { verdict } = first
-    if (first.healed !== null) {
-      // What SQLite kept alone must be the same: every object dies, and comes back from it.
-      for (const product of products) await stage.call(`${product}/die`)
-      verdict = (await heal(stage, stage.exchange.now() - plan.start, options.heal, look)).verdict
+  const from = await allLive(stage, plan, viewers)
+  const drops = plan.viewers.map(async ({ drops: times }, i) => {
+    for (const at of [...times].sort((a, b) => a - b)) {
+      await stage.until(at)
+      viewers[i]?.drop()
     }
-    const contradictions = [...viewers, ...crowd.viewers].flatMap((viewer) => viewer.contradictions)
-    const stopped = viewers.find((viewer) => viewer.stopped() !== null)
-    if (stopped) throw new Error(`${stopped.name} was told to stop: ${stopped.stopped()}`)
-    const sum = (name: 'recovered' | 'snapshots') => viewers.reduce((all, { returns }) => all + returns[name], 0)
-    return {
-      seed: plan.seed,
-      effects,
-      verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] },
-      healed: first.healed,
-      returns: { recovered: sum('recovered'), snapshots: sum('snapshots') },
-      took: Date.now() - began,
-    }
-  } finally {
-    pump()
-    for (const viewer of [...viewers, ...crowd.viewers]) viewer.close()
-    for (const end of crowd.ends) end()
-    await stage.stop()
+  })
+  const effects = new Map<FaultName, number>(plan.faults.map((fault) => [fault, 0]))
+  const injected = await Promise.all(
+    plan.events.map(async (event) => ({ event, effective: await inject(stage, event, crowd) })),
+  )
+  await Promise.all(drops)
+  // Where it took long to come up, the market goes on for as long as a run is to have.
+  const end = Math.max(plan.end, from * 1000 - plan.start + plan.minutes * MINUTE)
+  await stage.until(end)
+  for (const { event, effective } of injected)
+    if (effective()) effects.set(event.fault, (effects.get(event.fault) ?? 0) + 1)
+  await calm(stage, plan, products)
+  const to = Math.floor((plan.start + end) / MINUTE) * 60
+  const look = () => lookAt(stage, plan, [...viewers, ...crowd.viewers], from, to)
+  const first = await heal(stage, plan.start + end, options.heal, look)
+  let { verdict, healed } = first
+  if (healed !== null) {
+    // What SQLite kept must be enough: every object dies, and comes back from it.
+    for (const product of products) await stage.call(`${product}/die`)
+    const second = await heal(stage, stage.exchange.now(), options.heal, look)
+    verdict = second.verdict
+    healed = second.healed === null ? null : Math.max(healed, second.healed)
+  }
+  const contradictions = [...viewers, ...crowd.viewers].flatMap((viewer) => viewer.contradictions)
+  const stopped = viewers.find((viewer) => viewer.stopped() !== null)
+  if (stopped) throw new Error(`${stopped.name} was told to stop: ${stopped.stopped()}`)
+  const sum = (name: 'recovered' | 'snapshots') => viewers.reduce((all, { returns }) => all + returns[name], 0)
+  return {
+    seed: plan.seed,
+    effects,
+    verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] },
+    healed,
+    returns: { recovered: sum('recovered'), snapshots: sum('snapshots') },
+    took: Date.now() - began,
   }
 }
 

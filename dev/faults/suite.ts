@@ -49,7 +49,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   let failed = 0
   let next = 0
   const work = async (lane: Lane) => {
-    while (next < seeds.length) {
+    while (next < seeds.length && !options.signal?.aborted) {
       const number = next++
       const plan = planRun(seeds[number] as number, options.fault, options.minutes)
       const name = `run ${number + 1}/${options.runs} seed ${plan.seed} ${plan.faults.join(' + ')}`

@@ -99,7 +99,7 @@ export class ProductCandles extends RealProductCandles {
   ): Promise<void> {
     pass(this.ctx, 'postgres-before')
     const broken = variablesOf(this.env).BREAK === 'flush'
-    await super.write(broken ? candles.filter((candle) => candle.timestamp % 300 !== 0) : candles, gaps, revisions)
+    await super.write(broken ? candles.filter((candle) => candle.timestamp % 120 !== 0) : candles, gaps, revisions)
     pass(this.ctx, 'postgres-after')
   }
 
