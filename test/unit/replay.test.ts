@@ -3,10 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { drawOptions, type MadeOptions, makeRecording, tradesFile } from '../support/made-recording.ts'
 import { type Printed, type Rest, SIZES, violations } from '../support/recording-rules.ts'
 import { fixtureLines, parseExact } from '../support/recordings.ts'
+
+// Each test starts a workerd: a busy machine takes its time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const root = join(import.meta.dirname, '..', '..')
 const folder = mkdtempSync(join(tmpdir(), 'kerb-replay-'))
@@ -17,7 +20,7 @@ type Outcome = { code: number | null; stdout: string; stderr: string }
 /** Runs the command as a user does. */
 function replay(...args: string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['dev/replay.ts', ...args], { cwd: root, timeout: 60_000 })
+    const child = spawn(process.execPath, ['dev/replay.ts', ...args], { cwd: root, timeout: 110_000 })
     const outcome: Outcome = { code: null, stdout: '', stderr: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       outcome.stdout += text
