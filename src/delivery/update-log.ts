@@ -82,11 +82,13 @@ export class UpdateLog {
    * undefined if that is not known any more.
    */
   frame(from: number, mask: number): string | null | undefined {
-    if (from < this.#floor || from > this.#offset) return undefined
+    // Who lacks the newest update alone gets it whole, however many candles it has.
+    const inStep = from === this.#offset - 1
+    if ((from < this.#floor && !inStep) || from > this.#offset) return undefined
     const name = from * 2 ** GRANULARITIES.length + mask
     const made = this.#made.get(name)
     if (made !== undefined) return made
-    const changed = from === this.#offset - 1 ? this.#newest : this.#changedAfter(from)
+    const changed = inStep ? this.#newest : this.#changedAfter(from)
     const frame = frameOf(this.position, changed, mask)
     this.#made.set(name, frame)
     return frame

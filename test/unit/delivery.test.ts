@@ -113,6 +113,16 @@ describe('D3 the state of now', () => {
     expect(log.frame(0, MINUTE)).toBeUndefined()
     expect(log.frame(1, MINUTE)).toBe(frame('e-5', ...[2, 3, 4, 5].map((i) => candle(i * 60, i))))
   })
+
+  test('is one update of whatever length for who lacks that alone', () => {
+    const log = new UpdateLog('e', 10, 4)
+    log.append([candle(0, 1)])
+    const many = Array.from({ length: 9 }, (_, i) => candle(i * 60, i))
+    log.append(many)
+    expect(log.frame(1, MINUTE)).toBe(frame('e-2', ...many))
+    expect(log.frame(0, MINUTE)).toBeUndefined()
+    expect(log.since('e-1', MINUTE)).toEqual([frame('e-2', ...many)])
+  })
 })
 
 const LIMITS = { window: 3, beat: 100, silence: 600_000, dead: 60_000 }
