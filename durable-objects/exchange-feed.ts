@@ -1,8 +1,5 @@
 import type { FeedState } from '../src/protocol/product.ts'
 
-/** A connection attempt that takes longer is given up. Milliseconds. */
-const DIAL_MS = 10_000
-
 /** A feed that says nothing for this long, three heartbeats, is told to be silent. Milliseconds. */
 const QUIET_MS = 3_000
 
@@ -19,8 +16,9 @@ export type LossReason = 'closed' | 'error' | 'silence' | 'timeout' | 'unreachab
 export type FeedHost = {
   url: string
   product: string
-  /** See FEED_SILENCE_MS, REDIAL_MIN_MS and REDIAL_MAX_MS. */
+  /** See FEED_SILENCE_MS, FEED_DIAL_MS, REDIAL_MIN_MS and REDIAL_MAX_MS. */
   silence: number
+  dial: number
   redialMin: number
   redialMax: number
   now(): number
@@ -101,7 +99,7 @@ export class ExchangeFeed {
   /** When the feed wants to be looked at again, unix milliseconds; infinite when nothing is to come. */
   get due(): number {
     const state = this.#state
-    if (state.kind === 'connecting') return state.since + DIAL_MS
+    if (state.kind === 'connecting') return state.since + this.#host.dial
     if (state.kind === 'waiting') return state.until
     if (state.kind === 'live') {
       // First the silence is told, then it is the end of the connection.

@@ -36,6 +36,9 @@ const SNAPSHOT_BARS = 100
 const MINUTE = 60
 const DAY = 86_400
 
+/** Holes are healed at most this many days back: more minutes than that are no object's matter. */
+const REACH_DAYS = 7
+
 /** Key under which it is kept that the exchange does not trade the pair. */
 const OFFLINE = 'offline'
 
@@ -139,6 +142,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       url: config.COINBASE_WS_URL,
       product: this.#product,
       silence: config.FEED_SILENCE_MS,
+      dial: config.FEED_DIAL_MS,
       redialMin: config.REDIAL_MIN_MS,
       redialMax: config.REDIAL_MAX_MS,
       sign: () => this.#sign(),
@@ -490,6 +494,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const day = Math.floor(this.now() / 1000 / DAY)
     if (day === this.#day || this.#flush.waiting > 0) return
     this.#day = day
+    // A feed that was closed for longer begins anew; what lies between is loaded as history when a reader wants it.
+    this.#book.ledger.giveUp((day - REACH_DAYS) * DAY)
     const horizon = this.#book.horizon(this.now())
     this.#book.forget(horizon)
     this.#store.forget(horizon)

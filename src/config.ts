@@ -67,6 +67,8 @@ const schema = z
     FEED_LINGER_MS: milliseconds(60_000, 0),
     /** A feed that says nothing for this long is dead: heartbeats come once a second. */
     FEED_SILENCE_MS: milliseconds(10_000, 1_000),
+    /** A connection attempt that takes longer is given up. */
+    FEED_DIAL_MS: milliseconds(10_000, 100),
     /** Redial pause: doubles from the first to the last with full jitter. */
     REDIAL_MIN_MS: milliseconds(500),
     REDIAL_MAX_MS: milliseconds(30_000),
