@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { FAULTS, type FaultName } from './faults/plan.ts'
+import { FAULTS, type FaultName } from './faults/events.ts'
 import { runSuite, summary, table } from './faults/suite.ts'
 
 const USAGE = `usage: npm run test:faults -- [--runs N] [--seed S] [--fault NAME]

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
 import type { Effect } from '../exchange/faults.ts'
-import type { FaultEvent } from './plan.ts'
+import type { FaultEvent } from './events.ts'
 import type { Stage } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
@@ -82,13 +82,12 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
       const deaths = async () => Number(await (await stage.call(`${event.product}/deaths`)).text())
       const before = await deaths().catch(() => 0)
       await stage.call(`${event.product}/doom?step=${event.step}&times=${event.times}`).catch(() => {})
-      const died = await eventually(
-        () =>
-          deaths()
-            .then((now) => now > before)
-            .catch(() => false),
-        2_000,
-      )
+      // While it cannot be asked, it may be another fault's: then this one is not counted.
+      const dead = () =>
+        deaths()
+          .then((now) => now > before)
+          .catch(() => false)
+      const died = await eventually(dead)
       return () => died
     }
     case 'process-killed':

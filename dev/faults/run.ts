@@ -1,9 +1,9 @@
 import { generator, mix } from '../exchange/random.ts'
-import type { WireTrade } from '../exchange/wire.ts'
-import { compare, distinct, type GapPlace, type Place, type Seen, type Verdict } from './compare.ts'
-import { keyOf, LENGTHS, plain, scaled } from './fold.ts'
+import { distinct, type Verdict } from './compare.ts'
+import type { FaultName } from './events.ts'
 import { type Crowd, inject } from './inject.ts'
-import type { FaultName, Plan } from './plan.ts'
+import { lookAt } from './look.ts'
+import type { Plan } from './plan.ts'
 import { type Lane, openStage, SPEED, type Stage } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
@@ -195,92 +195,6 @@ async function heal(
   } while (Date.now() < over)
   if (failure !== null) throw new Error('the candles could not be read at the end', { cause: failure })
   return { verdict, healed: null }
-}
-
-type Row = {
-  product_id: string
-  granularity: string
-  start: number
-  open: string
-  high: string
-  low: string
-  close: string
-  volume: string
-  is_complete: boolean
-  coverage: string
-  rev: number
-}
-
-function byKey(rows: Iterable<Row>): Map<string, Map<string, Seen>> {
-  const places = new Map<string, Map<string, Seen>>()
-  for (const row of rows) {
-    const ours = places.get(row.product_id) ?? new Map<string, Seen>()
-    places.set(row.product_id, ours)
-    const exact = (text: string) => plain(scaled(text))
-    ours.set(keyOf(row.granularity, row.start), {
-      open: exact(row.open),
-      high: exact(row.high),
-      low: exact(row.low),
-      close: exact(row.close),
-      volume: exact(row.volume),
-      complete: row.is_complete,
-      coverage: row.coverage,
-      rev: row.rev,
-    })
-  }
-  return places
-}
-
-type Held = { candles: (Omit<Row, 'start'> & { timestamp: number })[]; gaps: [number, number][] }
-
-/** One look at all places. */
-async function lookAt(
-  stage: Stage,
-  plan: Plan,
-  viewers: readonly Viewer[],
-  from: number,
-  to: number,
-): Promise<Verdict> {
-  const products = plan.products.map(({ id }) => id)
-  const { admin } = stage.database
-  const rows = await admin<Row[]>`
-    SELECT product_id, granularity::text, extract(epoch FROM timestamp)::int AS start, open::text, high::text,
-      low::text, close::text, volume::text, is_complete, coverage, rev
-    FROM live_candles WHERE timestamp >= to_timestamp(${from})`
-  const gapRows = await admin<{ product_id: string; start: number; end: number }[]>`
-    SELECT product_id, extract(epoch FROM started_at)::int AS start, extract(epoch FROM ended_at)::int AS end
-    FROM candle_gaps`
-  const trades = new Map<string, WireTrade[]>()
-  const held: Row[] = []
-  const heldGaps = new Map<string, [number, number][]>()
-  const taken = new Map<string, Set<number>>()
-  for (const product of products) {
-    const day = LENGTHS.ONE_DAY as number
-    trades.set(product, stage.exchange.sent(product, (from - day / 24) * 1000, stage.exchange.now() + 1))
-    const answer = (await (await stage.call(`${product}/held?start=${from}`)).json()) as Held
-    for (const { timestamp, ...candle } of answer.candles) held.push({ ...candle, start: timestamp })
-    heldGaps.set(product, answer.gaps)
-    if (plan.faults.includes('rest-refused'))
-      taken.set(product, new Set((await (await stage.call(`${product}/brought`)).json()) as number[]))
-  }
-  const empty = () => new Map(products.map((product) => [product, new Map<string, Seen>()]))
-  const places: Place[] = [
-    { name: 'object', granularity: null, candles: new Map([...empty(), ...byKey(held)]) },
-    { name: 'postgres', granularity: null, candles: new Map([...empty(), ...byKey(rows)]) },
-    ...viewers.map((viewer) => ({
-      name: viewer.name,
-      granularity: viewer.granularity,
-      candles: viewer.candles(),
-    })),
-  ]
-  const storedGaps = new Map<string, [number, number][]>()
-  for (const { product_id, start, end } of gapRows)
-    storedGaps.set(product_id, [...(storedGaps.get(product_id) ?? []), [start, end]])
-  const gapPlaces: GapPlace[] = [
-    { name: 'object', gaps: heldGaps },
-    { name: 'postgres', gaps: storedGaps },
-  ]
-  return compare({ trades, from, to, places, gapPlaces, taken: taken.size > 0 ? taken : null })
 }
 
 /** Whether a run is as it must be. */

@@ -22,6 +22,7 @@ const USER = 'kerb_faults'
 const SETTINGS = {
   CLOSE_GRACE_MS: 12_000,
   FEED_SILENCE_MS: 45_000,
+  FEED_DIAL_MS: 120_000,
   FLUSH_CLOSED_MS: 1_000,
   FLUSH_FORMING_MS: 30_000,
   CHECKPOINT_MS: 20_000,
@@ -103,7 +104,8 @@ export type Stage = {
   stop(): Promise<void>
 }
 
-const CALL_MS = 5_000
+/** Real milliseconds that an answer of the Worker may take. */
+const CALL_MS = 20_000
 
 /** Real milliseconds between the start of the exchange and that of the plan. */
 const LEAD_MS = 2_500
@@ -167,7 +169,10 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
         return new Promise((done) => setTimeout(done, Math.max(0, wait)))
       },
       call: async (path) => {
-        const response = await fetch(`${worker.url}/_faults/${path}`, { signal: AbortSignal.timeout(CALL_MS) })
+        const signal = AbortSignal.timeout(CALL_MS)
+        const response = await fetch(`${worker.url}/_faults/${path}`, { signal }).catch((cause: Error) => {
+          throw new Error(`${path} was not answered: ${cause.message}`, { cause })
+        })
         if (!response.ok) throw new Error(`${path} answered ${response.status}`)
         return response
       },

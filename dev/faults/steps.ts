@@ -4,6 +4,8 @@ export const STEPS = [
   'clock',
   'sqlite-before',
   'sqlite-after',
+  'broadcast-before',
+  'broadcast-after',
   'received-after',
   'alarm',
   'alarm-after',

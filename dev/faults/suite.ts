@@ -1,5 +1,6 @@
 import { distinct, type Finding } from './compare.ts'
-import { FAULTS, type FaultName, planRun, seedsOf } from './plan.ts'
+import { FAULTS, type FaultName } from './events.ts'
+import { planRun, seedsOf } from './plan.ts'
 import { isClean, type RunOptions, type RunResult, runPlan } from './run.ts'
 import { type Lane, openLane } from './stage.ts'
 

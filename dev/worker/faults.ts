@@ -40,7 +40,7 @@ function pass(ctx: DurableObjectState, step: Step): void {
   ctx.abort(`killed at ${step}`)
 }
 
-/** Every transaction passes a step before and after. */
+/** Every transaction, and every send to a viewer, passes a step before and after. */
 function watched(ctx: DurableObjectState): DurableObjectState {
   const transaction = ctx.storage.transactionSync.bind(ctx.storage)
   ctx.storage.transactionSync = <T>(run: () => T): T => {
@@ -48,6 +48,16 @@ function watched(ctx: DurableObjectState): DurableObjectState {
     const result = transaction(run)
     pass(ctx, 'sqlite-after')
     return result
+  }
+  const accept = ctx.acceptWebSocket.bind(ctx)
+  ctx.acceptWebSocket = (socket, tags) => {
+    accept(socket, tags)
+    const send = socket.send.bind(socket)
+    socket.send = (message) => {
+      pass(ctx, 'broadcast-before')
+      send(message)
+      pass(ctx, 'broadcast-after')
+    }
   }
   return ctx
 }
