@@ -17,6 +17,8 @@ const END_WITH_PARENT = `data:text/javascript,${encodeURIComponent(
 
 export type WorkerOptions = {
   port: number
+  /** The module to run, a path from the repository's root; that of wrangler.toml unless given. */
+  entry?: string
   /** Variables of the Worker; they go over those of `.dev.vars`. */
   vars: Record<string, string>
   databaseUrl: string
@@ -54,13 +56,25 @@ function killGroup(child: ChildProcess): void {
  * @throws Error in one line when it cannot be built or does not come up; nothing is left running then.
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { port, state, log } = options
+  const { port, entry, state, log } = options
   const cli = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../wrangler-dist/cli.js')
-  const args = ['dev', '--local', '--ip=127.0.0.1', `--port=${port}`, '--inspector-port=0', '--test-scheduled']
+  const script = entry === undefined ? [] : [entry]
+  const args = ['--local', '--ip=127.0.0.1', `--port=${port}`, '--inspector-port=0', '--test-scheduled']
   const vars = Object.entries(options.vars).flatMap(([name, value]) => ['--var', `${name}:${value}`])
   const child = spawn(
     process.execPath,
-    ['--no-warnings', '--import', END_WITH_PARENT, cli, ...args, '--log-level=log', `--persist-to=${state}`, ...vars],
+    [
+      '--no-warnings',
+      '--import',
+      END_WITH_PARENT,
+      cli,
+      'dev',
+      ...script,
+      ...args,
+      '--log-level=log',
+      `--persist-to=${state}`,
+      ...vars,
+    ],
     {
       cwd: ROOT,
       detached: true,

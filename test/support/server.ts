@@ -10,6 +10,9 @@ import { startPostgres } from '../../dev/postgres.ts'
 import { startWorker } from '../../dev/wrangler.ts'
 import { type Gate, openGate } from './gate.ts'
 
+/** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
+export type MarketClock = { speed: number; anchor: number }
+
 /** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange and its database. */
 export type KerbServer = {
   /** Leads through the gate. */
@@ -31,9 +34,15 @@ async function freePort(): Promise<number> {
 /**
  * Builds the browser's code, and starts a database, an exchange with these products, and a Worker on both.
  * @param vars variables of the Worker beside those that name the exchange.
+ * @param clock of the exchange and of the Worker's objects. The rest of the Worker stays on the machine's, and has no
+ * cron: the products are known by the settings alone.
  * @throws when one of them does not start; nothing is left running then.
  */
-export async function startServer(products: readonly ProductSpec[], vars: Record<string, string>): Promise<KerbServer> {
+export async function startServer(
+  products: readonly ProductSpec[],
+  vars: Record<string, string>,
+  clock?: MarketClock,
+): Promise<KerbServer> {
   const state = await mkdtemp(join(tmpdir(), 'kerb-server-'))
   const started: (() => unknown)[] = [() => rm(state, { recursive: true, force: true })]
   const stop = async () => {
@@ -44,12 +53,14 @@ export async function startServer(products: readonly ProductSpec[], vars: Record
     const postgres = await startPostgres({ dir: join(state, 'postgres'), fast: true })
     started.push(() => postgres.stop())
     await migrate(postgres.url)
-    const exchange = await startExchange({ seed: 'browser', products })
+    const exchange = await startExchange({ seed: 'browser', products, ...clock })
     started.push(() => exchange.close())
     const port = await freePort()
     const worker = await startWorker({
       port,
+      ...(clock && { entry: 'dev/worker/fast.ts' }),
       vars: {
+        ...(clock && { CLOCK_SPEED: String(clock.speed), CLOCK_ANCHOR: String(clock.anchor) }),
         EXCHANGE: 'simulated',
         COINBASE_WS_URL: exchange.wsUrl,
         COINBASE_REST_URL: exchange.url,
@@ -63,12 +74,16 @@ export async function startServer(products: readonly ProductSpec[], vars: Record
     started.push(() => worker.stop())
     const gate = await openGate(port)
     started.push(() => gate.close())
-    // Cron fills the list of products; `wrangler dev` fires none by itself.
-    const fired = await fetch(`http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
-    if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
+    if (!clock) await fillProducts(port)
     return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, stop }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** Cron fills the list of products; `wrangler dev` fires none by itself. */
+async function fillProducts(port: number): Promise<void> {
+  const fired = await fetch(`http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
+  if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
 }
