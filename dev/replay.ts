@@ -62,11 +62,16 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
 
   try {
     let clock = 0
+    /** The connection that each product's object stands for. */
+    const serving = new Map<string, string>()
     for (const line of recording.lines) {
       // A recorder's lines may be a little out of order; a clock does not go back.
       clock = Math.max(clock, line.ts)
       for (const product of recording.products.get(line.conn) ?? []) {
         const state = told.get(product) as Told
+        // A connection that another has replaced is nobody's any more.
+        if (line.t === 'connect' || !serving.has(product)) serving.set(product, line.conn)
+        else if (serving.get(product) !== line.conn) continue
         if (line.t === 'connect') {
           // Without a recorded close, what was sent must have come before the old connection is cut.
           if (live.has(product)) await advance(product, clock)
@@ -78,6 +83,7 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
           await advance(product, clock)
           exchange.available(product, false)
           await leave(product)
+          serving.delete(product)
         } else if (line.t === 'recv') {
           if (clock - state.ts > PAUSE || state.sent - state.waitedFor >= WINDOW) await advance(product, clock)
           if (!live.has(product)) await connect(product, clock)

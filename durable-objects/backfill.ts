@@ -132,9 +132,9 @@ export class Backfill {
   }
 
   /** The exchange's own minutes into the book. */
-  async #fetchCandles(step: { from: number; asked: number; to: number }): Promise<Failure | null> {
+  async #fetchCandles(step: { from: number; to: number }): Promise<Failure | null> {
     const { book, restUrl } = this.#host
-    const range = { granularity: 'ONE_MINUTE' as const, start: step.asked, end: step.to + 60 }
+    const range = { granularity: 'ONE_MINUTE' as const, start: step.from, end: step.to + 60 }
     const answer = await fetchCandles(fetch, restUrl, book.product, range)
     if (!answer.ok) return answer
     book.reconcile(step.from, step.to, answer.value, this.#host.now())

@@ -456,7 +456,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
 
   #feedState(): { state: FeedState; since: number; lastMessageAt: number | null } {
     const feed = this.#feed.describe()
-    return this.#refusedUntil > 0 ? { ...feed, state: 'refused' } : feed
+    return this.#refusedUntil > this.now() ? { ...feed, state: 'refused' } : feed
   }
 
   #feedFrame(): string {

@@ -8,9 +8,6 @@ export const PAGE = 1_000
 /** Minutes of candles that are asked for in one step: what was healed so far stays healed if the next step fails. */
 const CANDLE_MINUTES = 1_440
 
-/** The exchange's minutes are asked for at most this far back; what is older is history. Seconds. */
-const CANDLE_REACH = 7 * 86_400
-
 /** Milliseconds and pages: see KEPT_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS and RECONCILE_SETTLE_MS. */
 export type BackfillLimits = { kept: number; pages: number; delay: number; settle: number }
 
@@ -23,8 +20,8 @@ export const NOTHING_REFUSED: Refused = { trades: false, candles: false }
 export type BackfillStep =
   /** Ask for `limit` trades with ids below `hole.before`; those before the minute `floor` are not needed. */
   | { kind: 'trades'; hole: Hole; limit: number; floor: number }
-  /** Ask for the exchange's candles of [asked, to], both inclusive; they heal [from, to]. */
-  | { kind: 'candles'; hole: Hole; from: number; asked: number; to: number }
+  /** Ask for the exchange's candles of [from, to], both inclusive. */
+  | { kind: 'candles'; hole: Hole; from: number; to: number }
   | { kind: 'wait'; until: number }
 
 /**
@@ -62,11 +59,13 @@ function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refus
     return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor: 0 }
   /** The last minute whose candle the exchange has surely written. */
   const written = Math.floor((now - limits.settle) / 60_000) * MINUTE - MINUTE
-  if (hole.from <= written && !refused.candles) {
-    const asked = Math.max(hole.from, written - CANDLE_REACH)
-    const to = Math.min(hole.to, written, asked + CANDLE_MINUTES * MINUTE)
-    return { kind: 'candles', hole, from: hole.from, asked, to }
-  }
+  if (hole.from <= written && !refused.candles)
+    return {
+      kind: 'candles',
+      hole,
+      from: hole.from,
+      to: Math.min(hole.to, written, hole.from + CANDLE_MINUTES * MINUTE),
+    }
   const floor = Math.max(hole.from, written + MINUTE, foldable)
   // Below id 1 there is nothing, but only the exchange can say that its ids begin there.
   if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.max(1, Math.min(missing, PAGE)), floor }

@@ -185,6 +185,14 @@ export class Ledger {
     this.holes = this.holes.filter((hole) => hole.from <= hole.to)
   }
 
+  /** What lies before `minute` is no longer ours to heal: it is history, which the exchange's own candles tell. */
+  giveUp(minute: number): void {
+    for (const hole of this.holes) hole.from = Math.max(hole.from, minute)
+    this.holes = this.holes.filter((hole) => hole.from <= hole.to)
+    if (this.doubt && this.doubt.from < minute) this.doubt.from = minute
+    if (this.doubt?.to != null && this.doubt.to < this.doubt.from) this.doubt = null
+  }
+
   /** Nothing of a hole lies after `minute`: the trades between are all in. */
   bound(hole: Hole, minute: number): void {
     this.#touch(hole.from, hole.to)

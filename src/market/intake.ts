@@ -3,6 +3,9 @@ import { type Message, type Rejection, readMessage } from './coinbase.ts'
 
 const minuteOf = (milliseconds: number): number => Math.floor(milliseconds / 60_000) * 60
 
+/** No late message is this many messages late: hours, at what one product's feed sends. */
+const FAR = 10_000
+
 /** Counts of what a feed brought, for operators. */
 export type IntakeCounts = { messages: number; trades: number; holes: number; dropped: Record<string, number> }
 
@@ -53,10 +56,11 @@ export class Intake {
     const { sequence, at } = message
     const { ledger } = this.book
     const expected = this.#expected ?? sequence
-    const late = sequence < expected
+    // A newer message whose number is far lower is not late: the one before it had a number that was none.
+    const late = sequence < expected && (at <= this.lastGoodAt || expected - sequence < FAR)
     if (this.lastGoodAt === 0) ledger.begin(minuteOf(at), now)
     ledger.resume(minuteOf(at))
-    if (sequence > expected) {
+    if (!late && sequence !== expected) {
       this.counts.holes++
       ledger.suspect(minuteOf((this.lastGoodAt || at) - this.#latency), minuteOf(at))
     }

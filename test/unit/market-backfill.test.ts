@@ -36,7 +36,7 @@ const step = (holes: Hole[], refused: Partial<Refused> = {}, now = NOW) =>
 function told(found: ReturnType<typeof nextStep>): unknown {
   const minutes = (seconds: number) => (seconds - NOON) / 60
   if (found?.kind === 'trades') return ['trades', found.limit, found.floor === 0 ? null : minutes(found.floor)]
-  if (found?.kind === 'candles') return ['candles', minutes(found.from), minutes(found.asked), minutes(found.to)]
+  if (found?.kind === 'candles') return ['candles', minutes(found.from), minutes(found.to)]
   return found && ['wait', minutes(found.until / 1000)]
 }
 
@@ -48,18 +48,18 @@ describe('C9 what is asked next', () => {
     ['a few young trades', [hole(3, -5, -4)], {}, ['trades', 3, null]],
     ['a page and more', [hole(PAGE + 1, -5, -4)], {}, ['trades', PAGE, null]],
     ['as many as ten pages hold', [hole(10 * PAGE, -5, -4)], {}, ['trades', PAGE, null]],
-    ['more than ten pages hold', [hole(10 * PAGE + 1, -50, -4)], {}, ['candles', -50, -50, -4]],
+    ['more than ten pages hold', [hole(10 * PAGE + 1, -50, -4)], {}, ['candles', -50, -4]],
     ['more, of minutes that are not written yet', [hole(10 * PAGE + 1, -1, 0)], {}, ['trades', PAGE, -1]],
-    ['more, the minutes that are written first', [hole(10 * PAGE + 1, -9, 0)], {}, ['candles', -9, -9, -2]],
-    ['pages that are used up', [hole(5, -9, -3, { pages: 10 })], {}, ['candles', -9, -9, -3]],
-    ['pages that are nearly used up', [hole(PAGE + 1, -9, -3, { pages: 9 })], {}, ['candles', -9, -9, -3]],
+    ['more, the minutes that are written first', [hole(10 * PAGE + 1, -9, 0)], {}, ['candles', -9, -2]],
+    ['pages that are used up', [hole(5, -9, -3, { pages: 10 })], {}, ['candles', -9, -3]],
+    ['pages that are nearly used up', [hole(PAGE + 1, -9, -3, { pages: 9 })], {}, ['candles', -9, -3]],
     ['just inside the kept time', [hole(5, -119, -118)], {}, ['trades', 5, null]],
-    ['older than the kept time', [hole(5, -120, -118)], {}, ['candles', -120, -120, -118]],
-    ['at most a day of candles at once', [hole(5, -3000, -3)], {}, ['candles', -3000, -3000, -1560]],
-    ['trades refused: candles', [hole(5, -9, -3)], { trades: true }, ['candles', -9, -9, -3]],
+    ['older than the kept time', [hole(5, -120, -118)], {}, ['candles', -120, -118]],
+    ['at most a day of candles at once', [hole(5, -3000, -3)], {}, ['candles', -3000, -1560]],
+    ['trades refused: candles', [hole(5, -9, -3)], { trades: true }, ['candles', -9, -3]],
     ['both refused: wait', [hole(5, -9, -3)], { trades: true, candles: true }, ['wait', 1]],
     ['trades refused, candles not written yet: wait', [hole(5, 0, 0)], { trades: true }, ['wait', 2]],
-    ['the start: candles first', [start(500, -720, -10)], {}, ['candles', -720, -720, -10]],
+    ['the start: candles first', [start(500, -720, -10)], {}, ['candles', -720, -10]],
     ['the start, its newest minutes: trades down to there', [start(500, -1, 0)], {}, ['trades', 500, -1]],
     [
       'the start, candles refused: its newest minutes by trades',

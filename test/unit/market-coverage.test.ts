@@ -98,6 +98,56 @@ function begun() {
   return market
 }
 
+describe('C8 what is out of reach', () => {
+  test('is given up: neither healed nor called whole, and what follows is healed still', () => {
+    const day = Date.UTC(2026, 9, 5) / 1000
+    const ledger = new Ledger()
+    ledger.begin(day, 0)
+    ledger.take(1, day, 0)
+    ledger.suspect(day + 3_600, null)
+    ledger.take(500, day + 30 * 86_400, 0)
+    ledger.settle()
+    ledger.giveUp(day + 23 * 86_400)
+    expect(ledger.holes.filter((hole) => !hole.start)).toMatchObject([
+      { from: day + 23 * 86_400, to: day + 30 * 86_400 },
+    ])
+  })
+})
+
+describe('C8 a sequence number that is none', () => {
+  test('of a valid message makes those after it doubtful once, not late for ever', () => {
+    const book = new CandleBook({ exchange: 'coinbase', product: 'BTC-USD', grace: 1_000, kept: 7_200_000 })
+    const intake = new Intake(book, 1_000)
+    const text = (sequence: number, second: number, ids: number[]) =>
+      JSON.stringify({
+        channel: 'market_trades',
+        timestamp: new Date(Date.UTC(2026, 9, 5, 12, 0, second)).toISOString(),
+        sequence_num: sequence,
+        events: [
+          {
+            type: 'update',
+            trades: ids.map((id) => ({
+              product_id: 'BTC-USD',
+              trade_id: String(id),
+              price: '1',
+              size: '1',
+              time: new Date(Date.UTC(2026, 9, 5, 12, 0, second)).toISOString(),
+              side: 'BUY',
+            })),
+          },
+        ],
+      })
+    const now = Date.UTC(2026, 9, 5, 12, 0, 30)
+    intake.opened()
+    intake.receive(text(0, 1, [10]), now)
+    intake.receive(text(1_000_000, 2, []), now)
+    intake.receive(text(2, 3, []), now)
+    expect(book.ledger.doubt).not.toBeNull()
+    intake.receive(text(3, 4, [11]), now)
+    expect(book.ledger.doubt).toBeNull()
+  })
+})
+
 describe('C8 the start', () => {
   test('what was healed stays so when later trades of the same hole come', () => {
     const day = Date.UTC(2026, 9, 5) / 1000
