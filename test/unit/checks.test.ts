@@ -85,6 +85,8 @@ const cases: Case[] = [
   ['dev/worker.ts', imports('../workers/index.ts'), RESTRICTED],
 
   ['src/market/given.ts', 'export const a = (ms: number) => new Date(ms).toISOString() + Date.parse("x")\n', null],
+  ['src/delivery/clock.ts', 'export const a = () => Date.now()\n', 'plugin'],
+  ['src/delivery/edge.ts', imports('../db/candles.ts'), RESTRICTED],
   ['src/market/clock.ts', 'export const a = () => Date.now()\n', 'plugin'],
   ['src/market/date.ts', 'export const a = () => new Date()\n', 'plugin'],
   ['src/protocol/random.ts', 'export const a = () => Math.random()\n', 'plugin'],
