@@ -73,7 +73,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   readonly #startedAt: number
   readonly #refusals = { exchange: 0, slots: 0 }
   #wakeAt = Number.POSITIVE_INFINITY
-  #told: FeedState | null = null
+  /** The feed's state and the gaps as the viewers were last told. */
+  #told = ''
   #day = 0
   #flushedGaps = ''
 
@@ -461,13 +462,23 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
 
   #feedFrame(): string {
     const { state, since } = this.#feedState()
-    return feedFrame(this.#product, this.#settings.EXCHANGE, state, new Date(since).toISOString())
+    const gaps_from = this.#book.horizon(this.now())
+    return feedFrame({
+      product_id: this.#product,
+      exchange: this.#settings.EXCHANGE,
+      state,
+      since: new Date(since).toISOString(),
+      gaps_from,
+      gaps: this.#book.ledger.gaps(gaps_from, Math.floor(this.now() / 1000) + 1),
+    })
   }
 
   #tellFeed(): void {
-    const { state } = this.#feedState()
-    if (state === this.#told) return
-    this.#told = state
+    // A gap that still goes on has no end that could change with every second.
+    const gaps = this.#book.ledger.gaps(this.#book.horizon(this.now()), Number.MAX_SAFE_INTEGER)
+    const told = `${this.#feedState().state} ${gaps}`
+    if (told === this.#told) return
+    this.#told = told
     this.#audience.announce(this.#feedFrame())
   }
 

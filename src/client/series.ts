@@ -118,6 +118,15 @@ export function replace(series: Series, snapshot: Series, size: number): Series 
   return { bars: [...kept, ...snapshot.bars], gaps: joinGaps(keptGaps, snapshot.gaps) }
 }
 
+/** The gaps from `from` on are these: what was known of that time before is replaced. */
+export const withGaps = (series: Series, from: number, gaps: readonly Gap[]): Series => ({
+  bars: series.bars,
+  gaps: joinGaps(
+    series.gaps.filter((gap) => gap[0] < from).map((gap): Gap => [gap[0], Math.min(gap[1], from)]),
+    gaps,
+  ),
+})
+
 function joinGaps(a: readonly Gap[], b: readonly Gap[]): Gap[] {
   const joined: Gap[] = []
   for (const [from, to] of [...a, ...b].sort((x, y) => x[0] - y[0])) {

@@ -13,6 +13,7 @@ import {
   priceDigits,
   replace,
   type Series,
+  withGaps,
 } from './series.ts'
 import { chartSheet } from './spot-chart-style.ts'
 import { browserDeps, openStream, type Stream, type StreamState } from './stream.ts'
@@ -170,7 +171,10 @@ export class SpotChart extends HTMLElement {
         state: (state) => this.#tell('spot-state', state),
         update: (candles) => this.#update(candles),
         snapshot: (candles, gaps) => this.#snapshot(candles, gaps),
-        feed: (state) => this.#tell('spot-feed', state),
+        feed: (state, gapsFrom, gaps) => {
+          this.#tell('spot-feed', state)
+          this.#gaps(gapsFrom, gaps)
+        },
       },
       browserDeps,
     )
@@ -190,6 +194,14 @@ export class SpotChart extends HTMLElement {
     if (series === null && !this.#tell('spot-lost', null)) return
     this.#series = series ?? snapshot
     this.#view?.draw(this.#series, { kind: 'all' })
+    this.#changed()
+  }
+
+  #gaps(from: number, gaps: Gap[]): void {
+    const series = withGaps(this.#series, from, gaps)
+    if (JSON.stringify(series.gaps) === JSON.stringify(this.#series.gaps)) return
+    this.#series = series
+    this.#view?.draw(series, { kind: 'all' })
     this.#changed()
   }
 

@@ -35,7 +35,7 @@ export type StreamHandlers = {
   /** The place on return could not be continued: this is the state now, whatever came before. */
   snapshot(candles: WireCandle[], gaps: Gap[]): void
   /** How the server's own link to the exchange is: tells a quiet market from a dead feed (C8). */
-  feed(state: string): void
+  feed(state: string, gapsFrom: number, gaps: Gap[]): void
 }
 
 export type Stream = {
@@ -186,7 +186,7 @@ export function openStream(
         handled(message.position)
         break
       case 'feed':
-        handlers.feed(message.state)
+        handlers.feed(message.state, message.gaps_from, message.gaps)
         break
       case 'error':
         if (subscribedAt === null) {
@@ -243,7 +243,7 @@ type Incoming =
   | { type: 'subscribed' }
   | { type: 'snapshot'; position: string; candles: WireCandle[]; gaps: Gap[] }
   | { type: 'update'; position: string; candles: WireCandle[] }
-  | { type: 'feed'; state: string }
+  | { type: 'feed'; state: string; gaps_from: number; gaps: Gap[] }
   | { type: 'error'; code: string; message: string }
   | { type: 'other' }
 
@@ -266,7 +266,13 @@ function parse(text: string): Incoming | null {
       type: 'snapshot',
       gaps: (frame.gaps as Gap[]) ?? [],
     }
-  if (frame.type === 'feed') return { type: 'feed', state: String(frame.state) }
+  if (frame.type === 'feed')
+    return {
+      type: 'feed',
+      state: String(frame.state),
+      gaps_from: Number(frame.gaps_from),
+      gaps: (frame.gaps as Gap[]) ?? [],
+    }
   if (frame.type === 'error') return { type: 'error', code: String(frame.code), message: String(frame.message) }
   return { type: 'other' }
 }

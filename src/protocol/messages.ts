@@ -51,6 +51,8 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
     exchange: z.string(),
     state: z.enum(FEED_STATES),
     since: z.string(),
+    gaps_from: z.int(),
+    gaps: z.array(gapSchema),
   }),
   z.object({ type: z.literal('pong'), req_id: reqId }),
   z.object({
@@ -83,9 +85,18 @@ export const subscribedFrame = (
 export const unsubscribedFrame = (channels: readonly string[], req_id: RequestId): string =>
   JSON.stringify({ type: 'unsubscribed', channels, req_id })
 
-/** How the product's feed is, and since when (RFC 3339): tells a quiet market from a dead feed. */
-export const feedFrame = (product_id: string, exchange: string, state: FeedState, since: string): string =>
-  JSON.stringify({ type: 'feed', product_id, exchange, state, since })
+/**
+ * How the product's feed is, and since when (RFC 3339): tells a quiet market from a dead feed. `gaps` are all those from
+ * `gaps_from` (unix seconds) on: what a client knew of that time before is replaced.
+ */
+export const feedFrame = (feed: {
+  product_id: string
+  exchange: string
+  state: FeedState
+  since: string
+  gaps_from: number
+  gaps: readonly Gap[]
+}): string => JSON.stringify({ type: 'feed', ...feed })
 
 export const pongFrame = (req_id: RequestId): string => JSON.stringify({ type: 'pong', req_id })
 

@@ -93,6 +93,15 @@ function stage(connectFails: (product: string) => Error | null = () => null) {
 const BTC = 'candles.BTC-USD.ONE_MINUTE'
 const ETH = 'candles.ETH-USD.ONE_MINUTE'
 
+const FEED = feedFrame({
+  product_id: 'BTC-USD',
+  exchange: 'coinbase',
+  state: 'live',
+  since: '2024-01-06T19:00:00Z',
+  gaps_from: 0,
+  gaps: [],
+})
+
 describe('D2 joined positions', () => {
   test('a position names every object whose snapshot or update the reader has, and no other', async () => {
     const { join, told, sockets, settle } = stage()
@@ -259,7 +268,7 @@ describe('one socket per product', () => {
     const { join, told, sockets, settle } = stage()
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
-    sockets[0]?.says(feedFrame('BTC-USD', 'coinbase', 'live', '2024-01-06T19:00:00Z'))
+    sockets[0]?.says(FEED)
     expect(told).toEqual([['feed', 'BTC-USD']])
   })
 })

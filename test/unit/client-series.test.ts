@@ -10,6 +10,7 @@ import {
   replace,
   type Series,
   slots,
+  withGaps,
 } from '../../src/client/series.ts'
 
 const bar = (t: number, more: Partial<Bar> = {}): Bar => ({
@@ -147,4 +148,20 @@ test('C8 coverage of what is on screen is counted, and its gaps are named', () =
 test('C3 prices are shown with the digits they were written with', () => {
   expect([decimals(42_000), decimals(0.5), decimals(1e-7), decimals(1.25e-7)]).toEqual([0, 1, 7, 9])
   expect(priceDigits([bar(0, { o: 1.5, c: 0.00001234 })])).toBe(8)
+})
+
+test('C8 gaps that are told replace what was known of their time, and leave what is older', () => {
+  const series: Series = {
+    bars: [bar(60), bar(600)],
+    gaps: [
+      [0, 120],
+      [300, 500],
+    ],
+  }
+  expect(withGaps(series, 200, []).gaps).toEqual([[0, 120]])
+  expect(withGaps(series, 60, [[400, 460]]).gaps).toEqual([
+    [0, 60],
+    [400, 460],
+  ])
+  expect(withGaps(series, 200, []).bars).toBe(series.bars)
 })

@@ -78,7 +78,15 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
           const wanted = granularitiesOf(mask)
           return { candles: [...truth.values()].filter(({ granularity }) => wanted.includes(granularity)), gaps: [] }
         },
-        feedFrame: () => feedFrame(PRODUCT, 'simulated', 'live', '2024-01-06T19:00:00Z'),
+        feedFrame: () =>
+          feedFrame({
+            product_id: PRODUCT,
+            exchange: 'simulated',
+            state: 'live',
+            since: '2024-01-06T19:00:00Z',
+            gaps_from: 0,
+            gaps: [],
+          }),
         left: () => left.push(now),
       },
       `life${++lives}`,
