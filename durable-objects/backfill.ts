@@ -104,19 +104,17 @@ export class Backfill {
 
   /** One page of trades into the book. */
   async #fetchTrades(hole: Hole, limit: number, floor: number): Promise<Failure | null> {
-    const { book, exchangeUrl } = this.#host
+    const { book, exchangeUrl, limits } = this.#host
     const { before } = hole
     const answer = await fetchTrades(fetch, exchangeUrl, book.product, { after: before, limit: Math.min(limit, PAGE) })
     if (!answer.ok) return answer
     const page = answer.value.filter((trade) => trade.tradeId < before && trade.tradeId > hole.after)
     const trades = page.map((trade) => toTrade(book.product, trade))
-    // The socket's ids and REST's are one series as far as is known; where they are not, its times do not fit.
-    if (
-      trades.some(
-        (t) => Number.isNaN(t.minute) || t.minute > hole.high + 60 || (hole.after > 0 && t.minute < hole.low - 60),
-      )
-    )
-      return misfit('ids of REST and socket do not fit')
+    // The socket's ids and REST's are one series as far as is known; where they are not, its times do not fit. A trade
+    // may be published late, but none that is still folded is older than the kept time.
+    const earliest = hole.after > 0 ? hole.low - limits.kept / 1000 : 0
+    const fits = ({ minute }: Trade) => minute >= earliest && minute <= hole.high + 60
+    if (!trades.every(fits)) return misfit('ids of REST and socket do not fit')
     if (trades.length === 0 && hole.after > 0) return misfit('the missing trades are not there')
     hole.pages++
     this.pages++
