@@ -44,9 +44,3 @@ const select = (sql: LiveSql) => sql`
 export const listProducts = liveQuery(async (sql, exchange: string): Promise<StoredProduct[]> => {
   return sql<StoredProduct[]>`${select(sql)} WHERE exchange = ${exchange} ORDER BY product_id`
 })
-
-/** One product, or null where there is none of that id. */
-export const getProduct = liveQuery(async (sql, exchange: string, productId: string): Promise<StoredProduct | null> => {
-  const rows = await sql<StoredProduct[]>`${select(sql)} WHERE exchange = ${exchange} AND product_id = ${productId}`
-  return rows[0] ?? null
-})

@@ -13,7 +13,6 @@ export const ERROR_CODES = {
   too_many_requests: { status: 429, title: 'Too many requests' },
   too_many_sockets: { status: 429, title: 'Too many open sockets' },
   too_many_channels: { status: 400, title: 'Too many channels' },
-  too_many_feeds: { status: 503, title: 'Too many open feeds' },
   unavailable: { status: 503, title: 'Not available at the moment' },
   internal: { status: 500, title: 'Internal error' },
 } as const satisfies Record<string, { status: number; title: string }>
@@ -35,9 +34,6 @@ export type Problem = {
 
 /** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
 export const CLOSE = {
-  protocol_error: 4000,
-  message_too_large: 4001,
-  too_many_sockets: 4100,
   unavailable: 4101,
   slow_reader: 4102,
   silent_reader: 4103,

@@ -190,7 +190,7 @@ test('a refused subscription stops it if another attempt cannot help, else it wa
 
   const full = open()
   full.socket().onopen?.()
-  full.hear({ type: 'error', code: 'too_many_feeds', message: 'later', field: null })
+  full.hear({ type: 'error', code: 'unavailable', message: 'later', field: null })
   expect(full.state()).toBe('reconnecting')
   full.advance(6_000)
   expect(full.sockets).toHaveLength(2)

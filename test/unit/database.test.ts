@@ -19,7 +19,10 @@ import * as revisions from '../../src/db/revisions.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 
 const { dropExpired, ensurePartitions, readCandles, readClosedCandles, readGaps, replaceGaps, upsertCandles } = candles
-const { getProduct, listProducts, upsertProducts } = products
+const { listProducts, upsertProducts } = products
+
+const getProduct = async (sql: Parameters<typeof listProducts>[0], exchange: string, id: string) =>
+  (await listProducts(sql, exchange)).find(({ product_id }) => product_id === id) ?? null
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -388,7 +391,6 @@ describe('bindings', () => {
       dropExpired: 'live',
       upsertProducts: 'live',
       listProducts: 'live',
-      getProduct: 'live',
       insertRevisions: 'live',
       claimAudits: 'live',
       failAudit: 'live',
