@@ -2,7 +2,8 @@ import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } fr
 import type { CandleBook } from '../src/market/book.ts'
 import { parseTime, type Trade } from '../src/market/coinbase.ts'
 import type { Hole } from '../src/market/coverage.ts'
-import { fetchCandles, fetchTrades, type RestTrade, type Result } from '../src/providers/coinbase.ts'
+import { fetchCandles, fetchTrades, type RestTrade } from '../src/providers/coinbase.ts'
+import type { Result } from '../src/providers/result.ts'
 
 /** Pause after REST has refused: doubles with full jitter. Milliseconds. */
 const PAUSE_MIN_MS = 5_000

@@ -1,8 +1,13 @@
 import { settings } from '../src/config.ts'
 import type { ExchangeCandle } from '../src/market/book.ts'
+import type { QuotePlan } from '../src/pricing/asset-plan.ts'
+import type { DailyHistory, ProviderListing, ProviderQuote } from '../src/pricing/provider-quote.ts'
+import type { QuoteSourceId, Source } from '../src/pricing/sources.ts'
+import type { Candidate } from '../src/protocol/asset.ts'
 import type { Candle, Gap } from '../src/protocol/candle.ts'
 import type { Granularity } from '../src/protocol/granularity.ts'
 import type { ProductStatus } from '../src/protocol/product.ts'
+import type { Quote, QuoteSource, StaleReason } from '../src/protocol/quote.ts'
 import type { FeedLease } from './feed-slots.ts'
 
 /** A stretch of one product's candles: `start` inclusive, `end` exclusive, unix seconds; the last `limit` of them. */
@@ -44,3 +49,128 @@ export const productCandles = (env: Env, product: string): ProductObject =>
 
 /** The one object that grants open feeds of the exchange that this Worker is set to. */
 export const feedSlots = (env: Env): FeedSlotsObject => env.FEED_SLOTS.getByName(settings(env).EXCHANGE)
+
+/** What a board knows of a name. `freshUntil` is unix milliseconds; past it the value is stale because of `trouble`. */
+export type Look = { name: string } & (
+  | { kind: 'quote'; quote: Quote; source: QuoteSource; freshUntil: number; trouble: StaleReason | null }
+  /** No asset has this name. `asked`: the providers have said so, too, not longer than UNKNOWN_MS ago. */
+  | { kind: 'unknown'; asked: boolean }
+  | { kind: 'ambiguous'; candidates: Candidate[] }
+  /** The asset is there, its price is not: no provider could tell it yet. `retryAfter` in seconds. */
+  | { kind: 'unpriced'; symbol: string; reason: StaleReason; retryAfter: number }
+  /** Another board has it, under this symbol. */
+  | { kind: 'moved'; symbol: string }
+)
+
+/** What came of a refresh of everything that was asked for. */
+export type RefreshReport = { refreshed: number; failed: number; waiting: number }
+
+/** Counted since `since` (unix milliseconds), when this object started. */
+export type BoardStatus = {
+  since: number
+  assets: number
+  quotes: number
+  watchers: number
+  position: string
+  /** Answers by the layer that gave them; `none` had no price. */
+  looks: Record<QuoteSource | 'none', number>
+  /** Longest that a due asset has waited beyond its interval at the last beat, milliseconds. */
+  lagMs: number
+  beats: number
+  refreshed: number
+  failed: number
+  /** Quotes that Postgres has not taken yet, and writes that failed. */
+  unflushed: number
+  flushFailures: number
+}
+
+/**
+ * What others ask of a board: the hot layer of quotes. `fetch` takes a WebSocket upgrade and answers with the object's
+ * own socket.
+ */
+export interface QuoteBoardObject {
+  fetch(request: Request): Promise<Response>
+  /** In the order of `names`. Waits for a provider (LOOK_WAIT_MS at most) where an asset has no price at all. */
+  look(names: string[]): Promise<Look[]>
+  /** Asks the providers for a name that no asset has, and adds what they know. Costs requests: the caller limits it. */
+  discover(name: string): Promise<Look>
+  /** Takes the plan of the minute and sees to it that the next beat comes. */
+  plan(plan: QuotePlan): Promise<void>
+  /** Refreshes these assets now, or all, within the providers' budgets. */
+  refresh(names: string[] | null): Promise<RefreshReport>
+  status(): Promise<BoardStatus>
+}
+
+/** An asset to be asked for: its sources in the order in which they are tried. */
+export type QuoteRequest = { asset_id: number; sources: QuoteSourceId[] }
+
+/** What came of one asset: the first source that had a price; or why the last one tried had none. */
+export type QuoteOutcome = { asset_id: number } & (
+  | { ok: true; provider: Source; quote: ProviderQuote }
+  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
+)
+
+/** How a provider stands, as `provider_rate_limits` shows it. Times are unix milliseconds, null is never. */
+export type ProviderLimit = {
+  provider: Source
+  window_ms: number
+  /** Requests (Binance: weight) of the window that are used, and how many there are. */
+  used: number
+  budget: number
+  /** What the provider itself says is used, where it does. */
+  told_used: number | null
+  in_flight: number
+  concurrency: number
+  breaker: 'closed' | 'open' | 'half_open'
+  failures: number
+  blocked_until: number | null
+  last_status: number | null
+  last_error: string | null
+  last_request_at: number | null
+  requests_total: number
+  refused_total: number
+  rate_limited_total: number
+  since: number
+}
+
+/** What others ask of the one object through which every request to a provider of quotes goes (Q4). */
+export interface ProviderGateObject {
+  /** In the order of `requests`; batched by provider, as far as the budgets go. Never rejects for a provider's failure. */
+  quotes(requests: QuoteRequest[]): Promise<QuoteOutcome[]>
+  /** The days of one asset from the first of its sources that can tell them. */
+  daily(sources: QuoteSourceId[], from: string | null): Promise<DailyOutcome>
+  /** What the providers know under a name that no asset has; null: none knows it. */
+  find(name: string): Promise<FindOutcome>
+  limits(): Promise<ProviderLimit[]>
+}
+
+export type DailyOutcome =
+  | { ok: true; provider: Source; history: DailyHistory }
+  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null; detail: string }
+
+export type FindOutcome =
+  | { ok: true; found: { provider: Source; listing: ProviderListing } | null }
+  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
+
+/** What isolates count of one route: how many of each status class, and the time they took, in milliseconds. */
+export type RouteCount = { route: string; method: string; status: string; count: number; ms: number; max_ms: number }
+
+/** What others ask of the object that gathers the isolates' counts until cron stores them. */
+export interface MeterObject {
+  add(counts: RouteCount[]): Promise<void>
+  /** Gives what has gathered, and begins anew. */
+  drain(): Promise<RouteCount[]>
+}
+
+/** The board of one shard of the quotes. */
+export const quoteBoard = (env: Env, shard: number): QuoteBoardObject =>
+  env.QUOTE_BOARD.getByName(`${settings(env).EXCHANGE}:${shard}`) as unknown as QuoteBoardObject
+
+/** The shard of a board's name (`ctx.id.name`). */
+export const shardOfName = (name: string): number => Number(name.slice(name.indexOf(':') + 1))
+
+/** The one object that asks the providers of quotes. */
+export const providerGate = (env: Env): ProviderGateObject =>
+  env.PROVIDER_GATE.getByName(settings(env).EXCHANGE) as unknown as ProviderGateObject
+
+export const meter = (env: Env): MeterObject => env.METER.getByName(settings(env).EXCHANGE) as unknown as MeterObject

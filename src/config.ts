@@ -103,6 +103,52 @@ const schema = z
     READER_SILENCE_MS: milliseconds(600_000, 1_000),
     /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
     READER_DEAD_MS: milliseconds(60_000, 1_000),
+    /** Yahoo; set to another address, all of Yahoo's hosts are looked for there. */
+    YAHOO_URL: url(['https', 'http'], 'https://query2.finance.yahoo.com'),
+    BINANCE_URL: url(['https', 'http'], 'https://api.binance.com'),
+    TWELVEDATA_URL: url(['https', 'http'], 'https://api.twelvedata.com'),
+    COINMARKETCAP_URL: url(['https', 'http'], 'https://pro-api.coinmarketcap.com'),
+    /** Of Twelve Data: asked for stocks when Yahoo cannot answer. */
+    STOCK_PROVIDER_API_KEY: z.string().optional(),
+    /** Of CoinMarketCap: asked for crypto when the exchanges cannot answer. */
+    CRYPTO_PROVIDER_API_KEY: z.string().optional(),
+    /** Requests a minute to each provider, kept well under what it allows; Binance counts weight (6,000 a minute). */
+    YAHOO_PER_MINUTE: count(60),
+    COINBASE_PER_MINUTE: count(120),
+    BINANCE_WEIGHT_PER_MINUTE: count(1_000),
+    /** The least plans of the two: 8 and 30 requests a minute. */
+    TWELVEDATA_PER_MINUTE: count(8),
+    COINMARKETCAP_PER_MINUTE: count(30),
+    /** Requests to one provider that may be under way at once. */
+    PROVIDER_CONCURRENCY: count(2),
+    /** A provider that has not answered by then has failed. */
+    PROVIDER_TIMEOUT_MS: milliseconds(10_000, 100),
+    /** Pause after a failure: doubles from the first to the last, with full jitter. */
+    PROVIDER_BACKOFF_MIN_MS: milliseconds(1_000),
+    PROVIDER_BACKOFF_MAX_MS: milliseconds(300_000),
+    /** So many failures one after the other open the breaker, for so long; then one request is the probe. */
+    BREAKER_FAILURES: count(5),
+    BREAKER_OPEN_MS: milliseconds(60_000),
+
+    /** Objects that the quotes are divided among: one holds some ten thousand. */
+    QUOTE_SHARDS: count(1).pipe(z.number().max(64)),
+    /** What is due is refreshed this often (brief 002: 15 s). */
+    QUOTE_BEAT_MS: milliseconds(15_000, 100),
+    /** Longest that a request waits for a provider; then it is told that there is no price yet. */
+    LOOK_WAIT_MS: milliseconds(4_000),
+    /** A price from an open feed is asked for this often at most, while somebody wants it. */
+    STREAMED_MS: milliseconds(1_000, 50),
+    /** Nobody is asked again about a symbol that no provider knows for so long. */
+    UNKNOWN_MS: milliseconds(600_000),
+    /** Assets that requests for symbols nobody knew yet may add in a day. */
+    NEW_ASSETS_PER_DAY: count(500, 0),
+    /** Symbols of one request for many prices. */
+    MAX_SYMBOLS: count(1_000),
+    /** Assets whose price history one minute's cron loads or brings up to date. */
+    HISTORY_PER_MINUTE: count(20),
+    /** The key of whoever may have prices refreshed and act for users; and the one before it, while it is replaced. */
+    SUPABASE_SERVICE_ROLE_KEY: z.string().min(16, 'must have 16 characters at least').optional(),
+    SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: z.string().min(16, 'must have 16 characters at least').optional(),
     RETENTION: retention,
     /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
     AUDIT_DAYS: count(7).pipe(z.number().max(30)),

@@ -15,7 +15,8 @@ import { type LiveSql, withLiveDatabase } from '../src/db/client.ts'
 import { compareCandles, repairs } from '../src/market/audit.ts'
 import type { Candle } from '../src/protocol/candle.ts'
 import { GRANULARITIES, type Granularity } from '../src/protocol/granularity.ts'
-import { fetchCandles, type RestCandle, type Result } from '../src/providers/coinbase.ts'
+import { fetchCandles, type RestCandle } from '../src/providers/coinbase.ts'
+import type { Result } from '../src/providers/result.ts'
 
 const DAY_MS = 86_400_000
 const DAY = 86_400

@@ -17,7 +17,7 @@ export function expandChannels(names: readonly string[], market: Market): Map<st
   const byProduct = new Map<string, Set<string>>()
   for (const [i, name] of names.entries()) {
     const channel = parseChannel(name)
-    const fault = channel ? productOf(channel, market) : malformed(name)
+    const fault = channel?.kind === 'candles' ? productOf(channel, market) : malformed(name)
     if (fault) return { ...fault, field: `channels/${i}` }
     for (const [product, channels] of concrete(channel as CandleChannel, market)) {
       const known = byProduct.get(product) ?? new Set()

@@ -14,11 +14,13 @@ export function problem(error: Error, c: Context<AppEnv>): Response {
     code: coded.code,
     request_id: c.var.requestId,
     ...(coded.errors.length > 0 ? { errors: coded.errors } : {}),
+    ...(coded.candidates === undefined ? {} : { candidates: [...coded.candidates] }),
   }
   return c.body(JSON.stringify(body), status, {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
     ...(coded.retryAfter === undefined ? {} : { 'retry-after': String(coded.retryAfter) }),
+    ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
     ...(status === 426 ? { upgrade: 'websocket' } : {}),
   })
 }

@@ -15,8 +15,8 @@ export function channelMask(product: string, channels: readonly string[]): { mas
   for (const [index, name] of channels.entries()) {
     const field = `channels/${index}`
     const channel = parseChannel(name)
-    if (channel === null) {
-      const granularity = name.split('.')[2]
+    if (channel?.kind !== 'candles') {
+      const granularity = channel === null ? name.split('.')[2] : undefined
       const unknown = granularity !== undefined && granularity !== '*' && !isGranularity(granularity)
       return unknown
         ? { error: { code: 'unknown_granularity', message: `no granularity ${granularity.slice(0, 40)}`, field } }

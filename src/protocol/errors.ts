@@ -1,3 +1,5 @@
+import type { Candidate } from './asset.ts'
+
 /** Every code that a client can meet, in problem details and in `error` frames. A closed set: clients may switch on it. */
 export const ERROR_CODES = {
   invalid_request: { status: 400, title: 'The request is not valid' },
@@ -6,6 +8,11 @@ export const ERROR_CODES = {
   unknown_channel: { status: 400, title: 'No such channel' },
   unknown_granularity: { status: 400, title: 'No such granularity' },
   unknown_product: { status: 404, title: 'No such product' },
+  unknown_symbol: { status: 404, title: 'No such symbol' },
+  ambiguous_symbol: { status: 409, title: 'The symbol means several assets' },
+  unknown_range: { status: 400, title: 'No such range' },
+  too_many_symbols: { status: 400, title: 'Too many symbols' },
+  unauthorized: { status: 401, title: 'Not signed in, or with a key that is not valid' },
   product_offline: { status: 409, title: 'The product is not traded now' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
@@ -30,6 +37,8 @@ export type Problem = {
   code: ErrorCode
   request_id: string
   errors?: FieldError[]
+  /** With `ambiguous_symbol`: what the symbol may mean. */
+  candidates?: Candidate[]
 }
 
 /** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
@@ -46,16 +55,18 @@ export class CodedError extends Error {
   readonly errors: FieldError[]
   /** Seconds after which to try again, where that is known. */
   readonly retryAfter: number | undefined
+  readonly candidates: readonly Candidate[] | undefined
 
   constructor(
     code: ErrorCode,
     detail: string,
-    options: { errors?: FieldError[]; retryAfter?: number; cause?: unknown } = {},
+    options: { errors?: FieldError[]; retryAfter?: number; candidates?: readonly Candidate[]; cause?: unknown } = {},
   ) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'CodedError'
     this.code = code
     this.errors = options.errors ?? []
     this.retryAfter = options.retryAfter
+    this.candidates = options.candidates
   }
 }

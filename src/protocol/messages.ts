@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { type Candle, candleText, type Gap, wireCandleSchema } from './candle.ts'
 import type { ErrorCode } from './errors.ts'
 import { FEED_STATES, type FeedState } from './product.ts'
+import { wireQuoteSchema } from './quote.ts'
 
 /** Longest socket message from a client that is read, in characters. */
 export const MAX_MESSAGE_LENGTH = 65_536
@@ -41,10 +42,17 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('snapshot'),
     position: z.string(),
-    candles: z.array(wireCandleSchema),
-    gaps: z.array(gapSchema),
+    /** Of channels `candles.…`; those of `quotes.…` have `quotes` instead. */
+    candles: z.array(wireCandleSchema).optional(),
+    gaps: z.array(gapSchema).optional(),
+    quotes: z.array(wireQuoteSchema).optional(),
   }),
-  z.object({ type: z.literal('update'), position: z.string(), candles: z.array(wireCandleSchema) }),
+  z.object({
+    type: z.literal('update'),
+    position: z.string(),
+    candles: z.array(wireCandleSchema).optional(),
+    quotes: z.array(wireQuoteSchema).optional(),
+  }),
   z.object({
     type: z.literal('feed'),
     product_id: z.string(),
@@ -74,6 +82,13 @@ export const updateFrame = (position: string, candles: readonly string[]): strin
 
 export const snapshotFrame = (position: string, candles: readonly Candle[], gaps: readonly Gap[]): string =>
   `{"type":"snapshot","position":"${position}","candles":[${candles.map(candleText).join(',')}],"gaps":${JSON.stringify(gaps)}}`
+
+/** Frames of quotes; each quote is the text that `quoteText` gives. */
+export const quoteUpdateFrame = (position: string, quotes: readonly string[]): string =>
+  `{"type":"update","position":"${position}","quotes":[${quotes.join(',')}]}`
+
+export const quoteSnapshotFrame = (position: string, quotes: readonly string[]): string =>
+  `{"type":"snapshot","position":"${position}","quotes":[${quotes.join(',')}]}`
 
 export const subscribedFrame = (
   channels: readonly string[],

@@ -2,7 +2,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
 import { type ExchangeOptions, startExchange } from '../../dev/exchange/server.ts'
 import { productSchema } from '../../src/protocol/product.ts'
-import { type Fetch, fetchCandles, fetchProducts, fetchTrades, toProduct } from '../../src/providers/coinbase.ts'
+import { fetchCandles, fetchProducts, fetchTrades, toProduct } from '../../src/providers/coinbase.ts'
+import type { Fetch } from '../../src/providers/result.ts'
 import { fixture } from '../support/recordings.ts'
 
 const START = Date.UTC(2026, 7, 9, 21, 5, 48)

@@ -15,10 +15,7 @@ const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) =
 
 const BRIEFS = [
   'SUPABASE_URL',
-  'SUPABASE_SERVICE_ROLE_KEY',
   'SUPABASE_JWKS_URL',
-  'STOCK_PROVIDER_API_KEY',
-  'CRYPTO_PROVIDER_API_KEY',
   'WS_ALLOWED_ORIGINS',
   'SHARD_INDEX',
   'SHARD_COUNT',
@@ -35,13 +32,17 @@ test('the example names every variable, and no other', () => {
 })
 
 test('the example can be used with every variable set, and shows the defaults', () => {
-  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...shown } = settings(values)
+  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = settings(values)
+  const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
+  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...shown } = rest
   const { PRODUCTS: _, ALWAYS_ON: __, ...defaults } = settings({})
   expect(shown).toEqual(defaults)
   const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
   expect(deployed).toContain(`PRODUCTS = "${PRODUCTS.join(',')}"`)
   expect(deployed).toContain(`ALWAYS_ON = "${ALWAYS_ON.join(',')}"`)
   expect(COINBASE_API_KEY).toContain('apiKeys')
+  for (const key of [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY]) expect(key).toBeTruthy()
+  for (const key of [SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS]) expect(key).toBeTruthy()
   expect(COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
 })
 

@@ -1,0 +1,3 @@
+import { DurableObject } from 'cloudflare:workers'
+
+export class QuoteBoard extends DurableObject<Env> {}

@@ -1,0 +1,29 @@
+import type { Asset, ProviderName } from '../protocol/asset.ts'
+
+/** Who can be asked. */
+export type Source = Exclude<ProviderName, 'manual'>
+
+/** One provider's name of an asset. */
+export type QuoteSourceId = { provider: Source; id: string }
+
+/**
+ * Whom to ask for an asset, in this order: its own provider, then those that price the same thing in the same currency
+ * (a pair in USDT is never asked for where USD is meant). `available` are the providers that are set up.
+ */
+export function sourcesOf(asset: Asset, available: ReadonlySet<Source>): QuoteSourceId[] {
+  const { provider, provider_id, code, currency, type } = asset
+  const all: QuoteSourceId[] = provider === 'manual' ? [] : [{ provider, id: provider_id }]
+  if (type === 'crypto') {
+    const told = provider === 'binance' && provider_id.startsWith(code) ? provider_id.slice(code.length) : currency
+    all.push({ provider: 'coinbase', id: `${code}-${told}` })
+    if (told !== 'USDT' && told !== 'USDC') all.push({ provider: 'yahoo', id: `${code}-${told}` })
+    all.push({ provider: 'coinmarketcap', id: `${code}-${told}` })
+  } else if (provider === 'yahoo' && /^[A-Z]{1,5}$/.test(provider_id))
+    all.push({ provider: 'twelvedata', id: provider_id })
+  const seen = new Set<Source>()
+  return all.filter((source) => {
+    if (!available.has(source.provider) || seen.has(source.provider)) return false
+    seen.add(source.provider)
+    return true
+  })
+}
