@@ -27,3 +27,14 @@ export function sourcesOf(asset: Asset, available: ReadonlySet<Source>): QuoteSo
     return true
   })
 }
+
+/** The providers that are set up: those that need a key only with one. */
+export function availableSources(keys: {
+  STOCK_PROVIDER_API_KEY?: string | undefined
+  CRYPTO_PROVIDER_API_KEY?: string | undefined
+}): Set<Source> {
+  const sources: Source[] = ['yahoo', 'coinbase', 'binance']
+  if (keys.STOCK_PROVIDER_API_KEY !== undefined) sources.push('twelvedata')
+  if (keys.CRYPTO_PROVIDER_API_KEY !== undefined) sources.push('coinmarketcap')
+  return new Set(sources)
+}
