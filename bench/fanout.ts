@@ -39,7 +39,7 @@ export async function fanout(): Promise<Figures> {
   const ws = startChild<WsRequest>('ws-server.ts')
   try {
     const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUCT}.*`] })
-    await viewers.ask({ do: 'open', group: 'kerb', url: server.url, count: SOCKETS, subscribe })
+    await viewers.ask({ do: 'open', group: 'kerb', url: server.socketUrl, count: SOCKETS, subscribe })
 
     let price = 100
     const closes: string[] = []

@@ -17,7 +17,7 @@ export async function latency(): Promise<Figures> {
   const viewers = startChild<ViewerRequest>('viewers.ts')
   try {
     const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUCT}.*`] })
-    await viewers.ask({ do: 'open', group: 'kerb', url: server.url, count: VIEWERS, subscribe, timed: true })
+    await viewers.ask({ do: 'open', group: 'kerb', url: server.socketUrl, count: VIEWERS, subscribe, timed: true })
     const sent = new Map<string, bigint>()
     for (let tick = 0; tick < WARM_UP + TICKS; tick++) {
       const close = (100 + tick / 100).toFixed(2).replace(/\.?0+$/, '')

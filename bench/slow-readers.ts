@@ -82,12 +82,12 @@ async function latencies(): Promise<{ with: number[]; without: number[] }> {
 
 /** Resident memory of workerd, megabytes, at every half minute of market time; the dead are there from the start. */
 async function memory(withDead: boolean): Promise<{ megabytes: number[]; ticks: number }> {
-  const server = await startServer(SPEED)
+  const server = await startServer({ speed: SPEED })
   const viewers = startChild<ViewerRequest>('viewers.ts')
   try {
-    if (withDead) await openDead(viewers, server.url, 'dead', true)
-    if (withDead) await openDead(viewers, server.url, 'mute', false)
-    await viewers.ask({ do: 'open', group: 'live', url: server.url, count: MEMORY_LIVE, subscribe })
+    if (withDead) await openDead(viewers, server.socketUrl, 'dead', true)
+    if (withDead) await openDead(viewers, server.socketUrl, 'mute', false)
+    await viewers.ask({ do: 'open', group: 'live', url: server.socketUrl, count: MEMORY_LIVE, subscribe })
     const began = server.exchange.now()
     const first = ticks
     const megabytes: number[] = []

@@ -29,7 +29,11 @@ async function replay(recording: Recording, trades: ReturnType<typeof readTrades
     COINBASE_REST_URL: rest,
     COINBASE_EXCHANGE_URL: rest,
   }
-  const worker = await serveWorkerd({ entry: 'dev/worker/replay.ts', vars }).catch(async (error: unknown) => {
+  const worker = await serveWorkerd({
+    entry: 'dev/worker/replay.ts',
+    objects: ['ProductCandles', 'FeedSlots'],
+    vars,
+  }).catch(async (error: unknown) => {
     await exchange.close()
     throw error
   })

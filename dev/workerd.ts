@@ -7,20 +7,21 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
-
-/** The root of the repository. */
-const ROOT = new URL('..', import.meta.url).pathname
+import { unstable_readConfig } from 'wrangler'
+import { ROOT } from './variables.ts'
 
 /** The path of workerd's program. */
 const WORKERD = (createRequire(import.meta.url)('workerd') as { default: string }).default
 
-/** The day whose platform this is: the same as in wrangler.toml. */
-const COMPATIBILITY_DATE = '2026-11-01'
-
-/** `entry` is a module of the repository, `code` what was bundled of one; `vars` are text bindings, `json` others; `log` is what it may say: errors. */
+/**
+ * `entry` is a module of the repository, `code` what was bundled of one. `vars` are text bindings; `databaseUrl` is what
+ * both Hyperdrive bindings lead to; `objects` are the classes that the entry exports, by default all those of
+ * wrangler.toml. `log` is what it may say: errors.
+ */
 export type WorkerdOptions = ({ entry: string } | { code: string }) & {
   vars?: Record<string, string>
-  json?: Record<string, unknown>
+  databaseUrl?: string
+  objects?: readonly string[]
   log?: 'all' | 'errors' | 'nothing'
 }
 
@@ -48,37 +49,69 @@ async function freePort(): Promise<number> {
 
 const text = (value: string): string => JSON.stringify(value)
 
-/** A configuration of workerd with the two object classes, their SQLite in `storage`, and loopback as the way out. */
-function config(port: number, storage: string, { vars = {}, json = {} }: WorkerdOptions): string {
+/** What is needed of wrangler.toml; wrangler's own types of it are lost in its bundle. */
+type Wrangler = {
+  compatibility_date: string
+  compatibility_flags: string[]
+  durable_objects: { bindings: { name: string; class_name: string }[] }
+  hyperdrive: { binding: string }[]
+  ratelimits: { name: string }[]
+  assets: { binding: string }
+}
+
+/** Plain workerd has no limits per client, and its Worker no files. */
+const STAND_IN = `import { WorkerEntrypoint } from 'cloudflare:workers'
+export default class extends WorkerEntrypoint {
+  limit() { return { success: true } }
+  fetch() { return new Response(null, { status: 404 }) }
+}
+`
+
+/**
+ * workerd's own configuration: the platform and the bindings of wrangler.toml, the objects' SQLite in `storage`,
+ * limits per client that never limit.
+ */
+function config(port: number, storage: string, { vars = {}, databaseUrl, objects }: WorkerdOptions): string {
+  const known: Wrangler = unstable_readConfig({ config: join(ROOT, 'wrangler.toml') }, { hideWarnings: true })
+  const platform = `compatibilityDate = ${text(known.compatibility_date)},
+      compatibilityFlags = [${known.compatibility_flags.map(text).join(', ')}]`
+  const classes = known.durable_objects.bindings.filter(({ class_name }) => objects?.includes(class_name) ?? true)
+  const standIns = [...known.ratelimits.map(({ name }) => name), known.assets.binding]
+  const database = databaseUrl === undefined ? [] : known.hyperdrive.map(({ binding }) => binding)
   const bindings = [
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
-    ...Object.entries(json).map(([name, value]) => `(name = ${text(name)}, json = ${text(JSON.stringify(value))})`),
+    ...classes.map(({ name, class_name }) => `(name = ${text(name)}, durableObjectNamespace = ${text(class_name)})`),
+    ...standIns.map((name) => `(name = ${text(name)}, service = "stand-in")`),
+    ...database.map((name) => hyperdrive(name, new URL(databaseUrl as string))),
   ]
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "kerb", worker = (
       modules = [(name = "worker", esModule = embed "worker.js")],
-      compatibilityDate = ${text(COMPATIBILITY_DATE)},
+      ${platform},
       durableObjectNamespaces = [
-        (className = "ProductCandles", uniqueKey = "ProductCandles", enableSql = true),
-        (className = "FeedSlots", uniqueKey = "FeedSlots", enableSql = true),
+        ${classes.map(({ class_name }) => `(className = ${text(class_name)}, uniqueKey = ${text(class_name)}, enableSql = true)`).join(',\n        ')},
       ],
       durableObjectStorage = (localDisk = "storage"),
       bindings = [
-        (name = "PRODUCT_CANDLES", durableObjectNamespace = "ProductCandles"),
-        (name = "FEED_SLOTS", durableObjectNamespace = "FeedSlots"),
         ${bindings.join(',\n        ')}
       ],
       globalOutbound = "loopback",
     )),
+    (name = "stand-in", worker = (modules = [(name = "worker", esModule = embed "stand-in.js")], ${platform})),
     (name = "storage", disk = (path = ${text(storage)}, writable = true)),
     (name = "loopback", network = (allow = ["private", "public"])),
+    ${databaseUrl === undefined ? '' : `(name = "postgres", external = (address = ${text(new URL(databaseUrl).host)}, tcp = ())),`}
   ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "kerb")],
 );
 `
 }
+
+const hyperdrive = (name: string, { pathname, username, password }: URL): string =>
+  `(name = ${text(name)}, hyperdrive = (designator = "postgres", database = ${text(pathname.slice(1))},
+          user = ${text(username)}, password = ${text(password)}, scheme = "postgresql"))`
 
 /** One module of everything that the Worker `entry`, a module of the repository, is made of. */
 export async function bundleWorker(entry: string): Promise<string> {
@@ -102,6 +135,7 @@ export async function bundleWorker(entry: string): Promise<string> {
 export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const folder = await mkdtemp(join(tmpdir(), 'kerb-workerd-'))
   await writeFile(join(folder, 'worker.js'), 'code' in options ? options.code : await bundleWorker(options.entry))
+  await writeFile(join(folder, 'stand-in.js'), STAND_IN)
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()

@@ -132,7 +132,6 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
     stops.push(() => exchange.close())
     const ids = plan.products.map(({ id }) => id).join(',')
     const numbers = Object.entries(SETTINGS).map(([name, value]) => [name, String(value)])
-    const hyperdrive = { connectionString: database.url }
     const worker = await serveWorkerd({
       code: lane.code,
       log: 'nothing',
@@ -149,7 +148,7 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
         ...(plan.faults.includes('rest-refused') ? { RECORD: 'yes' } : {}),
         ...(broken ? { BREAK: broken } : {}),
       },
-      json: { HYPERDRIVE: hyperdrive, HYPERDRIVE_CACHED: hyperdrive },
+      databaseUrl: database.url,
     })
     stops.push(() => worker.stop())
     let turn: Promise<unknown> = Promise.resolve()

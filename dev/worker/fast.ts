@@ -1,8 +1,11 @@
 import { FeedSlots } from '../../durable-objects/feed-slots.ts'
+import { Meter } from '../../durable-objects/meter.ts'
 import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
+import { ProviderGate } from '../../durable-objects/provider-gate.ts'
+import { QuoteBoard } from '../../durable-objects/quote-board.ts'
 import { app } from '../../src/api/app.ts'
 
-export { FeedSlots }
+export { FeedSlots, Meter, ProviderGate, QuoteBoard }
 
 /** The market's clock: see `ExchangeOptions`. */
 type Clock = { CLOCK_SPEED: string; CLOCK_ANCHOR: string }

@@ -1,5 +1,8 @@
 import { FeedSlots } from '../../durable-objects/feed-slots.ts'
+import { Meter } from '../../durable-objects/meter.ts'
 import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
+import { ProviderGate } from '../../durable-objects/provider-gate.ts'
+import { QuoteBoard } from '../../durable-objects/quote-board.ts'
 import { productCandles, productOfName } from '../../durable-objects/stubs.ts'
 import { app } from '../../src/api/app.ts'
 import type { Revision } from '../../src/market/revision.ts'
@@ -7,7 +10,7 @@ import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { Step } from '../faults/steps.ts'
 
-export { FeedSlots }
+export { FeedSlots, Meter, ProviderGate, QuoteBoard }
 
 /** The market's clock (see `ExchangeOptions`), and what this Worker is to do wrong for a test of the suite itself. */
 type Variables = {
@@ -131,16 +134,6 @@ export class ProductCandles extends RealProductCandles {
   }
 }
 
-type Limits = { limit(): Promise<{ success: boolean }> }
-const noLimit: Limits = { limit: async () => ({ success: true }) }
-let served: Env | null = null
-
-/** The Worker's environment with the limits per client, which plain workerd has not, left open. */
-function environment(env: Env): Env {
-  served ??= { ...env, REQUEST_LIMIT: noLimit, SOCKET_LIMIT: noLimit } as unknown as Env
-  return served
-}
-
 /** A platform timer that the object's clock does not reach: it is shortened as well, but not below what is sure. */
 const timeout = AbortSignal.timeout.bind(AbortSignal)
 const SHORTEST_TIMEOUT_MS = 800
@@ -165,7 +158,7 @@ export default {
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const url = new URL(request.url)
     const [, first, product = '', action] = url.pathname.split('/')
-    if (first !== '_faults') return app.fetch(request, environment(env), ctx)
+    if (first !== '_faults') return app.fetch(request, env, ctx)
     const object = productCandles(env, product) as unknown as ProductCandles
     if (action === 'held') return Response.json(await object.held(Number(url.searchParams.get('start'))))
     if (action === 'status') return Response.json(await object.status())
