@@ -1,4 +1,5 @@
 import type { Gap, WireCandle } from '../protocol/candle.ts'
+import type { WireQuote } from '../protocol/quote.ts'
 
 /**
  * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
@@ -28,8 +29,8 @@ export type StreamDeps = {
   random(): number
 }
 
-export type StreamHandlers = {
-  state(state: StreamState): void
+/** What comes of candle channels. */
+export type CandleHandlers = {
   /** Bars that changed, in order. */
   update(candles: WireCandle[]): void
   /** The place on return could not be continued: this is the state now, whatever came before. */
@@ -37,6 +38,12 @@ export type StreamHandlers = {
   /** How the server's own link to the exchange is: tells a quiet market from a dead feed (C8). */
   feed(state: string, gapsFrom: number, gaps: Gap[]): void
 }
+
+/** What comes of quote channels: the newest state of each, whether it is the first or has changed. */
+export type QuoteHandlers = { quotes(quotes: WireQuote[]): void }
+
+/** What a stream tells: how its connection is, and what its channels bring. */
+export type StreamHandlers = { state(state: StreamState): void } & Partial<CandleHandlers & QuoteHandlers>
 
 export type Stream = {
   close(): void
@@ -63,10 +70,17 @@ const ACK_FRAMES = 16
 const SETTLED_MS = 10_000
 
 /** Refusals that another attempt cannot change. */
-const FINAL_ERRORS = new Set(['unknown_product', 'unknown_channel', 'unknown_granularity', 'invalid_message'])
+const FINAL_ERRORS = new Set([
+  'unknown_product',
+  'unknown_symbol',
+  'ambiguous_symbol',
+  'unknown_channel',
+  'unknown_granularity',
+  'invalid_message',
+])
 
 /**
- * A client of `/ws/products/:id` for one set of channels: subscribes from a position, comes back by itself after a loss
+ * A client of `/ws/products/:id` or `/ws` for one set of channels: subscribes from a position, comes back by itself after a loss
  * and continues from the last position seen (D2), pings, and does what close codes say.
  * @param url of the socket.
  * @param since position that the caller's history already holds; without it the server begins with a snapshot.
@@ -178,15 +192,19 @@ export function openStream(
         waitToPing()
         break
       case 'snapshot':
-        handlers.snapshot(message.candles, message.gaps)
+        handlers.snapshot?.(message.candles, message.gaps)
         handled(message.position)
         break
       case 'update':
-        handlers.update(message.candles)
+        handlers.update?.(message.candles)
+        handled(message.position)
+        break
+      case 'quotes':
+        handlers.quotes?.(message.quotes)
         handled(message.position)
         break
       case 'feed':
-        handlers.feed(message.state, message.gaps_from, message.gaps)
+        handlers.feed?.(message.state, message.gaps_from, message.gaps)
         break
       case 'error':
         if (subscribedAt === null) {
@@ -243,6 +261,7 @@ type Incoming =
   | { type: 'subscribed' }
   | { type: 'snapshot'; position: string; candles: WireCandle[]; gaps: Gap[] }
   | { type: 'update'; position: string; candles: WireCandle[] }
+  | { type: 'quotes'; position: string; quotes: WireQuote[] }
   | { type: 'feed'; state: string; gaps_from: number; gaps: Gap[] }
   | { type: 'error'; code: string; message: string }
   | { type: 'other' }
@@ -257,7 +276,10 @@ function parse(text: string): Incoming | null {
   }
   if (typeof json !== 'object' || json === null) return null
   const frame = json as Record<string, unknown>
-  const withCandles = typeof frame.position === 'string' && Array.isArray(frame.candles)
+  const { type, position } = frame
+  const withCandles = typeof position === 'string' && Array.isArray(frame.candles)
+  if ((type === 'snapshot' || type === 'update') && typeof position === 'string' && Array.isArray(frame.quotes))
+    return { type: 'quotes', position, quotes: frame.quotes as WireQuote[] }
   if (frame.type === 'subscribed') return { type: 'subscribed' }
   if (frame.type === 'update' && withCandles) return frame as Incoming
   if (frame.type === 'snapshot' && withCandles)

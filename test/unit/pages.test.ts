@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { feedText } from '../../src/pages/feed-text.ts'
 import { listPage, priceBefore } from '../../src/pages/list.ts'
 import { productPage } from '../../src/pages/product.ts'
-import { ageText, agoText, decimalText, direction, percentText } from '../../src/pages/text.ts'
+import { ageText, agoText, decimalText, direction, percentText } from '../../src/pricing/words.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import type { Product, ProductStatus } from '../../src/protocol/product.ts'
 
