@@ -2,7 +2,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import type { Stage } from './test/support/global-setup.ts'
 
-/** Asked once for each test file: its own database and exchange. */
+/** Asked once for each test file: its own database, exchange and providers. */
 async function openStage(stagesUrl: string): Promise<Stage> {
   const response = await fetch(stagesUrl, { method: 'POST' })
   if (!response.ok) throw new Error(`no stage for a test file: ${await response.text()}`)
@@ -40,6 +40,11 @@ export default defineConfig({
                   COINBASE_WS_URL: stage.exchangeWsUrl,
                   COINBASE_REST_URL: stage.exchangeUrl,
                   COINBASE_EXCHANGE_URL: stage.exchangeUrl,
+                  YAHOO_URL: stage.yahooUrl,
+                  BINANCE_URL: stage.binanceUrl,
+                  TWELVEDATA_URL: stage.twelvedataUrl,
+                  COINMARKETCAP_URL: stage.coinmarketcapUrl,
+                  PROVIDERS_URL: stage.providersUrl,
                   PRODUCTS: 'BTC-USD,ETH-USD,BTC-EUR,NU-USD,DAI-USD,ONE-USD,TWO-USD,THREE-USD,FOUR-USD',
                   ALWAYS_ON: 'FOUR-USD',
                   GATE_URL: stage.gateUrl,

@@ -55,6 +55,12 @@ function wave(seed: number, ms: number): number {
   return sum
 }
 
+/** The seed of one product's waves and trades in the market of `seedText`. */
+export const productSeed = (seedText: string, id: string): number => mix(hashText(seedText), hashText(id))
+
+/** What the price of a seeded product moves around: its waves at `ms`, as a part of its level. */
+export const levelAt = (seed: number, price: number, ms: number): number => price * (1 + wave(seed, ms))
+
 /** The trades of one block: bursts around random moments, so that a quiet product has empty minutes. */
 function blockTrades(product: ProductSpec, seed: number, block: number): MarketTrade[] {
   if (product.trades.kind !== 'seeded') return []
@@ -76,7 +82,7 @@ function blockTrades(product: ProductSpec, seed: number, block: number): MarketT
   const sizeUnit = 10 ** product.sizeDecimals
   return moments.map(({ at, side }, k) => {
     const time = start + at
-    const level = product.price * (1 + wave(seed, time / 1000))
+    const level = levelAt(seed, product.price, time / 1000)
     const ticks = Math.round(level * priceUnit) + (side === 'SELL' ? 1 : 0) * (1 + Math.floor(random() * random() * 4))
     const u = random()
     // u / (1 - u) has median 1 and a heavy tail; the 1.002 keeps it below 500 times the median.
@@ -102,7 +108,7 @@ function roundSize(size: number): number {
 function seededTape(product: ProductSpec, seedText: string): Tape {
   if (product.trades.kind !== 'seeded') throw new Error(`${product.id} is not seeded`)
   const { blockSeconds, perBlock } = product.trades
-  const seed = mix(hashText(seedText), hashText(product.id))
+  const seed = productSeed(seedText, product.id)
   const origin = ORIGIN_MS * 1000
   const length = blockSeconds * 1_000_000
   const kept = new Map<number, MarketTrade[]>()

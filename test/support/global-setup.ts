@@ -9,6 +9,7 @@ import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
 import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
+import { type Providers, startProviders } from '../../dev/providers/server.ts'
 import { type Gate, openGate } from './gate.ts'
 
 declare module 'vitest' {
@@ -27,6 +28,12 @@ export type Stage = {
   /** The simulated exchange: its socket, and the base of its REST and of its control paths (`/_trades`, `/_faults`, …). */
   exchangeWsUrl: string
   exchangeUrl: string
+  /** The fake providers: their control paths (`/_requests`, `/_faults`, `/_prices`), and each one's address. */
+  providersUrl: string
+  yahooUrl: string
+  binanceUrl: string
+  twelvedataUrl: string
+  coinmarketcapUrl: string
 }
 
 /** Products of a stage's exchange that have only the trades a test sends. */
@@ -45,6 +52,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const admin = postgres(server.url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
   const gates: Gate[] = []
   const exchanges: Exchange[] = []
+  const fakes: Providers[] = []
 
   const openStage = async (): Promise<Stage> => {
     const name = `stage_${gates.length}`
@@ -56,11 +64,18 @@ export default async function setup(project: TestProject): Promise<() => Promise
     database.pathname = `/${name}`
     const exchange = await startExchange({ seed: 'tests', products: [...PRODUCTS, ...MANUAL] })
     exchanges.push(exchange)
+    const providers = await startProviders({ seed: 'tests' })
+    fakes.push(providers)
     return {
       databaseUrl: database.href,
       gateUrl: `${stagesUrl}/${number}/gate`,
       exchangeWsUrl: exchange.wsUrl,
       exchangeUrl: exchange.url,
+      providersUrl: providers.url,
+      yahooUrl: providers.yahooUrl,
+      binanceUrl: providers.binanceUrl,
+      twelvedataUrl: providers.twelvedataUrl,
+      coinmarketcapUrl: providers.coinmarketcapUrl,
     }
   }
 
@@ -88,7 +103,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     stages.close()
     stages.closeAllConnections()
-    await Promise.all([...exchanges, ...gates].map((one) => one.close()))
+    await Promise.all([...exchanges, ...fakes, ...gates].map((one) => one.close()))
     await admin.end({ timeout: 1 })
     await server.stop()
     rmSync(dir, { recursive: true, force: true })

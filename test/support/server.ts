@@ -7,19 +7,21 @@ import type { ProductSpec } from '../../dev/exchange/products.ts'
 import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
+import { type Providers, startProviders } from '../../dev/providers/server.ts'
 import { startWorker } from '../../dev/wrangler.ts'
 import { type Gate, openGate } from './gate.ts'
 
 /** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
 export type MarketClock = { speed: number; anchor: number }
 
-/** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange and its database. */
+/** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange, providers and database. */
 export type KerbServer = {
   /** Leads through the gate. */
   url: string
   /** Shut, it cuts every connection between browsers and Worker, and lets none in. */
   gate: Gate
   exchange: Exchange
+  providers: Providers
   stop(): Promise<void>
 }
 
@@ -32,8 +34,9 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * Builds the browser's code, and starts a database, an exchange with these products, and a Worker on both.
- * @param vars variables of the Worker beside those that name the exchange.
+ * Builds the browser's code, and starts a database, an exchange with these products, fake providers of quotes, and a
+ * Worker on all of them.
+ * @param vars variables of the Worker beside those that name the exchange and the providers.
  * @param clock of the exchange and of the Worker's objects. The rest of the Worker stays on the machine's, and has no
  * cron: the products are known by the settings alone.
  * @throws when one of them does not start; nothing is left running then.
@@ -55,6 +58,8 @@ export async function startServer(
     await migrate(postgres.url)
     const exchange = await startExchange({ seed: 'browser', products, ...clock })
     started.push(() => exchange.close())
+    const providers = await startProviders({ seed: 'browser' })
+    started.push(() => providers.close())
     const port = await freePort()
     const worker = await startWorker({
       port,
@@ -65,6 +70,10 @@ export async function startServer(
         COINBASE_WS_URL: exchange.wsUrl,
         COINBASE_REST_URL: exchange.url,
         COINBASE_EXCHANGE_URL: exchange.url,
+        YAHOO_URL: providers.yahooUrl,
+        BINANCE_URL: providers.binanceUrl,
+        TWELVEDATA_URL: providers.twelvedataUrl,
+        COINMARKETCAP_URL: providers.coinmarketcapUrl,
         ...vars,
       },
       databaseUrl: postgres.url,
@@ -75,7 +84,7 @@ export async function startServer(
     const gate = await openGate(port)
     started.push(() => gate.close())
     if (!clock) await fillProducts(port)
-    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, stop }
+    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, providers, stop }
   } catch (error) {
     await stop()
     throw error

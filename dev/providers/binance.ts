@@ -1,0 +1,296 @@
+import { PRODUCTS } from '../exchange/products.ts'
+import { type Answer, type Ask, ok, type Provider } from './answer.ts'
+import { type Board, pairOfBinance } from './board.ts'
+import type { Bar } from './market.ts'
+
+/** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
+export const WEIGHT_LIMIT = 6_000
+/** So many requests after the first 429 of a minute, and the address is banned; for so long at first. */
+const PATIENCE = 5
+const BAN_MS = 120_000
+
+const ILLEGAL = `Illegal characters found in parameter 'symbols'; legal range is '^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$'.`
+
+const INTERVALS: Readonly<Record<string, number>> = {
+  '1m': 60,
+  '3m': 180,
+  '5m': 300,
+  '15m': 900,
+  '30m': 1_800,
+  '1h': 3_600,
+  '2h': 7_200,
+  '4h': 14_400,
+  '6h': 21_600,
+  '8h': 28_800,
+  '12h': 43_200,
+}
+const DAY = 86_400
+const MAX_KLINES = 1_000
+
+/** What a request for all pairs is answered with. */
+const LISTED = [
+  ...PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online').map(({ id }) => id.slice(0, -4)),
+  'BNB',
+  'TRX',
+  'SHIB',
+  'PEPE',
+].map((base) => `${base}USDT`)
+
+const error = (status: number, code: number, msg: string): Answer => ({ status, body: { code, msg } })
+const fixed = (value: number | string): string => (typeof value === 'number' ? value.toFixed(8) : value)
+
+/**
+ * Binance's public REST. Each minute of the clock has a limit of weight, told with every answer; whoever goes on after a
+ * 429 is banned, and gets 418 until the ban is over.
+ */
+export function openBinance(board: Board, limit = WEIGHT_LIMIT) {
+  let minute = -1
+  let used = 0
+  let refused = 0
+  let bannedUntil = 0
+
+  const banned = (now: number, until: number): Answer => ({
+    ...error(
+      418,
+      -1003,
+      `Way too much request weight used; IP banned until ${until}. Please use WebSocket Streams for live updates to avoid bans.`,
+    ),
+    headers: { 'retry-after': String(Math.max(1, Math.ceil((until - now) / 1000))) },
+  })
+
+  const tooMany = (retryAfter: number | null): Answer => ({
+    ...error(
+      429,
+      -1003,
+      `Too much request weight used; current limit is ${limit} request weight per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.`,
+    ),
+    ...(retryAfter !== null && { headers: { 'retry-after': String(retryAfter) } }),
+  })
+
+  const provider: Provider = {
+    idsOf,
+    tooMany,
+    refuseBatch: (status) => (status === 400 ? error(400, -1121, 'Invalid symbol.') : { status, body: '' }),
+    answer(ask) {
+      const { now, url } = ask
+      if (now < bannedUntil) return banned(now, bannedUntil)
+      const thisMinute = Math.floor(now / 60_000)
+      if (thisMinute !== minute) [minute, used, refused] = [thisMinute, 0, 0]
+      const weight = weightOf(url)
+      if (used + weight > limit) {
+        refused++
+        if (refused > PATIENCE) {
+          bannedUntil = now + BAN_MS
+          return banned(now, bannedUntil)
+        }
+        return tooMany(Math.ceil(((thisMinute + 1) * 60_000 - now) / 1000))
+      }
+      used += weight
+      const answer = route(board, ask, limit)
+      return {
+        ...answer,
+        weight,
+        headers: { 'x-mbx-used-weight': String(used), 'x-mbx-used-weight-1m': String(used), ...answer.headers },
+      }
+    },
+  }
+
+  return {
+    provider,
+    /** Bans the caller for so long, as if it had not stopped. */
+    ban(now: number, ms: number): void {
+      bannedUntil = now + ms
+    },
+    unban(): void {
+      ;[bannedUntil, refused, used] = [0, 0, 0]
+    },
+    used: () => used,
+  }
+}
+
+function idsOf(url: URL): string[] {
+  const one = url.searchParams.get('symbol')
+  if (one) return [one]
+  return listOf(url.searchParams.get('symbols')) ?? []
+}
+
+/** `["BTCUSDT","ETHUSDT"]`, nothing else: no spaces, no small letters. */
+function listOf(text: string | null): string[] | null {
+  return text !== null && /^\["[A-Z0-9-_.]{1,20}"(?:,"[A-Z0-9-_.]{1,20}")*\]$/.test(text) ? JSON.parse(text) : null
+}
+
+function weightOf({ pathname, searchParams }: URL): number {
+  if (pathname === '/api/v3/exchangeInfo') return 20
+  if (pathname === '/api/v3/klines') return 2
+  if (pathname !== '/api/v3/ticker/24hr') return 1
+  if (searchParams.has('symbol')) return 2
+  const count = searchParams.has('symbols') ? (listOf(searchParams.get('symbols'))?.length ?? 1) : 101
+  return count <= 20 ? 2 : count <= 100 ? 40 : 80
+}
+
+function route(board: Board, { url, now }: Ask, limit: number): Answer {
+  switch (url.pathname) {
+    case '/api/v3/ping':
+      return ok({})
+    case '/api/v3/time':
+      return ok({ serverTime: now })
+    case '/api/v3/ticker/24hr':
+      return tickers(board, url.searchParams, now)
+    case '/api/v3/klines':
+      return klines(board, url.searchParams, now)
+    case '/api/v3/exchangeInfo':
+      return exchangeInfo(board, url.searchParams, now, limit)
+    default:
+      return { status: 404, body: '' }
+  }
+}
+
+/** The symbols that a call names, or why it cannot be answered: one bad symbol fails the whole call. */
+function named(board: Board, query: URLSearchParams): string[] | null | Answer {
+  const [one, several] = [query.get('symbol'), query.get('symbols')]
+  if (one !== null && several !== null) return error(400, -1128, 'Combination of optional parameters invalid.')
+  if (one === '' || several === '')
+    return error(400, -1105, `Parameter '${one === '' ? 'symbol' : 'symbols'}' was empty.`)
+  if (one === null && several === null) return null
+  const ids = one !== null ? [one] : listOf(several)
+  if (!ids) return error(400, -1100, ILLEGAL)
+  if (new Set(ids).size < ids.length) return error(400, -1151, 'Symbol is present multiple times in the list.')
+  return ids.every((id) => board.instrument('binance', id)) ? ids : error(400, -1121, 'Invalid symbol.')
+}
+
+function tickers(board: Board, query: URLSearchParams, now: number): Answer {
+  const ids = named(board, query)
+  if (ids !== null && !Array.isArray(ids)) return ids
+  const all = ids ?? LISTED.filter((id) => board.instrument('binance', id))
+  const bodies = all.map((id) => ticker(board, id, now)).filter((body) => body !== null)
+  return ok(query.has('symbol') ? bodies[0] : bodies)
+}
+
+function ticker(board: Board, id: string, now: number): Record<string, unknown> | null {
+  const instrument = board.instrument('binance', id)
+  const view = board.view('binance', id, now)
+  const day = instrument && board.prices.rolling(instrument, now / 1000)
+  if (!instrument || !view || !day) return null
+  const unit = 10 ** instrument.decimals
+  const open = day.open / unit
+  const last = Number(view.price)
+  const reached = last > 0 ? [last] : []
+  const high = Math.max(day.high / unit, ...reached)
+  const low = Math.min(day.low / unit, ...reached)
+  const average = (open + high + low + day.close / unit) / 4
+  const closeTime = Math.floor(now)
+  const firstId = 1_000_000 + Math.floor(now / 86_400)
+  return {
+    symbol: id,
+    priceChange: fixed(last - open),
+    priceChangePercent: (((last - open) / open) * 100).toFixed(3),
+    weightedAvgPrice: fixed(average),
+    prevClosePrice: fixed(open),
+    lastPrice: fixed(view.price),
+    lastQty: fixed(0.00352),
+    bidPrice: fixed(last - 1 / unit),
+    bidQty: fixed(0.65849),
+    askPrice: fixed(last),
+    askQty: fixed(0.13802),
+    openPrice: fixed(open),
+    highPrice: fixed(high),
+    lowPrice: fixed(low),
+    volume: fixed(day.volume),
+    quoteVolume: fixed(day.volume * average),
+    openTime: closeTime - 86_400_000,
+    closeTime,
+    firstId,
+    lastId: firstId + 999,
+    count: 1_000,
+  }
+}
+
+function klines(board: Board, query: URLSearchParams, now: number): Answer {
+  const id = query.get('symbol')
+  if (id === null) return error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+  const instrument = board.instrument('binance', id)
+  if (!instrument) return error(400, -1121, 'Invalid symbol.')
+  const interval = query.get('interval')
+  const length = interval === '1d' ? DAY : INTERVALS[interval ?? '']
+  if (length === undefined) return error(400, -1120, 'Invalid interval.')
+  const number = (name: string) => (query.has(name) ? Number(query.get(name)) : null)
+  const limit = Math.min(number('limit') ?? 500, MAX_KLINES)
+  if (!Number.isInteger(limit) || limit < 1) return error(400, -1100, "Illegal characters found in parameter 'limit'.")
+  const seconds = Math.floor(now / 1000)
+  const end = Math.min(Math.floor((number('endTime') ?? now) / 1000), seconds) + 1
+  const begin =
+    number('startTime') === null
+      ? end - limit * length
+      : Math.max(Math.ceil((number('startTime') as number) / 1000), instrument.firstDay * DAY)
+  const from = Math.ceil(begin / length) * length
+  const to = Math.min(end, from + limit * length)
+  const unit = 10 ** instrument.decimals
+  const bars =
+    length === DAY
+      ? dailyBars(board, instrument, from, to, seconds)
+      : board.prices.bars(instrument, length, from, to, seconds)
+  return ok(
+    bars.map((bar) => [
+      bar.start * 1000,
+      fixed(bar.open / unit),
+      fixed(bar.high / unit),
+      fixed(bar.low / unit),
+      fixed(bar.close / unit),
+      fixed(bar.volume),
+      (bar.start + length) * 1000 - 1,
+      fixed((bar.volume * bar.close) / unit),
+      Math.max(1, Math.floor(bar.volume / 10)),
+      fixed(bar.volume / 2),
+      fixed(((bar.volume / 2) * bar.close) / unit),
+      '0',
+    ]),
+  )
+}
+
+/** UTC days; the running one as far as it has come. */
+function dailyBars(
+  board: Board,
+  instrument: NonNullable<ReturnType<Board['instrument']>>,
+  from: number,
+  to: number,
+  now: number,
+): Bar[] {
+  const bars: Bar[] = []
+  const present = board.prices.present(instrument, now)
+  for (let start = from; start < to && start <= now; start += DAY) {
+    const day = start / DAY
+    const bar = present?.day === day ? present : board.prices.day(instrument, day)
+    if (bar) bars.push({ ...bar, start })
+  }
+  return bars
+}
+
+function exchangeInfo(board: Board, query: URLSearchParams, now: number, limit: number): Answer {
+  const ids = named(board, query)
+  if (ids !== null && !Array.isArray(ids)) return ids
+  const symbols = (ids ?? LISTED.filter((id) => board.instrument('binance', id))).map((symbol) => {
+    const [baseAsset, quoteAsset] = (pairOfBinance(symbol) as string).split('-')
+    const tick = (10 ** -(board.instrument('binance', symbol)?.decimals ?? 8)).toFixed(8)
+    return {
+      symbol,
+      status: 'TRADING',
+      baseAsset,
+      baseAssetPrecision: 8,
+      quoteAsset,
+      quotePrecision: 8,
+      quoteAssetPrecision: 8,
+      orderTypes: ['LIMIT', 'MARKET'],
+      isSpotTradingAllowed: true,
+      isMarginTradingAllowed: false,
+      filters: [{ filterType: 'PRICE_FILTER', minPrice: tick, maxPrice: '1000000.00000000', tickSize: tick }],
+      permissions: ['SPOT'],
+    }
+  })
+  return ok({
+    timezone: 'UTC',
+    serverTime: now,
+    rateLimits: [{ rateLimitType: 'REQUEST_WEIGHT', interval: 'MINUTE', intervalNum: 1, limit }],
+    exchangeFilters: [],
+    symbols,
+  })
+}

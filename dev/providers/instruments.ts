@@ -1,0 +1,329 @@
+import { PRODUCTS } from '../exchange/products.ts'
+import { hashText, lattice, mix } from '../exchange/random.ts'
+import { CRYPTO, CURRENCIES, dayFrom, dayOf, FUTURES, US, VENUES, type Venue } from './venues.ts'
+
+export type Kind = 'stock' | 'etf' | 'fund' | 'index' | 'forex' | 'commodity' | 'crypto'
+
+/** As Yahoo calls them. */
+export const QUOTE_TYPE: Readonly<Record<Kind, string>> = {
+  stock: 'EQUITY',
+  etf: 'ETF',
+  fund: 'MUTUALFUND',
+  index: 'INDEX',
+  forex: 'CURRENCY',
+  commodity: 'FUTURE',
+  crypto: 'CRYPTOCURRENCY',
+}
+
+/** `numerator` shares for every `denominator`, from the opening of local day `day` on. */
+export type Split = { day: number; numerator: number; denominator: number }
+
+/** Something that has a price: what it is, where it trades and about how much it costs. */
+export type Instrument = {
+  id: string
+  kind: Kind
+  name: string
+  venue: Venue
+  /** As the venue writes it: GBp is pence. */
+  currency: string
+  /** Decimals of its price. */
+  decimals: number
+  /** What the price moves around at the present, in `currency` and today's shares. */
+  level: number
+  /** How much it moves: 1 for a stock. */
+  liveliness: number
+  firstDay: number
+  /** Ascending. */
+  splits: readonly Split[]
+  /** Dividends of a year, 0 to 4, and their part of the price. */
+  payouts: { perYear: number; part: number; firstMonth: number; dayOfMonth: number } | null
+  seed: number
+  /** The id whose waves its price follows: a pair in a stable coin goes with the pair in dollars. */
+  waves: string
+}
+
+/** US dollars for one unit. */
+const DOLLARS: Readonly<Record<string, number>> = {
+  USD: 1,
+  EUR: 1.16,
+  GBP: 1.32,
+  JPY: 0.00646,
+  CHF: 1.25,
+  CAD: 0.715,
+  AUD: 0.652,
+  NZD: 0.568,
+  SEK: 0.106,
+  NOK: 0.0985,
+  DKK: 0.155,
+  PLN: 0.273,
+  CZK: 0.048,
+  HUF: 0.003,
+  TRY: 0.0238,
+  ZAR: 0.0577,
+  ILS: 0.306,
+  MXN: 0.0543,
+  BRL: 0.187,
+  CNY: 0.1404,
+  HKD: 0.1285,
+  SGD: 0.768,
+  KRW: 0.00069,
+  TWD: 0.0321,
+  INR: 0.0113,
+  THB: 0.0308,
+  GBp: 0.0132,
+  ZAc: 0.000577,
+  ILA: 0.00306,
+}
+
+/** Coins and about what one costs, US dollars; those that the simulated exchange has cost what they cost there. */
+const COINS: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(
+    PRODUCTS.filter(({ id }) => id.endsWith('-USD')).map(({ id, price }) => [id.slice(0, id.indexOf('-')), price]),
+  ),
+  USDT: 0.9995,
+  USDC: 1,
+  BNB: 640,
+  TRX: 0.28,
+  TON: 1.6,
+  SHIB: 0.0000088,
+  PEPE: 0.0000046,
+  XMR: 330,
+}
+
+/** About what some of them cost, in the currency that they trade in. */
+const LEVELS: Readonly<Record<string, number>> = {
+  AAPL: 272,
+  MSFT: 478,
+  NVDA: 181,
+  GOOGL: 298,
+  GOOG: 299,
+  AMZN: 221,
+  META: 594,
+  TSLA: 396,
+  NFLX: 106,
+  'BRK-B': 503,
+  'BRK-A': 754_000,
+  SPY: 659,
+  QQQ: 590,
+  VTI: 324,
+  'LDO.MI': 47,
+  'SHEL.L': 2_790,
+  'VOD.L': 91,
+  'SHEL.AS': 31.6,
+  'SAP.DE': 206,
+  '7203.T': 3_140,
+  '^GSPC': 6_603,
+  '^DJI': 46_245,
+  '^IXIC': 22_273,
+  '^FTSE': 9_540,
+  '^GDAXI': 23_092,
+  '^N225': 48_626,
+  '^STOXX50E': 5_515,
+  '^VIX': 23,
+  'GC=F': 4_079,
+  'SI=F': 49.9,
+  'CL=F': 58.1,
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  AAPL: 'Apple Inc.',
+  MSFT: 'Microsoft Corporation',
+  NVDA: 'NVIDIA Corporation',
+  GOOGL: 'Alphabet Inc.',
+  GOOG: 'Alphabet Inc.',
+  AMZN: 'Amazon.com, Inc.',
+  META: 'Meta Platforms, Inc.',
+  TSLA: 'Tesla, Inc.',
+  NFLX: 'Netflix, Inc.',
+  'SHEL.L': 'Shell plc',
+  'SHEL.AS': 'Shell plc',
+  'LDO.MI': 'Leonardo S.p.a.',
+  SPY: 'SPDR S&P 500 ETF Trust',
+  QQQ: 'Invesco QQQ Trust',
+  '^GSPC': 'S&P 500',
+  'GC=F': 'Gold',
+}
+
+/** Splits as they were. */
+const SPLITS: Readonly<Record<string, readonly (readonly [string, number, number])[]>> = {
+  AAPL: [
+    ['2005-02-28', 2, 1],
+    ['2014-06-09', 7, 1],
+    ['2020-08-31', 4, 1],
+  ],
+  TSLA: [
+    ['2020-08-31', 5, 1],
+    ['2022-08-25', 3, 1],
+  ],
+  NVDA: [
+    ['2021-07-20', 4, 1],
+    ['2024-06-10', 10, 1],
+  ],
+  AMZN: [['2022-06-06', 20, 1]],
+  GOOGL: [['2022-07-18', 20, 1]],
+  GOOG: [['2022-07-18', 20, 1]],
+  NFLX: [
+    ['2015-07-15', 7, 1],
+    ['2025-11-17', 10, 1],
+  ],
+  GE: [['2021-08-02', 1, 8]],
+  MSFT: [],
+}
+
+/** Young ones, and old ones whose first day matters to somebody. */
+const FIRST_DATES: Readonly<Record<string, string>> = {
+  AAPL: '2000-01-03',
+  MSFT: '2000-01-03',
+  META: '2012-05-18',
+  TSLA: '2010-06-29',
+  ABNB: '2020-12-10',
+  COIN: '2021-04-14',
+  ARM: '2023-09-14',
+  RDDT: '2024-03-21',
+}
+
+const ETFS = new Set(
+  `SPY QQQ VTI VOO IVV VEA VWO IEFA IEMG AGG BND GLD SLV IWM IWF IWD IJH IJR VUG VTV VIG VYM SCHD SCHX SCHB SCHF DIA XLK
+  XLF XLE XLV XLI XLY XLP XLU XLB XLRE XLC TLT IEF SHY LQD HYG EEM EFA ARKK SMH SOXX VNQ VGT VXUS BIL TIP RSP MDY USO UNG
+  IBIT FBTC GBTC ETHA JEPI JEPQ TQQQ SQQQ SOXL COWZ DGRO QUAL MTUM USMV ACWI VT ITOT IXUS VB VO VBR VHT VDE VFH`.split(
+    /\s+/,
+  ),
+)
+
+const FIAT = 'USD|EUR|GBP|CAD|AUD|JPY|CHF|INR|KRW|BRL|TRY'
+const CRYPTO_PAIR = new RegExp(`^([A-Z0-9]{1,12})-(${FIAT}|BTC|ETH|USDT|USDC)$`)
+
+const hashed = (seed: number, index: number): number => (lattice(seed, index) + 1) / 2
+
+/** What a unit of a currency or coin is worth in US dollars; a coin that is not listed here gets a price of its own. */
+function dollarsOf(unit: string): number {
+  const known = DOLLARS[unit] ?? COINS[unit]
+  if (known !== undefined) return known
+  const own = hashed(hashText(unit), 1)
+  return 0.01 + own * own * own * 60
+}
+
+const decimalsOfCoin = (price: number): number =>
+  price >= 50 ? 2 : price >= 1 ? 4 : price >= 0.01 ? 6 : price >= 0.0001 ? 8 : 10
+
+/** Whether a symbol belongs to nobody: these prefixes are kept free, so that there are unknown symbols. */
+const isFree = (symbol: string): boolean => /^(NONE|ZZ|GONE)|^(SIX|SIMP|ADH)$/.test(symbol)
+
+/** A pair of crypto under the market's own name of it, `BTC-USD`; null where there is none of that name. */
+export function cryptoPair(id: string): Instrument | null {
+  const match = CRYPTO_PAIR.exec(id)
+  if (!match || isFree(id)) return null
+  const [base, quote] = [match[1] as string, match[2] as string]
+  if (base === quote) return null
+  const listed = PRODUCTS.find((product) => product.id === id)
+  const level = listed?.price ?? dollarsOf(base) / dollarsOf(quote)
+  const seed = hashText(id)
+  return {
+    id,
+    kind: 'crypto',
+    name: `${base} ${quote}`,
+    venue: CRYPTO,
+    currency: quote,
+    decimals: listed?.priceDecimals ?? decimalsOfCoin(level),
+    level,
+    liveliness: 1,
+    firstDay: dayOf('2015-01-01') + Math.floor(hashed(seed, 2) * 800),
+    splits: [],
+    payouts: null,
+    seed,
+    waves: quote === 'USDT' || quote === 'USDC' ? `${base}-USD` : id,
+  }
+}
+
+/** What Yahoo calls by this symbol, by the look of it; null where nothing looks so. */
+export function yahooInstrument(symbol: string): Instrument | null {
+  if (isFree(symbol) || symbol.length > 24) return null
+  const pair = cryptoPair(symbol)
+  if (pair) return /-(USDT|USDC)$/.test(symbol) ? null : pair
+  const seed = hashText(symbol)
+  const plain = {
+    id: symbol,
+    name: NAMES[symbol] ?? `${symbol.replace(/[\^=].*|\..*/g, '') || symbol.slice(1)} Group`,
+    decimals: 2,
+    liveliness: 1,
+    firstDay: dayOf('2003-01-01') + Math.floor(hashed(seed, 2) * 3_600),
+    splits: [],
+    payouts: null,
+    seed,
+    waves: symbol,
+  }
+  const forex = /^([A-Z]{3})([A-Z]{3})=X$/.exec(symbol) ?? /^()([A-Z]{3})=X$/.exec(symbol)
+  if (forex) {
+    const [from, to] = [forex[1] || 'USD', forex[2] as string]
+    if (DOLLARS[from] === undefined || DOLLARS[to] === undefined || from === to) return null
+    const level = dollarsOf(from) / dollarsOf(to)
+    const decimals = level > 20 ? 3 : 5
+    const name = `${from}/${to}`
+    return { ...plain, name, kind: 'forex', venue: CURRENCIES, currency: to, decimals, level, liveliness: 0.15 }
+  }
+  if (/^[A-Z0-9]{1,4}=F$/.test(symbol))
+    return {
+      ...plain,
+      kind: 'commodity',
+      venue: FUTURES,
+      currency: 'USD',
+      level: LEVELS[symbol] ?? 20 + hashed(seed, 1) * 500,
+    }
+  if (/^\^[A-Z0-9][A-Z0-9.-]{0,11}$/.test(symbol)) {
+    const venue = indexVenue(symbol)
+    const level = LEVELS[symbol] ?? 1_000 + hashed(seed, 1) * 9_000
+    const currency = venue.currency === 'GBp' ? 'GBP' : venue.currency
+    return { ...plain, kind: 'index', venue, currency, level, liveliness: 0.6 }
+  }
+  const stock = /^([A-Z0-9][A-Z0-9&_-]{0,15})(?:\.([A-Z]{1,2}))?$/.exec(symbol)
+  const suffix = stock?.[2]
+  const venue = suffix === undefined ? US : VENUES[suffix]
+  if (!stock || !venue || (suffix === undefined && !/^(?:[A-Z]{1,5}(?:-[A-Z]{1,2})?|0P[A-Z0-9]{8})$/.test(symbol)))
+    return null
+  const kind = ETFS.has(symbol) ? 'etf' : /^(?:0P[A-Z0-9]{8}|[A-Z]{4}X)$/.test(stock[1] as string) ? 'fund' : 'stock'
+  const dollars = 8 + hashed(seed, 1) * hashed(seed, 3) * 480
+  const level = LEVELS[symbol] ?? dollars / (DOLLARS[venue.currency] ?? 1)
+  const first = FIRST_DATES[symbol]
+  return {
+    ...plain,
+    kind,
+    venue,
+    currency: venue.currency,
+    decimals: venue.currency === 'JPY' ? 1 : venue.currency === 'KRW' ? 0 : level < 4 ? 4 : 2,
+    level,
+    liveliness: kind === 'stock' ? 1 : 0.6,
+    firstDay: dayFrom(venue, first === undefined ? plain.firstDay : dayOf(first)),
+    splits: kind === 'fund' ? [] : splitsOf(symbol, venue, seed),
+    payouts: payoutsOf(symbol, kind, venue, seed),
+  }
+}
+
+function indexVenue(symbol: string): Venue {
+  const suffix = { '^FTSE': 'L', '^GDAXI': 'DE', '^N225': 'T', '^STOXX50E': 'DE', '^FCHI': 'PA', '^HSI': 'HK' }[symbol]
+  return (suffix === undefined ? undefined : VENUES[suffix]) ?? US
+}
+
+function splitsOf(symbol: string, venue: Venue, seed: number): Split[] {
+  const known = SPLITS[symbol]
+  if (known)
+    return known.map(([date, numerator, denominator]) => ({ day: dayFrom(venue, dayOf(date)), numerator, denominator }))
+  // One of twelve has had one split since 2016.
+  if (mix(seed, 5) % 12 !== 0) return []
+  const day = dayFrom(venue, dayOf('2016-03-01') + (mix(seed, 6) % 3_400))
+  const [numerator, denominator] = mix(seed, 7) % 5 === 0 ? [1, 5] : [2 + (mix(seed, 8) % 3), 1]
+  return [{ day, numerator: numerator as number, denominator: denominator as number }]
+}
+
+function payoutsOf(symbol: string, kind: Kind, venue: Venue, seed: number): Instrument['payouts'] {
+  const payer = ['AAPL', 'MSFT', 'NVDA', 'GE'].includes(symbol)
+  if (kind === 'fund' || (!payer && (LEVELS[symbol] !== undefined || mix(seed, 9) % 3 === 0) && kind !== 'etf'))
+    return null
+  const perYear = venue === US ? 4 : 1 + (mix(seed, 10) % 2)
+  const firstMonth = symbol === 'AAPL' ? 1 : mix(seed, 11) % (12 / perYear)
+  return {
+    perYear,
+    part: (0.004 + hashed(seed, 12) * 0.03) / perYear,
+    firstMonth,
+    dayOfMonth: 5 + (mix(seed, 13) % 20),
+  }
+}

@@ -1,0 +1,241 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Answer, Provider } from './answer.ts'
+import { openBinance } from './binance.ts'
+import { type Board, type FakeProvider, openBoard, PROVIDER_NAMES, type PriceSetting, type View } from './board.ts'
+import { openCoinMarketCap } from './coinmarketcap.ts'
+import { control } from './control.ts'
+import { openProviderFaults, type ParsedFault, type ProviderFault, providerFaultSchema } from './faults.ts'
+import { openRequests, type ProviderRequest, type RequestCounts, type RequestFilter } from './requests.ts'
+import { openTwelveData } from './twelvedata.ts'
+import { openYahoo } from './yahoo.ts'
+
+export type ProvidersOptions = {
+  /** 0, the default, takes any free port of 127.0.0.1. */
+  port?: number
+  /** The same seed gives the same prices; crypto goes with the simulated exchange of this seed. */
+  seed?: string
+  /** Unix milliseconds. */
+  now?: () => number
+  /** Ids that exist, at whichever provider; unless given, all that look like symbols but those with `NONE`, `ZZ`, `GONE` in front. */
+  assets?: readonly string[]
+  /** Weight that Binance allows in a minute; 6,000 unless given. */
+  binanceWeight?: number
+  /** Requests or credits that the keyed ones allow in a minute; 8 and 30 unless given. */
+  twelvedataCredits?: number
+  coinmarketcapRequests?: number
+}
+
+export type Providers = {
+  port: number
+  /** Base of the control paths: `/_requests`, `/_faults`, `/_prices`. */
+  url: string
+  yahooUrl: string
+  binanceUrl: string
+  twelvedataUrl: string
+  coinmarketcapUrl: string
+  now(): number
+  /** Stands until it is used up or cleared. @throws ZodError on a fault of no known shape. */
+  fault(fault: ProviderFault): void
+  clearFaults(provider?: FakeProvider): void
+  faults(): object[]
+  /** Sets a price, a state, a currency by hand. @throws ZodError on bad input. */
+  setPrice(setting: PriceSetting): void
+  clearPrices(): void
+  /** What a provider would tell of an id now; null: it does not know it. */
+  view(provider: FakeProvider, id: string): View | null
+  /** The last requests, oldest first. */
+  requests(filter?: RequestFilter): ProviderRequest[]
+  /** All since the start or the last clearing. */
+  counts(): Record<FakeProvider, RequestCounts>
+  clearRequests(): void
+  board: Board
+  close(): Promise<void>
+}
+
+/** Starts the fake providers on one port of loopback, each under a path of its own. */
+export async function startProviders(options: ProvidersOptions = {}): Promise<Providers> {
+  const now = options.now ?? Date.now
+  const seed = options.seed ?? 'kerb'
+  const board = openBoard(seed, options.assets ? new Set(options.assets) : null)
+  const yahoo = openYahoo(board, seed)
+  const binance = openBinance(board, options.binanceWeight)
+  const all: Record<FakeProvider, Provider> = {
+    yahoo: yahoo.provider,
+    binance: binance.provider,
+    twelvedata: openTwelveData(board, options.twelvedataCredits),
+    coinmarketcap: openCoinMarketCap(board, options.coinmarketcapRequests),
+  }
+  const faults = openProviderFaults()
+  const requests = openRequests()
+  const late = new Set<NodeJS.Timeout>()
+
+  const fault = (input: ProviderFault): void => {
+    const parsed = providerFaultSchema.parse(input)
+    if (parsed.kind !== 'crumb') faults.add(parsed, now())
+    else if (parsed.cookie) yahoo.forgetCookies()
+    else yahoo.expireCrumbs()
+  }
+
+  const wait = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        late.delete(timer)
+        resolve()
+      }, ms)
+      late.add(timer)
+    })
+
+  const serve = async (name: FakeProvider, request: IncomingMessage, response: ServerResponse, url: URL) => {
+    const provider = all[name]
+    const ids = provider.idsOf(url)
+    const at = now()
+    const record = requests.open(name, { at, path: url.pathname + url.search, ids })
+    response.once('close', () => requests.close(name, record))
+    const met = faults.meet(name, url.pathname, ids, at)
+    for (const one of met) if (one.kind === 'slow') await wait(one.ms)
+    if (met.some(({ kind }) => kind === 'down')) return request.socket.resetAndDestroy()
+    if (met.some(({ kind }) => kind === 'hang')) return
+    const header = (key: string) => {
+      const value = request.headers[key]
+      return Array.isArray(value) ? value.join(', ') : value
+    }
+    const told =
+      request.method === 'GET'
+        ? met.map((one) => faultAnswer(one, provider, name)).find((answer) => answer !== null)
+        : { status: 405, body: { message: 'Method Not Allowed' } }
+    const poisons = met.filter((one) => one.kind === 'poison').map((one) => one as Poison)
+    const answer =
+      told ??
+      distorted(board, name, poisons, () =>
+        provider.answer({ url, header, host: header('x-forwarded-host') ?? null, now: at }),
+      )
+    record.status = answer.status
+    record.weight = answer.weight ?? 1
+    respond(response, answer)
+  }
+
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
+    const [, first = '', ...rest] = url.pathname.split('/')
+    const name = PROVIDER_NAMES.find((known) => known === first)
+    let answered: Promise<unknown>
+    if (name) {
+      url.pathname = `/${rest.join('/')}`
+      answered = serve(name, request, response, url)
+    } else answered = control(providers, request, url).then((answer) => respond(response, answer))
+    answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port ?? 0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  const url = `http://127.0.0.1:${port}`
+
+  const providers: Providers = {
+    port,
+    url,
+    yahooUrl: `${url}/yahoo`,
+    binanceUrl: `${url}/binance`,
+    twelvedataUrl: `${url}/twelvedata`,
+    coinmarketcapUrl: `${url}/coinmarketcap`,
+    now,
+    fault,
+    clearFaults(provider) {
+      faults.clear(provider)
+      if (provider === undefined || provider === 'binance') binance.unban()
+    },
+    faults: faults.list,
+    setPrice: board.set,
+    clearPrices: board.clear,
+    view: (provider, id) => board.view(provider, id, now()),
+    requests: requests.list,
+    counts: requests.counts,
+    clearRequests: requests.clear,
+    board,
+    close: () => {
+      for (const pending of late) clearTimeout(pending)
+      return new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+    },
+  }
+  return providers
+}
+
+function respond(response: ServerResponse, answer: Answer): void {
+  const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body)
+  response.writeHead(answer.status, { 'content-type': 'application/json;charset=utf-8', ...answer.headers })
+  response.end(text)
+}
+
+type Poison = Extract<ParsedFault, { kind: 'poison' }>
+
+/** Texts that stand where a price should. */
+const NO_PRICE = { NaN: 'NaN', negative: -5, zero: 0, text: 'n/a' } as const
+
+/** The true answer, with what is poisoned in it; what was set by hand before stands again afterwards. */
+function distorted(board: Board, provider: FakeProvider, poisons: readonly Poison[], answer: () => Answer): Answer {
+  const before = poisons.map(({ id }) => {
+    const { price = null, unknown = null } = board.setting(provider, id)
+    return { id, provider, price, unknown }
+  })
+  for (const { id, effect } of poisons)
+    if (effect === 'missing') board.set({ provider, id, unknown: true })
+    else if (effect !== 'breaks') board.set({ provider, id, price: NO_PRICE[effect] })
+  try {
+    return answer()
+  } finally {
+    for (const setting of before) board.set(setting)
+  }
+}
+
+/** What a fault is answered with; null where the answer is the true one. */
+function faultAnswer(fault: ParsedFault, provider: Provider, name: FakeProvider): Answer | null {
+  switch (fault.kind) {
+    case '429':
+      return provider.tooMany(fault.retryAfter)
+    case '418':
+      return { ...provider.tooMany(fault.retryAfter), status: 418 }
+    case '500':
+      return {
+        status: fault.status,
+        body: '<html><body>Server Error</body></html>',
+        headers: { 'content-type': 'text/html' },
+      }
+    case 'body':
+      return wrongBody(fault.body, name)
+    case 'poison':
+      return fault.effect === 'breaks' ? provider.refuseBatch(fault.status) : null
+    default:
+      return null
+  }
+}
+
+function wrongBody(kind: Extract<ParsedFault, { kind: 'body' }>['body'], name: FakeProvider): Answer {
+  const headers = { 'content-type': 'text/html; charset=utf-8' }
+  switch (kind) {
+    case 'text':
+      return { status: 200, body: 'Will be right back...' }
+    case 'cut':
+      return { status: 200, body: '{"quoteResponse":{"result":[{"symbol":"AAPL","regularMarketPrice":2' }
+    case 'html':
+      return { status: 200, body: '<!DOCTYPE html><html><body>Maintenance</body></html>', headers }
+    case 'empty':
+      return { status: 200, body: '' }
+    case 'none':
+      return { status: 200, body: EMPTY[name] }
+    case 'schema':
+      return { status: 200, body: { surprise: [{ price: 'NaN', symbol: null }] } }
+  }
+}
+
+/** Answers of the right shape that hold nothing. */
+const EMPTY: Readonly<Record<FakeProvider, unknown>> = {
+  yahoo: { quoteResponse: { result: [], error: null } },
+  binance: [],
+  twelvedata: {},
+  coinmarketcap: { status: { error_code: 0, error_message: null }, data: {} },
+}
