@@ -9,6 +9,7 @@ import { startCron } from './cron.ts'
 import { startExchange } from './exchange/server.ts'
 import { migrate } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
+import { startProviders } from './providers/server.ts'
 import { ROOT, stateFolder, type Variables, variables } from './variables.ts'
 import { startWorker } from './wrangler.ts'
 
@@ -81,15 +82,24 @@ async function probeCoinbase(rest: string): Promise<Choice> {
   }
 }
 
-/** The addresses that the Worker finds its exchange at; the simulated one is started here. */
+/**
+ * The addresses that the Worker finds its exchange at, and those who tell quotes; the simulated ones are started here,
+ * together: prices of the one must never stand beside those of the other's world.
+ */
 async function exchangeAddresses(exchange: Choice['exchange'], env: Variables): Promise<Record<string, string>> {
   if (exchange === 'coinbase') return {}
   const simulated = await startExchange({ seed: env.SEED })
   started.push(() => simulated.close())
+  const providers = await startProviders({ seed: env.SEED })
+  started.push(() => providers.close())
   return {
     COINBASE_WS_URL: simulated.wsUrl,
     COINBASE_REST_URL: simulated.url,
     COINBASE_EXCHANGE_URL: simulated.url,
+    YAHOO_URL: providers.yahooUrl,
+    BINANCE_URL: providers.binanceUrl,
+    TWELVEDATA_URL: providers.twelvedataUrl,
+    COINMARKETCAP_URL: providers.coinmarketcapUrl,
   }
 }
 
@@ -102,7 +112,7 @@ async function start(): Promise<void> {
     if (!key.ok) warn(`keys: ${key.message}; market data comes without them`)
   }
   // Settings of this shell go to the Worker too; secrets only by .dev.vars, since arguments can be read by anyone.
-  const own = Object.keys(known).filter((name) => process.env[name] && !name.endsWith('_KEY'))
+  const own = Object.keys(known).filter((name) => process.env[name] && !/_KEY(?:_PREVIOUS)?$/.test(name))
   const port = await freePort(env.PORT ?? '8787')
   // Once, for the whole run; the answer is awaited where it is needed.
   const choice = givenExchange(env) ?? probeCoinbase(known.COINBASE_REST_URL)
@@ -133,6 +143,7 @@ async function start(): Promise<void> {
   const { exchange, reason } = await choice
   const addresses = await step('exchange', () => exchangeAddresses(exchange, env))
   say(`exchange: ${exchange}${reason}`)
+  if (exchange === 'simulated') say('providers: simulated')
 
   const vars = { ...Object.fromEntries(own.map((name) => [name, process.env[name] as string])), ...addresses }
   const worker = await step('worker', () =>

@@ -25,7 +25,7 @@ export type RequestCounts = {
 export type RequestFilter = { provider?: FakeProvider; since?: number; path?: string }
 
 /** Records kept; the counts go on. */
-const KEPT = 5_000
+const KEPT = 20_000
 
 const none = (): RequestCounts => ({ requests: 0, weight: 0, ids: 0, inFlight: 0, peak: 0, statuses: {} })
 const noCounts = () =>

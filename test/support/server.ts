@@ -58,7 +58,7 @@ export async function startServer(
     await migrate(postgres.url)
     const exchange = await startExchange({ seed: 'browser', products, ...clock })
     started.push(() => exchange.close())
-    const providers = await startProviders({ seed: 'browser' })
+    const providers = await startProviders({ seed: 'browser', now: exchange.now })
     started.push(() => providers.close())
     const port = await freePort()
     const worker = await startWorker({

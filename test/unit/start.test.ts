@@ -81,14 +81,22 @@ async function end(started: ChildProcess, signal: NodeJS.Signals): Promise<numbe
   return code
 }
 
+/** Anybody on the machine can read the arguments of a process. */
+const SECRETS = {
+  SUPABASE_SERVICE_ROLE_KEY: 'told-to-nobody-first',
+  SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: 'told-to-nobody-second',
+  STOCK_PROVIDER_API_KEY: 'told-to-nobody-third',
+}
+
 test.runIf(process.platform === 'linux')(
   'one command brings everything up, ends everything it started, and comes back to what it stored',
   { timeout: 120_000 },
   async () => {
     for (const [round, signal] of (['SIGINT', 'SIGTERM'] as const).entries()) {
-      const started = start({})
+      const started = start(SECRETS)
       const url = await address(started)
       expect(output).toMatch(/^exchange: simulated/m)
+      expect(output).toMatch(/^providers: simulated$/m)
       expect(output.includes('migrated 0001'), output).toBe(round === 0)
       const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
       expect(health.headers.get('content-type')).toContain('json')
@@ -97,6 +105,9 @@ test.runIf(process.platform === 'linux')(
       const below = descendants(started.pid!)
       const commands = [...below.values()].join('\n')
       for (const program of ['postgres', 'wrangler', 'workerd', 'esbuild']) expect(commands).toContain(program)
+      for (const provider of ['YAHOO', 'BINANCE', 'TWELVEDATA', 'COINMARKETCAP'])
+        expect(commands).toMatch(new RegExp(`${provider}_URL:http://127\\.0\\.0\\.1:\\d+/${provider.toLowerCase()}`))
+      for (const secret of Object.values(SECRETS)) expect(commands).not.toContain(secret)
       expect(await end(started, signal), output).toBe(0)
       // A killed process may take a moment to be gone.
       const left = () => [...below].filter(([pid, command]) => command !== '' && commandOf(pid) === command)
