@@ -1,5 +1,6 @@
 import type { Gap, WireCandle } from '../protocol/candle.ts'
 import type { WireQuote } from '../protocol/quote.ts'
+import { type Exact, parseExact } from './exact-json.ts'
 
 /**
  * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
@@ -39,8 +40,8 @@ export type CandleHandlers = {
   feed(state: string, gapsFrom: number, gaps: Gap[]): void
 }
 
-/** What comes of quote channels: the newest state of each, whether it is the first or has changed. */
-export type QuoteHandlers = { quotes(quotes: WireQuote[]): void }
+/** What comes of quote channels: the newest state of each, numbers as the texts in which they were written. */
+export type QuoteHandlers = { quotes(quotes: Exact<WireQuote>[]): void }
 
 /** What a stream tells: how its connection is, and what its channels bring. */
 export type StreamHandlers = { state(state: StreamState): void } & Partial<CandleHandlers & QuoteHandlers>
@@ -261,7 +262,7 @@ type Incoming =
   | { type: 'subscribed' }
   | { type: 'snapshot'; position: string; candles: WireCandle[]; gaps: Gap[] }
   | { type: 'update'; position: string; candles: WireCandle[] }
-  | { type: 'quotes'; position: string; quotes: WireQuote[] }
+  | { type: 'quotes'; position: string; quotes: Exact<WireQuote>[] }
   | { type: 'feed'; state: string; gaps_from: number; gaps: Gap[] }
   | { type: 'error'; code: string; message: string }
   | { type: 'other' }
@@ -279,7 +280,7 @@ function parse(text: string): Incoming | null {
   const { type, position } = frame
   const withCandles = typeof position === 'string' && Array.isArray(frame.candles)
   if ((type === 'snapshot' || type === 'update') && typeof position === 'string' && Array.isArray(frame.quotes))
-    return { type: 'quotes', position, quotes: frame.quotes as WireQuote[] }
+    return { type: 'quotes', position, quotes: (parseExact(text) as { quotes: Exact<WireQuote>[] }).quotes }
   if (frame.type === 'subscribed') return { type: 'subscribed' }
   if (frame.type === 'update' && withCandles) return frame as Incoming
   if (frame.type === 'snapshot' && withCandles)

@@ -1,0 +1,64 @@
+import type { Gap } from '../protocol/candle.ts'
+import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
+import { drawLegend } from './legend.ts'
+import { type Bar, merge, priceDigits, type Series } from './series.ts'
+
+type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v' | 'complete'>
+
+let series: Series = { bars: [], gaps: [] }
+let view: ChartView | null = null
+let write: (t: number | null) => void = () => {}
+
+/** Draws the bars that the page's `#history` holds; a page without them has no chart. */
+export function drawHistory(): void {
+  const element = document.getElementById('history')
+  if (!element) return
+  const { bars = '[]', gaps = '[]', size = '86400', label = '' } = element.dataset
+  series = {
+    bars: (JSON.parse(bars) as Written[]).map((bar) => ({ ...bar, coverage: 'full' as const, rev: 0 })),
+    gaps: JSON.parse(gaps) as Gap[],
+  }
+  const legend = Object.assign(document.createElement('p'), { className: 'legend' })
+  legend.setAttribute('aria-hidden', 'true')
+  const plot = Object.assign(document.createElement('div'), { className: 'plot' })
+  plot.setAttribute('role', 'img')
+  plot.setAttribute('aria-label', label)
+  element.append(legend, plot)
+  write = (t) => {
+    const index = t === null ? series.bars.length - 1 : series.bars.findIndex((bar) => bar.t === t)
+    const [bar = null, before = null] = [series.bars[index], series.bars[index - 1]]
+    drawLegend(legend, bar, before, priceDigits(series.bars), Number(size))
+  }
+  view = createChartView(plot, Number(size), theme(plot), { pointed: write, scrolled() {} })
+  view.draw(series, { kind: 'all' })
+  write(null)
+  const scheme = matchMedia('(prefers-color-scheme: dark)')
+  scheme.addEventListener('change', () => view?.theme(theme(plot)))
+}
+
+/** Moves the bar that is still going on to a price of `at` (unix seconds); a bar that is over stays as it is. */
+export function moveHistory(price: number, at: number): void {
+  const last = series.bars.at(-1)
+  if (!last || last.complete || at < last.t) return
+  const moved = merge(series, [{ ...last, c: price, h: Math.max(last.h, price), l: Math.min(last.l, price) }])
+  series = moved.series
+  view?.draw(series, moved.change)
+  write(null)
+}
+
+/** The colours that the page's style sheet has for charts. */
+function theme(element: HTMLElement): ChartTheme {
+  const style = getComputedStyle(element)
+  const color = (name: string) => style.getPropertyValue(`--chart-${name}`).trim()
+  return {
+    text: color('text'),
+    grid: color('grid'),
+    line: color('line'),
+    up: color('up'),
+    down: color('down'),
+    upMuted: color('up-muted'),
+    downMuted: color('down-muted'),
+    gap: color('gap'),
+    font: style.fontFamily,
+  }
+}

@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest'
+import { parseExact } from '../../src/client/exact-json.ts'
+import { connectQuotes, doubtOf, type LiveQuote } from '../../src/client/quotes.ts'
+import type { StreamSocket, StreamState } from '../../src/client/stream.ts'
+import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
+import { type Quote, quoteText } from '../../src/protocol/quote.ts'
+
+const QUOTE: Quote = {
+  asset_id: 7,
+  symbol: 'AAPL',
+  price: '189.50',
+  currency: 'USD',
+  previous_close: '188.0000000000000000001',
+  change24h: '0.8',
+  market_state: 'open',
+  open: null,
+  high: null,
+  low: null,
+  volume: '51200000',
+  eps: '-6.1',
+  pe_ratio: null,
+  pe_as_of: null,
+  provider: 'simulated',
+  as_of: '2026-10-05T14:07:00Z',
+  updated_at: '2026-10-05T14:07:30Z',
+}
+const text = (more: Partial<Quote> = {}) => quoteText({ ...QUOTE, ...more }, 'cache', null)
+
+/** Quotes in a world of their own: sockets that a test answers for, and a clock that it moves. */
+function open() {
+  let now = 0
+  let timers: { at: number; run: () => void }[] = []
+  const sockets: (StreamSocket & { sent: Record<string, unknown>[] })[] = []
+  const states: StreamState[] = []
+  const quotes: LiveQuote[] = []
+  connectQuotes(
+    { url: 'ws://kerb.test/ws', symbols: ['AAPL', 'yahoo:SHEL.L'] },
+    { state: (state) => states.push(state), quotes: (some) => quotes.push(...some) },
+    {
+      connect() {
+        const sent: Record<string, unknown>[] = []
+        const send = (message: string) => void sent.push(JSON.parse(message))
+        const socket = { sent, send, close() {}, onopen: null, onmessage: null, onclose: null }
+        sockets.push(socket)
+        return socket
+      },
+      now: () => now,
+      later(run, ms) {
+        const timer = { at: now + ms, run }
+        timers.push(timer)
+        return () => {
+          timers = timers.filter((other) => other !== timer)
+        }
+      },
+      random: () => 0.5,
+    },
+  )
+  return {
+    sockets,
+    states,
+    quotes,
+    socket: () => sockets.at(-1)!,
+    hear: (frame: string) => sockets.at(-1)?.onmessage?.(frame),
+    advance(ms: number) {
+      now += ms
+      for (const timer of timers.filter(({ at }) => at <= now)) {
+        timers = timers.filter((other) => other !== timer)
+        timer.run()
+      }
+    },
+  }
+}
+
+const SUBSCRIBED = '{"type":"subscribed","channels":["quotes.AAPL"],"position":"quotes:b-1","recovered":false}'
+
+test('C3 numbers of a quote keep every digit in which they were written', () => {
+  const world = open()
+  world.socket().onopen?.()
+  world.hear(SUBSCRIBED)
+  world.hear(quoteSnapshotFrame('quotes:b-1', [text()]))
+  expect(world.quotes).toEqual([
+    expect.objectContaining({
+      symbol: 'AAPL',
+      price: '189.50',
+      previous_close: '188.0000000000000000001',
+      eps: '-6.1',
+      pe_ratio: null,
+    }),
+  ])
+})
+
+test('a browser that does not tell the text of a number gives its float as plain decimals', () => {
+  const parse = JSON.parse
+  JSON.parse = ((json: string, read?: (key: string, value: unknown) => unknown) =>
+    parse(json, read && ((key: string, value: unknown) => read(key, value)))) as typeof JSON.parse
+  try {
+    expect(parseExact('{"a":1e-7,"b":[189.5,null,"x"]}')).toEqual({ a: '0.0000001', b: ['189.5', null, 'x'] })
+  } finally {
+    JSON.parse = parse
+  }
+})
+
+test('D2 after a loss it comes back from the last position and takes what changed meanwhile', () => {
+  const world = open()
+  world.socket().onopen?.()
+  expect(world.socket().sent[0]).toEqual({
+    op: 'subscribe',
+    channels: ['quotes.AAPL', 'quotes.yahoo:SHEL.L'],
+    req_id: 1,
+  })
+  world.hear(SUBSCRIBED)
+  world.hear(quoteSnapshotFrame('quotes:b-1', [text()]))
+  world.hear(quoteUpdateFrame('quotes:b-2', [text({ price: '190' })]))
+  world.socket().onclose?.(1006, '')
+  expect(world.states.at(-1)?.name).toBe('reconnecting')
+  world.advance(1_000)
+  world.socket().onopen?.()
+  expect(world.socket().sent[0]).toMatchObject({ op: 'subscribe', since: 'quotes:b-2' })
+  world.hear(SUBSCRIBED)
+  world.hear(quoteUpdateFrame('quotes:b-3', [text({ price: '191.25' })]))
+  expect(world.quotes.map(({ price }) => price)).toEqual(['189.50', '190', '191.25'])
+  expect(world.states.at(-1)?.name).toBe('live')
+})
+
+test('D3 it acks what it has handled', () => {
+  const world = open()
+  world.socket().onopen?.()
+  world.hear(SUBSCRIBED)
+  world.hear(quoteSnapshotFrame('quotes:b-1', [text()]))
+  expect(world.socket().sent.at(-1)).toEqual({ op: 'ack', position: 'quotes:b-1' })
+})
+
+test.each(['unknown_symbol', 'ambiguous_symbol'])('D4 %s ends it: another attempt would be told the same', (code) => {
+  const world = open()
+  world.socket().onopen?.()
+  world.hear(JSON.stringify({ type: 'error', code, message: 'no', field: 'channels/0', req_id: 1 }))
+  expect(world.states.at(-1)).toEqual({ name: 'stopped', reason: 'no' })
+  world.advance(600_000)
+  expect(world.sockets).toHaveLength(1)
+})
+
+test('Q1 a price is of now only while the server renews it, the connection holds and its time has not passed', () => {
+  const at = Date.parse(QUOTE.updated_at)
+  const quote = { updatedAt: QUOTE.updated_at, stale: null }
+  expect(doubtOf(quote, 45_000, true, at + 45_000)).toBeNull()
+  expect(doubtOf(quote, 45_000, true, at + 45_001)).toBe('expired')
+  expect(doubtOf(quote, 45_000, false, at)).toBe('connection')
+  expect(doubtOf({ ...quote, stale: 'rate_limited' }, 45_000, true, at)).toBe('rate_limited')
+})
