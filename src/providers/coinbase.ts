@@ -2,7 +2,8 @@ import { z } from 'zod'
 import type { Granularity } from '../protocol/granularity.ts'
 import { SECONDS } from '../protocol/granularity.ts'
 import type { Product } from '../protocol/product.ts'
-import type { Failure, Fetch, Result } from './result.ts'
+import { read } from './read.ts'
+import type { Fetch, Result } from './result.ts'
 
 /** Decimal text with the exchange's digits, trailing zeros trimmed; `time` is RFC 3339. */
 export type RestTrade = { tradeId: number; price: string; size: string; time: string }
@@ -22,9 +23,6 @@ export type RestProduct = {
   change24h: string | null
 }
 
-/** An answer that takes longer counts as none. */
-const REQUEST_TIMEOUT_MS = 10_000
-
 /**
  * Coinbase refuses 351 candles; whether it refuses 350, and whether it counts the bucket that starts at `end`, is told
  * in different ways. With 348 intervals a page is below the limit however it is counted.
@@ -33,9 +31,6 @@ const CANDLES_PER_PAGE = 348
 
 /** Product ids of one request: some hundred ids are still a URL of moderate length. */
 const PRODUCTS_PER_PAGE = 100
-
-/** Characters of an error's body that are worth a log line. */
-const DETAIL_LENGTH = 200
 
 const REST_GRANULARITY: Readonly<Record<Granularity, string>> = {
   ONE_MINUTE: 'ONE_MINUTE',
@@ -120,46 +115,6 @@ function tradedStatus(status: string, disabled: boolean): string {
   return disabled ? 'offline' : 'online'
 }
 
-/** One GET, its JSON checked. Public answers are cached for a second unless `no-cache` is asked for. */
-async function read<T>(fetch: Fetch, url: string, schema: z.ZodType<T>, signal?: AbortSignal): Promise<Result<T>> {
-  let response: Awaited<ReturnType<Fetch>>
-  let body: string
-  try {
-    response = await fetch(url, {
-      headers: { accept: 'application/json', 'cache-control': 'no-cache', 'user-agent': 'kerb' },
-      signal: signal ?? AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-    })
-    body = await response.text()
-  } catch (error) {
-    return { ok: false, reason: 'unavailable', status: null, retryAfter: null, detail: String(error) }
-  }
-  const failed = (reason: Failure['reason'], detail: string): Failure => ({
-    ok: false,
-    reason,
-    status: response.status,
-    retryAfter: retryAfter(response.headers.get('retry-after')),
-    detail: detail.slice(0, DETAIL_LENGTH),
-  })
-  if (response.status === 429 || response.status === 418) return failed('rate_limited', body)
-  if (response.status === 404) return failed('not_found', body)
-  if (response.status === 400) return failed('invalid', body)
-  if (response.status !== 200) return failed('unavailable', body)
-  let json: unknown
-  try {
-    json = JSON.parse(body)
-  } catch {
-    return failed('invalid', `not JSON: ${body}`)
-  }
-  const parsed = schema.safeParse(json)
-  if (parsed.success) return { ok: true, value: parsed.data }
-  const issue = parsed.error.issues[0]
-  return failed('invalid', `${issue?.path.join('/')}: ${issue?.message}`)
-}
-
-/** The header's seconds as milliseconds; its other form, a date, is not used by Coinbase and counts as not given. */
-const retryAfter = (header: string | null): number | null =>
-  header !== null && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : null
-
 /**
  * Trades with ids below `after`, newest first, at most `limit` (1,000 is Coinbase's most). Exchange REST, the only public
  * one with trade ids as cursors.
@@ -173,7 +128,7 @@ export function fetchTrades(
   signal?: AbortSignal,
 ): Promise<Result<RestTrade[]>> {
   const url = `${exchangeUrl}/products/${encodeURIComponent(product)}/trades?after=${after}&limit=${limit}`
-  return read(fetch, url, tradesSchema, signal)
+  return read(fetch, url, tradesSchema, { signal })
 }
 
 /**
@@ -194,7 +149,7 @@ export async function fetchCandles(
   for (let from = start; from < end; from += step) {
     const to = Math.min(from + step, end)
     const url = `${base}?start=${from}&end=${to}&granularity=${REST_GRANULARITY[granularity]}&limit=350`
-    const page = await read(fetch, url, candlesSchema, signal)
+    const page = await read(fetch, url, candlesSchema, { signal })
     if (!page.ok) return page
     // Coinbase also gives the buckets that `from` stands in and that begin at `to`.
     const inside = page.value.candles.filter((candle) => candle.start >= from && candle.start < to)
@@ -221,7 +176,7 @@ export async function fetchProducts(
   }
   const products: RestProduct[] = []
   for (const query of queries) {
-    const page = await read(fetch, base + query, productsSchema, signal)
+    const page = await read(fetch, base + query, productsSchema, { signal })
     if (!page.ok) return page
     products.push(...page.value.products)
   }

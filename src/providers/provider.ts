@@ -1,6 +1,11 @@
 import type { DailyHistory, NoQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
 import type { ProviderName } from '../protocol/asset.ts'
-import type { Result } from './result.ts'
+import type { Fetch, Result } from './result.ts'
+
+/** What a provider is made with. `url` is its base without a slash at the end, `now` gives unix milliseconds. */
+export type ProviderDeps = { fetch: Fetch; url: string; now: () => number }
+/** Of those that ask for a key, which goes into a header and nowhere else. */
+export type KeyedDeps = ProviderDeps & { key: string }
 
 /**
  * A source of quotes. Every method makes as many requests as its doc says, each through the `fetch` that it was made

@@ -8,8 +8,17 @@ export type Failure = {
 }
 export type Result<T> = { ok: true; value: T } | Failure
 
+/** The part of a request that is used here: GET without a body, redirects followed, unless told otherwise. */
+export type FetchInit = {
+  headers: Record<string, string>
+  signal: AbortSignal
+  method?: 'GET' | 'POST'
+  body?: string
+  redirect?: 'follow' | 'manual'
+}
+
 /** The part of `fetch` that is used here, so that any fetch will do. */
 export type Fetch = (
   url: string,
-  init: { headers: Record<string, string>; signal: AbortSignal },
-) => Promise<Pick<Response, 'status' | 'headers' | 'text'>>
+  init: FetchInit,
+) => Promise<Pick<Response, 'status' | 'headers' | 'text'> & { body?: { cancel(): Promise<void> } | null }>
