@@ -1,0 +1,198 @@
+import { z } from 'zod'
+import type { NoQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
+import type { MarketState } from '../protocol/quote.ts'
+import { currencyOf } from './currency.ts'
+import { plain } from './decimal.ts'
+import type { ProviderDeps, StockProvider } from './provider.ts'
+import { issueOf } from './read.ts'
+import type { Result } from './result.ts'
+import { dailyOf } from './yahoo-days.ts'
+import { yahooSession } from './yahoo-session.ts'
+
+/** Symbols of one request: Yahoo tells no limit; two hundred are still a URL of moderate length. */
+const BATCH = 200
+
+/** What may stand among the symbols of a request without being taken for something else. */
+const SYMBOL = /^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,39}$/
+
+/** How far before the first day wanted a chart begins: the last close before an ex-day is in it over any holidays. */
+const LEAD_DAYS = 10
+const DAY = 86_400
+/** 1900: before Yahoo's first day of anything. */
+const BEGINNING = -2_208_988_800
+
+/** The price and the P/E of one answer agree if they are as near as the digits of the earnings let them be. */
+const SAME_BASIS = 0.01
+
+const number = z.number().nullish().catch(null)
+const text = z.string().nullish().catch(null)
+
+const envelopeSchema = z.object({ quoteResponse: z.object({ result: z.array(z.unknown()) }) })
+
+/** Whatever is of another type than Yahoo tells it in counts as not told. */
+const quoteSchema = z.object({
+  symbol: z.string(),
+  quoteType: text,
+  currency: text,
+  financialCurrency: text,
+  exchange: text,
+  marketState: text,
+  shortName: text,
+  longName: text,
+  regularMarketPrice: number,
+  regularMarketTime: number,
+  regularMarketPreviousClose: number,
+  regularMarketChangePercent: number,
+  regularMarketOpen: number,
+  regularMarketDayHigh: number,
+  regularMarketDayLow: number,
+  regularMarketVolume: number,
+  epsTrailingTwelveMonths: number,
+  trailingPE: number,
+})
+type YahooQuote = z.infer<typeof quoteSchema>
+
+const MARKET_STATE: Readonly<Record<string, MarketState>> = {
+  PREPRE: 'pre',
+  PRE: 'pre',
+  REGULAR: 'open',
+  POST: 'post',
+  POSTPOST: 'post',
+  CLOSED: 'closed',
+}
+
+/** Yahoo's kinds that are listed here. Options and whatever else it has are not. */
+const TYPE: Readonly<Record<string, string>> = {
+  EQUITY: 'stock',
+  ETF: 'etf',
+  MUTUALFUND: 'fund',
+  INDEX: 'index',
+  CURRENCY: 'forex',
+  FUTURE: 'commodity',
+  CRYPTOCURRENCY: 'crypto',
+}
+
+/**
+ * Yahoo Finance. Quotes and finding cost one request, two more for the first one's cookie and crumb (see yahooSession),
+ * history always one. Quotes are often 15 minutes old for markets outside the United States: `as_of` tells.
+ */
+export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider {
+  const ask = yahooSession({ fetch, url })
+
+  const fetchQuotes = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<YahooQuote[]>> => {
+    if (ids.length === 0) return { ok: true, value: [] }
+    const answer = await ask('/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
+    if (!answer.ok) return answer
+    const envelope = envelopeSchema.safeParse(answer.value)
+    if (!envelope.success)
+      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: issueOf(envelope.error) }
+    const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
+    return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
+  }
+
+  return {
+    kind: 'stock',
+    name: 'yahoo',
+    batch: BATCH,
+    weight: () => 1,
+
+    async quotes(ids, signal) {
+      const result = await fetchQuotes(
+        ids.filter((id) => SYMBOL.test(id)),
+        signal,
+      )
+      if (!result.ok) return result
+      const told = new Map(result.value.map((quote) => [quote.symbol, quote]))
+      return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id))) }
+    },
+
+    async daily(id, from, signal) {
+      const seconds = Math.floor(now() / 1000)
+      const start = from === null ? BEGINNING : Date.parse(from) / 1000 - LEAD_DAYS * DAY
+      const query = { interval: '1d', events: 'div|split', period1: String(start), period2: String(seconds) }
+      const answer = await ask(`/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
+      return answer.ok ? dailyOf(answer.value, from, now()) : answer
+    },
+
+    async find(name, signal) {
+      if (!SYMBOL.test(name)) return { ok: true, value: null }
+      const result = await fetchQuotes([name], signal)
+      if (!result.ok) return result
+      const told = result.value.find((quote) => quote.symbol === name)
+      return { ok: true, value: told === undefined ? null : listingOf(told) }
+    },
+  }
+}
+
+/** An amount that can be one: above 0. */
+const amountOf = (value: number | null | undefined): string | null =>
+  value !== null && value !== undefined && value > 0 ? plain(value) : null
+
+function quoteOf(id: string, told: YahooQuote | undefined): ProviderQuote | NoQuote {
+  if (told === undefined) return { id, price: null, reason: 'unknown', detail: 'Yahoo does not know it' }
+  const price = amountOf(told.regularMarketPrice)
+  const without = (detail: string): NoQuote => ({ id, price: null, reason: 'no_price', detail })
+  if (told.quoteType === 'NONE' || price === null) return without(`${told.quoteType}, price ${told.regularMarketPrice}`)
+  if (!told.currency) return without('a price in no currency')
+  const at = told.regularMarketTime
+  if (at === null || at === undefined || !(at > 0 && at < 1e11)) return without(`a price of no time (${at})`)
+  const { currency, amount } = currencyOf(told.currency)
+  const converted = (value: number | null | undefined): string | null => {
+    const known = amountOf(value)
+    return known === null ? null : amount(known)
+  }
+  const crypto = told.quoteType === 'CRYPTOCURRENCY'
+  return {
+    id,
+    price: amount(price),
+    currency,
+    previous_close: converted(told.regularMarketPreviousClose),
+    // Of crypto Yahoo tells the change in 24 hours, of all else that from the previous close.
+    change24h: plain(told.regularMarketChangePercent),
+    market_state: MARKET_STATE[told.marketState ?? ''] ?? null,
+    market: crypto ? null : (told.exchange ?? null),
+    open: converted(told.regularMarketOpen),
+    high: converted(told.regularMarketDayHigh),
+    low: converted(told.regularMarketDayLow),
+    // Of crypto it is money that changed hands, of currencies always 0.
+    volume: crypto || told.quoteType === 'CURRENCY' ? null : volumeOf(told.regularMarketVolume),
+    ...earningsOf(told, Number(amount(price)), currency),
+    as_of: new Date(at * 1000).toISOString(),
+  }
+}
+
+const volumeOf = (value: number | null | undefined): string | null =>
+  value !== null && value !== undefined && value >= 0 ? plain(value) : null
+
+/**
+ * Earnings per share and P/E, in the price's currency (P6). Companies that report in another currency have neither:
+ * Yahoo does not say whether it has converted them, nor of how many shares a receipt consists. Where the two are told
+ * and price / earnings is not the P/E, one of them is of another basis, and which is not told: earnings of prices in
+ * pence are mostly in pounds, which this shows too. Losses are kept; they have no P/E.
+ */
+function earningsOf(told: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
+  const none = { eps: null, pe_ratio: null }
+  const { epsTrailingTwelveMonths: eps, trailingPE: pe, financialCurrency } = told
+  if (eps === null || eps === undefined || !financialCurrency) return none
+  if (currencyOf(financialCurrency).currency !== currency) return none
+  if (eps <= 0) return currency === told.currency ? { eps: plain(eps), pe_ratio: null } : none
+  // Without a P/E nothing shows whether earnings are in pence or in pounds.
+  if (pe === null || pe === undefined) return currency === told.currency ? { eps: plain(eps), pe_ratio: null } : none
+  return Math.abs(price / eps / pe - 1) <= SAME_BASIS ? { eps: plain(eps), pe_ratio: plain(pe) } : none
+}
+
+function listingOf(told: YahooQuote): ProviderListing | null {
+  const type = TYPE[told.quoteType ?? '']
+  if (type === undefined || !told.currency || amountOf(told.regularMarketPrice) === null) return null
+  const { symbol } = told
+  return {
+    id: symbol,
+    symbol,
+    name: told.longName || told.shortName || symbol,
+    type,
+    // BRK-B is a class of shares, BTC-USD a pair.
+    code: symbol.split(type === 'crypto' ? /-/ : /[.=]/)[0] || symbol,
+    currency: currencyOf(told.currency).currency,
+    isin: null,
+  }
+}
