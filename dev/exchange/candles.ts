@@ -1,4 +1,4 @@
-import { isManual, type MarketTrade, type Tape } from './market.ts'
+import { isManual, isSeeded, type MarketTrade, ORIGIN_MS, type SeededTape, type Tape } from './market.ts'
 
 /**
  * The exchange's own candles. This fold shares no line with the one under test, so that agreement between the two says
@@ -22,8 +22,16 @@ export const REST_GRANULARITIES: Readonly<Record<string, number>> = {
 /** Minutes that are over stay as they are, so they are folded once. Three days of them per product are kept. */
 const KEPT_MINUTES = 3 * 1_440
 
+const DAY = 86_400
+
 /** Candles reach this far back, in seconds: a seeded market's past is made when it is asked for, 40 ms a busy day. */
-const REACH = 30 * 86_400
+const REACH = 30 * DAY
+
+/** Days are folded from all their trades this far back; an older one comes from a few of them. Seconds. */
+const WHOLE_DAYS = 8 * DAY
+
+/** How far apart an old day's level is looked at, to find where it was highest and lowest, seconds. */
+const LOOKS = 900
 
 function foldTrades(trades: readonly MarketTrade[], seconds: number): ExchangeCandle[] {
   const candles = new Map<number, ExchangeCandle>()
@@ -59,9 +67,35 @@ function foldMinutes(minutes: readonly ExchangeCandle[], seconds: number): Excha
   return candles
 }
 
-/** Reads candles off a tape. `read(seconds, from, to, now)`: buckets with starts in [from, to), ascending, none empty. */
+/**
+ * A day that nobody folds whole any more. It opens and closes with its own first and last trade, so that it joins the days
+ * beside it; high and low are of trades about where its level was highest and lowest, and the volume is estimated from
+ * those that were read. A candle may so change once, when its day gets old: Coinbase revises old candles, too.
+ */
+function oldDay(tape: SeededTape, day: number, now: number): ExchangeCandle | null {
+  let [highAt, lowAt] = [day, day]
+  let [high, low] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+  for (let at = day; at < day + DAY; at += LOOKS) {
+    const level = tape.level(at * 1000)
+    if (level > high) [high, highAt] = [level, at]
+    if (level < low) [low, lowAt] = [level, at]
+  }
+  const block = tape.blockSeconds
+  const blocks = new Set([day, highAt - (highAt % block), lowAt - (lowAt % block), day + DAY - block])
+  const starts = [...blocks].sort((a, b) => a - b)
+  const trades = starts.flatMap((start) => tape.byTime(start * 1_000_000, (start + block) * 1_000_000, now))
+  const candle = foldTrades(trades, DAY)[0]
+  if (!candle) return null
+  return { ...candle, volume: (candle.volume * BigInt(DAY / block)) / BigInt(starts.length) }
+}
+
+/**
+ * Reads candles off a tape. `read(seconds, from, to, now)`: buckets with starts in [from, to), ascending, none empty. Those
+ * of a seeded market go back `REACH`, whole days to its origin.
+ */
 export function candleReader(tape: Tape) {
   const kept = new Map<number, ExchangeCandle | null>()
+  const oldDays = new Map<number, ExchangeCandle | null>()
 
   /** A seeded tape's minutes that are over, by whole stretches that are not kept yet; the running one from its trades. */
   const minutes = (from: number, to: number, now: number): ExchangeCandle[] => {
@@ -92,8 +126,20 @@ export function candleReader(tape: Tape) {
   return {
     read(seconds: number, from: number, to: number, now: number): ExchangeCandle[] {
       if (isManual(tape)) return foldTrades(tape.byTime(from * 1_000_000, to * 1_000_000, now), seconds)
-      const oldest = Math.ceil((now / 1_000_000 - REACH) / seconds) * seconds
-      return foldMinutes(minutes(Math.max(from, oldest), to, now), seconds)
+      const days = seconds === DAY && isSeeded(tape)
+      const oldest = Math.ceil((now / 1_000_000 - (days ? WHOLE_DAYS : REACH)) / seconds) * seconds
+      const found: ExchangeCandle[] = []
+      if (days)
+        for (let day = Math.max(from, ORIGIN_MS / 1000); day < Math.min(to, oldest); day += DAY) {
+          let candle = oldDays.get(day)
+          if (candle === undefined) {
+            candle = oldDay(tape, day, now)
+            oldDays.set(day, candle)
+          }
+          if (candle) found.push({ ...candle })
+        }
+      for (const candle of foldMinutes(minutes(Math.max(from, oldest), to, now), seconds)) found.push(candle)
+      return found
     },
   }
 }

@@ -58,8 +58,12 @@ function wave(seed: number, ms: number): number {
 /** The seed of one product's waves and trades in the market of `seedText`. */
 export const productSeed = (seedText: string, id: string): number => mix(hashText(seedText), hashText(id))
 
-/** What the price of a seeded product moves around: its waves at `ms`, as a part of its level. */
-export const levelAt = (seed: number, price: number, ms: number): number => price * (1 + wave(seed, ms))
+/** What the trades of a seeded product go around at `ms`: its price and the waves of its seed. */
+export const levelAt = (
+  seed: number,
+  { price, liveliness }: { price: number; liveliness: number },
+  ms: number,
+): number => price * (1 + liveliness * wave(seed, ms))
 
 /** The trades of one block: bursts around random moments, so that a quiet product has empty minutes. */
 function blockTrades(product: ProductSpec, seed: number, block: number): MarketTrade[] {
@@ -82,7 +86,7 @@ function blockTrades(product: ProductSpec, seed: number, block: number): MarketT
   const sizeUnit = 10 ** product.sizeDecimals
   return moments.map(({ at, side }, k) => {
     const time = start + at
-    const level = levelAt(seed, product.price, time / 1000)
+    const level = levelAt(seed, product, time / 1000)
     const ticks = Math.round(level * priceUnit) + (side === 'SELL' ? 1 : 0) * (1 + Math.floor(random() * random() * 4))
     const u = random()
     // u / (1 - u) has median 1 and a heavy tail; the 1.002 keeps it below 500 times the median.
@@ -104,8 +108,11 @@ function roundSize(size: number): number {
   return Math.round(size / step) * step
 }
 
+/** Its trades come in blocks of `blockSeconds`, none empty, around `level` (unix milliseconds). */
+export type SeededTape = Tape & { blockSeconds: number; level(ms: number): number }
+
 /** A market that follows from the seed and the time alone: it goes on by itself, and the same after a restart. */
-function seededTape(product: ProductSpec, seedText: string): Tape {
+function seededTape(product: ProductSpec, seedText: string): SeededTape {
   if (product.trades.kind !== 'seeded') throw new Error(`${product.id} is not seeded`)
   const { blockSeconds, perBlock } = product.trades
   const seed = productSeed(seedText, product.id)
@@ -124,6 +131,8 @@ function seededTape(product: ProductSpec, seedText: string): Tape {
   return {
     product,
     firstId: 1,
+    blockSeconds,
+    level: (ms) => levelAt(seed, product, ms),
     newestId(now) {
       const block = Math.floor((now - origin) / length)
       if (block < 0) return 0
@@ -176,5 +185,7 @@ function manualTape(product: ProductSpec): ManualTape {
 /** The tapes of a market, by product id. */
 export const openMarket = (products: readonly ProductSpec[], seed: string): Map<string, Tape | ManualTape> =>
   new Map(products.map((p) => [p.id, p.trades.kind === 'seeded' ? seededTape(p, seed) : manualTape(p)]))
+
+export const isSeeded = (tape: Tape): tape is SeededTape => 'level' in tape
 
 export const isManual = (tape: Tape | ManualTape): tape is ManualTape => 'append' in tape

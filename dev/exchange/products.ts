@@ -1,3 +1,5 @@
+import { LISTINGS } from './listings.ts'
+
 /** A product of the simulated exchange: how it is called, how it is priced and how busy it is. */
 export type ProductSpec = {
   id: string
@@ -12,6 +14,8 @@ export type ProductSpec = {
   maxSize: string
   /** The level that the price moves around, in the quote currency. */
   price: number
+  /** How much it moves: 1 for most, next to nothing for a coin that stands for a currency. */
+  liveliness: number
   trades: Activity
 }
 
@@ -34,6 +38,13 @@ const seeded = (blockSeconds: number, perBlock: number, medianSize: number): Act
   medianSize,
 })
 
+const QUOTE_NAMES: Readonly<Record<string, string>> = {
+  EUR: 'Euro',
+  GBP: 'British Pound',
+  BTC: 'Bitcoin',
+  USDT: 'Tether',
+}
+
 const product = (
   id: string,
   baseName: string,
@@ -45,18 +56,27 @@ const product = (
 ): ProductSpec => ({
   id,
   baseName,
-  quoteName: id.endsWith('-EUR') ? 'Euro' : 'US Dollar',
+  quoteName: QUOTE_NAMES[id.slice(id.indexOf('-') + 1)] ?? 'US Dollar',
   status: 'online',
   priceDecimals,
   sizeDecimals: 8,
   minSize: '0.00000001',
   maxSize,
   price,
+  liveliness: 1,
   trades,
   ...more,
 })
 
-/** The default market: price levels and increments of August 2026, one product offline and one delisted. */
+/** A coin that stands for a dollar moves with nothing, and against another currency as that does. */
+export function livelinessOf(id: string): number {
+  const [base, quote] = id.split('-') as [string, string]
+  const dollars = (unit: string) => /^(USD|USDT|USDC|USD1|DAI)$/.test(unit)
+  if (dollars(base)) return dollars(quote) ? 0.004 : 0.15
+  return base === 'EURC' || base === 'PAXG' ? 0.15 : 1
+}
+
+/** The default market: price levels and increments of August 2026; ten products busier than the rest, one offline, one delisted. */
 export const PRODUCTS: readonly ProductSpec[] = [
   product('BTC-USD', 'Bitcoin', 65_086, 2, '3400', seeded(BUSY, 60, 0.002)),
   product('ETH-USD', 'Ethereum', 1_919, 2, '42000', seeded(BUSY, 45, 0.03)),
@@ -73,6 +93,12 @@ export const PRODUCTS: readonly ProductSpec[] = [
   product('BTC-EUR', 'Bitcoin', 56_240, 2, '300', seeded(QUIET, 12, 0.0015)),
   product('NU-USD', 'NuCypher', 0.0281, 4, '10000000', { kind: 'none' }, { status: 'offline' }),
   product('DAI-USD', 'Dai', 0.9985, 4, '10514300', { kind: 'none' }, { status: 'delisted', sizeDecimals: 5 }),
+  // A trade in about a minute, of some thirty dollars.
+  ...LISTINGS.map(({ id, name, price, priceDecimals }) =>
+    product(id, name, price, priceDecimals, '10000000', seeded(QUIET, 8, (id.endsWith('-BTC') ? 0.0005 : 30) / price), {
+      liveliness: livelinessOf(id),
+    }),
+  ),
 ]
 
 /** A product without trades of its own: a test appends them. Prices and sizes may have up to eight decimals. */

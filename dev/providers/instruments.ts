@@ -1,4 +1,4 @@
-import { PRODUCTS } from '../exchange/products.ts'
+import { livelinessOf, PRODUCTS } from '../exchange/products.ts'
 import { hashText, lattice, mix } from '../exchange/random.ts'
 import { CRYPTO, CURRENCIES, dayFrom, dayOf, FUTURES, US, VENUES, type Venue } from './venues.ts'
 
@@ -226,7 +226,7 @@ export function cryptoPair(id: string): Instrument | null {
     currency: quote,
     decimals: listed?.priceDecimals ?? decimalsOfCoin(level),
     level,
-    liveliness: 1,
+    liveliness: livelinessOf(id),
     firstDay: dayOf('2015-01-01') + Math.floor(hashed(seed, 2) * 800),
     splits: [],
     payouts: null,

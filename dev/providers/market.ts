@@ -61,7 +61,11 @@ export function openPrices(seedText: string) {
   const anchor = (instrument: Instrument, day: number): number => {
     // The pairs of the simulated exchange go with its own waves, so that one coin costs about the same everywhere.
     if (instrument.kind === 'crypto')
-      return levelAt(productSeed(seedText, instrument.waves), instrument.level, (day + 1) * DAY * 1000)
+      return levelAt(
+        productSeed(seedText, instrument.waves),
+        { price: instrument.level, liveliness: instrument.liveliness },
+        (day + 1) * DAY * 1000,
+      )
     const seed = seedOf(instrument)
     let sum = 0
     for (const [i, [period, amplitude]] of OCTAVES.entries()) {
