@@ -1,5 +1,14 @@
 import { html, raw } from 'hono/html'
-import { agoText, decimalText, direction, marketText, percentText, providerText, staleText } from '../pricing/words.ts'
+import {
+  agoText,
+  decimalText,
+  direction,
+  marketText,
+  percentText,
+  providerText,
+  quantityText,
+  staleText,
+} from '../pricing/words.ts'
 import type { Asset, Candidate } from '../protocol/asset.ts'
 import type { Gap } from '../protocol/candle.ts'
 import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../protocol/price-history.ts'
@@ -36,9 +45,6 @@ export type AssetPage = {
   product: string | null
   now: number
 }
-
-/** Rows of the table of bars; a chart shows all of them. */
-const ROWS = 30
 
 const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }>> = {
   FIVE_MINUTES: { bars: '5 minutes', seconds: 300 },
@@ -79,7 +85,7 @@ export function assetPage(site: Site, page: AssetPage): Html {
 <div class="title-row product-head asset-head ${price.kind === 'quote' && price.stale === null ? '' : 'old-price'}">
   <div>
     <h1>${asset.name} <span>${asset.symbol}</span> <span class="type-of-asset">${asset.type}</span></h1>
-    <p class="price-line"><span id="price" class="figure">${shown}</span> <span class="currency">${currency}</span> <span id="change" class="move ${direction(quote?.change24h ?? null)}">${percentText(quote?.change24h ?? null)}</span> <span class="muted">${changeBasis(asset)}</span></p>
+    <p class="price-line"><span id="price" class="figure">${shown}</span> <span class="currency">${currency}</span> <span id="change" class="move ${direction(quote?.change24h ?? null)}">${percentText(quote?.change24h ?? null)}</span> ${quote?.change24h == null ? '' : html`<span class="muted">${changeBasis(asset)}</span>`}</p>
     <p class="price-facts"><span id="market">${marketText(quote?.market_state ?? null)}</span><span id="age">${ageOf(page)}</span><span class="${quote?.provider === 'simulated' ? 'simulated' : ''}" id="provider">${quote === null ? 'no provider yet' : providerText(quote.provider)}</span></p>
     <p id="doubt" class="doubt" ${price.kind === 'quote' && price.stale === null ? raw('hidden') : ''}>${doubtText(price)}</p>
   </div>
@@ -109,7 +115,7 @@ ${barsCard(page)}
 export function assetFacts(page: AssetPage): Html {
   const { asset, price, product, name } = page
   const quote = price.kind === 'quote' ? price.quote : null
-  const amount = (key: 'previous_close' | 'open' | 'volume' | 'eps' | 'pe_ratio'): Html =>
+  const amount = (key: 'previous_close' | 'open' | 'eps'): Html =>
     html`<span data-amount="${key}">${quote?.[key] == null ? '–' : decimalText(quote[key])}</span>`
   const range =
     quote?.low == null || quote.high == null ? '–' : `${decimalText(quote.low)} – ${decimalText(quote.high)}`
@@ -123,7 +129,7 @@ export function assetFacts(page: AssetPage): Html {
     <div><dt>Previous close</dt><dd>${amount('previous_close')}</dd></div>
     <div><dt>Open</dt><dd>${amount('open')}</dd></div>
     <div><dt>Day’s range</dt><dd id="day-range">${range}</dd></div>
-    <div><dt>Volume</dt><dd>${amount('volume')}</dd></div>
+    <div><dt>Volume</dt><dd><span data-quantity="volume">${quote?.volume == null ? '–' : quantityText(quote.volume)}</span></dd></div>
     <div><dt>Earnings a share</dt><dd>${amount('eps')}</dd></div>
     <div><dt>P/E</dt><dd>${peText(quote)}</dd></div>
     <div><dt>ISIN</dt><dd>${asset.isin ?? '–'}</dd></div>
@@ -206,28 +212,27 @@ const dateText = (date: string, interval: Interval): string =>
 
 function barsCard({ history }: AssetPage): Html {
   const bars = history?.bars ?? []
-  const latest = bars.slice(-ROWS).reverse()
+  const latest = bars.toReversed()
   return html`<section class="card" aria-labelledby="bars-title">
-  <h2 id="bars-title">Latest bars</h2>
+  <h2 id="bars-title">Bars, the latest first</h2>
   ${
     history === null || latest.length === 0
       ? html`<p class="muted">No data yet.</p>`
-      : html`<div class="scroll" tabindex="0" role="group" aria-labelledby="bars-title">
+      : html`<div class="scroll tall" tabindex="0" role="group" aria-labelledby="bars-title">
   <table class="bars">
     <thead><tr><th scope="col" class="head">${history.interval === 'FIVE_MINUTES' || history.interval === 'THIRTY_MINUTES' ? 'Start (UTC)' : 'Date'}</th><th scope="col" class="head">Open</th><th scope="col" class="head">High</th><th scope="col" class="head">Low</th><th scope="col" class="head">Close</th><th scope="col" class="head">Volume</th><th scope="col" class="head">State</th></tr></thead>
     <tbody id="bars">
 ${latest.map((bar) => barRow(bar, history.interval))}
     </tbody>
   </table>
-  </div>
-  ${latest.length < bars.length ? html`<p class="muted small">The last ${ROWS} of ${bars.length} bars; the chart shows all.</p>` : ''}`
+  </div>`
   }
 </section>`
 }
 
 function barRow(bar: PriceBar, interval: Interval): Html {
   const rising = Number(bar.close) >= Number(bar.open)
-  return html`<tr><th scope="row">${dateText(bar.date, interval)}</th><td>${decimalText(bar.open)}</td><td>${decimalText(bar.high)}</td><td>${decimalText(bar.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(bar.close)}</td><td>${bar.volume ?? '–'}</td><td>${bar.is_complete ? 'closed' : 'so far'}</td></tr>
+  return html`<tr><th scope="row">${dateText(bar.date, interval)}</th><td>${decimalText(bar.open)}</td><td>${decimalText(bar.high)}</td><td>${decimalText(bar.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(bar.close)}</td><td>${bar.volume === null ? '–' : quantityText(bar.volume)}</td><td>${bar.is_complete ? 'closed' : 'so far'}</td></tr>
 `
 }
 

@@ -1,9 +1,17 @@
 import type { MarketState, StaleReason } from '../protocol/quote.ts'
 
+const grouped = (whole: string): string => whole.replace(/\B(?=(\d{3})+(?!\d))/g, ',')
+
 /** Decimal text for reading: `67412.1` is `67,412.10`. No digit is lost; two stand after the point at least. */
 export function decimalText(text: string): string {
   const [whole = '0', fraction = ''] = text.split('.')
-  return `${whole.replace(/\B(?=(\d{3})+(?!\d))/g, ',')}.${fraction.padEnd(2, '0')}`
+  return `${grouped(whole)}.${fraction.padEnd(2, '0')}`
+}
+
+/** A quantity for reading: `51200000` is `51,200,000`. No digit is lost, none is added. */
+export function quantityText(text: string): string {
+  const [whole = '0', fraction] = text.split('.')
+  return fraction === undefined ? grouped(whole) : `${grouped(whole)}.${fraction}`
 }
 
 /** Per cent as text with its sign: `1.234` is `+1.23%`. Null stays unknown, a dash, and is never 0. */

@@ -121,7 +121,7 @@ test.each(STALE_REASONS)('Q1 a stale price (%s) is said to be none of now, with 
 test('P3 an asset without a price has a dash and the reason, never 0', async () => {
   const said = words(await render({ price: { kind: 'unpriced', reason: 'rate_limited' }, history: null }))
   expect(said).toContain('No price yet: the provider allows no more requests for now.')
-  expect(said).toContain('– USD')
+  expect(said).toContain('– USD –')
   expect(said).not.toContain('0.00')
 })
 

@@ -5,6 +5,7 @@ import {
   marketText,
   percentText,
   providerText,
+  quantityText,
   staleText,
 } from '../../pricing/words.ts'
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
@@ -82,6 +83,8 @@ function showFacts(quote: LiveQuote): void {
     const amount = amounts[element.dataset.amount ?? '']
     element.textContent = typeof amount === 'string' ? decimalText(amount) : '–'
   }
+  for (const element of document.querySelectorAll('#facts [data-quantity=volume]'))
+    element.textContent = quote.volume === null ? '–' : quantityText(quote.volume)
   if (quote.low !== null && quote.high !== null)
     byId('day-range').textContent = `${decimalText(quote.low)} – ${decimalText(quote.high)}`
   showTime('updated-at', quote.updatedAt)
