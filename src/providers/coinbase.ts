@@ -20,7 +20,12 @@ export type RestProduct = {
   minSize: string | null
   maxSize: string | null
   price: string | null
+  /** Per cent, of 24 hours, as the three below. */
   change24h: string | null
+  high24h: string | null
+  low24h: string | null
+  volume24h: string | null
+  baseName: string | null
 }
 
 /**
@@ -89,6 +94,10 @@ const productsSchema = z.object({
         base_min_size: optionalAmount,
         base_max_size: optionalAmount,
         price: optionalAmount,
+        high_24h: optionalAmount,
+        low_24h: optionalAmount,
+        volume_24h: optionalAmount,
+        base_name: z.string().optional(),
         price_percentage_change_24h: z
           .string()
           .optional()
@@ -104,6 +113,10 @@ const productsSchema = z.object({
           maxSize: p.base_max_size,
           price: p.price,
           change24h: p.price_percentage_change_24h,
+          high24h: p.high_24h,
+          low24h: p.low_24h,
+          volume24h: p.volume_24h,
+          baseName: p.base_name || null,
         }),
       ),
   ),

@@ -1,0 +1,155 @@
+import { z } from 'zod'
+import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
+import type { DailyBar, NoQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import type { CryptoProvider, ProviderDeps } from './provider.ts'
+import { read } from './read.ts'
+import type { Failure, Result } from './result.ts'
+
+/** Pairs of one request. */
+const BATCH = 100
+/** Weight of `ticker/24hr` for up to 20 and for up to 100 pairs, by Binance's documentation; of 6,000 a minute. */
+const LIGHT_PAIRS = 20
+const LIGHT_WEIGHT = 2
+const FULL_WEIGHT = 40
+
+const DAYS_PER_PAGE = 1_000
+const DAY_MS = 86_400_000
+
+/** What Binance takes as the name of a pair. */
+const PAIR = /^[A-Z0-9-_.]{1,20}$/
+/** Its code of an error: a pair that it does not know. */
+const INVALID_SYMBOL = /"code":\s*-1121\b/
+
+/**
+ * What pairs are priced in. A name has no mark between its parts, so that the longest of these at its end is taken.
+ * None of them is dollars.
+ */
+const QUOTE_ASSETS = (
+  'FDUSD TUSD USDT USDC BUSD USDP USD1 EURI AEUR DAI BTC ETH BNB SOL XRP TRX DOGE ' +
+  'EUR GBP TRY BRL JPY AUD ARS COP CZK MXN PLN RON UAH ZAR NGN RUB'
+)
+  .split(' ')
+  .sort((a, b) => b.length - a.length)
+
+const quoteAssetOf = (pair: string): string | undefined =>
+  QUOTE_ASSETS.find((asset) => pair.length > asset.length && pair.endsWith(asset))
+
+const SIGNED = /^-?\d+(?:\.\d+)?$/
+/** Amounts are padded to eight decimals. Null: none, or none that can be one. */
+const amount = z.unknown().transform((text) => (isPositiveDecimal(text) ? trimDecimal(text) : null))
+const volume = z
+  .string()
+  .regex(/^\d+(?:\.\d+)?$/)
+  .transform(trimDecimal)
+
+const tickersSchema = z.array(z.unknown())
+const tickerSchema = z.object({
+  symbol: z.string(),
+  lastPrice: amount,
+  prevClosePrice: amount,
+  openPrice: amount,
+  highPrice: amount,
+  lowPrice: amount,
+  volume: volume.nullable().catch(null),
+  priceChangePercent: z.string().regex(SIGNED).transform(trimDecimal).nullable().catch(null),
+  closeTime: z.int().positive(),
+})
+type Ticker = z.infer<typeof tickerSchema>
+
+const price = z.string().refine(isPositiveDecimal).transform(trimDecimal)
+/** Start (ms), open, high, low, close, volume, end (ms), and five more. */
+const klinesSchema = z.array(z.tuple([z.int(), price, price, price, price, volume, z.int()]).rest(z.unknown()))
+
+/**
+ * Binance, by its public REST. A pair in USDT is priced in USDT, never in dollars. Quotes and finding cost one request,
+ * history one for 1,000 days.
+ */
+export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvider {
+  const base = `${url}/api/v3`
+
+  /** Of pairs of which none is named twice. */
+  const fetchTickers = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Ticker>>> => {
+    if (ids.length === 0) return { ok: true, value: new Map() }
+    const list = encodeURIComponent(JSON.stringify(ids))
+    const result = await read(fetch, `${base}/ticker/24hr?symbols=${list}`, tickersSchema, { signal })
+    if (!result.ok) return ids.length === 1 && isUnknown(result) ? { ok: true, value: new Map() } : result
+    const tickers = result.value.map((one) => tickerSchema.safeParse(one).data).filter((one) => one !== undefined)
+    return { ok: true, value: new Map(tickers.map((ticker) => [ticker.symbol, ticker])) }
+  }
+
+  return {
+    kind: 'crypto',
+    name: 'binance',
+    batch: BATCH,
+    weight: (ids) => (ids <= LIGHT_PAIRS ? LIGHT_WEIGHT : FULL_WEIGHT),
+
+    async quotes(ids, signal) {
+      const asked = [...new Set(ids.filter((id) => PAIR.test(id)))]
+      const result = await fetchTickers(asked, signal)
+      return result.ok ? { ok: true, value: ids.map((id) => quoteOf(id, result.value.get(id))) } : result
+    },
+
+    async daily(id, from, signal) {
+      const currency = quoteAssetOf(id)
+      if (!PAIR.test(id) || currency === undefined) return missing(`${id} is priced in nothing known`)
+      const days: DailyBar[] = []
+      for (let start = from === null ? 0 : Date.parse(from); start < now(); ) {
+        const query = `symbol=${id}&interval=1d&startTime=${start}&limit=${DAYS_PER_PAGE}`
+        const page = await read(fetch, `${base}/klines?${query}`, klinesSchema, { signal })
+        if (!page.ok) return isUnknown(page) ? missing(page.detail) : page
+        for (const [at, open, high, low, close, traded] of page.value)
+          if (at >= start && at + DAY_MS <= now())
+            days.push({ date: new Date(at).toISOString().slice(0, 10), open, high, low, close, volume: traded })
+        const last = page.value.at(-1)?.[0]
+        if (last === undefined || last < start || page.value.length < DAYS_PER_PAGE) break
+        start = last + DAY_MS
+      }
+      return { ok: true, value: { currency, days, actions: [] } }
+    },
+
+    async find(name, signal) {
+      const currency = quoteAssetOf(name)
+      if (!PAIR.test(name) || currency === undefined) return { ok: true, value: null }
+      const result = await fetchTickers([name], signal)
+      if (!result.ok) return result
+      if (!result.value.get(name)?.lastPrice) return { ok: true, value: null }
+      const code = name.slice(0, -currency.length)
+      const listed = `${code} / ${currency}`
+      return { ok: true, value: { id: name, symbol: name, name: listed, type: 'crypto', code, currency, isin: null } }
+    },
+  }
+}
+
+const isUnknown = (failure: Failure): boolean => failure.status === 400 && INVALID_SYMBOL.test(failure.detail)
+
+const missing = (detail: string): Failure => ({
+  ok: false,
+  reason: 'not_found',
+  status: null,
+  retryAfter: null,
+  detail,
+})
+
+/** What trades day and night has no day but the last 24 hours: open, high, low and volume are of those. */
+function quoteOf(id: string, ticker: Ticker | undefined): ProviderQuote | NoQuote {
+  if (ticker === undefined) return { id, price: null, reason: 'unknown', detail: 'Binance does not know it' }
+  const currency = quoteAssetOf(id)
+  if (ticker.lastPrice === null || currency === undefined)
+    return { id, price: null, reason: 'no_price', detail: `price ${ticker.lastPrice} in ${currency}` }
+  return {
+    id,
+    price: ticker.lastPrice,
+    currency,
+    previous_close: ticker.prevClosePrice,
+    change24h: ticker.priceChangePercent,
+    market_state: 'open',
+    market: null,
+    open: ticker.openPrice,
+    high: ticker.highPrice,
+    low: ticker.lowPrice,
+    volume: ticker.volume,
+    eps: null,
+    pe_ratio: null,
+    as_of: new Date(ticker.closeTime).toISOString(),
+  }
+}

@@ -1,0 +1,128 @@
+import { z } from 'zod'
+import type { NoQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { plain } from './decimal.ts'
+import type { CryptoProvider, KeyedDeps } from './provider.ts'
+import { failed, read } from './read.ts'
+import type { Failure, Result } from './result.ts'
+
+/** Coins of one request: a credit buys a hundred. */
+const BATCH = 100
+
+/** A coin's ticker and what it is priced in, as in `BTC-USD`. */
+const PAIR = /^([A-Z0-9]{1,20})-([A-Z0-9]{2,10})$/
+
+const number = z.number().nullish().catch(null)
+const moneySchema = z.object({ price: number, percent_change_24h: number, last_updated: z.iso.datetime() })
+const coinSchema = z.object({
+  symbol: z.string(),
+  cmc_rank: number,
+  is_active: number,
+  quote: z.record(z.string(), z.unknown()),
+})
+type Coin = z.infer<typeof coinSchema>
+
+/** Version 2 tells a list of coins under each ticker. */
+const bodySchema = z.object({
+  status: z.object({ error_code: z.int().default(0), error_message: z.string().nullish() }),
+  data: z.record(z.string(), z.unknown()).default({}),
+})
+
+/**
+ * CoinMarketCap, when the exchanges cannot answer: averages over many markets, for which it tells no previous close.
+ * Quotes cost one request for each currency among the ids, as the least plan converts into one at a time. It has no
+ * history in that plan, and finds nothing: tickers of coins are not unique, and it knows all that there are.
+ */
+export function coinMarketCapProvider({ fetch, url, key }: KeyedDeps): CryptoProvider {
+  const fetchCoins = async (
+    codes: readonly string[],
+    currency: string,
+    signal?: AbortSignal,
+  ): Promise<Result<Record<string, unknown>>> => {
+    const query = `symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
+    const result = await read(fetch, `${url}/v2/cryptocurrency/quotes/latest?${query}`, bodySchema, {
+      signal,
+      headers: { 'x-cmc_pro_api_key': key },
+    })
+    if (!result.ok) return withoutKey(result, key)
+    const { error_code: code, error_message: message } = result.value.status
+    if (code === 0) return { ok: true, value: result.value.data }
+    // 1001 to 1007 are of the key and the plan, 1008 to 1011 of their limits.
+    const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
+    return withoutKey(failed(reason, { status: code === 400 ? 400 : 200, headers: new Headers() }, `${message}`), key)
+  }
+
+  return {
+    kind: 'crypto',
+    name: 'coinmarketcap',
+    batch: BATCH,
+    weight: () => 1,
+
+    async quotes(ids, signal) {
+      const wanted = new Map<string, Set<string>>()
+      for (const id of ids) {
+        const [, code, currency] = PAIR.exec(id) ?? []
+        if (code === undefined || currency === undefined) continue
+        wanted.set(currency, (wanted.get(currency) ?? new Set()).add(code))
+      }
+      const told = new Map<string, Coin[]>()
+      for (const [currency, codes] of wanted) {
+        const result = await fetchCoins([...codes], currency, signal)
+        if (!result.ok) return result
+        for (const [code, coins] of Object.entries(result.value)) told.set(`${code}-${currency}`, coinsOf(coins))
+      }
+      return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id) ?? [])) }
+    },
+
+    daily: async () => ({
+      ok: false,
+      reason: 'not_found',
+      status: null,
+      retryAfter: null,
+      detail: 'CoinMarketCap is not asked for history',
+    }),
+
+    find: async () => ({ ok: true, value: null }),
+  }
+}
+
+const withoutKey = (failure: Failure, key: string): Failure => ({
+  ...failure,
+  detail: failure.detail.replaceAll(key, '…'),
+})
+
+const coinsOf = (told: unknown): Coin[] =>
+  (Array.isArray(told) ? told : [told]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
+
+/** Of several coins of one ticker, the one of the best rank is meant; where none has a rank, none is. */
+function meant(coins: readonly Coin[]): Coin | undefined {
+  const active = coins.filter((coin) => coin.is_active !== 0)
+  if (active.length <= 1) return active[0]
+  const ranked = active.filter((coin) => typeof coin.cmc_rank === 'number')
+  return ranked.sort((a, b) => Number(a.cmc_rank) - Number(b.cmc_rank))[0]
+}
+
+function quoteOf(id: string, coins: readonly Coin[]): ProviderQuote | NoQuote {
+  if (coins.length === 0) return { id, price: null, reason: 'unknown', detail: 'CoinMarketCap does not know it' }
+  const currency = id.slice(id.indexOf('-') + 1)
+  const money = moneySchema.safeParse(meant(coins)?.quote[currency]).data
+  const price = money?.price && money.price > 0 ? plain(money.price) : null
+  if (money === undefined || price === null)
+    return { id, price: null, reason: 'no_price', detail: `${coins.length} coins of this ticker, none with a price` }
+  return {
+    id,
+    price,
+    currency,
+    previous_close: null,
+    change24h: plain(money.percent_change_24h),
+    market_state: 'open',
+    market: null,
+    open: null,
+    high: null,
+    low: null,
+    // It tells the money that changed hands, which is no number of coins.
+    volume: null,
+    eps: null,
+    pe_ratio: null,
+    as_of: new Date(money.last_updated).toISOString(),
+  }
+}
