@@ -269,6 +269,7 @@ export function judge(
   const { breaker } = state
   const next = told.error === null ? state : { ...state, lastError: told.error }
   // While the breaker is not closed, only the probe's word counts: others were sent before.
+  if (verdict === 'ok' && breaker.kind === 'closed' && state.strikes === 0) return next
   if (verdict === 'ok' && (breaker.kind === 'closed' || (breaker.kind === 'half_open' && breaker.call === call)))
     return { ...next, breaker: { kind: 'closed' }, failures: 0, strikes: 0 }
   if (verdict === 'failed') return failed(next, limits, call, told.retryAfter, now, random)
