@@ -174,8 +174,10 @@ function refusal(
   ask: { call: number; purpose: Purpose; weight: number },
 ): Refusal | null {
   const { blocked, breaker } = state
-  if (blocked && blocked.until > now) return { reason: blocked.limited ? 'limited' : 'backoff', retryAt: blocked.until }
-  if (breaker.kind === 'open' && breaker.until > now) return { reason: 'breaker', retryAt: breaker.until }
+  const open = breaker.kind === 'open' ? breaker.until : 0
+  if (blocked && blocked.until > Math.max(now, open))
+    return { reason: blocked.limited ? 'limited' : 'backoff', retryAt: blocked.until }
+  if (open > now) return { reason: 'breaker', retryAt: open }
   if (breaker.kind === 'half_open' && breaker.call !== null && breaker.call !== ask.call && breaker.until > now)
     return { reason: 'breaker', retryAt: breaker.until }
   const spent = counted(state, limits, now)
