@@ -22,3 +22,13 @@ export const socketLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
     throw new CodedError('too_many_sockets', 'too many sockets and streams from this address', { retryAfter: PERIOD })
   await next()
 }
+
+/** Whether a client may have the providers asked about one more symbol that nobody knows yet. */
+export const lookupAllowed = async (c: Context<AppEnv>): Promise<boolean> =>
+  (await c.env.LOOKUP_LIMIT.limit({ key: clientOf(c) })).success
+
+/** What a client is told that has asked for too many of them. */
+export const tooManyLookups = (): CodedError =>
+  new CodedError('too_many_requests', 'too many symbols from this address that are not known yet', {
+    retryAfter: PERIOD,
+  })

@@ -24,6 +24,8 @@ const EVICTION_LOOKS = 16
 /** Seconds after which to ask again when a board could not be reached. */
 const RETRY_S = 2
 
+/** What is known of a name, wherever its board is. */
+export type Known = Exclude<Look, { kind: 'moved' }>
 type Told = Extract<Look, { kind: 'quote' }>
 
 type Copy = {
@@ -58,7 +60,6 @@ function mirrorOf(env: object): Mirror {
 function isUsable(copy: Copy, now: number): boolean {
   const { kind } = copy.look
   const age = now - copy.at
-  if (kind === 'moved') return false
   if (age < (kind === 'unknown' || kind === 'ambiguous' ? NO_QUOTE_MS : COPY_MS)) return true
   return age < WORST_MS && now - copy.askedAt < COPY_MS && kind === 'quote'
 }
@@ -81,30 +82,30 @@ export function quoteAtHand(env: object, name: string, now: number): string | nu
 }
 
 /**
- * What the boards know of each name, in the order of `names`; never `moved`. Copies of a second ago are used; what they
+ * What the boards know of each name, in the order of `names`. Copies of a second ago are used; what they
  * say is then from the `cache`. Never rejects: what a lost board has is told as it was, or as `unpriced`.
  *
  * Requests share values alone: in Workers, one request cannot wait for what another has begun.
  * @param names as `normalName` gives them
  * @param now unix milliseconds
  */
-export async function lookUp(env: Env, names: readonly string[], now = Date.now()): Promise<Look[]> {
+export async function lookUp(env: Env, names: readonly string[], now = Date.now()): Promise<Known[]> {
   const mirror = mirrorOf(env)
-  const found = new Map<string, Look>()
+  const found = new Map<string, Known>()
   const missing: string[] = []
   for (const name of new Set(names)) {
     const copy = mirror.copies.get(name)
     if (copy) copy.usedAt = now
-    if (copy && isUsable(copy, now)) found.set(name, copy.look)
+    if (copy && copy.look.kind !== 'moved' && isUsable(copy, now)) found.set(name, copy.look)
     else missing.push(name)
   }
   if (missing.length > 0)
     for (const [name, look] of await ask(env, mirror, missing, now)) if (!found.has(name)) found.set(name, look)
-  return names.map((name) => found.get(name) as Look)
+  return names.map((name) => found.get(name) ?? unreached(name))
 }
 
 /** Has the providers asked for a name that no asset has. Costs their requests: the caller limits it. Never rejects. */
-export async function discover(env: Env, name: string): Promise<Look> {
+export async function discover(env: Env, name: string): Promise<Known> {
   const mirror = mirrorOf(env)
   const place = elsewhere(env, name)
   try {
@@ -115,7 +116,8 @@ export async function discover(env: Env, name: string): Promise<Look> {
     log('discovery_failed', { name, error: String(error) })
     return unreached(name)
   }
-  return (await lookUp(env, [name]))[0] as Look
+  const [followed] = await lookUp(env, [name])
+  return followed ?? unreached(name)
 }
 
 type Place = Pick<Copy, 'ask' | 'shard'>
@@ -130,27 +132,26 @@ function placeOf(env: Env, mirror: Mirror, name: string): Place {
 const elsewhere = (env: Env, name: string): Place => ({ ask: name, shard: shardOf(name, settings(env).QUOTE_SHARDS) })
 
 /** Asks the boards, one RPC a shard, and once more for names that have moved. */
-async function ask(env: Env, mirror: Mirror, names: readonly string[], now: number): Promise<Map<string, Look>> {
-  const byShard = new Map<number, Map<string, Place>>()
-  for (const name of names) {
-    const place = placeOf(env, mirror, name)
-    const shard = byShard.get(place.shard) ?? new Map<string, Place>()
-    byShard.set(place.shard, shard.set(name, place))
+async function ask(env: Env, mirror: Mirror, names: readonly string[], now: number): Promise<Map<string, Known>> {
+  const found = new Map<string, Known>()
+  let left = names
+  for (let round = 0; round < 2 && left.length > 0; round++) {
+    const byShard = new Map<number, Map<string, Place>>()
+    for (const name of left) {
+      const place = placeOf(env, mirror, name)
+      const shard = byShard.get(place.shard) ?? new Map<string, Place>()
+      byShard.set(place.shard, shard.set(name, place))
+    }
+    if (round === 0) for (const [shard, places] of byShard) takeAlong(mirror, shard, places, now)
+    const answers = await Promise.all([...byShard].map(([shard, places]) => askShard(env, mirror, shard, places, now)))
+    const moved: string[] = []
+    for (const [name, look] of answers.flat())
+      if (look.kind === 'moved') moved.push(name)
+      else found.set(name, look)
+    left = moved
   }
-  for (const [shard, places] of byShard) takeAlong(mirror, shard, places, now)
-  const answers = await Promise.all([...byShard].map(([shard, places]) => askShard(env, mirror, shard, places, now)))
-  const found = new Map(answers.flatMap((answer) => [...answer]))
-  const moved = [...found].filter(([, look]) => look.kind === 'moved').map(([name]) => name)
-  if (moved.length === 0) return found
-  const followed = Map.groupBy(moved, (name) => placeOf(env, mirror, name).shard)
-  await Promise.all(
-    [...followed].map(async ([shard, of]) => {
-      const places = new Map(of.map((name) => [name, placeOf(env, mirror, name)]))
-      // Boards that send each other's callers round are at odds about the number of shards: a deploy is under way.
-      for (const [name, look] of await askShard(env, mirror, shard, places, now))
-        found.set(name, look.kind === 'moved' ? unreached(name) : look)
-    }),
-  )
+  // Boards that send each other's callers round are at odds about the number of shards: a deploy is under way.
+  for (const name of left) found.set(name, unreached(name))
   return found
 }
 
@@ -173,36 +174,33 @@ async function askShard(
   shard: number,
   places: ReadonlyMap<string, Place>,
   now: number,
-): Promise<Map<string, Look>> {
+): Promise<[string, Look][]> {
   for (const name of places.keys()) {
     const copy = mirror.copies.get(name)
     if (copy) copy.askedAt = now
   }
-  const found = new Map<string, Look>()
   try {
     const asked = [...new Set([...places.values()].map((place) => place.ask))]
     const looks = await quoteBoard(env, shard).look(asked)
     const at = Date.now()
     const byAsked = new Map(asked.map((name, i) => [name, looks[i]]))
-    for (const [name, place] of places) {
+    return [...places].map(([name, place]) => {
       const look = byAsked.get(place.ask)
       if (look === undefined) throw new Error(`board ${shard} said nothing of ${place.ask}`)
       const told = { ...look, name }
-      found.set(name, told)
       keep(mirror, name, told, place, at)
-    }
+      return [name, told]
+    })
   } catch (error) {
     log('quotes_unread', { shard, names: places.size, error: String(error) })
-    for (const name of places.keys()) {
+    return [...places.keys()].map((name) => {
       const copy = mirror.copies.get(name)
-      const known = copy?.look.kind === 'quote' && now - copy.at < LOST_MS
-      found.set(name, known ? copy.look : unreached(name))
-    }
+      return [name, copy?.look.kind === 'quote' && now - copy.at < LOST_MS ? copy.look : unreached(name)]
+    })
   }
-  return found
 }
 
-const unreached = (name: string): Look => ({
+const unreached = (name: string): Known => ({
   name,
   kind: 'unpriced',
   symbol: name,
@@ -228,4 +226,15 @@ function evict(copies: Map<string, Copy>, now: number): void {
     copies.delete(name)
     if (name !== idle?.[0]) copies.set(name, copy)
   }
+}
+
+/** The boards that have these names, as far as a look has told, and what each calls them. */
+export function placesOf(env: Env, names: readonly string[]): Map<number, string[]> {
+  const mirror = mirrorOf(env)
+  const places = new Map<number, Set<string>>()
+  for (const name of names) {
+    const { ask, shard } = placeOf(env, mirror, name)
+    places.set(shard, (places.get(shard) ?? new Set()).add(ask))
+  }
+  return new Map([...places].map(([shard, of]) => [shard, [...of]]))
 }

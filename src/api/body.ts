@@ -1,0 +1,50 @@
+import type { Context } from 'hono'
+import { CodedError } from '../protocol/errors.ts'
+import type { AppEnv } from './context.ts'
+
+/** Longest body that is read, bytes: some 1,000 symbols of the longest kind are 50 KB. */
+const MAX_BODY = 262_144
+
+/** A body longer than that. @throws CodedError `message_too_large` */
+function tooLarge(): never {
+  throw new CodedError('message_too_large', `a body has ${MAX_BODY} bytes at most`)
+}
+
+const wrong = (field: string, message: string): CodedError =>
+  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+
+/** The bytes of a request, as far as they are taken. */
+async function bytesOf(request: Request): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > MAX_BODY) tooLarge()
+  const parts: Uint8Array[] = []
+  let size = 0
+  // Not every body says how long it is.
+  for await (const part of request.body ?? []) {
+    size += part.length
+    if (size > MAX_BODY) tooLarge()
+    parts.push(part)
+  }
+  const bytes = new Uint8Array(size)
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
+}
+
+/**
+ * The JSON of a request's body; null where there is none.
+ * @throws CodedError `message_too_large`, or `invalid_request` for another type of content or what is not JSON
+ */
+export async function jsonBody(c: Context<AppEnv>): Promise<unknown> {
+  const bytes = await bytesOf(c.req.raw)
+  if (bytes.length === 0) return null
+  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+  if (type !== undefined && type !== 'application/json') throw wrong('content-type', 'must be application/json')
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes))
+  } catch {
+    throw wrong('body', 'must be JSON in UTF-8')
+  }
+}

@@ -1,0 +1,110 @@
+import { addUnits, compareDecimals, units, unitsText } from '../market/decimal.ts'
+import type { Asset } from '../protocol/asset.ts'
+import type { Interval, PriceBar, Range } from '../protocol/price-history.ts'
+import type { Quote } from '../protocol/quote.ts'
+
+/** The intervals whose bars are days, or made of days. */
+export type DayInterval = Extract<Interval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
+
+/** Before any market that Kerb has. */
+const BEGINNING = '1900-01-01'
+
+const MONTHS: Readonly<Partial<Record<Range, number>>> = {
+  '1m': 1,
+  '3m': 3,
+  '6m': 6,
+  '1y': 12,
+  '3y': 36,
+  '5y': 60,
+  '10y': 120,
+}
+
+const dateText = (time: Date): string => time.toISOString().slice(0, 10)
+
+/** The date so many days later, `2025-12-03`. */
+export function addDays(date: string, days: number): string {
+  const moved = new Date(date)
+  moved.setUTCDate(moved.getUTCDate() + days)
+  return dateText(moved)
+}
+
+/** The same day so many months earlier; of a shorter month the last day. */
+function monthsBefore(date: string, months: number): string {
+  const [year = 0, month = 0, day = 0] = date.split('-').map(Number)
+  const last = new Date(Date.UTC(year, month - months, 0)).getUTCDate()
+  return dateText(new Date(Date.UTC(year, month - 1 - months, Math.min(day, last))))
+}
+
+/** The first day of a range of days that goes back from `day`: the same day a month ago, and so on. */
+export function rangeStart(range: Range, day: string): string {
+  const months = MONTHS[range]
+  return months === undefined ? BEGINNING : monthsBefore(day, months)
+}
+
+/** The first day of the period that a day is in: itself, its Monday, the first of its month. */
+export function periodOf(day: string, interval: DayInterval): string {
+  if (interval === 'ONE_DAY') return day
+  if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
+  return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
+}
+
+/**
+ * Bars with days that they do not hold yet: each day is added to the bar of its period, or begins one that is not
+ * complete. A day that its period's bar already holds must not be among them.
+ * @param bars ascending, of one interval
+ * @param days ascending
+ */
+export function withDays(bars: readonly PriceBar[], days: readonly PriceBar[], interval: DayInterval): PriceBar[] {
+  const all = [...bars]
+  for (const day of days) {
+    const date = periodOf(day.date, interval)
+    const last = all.at(-1)
+    if (last?.date === date) all[all.length - 1] = joined(last, day)
+    else if (last === undefined || last.date < date)
+      all.push({ ...day, date, is_complete: interval === 'ONE_DAY' && day.is_complete })
+  }
+  return all
+}
+
+function joined(bar: PriceBar, day: PriceBar): PriceBar {
+  return {
+    date: bar.date,
+    open: bar.open,
+    high: compareDecimals(day.high, bar.high) > 0 ? day.high : bar.high,
+    low: compareDecimals(day.low, bar.low) < 0 ? day.low : bar.low,
+    close: day.close,
+    volume:
+      bar.volume === null || day.volume === null
+        ? bar.volume
+        : unitsText(addUnits(units(bar.volume), units(day.volume))),
+    is_complete: bar.is_complete && day.is_complete,
+  }
+}
+
+/** Markets whose day is not the one that UTC has while they are open, by the ending of their assets' symbols. */
+const ZONES: Readonly<Record<string, string>> = { AX: 'Australia/Sydney', NZ: 'Pacific/Auckland' }
+
+/** The day of trading that a quote is of: the market's own, `2025-12-03`. */
+export function marketDay({ provider_id, type }: Pick<Asset, 'provider_id' | 'type'>, asOf: string): string {
+  const ending = /\.([A-Z]{1,3})$/.exec(provider_id)?.[1]
+  // In New York, what is traded after the close may be traded tomorrow in UTC.
+  const zone = ending ? ZONES[ending] : type === 'stock' || type === 'etf' ? 'America/New_York' : undefined
+  if (zone === undefined) return asOf.slice(0, 10)
+  return new Intl.DateTimeFormat('en-CA', { timeZone: zone, dateStyle: 'short' }).format(new Date(asOf))
+}
+
+/** The day of trading as a quote tells it, so far; null where the quote does not tell enough. */
+export function runningDay(asset: Pick<Asset, 'provider_id' | 'type'>, quote: Quote): PriceBar | null {
+  const { open, high, low, price, volume, as_of } = quote
+  if (open === null || high === null || low === null) return null
+  return {
+    date: marketDay(asset, as_of),
+    open,
+    // The price may be newer than the day's extremes.
+    high: compareDecimals(price, high) > 0 ? price : high,
+    low: compareDecimals(price, low) < 0 ? price : low,
+    close: price,
+    volume,
+    is_complete: false,
+  }
+}

@@ -1,0 +1,33 @@
+import { compareDecimals } from '../market/decimal.ts'
+import type { PriceBar } from '../protocol/price-history.ts'
+
+/** A price at a time, unix seconds. */
+export type PricePoint = { at: number; price: string }
+
+/** RFC 3339 of unix seconds, without parts of a second. */
+export const timeText = (seconds: number): string => `${new Date(seconds * 1_000).toISOString().slice(0, 19)}Z`
+
+/**
+ * Bars of the prices that were told, `size` seconds each and starting on multiples of it. Where nothing was told there
+ * is no bar (C10); no volume is known.
+ * @param points ascending
+ * @param now unix seconds: a bar that is not over then is not complete
+ */
+export function snapshotBars(points: readonly PricePoint[], size: number, now: number): PriceBar[] {
+  const bars: PriceBar[] = []
+  let open = Number.NEGATIVE_INFINITY
+  for (const { at, price } of points) {
+    const start = Math.floor(at / size) * size
+    const bar = bars.at(-1)
+    if (start === open && bar) {
+      if (compareDecimals(price, bar.high) > 0) bar.high = price
+      if (compareDecimals(price, bar.low) < 0) bar.low = price
+      bar.close = price
+      continue
+    }
+    open = start
+    const is_complete = start + size <= now
+    bars.push({ date: timeText(start), open: price, high: price, low: price, close: price, volume: null, is_complete })
+  }
+  return bars
+}
