@@ -126,7 +126,7 @@ export class BudgetedFetch {
     const before = this.#state
     const told = { error: error === null ? null : this.#clean(error), retryAfter }
     // What a request has told already is not told twice; who has sent none was let down by another call's.
-    const said = (call.judged || !call.sent) && verdict !== 'ok' ? 'none' : verdict
+    const said = !call.sent || (call.judged && verdict !== 'ok') ? 'none' : verdict
     const { limits } = this.#host
     this.#keep(judge(before, limits, call.number, said, this.#host.now(), this.#host.random(), told))
     this.#tell(before)

@@ -50,12 +50,7 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
     sql.exec(`CREATE TABLE IF NOT EXISTS bad_ids (
       provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)) WITHOUT ROWID`)
     sql.exec('DELETE FROM bad_ids WHERE until <= ?', this.now())
-    const desks = new Map<Source, ProviderDesk>()
-    for (const source of availableSources(this.#settings)) {
-      const desk = this.#desk(source)
-      if (desk) desks.set(source, desk)
-    }
-    this.#desks = desks
+    this.#desks = new Map([...availableSources(this.#settings)].map((source) => [source, this.#desk(source)]))
   }
 
   /** Unix milliseconds. */
@@ -73,7 +68,7 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
     return fetch(url, init)
   }
 
-  protected openProvider(source: Source, fetch: Fetch): QuoteProvider | null {
+  protected openProvider(source: Source, fetch: Fetch): QuoteProvider {
     return openProvider(source, this.#settings, { fetch, now: () => this.now() })
   }
 
@@ -160,7 +155,7 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
     return [...this.#desks.values()].map((desk) => desk.status())
   }
 
-  #desk(source: Source): ProviderDesk | null {
+  #desk(source: Source): ProviderDesk {
     const { sql } = this.ctx.storage
     const { PROVIDER_TIMEOUT_MS, STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY } = this.#settings
     const host = {
@@ -186,15 +181,13 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
           JSON.stringify(state),
         ),
     })
-    const provider = this.openProvider(source, fetch.fetch)
-    if (!provider) return null
     const badIds = sql
       .exec<{ id: string; until: number }>('SELECT id, until FROM bad_ids WHERE provider = ? ORDER BY until', source)
       .toArray()
     return new ProviderDesk({
       ...host,
       fetch,
-      provider,
+      provider: this.openProvider(source, fetch.fetch),
       badIds: badIds.map(({ id, until }) => [id, until]),
       saveBadId: (id, until) =>
         void sql.exec('INSERT OR REPLACE INTO bad_ids (provider, id, until) VALUES (?, ?, ?)', source, id, until),
