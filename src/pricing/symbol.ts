@@ -1,0 +1,92 @@
+import { type Asset, type Candidate, SYMBOL } from '../protocol/asset.ts'
+
+/** What may be upper-cased without becoming something else: `ß` would become `SS`. */
+const ASCII = /^[\x21-\x7e]+$/
+
+const FNV_OFFSET = 0x811c9dc5
+const FNV_PRIME = 0x01000193
+
+/** A name of an asset as it is looked up: trimmed and in capitals; null for what cannot be one. */
+export function normalName(text: string): string | null {
+  const trimmed = text.trim()
+  if (!ASCII.test(trimmed)) return null
+  const name = trimmed.toUpperCase()
+  return SYMBOL.test(name) ? name : null
+}
+
+/**
+ * The shard of a name, 0 to `shards` - 1: FNV-1a of its base, which is what follows `provider:`, up to the first of
+ * `-` `.` `=`. BTC, BTC-USD and COINBASE:BTC-USD share one, and so do SHEL.L and SHEL.AS.
+ */
+export function shardOf(name: string, shards: number): number {
+  const base = (name.slice(name.indexOf(':') + 1).split(/[-.=]/, 1)[0] as string).toUpperCase()
+  let hash = FNV_OFFSET
+  for (let i = 0; i < base.length; i++) hash = Math.imul(hash ^ base.charCodeAt(i), FNV_PRIME)
+  return (hash >>> 0) % shards
+}
+
+/** The name that means this asset alone. */
+export const ownName = (asset: Pick<Asset, 'provider' | 'provider_id'>): string =>
+  `${asset.provider}:${asset.provider_id}`
+
+/** What an asset may be called, most telling first: a name that fits one of these ways goes no further. */
+const WAYS: readonly ((asset: Asset) => string | null)[] = [
+  ownName,
+  (asset) => asset.symbol,
+  (asset) => (asset.type === 'crypto' ? `${asset.code}-${asset.currency}` : null),
+  (asset) => asset.provider_id,
+  (asset) => asset.isin,
+  (asset) => asset.code,
+]
+
+export type Resolved<A extends Asset> =
+  | { kind: 'one'; asset: A }
+  | { kind: 'ambiguous'; assets: A[] }
+  | { kind: 'none' }
+
+/** Assets by every name that they have, for many look-ups. */
+export type AssetIndex<A extends Asset> = ReadonlyMap<string, A[]>[]
+
+/** Makes the index of these assets, each of which has an id of its own. */
+export const indexAssets = <A extends Asset>(assets: Iterable<A>): AssetIndex<A> => {
+  const all = [...assets]
+  return WAYS.map((way) => {
+    const named = new Map<string, A[]>()
+    for (const asset of all) {
+      const name = way(asset)?.toUpperCase()
+      if (name === undefined) continue
+      const same = named.get(name)
+      if (same) same.push(asset)
+      else named.set(name, [asset])
+    }
+    return named
+  })
+}
+
+/** Which asset of an index a name means, in the order `provider:provider_id`, symbol, crypto pair, provider_id, ISIN, code. */
+export function resolveIn<A extends Asset>(name: string, index: AssetIndex<A>): Resolved<A> {
+  for (const named of index) {
+    const assets = named.get(name)
+    if (assets === undefined) continue
+    const [asset] = assets
+    return assets.length === 1 && asset ? { kind: 'one', asset } : { kind: 'ambiguous', assets: [...assets] }
+  }
+  return { kind: 'none' }
+}
+
+/**
+ * Which of these assets a name means. The first way of naming that fits decides: one match wins, several are ambiguous.
+ * @param name as `normalName` gives it
+ */
+export const resolve = <A extends Asset>(name: string, assets: Iterable<A>): Resolved<A> =>
+  resolveIn(name, indexAssets(assets))
+
+/** What an ambiguous name may mean, for an answer. */
+export const candidatesOf = (assets: readonly Asset[]): Candidate[] =>
+  assets.map((asset) => ({
+    name_for_it: ownName(asset),
+    symbol: asset.symbol,
+    name: asset.name,
+    type: asset.type,
+    currency: asset.currency,
+  }))
