@@ -1,40 +1,74 @@
+import { normalName } from '../pricing/symbol.ts'
 import { type CandleChannel, channelName, parseChannel } from '../protocol/channel.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
 import { productFault } from './input.ts'
+import type { QuotePlace, QuotePlaces } from './quote-channels.ts'
 
 /** What is wrong with a subscribe: the first channel that cannot be had. */
 export type ChannelFault = { code: ErrorCode; message: string; field: string }
 
-/** Which products there are: the active ones, and those among them that are not traded now. */
-export type Market = { active: readonly string[]; offline: ReadonlySet<string> }
-
 /**
- * The channels of a subscribe by product, each with its product and granularity named: `*` becomes every active product
- * that is traded, every granularity. One channel that cannot be had fails them all.
+ * Which products there are: the active ones, and those among them that are not traded now; every board of quotes, and
+ * where the symbols are that `symbolsOf` finds among the channels.
  */
-export function expandChannels(names: readonly string[], market: Market): Map<string, string[]> | ChannelFault {
-  const byProduct = new Map<string, Set<string>>()
-  for (const [i, name] of names.entries()) {
-    const channel = parseChannel(name)
-    const fault = channel?.kind === 'candles' ? productOf(channel, market) : malformed(name)
-    if (fault) return { ...fault, field: `channels/${i}` }
-    for (const [product, channels] of concrete(channel as CandleChannel, market)) {
-      const known = byProduct.get(product) ?? new Set()
-      for (const each of channels) known.add(each)
-      byProduct.set(product, known)
-    }
-  }
-  return new Map([...byProduct].map(([product, channels]) => [product, [...channels]]))
+export type Market = {
+  active: readonly string[]
+  offline: ReadonlySet<string>
+  boards: readonly QuotePlace[]
+  quotes: QuotePlaces
 }
 
-function concrete({ product, granularity }: CandleChannel, { active, offline }: Market): [string, string[]][] {
+const QUOTES = 'quotes.'
+
+/** The symbols of the quote channels among these names, as they are written there. */
+export const symbolsOf = (names: readonly string[]): string[] => [
+  ...new Set(names.filter((name) => name.startsWith(QUOTES)).map((name) => name.slice(QUOTES.length))),
+]
+
+/**
+ * The channels of a subscribe by the key of the object that has them, each with its product and granularity, or with the
+ * asset's own symbol: `*` becomes every active product that is traded, every granularity, every board. One channel that
+ * cannot be had fails them all.
+ */
+export function expandChannels(names: readonly string[], market: Market): Map<string, string[]> | ChannelFault {
+  const byKey = new Map<string, Set<string>>()
+  for (const [i, name] of names.entries()) {
+    const parts = name.startsWith(QUOTES) ? quoteParts(name.slice(QUOTES.length), market) : candleParts(name, market)
+    if ('code' in parts) return { ...parts, field: `channels/${i}` }
+    for (const [key, channels] of parts) {
+      const known = byKey.get(key) ?? new Set()
+      for (const each of channels) known.add(each)
+      byKey.set(key, known)
+    }
+  }
+  return new Map([...byKey].map(([key, channels]) => [key, [...channels]]))
+}
+
+type Fault = Omit<ChannelFault, 'field'>
+/** Channels by the keys of their objects. */
+type Parts = [string, string[]][]
+
+function quoteParts(symbol: string, { boards, quotes }: Market): Parts | Fault {
+  if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
+  if (normalName(symbol) === null) return malformed(`${QUOTES}${symbol}`)
+  const place = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
+  return 'code' in place ? place : [[place.key, [place.channel]]]
+}
+
+function candleParts(name: string, market: Market): Parts | Fault {
+  const channel = parseChannel(name)
+  if (channel?.kind !== 'candles') return malformed(name)
+  return productOf(channel, market) ?? concrete(channel, market)
+}
+
+function concrete({ product, granularity }: CandleChannel, { active, offline }: Market): Parts {
   const products = product === '*' ? active.filter((id) => !offline.has(id)) : [product]
   const granularities = granularity === '*' ? GRANULARITIES : [granularity]
   return products.map((id) => [id, granularities.map((size) => channelName({ product: id, granularity: size }))])
 }
 
-function productOf({ product }: CandleChannel, market: Market): Omit<ChannelFault, 'field'> | null {
+function productOf({ product }: CandleChannel, market: Market): Fault | null {
   if (product === '*') return null
   const fault = productFault(product, market.active)
   if (fault) return { code: 'unknown_product', message: fault }
@@ -42,10 +76,10 @@ function productOf({ product }: CandleChannel, market: Market): Omit<ChannelFaul
   return null
 }
 
-function malformed(name: string): Omit<ChannelFault, 'field'> {
+function malformed(name: string): Fault {
   const [kind, , granularity, ...rest] = name.split('.')
   const onlySize = kind === 'candles' && granularity !== undefined && rest.length === 0
   if (onlySize && granularity !== '*' && !isGranularity(granularity))
     return { code: 'unknown_granularity', message: `must end with one of ${GRANULARITIES.join(', ')}, or *` }
-  return { code: 'unknown_channel', message: 'must be of the form candles.BTC-USD.ONE_MINUTE' }
+  return { code: 'unknown_channel', message: 'must be of the form candles.BTC-USD.ONE_MINUTE or quotes.AAPL' }
 }

@@ -79,7 +79,7 @@ export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (elem
   return {
     begun() {},
     feed() {},
-    frame(sink, { text, product, type }) {
+    frame(sink, { text, key: product, type }) {
       if (type === 'snapshot') {
         for (const chart of charts.values()) if (chart.product === product) void load(sink, chart)
         return

@@ -22,7 +22,7 @@ function between(frame: string, mark: string, end: string): string | null {
 /** The `type` of a frame; text that is no frame gives null. */
 export const frameType = (frame: string): string | null => (frame.startsWith(TYPE) ? between(frame, TYPE, '"') : null)
 
-/** The position of a frame that has one. It stands before the candles, so that no candle can hold the mark. */
+/** The position of a frame that has one. It stands before candles and quotes, so that none of them can hold the mark. */
 export const framePosition = (frame: string): string | null => between(frame, POSITION, '"')
 
 /** The same frame with another position; a position too long to come back with (8 KB) is left empty. */
@@ -43,6 +43,19 @@ export function candleTexts(frame: string): string[] {
     .split('},{')
     .map((inner) => `{${inner}}`)
 }
+
+const QUOTES = '"quotes":['
+/** A flat object of JSON, whatever its texts hold. */
+const FLAT = /\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\}/g
+
+/** The quotes of a frame, each as the text it came in. */
+export function quoteTexts(frame: string): string[] {
+  const from = frame.indexOf(QUOTES)
+  return from < 0 ? [] : (frame.slice(from).match(FLAT) ?? [])
+}
+
+/** What tells one quote from another in its text: the number of its asset, which stands last. */
+export const quoteKey = (text: string): string => text.slice(text.lastIndexOf(':') + 1, -1)
 
 const CANDLE =
   /^\{"exchange":"([^"]*)","product_id":"([^"]*)","granularity":"([^"]*)","timestamp":(\d+),"open":([^,]+),"high":([^,]+),"low":([^,]+),"close":([^,]+),"volume":([^,]+),"is_complete":(true|false),"coverage":"([^"]*)","rev":(\d+),"last_update":"([^"]*)","source":"([^"]*)"\}$/

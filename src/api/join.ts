@@ -22,7 +22,8 @@ export type ObjectSocket = Pick<WebSocket, 'send' | 'close'> & {
 }
 
 export type JoinAnswer = {
-  product: string
+  /** Names the object here and in joined positions: a product's id, or that of a board of quotes. */
+  key: string
   channels: string[]
   /** Where this object now is, and the others as the reader has them. What is not recovered, a snapshot brings first. */
   position: string
@@ -38,19 +39,19 @@ export type JoinReader = {
    */
   subscribed(answer: JoinAnswer): void
   /** An `update` or a `snapshot`, its numbers untouched. */
-  frame(text: string, product: string, type: 'update' | 'snapshot'): void
-  /** How a product's feed is: the object's own frame. */
-  feed(text: string, product: string): void
+  frame(text: string, key: string, type: 'update' | 'snapshot'): void
+  /** How the feed of a product's object is: its own frame. */
+  feed(text: string, key: string): void
   /** An object refused a subscribe, or its socket for good. */
-  refused(error: { product: string; code: string; message: string; req_id?: RequestId }): void
-  /** This product cannot be had now, nothing more comes of it: `code` tells the reader what to do. */
-  lost(product: string, code: number, reason: string): void
+  refused(error: { key: string; code: string; message: string; req_id?: RequestId }): void
+  /** This object cannot be had now, nothing more comes of it: `code` tells the reader what to do. */
+  lost(key: string, code: number, reason: string): void
 }
 
 /** What joining takes from outside: sockets, time, chance. */
 export type JoinDeps = {
-  /** Opens a product's socket. @throws CodedError; one with a 4xx code is final, all else is tried again */
-  connect(product: string): Promise<ObjectSocket>
+  /** Opens the socket of the object with this key. @throws CodedError; one with a 4xx code is final, all else is tried again */
+  connect(key: string): Promise<ObjectSocket>
   now(): number
   random(): number
   setTimeout(run: () => void, ms: number): unknown
@@ -70,7 +71,7 @@ type Answer = {
 }
 
 type Upstream = {
-  product: string
+  key: string
   channels: Set<string>
   socket: ObjectSocket | null
   openedAt: number
@@ -87,22 +88,22 @@ type Upstream = {
 export type Join = ReturnType<typeof joinObjects>
 
 /**
- * Joins the sockets of any number of products' objects for one reader: one socket per product, opened by its first
- * channel and closed with its last. A socket that drops is opened again from where the reader stands.
+ * Joins the sockets of any number of objects for one reader: one socket per object, opened by its first channel and
+ * closed with its last. A socket that drops is opened again from where the reader stands.
  */
 export function joinObjects(reader: JoinReader, deps: JoinDeps) {
   const upstreams = new Map<string, Upstream>()
   let asks = 0
   let aliveAt = Number.NEGATIVE_INFINITY
 
-  const alive = (up: Upstream) => upstreams.get(up.product) === up
+  const alive = (up: Upstream) => upstreams.get(up.key) === up
 
   /** Everything the reader has, in the form in which it brings it back. */
-  function position(product?: string, told?: string): string {
+  function position(key?: string, told?: string): string {
     const known = new Map<string, string>()
     for (const up of upstreams.values()) {
-      const at = up.product === product ? (told ?? up.position) : up.position
-      if (at !== null) known.set(up.product, at)
+      const at = up.key === key ? (told ?? up.position) : up.position
+      if (at !== null) known.set(up.key, at)
     }
     return joinPositions(known)
   }
@@ -131,7 +132,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
 
   function drop(up: Upstream, code = 1000, reason = ''): void {
     if (!alive(up)) return
-    upstreams.delete(up.product)
+    upstreams.delete(up.key)
     up.socket?.close(code, reason)
     up.socket = null
   }
@@ -139,13 +140,13 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
   async function open(up: Upstream): Promise<void> {
     let socket: ObjectSocket
     try {
-      socket = await deps.connect(up.product)
+      socket = await deps.connect(up.key)
     } catch (error) {
       if (!alive(up)) return
       if (error instanceof CodedError && isFinal(error)) {
         const req_id = [...up.asked.values()].find((what) => !what.own)?.req_id
         drop(up)
-        reader.refused({ product: up.product, code: error.code, message: error.message, req_id })
+        reader.refused({ key: up.key, code: error.code, message: error.message, req_id })
       } else retry(up, CLOSE.unavailable)
       return
     }
@@ -163,7 +164,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       if (deps.now() - up.openedAt >= PROVEN_MS) up.attempts = 0
       if (endsReader(code)) {
         drop(up)
-        reader.lost(up.product, code, reason)
+        reader.lost(up.key, code, reason)
       } else retry(up, code)
     }
     socket.addEventListener('close', (event) => gone(event.code, event.reason))
@@ -181,7 +182,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
   function retry(up: Upstream, code: number): void {
     if (++up.attempts > MAX_ATTEMPTS) {
       drop(up)
-      reader.lost(up.product, CLOSE.unavailable, `${up.product} cannot be reached`)
+      reader.lost(up.key, CLOSE.unavailable, `${up.key} cannot be reached`)
       return
     }
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** up.attempts)
@@ -200,10 +201,10 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       up.position = framePosition(text)
       up.unacked++
       if (type === 'snapshot') up.asked.delete([...up.asked].find(([, what]) => what.answered)?.[0] ?? 0)
-      reader.frame(withPosition(text, position()), up.product, type)
+      reader.frame(withPosition(text, position()), up.key, type)
       return
     }
-    if (type === 'feed') reader.feed(text, up.product)
+    if (type === 'feed') reader.feed(text, up.key)
     if (type !== 'subscribed' && type !== 'error') return
     const answer: Answer = JSON.parse(text)
     const number = answer.req_id ?? 0
@@ -211,7 +212,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     if (type === 'error') {
       up.asked.delete(number)
       const { code = 'internal', message = '' } = answer
-      reader.refused({ product: up.product, code, message, req_id: what?.req_id })
+      reader.refused({ key: up.key, code, message, req_id: what?.req_id })
       return
     }
     const recovered = answer.recovered === true
@@ -221,18 +222,18 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     if (recovered) up.position ??= what?.since ?? null
     if (what?.own && recovered) return
     reader.subscribed({
-      product: up.product,
+      key: up.key,
       channels: answer.channels ?? [],
-      position: position(up.product, answer.position),
+      position: position(up.key, answer.position),
       recovered,
       req_id: what?.req_id,
     })
   }
 
   return {
-    /** Joins channels of one product in. `since` is what the reader has of that product's object. */
-    subscribe(product: string, channels: string[], since: string | null, req_id?: RequestId): void {
-      const up = upstreams.get(product)
+    /** Joins channels of one object in. `since` is what the reader has of that object. */
+    subscribe(key: string, channels: string[], since: string | null, req_id?: RequestId): void {
+      const up = upstreams.get(key)
       if (up) {
         for (const channel of channels) up.channels.add(channel)
         const what = { channels, since, req_id, own: false, answered: false }
@@ -241,7 +242,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
         return
       }
       const first: Upstream = {
-        product,
+        key,
         channels: new Set(channels),
         socket: null,
         openedAt: 0,
@@ -252,11 +253,11 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
         unacked: 0,
         asked: new Map([[++asks, { channels, since, req_id, own: false, answered: false }]]),
       }
-      upstreams.set(product, first)
+      upstreams.set(key, first)
       void open(first)
     },
-    unsubscribe(product: string, channels: string[]): void {
-      const up = upstreams.get(product)
+    unsubscribe(key: string, channels: string[]): void {
+      const up = upstreams.get(key)
       if (!up) return
       for (const channel of channels) up.channels.delete(channel)
       if (up.channels.size === 0) {
@@ -271,20 +272,20 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     },
     /** Passes on what the reader says it has handled, to each object its part. */
     ack(positions: ReadonlyMap<string, string>): void {
-      for (const [product, at] of positions) {
-        const up = upstreams.get(product)
+      for (const [key, at] of positions) {
+        const up = upstreams.get(key)
         if (up) ack(up, at)
       }
     },
     /**
-     * The reader has taken all that came of this product, or of every product; objects are told at once on a new
-     * socket, or where products are not named, and else from time to time.
+     * The reader has taken all that came of this object, or of every object; objects are told at once on a new
+     * socket, or where none is named, and else from time to time.
      */
-    handled(product?: string): void {
-      const ups = product === undefined ? upstreams.values() : [upstreams.get(product)]
+    handled(key?: string): void {
+      const ups = key === undefined ? upstreams.values() : [upstreams.get(key)]
       for (const up of ups) {
         if (!up?.socket || up.position === null) continue
-        if (product === undefined || up.acked === null || up.unacked >= ACK_FRAMES) ack(up, up.position)
+        if (key === undefined || up.acked === null || up.unacked >= ACK_FRAMES) ack(up, up.position)
       }
     },
     /** The reader is there, even if it never acks: objects let go of those that say nothing. */

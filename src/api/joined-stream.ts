@@ -15,7 +15,10 @@ import { offlineProducts } from './products.ts'
 const BEGIN_MS = 5_000
 
 type Begun = { recovered: boolean; position: string }
-type Frame = { text: string; product: string; type: 'update' | 'snapshot' }
+type Frame = { text: string; key: string; type: 'update' | 'snapshot' }
+
+/** What a stream is made of: channels by the key of the object that has them. */
+export type Joined = { channels: ReadonlyMap<string, string[]>; passive: boolean }
 
 /** What makes events of joined frames. */
 export type StreamAdapter = {
@@ -23,11 +26,11 @@ export type StreamAdapter = {
   begun(sink: EventSink, answer: Begun): void
   frame(sink: EventSink, frame: Frame): void
   /** How a product's feed is: at the start after its candles, then when it changes. */
-  feed(sink: EventSink, text: string, product: string): void
+  feed(sink: EventSink, text: string, key: string): void
   ended(): void
 }
 
-/** The products and granularities of an event stream. @throws CodedError naming what is wrong with the query */
+/** The products and granularities of an event stream, and their channels. @throws CodedError naming what is wrong with the query */
 export async function streamOf(c: Context<AppEnv>) {
   const input = streamInput(new URL(c.req.url).searchParams, settings(c.env))
   const offline = await offlineProducts(c.env, input.products)
@@ -38,7 +41,13 @@ export async function streamOf(c: Context<AppEnv>) {
       errors: [{ field: 'product', message: `${id} is offline or delisted` }],
     })
   }
-  return { ...input, products }
+  const channels = new Map(
+    products.map((product) => [
+      product,
+      input.granularities.map((granularity) => channelName({ product, granularity })),
+    ]),
+  )
+  return { ...input, products, channels }
 }
 
 /**
@@ -47,13 +56,12 @@ export async function streamOf(c: Context<AppEnv>) {
  */
 export async function joinedStream(
   c: Context<AppEnv>,
-  wanted: Awaited<ReturnType<typeof streamOf>>,
+  { channels, passive }: Joined,
   since: ReadonlyMap<string, string>,
   adapter: StreamAdapter,
 ): Promise<Response> {
   if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
-  const { products, granularities, passive } = wanted
-  /** Products that have begun: recovered, or with their snapshot. */
+  /** Objects that have begun: recovered, or with their snapshot. */
   const begun = new Set<string>()
   const held: Frame[] = []
   const feeds = new Map<string, string>()
@@ -66,49 +74,46 @@ export async function joinedStream(
     if (sink) sink.end()
     else ready.reject(new CodedError(isCode(code) ? code : 'unavailable', message, { retryAfter: 5 }))
   }
-  const begin = (product: string) => {
-    begun.add(product)
-    if (begun.size === products.length) ready.resolve()
+  const begin = (key: string) => {
+    begun.add(key)
+    if (begun.size === channels.size) ready.resolve()
   }
 
   const join = joinObjects(
     {
-      subscribed({ product, position, recovered }) {
+      subscribed({ key, position, recovered }) {
         if (sink) {
           if (!recovered) adapter.begun(sink, { recovered, position })
           return
         }
-        starts.set(product, splitPositions(position).get(product) ?? '')
-        if (recovered) begin(product)
+        starts.set(key, splitPositions(position).get(key) ?? '')
+        if (recovered) begin(key)
         else recoveredAll = false
       },
-      frame(text, product, type) {
+      frame(text, key, type) {
         if (sink) {
-          adapter.frame(sink, { text, product, type })
-          if (sink.hasRoom) join.handled(product)
+          adapter.frame(sink, { text, key, type })
+          if (sink.hasRoom) join.handled(key)
           return
         }
-        held.push({ text, product, type })
-        if (type === 'snapshot') begin(product)
+        held.push({ text, key, type })
+        if (type === 'snapshot') begin(key)
       },
-      feed(text, product) {
-        if (sink) adapter.feed(sink, text, product)
-        else feeds.set(product, text)
+      feed(text, key) {
+        if (sink) adapter.feed(sink, text, key)
+        else feeds.set(key, text)
       },
       refused: ({ code, message }) => fail(code, message),
-      lost: (_product, _code, reason) => fail('unavailable', reason),
+      lost: (_key, _code, reason) => fail('unavailable', reason),
     },
     joinDeps(c.env, { client: clientOf(c), passive }),
   )
   const timer = setTimeout(() => {
     if (begun.size > 0) ready.resolve()
-    else fail('unavailable', 'no product can be reached at the moment')
+    else fail('unavailable', 'nothing of this can be reached at the moment')
   }, BEGIN_MS)
   try {
-    for (const product of products) {
-      const channels = granularities.map((granularity) => channelName({ product, granularity }))
-      join.subscribe(product, channels, since.get(product) ?? null)
-    }
+    for (const [key, names] of channels) join.subscribe(key, names, since.get(key) ?? null)
     await ready.promise
   } catch (error) {
     join.close()
@@ -119,10 +124,10 @@ export async function joinedStream(
   const { READER_DEAD_MS } = settings(c.env)
   return eventStream((given) => {
     sink = given
-    const recovered = recoveredAll && begun.size === products.length
+    const recovered = recoveredAll && begun.size === channels.size
     adapter.begun(given, { recovered, position: joinPositions(starts) })
     for (const frame of held.splice(0)) adapter.frame(given, frame)
-    for (const [product, text] of feeds) adapter.feed(given, text, product)
+    for (const [key, text] of feeds) adapter.feed(given, text, key)
     // The objects learn of a reader that does not read by what is not acked (D3).
     join.handled()
     return {

@@ -1,45 +1,48 @@
-import { productCandles } from '../../durable-objects/stubs.ts'
+import { productCandles, quoteBoard } from '../../durable-objects/stubs.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
 import { log } from './context.ts'
+import { shardOfKey } from './quote-channels.ts'
 
 /** Who opens a socket to an object: the client's address, for the limit per client, and whether it counts as a viewer. */
 export type Viewer = { client: string; passive: boolean }
 
 /**
- * Opens a product object's own hibernating socket; it is not accepted yet.
+ * Opens an object's own hibernating socket; it is not accepted yet.
+ * @param key a product's id, or that of a board of quotes
  * @throws CodedError with the object's own code if it refuses, `unavailable` if it cannot be reached
  */
-export async function openObjectSocket(env: Env, product: string, viewer: Viewer): Promise<WebSocket> {
-  const request = new Request(`https://product-candles/?passive=${viewer.passive}`, {
+export async function openObjectSocket(env: Env, key: string, viewer: Viewer): Promise<WebSocket> {
+  const request = new Request(`https://object/?passive=${viewer.passive}`, {
     headers: { upgrade: 'websocket', 'kerb-client': viewer.client },
   })
+  const shard = shardOfKey(key)
   let response: Response
   try {
-    response = await productCandles(env, product).fetch(request)
+    response = await (shard === null ? productCandles(env, key) : quoteBoard(env, shard)).fetch(request)
   } catch (error) {
-    log('object_unreachable', { product, error: String(error) })
-    throw new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: 5 })
+    log('object_unreachable', { key, error: String(error) })
+    throw new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: 5 })
   }
   if (response.webSocket) return response.webSocket
-  throw await refusal(response, product)
+  throw await refusal(response, key)
 }
 
 /** The error in an object's answer that is no socket. */
-async function refusal(response: Response, product: string): Promise<CodedError> {
+async function refusal(response: Response, key: string): Promise<CodedError> {
   const body: unknown = await response.json().catch(() => null)
   const { code, detail } = (body ?? {}) as { code?: unknown; detail?: unknown }
   const retryAfter = Number(response.headers.get('retry-after')) || undefined
   if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
-    return new CodedError(code as ErrorCode, typeof detail === 'string' ? detail : product, { retryAfter })
+    return new CodedError(code as ErrorCode, typeof detail === 'string' ? detail : key, { retryAfter })
   if (response.status === 429)
-    return new CodedError('too_many_sockets', `too many open sockets on ${product}`, { retryAfter: retryAfter ?? 60 })
-  return new CodedError('unavailable', `${product} cannot be reached at the moment`, { retryAfter: retryAfter ?? 5 })
+    return new CodedError('too_many_sockets', `too many open sockets on ${key}`, { retryAfter: retryAfter ?? 60 })
+  return new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: retryAfter ?? 5 })
 }
 
 /** What joining objects' sockets takes, inside a request of this viewer. */
 export const joinDeps = (env: Env, viewer: Viewer) => ({
-  connect: async (product: string) => {
-    const socket = await openObjectSocket(env, product, viewer)
+  connect: async (key: string) => {
+    const socket = await openObjectSocket(env, key, viewer)
     socket.accept()
     return socket
   },

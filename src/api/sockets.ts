@@ -10,13 +10,14 @@ import {
   unsubscribedFrame,
 } from '../protocol/messages.ts'
 import { splitPositions } from '../protocol/position.ts'
-import { expandChannels } from './channels.ts'
+import { expandChannels, type Market, symbolsOf } from './channels.ts'
 import { type AppEnv, log } from './context.ts'
 import { checkProduct } from './input.ts'
 import { type JoinDeps, joinObjects } from './join.ts'
 import { clientOf, socketLimit } from './limits.ts'
 import { joinDeps, openObjectSocket } from './object-socket.ts'
 import { offlineProducts } from './products.ts'
+import { everyBoard, quotePlaces, shardOfKey } from './quote-channels.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
 const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
@@ -54,8 +55,8 @@ type Message<Op extends ClientMessage['op']> = Extract<ClientMessage, { op: Op }
 
 /** Speaks PROTOCOL's socket messages with one client, for as long as its socket lives. */
 function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
-  const { PRODUCTS, MAX_CHANNELS } = settings(env)
-  /** The channels as the client named them, and what each stands for. */
+  const { MAX_CHANNELS } = settings(env)
+  /** The channels as the client named them, and what each stands for, by the keys of the objects. */
   const subscribed = new Map<string, Map<string, string[]>>()
   let open = true
 
@@ -70,15 +71,21 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
   }
   const join = joinObjects(
     {
-      subscribed: ({ channels, position, recovered, req_id }) =>
-        send(subscribedFrame(channels, position, recovered, req_id)),
+      subscribed: ({ key, channels, position, recovered, req_id }) =>
+        send(subscribedFrame(namesOf(key, channels), position, recovered, req_id)),
       frame: send,
       feed: send,
-      refused: ({ product, code, message, req_id }) => send(refusedFrame(product, code, message, req_id)),
-      lost: (_product, code, reason) => close(code, reason),
+      refused: ({ key, code, message, req_id }) => send(refusedFrame(key, code, message, req_id)),
+      lost: (_key, code, reason) => close(code, reason),
     },
     deps,
   )
+
+  /** A board knows an asset by its own symbol alone, the client by the name that it asked for. */
+  const namesOf = (key: string, channels: readonly string[]): readonly string[] =>
+    shardOfKey(key) === null
+      ? channels
+      : [...subscribed].filter(([, of]) => of.get(key)?.some((each) => channels.includes(each))).map(([name]) => name)
 
   const handle = async (data: unknown): Promise<void> => {
     join.alive()
@@ -101,7 +108,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
   }
 
   const subscribe = async ({ channels, since, req_id }: Message<'subscribe'>): Promise<void> => {
-    const market = { active: PRODUCTS, offline: await offlineProducts(env, PRODUCTS) }
+    const market = await marketOf(env, channels)
     const wanted = expandChannels(channels, market)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
     if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
@@ -111,16 +118,16 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
     }
     for (const name of channels) subscribed.set(name, expandChannels([name], market) as Map<string, string[]>)
     const positions = splitPositions(since ?? '')
-    for (const [product, names] of wanted) join.subscribe(product, names, positions.get(product) ?? null, req_id)
+    for (const [key, names] of wanted) join.subscribe(key, names, positions.get(key) ?? null, req_id)
   }
 
   const unsubscribe = ({ channels: names, req_id }: Message<'unsubscribe'>): void => {
     const gone = names.flatMap((name) => [...(subscribed.get(name) ?? [])])
     for (const name of names) subscribed.delete(name)
-    const kept = new Set([...subscribed.values()].flatMap((channels) => [...channels.values()].flat()))
-    for (const [product, channels] of gone) {
-      const left = channels.filter((channel) => !kept.has(channel))
-      if (left.length > 0) join.unsubscribe(product, left)
+    const kept = (key: string) => new Set([...subscribed.values()].flatMap((channels) => channels.get(key) ?? []))
+    for (const [key, channels] of gone) {
+      const left = channels.filter((channel) => !kept(key).has(channel))
+      if (left.length > 0) join.unsubscribe(key, left)
     }
     send(unsubscribedFrame(names, req_id))
   }
@@ -142,5 +149,18 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
   socket.addEventListener('error', () => close(CLOSE.restarting, 'the connection broke'))
 }
 
-const refusedFrame = (product: string, code: string, message: string, req_id: string | number | undefined): string =>
-  JSON.stringify({ type: 'error', code, message: `${product}: ${message}`, field: 'channels', req_id })
+/** What a subscribe to these channels may mean now. */
+async function marketOf(env: Env, channels: readonly string[]): Promise<Market> {
+  const { PRODUCTS } = settings(env)
+  const [offline, quotes] = await Promise.all([
+    offlineProducts(env, PRODUCTS),
+    quotePlaces(
+      env,
+      symbolsOf(channels).filter((symbol) => symbol !== '*'),
+    ),
+  ])
+  return { active: PRODUCTS, offline, boards: everyBoard(env), quotes }
+}
+
+const refusedFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
+  JSON.stringify({ type: 'error', code, message: `${key}: ${message}`, field: 'channels', req_id })

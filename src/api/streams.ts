@@ -1,33 +1,89 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
+import { settings } from '../config.ts'
+import { CodedError } from '../protocol/errors.ts'
 import { MAX_POSITION_LENGTH, splitPositions } from '../protocol/position.ts'
 import type { AppEnv } from './context.ts'
 import type { StreamEvent } from './event-stream.ts'
-import { candleKey, candleTexts, framePosition } from './frames.ts'
-import { joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
+import { candleKey, candleTexts, framePosition, quoteKey, quoteTexts } from './frames.ts'
+import { list } from './input.ts'
+import { type Joined, joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
 import { socketLimit } from './limits.ts'
+import { everyBoard, type QuotePlace, quotePlaces } from './quote-channels.ts'
 
-/** Candles as `event: candle`, each written as its object wrote it. */
-const candleEvents: StreamAdapter = {
+/** Candles as `event: candle` and quotes as `event: quote`, each written as its object wrote it. */
+const events: StreamAdapter = {
   begun(sink, { recovered, position }) {
     // Without an id: who is cut off before the snapshot must not come back as if it had it.
     const at = position.length > MAX_POSITION_LENGTH ? '' : position
     sink.push([{ key: 'position', text: `event: position\ndata: ${JSON.stringify({ recovered, position: at })}\n` }])
   },
   frame(sink, { text }) {
-    const events = candleTexts(text).map(
-      (candle): StreamEvent => ({ key: candleKey(candle), text: `event: candle\ndata: ${candle}\n` }),
-    )
-    if (events.length > 0) sink.push(events, framePosition(text) ?? undefined)
+    const made = [
+      ...candleTexts(text).map((candle): StreamEvent => event('candle', candleKey(candle), candle)),
+      ...quoteTexts(text).map((quote): StreamEvent => event('quote', quoteKey(quote), quote)),
+    ]
+    if (made.length > 0) sink.push(made, framePosition(text) ?? undefined)
   },
   feed(sink, text, product) {
-    sink.push([{ key: `feed ${product}`, text: `event: feed\ndata: ${text}\n` }])
+    sink.push([event('feed', product, text)])
   },
   ended() {},
 }
 
-/** `GET /api/v1/stream`: candles as events (brief 003); goes on from `Last-Event-ID` or `since`. */
+const event = (name: string, of: string, data: string): StreamEvent => ({
+  key: `${name} ${of}`,
+  text: `event: ${name}\ndata: ${data}\n`,
+})
+
+/** What the query asks for: quotes of its symbols, candles of its products, or both. @throws CodedError naming what is wrong */
+async function wantedOf(c: Context<AppEnv>): Promise<Joined> {
+  const query = new URL(c.req.url).searchParams
+  const symbols = list(query, 'symbol', 'symbols')
+  const ofCandles = ['product', 'products', 'granularity', 'granularities'].some((name) => query.has(name))
+  if (symbols.length === 0) return streamOf(c)
+  const boards = await boardsOf(c.env, symbols)
+  if (ofCandles) {
+    const candles = await streamOf(c)
+    return { channels: new Map([...candles.channels, ...boards]), passive: candles.passive }
+  }
+  const passive = query.get('passive') ?? 'false'
+  if (passive !== 'true' && passive !== 'false') throw wrong('passive', 'must be true or false')
+  return { channels: boards, passive: passive === 'true' }
+}
+
+const wrong = (field: string, message: string): CodedError =>
+  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+
+/** The quotes' channels of these symbols by board. @throws CodedError with the code of the first that cannot be had */
+async function boardsOf(env: Env, symbols: readonly string[]): Promise<Map<string, string[]>> {
+  const { MAX_SYMBOLS } = settings(env)
+  if (symbols.length > MAX_SYMBOLS) {
+    const message = `must be ${MAX_SYMBOLS} symbols at most`
+    throw new CodedError('too_many_symbols', `symbol: ${message}`, { errors: [{ field: 'symbol', message }] })
+  }
+  if (symbols.includes('*')) return byBoard(everyBoard(env))
+  const places = [...(await quotePlaces(env, symbols)).values()]
+  const faults = places.filter((place) => 'code' in place)
+  const [first] = faults
+  if (first)
+    throw new CodedError(first.code, faults.map(({ message }) => `symbol: ${message}`).join('; '), {
+      errors: faults.map(({ message }) => ({ field: 'symbol', message })),
+      ...(first.candidates && { candidates: first.candidates }),
+    })
+  return byBoard(places.filter((place) => 'key' in place))
+}
+
+const byBoard = (places: readonly QuotePlace[]): Map<string, string[]> =>
+  new Map(
+    [...Map.groupBy(places, ({ key }) => key)].map(([key, of]) => [
+      key,
+      [...new Set(of.map(({ channel }) => channel))],
+    ]),
+  )
+
+/** `GET /api/v1/stream`: candles (brief 003) and quotes as events; goes on from `Last-Event-ID` or `since`. */
 export const streams = new Hono<AppEnv>().get('/api/v1/stream', socketLimit, async (c) => {
-  const wanted = await streamOf(c)
+  const wanted = await wantedOf(c)
   const since = c.req.header('last-event-id') ?? c.req.query('since') ?? c.req.query('last_event_id') ?? ''
-  return joinedStream(c, wanted, splitPositions(since), candleEvents)
+  return joinedStream(c, wanted, splitPositions(since), events)
 })

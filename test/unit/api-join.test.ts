@@ -5,6 +5,8 @@ import {
   errorFrame,
   feedFrame,
   PING,
+  quoteSnapshotFrame,
+  quoteUpdateFrame,
   snapshotFrame,
   subscribedFrame,
   updateFrame,
@@ -63,12 +65,11 @@ function stage(connectFails: (product: string) => Error | null = () => null) {
   }
   const join = joinObjects(
     {
-      subscribed: ({ product, position, recovered, req_id }) =>
-        told.push(['subscribed', product, position, recovered, req_id]),
-      frame: (text, product) => told.push(['frame', product, text]),
-      feed: (_text, product) => told.push(['feed', product]),
-      refused: ({ product, code, req_id }) => told.push(['refused', product, code, req_id]),
-      lost: (product, code) => told.push(['lost', product, code]),
+      subscribed: ({ key, position, recovered, req_id }) => told.push(['subscribed', key, position, recovered, req_id]),
+      frame: (text, key) => told.push(['frame', key, text]),
+      feed: (_text, key) => told.push(['feed', key]),
+      refused: ({ key, code, req_id }) => told.push(['refused', key, code, req_id]),
+      lost: (key, code) => told.push(['lost', key, code]),
     },
     deps,
   )
@@ -175,6 +176,26 @@ describe('D2 joined positions', () => {
       ['subscribed', 'BTC-USD', 'BTC-USD:b-900', false, undefined],
       ['frame', 'BTC-USD', snapshotFrame('BTC-USD:b-900', [], [])],
     ])
+  })
+
+  test('boards of quotes and products stand in one position, and each goes on from its own part', async () => {
+    const { join, told, sockets, settle, fire } = stage()
+    join.subscribe('quotes', ['quotes.AAPL'], null, 1)
+    join.subscribe('quotes.3', ['quotes.LDO.MI'], 'd-4', 1)
+    join.subscribe('BTC-USD', [BTC], 'b-5', 1)
+    await settle()
+    const [first, third, btc] = sockets
+    expect(third?.sent[0]).toMatchObject({ channels: ['quotes.LDO.MI'], since: 'd-4' })
+    first?.answers('a-1', false)
+    first?.says(quoteSnapshotFrame('a-1', ['{"asset_id":1}']))
+    third?.answers('d-4', true)
+    btc?.answers('b-5', true)
+    third?.says(quoteUpdateFrame('d-6', ['{"asset_id":2}']))
+    const joined = 'quotes:a-1,quotes.3:d-6,BTC-USD:b-5'
+    expect(told.at(-1)).toEqual(['frame', 'quotes.3', quoteUpdateFrame(joined, ['{"asset_id":2}'])])
+    first?.dies(1006)
+    await fire()
+    expect(sockets[3]?.sent[0]).toMatchObject({ channels: ['quotes.AAPL'], since: 'a-1' })
   })
 
   test('an ack reaches each object as its own, once', async () => {
