@@ -1,0 +1,44 @@
+import { liveQuery } from './client.ts'
+
+/** A run of a job of cron that has ended. Times are unix milliseconds. */
+export type JobRun = {
+  job: string
+  /** How often it is to run. */
+  period_seconds: number
+  started_at: number
+  ended_at: number
+  outcome: 'ok' | 'failed'
+  /** Why it failed; null when it went well. */
+  error: string | null
+}
+
+/** The last run of a job as it is stored. Times are RFC 3339. */
+export type StoredJobRun = Omit<JobRun, 'started_at' | 'ended_at'> & {
+  started_at: string
+  ended_at: string
+  ms: number
+  /** When it last went well; null is never. */
+  ok_at: string | null
+}
+
+/** Notes how a run of a job went, unless one that started later is noted already. */
+export const recordJob = liveQuery(async (sql, run: JobRun): Promise<void> => {
+  const started = new Date(run.started_at)
+  const ended = new Date(run.ended_at)
+  await sql`
+    INSERT INTO job_runs AS known (job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at)
+    VALUES (${run.job}, ${run.period_seconds}, ${started}, ${ended}, ${run.outcome}, ${run.error},
+      ${run.ended_at - run.started_at}, ${run.outcome === 'ok' ? ended : null})
+    ON CONFLICT (job) DO UPDATE SET
+      period_seconds = excluded.period_seconds, started_at = excluded.started_at, ended_at = excluded.ended_at,
+      outcome = excluded.outcome, error = excluded.error, ms = excluded.ms,
+      ok_at = coalesce(excluded.ok_at, known.ok_at)
+    WHERE excluded.started_at >= known.started_at`
+})
+
+/** The last run of each job, by name. */
+export const readJobs = liveQuery(async (sql): Promise<StoredJobRun[]> => {
+  const rows = await sql<StoredJobRun[]>`
+    SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`
+  return [...rows]
+})
