@@ -7,6 +7,18 @@ export type Source = Exclude<ProviderName, 'manual'>
 export type QuoteSourceId = { provider: Source; id: string }
 
 /**
+ * Coins that Yahoo has under their own ticker. Of tickers that several coins have, the plain one is often not the one
+ * that exchanges trade (UNI-USD there is not Uniswap, which is UNI7083-USD), and a price of another coin is a wrong one.
+ */
+const YAHOO_COINS = new Set(
+  'BTC ETH XRP LTC BCH ADA DOGE SOL AVAX LINK DOT XLM ETC ATOM ALGO XTZ TRX BNB AAVE ZEC DASH NEAR HBAR SHIB'.split(
+    ' ',
+  ),
+)
+/** What Yahoo tells coins' prices in. */
+const YAHOO_MONEY = new Set(['USD', 'EUR', 'GBP', 'CAD', 'AUD', 'JPY', 'CHF', 'INR', 'KRW'])
+
+/**
  * Whom to ask for an asset, in this order: its own provider, then those that price the same thing in the same currency
  * (a pair in USDT is never asked for where USD is meant). `available` are the providers that are set up.
  */
@@ -16,9 +28,9 @@ export function sourcesOf(asset: Asset, available: ReadonlySet<Source>): QuoteSo
   if (type === 'crypto') {
     const told = provider === 'binance' && provider_id.startsWith(code) ? provider_id.slice(code.length) : currency
     all.push({ provider: 'coinbase', id: `${code}-${told}` })
-    if (told !== 'USDT' && told !== 'USDC') all.push({ provider: 'yahoo', id: `${code}-${told}` })
+    if (YAHOO_COINS.has(code) && YAHOO_MONEY.has(told)) all.push({ provider: 'yahoo', id: `${code}-${told}` })
     all.push({ provider: 'coinmarketcap', id: `${code}-${told}` })
-  } else if (provider === 'yahoo' && /^[A-Z]{1,5}$/.test(provider_id))
+  } else if (provider === 'yahoo' && currency === 'USD' && /^[A-Z]{1,5}$/.test(provider_id))
     all.push({ provider: 'twelvedata', id: provider_id })
   const seen = new Set<Source>()
   return all.filter((source) => {

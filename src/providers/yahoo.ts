@@ -97,10 +97,8 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     weight: () => 1,
 
     async quotes(ids, signal) {
-      const result = await fetchQuotes(
-        ids.filter((id) => SYMBOL.test(id)),
-        signal,
-      )
+      const asked = [...new Set(ids.filter((id) => SYMBOL.test(id)))]
+      const result = await fetchQuotes(asked, signal)
       if (!result.ok) return result
       const told = new Map(result.value.map((quote) => [quote.symbol, quote]))
       return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id))) }
