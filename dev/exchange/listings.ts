@@ -22,7 +22,6 @@ BLUR-USD Blur 0.0212
 BNB-USD BNB 541.7
 BONK-USD Bonk 0.00000251
 BTC-GBP Bitcoin 48180
-BTC-USDT Bitcoin 65130
 CBETH-USD Coinbase Wrapped Staked ETH 2180.55
 CHZ-USD Chiliz 0.0214
 COMP-USD Compound 17.32
@@ -41,7 +40,6 @@ ETC-USD Ethereum Classic 8.94
 ETH-BTC Ethereum 0.02948
 ETH-EUR Ethereum 1660.53
 ETH-GBP Ethereum 1422.1
-ETH-USDT Ethereum 1920.4
 EURC-USD EURC 1.1572
 FARTCOIN-USD Fartcoin 0.1344
 FET-USD Artificial Superintelligence Alliance 0.1921

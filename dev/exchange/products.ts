@@ -42,7 +42,6 @@ const QUOTE_NAMES: Readonly<Record<string, string>> = {
   EUR: 'Euro',
   GBP: 'British Pound',
   BTC: 'Bitcoin',
-  USDT: 'Tether',
 }
 
 const product = (

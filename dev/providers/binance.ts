@@ -2,6 +2,7 @@ import { PRODUCTS } from '../exchange/products.ts'
 import { type Answer, type Ask, ok, type Provider } from './answer.ts'
 import { type Board, pairOfBinance } from './board.ts'
 import type { Bar } from './market.ts'
+import type { Recorded } from './recorded.ts'
 
 /** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
 export const WEIGHT_LIMIT = 6_000
@@ -43,7 +44,7 @@ const fixed = (value: number | string): string => (typeof value === 'number' ? v
  * Binance's public REST. Each minute of the clock has a limit of weight, told with every answer; whoever goes on after a
  * 429 is banned, and gets 418 until the ban is over.
  */
-export function openBinance(board: Board, limit = WEIGHT_LIMIT) {
+export function openBinance(board: Board, recorded: Recorded | null, limit = WEIGHT_LIMIT) {
   let minute = -1
   let used = 0
   let refused = 0
@@ -86,7 +87,7 @@ export function openBinance(board: Board, limit = WEIGHT_LIMIT) {
         return tooMany(Math.ceil(((thisMinute + 1) * 60_000 - now) / 1000))
       }
       used += weight
-      const answer = route(board, ask, limit)
+      const answer = route(board, ask, recorded, limit)
       return {
         ...answer,
         weight,
@@ -128,14 +129,14 @@ function weightOf({ pathname, searchParams }: URL): number {
   return count <= 20 ? 2 : count <= 100 ? 40 : 80
 }
 
-function route(board: Board, { url, now }: Ask, limit: number): Answer {
+function route(board: Board, { url, now }: Ask, recorded: Recorded | null, limit: number): Answer {
   switch (url.pathname) {
     case '/api/v3/ping':
       return ok({})
     case '/api/v3/time':
       return ok({ serverTime: now })
     case '/api/v3/ticker/24hr':
-      return tickers(board, url.searchParams, now)
+      return tickers(board, url.searchParams, recorded, now)
     case '/api/v3/klines':
       return klines(board, url.searchParams, now)
     case '/api/v3/exchangeInfo':
@@ -158,11 +159,11 @@ function named(board: Board, query: URLSearchParams): string[] | null | Answer {
   return ids.every((id) => board.instrument('binance', id)) ? ids : error(400, -1121, 'Invalid symbol.')
 }
 
-function tickers(board: Board, query: URLSearchParams, now: number): Answer {
+function tickers(board: Board, query: URLSearchParams, recorded: Recorded | null, now: number): Answer {
   const ids = named(board, query)
   if (ids !== null && !Array.isArray(ids)) return ids
   const all = ids ?? LISTED.filter((id) => board.instrument('binance', id))
-  const bodies = all.map((id) => ticker(board, id, now)).filter((body) => body !== null)
+  const bodies = all.map((id) => recorded?.binanceTicker(id) ?? ticker(board, id, now)).filter((body) => body !== null)
   return ok(query.has('symbol') ? bodies[0] : bodies)
 }
 

@@ -7,7 +7,7 @@ export type FakeProvider = (typeof PROVIDER_NAMES)[number]
 
 /**
  * What is set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market
- * (`us_market`; `*` for every one). Null takes a setting back.
+ * (`us_market`, or its exchange's code, `NMS`; `*` for every one). Null takes a setting back.
  */
 export const priceSettingSchema = z
   .object({
@@ -103,11 +103,9 @@ export function openBoard(seed: string, ids: ReadonlySet<string> | null): Board 
     const present = found && prices.present(found, now / 1000)
     if (!found || !present) return null
     const own = setting(provider, id)
-    const state =
-      own.market_state ??
-      settings.get(`${found.venue.market}`)?.market_state ??
-      settings.get('*')?.market_state ??
-      present.state
+    const { code, market } = found.venue
+    const set = [own, settings.get(code), settings.get(market), settings.get('*')]
+    const state = set.map((one) => one?.market_state).find((one) => one != null) ?? present.state
     const unit = 10 ** found.decimals
     const seconds = Math.floor(now / 1000)
     // Opened by hand on a closed day: it moves a little around its last close, for something to move at all.

@@ -77,17 +77,11 @@ const DOLLARS: Readonly<Record<string, number>> = {
 
 /** Coins and about what one costs, US dollars; those that the simulated exchange has cost what they cost there. */
 const COINS: Readonly<Record<string, number>> = {
+  USDC: 1,
+  XMR: 330,
   ...Object.fromEntries(
     PRODUCTS.filter(({ id }) => id.endsWith('-USD')).map(({ id, price }) => [id.slice(0, id.indexOf('-')), price]),
   ),
-  USDT: 0.9995,
-  USDC: 1,
-  BNB: 640,
-  TRX: 0.28,
-  TON: 1.6,
-  SHIB: 0.0000088,
-  PEPE: 0.0000046,
-  XMR: 330,
 }
 
 /** About what some of them cost, in the currency that they trade in. */
@@ -314,10 +308,12 @@ function splitsOf(symbol: string, venue: Venue, seed: number): Split[] {
   return [{ day, numerator: numerator as number, denominator: denominator as number }]
 }
 
+const PAYERS = new Set(['AAPL', 'MSFT', 'NVDA', 'GE', 'SHEL.L', 'SHEL.AS', 'VOD.L'])
+const NO_PAYERS = new Set(['AMZN', 'TSLA', 'NFLX', 'BRK-A', 'BRK-B'])
+
 function payoutsOf(symbol: string, kind: Kind, venue: Venue, seed: number): Instrument['payouts'] {
-  const payer = ['AAPL', 'MSFT', 'NVDA', 'GE'].includes(symbol)
-  if (kind === 'fund' || (!payer && (LEVELS[symbol] !== undefined || mix(seed, 9) % 3 === 0) && kind !== 'etf'))
-    return null
+  const pays = kind === 'etf' || PAYERS.has(symbol) || mix(seed, 9) % 3 !== 0
+  if (kind === 'fund' || !pays || NO_PAYERS.has(symbol)) return null
   const perYear = venue === US ? 4 : 1 + (mix(seed, 10) % 2)
   const firstMonth = symbol === 'AAPL' ? 1 : mix(seed, 11) % (12 / perYear)
   return {

@@ -6,6 +6,7 @@ import { type Board, type FakeProvider, openBoard, PROVIDER_NAMES, type PriceSet
 import { openCoinMarketCap } from './coinmarketcap.ts'
 import { control } from './control.ts'
 import { openProviderFaults, type ParsedFault, type ProviderFault, providerFaultSchema } from './faults.ts'
+import { readRecorded } from './recorded.ts'
 import { openRequests, type ProviderRequest, type RequestCounts, type RequestFilter } from './requests.ts'
 import { openTwelveData } from './twelvedata.ts'
 import { openYahoo } from './yahoo.ts'
@@ -19,6 +20,8 @@ export type ProvidersOptions = {
   now?: () => number
   /** Ids that exist, at whichever provider; unless given, all that look like symbols but those with `NONE`, `ZZ`, `GONE` in front. */
   assets?: readonly string[]
+  /** A folder of recorded answers (`yahoo`, `binance`), which go before those that are made. */
+  recorded?: string
   /** Weight that Binance allows in a minute; 6,000 unless given. */
   binanceWeight?: number
   /** Requests or credits that the keyed ones allow in a minute; 8 and 30 unless given. */
@@ -58,8 +61,9 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
   const now = options.now ?? Date.now
   const seed = options.seed ?? 'kerb'
   const board = openBoard(seed, options.assets ? new Set(options.assets) : null)
-  const yahoo = openYahoo(board, seed)
-  const binance = openBinance(board, options.binanceWeight)
+  const recorded = options.recorded === undefined ? null : readRecorded(options.recorded)
+  const yahoo = openYahoo(board, seed, recorded)
+  const binance = openBinance(board, recorded, options.binanceWeight)
   const all: Record<FakeProvider, Provider> = {
     yahoo: yahoo.provider,
     binance: binance.provider,

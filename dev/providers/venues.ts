@@ -132,13 +132,15 @@ export function sessionOf(venue: Venue, day: number): { open: number; close: num
 export const dateOf = (day: number): string => new Date(day * DAY * 1000).toISOString().slice(0, 10)
 export const dayOf = (date: string): number => Date.parse(`${date}T00:00:00Z`) / (DAY * 1000)
 
+const HOLIDAYS = new Set(
+  Array.from({ length: 200 }, (_, i) => [dayOf(`${1900 + i}-01-01`), dayOf(`${1900 + i}-12-25`)]).flat(),
+)
+
 /** Whether the venue trades on a local day: not on weekends, New Year and Christmas. */
 export function tradesOn(venue: Venue, day: number): boolean {
   if (venue.days === 'always') return true
   const weekday = (((day + 4) % 7) + 7) % 7
-  if (weekday === 0 || weekday === 6) return false
-  const date = dateOf(day)
-  return !date.endsWith('-01-01') && !date.endsWith('-12-25')
+  return weekday !== 0 && weekday !== 6 && !HOLIDAYS.has(day)
 }
 
 /** The last day of trading before a day, and the first one not before it. */

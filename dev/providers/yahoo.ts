@@ -2,6 +2,7 @@ import { generator, hashText } from '../exchange/random.ts'
 import { type Answer, type Ask, ok, type Provider } from './answer.ts'
 import type { Board, View } from './board.ts'
 import { type Instrument, type Kind, QUOTE_TYPE } from './instruments.ts'
+import type { Recorded } from './recorded.ts'
 import { offsetOf, sessionOf, zoneName } from './venues.ts'
 import { chart } from './yahoo-chart.ts'
 
@@ -62,7 +63,7 @@ const float = (value: number): number => Number(value.toPrecision(8))
  * both. Every host of it is one here; which was meant stands in `x-forwarded-host`, and a path of another host is not
  * found.
  */
-export function openYahoo(board: Board, seed: string) {
+export function openYahoo(board: Board, seed: string, recorded: Recorded | null) {
   const cookies = new Set<string>()
   let given = 0
   let generation = 0
@@ -110,7 +111,7 @@ export function openYahoo(board: Board, seed: string) {
     const fields = query.get('fields')?.split(',')
     const wanted = fields && new Set([...ESSENTIAL, ...fields])
     const result = symbols
-      .map((symbol) => quoteBody(board, symbol, ask.now))
+      .map((symbol) => recorded?.yahooQuote(symbol) ?? quoteBody(board, symbol, ask.now))
       .filter((body) => body !== null)
       .map((body) => (wanted ? Object.fromEntries(Object.entries(body).filter(([name]) => wanted.has(name))) : body))
     return ok({ quoteResponse: { result, error: null } })
@@ -168,8 +169,11 @@ export function openYahoo(board: Board, seed: string) {
       if (pages && pathname.startsWith('/quote/')) return page(ask)
       if (queries && pathname === '/v1/test/getcrumb') return crumb(ask)
       if (queries && pathname === '/v7/finance/quote') return quote(ask)
-      if (queries && pathname.startsWith('/v8/finance/chart/'))
-        return chart(board, idsOf(ask.url)[0] ?? '', ask.url.searchParams, ask.now)
+      if (queries && pathname.startsWith('/v8/finance/chart/')) {
+        const { searchParams: query } = ask.url
+        const symbol = idsOf(ask.url)[0] ?? ''
+        return recorded?.yahooChart(symbol, query) ?? chart(board, symbol, query, ask.now)
+      }
       if (queries && pathname === '/v1/finance/search') return search(ask)
       return { status: 404, body: '<html><body>Not Found</body></html>', headers: { 'content-type': 'text/html' } }
     },
