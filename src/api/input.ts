@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import type { Settings } from '../config.ts'
+import { normalName } from '../pricing/symbol.ts'
 import { PRODUCT_ID } from '../protocol/channel.ts'
 import { CodedError, type ErrorCode, type FieldError } from '../protocol/errors.ts'
 import { GRANULARITIES, type Granularity, isGranularity } from '../protocol/granularity.ts'
+import { BASES, RANGES } from '../protocol/price-history.ts'
 
 /** One field that is wrong, and what is wrong with it. */
 type Fault = FieldError & { code: ErrorCode }
@@ -29,25 +31,30 @@ const moment = z.string().transform((text, context) => {
 })
 
 const MAX_CANDLES = 1_000
-const limit = (fallback: number) => {
-  const message = `must be a whole number from 1 to ${MAX_CANDLES}`
+const limit = (fallback: number, most: number) => {
+  const message = `must be a whole number from 1 to ${most}`
   return z
     .string()
     .regex(/^\d{1,9}$/, message)
     .transform(Number)
-    .pipe(z.number().min(1, message).max(MAX_CANDLES, message))
+    .pipe(z.number().min(1, message).max(most, message))
     .optional()
     .transform((given) => given ?? fallback)
+    .meta({ description: `From 1 to ${most}; ${fallback} if it is not given` })
 }
 
-const candlesSchema = z.object({
-  granularity: z.enum(GRANULARITIES, {
-    error: (issue) => (issue.input === undefined ? `is required: ${oneOf(GRANULARITIES)}` : oneOf(GRANULARITIES)),
-  }),
-  start: moment.optional(),
-  end: moment.optional(),
-  limit: limit(300),
-  fill: z.enum(['flat'], { error: 'must be flat, if it is given' }).optional(),
+const named = <const T extends readonly [string, ...string[]]>(names: T) =>
+  z.enum(names, { error: (issue) => (issue.input === undefined ? `is required: ${oneOf(names)}` : oneOf(names)) })
+
+export const candlesSchema = z.object({
+  granularity: named(GRANULARITIES),
+  start: moment.optional().meta({ description: 'Inclusive: unix seconds or RFC 3339' }),
+  end: moment.optional().meta({ description: 'Exclusive: unix seconds or RFC 3339' }),
+  limit: limit(300, MAX_CANDLES),
+  fill: z
+    .enum(['flat'], { error: 'must be flat, if it is given' })
+    .optional()
+    .meta({ description: 'flat: empty intervals get a candle of the last price' }),
 })
 /** A stretch of candles that a client asks for: `start` inclusive, `end` exclusive, unix seconds. */
 export type CandlesInput = z.output<typeof candlesSchema>
@@ -65,14 +72,17 @@ function once(query: URLSearchParams, names: readonly string[]): Record<string, 
   return values
 }
 
-function parse<T extends z.ZodType>(schema: T, values: Record<string, string>): z.output<T> {
+/** The codes of fields whose values are names of a closed set. */
+const UNKNOWN: Readonly<Record<string, ErrorCode>> = { granularity: 'unknown_granularity', range: 'unknown_range' }
+
+function parse<T extends z.ZodType>(schema: T, values: Record<string, unknown>): z.output<T> {
   const result = schema.safeParse(values)
   if (result.success) return result.data
   return refuse(
     result.error.issues.map((issue) => {
-      const field = String(issue.path[0])
-      const unknown = field === 'granularity' && values.granularity !== undefined
-      return { field, message: issue.message, code: unknown ? 'unknown_granularity' : 'invalid_request' }
+      const field = issue.path.join('/')
+      const code = values[field] === undefined ? undefined : UNKNOWN[field]
+      return { field, message: issue.message, code: code ?? 'invalid_request' }
     }),
   )
 }
@@ -88,14 +98,17 @@ export function candlesInput(query: URLSearchParams): CandlesInput {
   return input
 }
 
-/** The `bars` of a chart stream: 100 by default (brief 003). @throws CodedError naming it */
-export const barsInput = (query: URLSearchParams): number =>
-  parse(z.object({ bars: limit(100) }), once(query, ['bars'])).bars
+export const barsSchema = z.object({ bars: limit(100, MAX_CANDLES) })
 
-const auditSchema = z.object({
+/** The `bars` of a chart stream: 100 by default (brief 003). @throws CodedError naming it */
+export const barsInput = (query: URLSearchParams): number => parse(barsSchema, once(query, ['bars'])).bars
+
+const DATE = 'must be a date such as 2026-01-31'
+
+export const auditSchema = z.object({
   product: z.string().optional(),
   day: z.iso
-    .date({ error: 'must be a date such as 2026-01-31' })
+    .date({ error: DATE })
     .refine((day) => day >= '1970', 'must be a date from 1970 on')
     .optional(),
 })
@@ -107,6 +120,106 @@ export function auditInput(query: URLSearchParams, settings: Settings): AuditInp
   const { product = null, day = null } = parse(auditSchema, once(query, ['product', 'day']))
   if (product !== null) checkProduct(product, settings, 'product')
   return { product, day }
+}
+
+const symbol = z.string({ error: 'is required: a symbol such as AAPL' }).meta({
+  description:
+    'The symbol of an asset, BTC-USD for BTC, an ISIN, or provider:provider_id, which means one asset alone. Capitals or not',
+  example: 'AAPL',
+})
+
+export const priceSchema = z.object({ symbol })
+
+/** The query of `GET /get-price`. @throws CodedError naming `symbol`; `unknown_symbol` where no asset can have the name */
+export const priceInput = (query: URLSearchParams): string => nameOf(parse(priceSchema, once(query, ['symbol'])).symbol)
+
+/** A name of an asset in its normal form. @throws CodedError `unknown_symbol` naming `symbol` if it can be none */
+export function nameOf(text: string): string {
+  const name = normalName(text)
+  return name ?? refuse([{ field: 'symbol', message: 'must be a symbol such as AAPL', code: 'unknown_symbol' }])
+}
+
+export const historySchema = z.object({
+  symbol,
+  range: named(RANGES),
+  basis: z
+    .enum(BASES, { error: oneOf(BASES) })
+    .default('split')
+    .meta({ description: 'raw: as traded; split: in the shares of today; adjusted: dividends taken out, too' }),
+  until: z.iso
+    .date({ error: DATE })
+    .refine((day) => day >= '1900', 'must be a date from 1900 on')
+    .optional()
+    .meta({ description: 'The exclusive end of a stretch that is over; without it, the range ends now' }),
+})
+/** Which price history a client asks for; `until` is null where it goes up to now. */
+export type HistoryInput = Omit<z.output<typeof historySchema>, 'until'> & { until: string | null }
+
+/**
+ * The query of `GET /get-history`.
+ * @param today in UTC, `2025-12-03`
+ * @throws CodedError `unknown_range`, `unknown_symbol` or `invalid_request`, naming every field that is wrong
+ */
+export function historyInput(query: URLSearchParams, today: string): HistoryInput {
+  const { until = null, ...input } = parse(historySchema, once(query, ['symbol', 'range', 'basis', 'until']))
+  if (until !== null && until > today)
+    refuse([{ field: 'until', message: 'must not be after today (UTC)', code: 'invalid_request' }])
+  return { ...input, until, symbol: nameOf(input.symbol) }
+}
+
+/** The body of `POST /get-batch-prices`. */
+export const symbolsSchema = z.object({
+  symbols: z
+    .array(z.string({ error: 'must be text' }), { error: 'is required: a list of symbols' })
+    .min(1, 'must name one symbol at least'),
+})
+
+/** The body of `POST /refresh-prices`, which may be left out. */
+export const refreshSchema = z.object({
+  symbols: symbolsSchema.shape.symbols.optional().meta({ description: 'Left out: all assets' }),
+})
+
+/** A body as an object whose symbols are not too many. That is looked at before each of them is. */
+function withSymbols(body: unknown, { MAX_SYMBOLS }: Settings): Record<string, unknown> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    return refuse([{ field: 'symbols', message: 'the body must be an object', code: 'invalid_request' }])
+  const { symbols } = body as { symbols?: unknown }
+  if (Array.isArray(symbols) && symbols.length > MAX_SYMBOLS)
+    refuse([{ field: 'symbols', message: `must be ${MAX_SYMBOLS} at most`, code: 'too_many_symbols' }])
+  return body as Record<string, unknown>
+}
+
+/**
+ * The symbols of the body of `POST /get-batch-prices`, as they were written.
+ * @throws CodedError `too_many_symbols` or `invalid_request`, naming what is wrong
+ */
+export const symbolsInput = (body: unknown, settings: Settings): string[] =>
+  parse(symbolsSchema, withSymbols(body, settings)).symbols
+
+/** The same of `POST /refresh-prices`; null is every asset. */
+export const refreshInput = (body: unknown, settings: Settings): string[] | null =>
+  parse(refreshSchema, withSymbols(body, settings)).symbols ?? null
+
+const MAX_ASSETS = 200
+
+export const assetsSchema = z.object({
+  q: z
+    .string()
+    .max(100, 'must have 100 characters at most')
+    .default('')
+    .meta({ description: 'A part of a symbol or a name; empty: every asset' }),
+  limit: limit(50, MAX_ASSETS),
+  after: z
+    .string()
+    .max(1_000, 'must be what an answer gave as next')
+    .optional()
+    .meta({ description: 'What an answer gave as `next`: goes on from there' }),
+})
+
+/** The query of `GET /api/v1/assets`. @throws CodedError naming every field that is wrong */
+export function assetsInput(query: URLSearchParams): { q: string; limit: number; after: string | null } {
+  const { after = null, ...input } = parse(assetsSchema, once(query, ['q', 'limit', 'after']))
+  return { ...input, q: input.q.trim(), after }
 }
 
 /** Is this one of the active products? @throws CodedError `unknown_product` naming `field` */
@@ -131,7 +244,7 @@ export type StreamInput = {
 }
 
 /** All values of a parameter under both its names: it may repeat, and each value may hold commas. */
-const list = (query: URLSearchParams, ...names: string[]): string[] => [
+export const list = (query: URLSearchParams, ...names: string[]): string[] => [
   ...new Set(
     names
       .flatMap((name) => query.getAll(name))
