@@ -1,4 +1,5 @@
 import { html, raw } from 'hono/html'
+import type { PriceHistory } from '../api/price-history.ts'
 import {
   agoText,
   decimalText,
@@ -10,7 +11,6 @@ import {
   staleText,
 } from '../pricing/words.ts'
 import type { Asset, Candidate } from '../protocol/asset.ts'
-import type { Gap } from '../protocol/candle.ts'
 import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../protocol/price-history.ts'
 import type { Quote, StaleReason } from '../protocol/quote.ts'
 import { type Html, layout, type Site } from './layout.ts'
@@ -21,29 +21,25 @@ export type AssetPrice =
   | { kind: 'quote'; quote: Quote; freshUntil: number; stale: StaleReason | null }
   | { kind: 'unpriced'; reason: StaleReason }
 
-/** Bars of one range, ascending; `gaps` are where trades of a streamed product are missing. */
-export type AssetHistory = {
-  range: Range
-  interval: Interval
-  basis: Basis
-  bars: readonly PriceBar[]
-  /** Who told them; null where there are none. */
-  provider: string | null
-  gaps: readonly Gap[]
-}
+/** Bars of one range, as `readPriceHistory` gives them. */
+export type AssetHistory = Pick<PriceHistory, 'range' | 'interval' | 'basis' | 'bars' | 'provider' | 'gaps' | 'loaded'>
 
-/** What the page of one asset shows at `now` (unix milliseconds). */
-export type AssetPage = {
+/** What is known of an asset and its price at `now` (unix milliseconds). */
+export type AssetState = {
   asset: Asset
   /** The name by which the page was asked for, which means this asset alone. */
   name: string
   price: AssetPrice
-  range: Range
-  /** Null if it cannot be read at the moment. */
-  history: AssetHistory | null
   /** The product whose trades make the price; null if the asset is not streamed here. */
   product: string | null
   now: number
+}
+
+/** What the page of one asset shows. */
+export type AssetPage = AssetState & {
+  range: Range
+  /** Null if it cannot be read at the moment. */
+  history: AssetHistory | null
 }
 
 const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }>> = {
@@ -112,7 +108,7 @@ ${barsCard(page)}
  * What is known of the asset and its price: a part of its page that the page reads again when its market opens or
  * closes, since that changes how long a price holds.
  */
-export function assetFacts(page: AssetPage): Html {
+export function assetFacts(page: AssetState): Html {
   const { asset, price, product, name } = page
   const quote = price.kind === 'quote' ? price.quote : null
   const amount = (key: 'previous_close' | 'open' | 'eps'): Html =>
@@ -190,16 +186,19 @@ ${empty ? '' : html`<div id="history" class="history" data-label="${asset.symbol
 }
 
 /** What the bars are, and what of the range they do not hold. */
-function historyText({ range, interval, basis, bars, provider, gaps }: AssetHistory): string {
+function historyText({ range, interval, basis, bars, provider, gaps, loaded }: AssetHistory): string {
   const [first, last] = [bars[0], bars.at(-1)]
   if (first === undefined || last === undefined)
-    return `No data yet for ${RANGE_TEXT[range]}: history of a new asset is loaded within minutes.`
+    return loaded
+      ? `No data of ${RANGE_TEXT[range]}.`
+      : 'No data yet: the history of a new asset is loaded within minutes.'
   const parts = [
     `${bars.length} ${bars.length === 1 ? 'bar' : 'bars'} of ${INTERVAL_TEXT[interval].bars}`,
     `${dateText(first.date, interval)} to ${dateText(last.date, interval)}`,
   ]
   if (provider !== null) parts.push(provider === 'simulated' ? 'simulated: made up' : `from ${providerText(provider)}`)
   parts.push(BASIS_TEXT[basis])
+  if (!loaded) parts.push('older bars are still being loaded')
   if (gaps.length > 0) parts.push(`trades are missing in ${gaps.length} ${gaps.length === 1 ? 'stretch' : 'stretches'}`)
   return parts.join(', ')
 }

@@ -4,17 +4,21 @@ import { productCandles } from '../../durable-objects/stubs.ts'
 import { findAudits } from '../api/audit.ts'
 import { type AppEnv, log } from '../api/context.ts'
 import { readHistory } from '../api/history.ts'
-import { auditInput } from '../api/input.ts'
+import { assetsInput, auditInput } from '../api/input.ts'
 import { activeProducts } from '../api/products.ts'
 import { settings } from '../config.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
+import { RANGES, type Range } from '../protocol/price-history.ts'
 import type { Product } from '../protocol/product.ts'
+import { ambiguousPage, assetFacts, assetPage } from './asset.ts'
+import { assetsPage } from './assets.ts'
 import { auditPage } from './audit.ts'
 import type { Site } from './layout.ts'
 import { listPage } from './list.ts'
 import { problemPage } from './problem-page.ts'
 import { factsPanel, productPage } from './product.ts'
+import { readAsset, readAssetHistory, readAssets } from './read-asset.ts'
 
 /** Candles that a page comes with: more than a wide screen shows at the chart's own spacing. */
 const HISTORY = 300
@@ -33,7 +37,7 @@ const headers = secureHeaders({
     imgSrc: ["'self'"],
     connectSrc: ["'self'"],
     baseUri: ["'none'"],
-    formAction: ["'none'"],
+    formAction: ["'self'"],
     frameAncestors: ["'none'"],
   },
   referrerPolicy: 'strict-origin-when-cross-origin',
@@ -50,8 +54,19 @@ async function activeProduct(env: Env, id: string): Promise<Product> {
   return product
 }
 
+/** @throws CodedError `unknown_range` */
+function rangeOf(text = '1m'): Range {
+  const range = RANGES.find((known) => known === text)
+  if (!range) throw new CodedError('unknown_range', `Ranges are ${RANGES.join(', ')}.`)
+  return range
+}
+
 /** The page of an error; what is not coded is logged, and its own text is not shown. */
 export function errorPage(c: Context<AppEnv>, error: Error): Response | Promise<Response> {
+  if (error instanceof CodedError && error.candidates) {
+    const page = ambiguousPage(site(c.env), c.req.param('symbol') ?? '', error.candidates)
+    return c.html(page, ERROR_CODES[error.code].status, fresh)
+  }
   if (error instanceof CodedError) return codedPage(c, error.code, error.message)
   log('page_failed', { request_id: c.var.requestId, path: c.req.path, error: error.stack ?? String(error) })
   return codedPage(c, 'internal', 'The server failed on this request. Trying again may help.')
@@ -66,7 +81,7 @@ function codedPage(c: Context<AppEnv>, code: ErrorCode, detail: string): Respons
   return c.html(problemPage(site(c.env), { status, title, detail, request_id: c.var.requestId }), status, fresh)
 }
 
-/** The pages: the list of products, a product with its chart, and the part of it that is read again from time to time. */
+/** The pages: products, assets and audits, and the parts of them that are read again from time to time. */
 export const pages = new Hono<AppEnv>()
   .get('/', headers, async (c) => c.html(listPage(site(c.env), await activeProducts(c.env), Date.now()), 200, fresh))
   .get('/products/:id', headers, async (c) => {
@@ -85,6 +100,21 @@ export const pages = new Hono<AppEnv>()
     const product = await activeProduct(c.env, c.req.param('id'))
     const status = await productCandles(c.env, product.product_id).status()
     return c.html(factsPanel({ product, status, now: Date.now() }), 200, fresh)
+  })
+  .get('/assets', headers, async (c) => {
+    const { q, after } = assetsInput(new URL(c.req.url).searchParams)
+    const page = await readAssets(c.env, q, after)
+    return c.html(assetsPage(site(c.env), { ...page, q, first: after === null }), 200, fresh)
+  })
+  .get('/assets/:symbol', headers, async (c) => {
+    const range = rangeOf(c.req.query('range'))
+    const asset = await readAsset(c, c.req.param('symbol'))
+    const history = await readAssetHistory(c.env, asset, range)
+    return c.html(assetPage(site(c.env), { ...asset, range, history }), 200, fresh)
+  })
+  .get('/assets/:symbol/facts', headers, async (c) => {
+    const asset = await readAsset(c, c.req.param('symbol'))
+    return c.html(assetFacts(asset), 200, fresh)
   })
   .get('/audit', headers, async (c) => {
     const { product, day } = auditInput(new URL(c.req.url).searchParams, settings(c.env))

@@ -72,6 +72,7 @@ const page = (more: Partial<AssetPage> = {}): AssetPage => ({
     ],
     provider: 'yahoo',
     gaps: [],
+    loaded: true,
   },
   product: null,
   now: NOW,
@@ -162,7 +163,9 @@ test('C3 the bars are in the page, for the chart and as a table, with their own 
 
 test('no history yet, history that cannot be read and missing trades are each said', async () => {
   const history = page().history!
-  expect(words(await render({ history: { ...history, bars: [] } }))).toContain('No data yet for 1 month')
+  expect(words(await render({ history: { ...history, bars: [] } }))).toContain('No data of 1 month.')
+  expect(words(await render({ history: { ...history, bars: [], loaded: false } }))).toContain('No data yet:')
+  expect(words(await render({ history: { ...history, loaded: false } }))).toContain('older bars are still being loaded')
   expect(words(await render({ history: null }))).toContain('The history cannot be read at the moment.')
   expect(words(await render({ history: { ...history, gaps: [[0, 60]] } }))).toContain('trades are missing in 1 stretch')
 })
