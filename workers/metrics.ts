@@ -1,21 +1,105 @@
-import { feedSlots, productCandles } from '../durable-objects/stubs.ts'
+import {
+  type BoardStatus,
+  feedSlots,
+  meter,
+  type ProviderLimit,
+  productCandles,
+  providerGate,
+  quoteBoard,
+  type RouteCount,
+} from '../durable-objects/stubs.ts'
 import { settings } from '../src/config.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
-import { insertMetrics, type Metric } from '../src/db/metrics.ts'
+import { readJobs, type StoredJobRun } from '../src/db/jobs.ts'
+import { databaseBytes, insertMetrics, type Metric } from '../src/db/metrics.ts'
 import type { ProductStatus } from '../src/protocol/product.ts'
 
-/** Stores what the objects with an open feed count. Others are not asked: that would wake them. */
+/**
+ * Stores what the objects count: those with an open feed (others are not asked: that would wake them), the boards and
+ * the providers' gate, what isolates counted of each route, and how the database and the jobs are.
+ */
 export async function recordMetrics(env: Env, now: number): Promise<Record<string, unknown>> {
-  const { EXCHANGE } = settings(env)
+  const { EXCHANGE, QUOTE_SHARDS } = settings(env)
   const open = await feedSlots(env).open(now)
   const answers = await Promise.allSettled(open.map(({ product }) => productCandles(env, product).status()))
-  const statuses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
-  const metrics = [
-    { metric_name: 'feeds_open', value: open.length, labels: { exchange: EXCHANGE } },
-    ...statuses.flatMap(metricsOf),
+  const statuses = fulfilled(answers)
+  const shards = Array.from({ length: QUOTE_SHARDS }, (_, shard) => quoteBoard(env, shard).status())
+  const boards = await Promise.allSettled(shards)
+  const [limits] = fulfilled(await Promise.allSettled([providerGate(env).limits()]))
+  const [routes] = fulfilled(await Promise.allSettled([meter(env).drain()]))
+  const written = await withLiveDatabase(env, async (sql) => {
+    const metrics = [
+      { metric_name: 'feeds_open', value: open.length, labels: { exchange: EXCHANGE } },
+      { metric_name: 'database_bytes', value: await databaseBytes(sql), labels: {} },
+      ...statuses.flatMap(metricsOf),
+      ...boards.flatMap((board, shard) => (board.status === 'fulfilled' ? boardMetrics(board.value, shard) : [])),
+      ...(limits ?? []).flatMap(providerMetrics),
+      ...(routes ?? []).flatMap(routeMetrics),
+      ...(await readJobs(sql)).map((job) => jobMetric(job, now)),
+    ]
+    await insertMetrics(sql, metrics, now)
+    return metrics.length
+  })
+  return { products: statuses.length, unanswered: answers.length - statuses.length, metrics: written }
+}
+
+const fulfilled = <T>(answers: readonly PromiseSettledResult<T>[]): T[] =>
+  answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+
+/** A board: how fresh its prices are, and which layer answered how often. */
+export function boardMetrics(board: BoardStatus, shard: number): Metric[] {
+  const place = { shard: String(shard) }
+  const since = new Date(board.since).toISOString()
+  const looks = Object.entries(board.looks)
+  const all = looks.reduce((sum, [, count]) => sum + count, 0)
+  const gauge = (metric_name: string, value: number, more = {}): Metric => {
+    return { metric_name, value, labels: { ...place, ...more } }
+  }
+  const total = (metric_name: string, value: number, more = {}): Metric => {
+    return { metric_name, value, labels: { ...place, since, ...more } }
+  }
+  return [
+    gauge('price_refresh_lag_ms', board.lagMs),
+    gauge('price_refresh_assets', board.assets),
+    total('price_refresh_beats_total', board.beats),
+    total('price_refresh_quotes_total', board.refreshed),
+    total('price_refresh_failed_total', board.failed),
+    gauge('quotes_held', board.quotes),
+    gauge('quote_watchers', board.watchers),
+    gauge('quote_flush_queue_depth', board.unflushed),
+    total('quote_flush_failures_total', board.flushFailures),
+    ...looks.map(([layer, count]) => total('quote_looks_total', count, { layer })),
+    ...looks.map(([layer, count]) => gauge('quote_hit_rate', all === 0 ? 0 : count / all, { layer })),
   ]
-  await withLiveDatabase(env, (sql) => insertMetrics(sql, metrics, now))
-  return { products: statuses.length, unanswered: answers.length - statuses.length, metrics: metrics.length }
+}
+
+/** A provider: what was asked of it, and what it or its budget refused. */
+export function providerMetrics(limit: ProviderLimit): Metric[] {
+  const { provider } = limit
+  const labels = { provider, since: new Date(limit.since).toISOString() }
+  return [
+    { metric_name: 'provider_requests_total', value: limit.requests_total, labels },
+    { metric_name: 'provider_refused_total', value: limit.refused_total, labels },
+    { metric_name: 'provider_rate_limited_total', value: limit.rate_limited_total, labels },
+    { metric_name: 'provider_budget_used', value: limit.used, labels: { provider } },
+    { metric_name: 'provider_up', value: limit.breaker === 'closed' ? 1 : 0, labels: { provider } },
+  ]
+}
+
+/** A route in the minute that is over: how many requests, and how long they took on average and at most. */
+export function routeMetrics({ route, method, status, count, ms, max_ms }: RouteCount): Metric[] {
+  const labels = { route, method, status }
+  return [
+    { metric_name: 'http_requests', value: count, labels },
+    { metric_name: 'http_latency_ms', value: count === 0 ? 0 : ms / count, labels },
+    { metric_name: 'http_latency_max_ms', value: max_ms, labels },
+  ]
+}
+
+/** How long ago a job last went well: one that does not run grows older here. -1 is never. */
+export function jobMetric({ job, period_seconds, ok_at }: StoredJobRun, now: number): Metric {
+  const value = ok_at === null ? -1 : (now - Date.parse(ok_at)) / 1_000
+  return { metric_name: 'job_age_seconds', value, labels: { job, period_seconds: String(period_seconds) } }
 }
 
 /** What one object says of itself as figures: values of the moment, and counts since it started. */

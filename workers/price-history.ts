@@ -48,9 +48,7 @@ async function bringUpToDate(env: Env, claim: HistoryClaim, now: number): Promis
       await failHistory(sql, asset.asset_id, `${answer.reason}: ${answer.detail}`, answer.retryAt)
       return false
     }
-    const told: DailyHistory = answer.ok
-      ? answer.history
-      : { currency: asset.currency, days: [], actions: [] }
+    const told: DailyHistory = answer.ok ? answer.history : { currency: asset.currency, days: [], actions: [] }
     const provider = EXCHANGE === 'simulated' ? EXCHANGE : answer.ok ? answer.provider : asset.provider
     await storeHistory(sql, claim, withOwn(told, own), { provider, today: dayOf(now), now })
     return true

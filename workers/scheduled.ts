@@ -1,39 +1,77 @@
 import { feedSlots, productCandles } from '../durable-objects/stubs.ts'
 import { log } from '../src/api/context.ts'
 import { settings } from '../src/config.ts'
+import { readRefreshSettings } from '../src/db/app-settings.ts'
 import { dropExpired, ensurePartitions } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
+import { recordJob } from '../src/db/jobs.ts'
 import { dropOldRecords } from '../src/db/metrics.ts'
+import { ensureHistoryPartitions, pruneHistory } from '../src/db/price-history.ts'
+import { dropOldSnapshots } from '../src/db/prices.ts'
 import { listProducts, type StoredProduct, upsertProducts } from '../src/db/products.ts'
 import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
 import { audit } from './audit.ts'
 import { recordMetrics } from './metrics.ts'
+import { loadHistory } from './price-history.ts'
+import { planQuotes, recordLimits } from './quotes.ts'
 
 /** Partitions are there for this long before they are needed. */
 const AHEAD_S = 366 * 86_400
 
 type Job = (env: Env, now: number) => Promise<Record<string, unknown>>
 
-/** The jobs of each cron expression in wrangler.toml. */
-const JOBS: Readonly<Record<string, Readonly<Record<string, Job>>>> = {
-  '* * * * *': { products: updateProducts, guard: guardFeeds, metrics: recordMetrics, audit },
-  '7 0 * * *': { partitions: makePartitions, retention: forgetExpired, logs: forgetRecords },
+/** The jobs of each cron expression in wrangler.toml, and how often that fires. */
+const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<string, Job>> }>> = {
+  '* * * * *': {
+    seconds: 60,
+    jobs: {
+      products: updateProducts,
+      guard: guardFeeds,
+      metrics: recordMetrics,
+      audit,
+      quotes: planQuotes,
+      limits: recordLimits,
+      history: loadHistory,
+    },
+  },
+  '7 0 * * *': {
+    seconds: 86_400,
+    jobs: {
+      partitions: makePartitions,
+      retention: forgetExpired,
+      logs: forgetRecords,
+      history_retention: foldHistory,
+      snapshots: forgetSnapshots,
+    },
+  },
 }
 
 /** Runs what is due by the cron expression that fired; a job that fails is logged and stops no other. */
 export async function scheduled(event: ScheduledController, env: Env): Promise<void> {
-  const jobs = Object.entries(JOBS[event.cron] ?? {})
-  await Promise.all(jobs.map(([name, job]) => run(name, () => job(env, event.scheduledTime))))
+  const { seconds, jobs } = JOBS[event.cron] ?? { seconds: 0, jobs: {} }
+  const runs = Object.entries(jobs).map(([name, job]) => run(env, name, seconds, () => job(env, event.scheduledTime)))
+  await Promise.all(runs)
 }
 
-/** Runs one job and logs one line of how it went. */
-async function run(job: string, work: () => Promise<Record<string, unknown>>): Promise<void> {
-  const began = Date.now()
+/** Runs one job, logs one line of how it went, and notes it in `job_runs`: what did not run is seen by its absence. */
+async function run(
+  env: Env,
+  job: string,
+  period_seconds: number,
+  work: () => Promise<Record<string, unknown>>,
+): Promise<void> {
+  const started_at = Date.now()
   const told = await work().then(
-    (result) => ({ outcome: 'ok', ...result }),
-    (error: unknown) => ({ outcome: 'failed', error: String(error) }),
+    (result) => ({ outcome: 'ok' as const, ...result }),
+    (error: unknown) => ({ outcome: 'failed' as const, error: String(error) }),
   )
-  log('job', { job, ms: Date.now() - began, ...told })
+  const ended_at = Date.now()
+  log('job', { job, ms: ended_at - started_at, ...told })
+  const { outcome } = told
+  const error = 'error' in told ? String(told.error) : null
+  await withLiveDatabase(env, (sql) =>
+    recordJob(sql, { job, period_seconds, started_at, ended_at, outcome, error }),
+  ).catch((unrecorded: unknown) => log('job_unrecorded', { job, error: String(unrecorded) }))
 }
 
 /** Every product of the exchange at the first run and hourly, the active ones in between: prices age by the minute. */
@@ -85,7 +123,24 @@ async function notTraded(env: Env): Promise<Set<string>> {
 
 async function makePartitions(env: Env, now: number): Promise<Record<string, unknown>> {
   const today = Math.floor(now / 1_000)
-  return { made: await withLiveDatabase(env, (sql) => ensurePartitions(sql, today, today + AHEAD_S)) }
+  return withLiveDatabase(env, async (sql) => ({
+    made: await ensurePartitions(sql, today, today + AHEAD_S),
+    history: await ensureHistoryPartitions(sql, dateOf(now)),
+  }))
+}
+
+const dateOf = (now: number): string => new Date(now).toISOString().slice(0, 10)
+
+/** Folds days into weeks and months, and forgets what is kept no longer (Q7). */
+async function foldHistory(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, (sql) => pruneHistory(sql, dateOf(now)))
+}
+
+async function forgetSnapshots(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, async (sql) => {
+    const { snapshot_days } = await readRefreshSettings(sql)
+    return { partitions: await dropOldSnapshots(sql, snapshot_days, now) }
+  })
 }
 
 async function forgetRecords(env: Env, now: number): Promise<Record<string, unknown>> {

@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
+import { readJobs, type StoredJobRun } from '../db/jobs.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import { type AppEnv, log } from './context.ts'
 
@@ -12,7 +13,7 @@ const ANSWER_MS = 3_000
 type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
 /** What each object with a lease says of itself. */
 type Look = { feeds: Feeds; products: ProductStatus[] }
-type Database = { ok: boolean; ms: number }
+type Database = { ok: boolean; ms: number; jobs: StoredJobRun[] }
 
 const within = <T>(answer: Promise<T>): Promise<T> => {
   const { promise, reject } = Promise.withResolvers<never>()
@@ -23,11 +24,11 @@ const within = <T>(answer: Promise<T>): Promise<T> => {
 async function database(env: Env): Promise<Database> {
   const began = Date.now()
   try {
-    await within(withLiveDatabase(env, (sql) => sql`SELECT 1`))
-    return { ok: true, ms: Date.now() - began }
+    const jobs = await within(withLiveDatabase(env, (sql) => readJobs(sql)))
+    return { ok: true, ms: Date.now() - began, jobs }
   } catch (error) {
     log('health_database_down', { error: String(error) })
-    return { ok: false, ms: Date.now() - began }
+    return { ok: false, ms: Date.now() - began, jobs: [] }
   }
 }
 
@@ -52,16 +53,24 @@ async function look(env: Env): Promise<Look> {
   }
 }
 
+/** A job that has not gone well for more than twice its period, and a minute for cron's own lateness; or never yet. */
+export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number): boolean =>
+  ok_at === null || now - Date.parse(ok_at) > (2 * period_seconds + 60) * 1_000
+
 /**
  * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
- * fault: without a viewer none is needed. With `verbose`, what each product with an open feed counts, too.
+ * fault: without a viewer none is needed. `jobs_overdue` names the jobs of cron that should have run and did not. With
+ * `verbose`, what each product with an open feed counts, and the last run of each job, too.
  */
 export const health = new Hono<AppEnv>().get('/health', async (c) => {
   const { EXCHANGE, VERSION } = settings(c.env)
-  const [{ feeds: feed, products }, db] = await Promise.all([look(c.env), database(c.env)])
+  const [{ feeds: feed, products }, { jobs, ...db }] = await Promise.all([look(c.env), database(c.env)])
+  const now = Date.now()
+  const jobs_overdue = jobs.filter((job) => isOverdue(job, now)).map(({ job }) => job)
   const feedDown = feed === null || (feed.open > 0 && feed.live === 0)
-  const ok = db.ok && feed !== null && feed.live === feed.open
-  const body = { status: ok ? 'ok' : 'degraded', version: VERSION, exchange: EXCHANGE, feed, database: db }
-  const told = c.req.query('verbose') === undefined ? body : { ...body, products }
+  const ok = db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0
+  const status = ok ? 'ok' : 'degraded'
+  const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue }
+  const told = c.req.query('verbose') === undefined ? body : { ...body, products, jobs }
   return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })

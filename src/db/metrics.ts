@@ -13,6 +13,12 @@ export const insertMetrics = liveQuery(async (sql, metrics: readonly Metric[], n
       labels jsonb)`
 })
 
+/** The size of the database on disk, in bytes. */
+export const databaseBytes = liveQuery(async (sql): Promise<number> => {
+  const [row] = await sql<{ bytes: string }[]>`SELECT pg_database_size(current_database())::text AS bytes`
+  return Number(row?.bytes)
+})
+
 /** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
 const DELETE_ROWS = 10_000
 /** DELETEs of one call: what is left then, the next call takes. */
