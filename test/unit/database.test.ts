@@ -14,6 +14,7 @@ import {
   withLiveDatabase,
 } from '../../src/db/client.ts'
 import * as metrics from '../../src/db/metrics.ts'
+import * as priceHistory from '../../src/db/price-history.ts'
 import * as products from '../../src/db/products.ts'
 import * as revisions from '../../src/db/revisions.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
@@ -375,7 +376,14 @@ describe('products', () => {
 })
 
 describe('bindings', () => {
-  const queries = Object.entries({ ...candles, ...products, ...revisions, ...audits, ...metrics }) as unknown as [
+  const queries = Object.entries({
+    ...candles,
+    ...products,
+    ...revisions,
+    ...audits,
+    ...metrics,
+    ...priceHistory,
+  }) as unknown as [
     string,
     ((sql: LiveSql | CachedSql, ...args: unknown[]) => Promise<unknown>) & { binding?: string },
   ][]
@@ -400,6 +408,15 @@ describe('bindings', () => {
       readAudits: 'live',
       insertMetrics: 'live',
       dropOldRecords: 'live',
+      claimHistory: 'live',
+      storeHistory: 'live',
+      failHistory: 'live',
+      readBars: 'cached',
+      readRunningBar: 'live',
+      readActions: 'live',
+      readHistoryState: 'live',
+      pruneHistory: 'live',
+      ensureHistoryPartitions: 'live',
     })
   })
 

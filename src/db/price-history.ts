@@ -1,0 +1,287 @@
+import type { DailyHistory } from '../pricing/provider-quote.ts'
+import type { Asset } from '../protocol/asset.ts'
+import type { CorporateAction, Interval, PriceBar } from '../protocol/price-history.ts'
+import { cachedQuery, liveQuery } from './client.ts'
+
+/** Whoever took an asset and told nothing for this long has died: another run may take it. */
+const LEASE = '10 minutes'
+/** The last days of what is known are asked for again: providers correct them. */
+const CORRECTED_DAYS = 7
+/** Days by which the coming year's partition is there before it is needed. */
+const AHEAD_DAYS = 31
+/** Assets of one statement of the nightly run: a fraction of the 60 s that Hyperdrive gives a query. */
+const BATCH = 100
+/** Batches of one nightly run: what is left then, the next run takes. */
+const BATCHES = 500
+
+/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
+const CHECK_VIOLATION = '23514'
+
+/** An asset whose history is to be loaded: its days from `from` on (`2025-12-03`), or all (null). */
+export type HistoryClaim = { asset: Asset; from: string | null }
+
+/** Who tells a history, and when: `today` is the date in UTC, `now` unix milliseconds. */
+export type HistoryTeller = { provider: string; today: string; now: number }
+
+/** Rows that are new or have changed. */
+export type StoredHistory = { days: number; weeks: number; months: number; actions: number }
+
+/** What is known of an asset's history. Dates are `2025-12-03`, null where there is none. */
+export type HistoryState = {
+  /** Who told it, or `simulated`. */
+  provider: string | null
+  currency: string | null
+  /** Of the whole history: `pending` = nobody has asked yet, `failed` = nobody could tell it yet. */
+  state: 'pending' | 'loading' | 'whole' | 'failed'
+  first_date: string | null
+  last_date: string | null
+  /** Of the days from here on every one is stored. */
+  days_from: string | null
+  /** Rises whenever the corporate actions change. */
+  actions_version: number
+  /** Why the last attempt came to nothing. */
+  error: string | null
+}
+
+/** The intervals that are stored, each in a table of its own. */
+export type StoredInterval = Extract<Interval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
+
+const TABLES = {
+  ONE_DAY: { table: 'price_history_daily', column: 'date' },
+  ONE_WEEK: { table: 'price_history_weekly', column: 'week' },
+  ONE_MONTH: { table: 'price_history_monthly', column: 'month' },
+} as const satisfies Record<StoredInterval, unknown>
+
+/** DATE columns come back as midnight in UTC. */
+const dateText = (date: Date): string => date.toISOString().slice(0, 10)
+
+function addDays(date: string, days: number): string {
+  const moved = new Date(date)
+  moved.setUTCDate(moved.getUTCDate() + days)
+  return dateText(moved)
+}
+
+/** The first day of the period that `day` is in: itself, its Monday, the first of its month. */
+function periodOf(day: string, interval: StoredInterval): string {
+  if (interval === 'ONE_DAY') return day
+  if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
+  return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
+}
+
+/**
+ * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
+ * other run takes the same within ten minutes. First those that nobody has asked for yet, then those that lack a day
+ * that is over, then those that failed. Each is tried once a day, and after a failure when its pause is over. A history
+ * that a simulated market told is loaded anew where the market is real, and the other way round.
+ */
+export const claimHistory = liveQuery(
+  async (
+    sql,
+    { limit, now, today, simulated }: { limit: number; now: number; today: string; simulated: boolean },
+  ): Promise<HistoryClaim[]> => {
+    const at = new Date(now)
+    const rows = await sql<(Asset & { from: Date | null })[]>`
+      WITH due AS (
+        SELECT a.asset_id, h.state IS NOT DISTINCT FROM 'whole' AND (h.provider = 'simulated') = ${simulated} AS whole,
+          coalesce(h.attempts, 0) AS attempts, h.next_attempt_at
+        FROM assets a LEFT JOIN asset_history h ON h.asset_id = a.asset_id
+        WHERE a.active AND a.provider <> 'manual'
+          AND (h.state IS DISTINCT FROM 'whole' OR h.last_date IS NULL
+            OR h.last_date < ${today}::text::date - 1 OR (h.provider = 'simulated') <> ${simulated})
+      ), first AS (
+        SELECT asset_id, whole FROM due
+        WHERE NOT whole AND attempts = 0 OR next_attempt_at <= ${at}
+        ORDER BY CASE WHEN attempts = 0 AND NOT whole THEN 0 WHEN whole THEN 1 ELSE 2 END, next_attempt_at, asset_id
+        LIMIT ${limit}
+      ), claimed AS (
+        INSERT INTO asset_history AS h (asset_id, state, attempted_at, attempts, next_attempt_at)
+        SELECT asset_id, 'loading', ${at}::timestamptz, 1, ${at}::timestamptz + ${LEASE}::text::interval FROM first
+        ORDER BY asset_id
+        ON CONFLICT (asset_id) DO UPDATE SET
+          state = CASE h.state WHEN 'whole' THEN 'whole' ELSE 'loading' END,
+          attempted_at = excluded.attempted_at, attempts = h.attempts + 1, next_attempt_at = excluded.next_attempt_at
+        -- Of two runs the second waits for the first one's row, and then sees that it is taken.
+        WHERE h.next_attempt_at <= excluded.attempted_at
+          OR h.attempts = 0 AND (h.state <> 'whole' OR (h.provider = 'simulated') <> ${simulated})
+        RETURNING h.asset_id, CASE
+          WHEN h.state = 'whole' AND (h.provider = 'simulated') = ${simulated}
+            -- One whose days would no longer meet those that are stored is loaded anew.
+            AND h.last_date - ${CORRECTED_DAYS}::integer >= (SELECT days_from FROM price_history_kept(${today}::text::date))
+          THEN h.last_date - ${CORRECTED_DAYS}::integer END AS "from"
+      )
+      SELECT a.asset_id, a.symbol, a.name, a.type, a.category, a.code, a.provider, a.provider_id, a.currency, a.isin,
+        claimed."from"
+      FROM claimed JOIN assets a ON a.asset_id = claimed.asset_id
+      ORDER BY a.asset_id`
+    return rows.map(({ from, ...asset }) => ({ asset, from: from && dateText(from) }))
+  },
+)
+
+/** Dividends with the close of the day before, where that is among the days and was not told. */
+function withReference({ days, actions }: DailyHistory): CorporateAction[] {
+  return actions.map((action) => {
+    if (action.kind !== 'dividend' || action.reference_close !== null) return action
+    return { ...action, reference_close: days.findLast(({ date }) => date < action.ex_date)?.close ?? null }
+  })
+}
+
+/**
+ * Takes what was told of a claimed asset, all of it or nothing, as one transaction: the days that are kept, the weeks and
+ * months that they make, splits and dividends, and that the asset is up to date. Days after `today` are not taken. What
+ * was known and is not told again stays, so that telling less, or the same twice, does no harm.
+ *
+ * Rows of a simulated market, or in another currency, are never mixed with these: when the whole history is told, it
+ * takes their place; else nothing is stored, and the next claim asks for the whole.
+ * @param history days ascending, raw
+ */
+export const storeHistory = liveQuery(
+  async (sql, claim: HistoryClaim, history: DailyHistory, teller: HistoryTeller): Promise<StoredHistory> => {
+    const { provider, today } = teller
+    // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float.
+    const days = JSON.stringify(history.days.filter(({ date }) => date <= today))
+    const actions = JSON.stringify(withReference(history))
+    const store = () => sql<StoredHistory[]>`
+      SELECT days, weeks, months, actions
+      FROM store_price_history(${claim.asset.asset_id}, ${provider}, ${history.currency}, ${days}::text::jsonb,
+        ${actions}::text::jsonb, ${claim.from}::text::date, ${today}::text::date)`
+    const rows = await store().catch(async (error: { code?: string }) => {
+      if (error.code !== CHECK_VIOLATION) throw error
+      // Once a year, so that no other load pays for asking whether its partitions exist.
+      await sql`
+        SELECT ensure_price_history_partitions((price_history_kept(${today}::text::date)).days_from, ${today}::text::date)`
+      return store()
+    })
+    return rows[0]!
+  },
+)
+
+/**
+ * Notes why a claimed asset was not loaded. It is taken again at `retryAt` (unix milliseconds), and not before a pause
+ * that doubles with each failure, from ten minutes to a day.
+ */
+export const failHistory = liveQuery(
+  async (sql, assetId: number, error: string, retryAt: number | null): Promise<void> => {
+    await sql`
+      UPDATE asset_history SET
+        state = CASE state WHEN 'whole' THEN 'whole' ELSE 'failed' END,
+        error = ${error},
+        next_attempt_at = GREATEST(${retryAt === null ? null : new Date(retryAt)}::timestamptz,
+          attempted_at + LEAST(INTERVAL '10 minutes' * power(2, LEAST(attempts, 10) - 1), INTERVAL '1 day'))
+      WHERE asset_id = ${assetId}`
+  },
+)
+
+type BarRow = { date: Date; open: string; high: string; low: string; close: string; volume: string | null }
+
+const bar = ({ date, open, high, low, close, volume }: BarRow, is_complete: boolean): PriceBar => {
+  return { date: dateText(date), open, high, low, close, volume, is_complete }
+}
+
+/**
+ * The bars of an asset that begin at `from` or later and are over before `to` (`2025-12-03`), ascending, raw. They may be
+ * 75 s old. `to` is today at the latest, so that all of them are closed; with ends that recur the cache can answer.
+ */
+export const readBars = cachedQuery(
+  async (sql, assetId: number, interval: StoredInterval, { from, to }: { from: string; to: string }) => {
+    const { table, column } = TABLES[interval]
+    // A period that `to` lies in is not over: it begins at the first day of that period.
+    const rows = await sql<BarRow[]>`
+      SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
+      WHERE asset_id = ${assetId} AND ${sql(column)} >= ${from} AND ${sql(column)} < ${periodOf(to, interval)}
+      ORDER BY ${sql(column)}`
+    return rows.map((row) => bar(row, true))
+  },
+)
+
+/** The bar of the week or month that `today` is in, raw, as far as its days are known; null while there is none. */
+export const readRunningBar = liveQuery(
+  async (sql, assetId: number, interval: Exclude<StoredInterval, 'ONE_DAY'>, today: string) => {
+    const { table, column } = TABLES[interval]
+    const [row] = await sql<BarRow[]>`
+      SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
+      WHERE asset_id = ${assetId} AND ${sql(column)} = ${periodOf(today, interval)}`
+    return row ? bar(row, false) : null
+  },
+)
+
+/** The splits and dividends of an asset, ascending. */
+export const readActions = liveQuery(async (sql, assetId: number): Promise<CorporateAction[]> => {
+  const rows = await sql<
+    {
+      ex_date: Date
+      kind: CorporateAction['kind']
+      numerator: string
+      denominator: string
+      amount: string
+      reference_close: string | null
+    }[]
+  >`
+    SELECT ex_date, kind, numerator, denominator, amount, reference_close FROM corporate_actions
+    WHERE asset_id = ${assetId} ORDER BY ex_date, kind`
+  return rows.map(({ kind, numerator, denominator, amount, reference_close, ...row }) => {
+    const ex_date = dateText(row.ex_date)
+    return kind === 'split' ? { kind, ex_date, numerator, denominator } : { kind, ex_date, amount, reference_close }
+  })
+})
+
+/** What is known of an asset's history; null when nobody has ever asked for it. */
+export const readHistoryState = liveQuery(async (sql, assetId: number): Promise<HistoryState | null> => {
+  type Dates = 'first_date' | 'last_date' | 'days_from'
+  const [row] = await sql<(Omit<HistoryState, Dates> & Record<Dates, Date | null>)[]>`
+    SELECT provider, currency, state, first_date, last_date, days_from, actions_version, error
+    FROM asset_history WHERE asset_id = ${assetId}`
+  if (!row) return null
+  const { first_date, last_date, days_from } = row
+  return {
+    ...row,
+    first_date: first_date && dateText(first_date),
+    last_date: last_date && dateText(last_date),
+    days_from: days_from && dateText(days_from),
+  }
+})
+
+/** What a nightly run did; `done` is false when it left something for the next. */
+export type HistoryUpkeep = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
+
+/**
+ * The nightly run: folds the stored days again, so that also those that were put there by hand are in the weeks and
+ * months, deletes days and weeks that are not kept any more, and drops past years' partitions that are empty. A hundred assets a statement: wherever it is cut off,
+ * what is done is done, and the next run does the rest.
+ * @param today in UTC, `2025-12-03`
+ */
+export const pruneHistory = liveQuery(async (sql, today: string): Promise<HistoryUpkeep> => {
+  const done: HistoryUpkeep = { folded: 0, days: 0, weeks: 0, partitions: 0, done: false }
+  let after = 0
+  for (let batch = 0; batch < BATCHES && !done.done; batch++) {
+    const rows = await sql<{ asset_id: number; folded: number }[]>`
+      SELECT asset_id, aggregate_daily_to_weekly(asset_id, '-infinity')
+        + aggregate_daily_to_monthly(asset_id, '-infinity') AS folded
+      FROM (SELECT asset_id FROM assets WHERE asset_id > ${after} ORDER BY asset_id LIMIT ${BATCH}) AS batch`
+    for (const { folded } of rows) done.folded += folded
+    after = rows.at(-1)?.asset_id ?? after
+    done.done = rows.length < BATCH
+  }
+  let assets = BATCH
+  for (let batch = 0; batch < BATCHES && assets > 0; batch++) {
+    const [pruned] = await sql<{ assets: number; days: number; weeks: number }[]>`
+      SELECT assets, days, weeks FROM prune_price_history(${today}::text::date, ${BATCH})`
+    assets = pruned!.assets
+    done.days += pruned!.days
+    done.weeks += pruned!.weeks
+  }
+  done.done &&= assets === 0
+  const [row] = await sql<{ dropped: number }[]>`
+    SELECT drop_empty_price_history_partitions((price_history_kept(${today}::text::date)).days_from) AS dropped`
+  done.partitions = row!.dropped
+  return done
+})
+
+/**
+ * Makes the partition of today's year, and that of the next when the year has 31 days or less left; gives how many were
+ * missing. @param today in UTC, `2025-12-03`
+ */
+export const ensureHistoryPartitions = liveQuery(async (sql, today: string): Promise<number> => {
+  const [row] = await sql<{ made: number }[]>`
+    SELECT ensure_price_history_partitions(${today}::text::date, ${addDays(today, AHEAD_DAYS)}::text::date) AS made`
+  return row!.made
+})
