@@ -29,13 +29,9 @@ const DAY = 86_400
 const MAX_KLINES = 1_000
 
 /** What a request for all pairs is answered with. */
-const LISTED = [
-  ...PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online').map(({ id }) => id.slice(0, -4)),
-  'BNB',
-  'TRX',
-  'SHIB',
-  'PEPE',
-].map((base) => `${base}USDT`)
+const LISTED = PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online')
+  .filter(({ id }) => !id.startsWith('USDT-'))
+  .map(({ id }) => `${id.slice(0, -4)}USDT`)
 
 const error = (status: number, code: number, msg: string): Answer => ({ status, body: { code, msg } })
 const fixed = (value: number | string): string => (typeof value === 'number' ? value.toFixed(8) : value)

@@ -103,9 +103,9 @@ export function openPrices(seedText: string) {
     const highSlot = 1 + (mix(seed, 4) % (slots - 2))
     const placed = 1 + (mix(seed, 5) % (slots - 2))
     const lowSlot = placed === highSlot ? 1 + (highSlot % (slots - 2)) : placed
-    // Shares of a usual day; of a coin, as many as cost as much as ten times these do dollars.
+    // Shares of a usual day; of a coin, as many as cost three hundred times as much in dollars.
     const shares = 10 ** (5 + ((lattice(mix(seedOf(instrument), 77), 0) + 1) / 2) * 2.6)
-    const busy = kind === 'crypto' ? (shares * 10) / instrument.level : shares
+    const busy = kind === 'crypto' ? (shares * 300) / instrument.level : shares
     const volume = kind === 'forex' || kind === 'fund' ? 0 : Math.ceil(busy * (1.2 + lattice(seed, 6)))
     const close = units(closing)
     if (kind === 'fund')
