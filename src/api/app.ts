@@ -3,14 +3,20 @@ import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
+import { assets } from './assets.ts'
 import { audit } from './audit.ts'
 import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
 import { datastar } from './datastar.ts'
 import { health } from './health.ts'
 import { requestLimit } from './limits.ts'
+import { metered } from './meter.ts'
+import { openapi } from './openapi.ts'
+import { priceHistory } from './price-history.ts'
+import { prices } from './prices.ts'
 import { problem } from './problems.ts'
 import { products } from './products.ts'
+import { refresh } from './refresh.ts'
 import { sockets } from './sockets.ts'
 import { streams } from './streams.ts'
 
@@ -47,23 +53,36 @@ app.notFound((c) =>
     ? notFoundPage(c)
     : problem(new CodedError('not_found', `there is nothing at ${c.req.path}`), c),
 )
+app.use(metered)
 app.use(requestLog)
 const open = cors({
   origin: '*',
   allowMethods: ['GET', 'HEAD', 'OPTIONS'],
-  allowHeaders: ['last-event-id'],
+  allowHeaders: ['authorization', 'last-event-id'],
+  exposeHeaders: ['etag', 'retry-after'],
+  maxAge: 86_400,
+})
+const openPost = cors({
+  origin: '*',
+  allowMethods: ['POST', 'OPTIONS'],
+  allowHeaders: ['authorization', 'content-type'],
   exposeHeaders: ['retry-after'],
   maxAge: 86_400,
 })
-app.use('/api/*', open)
-app.use('/health', open)
+for (const path of ['/api/*', '/health', '/get-price', '/get-history', '/openapi.json']) app.use(path, open)
+app.use('/get-batch-prices', openPost)
 app.use(usableSettings)
 app.use(requestLimit)
-for (const feature of [products, candles, audit, streams, datastar, sockets, health, pages]) app.route('/', feature)
+const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
+for (const feature of [...features, openapi, pages]) app.route('/', feature)
 
-// Every address is for reading: another method on one that exists is told which there are.
-for (const path of new Set(app.routes.filter(({ method }) => method === 'GET').map((route) => route.path)))
+/** The methods of every address, as they are told to a client that tries another one. */
+const allowed = new Map<string, Set<string>>()
+for (const { method, path } of app.routes)
+  if (method !== 'ALL') allowed.set(path, (allowed.get(path) ?? new Set()).add(method === 'GET' ? 'GET, HEAD' : method))
+for (const [path, methods] of allowed)
   app.all(path, (c) => {
-    c.header('allow', 'GET, HEAD, OPTIONS')
+    c.header('allow', [...methods, 'OPTIONS'].join(', '))
+    if (c.req.method === 'OPTIONS') return c.body(null, 204)
     throw new CodedError('method_not_allowed', `${c.req.method} is not possible here`)
   })

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Settings } from '../config.ts'
+import type { AssetSearch } from '../db/assets.ts'
 import { normalName } from '../pricing/symbol.ts'
 import { PRODUCT_ID } from '../protocol/channel.ts'
 import { CodedError, type ErrorCode, type FieldError } from '../protocol/errors.ts'
@@ -217,7 +218,7 @@ export const assetsSchema = z.object({
 })
 
 /** The query of `GET /api/v1/assets`. @throws CodedError naming every field that is wrong */
-export function assetsInput(query: URLSearchParams): { q: string; limit: number; after: string | null } {
+export function assetsInput(query: URLSearchParams): AssetSearch {
   const { after = null, ...input } = parse(assetsSchema, once(query, ['q', 'limit', 'after']))
   return { ...input, q: input.q.trim(), after }
 }

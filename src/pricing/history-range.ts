@@ -1,6 +1,6 @@
 import { addUnits, compareDecimals, units, unitsText } from '../market/decimal.ts'
 import type { Asset } from '../protocol/asset.ts'
-import type { Interval, PriceBar, Range } from '../protocol/price-history.ts'
+import { INTERVAL_OF, type Interval, type PriceBar, type Range } from '../protocol/price-history.ts'
 import type { Quote } from '../protocol/quote.ts'
 
 /** The intervals whose bars are days, or made of days. */
@@ -8,6 +8,12 @@ export type DayInterval = Extract<Interval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'
 
 /** Before any market that Kerb has. */
 const BEGINNING = '1900-01-01'
+
+/** Days and weeks that are stored, as `app_settings` has them at first. */
+const KEPT_DAYS = 365
+const KEPT_WEEKS = 157
+/** A stretch that lacks no more than so many days at its beginning keeps its interval. */
+const SLACK_DAYS = 31
 
 const MONTHS: Readonly<Partial<Record<Range, number>>> = {
   '1m': 1,
@@ -46,6 +52,14 @@ export function periodOf(day: string, interval: DayInterval): string {
   if (interval === 'ONE_DAY') return day
   if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
   return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
+}
+
+/** The interval of a range that begins at `from`: where its days are not stored any more, weeks, and then months. */
+export function intervalOf(range: Range, from: string, today: string): Interval {
+  const usual = INTERVAL_OF[range]
+  const kept = (days: number) => from >= addDays(today, -days - SLACK_DAYS)
+  if (usual === 'ONE_DAY') return kept(KEPT_DAYS) ? usual : kept(7 * KEPT_WEEKS) ? 'ONE_WEEK' : 'ONE_MONTH'
+  return usual === 'ONE_WEEK' && !kept(7 * KEPT_WEEKS) ? 'ONE_MONTH' : usual
 }
 
 /**

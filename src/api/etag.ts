@@ -1,0 +1,24 @@
+import type { Context } from 'hono'
+import type { AppEnv } from './context.ts'
+
+/** A tag of a text: the same for the same one. `version` stands at its beginning. */
+async function tagOf(text: string, version: string): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
+  return `"${version}${Array.from(digest.subarray(0, 12), (byte) => byte.toString(16).padStart(2, '0')).join('')}"`
+}
+
+/** Whether a client has what the tag stands for. */
+const isHeld = (ifNoneMatch: string, tag: string): boolean =>
+  ifNoneMatch.split(',').some((held) => held.trim() === '*' || held.trim().replace(/^W\//, '') === tag)
+
+/** Answers with JSON text and its tag, or with 304 and no body where the client has it. */
+export async function taggedJson(
+  c: Context<AppEnv>,
+  text: string,
+  { version, cacheControl }: { version: string; cacheControl: string },
+): Promise<Response> {
+  const etag = await tagOf(text, version)
+  const headers = { etag, 'cache-control': cacheControl }
+  if (isHeld(c.req.header('if-none-match') ?? '', etag)) return c.body(null, 304, headers)
+  return c.body(text, 200, { ...headers, 'content-type': 'application/json' })
+}

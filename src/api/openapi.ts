@@ -1,0 +1,364 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi'
+import { settings } from '../config.ts'
+import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { GRANULARITIES } from '../protocol/granularity.ts'
+import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
+import {
+  assetAnswer,
+  assetsAnswer,
+  auditAnswer,
+  batchAnswer,
+  candlesAnswer,
+  healthAnswer,
+  historyAnswer,
+  problemSchema,
+  productAnswer,
+  productsAnswer,
+  quoteSchema,
+  refreshAnswer,
+} from './answers.ts'
+import type { AppEnv } from './context.ts'
+import {
+  assetsSchema,
+  auditSchema,
+  barsSchema,
+  candlesSchema,
+  historySchema,
+  priceSchema,
+  refreshSchema,
+  symbolsSchema,
+} from './input.ts'
+
+/** What any address may answer. */
+const ALWAYS: readonly ErrorCode[] = ['too_many_requests', 'internal']
+
+/** The problems of an operation by status, each with the codes that it may have. */
+function problems(codes: readonly ErrorCode[]) {
+  const byStatus = Map.groupBy([...codes, ...ALWAYS], (code) => ERROR_CODES[code].status)
+  return Object.fromEntries(
+    [...byStatus].map(([status, of]) => [
+      `${status}` as `${400}`,
+      {
+        description: of.map((code) => `\`${code}\`: ${ERROR_CODES[code].title}`).join('; '),
+        content: { 'application/problem+json': { schema: problemSchema } },
+        ...(status === 429 || status === 503 ? { headers: z.object({ 'retry-after': retryAfter }) } : {}),
+      },
+    ]),
+  )
+}
+
+const retryAfter = z.string().optional().meta({ description: 'Seconds after which to try again' })
+const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
+
+type Parts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
+
+const operation = (
+  parts: Parts,
+  responses: ZodOpenApiOperationObject['responses'],
+  codes: readonly ErrorCode[],
+): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problems(codes) } })
+
+const json = (description: string, schema: z.ZodType) => ({
+  200: { description, content: { 'application/json': { schema } } },
+})
+const events = (description: string) => ({
+  200: { description, content: { 'text/event-stream': { schema: z.string() } } },
+})
+
+const id = z.object({ id: z.string().meta({ description: 'A product', example: 'BTC-USD' }) })
+
+/** What the event streams read, which repeats or holds commas: it is checked as a whole, by hand. */
+const ofCandles = {
+  product: z
+    .string()
+    .optional()
+    .meta({ description: 'Products, divided by commas or repeated; * is all. Or `products`' }),
+  granularity: z
+    .string()
+    .optional()
+    .meta({ description: `Of ${GRANULARITIES.join(', ')}, likewise; * is all. Or \`granularities\`` }),
+  passive: z.enum(['true', 'false']).optional().meta({ description: 'true: opens no feed by being there' }),
+}
+const resume = {
+  since: z.string().optional().meta({ description: 'The position to go on from, as the header Last-Event-ID' }),
+}
+const symbols = z.string().optional().meta({ description: 'Symbols, likewise; * is all. Or `symbols`' })
+
+const ofSymbol: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol', 'unavailable']
+const ofStream: readonly ErrorCode[] = [
+  'invalid_request',
+  'unknown_product',
+  'unknown_granularity',
+  'product_offline',
+  'too_many_sockets',
+]
+const switching = { 101: { description: 'The socket is open; the messages are those of the schemas named Socket…' } }
+const ofSocket = { passive: ofCandles.passive }
+
+const PATHS: ZodOpenApiPathsObject = {
+  '/get-price': {
+    get: operation(
+      {
+        operationId: 'getPrice',
+        summary: 'The price of one asset',
+        description: 'A symbol that no asset has is looked for at the providers, and added when one knows it.',
+        tags: ['Prices'],
+        requestParams: { query: priceSchema },
+      },
+      json('The price, as fresh as it says', quoteSchema),
+      ['invalid_request', ...ofSymbol],
+    ),
+  },
+  '/get-batch-prices': {
+    post: operation(
+      {
+        operationId: 'getBatchPrices',
+        summary: 'The prices of up to 1,000 assets, each with its own status',
+        tags: ['Prices'],
+        requestBody: { required: true, content: { 'application/json': { schema: symbolsSchema } } },
+      },
+      json('A price or an error for each symbol', batchAnswer),
+      ['invalid_request', 'too_many_symbols', 'message_too_large'],
+    ),
+  },
+  '/get-history': {
+    get: operation(
+      {
+        operationId: 'getHistory',
+        summary: 'Price history of one asset, in bars of one interval',
+        description:
+          '1d has bars of five minutes, 7d of thirty; up to 1y of a day, 3y of a week, beyond of a month. A stretch that lies so far back that its bars are not kept any more has the next longer ones: `interval` tells.',
+        tags: ['Prices'],
+        requestParams: { query: historySchema },
+      },
+      {
+        200: {
+          description: 'The bars, ascending; the last may not be complete',
+          headers: z.object({ etag }),
+          content: { 'application/json': { schema: historyAnswer } },
+        },
+        304: { description: 'What the client has is still what there is' },
+      },
+      ['invalid_request', 'unknown_range', ...ofSymbol],
+    ),
+  },
+  '/refresh-prices': {
+    post: operation(
+      {
+        operationId: 'refreshPrices',
+        summary: 'Has prices refreshed now, within the providers’ budgets',
+        tags: ['Prices'],
+        security: [{ serviceKey: [] }],
+        requestBody: { required: false, content: { 'application/json': { schema: refreshSchema } } },
+      },
+      json('What came of it', refreshAnswer),
+      ['unauthorized', 'invalid_request', 'too_many_symbols', 'message_too_large'],
+    ),
+  },
+  '/api/v1/assets': {
+    get: operation(
+      {
+        operationId: 'findAssets',
+        summary: 'Assets by symbol or name, the best first',
+        tags: ['Assets'],
+        requestParams: { query: assetsSchema },
+      },
+      json('A page of assets', assetsAnswer),
+      ['invalid_request', 'unavailable'],
+    ),
+  },
+  '/api/v1/assets/{symbol}': {
+    get: operation(
+      {
+        operationId: 'getAsset',
+        summary: 'One asset',
+        tags: ['Assets'],
+        requestParams: { path: priceSchema },
+      },
+      json('The asset', assetAnswer),
+      ofSymbol,
+    ),
+  },
+  '/api/v1/products': {
+    get: operation(
+      { operationId: 'getProducts', summary: 'The exchange’s pairs, the active ones first', tags: ['Candles'] },
+      json('The products', productsAnswer),
+      [],
+    ),
+  },
+  '/api/v1/products/{id}': {
+    get: operation(
+      { operationId: 'getProduct', summary: 'One pair', tags: ['Candles'], requestParams: { path: id } },
+      json('The product', productAnswer),
+      ['unknown_product'],
+    ),
+  },
+  '/api/v1/products/{id}/candles': {
+    get: operation(
+      {
+        operationId: 'getCandles',
+        summary: 'Candles of one product, ascending, the forming one last',
+        tags: ['Candles'],
+        requestParams: { path: id, query: candlesSchema },
+      },
+      json('The last `limit` candles of the stretch', candlesAnswer),
+      ['invalid_request', 'unknown_granularity', 'unknown_product', 'unavailable'],
+    ),
+  },
+  '/api/v1/audit': {
+    get: operation(
+      {
+        operationId: 'getAudits',
+        summary: 'What the comparison of finished days with the exchange’s own candles has found',
+        tags: ['Candles'],
+        requestParams: { query: auditSchema },
+      },
+      json('The audits, the newest first', auditAnswer),
+      ['invalid_request', 'unknown_product', 'unavailable'],
+    ),
+  },
+  '/api/v1/stream': {
+    get: operation(
+      {
+        operationId: 'stream',
+        summary: 'Candles and quotes as server-sent events',
+        description: 'Products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
+        tags: ['Live'],
+        requestParams: { query: z.object({ ...ofCandles, symbol: symbols, ...resume }) },
+      },
+      events('`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to come back with'),
+      [...ofStream, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+    ),
+  },
+  '/api/v1/datastar': {
+    get: operation(
+      {
+        operationId: 'streamElements',
+        summary: 'Candles as `<spot-candle>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: z.object(ofCandles) },
+      },
+      events('`event: datastar-patch-elements`'),
+      ofStream,
+    ),
+  },
+  '/api/v1/datastar/chart': {
+    get: operation(
+      {
+        operationId: 'streamCharts',
+        summary: 'Charts as `<spot-chart>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: z.object({ ...ofCandles, ...barsSchema.shape }) },
+      },
+      events('`event: datastar-patch-elements`'),
+      ofStream,
+    ),
+  },
+  '/ws': {
+    get: operation(
+      {
+        operationId: 'openSocket',
+        summary: 'A WebSocket for any channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL',
+        tags: ['Live'],
+        requestParams: { query: z.object(ofSocket) },
+      },
+      switching,
+      ['upgrade_required', 'too_many_sockets'],
+    ),
+  },
+  '/ws/products/{id}': {
+    get: operation(
+      {
+        operationId: 'openProductSocket',
+        summary: 'A WebSocket of one product’s own object',
+        tags: ['Live'],
+        requestParams: { path: id, query: z.object(ofSocket) },
+      },
+      switching,
+      ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
+    ),
+  },
+  '/health': {
+    get: operation(
+      {
+        operationId: 'getHealth',
+        summary: 'Whether feeds and database can be used',
+        tags: ['Operation'],
+        requestParams: { query: z.object({ verbose: z.string().optional() }) },
+      },
+      {
+        ...json('Something can be served', healthAnswer),
+        503: { description: 'Neither can', content: { 'application/json': { schema: healthAnswer } } },
+      },
+      [],
+    ),
+  },
+  '/openapi.json': {
+    get: operation(
+      { operationId: 'getOpenApi', summary: 'This document', tags: ['Operation'] },
+      json('OpenAPI 3.1', z.looseObject({ openapi: z.string() })),
+      [],
+    ),
+  },
+}
+
+/** A document as `createDocument` gives it. */
+export type Document = ReturnType<typeof createDocument>
+
+const documents = new Map<string, Document>()
+
+/** The OpenAPI 3.1 document of every endpoint (D6), made once of the schemas that check what comes in. */
+export function openApiDocument(version: string): Document {
+  const known = documents.get(version)
+  if (known) return known
+  const document = createDocument(
+    {
+      openapi: '3.1.0',
+      info: {
+        title: 'Kerb',
+        version,
+        description:
+          'Live candles, quotes and price history. Numbers are written with the digits of who told them: a reader that wants them all must not go through floats. Unknown fields are to be ignored. Errors are problem details with a `code` of a closed set.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: [{ url: '/' }],
+      security: [],
+      tags: [
+        { name: 'Prices', description: 'Stocks, funds, indices, currencies and crypto' },
+        { name: 'Assets', description: 'What has a price' },
+        { name: 'Candles', description: 'Of trading pairs, built from trades' },
+        { name: 'Live', description: 'Sockets and event streams' },
+        { name: 'Operation', description: 'For whoever runs this' },
+      ],
+      paths: PATHS,
+      components: {
+        securitySchemes: { serviceKey: { type: 'http', scheme: 'bearer', description: 'The service key' } },
+        schemas: {
+          SocketRequest: clientMessageSchema.meta({
+            unusedIO: 'input',
+            description: 'What a client sends on a socket',
+          }),
+          SocketMessage: serverMessageSchema.meta({ description: 'What a client gets on a socket' }),
+        },
+      },
+    },
+    {
+      // Readers ignore fields that they do not know: a schema that forbids them would break with the next one.
+      override: ({ jsonSchema }) => {
+        if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+        // What every whole number is in JavaScript tells a reader nothing.
+        if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
+        if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
+      },
+    },
+  )
+  documents.set(version, document)
+  return document
+}
+
+/** `GET /openapi.json`. */
+export const openapi = new Hono<AppEnv>().get('/openapi.json', (c) =>
+  c.json(openApiDocument(settings(c.env).VERSION), 200, { 'cache-control': 'public, max-age=300' }),
+)
