@@ -13,6 +13,8 @@ Object.assign(env, {
   PROVIDER_TIMEOUT_MS: '500',
   BREAKER_FAILURES: '3',
 })
+/** The file's own fake providers: their control paths, and Binance. */
+const { PROVIDERS_URL, BINANCE_URL } = env as unknown as Record<'PROVIDERS_URL' | 'BINANCE_URL', string>
 const WINDOW = 60_000
 const YAHOO_BUDGET = 20
 
@@ -52,7 +54,7 @@ afterEach(async () => {
 })
 
 async function control(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
-  const response = await fetch(`${env.PROVIDERS_URL}${path}`, {
+  const response = await fetch(`${PROVIDERS_URL}${path}`, {
     method,
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
@@ -124,7 +126,7 @@ describe('quotes', () => {
 
   test("Q4 Binance's own count of weight is told, and believed", async () => {
     const gate = open('weight')
-    await fetch(`${env.BINANCE_URL}/api/v3/ticker/24hr?symbols=["BTCUSDT","ETHUSDT"]`)
+    await fetch(`${BINANCE_URL}/api/v3/ticker/24hr?symbols=["BTCUSDT","ETHUSDT"]`)
     const [bitcoin] = await gate.quotes([asset(1, ['binance', 'BTCUSDT'])])
     expect(bitcoin).toMatchObject({ ok: true, provider: 'binance', quote: { currency: 'USDT' } })
     const { told_used, used } = await limitOf(gate, 'binance')
@@ -152,10 +154,28 @@ describe('quotes', () => {
 })
 
 describe('the budget', () => {
+  test('Q4 who waits for one price does not wait for a refresh of a thousand', async () => {
+    const gate = open('queue')
+    await gate.quotes(yahoo('AAPL'))
+    await fault({ kind: 'slow', ms: 100, provider: 'yahoo' })
+    const ended: string[] = []
+    const note = (name: string) => (outcomes: QuoteOutcome[]) => {
+      ended.push(name)
+      return reasons(outcomes)
+    }
+    const refreshes = ['QA', 'QB'].map((letter) => gate.quotes(yahoo(...symbols(600, letter))).then(note('refresh')))
+    await until('the refresh to be under way', () => (sent.length > 3 ? true : null))
+    const looks = ['MSFT', 'NVDA'].map((id) => gate.quotes(yahoo(id)).then(note('look')))
+    expect(await Promise.all([...refreshes, ...looks])).toEqual([['ok'], ['ok'], ['ok'], ['ok']])
+    expect(ended).toEqual(['look', 'look', 'refresh', 'refresh'])
+    expect((await counts('yahoo')).peak).toBeLessThanOrEqual(2)
+  })
+
   test('Q4 a refresh leaves something to whom a person waits for, and nobody goes beyond the budget', async () => {
     const gate = open('short')
     const refused = []
-    for (let n = 0; n < 6; n++) refused.push(...(await gate.quotes(yahoo(...symbols(800, `R${String.fromCharCode(65 + n)}`)))))
+    for (let n = 0; n < 6; n++)
+      refused.push(...(await gate.quotes(yahoo(...symbols(800, `R${String.fromCharCode(65 + n)}`)))))
     expect(reasons(refused)).toEqual(['ok', 'rate_limited'])
     expect(sent).toHaveLength(18)
     expect(reasons(await gate.quotes(yahoo('AAPL')))).toEqual(['ok'])
