@@ -5,6 +5,7 @@ import { findAudits } from '../api/audit.ts'
 import { type AppEnv, log } from '../api/context.ts'
 import { readHistory } from '../api/history.ts'
 import { assetsInput, auditInput } from '../api/input.ts'
+import { openApiDocument } from '../api/openapi.ts'
 import { activeProducts } from '../api/products.ts'
 import { settings } from '../config.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
@@ -14,6 +15,7 @@ import type { Product } from '../protocol/product.ts'
 import { ambiguousPage, assetFacts, assetPage } from './asset.ts'
 import { assetsPage } from './assets.ts'
 import { auditPage } from './audit.ts'
+import { docsPage } from './docs.ts'
 import type { Site } from './layout.ts'
 import { listPage } from './list.ts'
 import { problemPage } from './problem-page.ts'
@@ -122,5 +124,10 @@ export const pages = new Hono<AppEnv>()
     const detail = product !== null && day !== null ? { product, day } : null
     return c.html(auditPage(site(c.env), audits, detail), 200, fresh)
   })
+  .get('/docs', headers, (c) =>
+    c.html(docsPage(site(c.env), openApiDocument(settings(c.env).VERSION)), 200, {
+      'cache-control': 'public, max-age=300',
+    }),
+  )
 
 pages.onError((error, c) => errorPage(c, error))
