@@ -72,6 +72,10 @@ const known: Record<FakeProvider, (id: string) => Instrument | null> = {
   coinmarketcap: (id) => cryptoPair(id),
 }
 
+/** A price set by hand as text goes out as the number that it is; other text as it stands. */
+const numberOf = (price: PriceSetting['price']): number | string | null | undefined =>
+  typeof price === 'string' && price.trim() !== '' && Number.isFinite(Number(price)) ? Number(price) : price
+
 /**
  * What the providers have to tell.
  * @param ids if given, nothing else exists, at any provider.
@@ -111,7 +115,7 @@ export function openBoard(seed: string, ids: ReadonlySet<string> | null): Board 
     // Opened by hand on a closed day: it moves a little around its last close, for something to move at all.
     const held = state === 'open' && !present.running && found.kind !== 'fund'
     const moved = held ? prices.flutter(found, present.price, seconds) : present.price
-    const price = own.price ?? moved / unit
+    const price = numberOf(own.price) ?? moved / unit
     const reached = Number(price) > 0 ? Number(price) : present.price / unit
     return {
       instrument: found,

@@ -642,7 +642,7 @@ describe('faults and settings', () => {
     await fetch(`${url}/_faults?provider=yahoo`, { method: 'DELETE' })
     expect((await get(`${url}/_faults`)).json()).toMatchObject({ faults: [{ kind: '500' }] })
     await post('/_prices', { id: 'AAPL', price: '12.5' })
-    expect((await get(`${url}/_prices?id=AAPL`)).json()).toMatchObject({ view: { price: '12.5', currency: 'USD' } })
+    expect((await get(`${url}/_prices?id=AAPL`)).json()).toMatchObject({ view: { price: 12.5, currency: 'USD' } })
     expect((await post('/_faults', { kind: 'earthquake' })).status).toBe(400)
     expect((await get(`${url}/_nothing`)).status).toBe(404)
     expect((await fetch(`${yahooUrl}/v8/finance/chart/AAPL`, { method: 'POST' })).status).toBe(405)
