@@ -1,17 +1,17 @@
 import { movePoint } from './decimal.ts'
 
 /** Hundredths that prices are told in, and what they are hundredths of (Q6). */
-const MINOR_UNITS: Readonly<Record<string, string>> = {
-  GBp: 'GBP',
-  GBX: 'GBP',
-  ZAc: 'ZAR',
-  ZAX: 'ZAR',
-  ILA: 'ILS',
-}
+const MINOR_UNITS = new Map([
+  ['GBp', 'GBP'],
+  ['GBX', 'GBP'],
+  ['ZAc', 'ZAR'],
+  ['ZAX', 'ZAR'],
+  ['ILA', 'ILS'],
+])
 
 /** What a provider's currency is here, and how an amount in it becomes one of that: a minor unit's point moves by two. */
 export function currencyOf(told: string): { currency: string; amount: (text: string) => string } {
-  const major = MINOR_UNITS[told]
+  const major = MINOR_UNITS.get(told)
   return major === undefined
     ? { currency: told, amount: (text) => text }
     : { currency: major, amount: (text) => movePoint(text, -2) }

@@ -52,25 +52,25 @@ const quoteSchema = z.object({
 })
 type YahooQuote = z.infer<typeof quoteSchema>
 
-const MARKET_STATE: Readonly<Record<string, MarketState>> = {
-  PREPRE: 'pre',
-  PRE: 'pre',
-  REGULAR: 'open',
-  POST: 'post',
-  POSTPOST: 'post',
-  CLOSED: 'closed',
-}
+const MARKET_STATE = new Map<string, MarketState>([
+  ['PREPRE', 'pre'],
+  ['PRE', 'pre'],
+  ['REGULAR', 'open'],
+  ['POST', 'post'],
+  ['POSTPOST', 'post'],
+  ['CLOSED', 'closed'],
+])
 
 /** Yahoo's kinds that are listed here. Options and whatever else it has are not. */
-const TYPE: Readonly<Record<string, string>> = {
-  EQUITY: 'stock',
-  ETF: 'etf',
-  MUTUALFUND: 'fund',
-  INDEX: 'index',
-  CURRENCY: 'forex',
-  FUTURE: 'commodity',
-  CRYPTOCURRENCY: 'crypto',
-}
+const TYPE = new Map<string, string>([
+  ['EQUITY', 'stock'],
+  ['ETF', 'etf'],
+  ['MUTUALFUND', 'fund'],
+  ['INDEX', 'index'],
+  ['CURRENCY', 'forex'],
+  ['FUTURE', 'commodity'],
+  ['CRYPTOCURRENCY', 'crypto'],
+])
 
 /**
  * Yahoo Finance. Quotes and finding cost one request, two more for the first one's cookie and crumb (see yahooSession),
@@ -147,7 +147,7 @@ function quoteOf(id: string, told: YahooQuote | undefined): ProviderQuote | NoQu
     previous_close: converted(told.regularMarketPreviousClose),
     // Of crypto Yahoo tells the change in 24 hours, of all else that from the previous close.
     change24h: plain(told.regularMarketChangePercent),
-    market_state: MARKET_STATE[told.marketState ?? ''] ?? null,
+    market_state: MARKET_STATE.get(told.marketState ?? '') ?? null,
     market: crypto ? null : (told.exchange ?? null),
     open: converted(told.regularMarketOpen),
     high: converted(told.regularMarketDayHigh),
@@ -180,7 +180,7 @@ function earningsOf(told: YahooQuote, price: number, currency: string): Pick<Pro
 }
 
 function listingOf(told: YahooQuote): ProviderListing | null {
-  const type = TYPE[told.quoteType ?? '']
+  const type = TYPE.get(told.quoteType ?? '')
   if (type === undefined || !told.currency || amountOf(told.regularMarketPrice) === null) return null
   const { symbol } = told
   return {

@@ -266,6 +266,7 @@ describe('quotes', () => {
     ['POSTPOST', 'post'],
     ['CLOSED', 'closed'],
     ['HALTED', null],
+    ['toString', null],
     [undefined, null],
   ])('a market that is %s is %s', async (marketState, expected) => {
     expect(await of({ marketState })).toMatchObject({ market_state: expected })
