@@ -352,8 +352,8 @@ BEGIN
     UPDATE asset_history h SET
         provider = p_provider, currency = p_currency, state = 'whole',
         first_date = LEAST(h.first_date, first_day), last_date = GREATEST(h.last_date, last_day),
-        days_from = GREATEST(LEAST(h.first_date, first_day), stored_since,
-            CASE WHEN first_day < kept.days_from THEN kept.days_from END),
+        days_from = NULLIF(GREATEST(LEAST(h.first_date, first_day), stored_since,
+            CASE WHEN first_day < kept.days_from THEN kept.days_from END), '-infinity'),
         actions_version = h.actions_version + CASE WHEN store_price_history.actions > 0 THEN 1 ELSE 0 END,
         -- Some minutes into the next day the day before is over everywhere, and providers have it.
         attempts = 0, error = NULL, next_attempt_at = ((p_today + 1)::timestamp + INTERVAL '10 minutes') AT TIME ZONE 'UTC'

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
@@ -557,6 +558,65 @@ describe('aggregation and retention', () => {
     expect(await bars(asset, 'monthly')).toEqual(months(all))
     expect(await bars(asset, 'daily')).toEqual(all.filter(({ date }) => date >= '2025-11-21').map(trimmed))
   })
+
+  test('Q7 whatever is told, in whatever order: a bar that was right stays so, and one whole load sets all right', async () => {
+    const all = weekdays('2024-01-03', '2025-12-31')
+    await live`UPDATE app_settings SET value = 60 WHERE name = 'history_days'`
+    try {
+      const step = fc.record({
+        kind: fc.constantFrom('update', 'update', 'whole', 'prune', 'aggregate'),
+        later: fc.integer({ min: 1, max: 45 }),
+        skipped: fc.integer({ min: 0, max: 300 }),
+        missing: fc.integer({ min: 0, max: 120 }),
+      })
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 9 }), async (steps) => {
+          await live`TRUNCATE assets RESTART IDENTITY CASCADE`
+          const asset = await addAsset('ONE')
+          let today = '2024-11-06'
+          let right = new Set<string>()
+          const look = async () => {
+            const last = (await state(asset))?.last_date ?? ''
+            const told = all.filter(({ date }) => date <= last)
+            const expected = new Set([...weeks(told), ...months(told)].map((bar) => JSON.stringify(bar)))
+            const known = [...(await bars(asset, 'weekly')), ...(await bars(asset, 'monthly'))]
+            return { expected, known: new Set(known.map((bar) => JSON.stringify(bar))) }
+          }
+          for (const { kind, later, skipped, missing } of steps) {
+            today = plus(today, later)
+            const over = all.filter(({ date }) => date < today)
+            if (kind === 'prune') await live`SELECT * FROM prune_price_history(${today}::text::date)`
+            else if (kind === 'aggregate') await aggregate(asset, '2024-01-01')
+            else if (kind === 'whole') {
+              const slice = over.slice(skipped, over.length - missing)
+              await store(asset, null, { days: slice }, { today })
+            } else {
+              const [kept] = await live<{ from: string }[]>`
+                SELECT days_from::text AS from FROM price_history_kept(${today}::text::date)`
+              const last = (await state(asset))?.last_date
+              const from = last && plus(last, -7) >= kept!.from ? plus(last, -7) : null
+              await store(asset, from, { days: over.filter(({ date }) => from === null || date >= from) }, { today })
+            }
+            const { expected, known } = await look()
+            // One that was running then has grown since: it is not expected any more.
+            expect([...right].filter((bar) => expected.has(bar) && !known.has(bar))).toEqual([])
+            right = new Set([...known].filter((bar) => expected.has(bar)))
+          }
+          const over = all.filter(({ date }) => date < today)
+          await store(asset, null, { days: over }, { today })
+          await live`SELECT * FROM prune_price_history(${today}::text::date)`
+          expect(await bars(asset, 'monthly')).toEqual(months(over))
+          expect(await bars(asset, 'weekly')).toEqual(weeks(over))
+          const [kept] = await live<{ from: string }[]>`
+            SELECT days_from::text AS from FROM price_history_kept(${today}::text::date)`
+          expect(await bars(asset, 'daily')).toEqual(over.filter(({ date }) => date >= kept!.from).map(trimmed))
+        }),
+        { numRuns: 30, seed: 7 },
+      )
+    } finally {
+      await live`UPDATE app_settings SET value = 365 WHERE name = 'history_days'`
+    }
+  }, 60_000)
 
   test('however short days are kept, the running week and month keep theirs', async () => {
     await live`UPDATE app_settings SET value = 7 WHERE name = 'history_days'`
