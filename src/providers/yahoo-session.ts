@@ -115,7 +115,9 @@ function courier(fetch: Fetch, base: string) {
     if (data) check(answer, body)
     else if (answer.status === 429 || answer.status >= 500) throw refused(refusal(answer, body))
     if (url.pathname === CRUMB_PATH) checkCrumb(answer, body)
-    const { status, headers } = answer
+    const { status } = answer
+    // Cookies come with pages. The library does not look at whether its jar takes one that came with data.
+    const headers = data ? new Headers() : answer.headers
     return { ok: status >= 200 && status < 300, status, statusText: '', headers, text: async () => body }
   }
 }

@@ -172,6 +172,14 @@ describe('cookie and crumb', () => {
     expect(posted?.init.redirect).toBe('manual')
   })
 
+  test('a cookie of another domain beside data is left alone', async () => {
+    const headers = { 'set-cookie': 'B=1; Domain=.example.com; Path=/' }
+    const { provider } = yahoo((url) => (isQuote(url) ? { body: aapl, headers } : null))
+    expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
+    // A promise that nobody looks at would be rejected by now, and fail the run.
+    await new Promise((resolve) => setImmediate(resolve))
+  })
+
   test('with another address every host of Yahoo is looked for there', async () => {
     const { provider, sent } = yahoo((url) => session(url.replace('/yahoo/', '/')), 'http://127.0.0.1:9/yahoo')
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
