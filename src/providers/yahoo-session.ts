@@ -13,7 +13,7 @@ type Query = Record<string, string>
 
 /**
  * The library for its cookies, consent pages and crumbs. Its own modules for quotes and charts stay out: they leave out
- * what has no price, refuse an answer for one odd field of one quote, bring 180 kB of schemas, and log.
+ * what has no price, refuse an answer for one odd field of one quote, and log.
  */
 const Library = createYahooFinance({
   modules: {
