@@ -77,7 +77,7 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
       if (used + weight > limit) {
         refused++
         if (refused > PATIENCE) {
-          bannedUntil = now + BAN_MS
+          bannedUntil = Math.floor(now) + BAN_MS
           return banned(now, bannedUntil)
         }
         return tooMany(Math.ceil(((thisMinute + 1) * 60_000 - now) / 1000))
@@ -94,14 +94,10 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
 
   return {
     provider,
-    /** Bans the caller for so long, as if it had not stopped. */
-    ban(now: number, ms: number): void {
-      bannedUntil = now + ms
-    },
+    /** Forgets the ban and what was used. */
     unban(): void {
       ;[bannedUntil, refused, used] = [0, 0, 0]
     },
-    used: () => used,
   }
 }
 
@@ -130,7 +126,7 @@ function route(board: Board, { url, now }: Ask, recorded: Recorded | null, limit
     case '/api/v3/ping':
       return ok({})
     case '/api/v3/time':
-      return ok({ serverTime: now })
+      return ok({ serverTime: Math.floor(now) })
     case '/api/v3/ticker/24hr':
       return tickers(board, url.searchParams, recorded, now)
     case '/api/v3/klines':
@@ -285,7 +281,7 @@ function exchangeInfo(board: Board, query: URLSearchParams, now: number, limit: 
   })
   return ok({
     timezone: 'UTC',
-    serverTime: now,
+    serverTime: Math.floor(now),
     rateLimits: [{ rateLimitType: 'REQUEST_WEIGHT', interval: 'MINUTE', intervalNum: 1, limit }],
     exchangeFilters: [],
     symbols,

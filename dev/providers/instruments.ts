@@ -1,6 +1,18 @@
 import { livelinessOf, PRODUCTS } from '../exchange/products.ts'
 import { hashText, lattice, mix } from '../exchange/random.ts'
-import { COINS, DOLLARS, ETFS, FIRST_DATES, LEVELS, NAMES, NO_PAYERS, PAYERS, SPLITS } from './levels.ts'
+import {
+  COINS,
+  CURRENCIES_OF,
+  DOLLARS,
+  ETFS,
+  FIRST_DATES,
+  INDEX_VENUES,
+  LEVELS,
+  NAMES,
+  NO_PAYERS,
+  PAYERS,
+  SPLITS,
+} from './levels.ts'
 import { CRYPTO, CURRENCIES, dayFrom, dayOf, FUTURES, US, VENUES, type Venue } from './venues.ts'
 
 export type Kind = 'stock' | 'etf' | 'fund' | 'index' | 'forex' | 'commodity' | 'crypto'
@@ -128,32 +140,36 @@ export function yahooInstrument(symbol: string): Instrument | null {
     const currency = venue.currency === 'GBp' ? 'GBP' : venue.currency
     return { ...plain, kind: 'index', venue, currency, level, liveliness: 0.6 }
   }
-  const stock = /^([A-Z0-9][A-Z0-9&_-]{0,15})(?:\.([A-Z]{1,2}))?$/.exec(symbol)
+  const stock = /^([A-Z0-9][A-Z0-9&_-]{0,15})(?:\.([A-Z]{1,3}))?$/.exec(symbol)
   const suffix = stock?.[2]
   const venue = suffix === undefined ? US : VENUES[suffix]
   if (!stock || !venue || (suffix === undefined && !/^(?:[A-Z]{1,5}(?:-[A-Z]{1,2})?|0P[A-Z0-9]{8})$/.test(symbol)))
     return null
-  const kind = ETFS.has(symbol) ? 'etf' : /^(?:0P[A-Z0-9]{8}|[A-Z]{4}X)$/.test(stock[1] as string) ? 'fund' : 'stock'
+  const kind = kindOf(symbol, stock[1] as string)
+  const currency = CURRENCIES_OF[symbol] ?? venue.currency
   const dollars = 8 + hashed(seed, 1) * hashed(seed, 3) * 480
-  const level = LEVELS[symbol] ?? dollars / (DOLLARS[venue.currency] ?? 1)
+  const level = LEVELS[symbol] ?? dollars / (DOLLARS[currency] ?? 1)
   const first = FIRST_DATES[symbol]
   return {
     ...plain,
     kind,
     venue,
-    currency: venue.currency,
-    decimals: venue.currency === 'JPY' ? 1 : venue.currency === 'KRW' ? 0 : level < 4 ? 4 : 2,
+    currency,
+    decimals: currency === 'JPY' ? 1 : currency === 'KRW' ? 0 : level < 4 ? 4 : 2,
     level,
     liveliness: kind === 'stock' ? 1 : 0.6,
     firstDay: dayFrom(venue, first === undefined ? plain.firstDay : dayOf(first)),
-    splits: kind === 'fund' ? [] : splitsOf(symbol, venue, seed),
+    splits: kind === 'fund' || kind === 'index' ? [] : splitsOf(symbol, venue, seed),
     payouts: payoutsOf(symbol, kind, venue, seed),
   }
 }
 
-function indexVenue(symbol: string): Venue {
-  const suffix = { '^FTSE': 'L', '^GDAXI': 'DE', '^N225': 'T', '^STOXX50E': 'DE', '^FCHI': 'PA', '^HSI': 'HK' }[symbol]
-  return (suffix === undefined ? undefined : VENUES[suffix]) ?? US
+const indexVenue = (symbol: string): Venue => VENUES[INDEX_VENUES[symbol] ?? ''] ?? US
+
+function kindOf(symbol: string, ticker: string): Kind {
+  if (ETFS.has(symbol) || CURRENCIES_OF[symbol] !== undefined) return 'etf'
+  if (symbol.endsWith('.NYB')) return 'index'
+  return /^(?:0P[A-Z0-9]{8}|[A-Z]{4}X)$/.test(ticker) ? 'fund' : 'stock'
 }
 
 function splitsOf(symbol: string, venue: Venue, seed: number): Split[] {
@@ -169,7 +185,7 @@ function splitsOf(symbol: string, venue: Venue, seed: number): Split[] {
 
 function payoutsOf(symbol: string, kind: Kind, venue: Venue, seed: number): Instrument['payouts'] {
   const pays = kind === 'etf' || PAYERS.has(symbol) || mix(seed, 9) % 3 !== 0
-  if (kind === 'fund' || !pays || NO_PAYERS.has(symbol)) return null
+  if (kind === 'fund' || kind === 'index' || !pays || NO_PAYERS.has(symbol)) return null
   const perYear = venue === US ? 4 : 1 + (mix(seed, 10) % 2)
   const firstMonth = symbol === 'AAPL' ? 1 : mix(seed, 11) % (12 / perYear)
   return {

@@ -81,6 +81,8 @@ export const VENUES: Readonly<Record<string, Venue>> = {
   TA: venue('TLV', 'Tel Aviv', 'il_market', 'Asia/Jerusalem', ['IST', 'IDT'], 'ILA', at(10), at(17, 15)),
   AX: venue('ASX', 'ASX', 'au_market', 'Australia/Sydney', ['AEST', 'AEDT'], 'AUD', at(10), at(16)),
   NZ: venue('NZE', 'NZSE', 'nz_market', 'Pacific/Auckland', ['NZST', 'NZDT'], 'NZD', at(10), at(16, 45)),
+  /** ICE's indices: `DX-Y.NYB` is the dollar against six currencies. */
+  NYB: venue('NYB', 'ICE Futures', 'us24_market', 'America/New_York', EASTERN, 'USD', 0, at(24)),
   JO: venue('JNB', 'Johannesburg', 'za_market', 'Africa/Johannesburg', none('SAST'), 'ZAc', at(9), at(17)),
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import YahooFinance from 'yahoo-finance2'
+import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
 import { startExchange } from '../../dev/exchange/server.ts'
 import { cryptoPair, type Instrument, yahooInstrument } from '../../dev/providers/instruments.ts'
 import { openPrices } from '../../dev/providers/market.ts'
@@ -44,6 +45,8 @@ async function enter({ yahooUrl }: Providers): Promise<{ cookie: string; crumb: 
 /** A client of the library that Kerb asks Yahoo with, its addresses rewritten onto the fake one. */
 const client = (providers: Providers) =>
   new YahooFinance({
+    // Its own jar: the library's clients share one, and another server knows nothing of its cookies.
+    cookieJar: new ExtendedCookieJar(),
     suppressNotices: ['yahooSurvey'],
     fetch: (input: RequestInfo | URL, init?: RequestInit) => {
       const { host, pathname, search } = new URL(String(input))
@@ -122,6 +125,8 @@ describe('Yahoo', () => {
       if (high !== undefined && low !== undefined) expect(price >= low && price <= high).toBe(true)
     }
     expect(await client(providers).quote('NONEXIST')).toBeUndefined()
+    const { statuses } = providers.counts().yahoo
+    expect(statuses).toEqual({ 200: 6 })
   })
 
   test('the library gets days with the splits as they were, on the basis of today, at the local opening', async () => {
@@ -684,6 +689,15 @@ describe('faults and settings', () => {
     expect((await get(`${providers.yahooUrl}${path}&period2=3`)).json()).toMatchObject({ chart: { error: null } })
     expect((await get(`${providers.binanceUrl}${TICKER}`)).json()).toMatchObject({ lastPrice: '47174.97000000' })
   })
+})
+
+test('the recordings of the repository are answers that the library takes', async () => {
+  const yahoo = client(await start({ recorded: join(import.meta.dirname, '../fixtures') }))
+  const quotes = await yahoo.quote(['AAPL', 'LDO.MI', 'MSFT'])
+  expect(quotes.map(({ regularMarketPrice }) => regularMarketPrice).slice(0, 2)).toEqual([244.6, 33.38])
+  expect(quotes[2]).toMatchObject({ symbol: 'MSFT', regularMarketTime: new Date(FRIDAY) })
+  const { events } = await yahoo.chart('AAPL', { period1: 1_598_832_000, period2: 1_604_707_200 })
+  expect(events?.dividends).toMatchObject([{ amount: 0.205 }])
 })
 
 describe('the exchange beside them', () => {
