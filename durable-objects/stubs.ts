@@ -104,7 +104,7 @@ export interface QuoteBoardObject {
 /** An asset to be asked for: its sources in the order in which they are tried. */
 export type QuoteRequest = { asset_id: number; sources: QuoteSourceId[] }
 
-/** What came of one asset: the first source that had a price; or why the last one tried had none. */
+/** What came of one asset: the first source that had a price; or why none had one: a trouble that may pass goes before one that does not. */
 export type QuoteOutcome = { asset_id: number } & (
   | { ok: true; provider: Source; quote: ProviderQuote }
   | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
