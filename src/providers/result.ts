@@ -8,7 +8,8 @@ export type Failure = {
 }
 export type Result<T> = { ok: true; value: T } | Failure
 
-/** The part of a request that is used here: GET without a body, redirects followed, unless told otherwise. */
+/** The part of a request that is used here: GET without a body unless told otherwise. Redirects are
+ * followed when told so alone behind the gate: one that is followed is a request that nobody counted. */
 export type FetchInit = {
   headers: Record<string, string>
   signal: AbortSignal
