@@ -3,6 +3,7 @@ import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { listProducts, type StoredProduct } from '../db/products.ts'
+import { changeAgainst } from '../pricing/quote.ts'
 import { CodedError } from '../protocol/errors.ts'
 import type { Product } from '../protocol/product.ts'
 import { type AppEnv, log } from './context.ts'
@@ -69,17 +70,6 @@ function unread(exchange: string, id: string): StoredProduct {
   const [base_currency = id, quote_currency = ''] = id.split('-')
   const unknown = { min_size: null, max_size: null, price: null, price_at: null, change_24h: null }
   return { exchange, product_id: id, base_currency, quote_currency, status: 'online', ...unknown }
-}
-
-/**
- * The change in per cent when the price is `price`, where the exchange told `change` at `told`: both are against the
- * same price of 24 hours ago. A percentage for display, so a float is enough; null where it cannot be told.
- */
-export function changeAgainst(price: string, told: string | null, change: string | null): string | null {
-  if (told === null || change === null) return null
-  const before = Number(told) / (1 + Number(change) / 100)
-  const now = (Number(price) / before - 1) * 100
-  return Number.isFinite(now) ? now.toFixed(4).replace(/\.?0+$/, '') : null
 }
 
 function product(pair: StoredProduct, active: boolean, last: Last | undefined): Product {

@@ -1,0 +1,92 @@
+import type { MarketState } from '../protocol/quote.ts'
+import type { RefreshSettings } from './asset-plan.ts'
+
+/** What `app_settings` begins with: used by a board that no plan has reached yet. */
+export const FIRST_SETTINGS: RefreshSettings = {
+  refresh_min_seconds: 15,
+  refresh_max_seconds: 300,
+  refresh_default_seconds: 60,
+  closed_refresh_seconds: 900,
+  snapshot_seconds: 300,
+  snapshot_days: 8,
+  history_days: 365,
+  history_weeks: 157,
+}
+
+/** The probe of a closed market asks at most this often, seconds. */
+const PROBE_SECONDS = 60
+
+/** An asset as far as it matters to when it is asked for. Times are unix milliseconds. */
+export type Candidate = {
+  asset_id: number
+  /** Seconds, as `effectiveInterval` gives it. */
+  interval: number
+  /** When it was asked for last; null: never. */
+  triedAt: number | null
+  /** Whether it had no answer then, and when the provider may be asked again, where that is known. */
+  failed: boolean
+  retryAt: number | null
+  /** By the quote that is held. */
+  market: string | null
+  market_state: MarketState | null
+}
+
+/** An asset that is due, and for how long it has been, milliseconds. */
+export type Due = { asset_id: number; lag: number }
+
+const isClosed = (asset: Candidate): asset is Candidate & { market: string } =>
+  asset.market !== null && asset.market_state === 'closed'
+
+/** Whether `a` is a better probe than `b`: it can be asked for, is wanted most often, and then by number. */
+function isBetter(a: Candidate, b: Candidate): boolean {
+  if (a.failed !== b.failed) return b.failed
+  return a.interval === b.interval ? a.asset_id < b.asset_id : a.interval < b.interval
+}
+
+/** Of each closed market the one asset that finds out when it opens. */
+export function probesOf(assets: Iterable<Candidate>): Map<string, number> {
+  const best = new Map<string, Candidate>()
+  for (const asset of assets) {
+    if (!isClosed(asset)) continue
+    const known = best.get(asset.market)
+    if (known === undefined || isBetter(asset, known)) best.set(asset.market, asset)
+  }
+  return new Map([...best].map(([market, { asset_id }]) => [market, asset_id]))
+}
+
+/** When an asset is to be asked for, unix milliseconds. */
+export function dueAt(
+  asset: Candidate,
+  isProbe: boolean,
+  openedAt: number | undefined,
+  { closed_refresh_seconds }: Pick<RefreshSettings, 'closed_refresh_seconds'>,
+): number {
+  const { triedAt, failed, retryAt, interval } = asset
+  if (triedAt === null) return Number.NEGATIVE_INFINITY
+  if (failed && retryAt !== null) return retryAt
+  if (!isClosed(asset)) return triedAt + interval * 1_000
+  if (openedAt !== undefined && openedAt > triedAt) return openedAt
+  return triedAt + Math.max(interval, isProbe ? PROBE_SECONDS : closed_refresh_seconds) * 1_000
+}
+
+/**
+ * The assets that are due at `at` (unix milliseconds): by their interval since the last try; those that failed when their
+ * provider may be asked again. Of a closed market one asset asks often, the others seldom, until that one has opened it.
+ * @param openedAt when each market was last seen to open, unix milliseconds
+ */
+export function dueAssets(
+  assets: readonly Candidate[],
+  at: number,
+  openedAt: ReadonlyMap<string, number>,
+  settings: Pick<RefreshSettings, 'closed_refresh_seconds'>,
+): Due[] {
+  const probes = probesOf(assets)
+  const due: Due[] = []
+  for (const asset of assets) {
+    const { asset_id, market } = asset
+    const isProbe = market !== null && probes.get(market) === asset_id
+    const since = dueAt(asset, isProbe, market === null ? undefined : openedAt.get(market), settings)
+    if (since <= at) due.push({ asset_id, lag: since === Number.NEGATIVE_INFINITY ? 0 : at - since })
+  }
+  return due
+}
