@@ -13,12 +13,13 @@ import {
   runningDay,
   withDays,
 } from '../pricing/history-range.ts'
+import type { PriceHistory } from '../pricing/price-history.ts'
 import { snapshotBars, timeText } from '../pricing/snapshot-bars.ts'
 import type { Asset } from '../protocol/asset.ts'
-import type { Candle, Gap } from '../protocol/candle.ts'
+import type { Candle } from '../protocol/candle.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { SECONDS } from '../protocol/granularity.ts'
-import { type Basis, barText, type Interval, type PriceBar, type Range } from '../protocol/price-history.ts'
+import { barText, type PriceBar } from '../protocol/price-history.ts'
 import type { Quote } from '../protocol/quote.ts'
 import { findAsset } from './assets.ts'
 import { type AppEnv, log } from './context.ts'
@@ -39,25 +40,6 @@ const LOADING_S = 60
 
 /** What is asked of the history of one asset. */
 export type HistoryQuery = Omit<HistoryInput, 'symbol'>
-
-/** Bars of one asset, ascending, all of one interval and on one basis. */
-export type PriceHistory = {
-  range: Range
-  interval: Interval
-  basis: Basis
-  currency: string
-  bars: readonly PriceBar[]
-  /** Who told them, or `simulated`; null where there are none. */
-  provider: string | null
-  /** Stands for the splits and dividends that were applied. */
-  actionsVersion: string
-  /** Where trades of a streamed product are missing. */
-  gaps: readonly Gap[]
-  /** False while the days of the asset have not been loaded yet: bars may be lacking. */
-  loaded: boolean
-  /** The last day that is stored for good; null where there is none, and of intraday bars. */
-  lastDate: string | null
-}
 
 /** The active product that is this asset: its trades make its candles here. Null for any other. */
 export function productOf(env: Env, { provider, provider_id }: Asset): string | null {

@@ -1,5 +1,5 @@
 import { html, raw } from 'hono/html'
-import type { PriceHistory } from '../api/price-history.ts'
+import type { PriceHistory } from '../pricing/price-history.ts'
 import {
   agoText,
   decimalText,
