@@ -145,6 +145,7 @@ export const CURRENCIES_OF: Readonly<Record<string, string>> = Object.fromEntrie
   ['CSPX.L', 'IWDA.L', 'EIMI.L', 'VUAA.L', 'VWRA.L', 'VWRD.L', 'CNDX.L', 'IUIT.L', 'IGLN.L'].map((id) => [id, 'USD']),
 )
 
+/** What some of them are called. */
 export const NAMES: Readonly<Record<string, string>> = {
   AAPL: 'Apple Inc.',
   MSFT: 'Microsoft Corporation',
@@ -202,13 +203,16 @@ export const FIRST_DATES: Readonly<Record<string, string>> = {
   RDDT: '2024-03-21',
 }
 
+/** Symbols by which funds are traded on exchanges; whatever else has no other look is a stock. */
 export const ETFS = new Set(
   `SPY QQQ VTI VOO IVV VEA VWO IEFA IEMG AGG BND GLD SLV IWM IWF IWD IJH IJR VUG VTV VIG VYM SCHD SCHX SCHB SCHF DIA XLK
   XLF XLE XLV XLI XLY XLP XLU XLB XLRE XLC TLT IEF SHY LQD HYG EEM EFA ARKK SMH SOXX VNQ VGT VXUS BIL TIP RSP MDY USO UNG
-  IBIT FBTC GBTC ETHA JEPI JEPQ TQQQ SQQQ SOXL COWZ DGRO QUAL MTUM USMV ACWI VT ITOT IXUS VB VO VBR VHT VDE VFH`.split(
+  IBIT FBTC GBTC ETHA JEPI JEPQ TQQQ SQQQ SOXL COWZ DGRO QUAL MTUM USMV ACWI VT ITOT IXUS VB VO VBR VHT VDE VFH
+  QQQM VGK EWJ EWG EWU EWZ INDA FXI MCHI BNDX SHV SGOV MUB EMB IAU DBC BITO NOBL SCHG XBI GDX VWCE.DE EUNL.DE SXR8.DE VWRL.AS`.split(
     /\s+/,
   ),
 )
 
+/** Stocks that pay dividends, or do not, whatever their seed says. */
 export const PAYERS = new Set(['AAPL', 'MSFT', 'NVDA', 'GE', 'SHEL.L', 'SHEL.AS', 'VOD.L'])
 export const NO_PAYERS = new Set(['AMZN', 'TSLA', 'NFLX', 'BRK-A', 'BRK-B'])
