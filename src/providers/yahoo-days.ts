@@ -60,7 +60,8 @@ const invalid = (detail: string): Failure => ({ ok: false, reason: 'invalid', st
 
 /**
  * The days of a chart on the basis of each day. Yahoo tells prices and dividends in the shares of today: they are
- * multiplied by the splits after them, all of which are in the same answer; volumes are divided.
+ * multiplied by the splits after them, all of which are in the same answer; volumes are divided. Digits stay as they are
+ * told: Yahoo keeps rows in single precision, so that 129.04 comes as 129.0399932861328.
  * @param from the first day wanted; what is before serves as a dividend's reference.
  * @param now unix milliseconds
  */
@@ -75,7 +76,7 @@ export function dailyOf(body: unknown, from: string | null, now: number): Result
   /** How many of today's shares one of that day has become. */
   const sharesSince = (date: string): Ratio =>
     splits.filter((split) => split.ex_date > date).reduce((all, split) => times(all, split.by), ONE)
-  const raw = (value: number, shares: Ratio): string => amount(ratioText(times(single(value), shares)))
+  const raw = (value: number, shares: Ratio): string => amount(ratioText(times(exact(value), shares)))
 
   const days = new Map<string, DailyBar>()
   for (const row of rowsOf(chart, dateOf, now)) {
@@ -101,19 +102,6 @@ export function dailyOf(body: unknown, from: string | null, now: number): Result
 
 const ONE: Ratio = { numerator: 1n, denominator: 1n }
 const exact = (value: number): Ratio => ratio(plain(value) ?? '0')
-
-/**
- * The price that Yahoo means. It keeps rows in single precision and tells them in double: 129.04 is told as
- * 129.0399932861328. A single-precision number has the fewest digits that mean it, all else has its own.
- */
-function single(value: number): Ratio {
-  // Six digits are always kept by single precision, nine always tell one number from the next.
-  for (let digits = 6; digits <= 9 && Math.fround(value) === value; digits++) {
-    const short = Number(value.toPrecision(digits))
-    if (Math.fround(short) === value) return exact(short)
-  }
-  return exact(value)
-}
 
 /** The day, in the time zone, of unix seconds; null where there is no such zone. Old days keep their own offset. */
 function dates(timeZone: string): ((seconds: number) => string) | null {

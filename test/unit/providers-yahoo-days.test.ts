@@ -66,6 +66,13 @@ const lean = new Map(
 )
 /** One close there has half a cent more than the exchange's own. */
 const dollars = (value: number | undefined): string => String(Math.round((value ?? 0) / 100) / 100)
+const cents = (text: string | undefined): string => String(Math.round(Number(text) * 100) / 100)
+/** What a double is worth times four, by its own digits: the shares of one day in four of today's. */
+const fourTimes = (value: number | null | undefined): string => {
+  const [whole = '', fraction = ''] = String(value).split('.')
+  const digits = String(BigInt(whole + fraction) * 4n).padStart(fraction.length + 1, '0')
+  return `${digits.slice(0, digits.length - fraction.length)}.${digits.slice(-fraction.length)}`.replace(/\.?0+$/, '')
+}
 
 describe('raw is as it was traded', () => {
   test('Q7 after a split: 49 recorded days are those that another source has, to the cent', () => {
@@ -74,20 +81,20 @@ describe('raw is as it was traded', () => {
     expect(all).toHaveLength(49)
     expect(all[0]?.date).toBe('2020-08-31')
     expect(all.at(-1)?.date).toBe('2020-11-06')
-    expect(all.map((day) => [day.date, day.close])).toEqual(
+    expect(all.map((day) => [day.date, cents(day.close)])).toEqual(
       all.map((day) => [day.date, dollars(lean.get(day.date)?.[3])]),
     )
     expect(all[0]).toEqual({
       date: '2020-08-31',
-      open: '127.58',
+      open: '127.58000183105469',
       high: '131',
       low: '126',
-      close: '129.04',
+      close: '129.0399932861328',
       volume: '225702700',
     })
     expect(actions).toEqual([
       { kind: 'split', ex_date: '2020-08-31', numerator: '4', denominator: '1' },
-      { kind: 'dividend', ex_date: '2020-11-06', amount: '0.205', reference_close: '119.03' },
+      { kind: 'dividend', ex_date: '2020-11-06', amount: '0.205', reference_close: '119.02999877929688' },
     ])
   })
 
@@ -116,18 +123,19 @@ describe('raw is as it was traded', () => {
       },
     }).days
     expect(all).toHaveLength(50)
+    const told = before.indicators.quote[0]
     expect(all[0]).toEqual({
       date: '2020-01-02',
-      open: '296.24',
-      high: '300.6',
-      low: '295.19',
-      close: '300.35',
+      open: fourTimes(told?.open?.[0]),
+      high: fourTimes(told?.high?.[0]),
+      low: fourTimes(told?.low?.[0]),
+      close: fourTimes(told?.close?.[0]),
       volume: '33870100',
     })
-    expect(all[0]?.close).toBe(dollars(lean.get('2020-01-02')?.[3]))
-    expect(all[0]?.high).toBe(dollars(lean.get('2020-01-02')?.[1]))
-    expect(all[0]?.low).toBe(dollars(lean.get('2020-01-02')?.[2]))
-    expect(all[1]?.close).toBe('129.04')
+    expect(cents(all[0]?.close)).toBe(dollars(lean.get('2020-01-02')?.[3]))
+    expect(cents(all[0]?.high)).toBe(dollars(lean.get('2020-01-02')?.[1]))
+    expect(cents(all[0]?.low)).toBe(dollars(lean.get('2020-01-02')?.[2]))
+    expect(all[1]?.close).toBe('129.0399932861328')
   })
 
   test('several splits multiply; one that turns shares into fewer divides; a dividend is in the shares of its day', () => {
@@ -174,12 +182,12 @@ describe('raw is as it was traded', () => {
     expect(actions).toEqual([{ kind: 'split', ex_date: '2020-01-03', numerator: '1.032', denominator: '1' }])
   })
 
-  test('a price has the digits that its single precision means; a volume has all of its own', () => {
+  test('D7 prices and volumes have the digits that they are told with', () => {
     const close = [Math.fround(75.0875), Math.fround(0.00001234), Math.fround(741_325.0625), 129.123456789]
     const rows = close.map((one, i): [string, number, number] => [`2020-01-0${i + 6}T14:30:00Z`, one, 225_702_704])
     const { days: all } = days(made(rows))
-    expect(all.map((day) => day.close)).toEqual(['75.0875', '0.00001234', '741325.06', '129.123456789'])
-    expect(all.map((day) => Math.fround(Number(day.close)))).toEqual(close.map(Math.fround))
+    expect(all.map((day) => Number(day.close))).toEqual(close)
+    expect(all.map((day) => day.close)).toEqual(expect.arrayContaining(['75.0875015258789', '129.123456789']))
     expect(new Set(all.map((day) => day.volume))).toEqual(new Set(['225702704']))
   })
 
@@ -187,10 +195,10 @@ describe('raw is as it was traded', () => {
     const { days: all, actions } = days(recorded('historical-via-chart-MSFT-dividends-2021-02-01-to-2022-01-31.json'))
     expect(all).toHaveLength(252)
     expect(actions).toEqual([
-      { kind: 'dividend', ex_date: '2021-02-17', amount: '0.56', reference_close: '243.7' },
-      { kind: 'dividend', ex_date: '2021-05-19', amount: '0.56', reference_close: '243.08' },
-      { kind: 'dividend', ex_date: '2021-08-18', amount: '0.56', reference_close: '293.08' },
-      { kind: 'dividend', ex_date: '2021-11-17', amount: '0.62', reference_close: '339.51' },
+      { kind: 'dividend', ex_date: '2021-02-17', amount: '0.56', reference_close: '243.6999969482422' },
+      { kind: 'dividend', ex_date: '2021-05-19', amount: '0.56', reference_close: '243.0800018310547' },
+      { kind: 'dividend', ex_date: '2021-08-18', amount: '0.56', reference_close: '293.0799865722656' },
+      { kind: 'dividend', ex_date: '2021-11-17', amount: '0.62', reference_close: '339.510009765625' },
     ])
     for (const action of actions) {
       if (action.kind !== 'dividend') continue
@@ -203,7 +211,9 @@ describe('raw is as it was traded', () => {
     const chart = recorded('historical-via-chart-MSFT-dividends-2021-02-01-to-2022-01-31.json')
     const { days: all, actions } = days(chart, '2021-11-17')
     expect(all[0]?.date).toBe('2021-11-17')
-    expect(actions).toEqual([{ kind: 'dividend', ex_date: '2021-11-17', amount: '0.62', reference_close: '339.51' }])
+    expect(actions).toEqual([
+      { kind: 'dividend', ex_date: '2021-11-17', amount: '0.62', reference_close: '339.510009765625' },
+    ])
     expect(days(chart, '2021-11-18').actions).toEqual([])
   })
 
@@ -300,10 +310,10 @@ describe('days are the exchange’s own', () => {
     const chart = recorded('chart-BTC-USD-2020-01-01-to-2020-01-03.json')
     expect(days(chart).days[0]).toEqual({
       date: '2020-01-01',
-      open: '7194.892',
-      high: '7254.3306',
-      low: '7174.9443',
-      close: '7200.1743',
+      open: '7194.89208984375',
+      high: '7254.33056640625',
+      low: '7174.9443359375',
+      close: '7200.17431640625',
       volume: '0',
     })
   })
