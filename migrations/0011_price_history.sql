@@ -157,6 +157,15 @@ LANGUAGE sql STABLE AS $$
     ORDER BY d.start
 $$;
 
+-- The day from which on every day that ever was is stored, up to the last that is known; '-infinity' where none has gone.
+-- A day that is told now, and is older than the first that was known, shows that there were some before.
+CREATE FUNCTION price_history_stored_since(known asset_history, told date) RETURNS date
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN known.days_from > known.first_date THEN known.days_from
+        WHEN told < known.first_date THEN known.first_date
+        ELSE '-infinity' END
+$$;
+
 -- Folds the weeks or months that touch [p_first, p_last] out of the stored days and p_days, which wins, and gives the
 -- number of bars that are new or have changed. p_days holds every day that ever was from p_since on ('-infinity': there
 -- were none before) up to its last.
@@ -171,14 +180,14 @@ DECLARE
     to_day date := (date_trunc(p_unit, p_last::timestamp) + step)::date;
     stored_since date;
     known_last date;
+    given_first date;
     given_last date;
     written integer;
 BEGIN
-    SELECT CASE WHEN h.days_from > h.first_date THEN h.days_from ELSE '-infinity' END, h.last_date
-    INTO stored_since, known_last
+    SELECT min(d.date), max(d.date) INTO given_first, given_last FROM jsonb_to_recordset(p_days) AS d (date date);
+    SELECT price_history_stored_since(h, given_first), h.last_date INTO stored_since, known_last
     FROM asset_history h WHERE h.asset_id = p_asset_id;
     stored_since := coalesce(stored_since, '-infinity');
-    SELECT max(d.date) INTO given_last FROM jsonb_to_recordset(p_days) AS d (date date);
 
     EXECUTE format($sql$
         WITH given AS (
@@ -342,7 +351,7 @@ BEGIN
         IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume);
     GET DIAGNOSTICS days = ROW_COUNT;
 
-    stored_since := CASE WHEN known.days_from > known.first_date THEN known.days_from ELSE '-infinity' END;
+    stored_since := price_history_stored_since(known, first_day);
     stored_since := CASE
         WHEN first_day IS NULL THEN stored_since
         -- Days between what was known and what is told now may be missing.
@@ -494,6 +503,7 @@ SELECT secure_table(own, FALSE) FROM unnest(ARRAY['asset_history', 'price_histor
 SELECT secure_function(own) FROM unnest(ARRAY[
     'price_history_kept(date)',
     'fold_price_days(text, integer, jsonb)',
+    'price_history_stored_since(asset_history, date)',
     'write_price_folds(text, integer, jsonb, date, date, date)',
     'lock_price_history(integer)',
     'aggregate_daily_to_weekly(integer, date)',

@@ -559,6 +559,28 @@ describe('aggregation and retention', () => {
     expect(await bars(asset, 'daily')).toEqual(all.filter(({ date }) => date >= '2025-11-21').map(trimmed))
   })
 
+  test('Q7 a history told in pieces: days_from says from where on none is missing, and no bar lacks a day', async () => {
+    const [later, older] = [await addAsset('LATER'), await addAsset('OLDER')]
+    const names = async (asset: number) => (await bars(asset, 'monthly')).map(({ date }) => date.slice(0, 7))
+    await store(later, null, { days: weekdays('2026-03-02', '2026-04-30') })
+    expect(await state(later)).toMatchObject({ first_date: '2026-03-02', days_from: '2026-03-02' })
+    await store(later, null, { days: weekdays('2026-06-01', '2026-06-30') })
+    expect(await state(later)).toMatchObject({ first_date: '2026-03-02', days_from: '2026-06-01' })
+    await store(later, null, { days: weekdays('2026-01-05', '2026-01-30') })
+    expect(await state(later)).toMatchObject({ first_date: '2026-01-05', days_from: '2026-06-01' })
+    await store(older, null, { days: weekdays('2026-06-03', '2026-06-30') })
+    await store(older, null, { days: weekdays('2026-04-01', '2026-05-15') })
+    expect(await state(older)).toMatchObject({ first_date: '2026-04-01', days_from: '2026-06-03' })
+    expect(await names(older)).toEqual(['2026-04', '2026-06'])
+    const all = weekdays('2026-01-05', '2026-07-10')
+    for (const asset of [later, older]) {
+      await store(asset, null, { days: all })
+      expect(await bars(asset, 'monthly')).toEqual(months(all))
+      expect(await bars(asset, 'weekly')).toEqual(weeks(all))
+      expect(await state(asset)).toMatchObject({ first_date: '2026-01-05', days_from: '2026-01-05' })
+    }
+  })
+
   test('Q7 whatever is told, in whatever order: a bar that was right stays so, and one whole load sets all right', async () => {
     const all = weekdays('2024-01-03', '2025-12-31')
     await live`UPDATE app_settings SET value = 60 WHERE name = 'history_days'`
@@ -566,8 +588,8 @@ describe('aggregation and retention', () => {
       const step = fc.record({
         kind: fc.constantFrom('update', 'update', 'whole', 'prune', 'aggregate'),
         later: fc.integer({ min: 1, max: 45 }),
-        skipped: fc.integer({ min: 0, max: 300 }),
-        missing: fc.integer({ min: 0, max: 120 }),
+        skipped: fc.constantFrom(0, 30, 100, 200, 210, 230),
+        missing: fc.constantFrom(0, 0, 10, 50, 150),
       })
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 9 }), async (steps) => {
@@ -601,6 +623,11 @@ describe('aggregation and retention', () => {
             // One that was running then has grown since: it is not expected any more.
             expect([...right].filter((bar) => expected.has(bar) && !known.has(bar))).toEqual([])
             right = new Set([...known].filter((bar) => expected.has(bar)))
+            const { days_from, last_date } = (await state(asset)) ?? {}
+            if (days_from && last_date) {
+              const there = all.filter(({ date }) => date >= days_from && date <= last_date)
+              expect((await bars(asset, 'daily')).filter(({ date }) => date >= days_from)).toEqual(there.map(trimmed))
+            }
           }
           const over = all.filter(({ date }) => date < today)
           await store(asset, null, { days: over }, { today })
