@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { manualProduct } from '../dev/exchange/products.ts'
+import { manualProduct, PRODUCTS } from '../dev/exchange/products.ts'
 import { type Exchange, startExchange } from '../dev/exchange/server.ts'
 import { migrate } from '../dev/migrate.ts'
 import { startPostgres } from '../dev/postgres.ts'
+import { type Providers, startProviders } from '../dev/providers/server.ts'
 import { serveWorkerd } from '../dev/workerd.ts'
 
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
@@ -18,6 +19,7 @@ export type Server = {
   /** Of workerd. */
   pid: number
   exchange: Exchange
+  providers: Providers
   stop(): Promise<void>
 }
 
@@ -37,8 +39,10 @@ export async function startServer({
     for (const end of stops.splice(0).reverse()) await end()
   }
   try {
-    const exchange = await startExchange({ products: [manualProduct(PRODUCT)], speed, anchor })
+    const exchange = await startExchange({ products: [...PRODUCTS, manualProduct(PRODUCT)], speed, anchor })
     stops.push(() => exchange.close())
+    const providers = await startProviders({ seed: 'bench', now: () => exchange.now() })
+    stops.push(() => providers.close())
     const database = await startPostgres({ dir: join(dir, 'postgres'), fast: true })
     stops.push(() => database.stop())
     await migrate(database.url)
@@ -51,6 +55,10 @@ export async function startServer({
         COINBASE_WS_URL: exchange.wsUrl,
         COINBASE_REST_URL: exchange.url,
         COINBASE_EXCHANGE_URL: exchange.url,
+        YAHOO_URL: providers.yahooUrl,
+        BINANCE_URL: providers.binanceUrl,
+        TWELVEDATA_URL: providers.twelvedataUrl,
+        COINMARKETCAP_URL: providers.coinmarketcapUrl,
         PRODUCTS: PRODUCT,
         MAX_SOCKETS_PER_CLIENT: '100000',
         ...(speed === 1 ? {} : { CLOCK_SPEED: `${speed}`, CLOCK_ANCHOR: `${anchor}` }),
@@ -59,7 +67,7 @@ export async function startServer({
     })
     stops.push(() => worker.stop())
     const socketUrl = `${worker.url.replace('http', 'ws')}/ws/products/${PRODUCT}`
-    return { url: worker.url, socketUrl, databaseUrl: database.url, pid: worker.pid, exchange, stop }
+    return { url: worker.url, socketUrl, databaseUrl: database.url, pid: worker.pid, exchange, providers, stop }
   } catch (error) {
     await stop()
     throw error

@@ -5,6 +5,12 @@ declare namespace Cloudflare {
     /** The test file's own simulated exchange, its control paths included. */
     COINBASE_REST_URL: string
     COINBASE_EXCHANGE_URL: string
+    YAHOO_URL: string
+    BINANCE_URL: string
+    TWELVEDATA_URL: string
+    COINMARKETCAP_URL: string
+    /** The file's own fake providers: control paths `/_requests`, `/_faults`, `/_prices`. */
+    PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
     GATE_URL: string
   }

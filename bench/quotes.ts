@@ -1,0 +1,159 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { openDatabase } from '../src/db/client.ts'
+import { type Figures, median, quantile, rounded } from './figures.ts'
+import { ask, hangUp, times } from './requests.ts'
+import { type Server, startServer } from './server.ts'
+
+const ROUNDS = 9
+const REQUESTS = 1_500
+const AT_ONCE = 8
+/** Market milliseconds per millisecond: an hour of the market in two minutes. */
+const SPEED = 30
+const HOUR_MS = 3_600_000
+const USERS = 10_000
+/** Symbols that one user holds. */
+const HELD = 20
+/** Longest until every asset has a price, milliseconds. */
+const WARM_MS = 120_000
+
+type Prices = { prices: { symbol: string; price?: number; source?: string; stale?: string | null }[] }
+
+const MINUTE_MS = 60_000
+
+async function fire(server: Server): Promise<void> {
+  const { status, text } = await ask(`${server.url}/_bench/cron`, {})
+  if (status !== 204) throw new Error(`cron: ${status} ${text}`)
+}
+
+/** The symbols of all assets, once each of them has a price. */
+async function warm(server: Server): Promise<string[]> {
+  const sql = openDatabase('live', server.databaseUrl)
+  const rows = await sql<
+    { name: string }[]
+  >`SELECT provider || ':' || provider_id AS name FROM assets ORDER BY asset_id`
+  await sql.end()
+  const symbols = rows.map(({ name }) => name)
+  await fire(server)
+  const until = Date.now() + WARM_MS
+  for (;;) {
+    const { prices } = await batch(server, symbols)
+    const missing = prices.filter(({ price }) => price === undefined)
+    if (missing.length === 0) return symbols
+    if (Date.now() > until)
+      throw new Error(`${missing.length} of ${symbols.length} have no price: ${JSON.stringify(missing.slice(0, 3))}`)
+    await pause(500)
+  }
+}
+
+async function batch(server: Server, symbols: readonly string[]): Promise<Prices> {
+  const { status, text } = await ask(`${server.url}/get-batch-prices`, { symbols })
+  if (status !== 200) throw new Error(`get-batch-prices: ${status} ${text.slice(0, 200)}`)
+  return JSON.parse(text) as Prices
+}
+
+/** The median time of `get-price` of a thousand warm symbols over that of a route that returns a constant. */
+async function speed(): Promise<{ ratio: number; get_price_ms: number; p99_ms: number; constant_ms: number }> {
+  const server = await startServer({ entry: 'dev/worker/bench.ts' })
+  try {
+    const symbols = await warm(server)
+    const price = (n: number) =>
+      `${server.url}/get-price?symbol=${encodeURIComponent(symbols[(n * 617) % symbols.length] ?? '')}`
+    const constant = () => `${server.url}/_bench/constant`
+    const ratios: number[] = []
+    const all: { prices: number[]; constants: number[] } = { prices: [], constants: [] }
+    for (let round = -2; round < ROUNDS; round++) {
+      const prices = await times(REQUESTS, AT_ONCE, (n) => price(n + round * REQUESTS + 2 * REQUESTS))
+      const constants = await times(REQUESTS, AT_ONCE, constant)
+      // The first rounds compile.
+      if (round < 0) continue
+      ratios.push(median(prices) / median(constants))
+      all.prices.push(...prices)
+      all.constants.push(...constants)
+    }
+    return {
+      ratio: median(ratios),
+      get_price_ms: median(all.prices),
+      p99_ms: quantile(all.prices, 0.99),
+      constant_ms: median(all.constants),
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+/** The most requests that any minute of the market had, all providers together. */
+function busiestMinute(at: readonly number[]): number {
+  const sorted = at.toSorted((a, b) => a - b)
+  let most = 0
+  let first = 0
+  for (const [last, time] of sorted.entries()) {
+    while ((sorted[first] as number) <= time - MINUTE_MS) first++
+    most = Math.max(most, last - first + 1)
+  }
+  return most
+}
+
+/** An hour in which ten thousand users read what they hold: how much of it was known and fresh, and what it cost. */
+async function hour() {
+  const server = await startServer({ entry: 'dev/worker/bench.ts', speed: SPEED })
+  try {
+    const symbols = await warm(server)
+    const counts = { asked: 0, hits: 0, stale: 0, none: 0 }
+    const began = Date.now()
+    const beganAt = server.providers.now()
+    const asked: Promise<void>[] = []
+    const cron = setInterval(() => void fire(server), MINUTE_MS / SPEED)
+    for (let user = 0; user < USERS; user++) {
+      // Some are held by many: the square crowds the draw towards the first.
+      const held = Array.from({ length: HELD }, (_, n) => {
+        const draw = ((user * HELD + n) * 0.6180339887498949) % 1
+        return symbols[Math.floor(draw * draw * symbols.length)] as string
+      })
+      asked.push(
+        batch(server, [...new Set(held)]).then(({ prices }) => {
+          for (const { price, source, stale } of prices) {
+            counts.asked++
+            if (price === undefined) counts.none++
+            else if (stale !== null) counts.stale++
+            else if (source === 'cache') counts.hits++
+          }
+        }),
+      )
+      await pause(Math.max(0, began + (user * HOUR_MS) / SPEED / USERS - Date.now()))
+    }
+    await Promise.all(asked)
+    clearInterval(cron)
+    const requests = [
+      ...server.providers.requests({ since: beganAt }),
+      ...server.exchange.requests.filter(({ at }) => at >= beganAt),
+    ]
+    return {
+      hit_rate: counts.hits / counts.asked,
+      ...counts,
+      provider_requests_per_minute: busiestMinute(requests.map(({ at }) => at)),
+      provider_requests: requests.length,
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+export async function quotes(): Promise<Figures> {
+  try {
+    const { ratio, ...one } = await speed()
+    const { hit_rate, provider_requests_per_minute, ...rest } = await hour()
+    return {
+      ratios: { vs_constant_route: rounded(ratio) },
+      hit_rate: rounded(hit_rate),
+      provider_requests_per_minute,
+      get_price_ms: rounded(one.get_price_ms),
+      get_price_p99_ms: rounded(one.p99_ms),
+      constant_ms: rounded(one.constant_ms),
+      users: USERS,
+      speed: SPEED,
+      ...rest,
+    }
+  } finally {
+    hangUp()
+  }
+}

@@ -1,0 +1,49 @@
+import { Agent, request } from 'node:http'
+
+/** One connection, kept open. A browser's are, and a new one for each request would be all that is measured. */
+const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+
+export type Answer = { status: number; text: string; ms: number }
+
+/** One request, from its first byte out to its last byte in. `json` makes it a POST. */
+export function ask(url: string, json?: unknown): Promise<Answer> {
+  const body = json === undefined ? undefined : JSON.stringify(json)
+  const began = performance.now()
+  return new Promise((done, fail) => {
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+    const sent = request(url, { agent, method: body === undefined ? 'GET' : 'POST', headers }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => {
+        text += chunk
+      })
+      response.on('end', () => done({ status: response.statusCode ?? 0, text, ms: performance.now() - began }))
+      response.on('error', fail)
+    })
+    sent.setTimeout(30_000, () => sent.destroy(new Error(`no answer: ${url}`)))
+    sent.on('error', fail)
+    sent.end(body)
+  })
+}
+
+/** Closes the connections that are kept. */
+export const hangUp = (): void => agent.destroy()
+
+/**
+ * The times of `count` requests, `atOnce` of them under way at any moment.
+ * @throws when one is not answered with 200
+ */
+export async function times(count: number, atOnce: number, urlOf: (n: number) => string): Promise<number[]> {
+  const measured: number[] = []
+  let next = 0
+  const work = async (): Promise<void> => {
+    while (next < count) {
+      const url = urlOf(next++)
+      const { status, text, ms } = await ask(url)
+      if (status !== 200) throw new Error(`${status} of ${url}: ${text.slice(0, 200)}`)
+      measured.push(ms)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
+  return measured
+}
