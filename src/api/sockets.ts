@@ -108,14 +108,15 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
   }
 
   const subscribe = async ({ channels, since, req_id }: Message<'subscribe'>): Promise<void> => {
-    const market = await marketOf(env, channels)
-    const wanted = expandChannels(channels, market)
-    if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
-    if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
+    // Before anything is looked up: so many names at most.
     if (new Set([...subscribed.keys(), ...channels]).size > MAX_CHANNELS) {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))
     }
+    const market = await marketOf(env, channels)
+    const wanted = expandChannels(channels, market)
+    if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
+    if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
     for (const name of channels) subscribed.set(name, expandChannels([name], market) as Map<string, string[]>)
     const positions = splitPositions(since ?? '')
     for (const [key, names] of wanted) join.subscribe(key, names, positions.get(key) ?? null, req_id)
