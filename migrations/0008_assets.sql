@@ -41,6 +41,13 @@ BEGIN
 END
 $$;
 
+-- Text as it is searched: without capitals and accents, whatever the locale of the database.
+CREATE FUNCTION search_text(given text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT upper(translate(given, 'áàâäãåéèêëíìîïóòôöõøúùûüçñšžýÁÀÂÄÃÅÉÈÊËÍÌÎÏÓÒÔÖÕØÚÙÛÜÇÑŠŽÝ',
+        'aaaaaaeeeeiiiioooooouuuucnszyAAAAAAEEEEIIIIOOOOOOUUUUCNSZY'))
+$$;
+
 -- What has a price: columns as in brief 001, and the ISIN. A name that a client asks by is in capitals, has one of the
 -- characters of a symbol and 40 of them at most; what could not be asked for, or not be priced, is refused.
 CREATE TABLE assets (
@@ -58,6 +65,7 @@ CREATE TABLE assets (
     -- One that is not is neither refreshed nor found by its name.
     active          BOOLEAN NOT NULL DEFAULT TRUE,
     created_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+    search_name     TEXT NOT NULL GENERATED ALWAYS AS (search_text(name)) STORED,
 
     UNIQUE (provider, provider_id),
     CONSTRAINT assets_symbol_can_be_asked_for CHECK (upper(symbol) ~ '^[A-Z0-9^][A-Z0-9.=^_&-]{0,39}$'),
@@ -74,17 +82,11 @@ CREATE TABLE assets (
     CONSTRAINT assets_isin_has_its_form CHECK (isin ~ '^[A-Z]{2}[A-Z0-9]{9}[0-9]$')
 );
 
--- Text as it is searched: without capitals and accents, whatever the locale of the database.
-CREATE FUNCTION search_text(given text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT upper(translate(given, 'áàâäãåéèêëíìîïóòôöõøúùûüçñšžýÁÀÂÄÃÅÉÈÊËÍÌÎÏÓÒÔÖÕØÚÙÛÜÇÑŠŽÝ',
-        'aaaaaaeeeeiiiioooooouuuucnszyAAAAAAEEEEIIIIOOOOOOUUUUCNSZY'))
-$$;
-
 -- One for each way in which a name may mean an asset.
 CREATE INDEX idx_assets_symbol ON assets (upper(symbol));
 CREATE INDEX idx_assets_code ON assets (code);
 CREATE INDEX idx_assets_provider_id ON assets (provider_id);
+CREATE INDEX idx_assets_own_name ON assets ((upper(provider) || ':' || provider_id));
 CREATE INDEX idx_assets_isin ON assets (isin) WHERE isin IS NOT NULL;
 CREATE INDEX idx_assets_pair ON assets ((code || '-' || currency)) WHERE type = 'crypto';
 

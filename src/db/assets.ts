@@ -15,20 +15,21 @@ export const findAssets = liveQuery(async (sql, names: readonly string[]): Promi
   if (names.length === 0) return []
   const rows = await sql<Asset[]>`
     WITH asked AS MATERIALIZED (
-      SELECT DISTINCT name FROM json_array_elements_text(${JSON.stringify(names)}::text::json) AS names (name)
+      SELECT ARRAY(SELECT json_array_elements_text(${JSON.stringify(names)}::text::json)) AS names
     ), meant AS (
-      SELECT asset_id FROM asked JOIN assets ON upper(symbol) = asked.name
+      SELECT asset_id FROM assets WHERE upper(symbol) = ANY ((SELECT names FROM asked)::text[])
       UNION
-      SELECT asset_id FROM asked JOIN assets ON code = asked.name
+      SELECT asset_id FROM assets WHERE code = ANY ((SELECT names FROM asked)::text[])
       UNION
-      SELECT asset_id FROM asked JOIN assets ON provider_id = asked.name
+      SELECT asset_id FROM assets WHERE provider_id = ANY ((SELECT names FROM asked)::text[])
       UNION
-      SELECT asset_id FROM asked JOIN assets ON isin = asked.name
+      SELECT asset_id FROM assets WHERE isin = ANY ((SELECT names FROM asked)::text[])
       UNION
-      SELECT asset_id FROM asked JOIN assets ON code || '-' || currency = asked.name AND type = 'crypto'
+      SELECT asset_id FROM assets
+      WHERE code || '-' || currency = ANY ((SELECT names FROM asked)::text[]) AND type = 'crypto'
       UNION
-      SELECT asset_id FROM asked JOIN assets
-        ON provider = lower(split_part(asked.name, ':', 1)) AND provider_id = split_part(asked.name, ':', 2)
+      SELECT asset_id FROM assets
+      WHERE upper(provider) || ':' || provider_id = ANY ((SELECT names FROM asked)::text[])
     )
     SELECT ${columns(sql)} FROM meant JOIN assets a USING (asset_id) WHERE a.active ORDER BY a.asset_id`
   return [...rows]
@@ -125,8 +126,8 @@ export const searchAssets = liveQuery(async (sql, { q, limit, after }: AssetSear
       SELECT ${columns(sql)}, upper(a.symbol) COLLATE "C" AS place, CASE
         WHEN q IN (upper(a.symbol), a.code, a.provider_id, a.isin) THEN 0
         WHEN starts_with(upper(a.symbol), q) THEN 1
-        WHEN strpos(' ' || search_text(a.name), ' ' || q) > 0 THEN 2
-        WHEN strpos(upper(a.symbol), q) > 0 OR strpos(search_text(a.name), q) > 0 THEN 3
+        WHEN strpos(' ' || a.search_name, ' ' || q) > 0 THEN 2
+        WHEN strpos(upper(a.symbol), q) > 0 OR strpos(a.search_name, q) > 0 THEN 3
       END AS rank
       FROM assets a, asked WHERE a.active
     )
