@@ -121,7 +121,12 @@ describe('D6 a query for a stream', () => {
 })
 
 describe('D4 channels of a subscribe', () => {
-  const market = { active: ['BTC-USD', 'ETH-USD', 'OFF-USD'], offline: new Set(['OFF-USD']) }
+  const market = {
+    active: ['BTC-USD', 'ETH-USD', 'OFF-USD'],
+    offline: new Set(['OFF-USD']),
+    boards: [],
+    quotes: new Map(),
+  }
 
   test('names stand for themselves, * for every product that is traded and for every size', () => {
     expect(expandChannels(['candles.BTC-USD.ONE_DAY'], market)).toEqual(
@@ -140,7 +145,7 @@ describe('D4 channels of a subscribe', () => {
 
   test.each([
     ['nonsense', 'unknown_channel'],
-    ['quotes.AAPL.ONE_DAY', 'unknown_channel'],
+    ['quotes.AAPL.ONE_DAY', 'unknown_symbol'],
     ['candles.BTC-USD.ONE_DAY.more', 'unknown_channel'],
     ['candles.btc-usd.ONE_DAY', 'unknown_channel'],
     ['candles.BTC-USD.TEN_DAYS', 'unknown_granularity'],
