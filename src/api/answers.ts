@@ -74,10 +74,15 @@ export const healthAnswer = z.object({
     .nullable()
     .meta({ description: 'Open feeds and their states; null while that cannot be asked' }),
   database: z.object({ ok: z.boolean(), ms: z.number() }),
+  jobs_overdue: z.array(z.string()).meta({ description: 'Jobs of cron that should have run and did not' }),
   products: z
     .array(z.looseObject({ product_id: z.string() }))
     .optional()
     .meta({ description: 'With verbose: what each product with an open feed counts' }),
+  jobs: z
+    .array(z.looseObject({ job: z.string() }))
+    .optional()
+    .meta({ description: 'With verbose: the last run of each job' }),
 })
 
 export const quoteSchema = wireQuoteSchema.meta({
