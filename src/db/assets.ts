@@ -13,25 +13,19 @@ const columns = (sql: LiveSql) => sql`
  */
 export const findAssets = liveQuery(async (sql, names: readonly string[]): Promise<Asset[]> => {
   if (names.length === 0) return []
+  // As one array, whatever it holds: each way of naming then goes through an index of its own.
+  const those = sql`SELECT ${columns(sql)} FROM assets a, asked WHERE a.active AND`
   const rows = await sql<Asset[]>`
     WITH asked AS MATERIALIZED (
       SELECT ARRAY(SELECT json_array_elements_text(${JSON.stringify(names)}::text::json)) AS names
-    ), meant AS (
-      SELECT asset_id FROM assets WHERE upper(symbol) = ANY ((SELECT names FROM asked)::text[])
-      UNION
-      SELECT asset_id FROM assets WHERE code = ANY ((SELECT names FROM asked)::text[])
-      UNION
-      SELECT asset_id FROM assets WHERE provider_id = ANY ((SELECT names FROM asked)::text[])
-      UNION
-      SELECT asset_id FROM assets WHERE isin = ANY ((SELECT names FROM asked)::text[])
-      UNION
-      SELECT asset_id FROM assets
-      WHERE code || '-' || currency = ANY ((SELECT names FROM asked)::text[]) AND type = 'crypto'
-      UNION
-      SELECT asset_id FROM assets
-      WHERE upper(provider) || ':' || provider_id = ANY ((SELECT names FROM asked)::text[])
     )
-    SELECT ${columns(sql)} FROM meant JOIN assets a USING (asset_id) WHERE a.active ORDER BY a.asset_id`
+    ${those} upper(a.symbol) = ANY (asked.names)
+    UNION ${those} a.code = ANY (asked.names)
+    UNION ${those} a.provider_id = ANY (asked.names)
+    UNION ${those} a.isin = ANY (asked.names)
+    UNION ${those} a.code || '-' || a.currency = ANY (asked.names) AND a.type = 'crypto'
+    UNION ${those} upper(a.provider) || ':' || a.provider_id = ANY (asked.names)
+    ORDER BY asset_id`
   return [...rows]
 })
 
