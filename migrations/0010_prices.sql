@@ -19,7 +19,10 @@ CREATE TABLE prices_current (
     -- Who told it, or `simulated`.
     provider        TEXT NOT NULL,
     as_of           TIMESTAMPTZ NOT NULL,
-    updated_at      TIMESTAMPTZ NOT NULL
+    updated_at      TIMESTAMPTZ NOT NULL,
+
+    -- NaN counts as greater than any number. Below 0 some have been: oil, in April 2020.
+    CONSTRAINT prices_current_price_is_a_number CHECK (price > '-Infinity' AND price < 'Infinity')
 -- Every row is written anew all day: with room on its page the new version needs no entry in the index.
 ) WITH (fillfactor = 50);
 

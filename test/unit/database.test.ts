@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
-import * as audits from '../../src/db/audits.ts'
 import * as candles from '../../src/db/candles.ts'
 import {
   type CachedSql,
@@ -13,10 +12,7 @@ import {
   withCachedDatabase,
   withLiveDatabase,
 } from '../../src/db/client.ts'
-import * as metrics from '../../src/db/metrics.ts'
-import * as priceHistory from '../../src/db/price-history.ts'
 import * as products from '../../src/db/products.ts'
-import * as revisions from '../../src/db/revisions.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 
 const { dropExpired, ensurePartitions, readCandles, readClosedCandles, readGaps, replaceGaps, upsertCandles } = candles
@@ -375,48 +371,75 @@ describe('products', () => {
   })
 })
 
+type AnyQuery = ((sql: LiveSql | CachedSql, ...args: unknown[]) => Promise<unknown>) & { binding?: string }
+
+/** The functions that each file of src/db exports; the clients themselves are no queries. */
+const files = await Promise.all(
+  readdirSync('src/db')
+    .map((file) => file.replace(/\.ts$/, ''))
+    .filter((file) => file !== 'client')
+    .map(async (file) => {
+      const exported = Object.entries((await import(`../../src/db/${file}.ts`)) as Record<string, unknown>)
+      return [file, exported.filter((entry): entry is [string, AnyQuery] => typeof entry[1] === 'function')] as const
+    }),
+)
+
 describe('bindings', () => {
-  const queries = Object.entries({
-    ...candles,
-    ...products,
-    ...revisions,
-    ...audits,
-    ...metrics,
-    ...priceHistory,
-  }) as unknown as [
-    string,
-    ((sql: LiveSql | CachedSql, ...args: unknown[]) => Promise<unknown>) & { binding?: string },
-  ][]
+  const queries = files.flatMap(([, exported]) => exported)
 
   test('closed history alone goes through the binding with cache; every query says which it uses', () => {
-    expect(Object.fromEntries(queries.map(([name, query]) => [name, query.binding]))).toEqual({
-      upsertCandles: 'live',
-      ensurePartitions: 'live',
-      readClosedCandles: 'cached',
-      readCandles: 'live',
-      readGaps: 'live',
-      replaceGaps: 'live',
-      dropExpired: 'live',
-      upsertProducts: 'live',
-      listProducts: 'live',
-      insertRevisions: 'live',
-      claimAudits: 'live',
-      failAudit: 'live',
-      recordComparison: 'live',
-      finishAudit: 'live',
-      repairCandles: 'live',
-      readAudits: 'live',
-      insertMetrics: 'live',
-      dropOldRecords: 'live',
-      claimHistory: 'live',
-      storeHistory: 'live',
-      failHistory: 'live',
-      readBars: 'cached',
-      readRunningBar: 'live',
-      readActions: 'live',
-      readHistoryState: 'live',
-      pruneHistory: 'live',
-      ensureHistoryPartitions: 'live',
+    const bindings = files.map(([file, exported]) => {
+      return [file, Object.fromEntries(exported.map(([name, query]) => [name, query.binding]))]
+    })
+    expect(Object.fromEntries(bindings)).toEqual({
+      'app-settings': { readRefreshSettings: 'live' },
+      assets: {
+        addAsset: 'live',
+        assetsAddedSince: 'live',
+        findAssets: 'live',
+        plannedAssets: 'live',
+        searchAssets: 'live',
+      },
+      audits: {
+        claimAudits: 'live',
+        failAudit: 'live',
+        recordComparison: 'live',
+        finishAudit: 'live',
+        repairCandles: 'live',
+        readAudits: 'live',
+      },
+      candles: {
+        upsertCandles: 'live',
+        ensurePartitions: 'live',
+        readClosedCandles: 'cached',
+        readCandles: 'live',
+        readGaps: 'live',
+        replaceGaps: 'live',
+        dropExpired: 'live',
+      },
+      jobs: { recordJob: 'live', readJobs: 'live' },
+      metrics: { insertMetrics: 'live', dropOldRecords: 'live', databaseBytes: 'live' },
+      'price-history': {
+        claimHistory: 'live',
+        storeHistory: 'live',
+        failHistory: 'live',
+        readBars: 'cached',
+        readRunningBar: 'live',
+        readActions: 'live',
+        readHistoryState: 'live',
+        pruneHistory: 'live',
+        ensureHistoryPartitions: 'live',
+      },
+      prices: {
+        readPrices: 'live',
+        writePrices: 'live',
+        readSnapshots: 'live',
+        ensureSnapshotPartitions: 'live',
+        dropOldSnapshots: 'live',
+        writeProviderLimits: 'live',
+      },
+      products: { upsertProducts: 'live', listProducts: 'live' },
+      revisions: { insertRevisions: 'live' },
     })
   })
 
