@@ -188,6 +188,10 @@ BEGIN
     SELECT price_history_stored_since(h, given_first), h.last_date INTO stored_since, known_last
     FROM asset_history h WHERE h.asset_id = p_asset_id;
     stored_since := coalesce(stored_since, '-infinity');
+    -- Most nights nothing is left to fold of what goes.
+    IF given_last IS NULL AND date_trunc(p_unit, p_last::timestamp) < stored_since THEN
+        RETURN 0;
+    END IF;
 
     EXECUTE format($sql$
         WITH given AS (

@@ -19,8 +19,9 @@ import {
   readRunningBar,
   storeHistory,
 } from '../../src/db/price-history.ts'
+import { adjustBars } from '../../src/pricing/adjust.ts'
 import type { DailyBar } from '../../src/pricing/provider-quote.ts'
-import type { CorporateAction } from '../../src/protocol/price-history.ts'
+import type { CorporateAction, Interval } from '../../src/protocol/price-history.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -238,6 +239,31 @@ describe('the one fold', () => {
     const [byWeek, byMonth] = [await fold('week', asset, days), await fold('month', asset, days)]
     expect(byWeek).toEqual(weeks(days, splits))
     expect(byMonth).toEqual(months(days, splits))
+    // Bars of weeks and months in today's shares are those of days in today's shares, but for what was rounded twice.
+    const actions = splits.map(([ex, n]) => split(ex, `${n}`))
+    const inShares = (list: readonly Bar[], interval: Interval) =>
+      adjustBars(
+        list.map((bar) => ({ ...bar, is_complete: true })),
+        actions,
+        'split',
+        interval,
+      )
+    const daily = inShares(days, 'ONE_DAY').map((bar) => ({ ...bar, volume: bar.volume! }))
+    for (const [list, expected] of [
+      [inShares(byWeek, 'ONE_WEEK'), weeks(daily)],
+      [inShares(byMonth, 'ONE_MONTH'), months(daily)],
+    ] as const)
+      for (const [n, bar] of list.entries()) {
+        const { open, high, low, close, ...rest } = expected[n]!
+        expect(bar).toMatchObject(rest)
+        for (const [told, sum] of [
+          [bar.open, open],
+          [bar.high, high],
+          [bar.low, low],
+          [bar.close, close],
+        ] as const)
+          expect(Math.abs(Number(told) - Number(sum)), bar.date).toBeLessThanOrEqual(2e-10)
+      }
     // 634 dollars in sevenths, since the split came on the 9th; the 31st of August 2020 is the last day of its month.
     expect(byMonth.find(({ date }) => date === '2014-06-01')).toMatchObject({ open: '90.5714285714', close: '92.93' })
     expect(byMonth.find(({ date }) => date === '2020-08-01')).toMatchObject({ close: '129.04' })
