@@ -36,8 +36,9 @@ export function drawLegend(
     figure('H', priceText(bar.h, digits)),
     figure('L', priceText(bar.l, digits)),
     figure('C', priceText(bar.c, digits)),
-    figure('V', compactText(bar.v)),
   ]
+  // Bars of prices that were told, not of trades, have none.
+  if (bar.v > 0) parts.push(figure('V', compactText(bar.v)))
   if (before && before.c !== 0) parts.push(figure('', percentText((100 * (bar.c - before.c)) / before.c)))
   if (bar.coverage !== 'full') {
     const mark = part('em', COVERAGE_TEXT[bar.coverage])

@@ -9,6 +9,7 @@ import {
   providerText,
   quantityText,
   staleText,
+  withoutFloatTail,
 } from '../pricing/words.ts'
 import type { Asset, Candidate } from '../protocol/asset.ts'
 import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../protocol/price-history.ts'
@@ -49,6 +50,9 @@ const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }
   ONE_WEEK: { bars: 'one week', seconds: 7 * 86_400 },
   ONE_MONTH: { bars: 'one month', seconds: 30 * 86_400 },
 }
+
+/** What has splits and dividends. */
+const SHARES: ReadonlySet<string> = new Set(['stock', 'etf', 'fund'])
 
 const BASIS_TEXT: Readonly<Record<Basis, string>> = {
   raw: 'as traded, splits not taken out',
@@ -164,7 +168,7 @@ function peText(quote: Quote | null): Html | string {
 const rangeLink = (name: string, range: Range, current: boolean): Html =>
   html`<a href="${assetPath(name)}?range=${range}" ${current ? raw('aria-current="true"') : ''}><span aria-hidden="true">${range}</span><span class="hidden">${RANGE_TEXT[range]}</span></a>\n`
 
-/** The bars as the chart's script takes them, numbers with all their digits. */
+/** The bars as the chart's script takes them. */
 const chartBars = (bars: readonly PriceBar[]): string =>
   `[${bars
     .map(
@@ -173,20 +177,30 @@ const chartBars = (bars: readonly PriceBar[]): string =>
     )
     .join(',')}]`
 
+/** Bars with prices for showing: /get-history has all the digits that were told. */
+const shownBars = (bars: readonly PriceBar[]): PriceBar[] =>
+  bars.map((bar) => ({
+    ...bar,
+    open: withoutFloatTail(bar.open),
+    high: withoutFloatTail(bar.high),
+    low: withoutFloatTail(bar.low),
+    close: withoutFloatTail(bar.close),
+  }))
+
 function historyCard({ asset, history }: AssetPage): Html {
   const text =
     history === null
       ? html`<strong class="down">The history cannot be read at the moment.</strong>`
-      : historyText(history)
+      : historyText(asset, history)
   const empty = history === null || history.bars.length === 0
   return html`<section class="card chart-card" aria-label="Chart">
-${empty ? '' : html`<div id="history" class="history" data-label="${asset.symbol}, bars of ${INTERVAL_TEXT[history.interval].bars}" data-size="${INTERVAL_TEXT[history.interval].seconds}" data-bars="${chartBars(history.bars)}" data-gaps="${JSON.stringify(history.gaps)}"></div>`}
+${empty ? '' : html`<div id="history" class="history" data-label="${asset.symbol}, bars of ${INTERVAL_TEXT[history.interval].bars}" data-size="${INTERVAL_TEXT[history.interval].seconds}" data-bars="${chartBars(shownBars(history.bars))}" data-gaps="${JSON.stringify(history.gaps)}"></div>`}
 <p class="coverage">${text}</p>
 </section>`
 }
 
 /** What the bars are, and what of the range they do not hold. */
-function historyText({ range, interval, basis, bars, provider, gaps, loaded }: AssetHistory): string {
+function historyText(asset: Asset, { range, interval, basis, bars, provider, gaps, loaded }: AssetHistory): string {
   const [first, last] = [bars[0], bars.at(-1)]
   if (first === undefined || last === undefined)
     return loaded
@@ -197,7 +211,7 @@ function historyText({ range, interval, basis, bars, provider, gaps, loaded }: A
     `${dateText(first.date, interval)} to ${dateText(last.date, interval)}`,
   ]
   if (provider !== null) parts.push(provider === 'simulated' ? 'simulated: made up' : `from ${providerText(provider)}`)
-  parts.push(BASIS_TEXT[basis])
+  if (SHARES.has(asset.type)) parts.push(BASIS_TEXT[basis])
   if (!loaded) parts.push('older bars are still being loaded')
   if (gaps.length > 0) parts.push(`trades are missing in ${gaps.length} ${gaps.length === 1 ? 'stretch' : 'stretches'}`)
   return parts.join(', ')
@@ -211,7 +225,7 @@ const dateText = (date: string, interval: Interval): string =>
 
 function barsCard({ history }: AssetPage): Html {
   const bars = history?.bars ?? []
-  const latest = bars.toReversed()
+  const latest = shownBars(bars).reverse()
   return html`<section class="card" aria-labelledby="bars-title">
   <h2 id="bars-title">Bars, the latest first</h2>
   ${

@@ -8,6 +8,20 @@ export function decimalText(text: string): string {
   return `${grouped(whole)}.${fraction.padEnd(2, '0')}`
 }
 
+/** A price with more significant digits than this is a float written out; a provider's float has some seven true ones. */
+const MOST_DIGITS = 10
+const FLOAT_DIGITS = 7
+
+/** A price of history for showing: `244.52999877929688` is `244.53`. One that is no float written out stays as it is. */
+export function withoutFloatTail(text: string): string {
+  const digits = text.replace(/^-?[0.]*|\./g, '')
+  if (digits.length <= MOST_DIGITS) return text
+  const value = Number(text)
+  const places = Math.min(20, Math.max(0, FLOAT_DIGITS - 1 - Math.floor(Math.log10(Math.abs(value)))))
+  const rounded = value.toFixed(places)
+  return places === 0 ? rounded : rounded.replace(/\.?0+$/, '')
+}
+
 /** A quantity for reading: `51200000` is `51,200,000`. No digit is lost, none is added. */
 export function quantityText(text: string): string {
   const [whole = '0', fraction] = text.split('.')

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type AssetPage, ambiguousPage, assetFacts, assetPage } from '../../src/pages/asset.ts'
 import { assetsPage } from '../../src/pages/assets.ts'
+import { withoutFloatTail } from '../../src/pricing/words.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import { RANGES } from '../../src/protocol/price-history.ts'
 import { type Quote, STALE_REASONS } from '../../src/protocol/quote.ts'
@@ -56,7 +57,7 @@ const page = (more: Partial<AssetPage> = {}): AssetPage => ({
         open: '1180',
         high: '1191',
         low: '1179',
-        close: '1188.0000000001',
+        close: '244.52999877929688',
         volume: '5',
         is_complete: true,
       },
@@ -153,10 +154,10 @@ test('every range is a link that works without a script, the present one is mark
   expect(text).toMatch(/range=1m" aria-current="true"/)
 })
 
-test('C3 the bars are in the page, for the chart and as a table, with their own digits', async () => {
+test('P1 the bars are in the page, for the chart and as a table; the tail of a provider’s float is not shown', async () => {
   const text = await render()
-  expect(text).toContain('&quot;c&quot;:1188.0000000001')
-  expect(words(text)).toContain('2026-10-02 1,180.00 1,191.00 1,179.00 1,188.0000000001 5 closed')
+  expect(text).toContain('&quot;c&quot;:244.53,')
+  expect(words(text)).toContain('2026-10-02 1,180.00 1,191.00 1,179.00 244.53 5 closed')
   expect(words(text)).toContain('2026-10-05 1,188.50 1,190.00 1,187.00 1,189.00 – so far')
   expect(words(text)).toContain('2 bars of one day, 2026-10-02 to 2026-10-05, from Yahoo Finance, in today’s shares')
 })
@@ -204,4 +205,16 @@ test('Q1 found assets stand with price and age; old ones are called old, and no 
   expect(rows.find((row) => row.includes('TSLA'))).toMatch(/– .*no price/)
   expect(text).toContain('href="/assets?q=a%26b&amp;after=xyz"')
   expect(text).toContain('<form class="search" role="search" action="/assets" method="get">')
+})
+
+test.each([
+  ['244.52999877929688', '244.53'],
+  ['0.000012340000210388796', '0.00001234'],
+  ['-1.2000000476837158', '-1.2'],
+  ['741234567.8901234', '741234568'],
+  ['63627.04', '63627.04'],
+  ['0.0000000123', '0.0000000123'],
+  ['1234567.891', '1234567.891'],
+])('P1 %s is shown as %s', (told, shown) => {
+  expect(withoutFloatTail(told)).toBe(shown)
 })
