@@ -93,6 +93,8 @@ export function streamedQuote(
   anchor: Anchor | null,
 ): HeldQuote {
   const { asset_id, symbol, currency } = asset
+  // REST has no time but that of its answer: a feed that has heard of no trade since says that it is so still.
+  const isSince = held !== null && heardAt >= Date.parse(held.as_of) && Date.parse(held.as_of) > Date.parse(time)
   const untold = { previous_close: null, open: null, high: null, low: null, volume: null }
   const { previous_close, open, high, low, volume } = held ?? untold
   return {
@@ -111,7 +113,7 @@ export function streamedQuote(
     pe_ratio: null,
     pe_as_of: null,
     provider,
-    as_of: time,
+    as_of: isSince ? held.as_of : time,
     updated_at: new Date(heardAt).toISOString(),
     market: null,
   }

@@ -1,0 +1,95 @@
+import type { ProviderListing } from '../src/pricing/provider-quote.ts'
+import type { Trouble } from '../src/pricing/quote-book.ts'
+import type { Source } from '../src/pricing/sources.ts'
+import type { Asset } from '../src/protocol/asset.ts'
+import type { QuoteDatabase } from './quote-database.ts'
+import type { ProviderGateObject } from './stubs.ts'
+
+const DAY_MS = 86_400_000
+/** Asked again after so long, where nothing says when: milliseconds. */
+const RETRY_MS = 60_000
+/** SQLSTATE check_violation: what a provider told cannot be an asset. */
+const CHECK_VIOLATION = '23514'
+
+/** What came of a name that no asset has. `retryAt` is unix milliseconds. */
+export type Discovery =
+  | { kind: 'asset'; asset: Asset }
+  | { kind: 'unknown' }
+  | { kind: 'failed'; reason: Trouble; retryAt: number }
+
+/** What discovery needs of the object that holds it. Times are unix milliseconds. */
+export type DiscoveryHost = {
+  /** See NEW_ASSETS_PER_DAY. */
+  perDay: number
+  now(): number
+  gate(): Pick<ProviderGateObject, 'find'>
+  database(): Pick<QuoteDatabase, 'findAssets' | 'addAsset' | 'assetsAddedSince'>
+  log(event: string, fields: Record<string, unknown>): void
+}
+
+/** Asks the providers for names that no asset has, and adds what they know: as many a day as are allowed. */
+export class QuoteDiscovery {
+  readonly #host: DiscoveryHost
+  readonly #under = new Map<string, Promise<Discovery>>()
+  /** One after the other: each counts those before it. */
+  #adding: Promise<unknown> = Promise.resolve()
+
+  constructor(host: DiscoveryHost) {
+    this.#host = host
+  }
+
+  /** What comes of a name; who asks for the same at the same time is told the same. Never rejects. */
+  discover(name: string): Promise<Discovery> {
+    const same = this.#under.get(name)
+    if (same) return same
+    const discovery = this.#run(name)
+      .catch((error: unknown): Discovery => {
+        this.#host.log('discovery_failed', { name, error: String(error) })
+        return { kind: 'failed', reason: 'unavailable', retryAt: this.#host.now() + RETRY_MS }
+      })
+      .finally(() => this.#under.delete(name))
+    this.#under.set(name, discovery)
+    return discovery
+  }
+
+  async #run(name: string): Promise<Discovery> {
+    if (await this.#isFull()) return this.#full()
+    const found = await this.#host.gate().find(name)
+    if (!found.ok)
+      return { kind: 'failed', reason: found.reason, retryAt: found.retryAt ?? this.#host.now() + RETRY_MS }
+    if (found.found === null) return { kind: 'unknown' }
+    const { provider, listing } = found.found
+    const adding = this.#adding.then(() => this.#add(provider, listing))
+    this.#adding = adding.catch(() => {})
+    return adding
+  }
+
+  async #isFull(): Promise<boolean> {
+    const { perDay, now, database } = this.#host
+    return (await database().assetsAddedSince(now() - DAY_MS)) >= perDay
+  }
+
+  #full(): Discovery {
+    return { kind: 'failed', reason: 'rate_limited', retryAt: this.#host.now() + RETRY_MS }
+  }
+
+  async #add(provider: Source, listing: ProviderListing): Promise<Discovery> {
+    const database = this.#host.database()
+    const { id, name, type, code, currency, isin } = listing
+    const there = await database.findAssets([`${provider}:${id}`.toUpperCase(), listing.symbol.toUpperCase()])
+    const same = there.find((asset) => asset.provider === provider && asset.provider_id === id)
+    if (same) return { kind: 'asset', asset: same }
+    if (await this.#isFull()) return this.#full()
+    // A name that means one asset does not become ambiguous because somebody has asked for another.
+    const taken = there.some(({ symbol }) => symbol.toUpperCase() === listing.symbol.toUpperCase())
+    const symbol = taken ? id : listing.symbol
+    const draft = { symbol, name, type, category: type, code, provider, provider_id: id, currency, isin }
+    try {
+      return { kind: 'asset', asset: await database.addAsset(draft) }
+    } catch (error) {
+      if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
+      this.#host.log('listing_refused', { provider, id, error: String(error) })
+      return { kind: 'unknown' }
+    }
+  }
+}

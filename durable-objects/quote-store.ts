@@ -1,0 +1,111 @@
+import type { QuotePlan } from '../src/pricing/asset-plan.ts'
+import type { Batch } from '../src/pricing/quote-book.ts'
+
+/** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
+const ROW_CHARS = 600_000
+
+/** When so many rows, or so many characters more than the whole, have gathered, one batch is made of all. */
+const COMPACT_ROWS = 200
+const COMPACT_CHARS = 8_000_000
+
+/**
+ * What is kept beside the batches. `epoch` and `floor` are of positions: returns to before `floor` get a snapshot.
+ * `flushed` is the last batch that Postgres has.
+ */
+export type Head = { epoch: string; floor: number; flushed: number }
+
+type Row = { n: number; body: string }
+
+/** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
+function split<T>(list: readonly T[]): string[] {
+  const parts: string[] = []
+  let texts: string[] = []
+  let chars = 0
+  for (const one of list) {
+    const text = JSON.stringify(one)
+    if (chars + text.length > ROW_CHARS && texts.length > 0) {
+      parts.push(`[${texts.join(',')}]`)
+      texts = []
+      chars = 0
+    }
+    texts.push(text)
+    chars += text.length + 1
+  }
+  parts.push(`[${texts.join(',')}]`)
+  return parts
+}
+
+/** A board's own SQLite: one row a batch, the plan, and what is kept beside them. */
+export class QuoteStore {
+  readonly #storage: DurableObjectStorage
+  #rows = 0
+  #chars = 0
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage
+    storage.sql.exec(
+      `CREATE TABLE IF NOT EXISTS batches (
+         n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
+       ) WITHOUT ROWID`,
+    )
+    storage.sql.exec('CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL)')
+  }
+
+  head(): Head | null {
+    return this.#storage.kv.get<Head>('head') ?? null
+  }
+
+  saveHead(head: Head): void {
+    this.#storage.kv.put('head', head)
+  }
+
+  /** Every batch since the last compaction, ascending; a large one in several parts of the same number. */
+  batches(): Batch[] {
+    const rows = this.#storage.sql.exec<Row>('SELECT n, body FROM batches ORDER BY n, part').toArray()
+    this.#rows = rows.length
+    this.#chars = rows.reduce((sum, { body }) => sum + body.length, 0)
+    return rows.map(({ n, body }) => ({ n, ...(JSON.parse(body) as Omit<Batch, 'n'>) }))
+  }
+
+  /** Stores a batch; now and then `whole`, all that is known, takes the place of all that were stored. */
+  save(batch: Batch, whole: () => Batch): void {
+    this.#storage.transactionSync(() => {
+      if (this.#rows < COMPACT_ROWS && this.#chars < COMPACT_CHARS) {
+        this.#write(batch)
+        return
+      }
+      this.#storage.sql.exec('DELETE FROM batches')
+      this.#rows = 0
+      this.#chars = 0
+      this.#write(whole())
+      // What is there for good is no reason to begin anew.
+      this.#chars = 0
+    })
+  }
+
+  #write({ n, entries, dropped, opened }: Batch): void {
+    for (const [part, text] of split(entries).entries()) {
+      const rest = part === 0 ? { dropped, opened } : { dropped: [], opened: [] }
+      const body = `{"entries":${text},"dropped":${JSON.stringify(rest.dropped)},"opened":${JSON.stringify(rest.opened)}}`
+      this.#storage.sql.exec('INSERT OR REPLACE INTO batches (n, part, body) VALUES (?, ?, ?)', n, part, body)
+      this.#rows++
+      this.#chars += body.length
+    }
+  }
+
+  /** The plan in force; null: none has come yet. */
+  plan(): QuotePlan | null {
+    const rows = this.#storage.sql.exec<{ body: string }>('SELECT body FROM plan ORDER BY part').toArray()
+    const [head, ...parts] = rows.map(({ body }) => JSON.parse(body))
+    return head === undefined ? null : { ...(head as Omit<QuotePlan, 'assets'>), assets: parts.flat() }
+  }
+
+  savePlan({ at, settings, assets }: QuotePlan): void {
+    this.#storage.transactionSync(() => {
+      this.#storage.sql.exec('DELETE FROM plan')
+      const bodies = [JSON.stringify({ at, settings }), ...split(assets)]
+      for (const [part, body] of bodies.entries())
+        this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
+    })
+  }
+}
