@@ -10,7 +10,7 @@ import type { Asset } from '../../src/protocol/asset.ts'
 import type { Problem } from '../../src/protocol/errors.ts'
 import type { WireBar } from '../../src/protocol/price-history.ts'
 import type { Quote, WireQuote } from '../../src/protocol/quote.ts'
-import { gate, getWith } from './wire.ts'
+import { gate, getWith, get as real } from './wire.ts'
 
 const KEY = 'service-key-of-tests'
 const PREVIOUS = 'service-key-before-that'
@@ -579,4 +579,51 @@ test('requests are counted by route and status, and go to the meter; one that is
   now.mockReturnValue(began + 60_000)
   expect((await get('/get-price?symbol=KRBX')).status).toBe(200)
   now.mockRestore()
+})
+
+describe('with the real board and providers', () => {
+  const price = (symbol: string) => real(`/get-price?symbol=${symbol}`)
+
+  test('Q1 a price that nobody has asked for yet comes from the provider, then from the cache, also without Postgres', async () => {
+    const first = await json<WireQuote>(price('AAPL'))
+    expect(first).toMatchObject({
+      symbol: 'AAPL',
+      source: 'provider',
+      provider: 'simulated',
+      currency: 'USD',
+      stale: null,
+    })
+    expect(first.price).toBeGreaterThan(0)
+    await gate(false)
+    const { source, price: again } = await json<WireQuote>(price('aapl'))
+    expect([source, again]).toEqual(['cache', first.price])
+  })
+
+  test('BTC and BTC-USD are one asset', async () => {
+    const [one, other] = [await json<WireQuote>(price('BTC')), await json<WireQuote>(price('BTC-USD'))]
+    expect(other.asset_id).toBe(one.asset_id)
+    expect(one.currency).toBe('USD')
+  })
+
+  test('Q5 a poison symbol among many fails alone', async () => {
+    const symbols = ['MSFT', 'NO.SUCH', 'ETH', 'KRBZ']
+    const response = await real('/get-batch-prices', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ symbols }),
+    })
+    const { prices } = (await response.json()) as Batch
+    expect(prices.map(({ error }) => error?.code ?? null)).toEqual([null, 'unknown_symbol', null, 'ambiguous_symbol'])
+  })
+
+  test('a refresh with the service key asks the providers', async () => {
+    const report = await json<RefreshReport>(
+      getWith({ ...env, SUPABASE_SERVICE_ROLE_KEY: KEY } as unknown as Env, '/refresh-prices', {
+        method: 'POST',
+        headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ symbols: ['AAPL'] }),
+      }),
+    )
+    expect(report).toEqual({ refreshed: 1, failed: 0, waiting: 0 })
+  })
 })
