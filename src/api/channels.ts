@@ -3,7 +3,7 @@ import { type CandleChannel, channelName, parseChannel } from '../protocol/chann
 import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
 import { productFault } from './input.ts'
-import type { QuotePlace, QuotePlaces } from './quote-channels.ts'
+import type { QuotePlace, QuotePlaces } from './quote-places.ts'
 
 /** What is wrong with a subscribe: the first channel that cannot be had. */
 export type ChannelFault = { code: ErrorCode; message: string; field: string }

@@ -1,7 +1,7 @@
 import { productCandles, quoteBoard } from '../../durable-objects/stubs.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
 import { log } from './context.ts'
-import { shardOfKey } from './quote-channels.ts'
+import { shardOfKey } from './quote-places.ts'
 
 /** Who opens a socket to an object: the client's address, for the limit per client, and whether it counts as a viewer. */
 export type Viewer = { client: string; passive: boolean }

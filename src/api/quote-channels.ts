@@ -1,30 +1,7 @@
 import { settings } from '../config.ts'
 import { normalName, shardOf } from '../pricing/symbol.ts'
-import type { Candidate } from '../protocol/asset.ts'
-import type { ErrorCode } from '../protocol/errors.ts'
 import { lookUp } from './quote-mirror.ts'
-
-const KEY = /^quotes(?:\.([1-9]\d?))?$/
-
-/** The key of a board's object in joined positions: `quotes`, then `quotes.1` and so on. No product's id looks so. */
-export const boardKey = (shard: number): string => (shard === 0 ? 'quotes' : `quotes.${shard}`)
-
-/** The shard of a board's key; null for any other key. */
-export function shardOfKey(key: string): number | null {
-  const match = KEY.exec(key)
-  return match && Number(match[1] ?? 0)
-}
-
-/** Where the quote of a name comes from: the board's key, and the channel there. */
-export type QuotePlace = { key: string; channel: string }
-/** Why a name has no quote. */
-export type QuoteFault = {
-  code: Extract<ErrorCode, 'unknown_symbol' | 'ambiguous_symbol'>
-  message: string
-  candidates?: readonly Candidate[]
-}
-/** By the names that were asked for. */
-export type QuotePlaces = ReadonlyMap<string, QuotePlace | QuoteFault>
+import { boardKey, type QuoteFault, type QuotePlace, type QuotePlaces } from './quote-places.ts'
 
 /** Every board, and the channel there that stands for all its quotes. */
 export const everyBoard = (env: Env): QuotePlace[] =>
@@ -55,7 +32,8 @@ export async function quotePlaces(env: Env, names: readonly string[]): Promise<Q
     } else {
       const symbol = look.kind === 'quote' ? look.quote.symbol : look.symbol
       const key = boardKey(shardOf(symbol, settings(env).QUOTE_SHARDS))
-      places.set(name, { key, channel: `quotes.${symbol}` })
+      // Several assets may have one symbol: then `provider:provider_id` is the name that the board knows one by.
+      places.set(name, { key, channel: `quotes.${normal.includes(':') ? normal : symbol}` })
     }
   }
   return places

@@ -17,7 +17,8 @@ import { type JoinDeps, joinObjects } from './join.ts'
 import { clientOf, socketLimit } from './limits.ts'
 import { joinDeps, openObjectSocket } from './object-socket.ts'
 import { offlineProducts } from './products.ts'
-import { everyBoard, quotePlaces, shardOfKey } from './quote-channels.ts'
+import { everyBoard, quotePlaces } from './quote-channels.ts'
+import { shardOfKey } from './quote-places.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
 const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {

@@ -8,7 +8,8 @@ import { candleKey, candleTexts, framePosition, quoteKey, quoteTexts } from './f
 import { list } from './input.ts'
 import { type Joined, joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
 import { socketLimit } from './limits.ts'
-import { everyBoard, type QuotePlace, quotePlaces } from './quote-channels.ts'
+import { everyBoard, quotePlaces } from './quote-channels.ts'
+import type { QuotePlace } from './quote-places.ts'
 
 /** Candles as `event: candle` and quotes as `event: quote`, each written as its object wrote it. */
 const events: StreamAdapter = {
@@ -56,9 +57,9 @@ const wrong = (field: string, message: string): CodedError =>
 
 /** The quotes' channels of these symbols by board. @throws CodedError with the code of the first that cannot be had */
 async function boardsOf(env: Env, symbols: readonly string[]): Promise<Map<string, string[]>> {
-  const { MAX_SYMBOLS } = settings(env)
-  if (symbols.length > MAX_SYMBOLS) {
-    const message = `must be ${MAX_SYMBOLS} symbols at most`
+  const { MAX_CHANNELS } = settings(env)
+  if (symbols.length > MAX_CHANNELS) {
+    const message = `must be ${MAX_CHANNELS} symbols at most, or * for every asset`
     throw new CodedError('too_many_symbols', `symbol: ${message}`, { errors: [{ field: 'symbol', message }] })
   }
   if (symbols.includes('*')) return byBoard(everyBoard(env))

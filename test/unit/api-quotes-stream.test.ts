@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { expandChannels, type Market, symbolsOf } from '../../src/api/channels.ts'
 import { framePosition, quoteKey, quoteTexts, withPosition } from '../../src/api/frames.ts'
-import { boardKey, shardOfKey } from '../../src/api/quote-channels.ts'
+import { boardKey, shardOfKey } from '../../src/api/quote-places.ts'
 import { PRODUCT_ID } from '../../src/protocol/channel.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
 import { joinPositions, splitPositions } from '../../src/protocol/position.ts'

@@ -16,6 +16,9 @@ const ASSETS = [
   ['KRBB', 'Kerb Test B', 'stock', 'KRBB', 'yahoo', 'KRBB', 'USD'],
   ['KRBC.L', 'Kerb Test C, London', 'stock', 'KRBC', 'yahoo', 'KRBC.L', 'GBP'],
   ['KRBC.MI', 'Kerb Test C, Milan', 'stock', 'KRBC', 'yahoo', 'KRBC.MI', 'EUR'],
+  // Two assets with one symbol.
+  ['KRBD', 'Kerb Test D', 'stock', 'KRBD', 'yahoo', 'KRBD', 'USD'],
+  ['KRBD', 'Kerb Test D, Xetra', 'stock', 'KRBD', 'yahoo', 'KRBD.DE', 'EUR'],
 ] as const
 
 /** What the fake provider tells of an id from now on. */
@@ -54,9 +57,9 @@ beforeAll(async () => {
       await sql`INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
         VALUES (${symbol}, ${name}, ${type}, ${type}, ${code}, ${provider}, ${provider_id}, ${currency})`
   })
-  for (const [symbol] of ASSETS) await price(symbol, '100')
+  for (const [, , , , , id] of ASSETS) await price(id, '100')
   await plan()
-  await quoteBoard(env, 0).refresh(ASSETS.map(([symbol]) => symbol))
+  await quoteBoard(env, 0).refresh(null)
 })
 
 describe('quotes on /ws', () => {
@@ -109,6 +112,16 @@ describe('quotes on /ws', () => {
     await move('KRBB', '55.5')
     const update = await client.next('update')
     expect(quotesOf(update).map(({ symbol }) => symbol)).toEqual(['KRBB'])
+  })
+
+  test('of two assets with one symbol each can be had by the name that means it alone', async () => {
+    const client = await openSocket('/ws')
+    client.send({ op: 'subscribe', channels: ['quotes.yahoo:KRBD.DE'] })
+    expect((await client.next('subscribed')).channels).toEqual(['quotes.yahoo:KRBD.DE'])
+    const [quote, ...more] = quotesOf(await client.next('snapshot'))
+    expect([quote?.symbol, quote?.currency, more]).toEqual(['KRBD', 'EUR', []])
+    client.send({ op: 'subscribe', channels: ['quotes.KRBD'] })
+    expect(await client.next('error')).toMatchObject({ code: 'ambiguous_symbol', field: 'channels/0' })
   })
 
   test('quotes.* is every asset', async () => {
@@ -261,7 +274,7 @@ describe('quotes on the event stream', () => {
   test('HEAD answers with the stream’s headers and no stream; too many symbols are refused', async () => {
     const head = await get('/api/v1/stream?symbol=KRBA', { method: 'HEAD' })
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
-    const few = { ...env, MAX_SYMBOLS: '1' } as unknown as Env
+    const few = { ...env, MAX_CHANNELS: '1' } as unknown as Env
     const many = await getWith(few, '/api/v1/stream?symbol=KRBA,KRBB')
     expect([many.status, ((await many.json()) as { code: string }).code]).toEqual([400, 'too_many_symbols'])
   })
