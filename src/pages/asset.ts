@@ -12,7 +12,6 @@ import {
   withoutFloatTail,
 } from '../pricing/words.ts'
 import type { Asset, Candidate } from '../protocol/asset.ts'
-import type { Gap } from '../protocol/candle.ts'
 import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../protocol/price-history.ts'
 import type { Quote, StaleReason } from '../protocol/quote.ts'
 import { type Html, layout, type Site } from './layout.ts'
@@ -23,16 +22,8 @@ export type AssetPrice =
   | { kind: 'quote'; quote: Quote; freshUntil: number; stale: StaleReason | null }
   | { kind: 'unpriced'; reason: StaleReason }
 
-/** Bars of one range, as `readPriceHistory` gives them; see there. */
-export type AssetHistory = {
-  range: Range
-  interval: Interval
-  basis: Basis
-  bars: readonly PriceBar[]
-  provider: string | null
-  gaps: readonly Gap[]
-  loaded: boolean
-}
+/** Bars of one range, as `readPriceHistory` gives them. */
+export type AssetHistory = Pick<PriceHistory, 'range' | 'interval' | 'basis' | 'bars' | 'provider' | 'gaps' | 'loaded'>
 
 /** What is known of an asset and its price at `now` (unix milliseconds). */
 export type AssetState = {
