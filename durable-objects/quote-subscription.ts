@@ -3,7 +3,7 @@ import type { ErrorCode } from '../src/protocol/errors.ts'
 import type { Named } from './quote-names.ts'
 
 /** The most assets that one socket subscribes to by name: their numbers have to fit into its attachment of 16 KiB. */
-const MAX_IDS = 2_000
+export const MAX_IDS = 2_000
 
 /** What a socket has subscribed to: everything, or these assets. `key` is the same for the same. */
 export type Subscription = { all: boolean; ids: ReadonlySet<number>; key: string }

@@ -1,0 +1,148 @@
+import type { QuoteBook } from '../src/pricing/quote-book.ts'
+import type { Asset } from '../src/protocol/asset.ts'
+import type { QuoteSource } from '../src/protocol/quote.ts'
+import type { QuoteFeeds } from './quote-feeds.ts'
+import type { QuoteLoad } from './quote-load.ts'
+import type { QuoteNames } from './quote-names.ts'
+import type { QuotePace } from './quote-pace.ts'
+import type { QuoteRefresh } from './quote-refresh.ts'
+import type { Look } from './stubs.ts'
+
+/** Seconds after which to ask again for a price that is being asked for. */
+const RETRY_S = 2
+
+/** What looks need of the object that holds them. Times are unix milliseconds. */
+export type LookupHost = {
+  names: QuoteNames
+  book: QuoteBook
+  load: QuoteLoad
+  refresh: QuoteRefresh
+  feeds: QuoteFeeds
+  pace: QuotePace
+  /** See LOOK_WAIT_MS. */
+  wait: number
+  now(): number
+  /** Sees to it that `tick` is called when something is due. */
+  arm(): void
+  track(work: Promise<unknown>): void
+}
+
+/** Answers looks: from memory, else from Postgres, else by a provider (Q1); what is stale is renewed behind the answer. */
+export class QuoteLookup {
+  readonly #host: LookupHost
+  /** Those who wait, and until when. */
+  readonly #waiters = new Set<{ until: number; over: () => void }>()
+  /** Answers by the layer that gave them; `none` had no price. */
+  readonly counts: Record<QuoteSource | 'none', number> = { cache: 0, database: 0, provider: 0, none: 0 }
+
+  constructor(host: LookupHost) {
+    this.#host = host
+  }
+
+  /** In the order of `names`. */
+  async look(names: readonly string[]): Promise<Look[]> {
+    const from = new Map<number, QuoteSource>()
+    if (names.some((name) => !this.#isAtHand(name))) await this.#inTime(this.#fetch(names, from))
+    const looks = names.map((name) => this.#tell(name, from))
+    for (const look of looks) this.counts[look.kind === 'quote' ? look.source : 'none']++
+    this.#renew(names)
+    return looks
+  }
+
+  /** When `tick` is to be called, unix milliseconds. */
+  get due(): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const { until } of this.#waiters) due = Math.min(due, until)
+    return due
+  }
+
+  /** Lets those go who have waited long enough. */
+  tick(): void {
+    const now = this.#host.now()
+    for (const { until, over } of [...this.#waiters]) if (until <= now) over()
+  }
+
+  /** Seconds to a moment; where it is not known, a little while. */
+  secondsTo(at: number | null): number {
+    return at === null ? RETRY_S : Math.max(1, Math.ceil((at - this.#host.now()) / 1_000))
+  }
+
+  #isAtHand(name: string): boolean {
+    const named = this.#host.names.atHand(name)
+    return named !== null && (named.kind !== 'asset' || this.#host.book.quote(named.asset.asset_id) !== null)
+  }
+
+  /** Over when `work` is, or after LOOK_WAIT_MS; then it goes on by itself. */
+  #inTime(work: Promise<unknown>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const over = () => {
+      this.#waiters.delete(waiter)
+      resolve()
+    }
+    const waiter = { until: this.#host.now() + this.#host.wait, over }
+    this.#waiters.add(waiter)
+    this.#host.track(work.finally(over))
+    this.#host.arm()
+    return promise
+  }
+
+  #tell(name: string, from: ReadonlyMap<number, QuoteSource>): Look {
+    const { names, book, pace } = this.#host
+    const named = names.now(name)
+    if (named.kind === 'unread')
+      return { name, kind: 'unpriced', symbol: name, reason: 'unavailable', retryAfter: RETRY_S }
+    if (named.kind !== 'asset') return { name, ...named }
+    const { asset_id, symbol, provider } = named.asset
+    const entry = book.entry(asset_id)
+    if (entry?.quote) {
+      const { market: _, ...quote } = entry.quote
+      const source = from.get(asset_id) ?? 'cache'
+      return { name, kind: 'quote', quote, source, freshUntil: pace.freshUntil(entry.quote), trouble: entry.trouble }
+    }
+    const reason = provider === 'manual' ? 'unknown' : (entry?.trouble ?? 'expired')
+    return { name, kind: 'unpriced', symbol, reason, retryAfter: this.secondsTo(entry?.retryAt ?? null) }
+  }
+
+  /** Brings prices of what these names mean, from Postgres or else a provider, and notes which it was. */
+  async #fetch(names: readonly string[], from: Map<number, QuoteSource>): Promise<void> {
+    const { book, load, refresh, pace, now } = this.#host
+    const missing = (assets: readonly Asset[]) => assets.filter(({ asset_id }) => book.quote(asset_id) === null)
+    const note = (assets: readonly Asset[], source: QuoteSource) => {
+      for (const { asset_id } of assets)
+        if (book.quote(asset_id) !== null && !from.has(asset_id)) from.set(asset_id, source)
+    }
+    const named = [...(await this.#host.names.find(names)).values()]
+    const asked = missing(named.flatMap((one) => (one.kind === 'asset' ? [one.asset] : [])))
+    if (asked.length === 0) return
+    await load.first(asked.map(({ asset_id }) => asset_id))
+    note(asked, 'database')
+    const left = missing(asked).filter(({ asset_id, provider }) => {
+      if (provider === 'manual') return false
+      return refresh.isAsking(asset_id) || pace.mayAsk(asset_id, book.entry(asset_id), now())
+    })
+    await refresh.ask(left, now())
+    note(left, 'provider')
+  }
+
+  /** Has what these names mean renewed, where it is stale or has a feed; nobody waits for it. */
+  #renew(names: readonly string[]): void {
+    const { book, load, refresh, feeds, pace, track } = this.#host
+    const now = this.#host.now()
+    const stale: Asset[] = []
+    const streamed: Asset[] = []
+    for (const name of names) {
+      const named = this.#host.names.now(name)
+      if (named.kind !== 'asset') continue
+      const { asset } = named
+      const entry = book.entry(asset.asset_id)
+      if (feeds.has(asset)) streamed.push(asset)
+      const isStale = entry?.quote && pace.freshUntil(entry.quote) < now
+      if (isStale && pace.mayAsk(asset.asset_id, entry, now)) stale.push(asset)
+    }
+    if (streamed.length > 0) feeds.want(streamed)
+    const manual = stale.filter(({ provider }) => provider === 'manual')
+    if (manual.length > 0) track(load.load(manual.map(({ asset_id }) => asset_id)))
+    const asked = stale.filter(({ provider }) => provider !== 'manual')
+    if (asked.length > 0) track(refresh.ask(asked, now))
+  }
+}
