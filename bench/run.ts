@@ -4,6 +4,8 @@ const BENCHES: Record<string, () => Promise<Figures>> = {
   aggregate: async () => (await import('./aggregate.ts')).aggregate(),
   fanout: async () => (await import('./fanout.ts')).fanout(),
   'slow-readers': async () => (await import('./slow-readers.ts')).slowReaders(),
+  quotes: async () => (await import('./quotes.ts')).quotes(),
+  'history-size': async () => (await import('./history-size.ts')).historySize(),
   latency: async () => (await import('./latency.ts')).latency(),
 }
 

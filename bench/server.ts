@@ -29,7 +29,7 @@ export type ServerOptions = { speed?: number; entry?: string; vars?: Record<stri
 /** The Worker under plain workerd, its database and its exchange, all on loopback and in a folder that goes with them. */
 export async function startServer({
   speed = 1,
-  entry = 'workers/index.ts',
+  entry = speed === 1 ? 'workers/index.ts' : 'dev/worker/fast.ts',
   vars = {},
 }: ServerOptions = {}): Promise<Server> {
   const anchor = Date.now()
@@ -47,7 +47,7 @@ export async function startServer({
     stops.push(() => database.stop())
     await migrate(database.url)
     const worker = await serveWorkerd({
-      entry: speed === 1 ? entry : 'dev/worker/fast.ts',
+      entry,
       databaseUrl: database.url,
       log: 'nothing',
       vars: {

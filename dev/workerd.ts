@@ -59,12 +59,12 @@ type Wrangler = {
   assets: { binding: string }
 }
 
-/** Plain workerd has no limits per client, and its Worker no files. */
-const STAND_IN = `import { WorkerEntrypoint } from 'cloudflare:workers'
-export default class extends WorkerEntrypoint {
-  limit() { return { success: true } }
-  fetch() { return new Response(null, { status: 404 }) }
-}
+/** Plain workerd has no files. */
+const NO_FILES = `export default { fetch: () => new Response(null, { status: 404 }) }
+`
+/** Nor limits per client. On the platform they are a part of the runtime: a service would cost more than most answers. */
+const NO_LIMIT = `class Limit { async limit() { return { success: true } } }
+export default () => new Limit()
 `
 
 /**
@@ -76,12 +76,14 @@ function config(port: number, storage: string, { vars = {}, databaseUrl, objects
   const platform = `compatibilityDate = ${text(known.compatibility_date)},
       compatibilityFlags = [${known.compatibility_flags.map(text).join(', ')}]`
   const classes = known.durable_objects.bindings.filter(({ class_name }) => objects?.includes(class_name) ?? true)
-  const standIns = [...known.ratelimits.map(({ name }) => name), known.assets.binding]
   const database = databaseUrl === undefined ? [] : known.hyperdrive.map(({ binding }) => binding)
   const bindings = [
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
     ...classes.map(({ name, class_name }) => `(name = ${text(name)}, durableObjectNamespace = ${text(class_name)})`),
-    ...standIns.map((name) => `(name = ${text(name)}, service = "stand-in")`),
+    ...known.ratelimits.map(
+      ({ name }) => `(name = ${text(name)}, wrapped = (moduleName = "no-limit", innerBindings = []))`,
+    ),
+    `(name = ${text(known.assets.binding)}, service = "no-files")`,
     ...database.map((name) => hyperdrive(name, new URL(databaseUrl as string))),
   ]
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -99,11 +101,12 @@ const config :Workerd.Config = (
       ],
       globalOutbound = "loopback",
     )),
-    (name = "stand-in", worker = (modules = [(name = "worker", esModule = embed "stand-in.js")], ${platform})),
+    (name = "no-files", worker = (modules = [(name = "worker", esModule = embed "no-files.js")], ${platform})),
     (name = "storage", disk = (path = ${text(storage)}, writable = true)),
     (name = "loopback", network = (allow = ["private", "public"])),
     ${databaseUrl === undefined ? '' : `(name = "postgres", external = (address = ${text(new URL(databaseUrl).host)}, tcp = ())),`}
   ],
+  extensions = [(modules = [(name = "no-limit", esModule = embed "no-limit.js", internal = true)])],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "kerb")],
 );
 `
@@ -135,7 +138,8 @@ export async function bundleWorker(entry: string): Promise<string> {
 export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const folder = await mkdtemp(join(tmpdir(), 'kerb-workerd-'))
   await writeFile(join(folder, 'worker.js'), 'code' in options ? options.code : await bundleWorker(options.entry))
-  await writeFile(join(folder, 'stand-in.js'), STAND_IN)
+  await writeFile(join(folder, 'no-files.js'), NO_FILES)
+  await writeFile(join(folder, 'no-limit.js'), NO_LIMIT)
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()

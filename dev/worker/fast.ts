@@ -1,11 +1,9 @@
-import { FeedSlots } from '../../durable-objects/feed-slots.ts'
-import { Meter } from '../../durable-objects/meter.ts'
 import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
-import { QuoteBoard } from '../../durable-objects/quote-board.ts'
-import { app } from '../../src/api/app.ts'
+import { ProviderGate as RealProviderGate } from '../../durable-objects/provider-gate.ts'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
+import worker from '../../workers/index.ts'
 
-export { FeedSlots, Meter, ProviderGate, QuoteBoard }
+export { FeedSlots, Meter } from '../../workers/index.ts'
 
 /** The market's clock: see `ExchangeOptions`. */
 type Clock = { CLOCK_SPEED: string; CLOCK_ANCHOR: string }
@@ -15,17 +13,43 @@ const clockOf = (env: Env): { speed: number; anchor: number } => {
   return { speed: Number(CLOCK_SPEED), anchor: Number(CLOCK_ANCHOR) }
 }
 
-/** The very object, on a clock that runs faster. */
+/** The market's time of this moment, unix milliseconds. */
+export function marketNow(env: Env): number {
+  const { speed, anchor } = clockOf(env)
+  return anchor + (Date.now() - anchor) * speed
+}
+
+/** The moment that is `at` on the market's clock. */
+function momentOf(env: Env, at: number): number {
+  const { speed, anchor } = clockOf(env)
+  return Math.ceil(anchor + (at - anchor) / speed)
+}
+
+/** The very objects, on a clock that runs faster. */
 export class ProductCandles extends RealProductCandles {
   protected override now(): number {
-    const { speed, anchor } = clockOf(this.env)
-    return anchor + (Date.now() - anchor) * speed
+    return marketNow(this.env)
   }
 
   protected override wakeAt(at: number): void {
-    const { speed, anchor } = clockOf(this.env)
-    super.wakeAt(Math.ceil(anchor + (at - anchor) / speed))
+    super.wakeAt(momentOf(this.env, at))
   }
 }
 
-export default { fetch: app.fetch } satisfies ExportedHandler<Env>
+export class QuoteBoard extends RealQuoteBoard {
+  protected override now(): number {
+    return marketNow(this.env)
+  }
+
+  protected override wakeAt(at: number): void {
+    super.wakeAt(momentOf(this.env, at))
+  }
+}
+
+export class ProviderGate extends RealProviderGate {
+  protected override now(): number {
+    return marketNow(this.env)
+  }
+}
+
+export default worker
