@@ -221,8 +221,9 @@ export class QuoteDesk {
     const { names, book } = this
     const guests = [...this.#host.watched()].filter((id) => !names.planned.has(id))
     const assets = [...names.planned.keys(), ...guests].flatMap((id) => names.asset(id) ?? [])
+    // Those that Postgres is asked for have their turn when it has answered.
     const candidates = assets
-      .filter(({ provider }) => provider !== 'manual')
+      .filter(({ asset_id, provider }) => provider !== 'manual' && !this.#load.isLoading(asset_id))
       .map((asset) => this.pace.candidate(asset.asset_id, book.entry(asset.asset_id), this.#feeds.isLive(asset)))
     const due = dueAssets(candidates, at, book.opened, this.#rules)
     this.counts.lagMs = due.reduce((most, { lag }) => Math.max(most, lag), 0)

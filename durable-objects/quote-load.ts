@@ -27,6 +27,10 @@ export class QuoteLoad {
     this.#host = host
   }
 
+  isLoading(id: number): boolean {
+    return this.#loading.has(id)
+  }
+
   /** Brings prices of those of these that were not read yet: what Postgres did not have, this board has written since. */
   first(ids: readonly number[]): Promise<void> {
     return this.load(ids.filter((id) => !this.#read.has(id)))
