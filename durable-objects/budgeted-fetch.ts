@@ -13,9 +13,9 @@ import {
   usage,
   type Verdict,
 } from '../src/pricing/budget.ts'
+import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
 import type { Source } from '../src/pricing/sources.ts'
 import type { FetchInit } from '../src/providers/result.ts'
-import type { ProviderLimit } from './stubs.ts'
 
 /** What an answer may have, characters or bytes: the whole history of one asset, or a page of Yahoo's, is some 3 MB. */
 const LARGEST_ANSWER = 16_000_000

@@ -1,20 +1,14 @@
 import { DurableObject } from 'cloudflare:workers'
 import { type Settings, settings } from '../src/config.ts'
 import type { Limits, ProviderState, Purpose } from '../src/pricing/budget.ts'
+import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
 import { availableSources, type QuoteSourceId, type Source } from '../src/pricing/sources.ts'
 import type { QuoteProvider } from '../src/providers/provider.ts'
 import type { Fetch } from '../src/providers/result.ts'
 import { BudgetedFetch } from './budgeted-fetch.ts'
 import { ProviderDesk, type Told, type Trouble } from './provider-desk.ts'
 import { openProvider } from './providers.ts'
-import type {
-  DailyOutcome,
-  FindOutcome,
-  ProviderGateObject,
-  ProviderLimit,
-  QuoteOutcome,
-  QuoteRequest,
-} from './stubs.ts'
+import type { DailyOutcome, FindOutcome, ProviderGateObject, QuoteOutcome, QuoteRequest } from './stubs.ts'
 
 /** Budgets are told for a minute. */
 const WINDOW_MS = 60_000

@@ -1,6 +1,7 @@
 import { settings } from '../src/config.ts'
 import type { ExchangeCandle } from '../src/market/book.ts'
 import type { QuotePlan } from '../src/pricing/asset-plan.ts'
+import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
 import type { DailyHistory, ProviderListing, ProviderQuote } from '../src/pricing/provider-quote.ts'
 import type { QuoteSourceId, Source } from '../src/pricing/sources.ts'
 import type { Candidate } from '../src/protocol/asset.ts'
@@ -109,29 +110,6 @@ export type QuoteOutcome = { asset_id: number } & (
   | { ok: true; provider: Source; quote: ProviderQuote }
   | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
 )
-
-/** How a provider stands, as `provider_rate_limits` shows it. Times are unix milliseconds, null is never. */
-export type ProviderLimit = {
-  provider: Source
-  window_ms: number
-  /** Requests (Binance: weight) of the window that are used, and how many there are. */
-  used: number
-  budget: number
-  /** What the provider itself says is used, where it does. */
-  told_used: number | null
-  in_flight: number
-  concurrency: number
-  breaker: 'closed' | 'open' | 'half_open'
-  failures: number
-  blocked_until: number | null
-  last_status: number | null
-  last_error: string | null
-  last_request_at: number | null
-  requests_total: number
-  refused_total: number
-  rate_limited_total: number
-  since: number
-}
 
 /** What others ask of the one object through which every request to a provider of quotes goes (Q4). */
 export interface ProviderGateObject {

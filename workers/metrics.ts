@@ -2,7 +2,6 @@ import {
   type BoardStatus,
   feedSlots,
   meter,
-  type ProviderLimit,
   productCandles,
   providerGate,
   quoteBoard,
@@ -12,6 +11,7 @@ import { settings } from '../src/config.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { readJobs, type StoredJobRun } from '../src/db/jobs.ts'
 import { databaseBytes, insertMetrics, type Metric } from '../src/db/metrics.ts'
+import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
 import type { ProductStatus } from '../src/protocol/product.ts'
 
 /**

@@ -1,4 +1,5 @@
 import type { RefreshSettings } from '../pricing/asset-plan.ts'
+import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { Quote } from '../protocol/quote.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
@@ -146,30 +147,9 @@ export const dropOldSnapshots = liveQuery(async (sql, days: number, now: number)
   return row!.dropped
 })
 
-/** How a provider stands. Times are unix milliseconds, null is never. */
-export type ProviderStanding = {
-  provider: string
-  window_ms: number
-  used: number
-  budget: number
-  told_used: number | null
-  in_flight: number
-  concurrency: number
-  breaker: 'closed' | 'open' | 'half_open'
-  failures: number
-  blocked_until: number | null
-  last_status: number | null
-  last_error: string | null
-  last_request_at: number | null
-  requests_total: number
-  refused_total: number
-  rate_limited_total: number
-  since: number
-}
-
 /** Shows how the providers stand at `now` (unix milliseconds); a later state stays. */
 export const writeProviderLimits = liveQuery(
-  async (sql, limits: readonly ProviderStanding[], now: number): Promise<void> => {
+  async (sql, limits: readonly ProviderLimit[], now: number): Promise<void> => {
     if (limits.length === 0) return
     const at = (ms: number | null) => (ms === null ? null : new Date(ms))
     const rows = JSON.stringify(

@@ -12,13 +12,13 @@ import { insertMetrics } from '../../src/db/metrics.ts'
 import {
   dropOldSnapshots,
   ensureSnapshotPartitions,
-  type ProviderStanding,
   readPrices,
   readSnapshots,
   type StoredQuote,
   writePrices,
   writeProviderLimits,
 } from '../../src/db/prices.ts'
+import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -258,7 +258,7 @@ describe('snapshots', () => {
 })
 
 describe('what operators look at', () => {
-  const standing = (change: Partial<ProviderStanding> = {}): ProviderStanding => ({
+  const standing = (change: Partial<ProviderLimit> = {}): ProviderLimit => ({
     provider: 'yahoo',
     window_ms: 60_000,
     used: 12,
@@ -349,7 +349,7 @@ describe('row level security', () => {
     await sql`INSERT INTO asset_watches (user_id, asset_id) VALUES (gen_random_uuid(), ${asset!.asset_id})`
   }
 
-  const standingOf = (provider: string): ProviderStanding => ({
+  const standingOf = (provider: ProviderLimit['provider']): ProviderLimit => ({
     ...{ provider, window_ms: 60_000, used: 0, budget: 60, told_used: null, in_flight: 0, concurrency: 2 },
     ...{ breaker: 'closed', failures: 0, blocked_until: null, last_status: null, last_error: null },
     ...{ last_request_at: null, requests_total: 0, refused_total: 0, rate_limited_total: 0, since: NOW },
