@@ -22,14 +22,11 @@ import {
   unsubscribedFrame,
 } from '../src/protocol/messages.ts'
 import { type FramesHost, QuoteFrames } from './quote-frames.ts'
-import { type Listener, newListener, note, restored, Watched } from './quote-listener.ts'
+import { inOrder, type Listener, newListener, note, restored, Watched } from './quote-listener.ts'
 import { type ChannelNames, keyOf, readChannels, type Subscription, union, without } from './quote-subscription.ts'
 
 /** How old what a socket's attachment says of its last message may be. Milliseconds. */
 const NOTE_MS = 60_000
-
-/** Messages of one socket that may wait for the database to say what a name means. */
-const MAX_WAITING = 64
 
 /** What an audience needs of the object that holds it. Times are unix milliseconds. */
 export type QuoteAudienceHost = ChannelNames &
@@ -270,45 +267,25 @@ export class QuoteAudience {
       typeof data === 'string'
         ? readClientMessage(data)
         : { error: errorFrame('invalid_message', 'messages are text, not binary', null) }
-    if ('error' in read) this.#send(socket, read.error)
-    else if (listener.waiting !== null) this.#wait(socket, listener.waiting, read.message)
-    else {
-      const handling = this.#handle(socket, listener, [read.message])
-      if (handling) return handling
+    if ('error' in read) {
+      this.#send(socket, read.error)
+      this.#resume(socket, listener)
+      return undefined
     }
-    this.#resume(socket, listener)
-    return undefined
+    return inOrder(listener, read.message, {
+      find: this.#host.find,
+      handle: (message) => {
+        this.#answer(socket, listener, message, this.#host.now())
+        this.#resume(socket, listener)
+      },
+      refuse: (message) =>
+        this.#send(socket, errorFrame('too_many_requests', 'too many messages at once', null, message.req_id)),
+    })
   }
 
   /** What waited for a reader may have its turn now. */
   #resume(socket: WebSocket, listener: Listener): void {
     if (listener.behindSince !== null && this.#listeners.has(socket)) this.#serve(socket, listener, this.#host.now())
-  }
-
-  #wait(socket: WebSocket, waiting: ClientMessage[], message: ClientMessage): void {
-    if (waiting.length < MAX_WAITING) waiting.push(message)
-    else this.#send(socket, errorFrame('too_many_requests', 'too many messages at once', null, message.req_id))
-  }
-
-  /**
-   * Handles messages in their order; those that come while the database is asked about one are handled after it.
-   * @returns null if nothing had to be asked
-   */
-  #handle(socket: WebSocket, listener: Listener, messages: ClientMessage[]): Promise<void> | null {
-    listener.waiting = null
-    for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
-      const asked = message
-      const finding = asked.op === 'subscribe' || asked.op === 'unsubscribe' ? this.#host.find(asked.channels) : null
-      if (finding === null) this.#answer(socket, listener, asked, this.#host.now())
-      else {
-        listener.waiting = messages
-        return finding.then(() => {
-          this.#answer(socket, listener, asked, this.#host.now())
-          return this.#handle(socket, listener, messages) ?? this.#resume(socket, listener)
-        })
-      }
-    }
-    return null
   }
 
   #answer(socket: WebSocket, listener: Listener, message: ClientMessage, now: number): void {

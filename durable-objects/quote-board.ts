@@ -86,9 +86,7 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
         return unknown.length === 0 ? null : desk.names.find(unknown)
       },
       named: (symbol) => desk.names.now(symbol),
-      settle: () => {
-        if (now() >= this.#nextStale()) desk.settle()
-      },
+      settle: () => this.#settle(),
     })
     this.#arm()
   }
@@ -199,9 +197,16 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   #tick(): void {
     // With each beat the time to live of what sockets have begun or ceased to follow is looked at anew.
     if (this.#desk.tick()) this.#staleAt = null
-    if (this.now() >= this.#nextStale()) this.#desk.settle()
+    this.#settle()
     this.#audience.tick()
     this.#arm()
+  }
+
+  /** Tells what has become stale, if anything has. */
+  #settle(): void {
+    if (this.now() < this.#nextStale()) return
+    this.#desk.settle()
+    this.#staleAt = null
   }
 
   #nextStale(): number {

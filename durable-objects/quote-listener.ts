@@ -68,6 +68,45 @@ export function restored(socket: WebSocket): Listener | null {
   }
 }
 
+/** Messages of one socket that may wait for the database to say what a name means. */
+const MAX_WAITING = 64
+
+type Handling = {
+  /** Finds what the names of channels mean; null: that is at hand. */
+  find(channels: readonly string[]): Promise<unknown> | null
+  handle(message: ClientMessage): void
+  refuse(message: ClientMessage): void
+}
+
+/**
+ * Has a socket's message handled, at once or when the database has said what its names mean; those that come meanwhile
+ * are handled after it, in their order.
+ * @returns a promise where something has to be found first
+ */
+export function inOrder(listener: Listener, message: ClientMessage, handling: Handling): Promise<void> | undefined {
+  if (listener.waiting === null) return run(listener, [message], handling)
+  if (listener.waiting.length < MAX_WAITING) listener.waiting.push(message)
+  else handling.refuse(message)
+  return undefined
+}
+
+function run(listener: Listener, messages: ClientMessage[], handling: Handling): Promise<void> | undefined {
+  listener.waiting = null
+  for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
+    const asked = message
+    const finding = 'channels' in asked ? handling.find(asked.channels) : null
+    if (finding === null) handling.handle(asked)
+    else {
+      listener.waiting = messages
+      return finding.then(() => {
+        handling.handle(asked)
+        return run(listener, messages, handling)
+      })
+    }
+  }
+  return undefined
+}
+
 /** Which assets sockets follow by name: how many, and since when. */
 export class Watched {
   readonly #watched = new Map<number, { sockets: number; since: number }>()

@@ -4,9 +4,12 @@ import type { Batch } from '../src/pricing/quote-book.ts'
 /** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
 const ROW_CHARS = 600_000
 
-/** When so many rows, or so many characters more than the whole, have gathered, one batch is made of all. */
+/**
+ * When so many rows, or so many characters, have gathered since the first batch, one batch is made of all. An object that
+ * sleeps between two beats reads them each time: some 20 ms.
+ */
 const COMPACT_ROWS = 200
-const COMPACT_CHARS = 8_000_000
+const COMPACT_CHARS = 2_000_000
 
 /**
  * What is kept beside the batches. `epoch` and `floor` are of positions: returns to before `floor` get a snapshot.
@@ -38,6 +41,7 @@ function split<T>(list: readonly T[]): string[] {
 /** A board's own SQLite: one row a batch, the plan, and what is kept beside them. */
 export class QuoteStore {
   readonly #storage: DurableObjectStorage
+  /** Since the first batch. */
   #rows = 0
   #chars = 0
 
@@ -62,8 +66,9 @@ export class QuoteStore {
   /** Every batch since the last compaction, ascending; a large one in several parts of the same number. */
   batches(): Batch[] {
     const rows = this.#storage.sql.exec<Row>('SELECT n, body FROM batches ORDER BY n, part').toArray()
-    this.#rows = rows.length
-    this.#chars = rows.reduce((sum, { body }) => sum + body.length, 0)
+    const since = rows.filter(({ n }) => n !== rows[0]?.n)
+    this.#rows = since.length
+    this.#chars = since.reduce((sum, { body }) => sum + body.length, 0)
     return rows.map(({ n, body }) => ({ n, ...(JSON.parse(body) as Omit<Batch, 'n'>) }))
   }
 
@@ -75,10 +80,8 @@ export class QuoteStore {
         return
       }
       this.#storage.sql.exec('DELETE FROM batches')
-      this.#rows = 0
-      this.#chars = 0
       this.#write(whole())
-      // What is there for good is no reason to begin anew.
+      this.#rows = 0
       this.#chars = 0
     })
   }

@@ -47,14 +47,14 @@ function openWorld() {
     disk: null as Promise<void> | null,
     feeds: new Map<string, Partial<ProductStatus>>(),
     polls: [] as string[],
-    /** Dies here: whatever the object was about to do next does not happen any more. */
-    dies: null as 'gate' | 'sqlite' | 'postgres' | 'written' | null,
-    dead: false,
+    /** Where the object dies: whatever it was about to do next does not happen any more. */
+    dies: null as Step | null,
+    deaths: 0,
     sockets: [] as WebSocket[],
-    logs: [] as string[],
   }
 }
 type World = ReturnType<typeof openWorld>
+type Step = 'gate' | 'postgres' | 'written'
 
 /** By object: the base class looks at the clock before a field of the subclass exists. */
 let world: World = openWorld()
@@ -63,6 +63,7 @@ const never = new Promise<never>(() => {})
 
 class Board extends QuoteBoard {
   readonly #world = world
+  #isDead = false
 
   protected override now(): number {
     return world.now
@@ -74,13 +75,21 @@ class Board extends QuoteBoard {
 
   /** What is going on has come to its end. */
   async settled(): Promise<void> {
-    while (this.work.size > 0) await Promise.race([...this.work, scheduler.wait(50)])
+    while (this.work.size > 0) await Promise.race(this.work)
   }
 
-  async #pass(step: World['dies']): Promise<void> {
-    const mine = this.#world
-    if (mine.dies === step) mine.dead = true
-    if (mine.dead) await never
+  /** From now on nothing of it reaches the world. */
+  die(): void {
+    this.#isDead = true
+  }
+
+  async #pass(step: Step): Promise<void> {
+    if (this.#world.dies === step) {
+      this.#world.dies = null
+      this.#world.deaths++
+      this.die()
+    }
+    if (this.#isDead) await never
   }
 
   protected override gate() {
@@ -277,16 +286,9 @@ async function onBoard(
         await board.settled()
       },
       revive: () => {
-        mine.dead = false
-        mine.dies = null
-        mine.sockets = []
+        board.die()
+        mine.sockets.length = 0
         mine.due = Number.POSITIVE_INFINITY
-        // What the dead one still had under way finds another world.
-        world = { ...mine, dead: true }
-        Object.assign(mine, { dead: true })
-        const next = Object.assign(openWorld(), { ...mine, dead: false })
-        Object.assign(mine, next)
-        world = mine
         board = live()
         return board
       },
@@ -630,7 +632,7 @@ describe('what is kept', () => {
       world.dies = step
       world.now += BEAT
       board.alarm()
-      await until('the death', () => (world.dead ? true : null))
+      await until('the death', () => (world.deaths > 0 ? true : null))
       revive()
       const kept = step === 'gate' ? '1' : '1.5'
       expect(await prices('A', 'B')).toEqual([
