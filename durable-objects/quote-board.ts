@@ -179,6 +179,8 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       looks: { ...lookup.counts },
       unflushed: flush.waiting.length,
       flushFailures: flush.failures,
+      conflations: this.#audience.conflations,
+      closedReaders: { ...this.#audience.closedReaders },
     }
   }
 

@@ -81,10 +81,16 @@ export class QuoteRefresh {
       this.#host.log('gate_unreached', { assets: group.length, error: String(error) })
     }
     for (const { asset } of group) this.#asking.delete(asset.asset_id)
-    this.#host.land(
-      group.map(({ asset }) => ({ asset, outcome: outcomes.get(asset.asset_id) ?? failed(asset) })),
-      at,
-      askedAt,
-    )
+    const landed = group.map(({ asset }) => {
+      const outcome = outcomes.get(asset.asset_id) ?? failed(asset)
+      if (!isForeign(asset, outcome)) return { asset, outcome }
+      this.#host.log('foreign_currency', { asset_id: asset.asset_id, provider: outcome.provider })
+      return { asset, outcome: { ...failed(asset), reason: 'invalid' as const } }
+    })
+    this.#host.land(landed, at, askedAt)
   }
 }
+
+/** Whether another provider than the asset's own has told a price in another currency: that is of another thing. */
+const isForeign = (asset: Asset, outcome: QuoteOutcome): outcome is Extract<QuoteOutcome, { ok: true }> =>
+  outcome.ok && outcome.provider !== asset.provider && outcome.quote.currency !== asset.currency

@@ -83,6 +83,9 @@ export type BoardStatus = {
   /** Quotes that Postgres has not taken yet, and writes that failed. */
   unflushed: number
   flushFailures: number
+  /** As in `Counters` of a product. */
+  conflations: number
+  closedReaders: { slow: number; silent: number }
 }
 
 /**

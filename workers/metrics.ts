@@ -68,6 +68,9 @@ export function boardMetrics(board: BoardStatus, shard: number): Metric[] {
     gauge('quote_watchers', board.watchers),
     gauge('quote_flush_queue_depth', board.unflushed),
     total('quote_flush_failures_total', board.flushFailures),
+    total('quote_conflations_total', board.conflations),
+    total('quote_readers_closed_total', board.closedReaders.slow, { reason: 'slow' }),
+    total('quote_readers_closed_total', board.closedReaders.silent, { reason: 'silent' }),
     ...looks.map(([layer, count]) => total('quote_looks_total', count, { layer })),
     ...looks.map(([layer, count]) => gauge('quote_hit_rate', all === 0 ? 0 : count / all, { layer })),
   ]

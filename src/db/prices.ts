@@ -1,10 +1,7 @@
 import type { RefreshSettings } from '../pricing/asset-plan.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
-import type { Quote } from '../protocol/quote.ts'
+import type { HeldQuote } from '../pricing/quote.ts'
 import { type LiveSql, liveQuery } from './client.ts'
-
-/** A quote as it is stored: also the provider's name of the market, null for what trades day and night. */
-export type StoredQuote = Quote & { market: string | null }
 
 /** A price that was, at the market's own time of it, RFC 3339. */
 export type Snapshot = { recorded_at: string; price: string }
@@ -17,9 +14,9 @@ const CHECK_VIOLATION = '23514'
 const time = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
 /** The last prices of these assets, in no order; an asset without one is left out. */
-export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Promise<StoredQuote[]> => {
+export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Promise<HeldQuote[]> => {
   if (assetIds.length === 0) return []
-  const rows = await sql<StoredQuote[]>`
+  const rows = await sql<HeldQuote[]>`
     SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.market_state,
       p.market, p.open, p.high, p.low, p.volume, p.eps, p.pe_ratio, p.pe_as_of, p.provider, p.as_of, p.updated_at
     FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json) AS asked (id)
@@ -29,8 +26,8 @@ export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Pr
 })
 
 /** Of several quotes of one asset only the newest; of equal ones the last. */
-function lastQuotes(quotes: readonly StoredQuote[]): StoredQuote[] {
-  const last = new Map<number, StoredQuote>()
+function lastQuotes(quotes: readonly HeldQuote[]): HeldQuote[] {
+  const last = new Map<number, HeldQuote>()
   for (const quote of quotes) {
     const known = last.get(quote.asset_id)
     if (!known || Date.parse(quote.updated_at) >= Date.parse(known.updated_at)) last.set(quote.asset_id, quote)
@@ -50,7 +47,7 @@ function lastQuotes(quotes: readonly StoredQuote[]): StoredQuote[] {
 export const writePrices = liveQuery(
   async (
     sql,
-    quotes: readonly StoredQuote[],
+    quotes: readonly HeldQuote[],
     { snapshot_seconds }: Pick<RefreshSettings, 'snapshot_seconds'>,
   ): Promise<{ current: number; snapshots: number }> => {
     const batch = lastQuotes(quotes)

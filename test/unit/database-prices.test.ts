@@ -14,11 +14,11 @@ import {
   ensureSnapshotPartitions,
   readPrices,
   readSnapshots,
-  type StoredQuote,
   writePrices,
   writeProviderLimits,
 } from '../../src/db/prices.ts'
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
+import type { HeldQuote } from '../../src/pricing/quote.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -46,7 +46,7 @@ beforeEach(async () => {
 const NOW = Date.UTC(2026, 10, 20, 15)
 const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString().replace('.000Z', 'Z')
 
-const quote = (change: Partial<StoredQuote> = {}): StoredQuote => ({
+const quote = (change: Partial<HeldQuote> = {}): HeldQuote => ({
   asset_id: ids[0]!,
   symbol: 'MMM',
   price: '101.5',
@@ -69,10 +69,10 @@ const quote = (change: Partial<StoredQuote> = {}): StoredQuote => ({
 })
 
 /** A price, and the second at which the market made it and the provider told it. */
-const told = (price: string, second: number, change: Partial<StoredQuote> = {}): StoredQuote =>
+const told = (price: string, second: number, change: Partial<HeldQuote> = {}): HeldQuote =>
   quote({ price, as_of: at(second), updated_at: at(second), ...change })
 
-const write = (...quotes: StoredQuote[]) => writePrices(live, quotes, { snapshot_seconds: 300 })
+const write = (...quotes: HeldQuote[]) => writePrices(live, quotes, { snapshot_seconds: 300 })
 const prices = async (...assetIds: number[]) => (await readPrices(live, assetIds)).map(({ price }) => price)
 const snapshots = async (asset = ids[0]!) =>
   (await readSnapshots(live, asset, 0, 4e9)).map((s) => [s.price, (Date.parse(s.recorded_at) - NOW) / 1000])

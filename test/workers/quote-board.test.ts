@@ -469,6 +469,25 @@ describe('Q5 one bad symbol', () => {
       expect(await board.refresh(null)).toEqual({ refreshed: 1, failed: 2, waiting: 1 })
       expect(await board.refresh(['AAPL', 'NONE'])).toEqual({ refreshed: 1, failed: 1, waiting: 0 })
     }))
+
+  test('Q4, Q6 another provider’s price is taken in the asset’s own currency alone', () =>
+    onBoard(async ({ world, plan, prices }) => {
+      const pair = { type: 'crypto', provider: 'coinbase', currency: 'USD' } as const
+      world.prices
+        .set('BTC-USD', { price: '93500', provider: 'yahoo' })
+        .set('ETH-USD', { price: '3100', provider: 'yahoo', currency: 'USDT' })
+        .set('BP.L', { price: '4', currency: 'GBP' })
+      await plan([
+        planned(1, 'BTC', 60, { ...pair, provider_id: 'BTC-USD' }),
+        planned(2, 'ETH', 60, { ...pair, provider_id: 'ETH-USD' }),
+        planned(3, 'BP.L'),
+      ])
+      expect(await prices('BTC', 'ETH', 'BP.L')).toEqual([
+        ['93500', 'cache', null],
+        ['unpriced', 'invalid'],
+        ['4', 'cache', null],
+      ])
+    }))
 })
 
 describe('Q2 plan and beat', () => {
