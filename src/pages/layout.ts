@@ -53,7 +53,7 @@ ${page.content}
 </main>
 <footer class="site">
   <p>All times UTC. Candles are built from trades; Kerb ${site.version}.</p>
-  <p><a href="/api/v1/products">Products</a> <a href="/audit">Audit</a> <a href="/health">Health</a> <a href="https://www.tradingview.com/" rel="noopener">Charts by TradingView</a></p>
+  <p><a href="/docs">API</a> <a href="/audit">Audit</a> <a href="/health">Health</a> <a href="https://www.tradingview.com/" rel="noopener">Charts by TradingView</a></p>
 </footer>
 </body>
 </html>`
