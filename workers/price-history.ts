@@ -28,12 +28,19 @@ export async function loadHistory(env: Env, now: number): Promise<Record<string,
   )
   const told = { assets: claims.length, stored: 0, failed: 0 }
   const waiting = [...claims]
+  const errors: string[] = []
   const work = async (): Promise<void> => {
     for (let claim = waiting.shift(); claim !== undefined; claim = waiting.shift())
-      if (await bringUpToDate(env, claim, now)) told.stored++
-      else told.failed++
+      try {
+        if (await bringUpToDate(env, claim, now)) told.stored++
+        else told.failed++
+      } catch (error) {
+        // It is taken again when its lease is over; the others are loaded all the same.
+        errors.push(`${claim.asset.symbol}: ${String(error)}`)
+      }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
+  if (errors.length > 0) throw new Error(`${errors.length} of ${claims.length} not loaded: ${errors.join('; ')}`)
   return told
 }
 
