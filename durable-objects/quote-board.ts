@@ -60,6 +60,8 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       announce: (ids, dropped, before) => {
         this.#staleAt = null
         this.#audience.broadcast(ids, dropped, before)
+        // Readers that were not ready have a turn to come.
+        this.#arm()
       },
       arm: () => this.#arm(),
       track: (work) => this.#track(work),
