@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { settings } from '../config.ts'
 import { withCachedDatabase, withLiveDatabase } from '../db/client.ts'
-import { readActions, readBars, readHistoryState, readRunningBar } from '../db/price-history.ts'
+import { readActions, readBars, readHistoryState, readRunningBar, wantHistory } from '../db/price-history.ts'
 import { readSnapshots } from '../db/prices.ts'
 import { actionsVersion, adjustBars } from '../pricing/adjust.ts'
 import {
@@ -180,6 +180,8 @@ async function readDays(
     days.filter(({ date }) => date > (held ?? '') && date >= start),
     interval,
   )
+  const loaded = bars.length > 0 || (ours && history?.state === 'whole') || asset.provider === 'manual'
+  if (!loaded && history === null) await withLiveDatabase(env, (sql) => wantHistory(sql, id, nowMs))
   return {
     range,
     interval,
@@ -189,7 +191,7 @@ async function readDays(
     provider: bars.length === 0 ? null : (history?.provider ?? providerOf(env, asset)),
     actionsVersion: actionsVersion(actions),
     gaps: [],
-    loaded: bars.length > 0 || (ours && history?.state === 'whole') || asset.provider === 'manual',
+    loaded,
     lastDate: ours ? (history?.last_date ?? null) : null,
   }
 }

@@ -70,8 +70,9 @@ function periodOf(day: string, interval: StoredInterval): string {
 
 /**
  * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
- * other run takes the same within ten minutes. First those that nobody has asked for yet, then those that lack a day
- * that is over, then those that failed. Each is tried once a day, and after a failure when its pause is over. A history
+ * other run takes the same within ten minutes. First those that no provider was asked about yet (those that a reader
+ * waits for before the others, the newest assets before older ones), then those that lack a day that is over, then those
+ * that failed. Each is tried once a day, and after a failure when its pause is over. A history
  * that a simulated market told is loaded anew where the market is real, and the other way round.
  */
 export const claimHistory = liveQuery(
@@ -83,7 +84,7 @@ export const claimHistory = liveQuery(
     const rows = await sql<(Asset & { from: Date | null })[]>`
       WITH due AS (
         SELECT a.asset_id, h.state IS NOT DISTINCT FROM 'whole' AND (h.provider = 'simulated') = ${simulated} AS whole,
-          coalesce(h.attempts, 0) AS attempts, h.next_attempt_at
+          coalesce(h.attempts, 0) AS attempts, h.next_attempt_at, a.created_at
         FROM assets a LEFT JOIN asset_history h ON h.asset_id = a.asset_id
         WHERE a.active AND a.provider <> 'manual'
           AND (h.state IS DISTINCT FROM 'whole' OR h.last_date IS NULL
@@ -91,7 +92,9 @@ export const claimHistory = liveQuery(
       ), first AS (
         SELECT asset_id, whole FROM due
         WHERE NOT whole AND attempts = 0 OR next_attempt_at <= ${at}
-        ORDER BY CASE WHEN attempts = 0 AND NOT whole THEN 0 WHEN whole THEN 1 ELSE 2 END, next_attempt_at, asset_id
+        -- Who waits has a time to be tried at; the others have none, and come after.
+        ORDER BY CASE WHEN attempts = 0 AND NOT whole THEN 0 WHEN whole THEN 1 ELSE 2 END, next_attempt_at NULLS LAST,
+          created_at DESC, asset_id
         LIMIT ${limit}
       ), claimed AS (
         INSERT INTO asset_history AS h (asset_id, state, attempted_at, attempts, next_attempt_at)
@@ -116,6 +119,13 @@ export const claimHistory = liveQuery(
     return rows.map(({ from, ...asset }) => ({ asset, from: from && dateText(from) }))
   },
 )
+
+/** Notes that a reader waits for the history of an asset that no run has taken yet: the next one takes it first. */
+export const wantHistory = liveQuery(async (sql, assetId: number, now: number): Promise<void> => {
+  await sql`
+    INSERT INTO asset_history (asset_id, next_attempt_at) VALUES (${assetId}, ${new Date(now)})
+    ON CONFLICT (asset_id) DO NOTHING`
+})
 
 /** Dividends with the close of the day before, where that is among the days and was not told. */
 function withReference({ days, actions }: DailyHistory): CorporateAction[] {

@@ -18,6 +18,7 @@ import {
   readHistoryState,
   readRunningBar,
   storeHistory,
+  wantHistory,
 } from '../../src/db/price-history.ts'
 import { adjustBars } from '../../src/pricing/adjust.ts'
 import type { DailyBar } from '../../src/pricing/provider-quote.ts'
@@ -846,6 +847,22 @@ describe('claims', () => {
     // Nobody has told anything of the three: they are taken again when their leases end.
     const again = names(await claim({ now: NOW + 10 * MINUTE_MS }))
     expect(again).toEqual(['FAILED null', 'BEHIND 2026-11-12', 'NEW null'])
+  })
+
+  test('an asset that was just added is taken before those that came with the rest; one that a reader waits for, first', async () => {
+    for (const symbol of ['SEED1', 'SEED2', 'SEED3', 'SEED4']) await addAsset(symbol)
+    await live`UPDATE assets SET created_at = '2026-11-01'`
+    await addAsset('ADDED')
+    const [, , third] = await live<{ asset_id: number }[]>`SELECT asset_id FROM assets ORDER BY asset_id`
+    await wantHistory(live, third!.asset_id, NOW)
+    expect(await state(third!.asset_id)).toMatchObject({ state: 'pending' })
+    const order: string[] = []
+    for (let n = 0; n < 5; n++) order.push(...names(await claim({ limit: 1 })))
+    expect(order).toEqual(['SEED3', 'ADDED', 'SEED1', 'SEED2', 'SEED4'].map((symbol) => `${symbol} null`))
+    // It is being loaded: that another reader waits changes nothing.
+    await wantHistory(live, third!.asset_id, NOW)
+    expect(await state(third!.asset_id)).toMatchObject({ state: 'loading' })
+    expect(await claim()).toEqual([])
   })
 
   test('an asset is tried once a day, some minutes after the day is over', async () => {

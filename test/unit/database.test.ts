@@ -429,6 +429,7 @@ describe('bindings', () => {
         readHistoryState: 'live',
         pruneHistory: 'live',
         ensureHistoryPartitions: 'live',
+        wantHistory: 'live',
       },
       prices: {
         readPrices: 'live',

@@ -3,7 +3,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vi
 import type { Look, QuoteBoardObject, RefreshReport } from '../../durable-objects/stubs.ts'
 import { addAsset } from '../../src/db/assets.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
-import { ensureHistoryPartitions, storeHistory } from '../../src/db/price-history.ts'
+import { ensureHistoryPartitions, readHistoryState, storeHistory } from '../../src/db/price-history.ts'
 import { writePrices } from '../../src/db/prices.ts'
 import type { DailyBar } from '../../src/pricing/provider-quote.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
@@ -463,6 +463,10 @@ describe('GET /get-history', () => {
     expect(await code('symbol=NOSUCH&range=1m')).toEqual([404, 'unknown_symbol'])
     expect(await code('symbol=KRBZ&range=1m')).toEqual([409, 'ambiguous_symbol'])
     looks.set('KRBN', { name: 'KRBN', kind: 'unpriced', symbol: 'KRBN', reason: 'unavailable', retryAfter: 1 })
+    expect(await code('symbol=KRBN&range=1m')).toEqual([503, 'unavailable'])
+    const { asset_id } = assets.get('KRBN') as Asset
+    // Who has asked for it has it loaded first.
+    expect(await withLiveDatabase(env, (sql) => readHistoryState(sql, asset_id))).toMatchObject({ state: 'pending' })
     expect(await code('symbol=KRBN&range=1m')).toEqual([503, 'unavailable'])
     await gate(false)
     expect(await code('symbol=KRBX&range=1m')).toEqual([503, 'unavailable'])
