@@ -1,5 +1,6 @@
 import {
   type Ending,
+  isUrgent,
   judge,
   type Limits,
   newProviderState,
@@ -38,9 +39,6 @@ export type Call = {
   /** A request of it has already told of the provider's failure. */
   judged: boolean
 }
-
-/** Whom a person waits for goes first. */
-export const isUrgent = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
 
 /** What the budget of one provider needs of the object that holds it. */
 export type BudgetHost = {

@@ -119,9 +119,12 @@ export const newProviderState = (now: number): ProviderState => ({
 export const allowance = (limits: Limits, purpose: Purpose): number =>
   Math.max(1, Math.floor(limits.budget * SHARES[purpose].all))
 
+/** Whether a person waits for it. */
+export const isUrgent = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
+
 /** How many requests of this purpose may be under way: one is left for whom a person waits for. */
 export const slots = (limits: Limits, purpose: Purpose): number =>
-  purpose === 'look' || purpose === 'find' ? limits.concurrency : Math.max(1, limits.concurrency - 1)
+  isUrgent(purpose) ? limits.concurrency : Math.max(1, limits.concurrency - 1)
 
 const sum = (spent: readonly Spent[]): number => spent.reduce((total, one) => total + one.weight, 0)
 
@@ -190,7 +193,9 @@ function refusal(
   )
   if (room > 0) return { reason: 'window', retryAt: room }
   const busy = underWay(state, now)
-  if (busy.length < slots(limits, ask.purpose)) return null
+  // The slot that is left for people takes nothing from the others when it is used: they go on beside it.
+  const beside = isUrgent(ask.purpose) ? busy : busy.filter((one) => !isUrgent(one.purpose))
+  if (busy.length < limits.concurrency && beside.length < slots(limits, ask.purpose)) return null
   return { reason: 'concurrency', retryAt: Math.min(...busy.map((one) => one.until)) }
 }
 

@@ -159,6 +159,15 @@ describe('Q4 concurrency', () => {
     expect(one.ask('look').refusal).toBeNull()
   })
 
+  test('a history that is read page after page goes on while somebody looks', () => {
+    const one = provider()
+    const page = one.ask('history')
+    one.end(page.lease)
+    expect(one.ask('look').refusal).toBeNull()
+    expect(one.ask('history', 1, page.call).refusal).toBeNull()
+    expect(one.ask('refresh').refusal?.reason).toBe('concurrency')
+  })
+
   test('the leases of a dead object end, and its requests still count', () => {
     const one = provider()
     one.ask()
