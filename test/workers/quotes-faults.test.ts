@@ -51,7 +51,7 @@ beforeAll(async () => {
   await minute()
   await rest()
   await recover()
-})
+}, 60_000)
 
 beforeEach(listen)
 afterEach(async () => {
@@ -74,7 +74,7 @@ const KINDS: Readonly<Record<string, (place: Place) => unknown>> = {
       : fault({ kind: 'down', provider: place }),
   hang: (place) => (place === 'coinbase' ? exchangeFault('hang') : fault({ kind: 'hang', provider: place })),
   slow: (place) =>
-    place === 'coinbase' ? exchangeFault('late', { ms: 300 }) : fault({ kind: 'slow', ms: 300, provider: place }),
+    place === 'coinbase' ? exchangeFault('late', { ms: 150 }) : fault({ kind: 'slow', ms: 150, provider: place }),
   'a storm of 429': (place) =>
     place === 'coinbase' ? injectCoinbase(page(429, 'slow down')) : fault({ kind: '429', provider: place }),
   '429 with Retry-After': (place) =>

@@ -257,9 +257,15 @@ export async function ask(wanted: readonly Known[] = known): Promise<{ told: Tol
 /** Requests at the fakes, by provider: the Worker's moments, and what they weigh. */
 type Spent = { provider: string; at: number; weight: number }
 
+/** What Yahoo and Binance were asked, at the fakes' moments; the last of it is looked at again, as it may go on. */
+let toStock: Spent[] = []
+
 async function spent(): Promise<Spent[]> {
-  const { requests } = await control('GET', '/_requests')
-  const stock = (requests as Spent[]).map(({ provider, at, weight }) => ({ provider, at: momentOf(at), weight }))
+  const since = toStock.at(-1)?.at ?? 0
+  const { requests } = await control('GET', `/_requests?since=${since}`)
+  const news = (requests as Spent[]).map(({ provider, at, weight }) => ({ provider, at, weight }))
+  toStock = [...toStock.filter(({ at }) => at < since), ...news]
+  const stock = toStock.map((one) => ({ ...one, at: momentOf(one.at) }))
   return [...stock, ...toExchange.map((at) => ({ provider: 'coinbase', at, weight: 1 }))]
 }
 
@@ -281,7 +287,9 @@ export async function overspent(): Promise<string[]> {
     check(
       provider,
       budget,
-      all.filter((one) => one.provider === provider).map(({ at, weight }) => ({ at, weight: weight || 1 })),
+      all
+        .filter((one) => one.provider === provider)
+        .map(({ at, weight }) => ({ at, weight: weight || (provider === 'binance' ? 2 : 1) })),
     )
   const requests = all.map(({ at }) => ({ at, weight: 1 }))
   check('all', ALL_REQUESTS, requests)
