@@ -11,6 +11,7 @@ import {
 } from '../src/pricing/symbol.ts'
 import type { Asset, Candidate } from '../src/protocol/asset.ts'
 import type { QuoteDatabase } from './quote-database.ts'
+import type { QuoteStore } from './quote-store.ts'
 
 /** What the database said of a name is remembered so long: by then the next plan is there. Milliseconds. */
 const FOUND_MS = 60_000
@@ -41,6 +42,7 @@ export type NamesHost = {
   shards: number
   /** See UNKNOWN_MS. */
   unknownFor: number
+  store: Pick<QuoteStore, 'unknownUntil' | 'noteUnknown' | 'forgetUnknown'>
   now(): number
   database(): Pick<QuoteDatabase, 'findAssets'>
   log(event: string, fields: Record<string, unknown>): void
@@ -61,8 +63,6 @@ export class QuoteNames {
   #index: AssetIndex<PlannedAsset> = []
   readonly #guests = new Map<number, { asset: Asset; at: number }>()
   readonly #known = new Map<string, { until: number; named: Named }>()
-  /** Names that no provider knows, and until when that is believed. */
-  readonly #unknown = new Map<string, number>()
   readonly #finding = new Map<string, Promise<void>>()
   #restUntil = 0
 
@@ -99,22 +99,21 @@ export class QuoteNames {
     bound(this.#guests, MAX_GUESTS)
   }
 
-  /** Notes that no provider knows a name. */
+  /** Notes that no provider knows a name: an object that dies between two beats must not ask again. */
   noteUnknown(name: string): void {
-    this.#unknown.delete(name)
-    this.#unknown.set(name, this.#host.now() + this.#host.unknownFor)
-    bound(this.#unknown, MAX_NAMES)
+    const { store, now, unknownFor } = this.#host
+    store.noteUnknown(name, now() + unknownFor, now())
   }
 
   /** Whether the providers have said lately that they do not know a name. */
   isUnknown(name: string): boolean {
-    return (this.#unknown.get(name) ?? 0) > this.#host.now()
+    return this.#host.store.unknownUntil(name) > this.#host.now()
   }
 
   /** Forgets what was found under a name: an asset of it was just added. */
   forget(name: string): void {
     this.#known.delete(name)
-    this.#unknown.delete(name)
+    this.#host.store.forgetUnknown(name)
   }
 
   /** What a name means, as far as that is known without the database. */

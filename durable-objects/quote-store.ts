@@ -53,6 +53,8 @@ export class QuoteStore {
        ) WITHOUT ROWID`,
     )
     storage.sql.exec('CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL)')
+    storage.sql.exec('CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID')
+    storage.sql.exec('CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until)')
   }
 
   head(): Head | null {
@@ -110,5 +112,23 @@ export class QuoteStore {
       for (const [part, body] of bodies.entries())
         this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
     })
+  }
+
+  /** Until when it is believed that no provider knows a name, unix milliseconds; 0: nobody has said so. */
+  unknownUntil(name: string): number {
+    const [row] = this.#storage.sql.exec<{ until: number }>('SELECT until FROM unknown WHERE name = ?', name)
+    return row?.until ?? 0
+  }
+
+  /** Notes that no provider knows a name; what is over by now is forgotten. The providers' budgets keep these few. */
+  noteUnknown(name: string, until: number, now: number): void {
+    this.#storage.transactionSync(() => {
+      this.#storage.sql.exec('DELETE FROM unknown WHERE until <= ?', now)
+      this.#storage.sql.exec('INSERT OR REPLACE INTO unknown (name, until) VALUES (?, ?)', name, until)
+    })
+  }
+
+  forgetUnknown(name: string): void {
+    this.#storage.sql.exec('DELETE FROM unknown WHERE name = ?', name)
   }
 }

@@ -805,14 +805,19 @@ describe('a name that no asset has', () => {
     }))
 
   test('that no provider knows is not asked about again for UNKNOWN_MS', () =>
-    onBoard(async ({ world, board, pass }) => {
+    onBoard(async ({ world, board, pass, revive }) => {
       expect(await board.discover('ZZZZ')).toEqual({ name: 'ZZZZ', kind: 'unknown', asked: true })
       expect(await board.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
       await board.discover('ZZZZ')
       expect(world.found).toEqual(['ZZZZ'])
+      // A board that nobody asks is put to sleep before its next beat.
+      const next = revive()
+      expect(await next.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
+      await next.discover('ZZZZ')
+      expect(world.found).toEqual(['ZZZZ'])
       await pass(600_001)
-      expect(await board.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: false }])
-      await board.discover('ZZZZ')
+      expect(await next.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: false }])
+      await next.discover('ZZZZ')
       expect(world.found).toHaveLength(2)
     }))
 
