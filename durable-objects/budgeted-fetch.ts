@@ -122,7 +122,8 @@ export class BudgetedFetch {
   /** Ends a call with what came of it. `retryAfter` in milliseconds, where the provider has said so. */
   end(call: Call, verdict: Verdict, error: string | null = null, retryAfter: number | null = null): void {
     const before = this.#state
-    const told = { error: error === null ? null : this.#clean(error), retryAfter }
+    // That the budget let nobody through is no word of the provider's: why it did not, stands already.
+    const told = { error: error === null || call.refusal !== null ? null : this.#clean(error), retryAfter }
     // What a request has told already is not told twice; who has sent none was let down by another call's.
     const said = !call.sent || (call.judged && verdict !== 'ok') ? 'none' : verdict
     const { limits } = this.#host

@@ -271,11 +271,13 @@ describe('a provider that fails', () => {
     const asked = ['AAPL', 'MSFT', 'NVDA', 'TSLA', 'AMZN']
     expect(reasons((await Promise.all(asked.map((id) => gate.quotes(yahoo(id))))).flat())).toEqual(['unavailable'])
     expect(sent).toHaveLength(1)
-    const { breaker, blocked_until } = await limitOf(gate, 'yahoo')
+    const { breaker, blocked_until, last_error } = await limitOf(gate, 'yahoo')
     expect(breaker).toBe('open')
     expect((blocked_until as number) - clock()).toBeGreaterThan(100_000)
     await down()
     expect(sent).toHaveLength(1)
+    // What the provider has said, and not that nobody was let through to it.
+    expect((await limitOf(gate, 'yahoo')).last_error).toBe(last_error)
     await mend()
     ahead = (blocked_until as number) - Date.now()
     expect(reasons(await gate.quotes(yahoo('AAPL')))).toEqual(['ok'])
