@@ -5,12 +5,21 @@ import type { MeterObject, RouteCount } from './stubs.ts'
 const MAX_KEYS = 2_000
 const OTHER = { route: 'other', method: 'other', status: 'other' }
 
+/** Where the counts are kept, as one value: a few hundred keys are some 30 KB. */
+const COUNTS = 'counts'
+
 /**
- * Gathers what isolates count of the routes, until cron stores it. In memory alone: what an eviction or a deploy takes
- * with it is the counts since the last minute, and those are measurements, not records.
+ * Gathers what isolates count of the routes, until cron stores it. Kept in SQLite: an object that nobody asks for ten
+ * seconds is put to sleep, and where there are few requests, that is between any two of them.
  */
 export class Meter extends DurableObject<Env> implements MeterObject {
-  #counts = new Map<string, RouteCount>()
+  #counts: Map<string, RouteCount>
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env)
+    const kept = ctx.storage.kv.get<RouteCount[]>(COUNTS) ?? []
+    this.#counts = new Map(kept.map((count) => [keyOf(count), count]))
+  }
 
   /** Adds up by route, method and status class; `max_ms` is the greatest of all. */
   async add(counts: RouteCount[]): Promise<void> {
@@ -25,11 +34,13 @@ export class Meter extends DurableObject<Env> implements MeterObject {
         sum.max_ms = Math.max(sum.max_ms, counted.max_ms)
       } else this.#counts.set(keyOf(counted), { ...counted })
     }
+    this.ctx.storage.kv.put(COUNTS, [...this.#counts.values()])
   }
 
   async drain(): Promise<RouteCount[]> {
     const gathered = [...this.#counts.values()]
     this.#counts = new Map()
+    this.ctx.storage.kv.delete(COUNTS)
     return gathered
   }
 }

@@ -1,5 +1,7 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
+import { Meter } from '../../durable-objects/meter.ts'
 import type { MeterObject, RouteCount } from '../../durable-objects/stubs.ts'
 
 const open = (name: string): MeterObject => env.METER.getByName(name) as unknown as MeterObject
@@ -36,4 +38,14 @@ test('what goes beyond the most keys is counted together', async () => {
   expect(gathered).toHaveLength(2_001)
   expect(gathered.at(-1)).toMatchObject({ route: 'other', method: 'other', status: 'other', count: 500 })
   expect(gathered[7]).toMatchObject({ route: '/7', count: 2 })
+})
+
+test('an object that sleeps between two requests loses no count, and gives none twice', async () => {
+  await runInDurableObject(env.METER.getByName('asleep') as never, async (_: unknown, ctx: DurableObjectState) => {
+    const next = () => new Meter(ctx, env)
+    await next().add([count('/a')])
+    await next().add([count('/a', { ms: 9, max_ms: 9 }), count('/b')])
+    expect(await next().drain()).toEqual([count('/a', { count: 2, ms: 11, max_ms: 9 }), count('/b')])
+    expect(await next().drain()).toEqual([])
+  })
 })
