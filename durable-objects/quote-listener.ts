@@ -1,71 +1,40 @@
-import { newReader, type Reader } from '../src/delivery/reader.ts'
 import type { ClientMessage } from '../src/protocol/messages.ts'
 import { keyOf, type Subscription } from './quote-subscription.ts'
+import { keep, kept, newSocketReader, type SocketReader } from './socket-reader.ts'
 
-/** What is kept with a socket, so that it outlives the object's sleep: 16 KiB at most. */
-type Attachment = {
-  all: boolean
-  ids: number[]
-  since: number
-  sent: number | null
-  passive: boolean
-  client: string
-  acks: boolean
-  heardAt: number
-  pingedAt: number
-}
+/** What is kept with a socket beside what is kept with each: 16 KiB in all. */
+type Own = { all: boolean; ids: number[]; since: number; sent: number | null }
 
 /**
- * One socket of a board. `since`: when its subscription has changed last. `notedAt` is the `heardAt` of its attachment,
- * `pingedAt` the last ping that was answered without us, by its clock. `waiting`: messages that are to be handled yet.
+ * One socket of a board. `since`: when its subscription has changed last. `waiting`: messages that are to be handled
+ * yet.
  */
-export type Listener = Reader &
-  Subscription & {
-    since: number
-    passive: boolean
-    client: string
-    notedAt: number
-    pingedAt: number
-    waiting: ClientMessage[] | null
-  }
+export type Listener = SocketReader & Subscription & { since: number; waiting: ClientMessage[] | null }
 
-export const newListener = (now: number, client: string, passive: boolean): Listener => ({
-  ...newReader(now),
-  all: false,
-  ids: new Set(),
-  key: '',
-  since: now,
-  passive,
-  client,
-  notedAt: now,
-  pingedAt: 0,
+const listenerOf = (reader: SocketReader, { all, ids, since, sent }: Own): Listener => ({
+  ...reader,
+  all,
+  ids: new Set(ids),
+  key: keyOf(all, ids),
+  since,
+  sent,
   waiting: null,
 })
 
+export const newListener = (now: number, client: string, passive: boolean): Listener =>
+  listenerOf(newSocketReader(now, client, passive), { all: false, ids: [], since: now, sent: null })
+
 /** Keeps with a socket what is to be known of it after a sleep. */
 export function note(socket: WebSocket, listener: Listener): void {
-  const { all, ids, since, sent, passive, client, unacked, heardAt, pingedAt } = listener
-  const acks = unacked !== null
-  const attachment: Attachment = { all, ids: [...ids], since, sent, passive, client, acks, heardAt, pingedAt }
-  listener.notedAt = heardAt
-  socket.serializeAttachment(attachment)
+  const { all, ids, since, sent } = listener
+  const own: Own = { all, ids: [...ids], since, sent }
+  keep(socket, listener, own)
 }
 
 /** What was kept with a socket; null for one that was let go, and whose other side has not answered yet. */
 export function restored(socket: WebSocket): Listener | null {
-  const kept = socket.deserializeAttachment() as Attachment | null
-  if (kept === null) return null
-  const { all, ids, since, sent, passive, client, acks, heardAt, pingedAt } = kept
-  return {
-    ...newListener(heardAt, client, passive),
-    all,
-    ids: new Set(ids),
-    key: keyOf(all, ids),
-    since,
-    sent,
-    unacked: acks ? [] : null,
-    pingedAt,
-  }
+  const was = kept<Own>(socket)
+  return was && listenerOf(was.reader, was.own)
 }
 
 /** Messages of one socket that may wait for the database to say what a name means. */

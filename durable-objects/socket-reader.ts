@@ -1,0 +1,46 @@
+import { newReader, type Reader } from '../src/delivery/reader.ts'
+
+/**
+ * The reader at the other end of a socket. `notedAt` is the `heardAt` of its attachment; `pingedAt` the last ping that
+ * was answered without us, by its clock.
+ */
+export type SocketReader = Reader & { passive: boolean; client: string; notedAt: number; pingedAt: number }
+
+export const newSocketReader = (now: number, client: string, passive: boolean): SocketReader => ({
+  ...newReader(now),
+  passive,
+  client,
+  notedAt: now,
+  pingedAt: 0,
+})
+
+/** What is kept with every socket, so that it outlives the object's sleep. */
+type Attachment = { passive: boolean; client: string; acks: boolean; heardAt: number; pingedAt: number }
+
+/**
+ * Keeps with a socket what is to be known of its reader after a sleep.
+ * @param own what its object keeps beside that
+ */
+export function keep(socket: WebSocket, reader: SocketReader, own: object): void {
+  const { passive, client, unacked, heardAt, pingedAt } = reader
+  const attachment: Attachment = { ...own, passive, client, acks: unacked !== null, heardAt, pingedAt }
+  reader.notedAt = heardAt
+  socket.serializeAttachment(attachment)
+}
+
+/** What `keep` was given; null for a socket that was let go, and whose other side has not answered yet. */
+export function kept<Own extends object>(socket: WebSocket): { reader: SocketReader; own: Own } | null {
+  const own = socket.deserializeAttachment() as (Attachment & Own) | null
+  if (own === null) return null
+  const { passive, client, acks, heardAt, pingedAt } = own
+  const reader = { ...newSocketReader(heardAt, client, passive), unacked: acks ? [] : null, pingedAt }
+  return { reader, own }
+}
+
+/** How the readers of one object begin, and what is kept of them. */
+export type Keeping<R extends SocketReader> = {
+  newListener(now: number, client: string, passive: boolean): R
+  note(socket: WebSocket, listener: R): void
+  /** Null: see `kept`. */
+  restored(socket: WebSocket): R | null
+}
