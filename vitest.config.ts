@@ -56,6 +56,7 @@ export default defineConfig({
         test: {
           name: 'workers',
           include: ['test/workers/**/*.test.ts'],
+          setupFiles: ['test/workers/setup.ts'],
           // One Postgres, and the stages on it.
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 30_000,

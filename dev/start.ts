@@ -143,7 +143,7 @@ async function start(): Promise<void> {
   const { exchange, reason } = await choice
   const addresses = await step('exchange', () => exchangeAddresses(exchange, env))
   say(`exchange: ${exchange}${reason}`)
-  if (exchange === 'simulated') say('providers: simulated')
+  if (addresses.YAHOO_URL) say(`providers: simulated, faults at ${new URL(addresses.YAHOO_URL).origin}/_faults`)
 
   const vars = { ...Object.fromEntries(own.map((name) => [name, process.env[name] as string])), ...addresses }
   const worker = await step('worker', () =>

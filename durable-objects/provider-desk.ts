@@ -12,6 +12,8 @@ export type Trouble = {
   reason: Exclude<StaleReason, 'expired'>
   retryAt: number | null
   detail: string
+  /** Nothing was asked: the budget, or the time, did not allow it. */
+  unasked?: true
 }
 export type Told<T> = { ok: true; value: T } | Trouble
 
@@ -243,6 +245,7 @@ export class ProviderDesk {
         reason: failing ? 'unavailable' : 'rate_limited',
         retryAt: refusal.retryAt,
         detail: `not asked: ${refusal.reason}`,
+        unasked: true,
       }
     }
     if (failure.reason === 'not_found') return unknown(failure.detail)
@@ -252,7 +255,7 @@ export class ProviderDesk {
   }
 
   #late(): Trouble {
-    return { ok: false, reason: 'unavailable', retryAt: this.#host.now(), detail: 'no time left' }
+    return { ok: false, reason: 'unavailable', retryAt: this.#host.now(), detail: 'no time left', unasked: true }
   }
 
   #badUntil(id: string): number | null {

@@ -128,7 +128,8 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
       if (told?.ok) return { ok: true, provider, history: told.value }
       if (told) troubles.push(told)
     }
-    return worst(troubles)
+    const { reason, retryAt, detail } = worst(troubles)
+    return { ok: false, reason, retryAt, detail, asked: troubles.some(({ unasked }) => unasked === undefined) }
   }
 
   /** Costs a request, two for the name of a pair; searches have a quarter of a budget at most. */

@@ -37,13 +37,11 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   #staleAt: number | null = null
   /** Texts of quotes as they stand, each written once (D1). */
   readonly #texts = new WeakMap<Entry, string>()
-  readonly #startedAt: number
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     const config = settings(env)
     this.#settings = config
-    this.#startedAt = this.now()
     const now = () => this.now()
     const desk = new QuoteDesk({
       config,
@@ -170,15 +168,15 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   }
 
   async status(): Promise<BoardStatus> {
-    const { book, names, counts, lookup, flush } = this.#desk
+    const { book, names, counts, lagMs, flush } = this.#desk
     return {
-      since: this.#startedAt,
       assets: names.planned.size,
       quotes: [...book.ids()].filter((id) => book.quote(id) !== null).length,
       watchers: this.#audience.viewers,
       position: this.#audience.position,
       ...counts,
-      looks: { ...lookup.counts },
+      looks: { ...counts.looks },
+      lagMs,
       unflushed: flush.waiting.length,
       flushFailures: flush.failures,
       conflations: this.#audience.conflations,

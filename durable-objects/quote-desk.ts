@@ -14,7 +14,7 @@ import { QuoteLookup } from './quote-lookup.ts'
 import { QuoteNames } from './quote-names.ts'
 import { QuotePace } from './quote-pace.ts'
 import { type Landed, QuoteRefresh } from './quote-refresh.ts'
-import type { Head, QuoteStore } from './quote-store.ts'
+import type { Counts, Head, QuoteStore } from './quote-store.ts'
 import type { FeedSlotsObject, Look, ProductObject, ProviderGateObject, RefreshReport } from './stubs.ts'
 
 /** What a desk needs of the object that holds it. Times are unix milliseconds. */
@@ -56,7 +56,9 @@ export class QuoteDesk {
   readonly #discovery: QuoteDiscovery
   /** The beat that is to come: a multiple of QUOTE_BEAT_MS, so that a restart keeps its time. */
   #beatAt: number
-  readonly counts = { lagMs: 0, beats: 0, refreshed: 0, failed: 0 }
+  readonly counts: Counts
+  /** Longest that a due asset has waited beyond its interval at the last beat, milliseconds. */
+  lagMs = 0
 
   constructor(host: QuoteDeskHost) {
     const { config, shard, store } = host
@@ -69,6 +71,8 @@ export class QuoteDesk {
     this.#head = head ?? { epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16), floor: 0, flushed: 0 }
     if (head === null) store.saveHead(this.#head)
     this.#plan = store.plan()
+    const looks = { cache: 0, database: 0, provider: 0, none: 0 }
+    this.counts = store.counts() ?? { since: host.now(), looks, beats: 0, refreshed: 0, failed: 0 }
     this.#beatAt = this.#beatOf(host.now())
     this.names = new QuoteNames({ ...host, shards: config.QUOTE_SHARDS, shard, unknownFor: config.UNKNOWN_MS })
     if (this.#plan) this.names.plan(this.#plan.assets)
@@ -94,7 +98,13 @@ export class QuoteDesk {
     })
     this.#discovery = new QuoteDiscovery({ ...host, perDay: config.NEW_ASSETS_PER_DAY })
     const parts = { names: this.names, book, load: this.#load, refresh: this.#refresh, feeds: this.#feeds }
-    this.lookup = new QuoteLookup({ ...host, ...parts, pace: this.pace, wait: config.LOOK_WAIT_MS })
+    this.lookup = new QuoteLookup({
+      ...host,
+      ...parts,
+      pace: this.pace,
+      wait: config.LOOK_WAIT_MS,
+      counts: this.counts.looks,
+    })
   }
 
   get epoch(): string {
@@ -226,7 +236,7 @@ export class QuoteDesk {
       .filter(({ asset_id, provider }) => provider !== 'manual' && !this.#load.isLoading(asset_id))
       .map((asset) => this.pace.candidate(asset.asset_id, book.entry(asset.asset_id), this.#feeds.isLive(asset)))
     const due = dueAssets(candidates, at, book.opened, this.#rules)
-    this.counts.lagMs = due.reduce((most, { lag }) => Math.max(most, lag), 0)
+    this.lagMs = due.reduce((most, { lag }) => Math.max(most, lag), 0)
     const free = due.filter(({ asset_id }) => !this.#refresh.isAsking(asset_id))
     await this.#refresh.ask(
       free.flatMap(({ asset_id }) => names.asset(asset_id) ?? []),
@@ -266,6 +276,7 @@ export class QuoteDesk {
     const at = this.#beatOf(now)
     this.#beatAt = at + this.#host.config.QUOTE_BEAT_MS
     this.counts.beats++
+    this.#host.store.saveCounts(this.counts)
     this.flush.beat()
     this.#host.track(this.#askDue(at).then(() => this.flush.run()))
     return true

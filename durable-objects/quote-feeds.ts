@@ -30,7 +30,7 @@ export class QuoteFeeds {
   /** By product: not to be asked before. */
   readonly #nextAt = new Map<string, number>()
   readonly #heardAt = new Map<string, number>()
-  #busy = false
+  #busy: Promise<void> | null = null
 
   constructor(host: FeedsHost) {
     this.#host = host
@@ -49,24 +49,23 @@ export class QuoteFeeds {
   /** When assets that somebody wants are to be asked for, unix milliseconds; infinite while they are being asked. */
   dueOf(assets: Iterable<Asset>): number {
     let due = Number.POSITIVE_INFINITY
-    if (!this.#busy)
+    if (this.#busy === null)
       for (const { provider_id } of assets)
         due = Math.min(due, this.#nextAt.get(provider_id) ?? Number.NEGATIVE_INFINITY)
     return due
   }
 
-  /** Somebody wants these, which have feeds: begins to ask for those whose time has come. */
-  want(assets: Iterable<Asset>): void {
-    if (this.#busy) return
+  /** Somebody wants these, which have feeds: asks for those whose time has come. Null when none is being asked. */
+  want(assets: Iterable<Asset>): Promise<void> | null {
     const now = this.#host.now()
     const due = [...assets].filter(({ provider_id }) => (this.#nextAt.get(provider_id) ?? 0) <= now)
-    if (due.length === 0) return
-    this.#busy = true
-    this.#host.track(
-      this.#ask(due).finally(() => {
-        this.#busy = false
-      }),
-    )
+    if (this.#busy === null && due.length > 0) {
+      this.#busy = this.#ask(due).finally(() => {
+        this.#busy = null
+      })
+      this.#host.track(this.#busy)
+    }
+    return this.#busy
   }
 
   async #ask(assets: readonly Asset[]): Promise<void> {

@@ -11,6 +11,9 @@ import type { Look } from './stubs.ts'
 /** Seconds after which to ask again for a price that is being asked for. */
 const RETRY_S = 2
 
+/** Longest that a look waits for what an open feed says now, milliseconds: an object answers within a few. */
+const FEED_WAIT_MS = 250
+
 /** What looks need of the object that holds them. Times are unix milliseconds. */
 export type LookupHost = {
   names: QuoteNames
@@ -21,6 +24,8 @@ export type LookupHost = {
   pace: QuotePace
   /** See LOOK_WAIT_MS. */
   wait: number
+  /** Where answers are counted, by the layer that gave them; `none` had no price. */
+  counts: Record<QuoteSource | 'none', number>
   now(): number
   /** Sees to it that `tick` is called when something is due. */
   arm(): void
@@ -32,8 +37,6 @@ export class QuoteLookup {
   readonly #host: LookupHost
   /** Those who wait, and until when. */
   readonly #waiters = new Set<{ until: number; over: () => void }>()
-  /** Answers by the layer that gave them; `none` had no price. */
-  readonly counts: Record<QuoteSource | 'none', number> = { cache: 0, database: 0, provider: 0, none: 0 }
 
   constructor(host: LookupHost) {
     this.#host = host
@@ -42,9 +45,13 @@ export class QuoteLookup {
   /** In the order of `names`. */
   async look(names: readonly string[]): Promise<Look[]> {
     const from = new Map<number, QuoteSource>()
-    if (names.some((name) => !this.#isAtHand(name))) await this.#inTime(this.#fetch(names, from))
+    const { wait, feeds } = this.#host
+    if (names.some((name) => !this.#isAtHand(name))) await this.#inTime(this.#fetch(names, from), wait)
+    const streamed = this.#streamed(names)
+    const told = streamed.length === 0 ? null : feeds.want(streamed)
+    if (told) await this.#inTime(told, FEED_WAIT_MS)
     const looks = names.map((name) => this.#tell(name, from))
-    for (const look of looks) this.counts[look.kind === 'quote' ? look.source : 'none']++
+    for (const look of looks) this.#host.counts[look.kind === 'quote' ? look.source : 'none']++
     this.#renew(names)
     return looks
   }
@@ -72,14 +79,22 @@ export class QuoteLookup {
     return named !== null && (named.kind !== 'asset' || this.#host.book.quote(named.asset.asset_id) !== null)
   }
 
-  /** Over when `work` is, or after LOOK_WAIT_MS; then it goes on by itself. */
-  #inTime(work: Promise<unknown>): Promise<void> {
+  /** What these names mean that has a feed. */
+  #streamed(names: readonly string[]): Asset[] {
+    return names.flatMap((name) => {
+      const named = this.#host.names.now(name)
+      return named.kind === 'asset' && this.#host.feeds.has(named.asset) ? [named.asset] : []
+    })
+  }
+
+  /** Over when `work` is, or after `wait` milliseconds; then it goes on by itself. */
+  #inTime(work: Promise<unknown>, wait: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const over = () => {
       this.#waiters.delete(waiter)
       resolve()
     }
-    const waiter = { until: this.#host.now() + this.#host.wait, over }
+    const waiter = { until: this.#host.now() + wait, over }
     this.#waiters.add(waiter)
     this.#host.track(work.finally(over))
     this.#host.arm()
@@ -124,22 +139,19 @@ export class QuoteLookup {
     note(left, 'provider')
   }
 
-  /** Has what these names mean renewed, where it is stale or has a feed; nobody waits for it. */
+  /** Has what these names mean renewed, where it is stale; nobody waits for it. */
   #renew(names: readonly string[]): void {
-    const { book, load, refresh, feeds, pace, track } = this.#host
+    const { book, load, refresh, pace, track } = this.#host
     const now = this.#host.now()
     const stale: Asset[] = []
-    const streamed: Asset[] = []
     for (const name of names) {
       const named = this.#host.names.now(name)
       if (named.kind !== 'asset') continue
       const { asset } = named
       const entry = book.entry(asset.asset_id)
-      if (feeds.has(asset)) streamed.push(asset)
       const isStale = entry?.quote && pace.freshUntil(entry.quote) < now
       if (isStale && pace.mayAsk(asset.asset_id, entry, now)) stale.push(asset)
     }
-    if (streamed.length > 0) feeds.want(streamed)
     const manual = stale.filter(({ provider }) => provider === 'manual')
     if (manual.length > 0) track(load.load(manual.map(({ asset_id }) => asset_id)))
     const asked = stale.filter(({ provider }) => provider !== 'manual')

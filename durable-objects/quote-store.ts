@@ -1,5 +1,6 @@
 import type { QuotePlan } from '../src/pricing/asset-plan.ts'
 import type { Batch } from '../src/pricing/quote-book.ts'
+import type { QuoteSource } from '../src/protocol/quote.ts'
 
 /** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
 const ROW_CHARS = 600_000
@@ -16,6 +17,15 @@ const COMPACT_CHARS = 2_000_000
  * `flushed` is the last batch that Postgres has.
  */
 export type Head = { epoch: string; floor: number; flushed: number }
+
+/** What a board counts since `since` (unix milliseconds): looks by the layer that answered, and what beats have brought. */
+export type Counts = {
+  since: number
+  looks: Record<QuoteSource | 'none', number>
+  beats: number
+  refreshed: number
+  failed: number
+}
 
 type Row = { n: number; body: string }
 
@@ -63,6 +73,15 @@ export class QuoteStore {
 
   saveHead(head: Head): void {
     this.#storage.kv.put('head', head)
+  }
+
+  counts(): Counts | null {
+    return this.#storage.kv.get<Counts>('counts') ?? null
+  }
+
+  /** Once a beat: what was counted since is lost with the object. */
+  saveCounts(counts: Counts): void {
+    this.#storage.kv.put('counts', counts)
   }
 
   /** Every batch since the last compaction, ascending; a large one in several parts of the same number. */

@@ -66,7 +66,7 @@ export type Look = { name: string } & (
 /** What came of a refresh of everything that was asked for. */
 export type RefreshReport = { refreshed: number; failed: number; waiting: number }
 
-/** Counted since `since` (unix milliseconds), when this object started. */
+/** Counted since `since` (unix milliseconds); readers since the object woke up. */
 export type BoardStatus = {
   since: number
   assets: number
@@ -127,7 +127,8 @@ export interface ProviderGateObject {
 
 export type DailyOutcome =
   | { ok: true; provider: Source; history: DailyHistory }
-  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null; detail: string }
+  /** `asked`: a provider was; else its budget did not allow it. */
+  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null; detail: string; asked: boolean }
 
 export type FindOutcome =
   | { ok: true; found: { provider: Source; listing: ProviderListing } | null }

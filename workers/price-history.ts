@@ -52,7 +52,8 @@ async function bringUpToDate(env: Env, claim: HistoryClaim, now: number): Promis
   return withLiveDatabase(env, async (sql) => {
     const own = await ownDays(sql, env, asset, from, now)
     if (!answer.ok && (from === null || own.length === 0)) {
-      await failHistory(sql, asset.asset_id, `${answer.reason}: ${answer.detail}`, answer.retryAt)
+      const { reason, detail, retryAt, asked } = answer
+      await failHistory(sql, asset.asset_id, { error: `${reason}: ${detail}`, retryAt, asked })
       return false
     }
     const told: DailyHistory = answer.ok ? answer.history : { currency: asset.currency, days: [], actions: [] }

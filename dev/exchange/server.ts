@@ -215,6 +215,8 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       : rest(request, response, url)
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
+  // A connection that is closed for idleness while a request is on its way is a fault that nobody asked for.
+  server.keepAliveTimeout = 0
   const sockets = new WebSocketServer({ noServer: true })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (faults.refuses(now())) {

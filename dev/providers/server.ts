@@ -131,6 +131,8 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     } else answered = control(providers, request, url).then((answer) => respond(response, answer))
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
+  // A connection that is closed for idleness while a request is on its way is a fault that nobody asked for.
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(options.port ?? 0, '127.0.0.1', resolve)

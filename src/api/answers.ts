@@ -75,6 +75,9 @@ export const healthAnswer = z.object({
     .meta({ description: 'Open feeds and their states; null while that cannot be asked' }),
   database: z.object({ ok: z.boolean(), ms: z.number() }),
   jobs_overdue: z.array(z.string()).meta({ description: 'Jobs of cron that should have run and did not' }),
+  providers_down: z
+    .array(z.string())
+    .meta({ description: 'Providers of quotes that have failed too often to be asked' }),
   products: z
     .array(z.looseObject({ product_id: z.string() }))
     .optional()
@@ -83,6 +86,14 @@ export const healthAnswer = z.object({
     .array(z.looseObject({ job: z.string() }))
     .optional()
     .meta({ description: 'With verbose: the last run of each job' }),
+  boards: z
+    .array(z.looseObject({ since: z.int() }))
+    .optional()
+    .meta({ description: 'With verbose: what each board of quotes counts' }),
+  providers: z
+    .array(z.looseObject({ provider: z.string() }))
+    .optional()
+    .meta({ description: 'With verbose: how each provider of quotes stands' }),
 })
 
 export const quoteSchema = wireQuoteSchema.meta({

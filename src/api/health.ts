@@ -1,8 +1,9 @@
 import { Hono } from 'hono'
-import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
+import { type BoardStatus, feedSlots, productCandles, providerGate, quoteBoard } from '../../durable-objects/stubs.ts'
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobs, type StoredJobRun } from '../db/jobs.ts'
+import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import { type AppEnv, log } from './context.ts'
 
@@ -53,24 +54,41 @@ async function look(env: Env): Promise<Look> {
   }
 }
 
+/** What the boards and the providers' gate say of themselves; a part that cannot be asked is left out. */
+async function quotes(env: Env): Promise<{ boards: BoardStatus[]; providers: ProviderLimit[] }> {
+  const shards = Array.from({ length: settings(env).QUOTE_SHARDS }, (_, shard) => quoteBoard(env, shard))
+  const [boards, limits] = await Promise.all([
+    Promise.allSettled(shards.map((board) => within(board.status()))),
+    within(providerGate(env).limits()).catch((error: unknown): ProviderLimit[] => {
+      log('health_providers_down', { error: String(error) })
+      return []
+    }),
+  ])
+  return { boards: boards.flatMap((board) => (board.status === 'fulfilled' ? [board.value] : [])), providers: limits }
+}
+
 /** A job that has not gone well for more than twice its period, and a minute for cron's own lateness; or never yet. */
 export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number): boolean =>
   ok_at === null || now - Date.parse(ok_at) > (2 * period_seconds + 60) * 1_000
 
 /**
  * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
- * fault: without a viewer none is needed. `jobs_overdue` names the jobs of cron that should have run and did not. With
- * `verbose`, what each product with an open feed counts, and the last run of each job, too.
+ * fault: without a viewer none is needed. `jobs_overdue` names the jobs of cron that should have run and did not,
+ * `providers_down` the providers of quotes that have failed too often to be asked. With `verbose`, what each product
+ * with an open feed, each board of quotes and each provider counts, and the last run of each job, too.
  */
 export const health = new Hono<AppEnv>().get('/health', async (c) => {
   const { EXCHANGE, VERSION } = settings(c.env)
-  const [{ feeds: feed, products }, { jobs, ...db }] = await Promise.all([look(c.env), database(c.env)])
+  const parts = [look(c.env), database(c.env), quotes(c.env)] as const
+  const [{ feeds: feed, products }, { jobs, ...db }, { boards, providers }] = await Promise.all(parts)
   const now = Date.now()
   const jobs_overdue = jobs.filter((job) => isOverdue(job, now)).map(({ job }) => job)
+  const providers_down = providers.filter(({ breaker }) => breaker !== 'closed').map(({ provider }) => provider)
   const feedDown = feed === null || (feed.open > 0 && feed.live === 0)
-  const ok = db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0
+  const ok =
+    db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0 && providers_down.length === 0
   const status = ok ? 'ok' : 'degraded'
-  const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue }
-  const told = c.req.query('verbose') === undefined ? body : { ...body, products, jobs }
+  const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue, providers_down }
+  const told = c.req.query('verbose') === undefined ? body : { ...body, products, jobs, boards, providers }
   return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })

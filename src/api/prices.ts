@@ -86,7 +86,7 @@ function answerOf(asked: string, look: Known | undefined, now: number): Answer {
   }
   if (look.kind === 'unknown' && !look.asked) {
     const message = `no asset is called ${look.name}; the providers were not asked about it: GET /get-price does`
-    return failed(asked, new CodedError('unknown_symbol', message))
+    return failed(asked, new CodedError('too_many_requests', message))
   }
   if (look.kind !== 'quote') return failed(asked, problemOf(look))
   const text = asAsked(quoteText(look.quote, look.source, staleOf(look, now)), asked)

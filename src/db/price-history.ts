@@ -84,16 +84,18 @@ export const claimHistory = liveQuery(
     const rows = await sql<(Asset & { from: Date | null })[]>`
       WITH due AS (
         SELECT a.asset_id, h.state IS NOT DISTINCT FROM 'whole' AND (h.provider = 'simulated') = ${simulated} AS whole,
-          coalesce(h.attempts, 0) AS attempts, h.next_attempt_at, a.created_at
+          coalesce(h.attempts, 0) AS attempts, h.next_attempt_at, a.created_at,
+          -- One that could not be asked for keeps its time to be tried again.
+          h.state = 'pending' AND h.attempted_at IS NOT NULL AND h.next_attempt_at IS NOT NULL AS refused
         FROM assets a LEFT JOIN asset_history h ON h.asset_id = a.asset_id
         WHERE a.active AND a.provider <> 'manual'
           AND (h.state IS DISTINCT FROM 'whole' OR h.last_date IS NULL
             OR h.last_date < ${today}::text::date - 1 OR (h.provider = 'simulated') <> ${simulated})
       ), first AS (
         SELECT asset_id, whole FROM due
-        WHERE NOT whole AND attempts = 0 OR next_attempt_at <= ${at}
+        WHERE NOT whole AND attempts = 0 AND refused IS NOT TRUE OR next_attempt_at <= ${at}
         -- Who waits has a time to be tried at; the others have none, and come after.
-        ORDER BY CASE WHEN attempts = 0 AND NOT whole THEN 0 WHEN whole THEN 1 ELSE 2 END, next_attempt_at NULLS LAST,
+        ORDER BY CASE WHEN attempts = 0 AND NOT whole AND refused IS NOT TRUE THEN 0 WHEN whole THEN 1 ELSE 2 END, next_attempt_at NULLS LAST,
           created_at DESC, asset_id
         LIMIT ${limit}
       ), claimed AS (
@@ -106,6 +108,7 @@ export const claimHistory = liveQuery(
         -- Of two runs the second waits for the first one's row, and then sees that it is taken.
         WHERE h.next_attempt_at <= excluded.attempted_at
           OR h.attempts = 0 AND (h.state <> 'whole' OR (h.provider = 'simulated') <> ${simulated})
+            AND NOT (h.state = 'pending' AND h.attempted_at IS NOT NULL AND h.next_attempt_at IS NOT NULL)
         RETURNING h.asset_id, CASE
           WHEN h.state = 'whole' AND (h.provider = 'simulated') = ${simulated}
             -- One whose days would no longer meet those that are stored is loaded anew.
@@ -120,11 +123,15 @@ export const claimHistory = liveQuery(
   },
 )
 
-/** Notes that a reader waits for the history of an asset that no run has taken yet: the next one takes it first. */
+/**
+ * Notes that a reader waits for the history of an asset that no run has taken yet, or none could ask for: the next one
+ * takes it first.
+ */
 export const wantHistory = liveQuery(async (sql, assetId: number, now: number): Promise<void> => {
   await sql`
     INSERT INTO asset_history (asset_id, next_attempt_at) VALUES (${assetId}, ${new Date(now)})
-    ON CONFLICT (asset_id) DO NOTHING`
+    ON CONFLICT (asset_id) DO UPDATE SET attempted_at = NULL, next_attempt_at = excluded.next_attempt_at
+    WHERE asset_history.state = 'pending' AND asset_history.attempted_at IS NOT NULL`
 })
 
 /** Dividends with the close of the day before, where that is among the days and was not told. */
@@ -167,16 +174,24 @@ export const storeHistory = liveQuery(
 
 /**
  * Notes why a claimed asset was not loaded. It is taken again at `retryAt` (unix milliseconds), and not before a pause
- * that doubles with each failure, from ten minutes to a day.
+ * that doubles with each failure, from ten minutes to a day; one that nobody was asked for (`asked` is false) has not
+ * failed, and is taken again after a minute.
  */
 export const failHistory = liveQuery(
-  async (sql, assetId: number, error: string, retryAt: number | null): Promise<void> => {
+  async (
+    sql,
+    assetId: number,
+    { error, retryAt, asked }: { error: string; retryAt: number | null; asked: boolean },
+  ): Promise<void> => {
+    const at = retryAt === null ? null : new Date(retryAt)
     await sql`
       UPDATE asset_history SET
-        state = CASE state WHEN 'whole' THEN 'whole' ELSE 'failed' END,
+        state = CASE WHEN state = 'whole' THEN 'whole' WHEN ${asked} THEN 'failed' ELSE 'pending' END,
         error = ${error},
-        next_attempt_at = GREATEST(${retryAt === null ? null : new Date(retryAt)}::timestamptz,
-          attempted_at + LEAST(INTERVAL '10 minutes' * power(2, LEAST(attempts, 10) - 1), INTERVAL '1 day'))
+        attempts = CASE WHEN ${asked} THEN attempts ELSE GREATEST(attempts - 1, 0) END,
+        next_attempt_at = GREATEST(${at}::timestamptz, attempted_at + CASE WHEN ${asked}
+          THEN LEAST(INTERVAL '10 minutes' * power(2, LEAST(attempts, 10) - 1), INTERVAL '1 day')
+          ELSE INTERVAL '1 minute' END)
       WHERE asset_id = ${assetId}`
   },
 )

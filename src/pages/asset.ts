@@ -126,7 +126,7 @@ export function assetFacts(page: AssetState): Html {
     <div><dt>Price from</dt><dd>${quote === null ? '–' : providerText(quote.provider)}</dd></div>
     <div><dt>Told</dt><dd>${timeOf('updated-at', quote?.updated_at)}</dd></div>
     <div><dt>Market’s time</dt><dd>${timeOf('as-of', quote?.as_of)}</dd></div>
-    <div><dt>Previous close</dt><dd>${amount('previous_close')}</dd></div>
+    <div><dt>${asset.type === 'crypto' ? 'Price 24 h ago' : 'Previous close'}</dt><dd>${amount('previous_close')}</dd></div>
     <div><dt>Open</dt><dd>${amount('open')}</dd></div>
     <div><dt>Day’s range</dt><dd id="day-range">${range}</dd></div>
     <div><dt>Volume</dt><dd><span data-quantity="volume">${quote?.volume == null ? '–' : quantityText(quote.volume)}</span></dd></div>

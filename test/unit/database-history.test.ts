@@ -837,7 +837,7 @@ describe('claims', () => {
     await claim({ now: yesterday })
     await store(behind, null, { days: weekdays('2020-01-06', '2026-11-19') }, { today: '2026-11-20' })
     await store(fresh, null, { days: weekdays('2020-01-06', '2026-11-20') }, { today: '2026-11-20' })
-    await failHistory(live, failed, 'unavailable: it was away', null)
+    await failHistory(live, failed, { error: 'unavailable: it was away', retryAt: null, asked: true })
     await addAsset('NEW')
     expect(names(await claim({ limit: 1 }))).toEqual(['NEW null'])
     expect(names(await claim({ limit: 1 }))).toEqual(['BEHIND 2026-11-12'])
@@ -890,7 +890,7 @@ describe('claims', () => {
     const pauses: number[] = []
     for (let n = 0; n < 10; n++) {
       expect(names(await claim({ now }))).toEqual(['ONE 2026-11-11'])
-      await failHistory(live, asset, 'unavailable', null)
+      await failHistory(live, asset, { error: 'unavailable', retryAt: null, asked: true })
       const [row] = await live<{ next: string }[]>`SELECT next_attempt_at AS next FROM asset_history`
       const next = Date.parse(row!.next)
       expect(await claim({ now: next - 1 })).toEqual([])
@@ -901,7 +901,7 @@ describe('claims', () => {
     // It stays what it was: an update that fails is no loss.
     expect(await state(asset)).toMatchObject({ state: 'whole', last_date: '2026-11-18', error: 'unavailable' })
     await claim({ now })
-    await failHistory(live, asset, 'rate_limited', now + 3 * DAY_MS)
+    await failHistory(live, asset, { error: 'rate_limited', retryAt: now + 3 * DAY_MS, asked: true })
     expect(await claim({ now: now + 3 * DAY_MS - 1 })).toEqual([])
     expect(await claim({ now: now + 3 * DAY_MS })).toHaveLength(1)
     await store(asset, '2026-11-11', { days: weekdays('2026-11-11', '2026-11-20') })
@@ -913,8 +913,26 @@ describe('claims', () => {
   test('one that failed from the first says so', async () => {
     const asset = await addAsset('ONE')
     await claim()
-    await failHistory(live, asset, 'not_found: nobody knows it', null)
+    await failHistory(live, asset, { error: 'not_found: nobody knows it', retryAt: null, asked: true })
     expect(await state(asset)).toMatchObject({ state: 'failed', error: 'not_found: nobody knows it' })
+  })
+
+  test('what nobody could be asked for has not failed: it is taken again in a minute, after those that never were', async () => {
+    const [first, second] = [await addAsset('ONE'), await addAsset('TWO')]
+    await claim()
+    const refused = { error: 'rate_limited: not asked: window', asked: false }
+    await failHistory(live, first, { ...refused, retryAt: null })
+    await failHistory(live, second, { ...refused, retryAt: NOW + 5 * MINUTE_MS })
+    expect(await state(first)).toMatchObject({ state: 'pending', error: refused.error })
+    expect(await claim({ now: NOW + MINUTE_MS - 1 })).toEqual([])
+    await addAsset('NEW')
+    expect(names(await claim({ now: NOW + MINUTE_MS, limit: 1 }))).toEqual(['NEW null'])
+    expect(names(await claim({ now: NOW + MINUTE_MS }))).toEqual(['ONE null'])
+    // A reader who waits does not wait for that.
+    await wantHistory(live, second, NOW + 2 * MINUTE_MS)
+    expect(names(await claim({ now: NOW + 2 * MINUTE_MS }))).toEqual(['TWO null'])
+    const rows = await live<{ attempts: number }[]>`SELECT attempts FROM asset_history ORDER BY asset_id`
+    expect(rows.map(({ attempts }) => attempts)).toEqual([1, 1, 1])
   })
 
   test('what a simulated market told is asked for anew at once where the market is real, and then keeps its pauses', async () => {
@@ -923,7 +941,7 @@ describe('claims', () => {
     await store(asset, null, { days: weekdays('2020-01-06', '2026-11-20') }, { provider: 'simulated' })
     expect(await claim({ simulated: true })).toEqual([])
     expect(names(await claim())).toEqual(['ONE null'])
-    await failHistory(live, asset, 'unavailable', null)
+    await failHistory(live, asset, { error: 'unavailable', retryAt: null, asked: true })
     expect(await claim({ now: NOW + 9 * MINUTE_MS })).toEqual([])
     expect(names(await claim({ now: NOW + 10 * MINUTE_MS }))).toEqual(['ONE null'])
   })

@@ -96,7 +96,7 @@ test.runIf(process.platform === 'linux')(
       const started = start(SECRETS)
       const url = await address(started)
       expect(output).toMatch(/^exchange: simulated/m)
-      expect(output).toMatch(/^providers: simulated$/m)
+      expect(output).toMatch(/^providers: simulated, faults at http:\/\/127\.0\.0\.1:\d+\/_faults$/m)
       expect(output.includes('migrated 0001'), output).toBe(round === 0)
       const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
       expect(health.headers.get('content-type')).toContain('json')

@@ -166,6 +166,7 @@ const board = {
           : told(name),
     ),
   refresh: async () => ({ refreshed: 1, failed: 0, waiting: 0 }),
+  status: async () => ({ since: 1_700_000_000_000, assets: 1, quotes: 1 }),
 }
 const KEY = 'service-key-of-tests'
 const here = { ...env, SUPABASE_SERVICE_ROLE_KEY: KEY, QUOTE_BOARD: { getByName: () => board } } as unknown as Env

@@ -276,6 +276,11 @@ describe('C12 nothing closed is lost', () => {
 test('C9 a hole is fetched by REST, and told as gap until it is healed', async () => {
   const client = await viewer('THREE-USD')
   await inState('THREE-USD', 'live')
+  // A socket that an object has left behind when it died would take the fault that is meant for this one.
+  const { reconnects } = (await status('THREE-USD')).feed
+  await fault({ kind: 'close', product: 'THREE-USD' })
+  await until('a new connection', async () => ((await status('THREE-USD')).feed.reconnects > reconnects ? true : null))
+  await inState('THREE-USD', 'live')
   await trades('THREE-USD', ['60', '1'])
   await minuteWith(client, 60)
   const { rest } = (await status('THREE-USD')).trades
