@@ -47,6 +47,8 @@ export default defineConfig({
                   PROVIDERS_URL: stage.providersUrl,
                   PRODUCTS: 'BTC-USD,ETH-USD,BTC-EUR,NU-USD,DAI-USD,ONE-USD,TWO-USD,THREE-USD,FOUR-USD',
                   ALWAYS_ON: 'FOUR-USD',
+                  // Cron loads more of it where that is what is tested.
+                  HISTORY_PER_MINUTE: '1',
                   GATE_URL: stage.gateUrl,
                 },
               },

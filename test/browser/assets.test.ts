@@ -1,6 +1,7 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../dev/exchange/products.ts'
+import { openDatabase } from '../../src/db/client.ts'
 import { RANGES } from '../../src/protocol/price-history.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
@@ -28,6 +29,7 @@ beforeAll(async () => {
   })
   // Whatever the day of the week: a market that is closed is looked at once a minute.
   openMarkets()
+  await paceOfASecond()
   await refresh('AAPL', 'MSFT', 'NVDA')
   browser = await startBrowser()
 })
@@ -59,6 +61,15 @@ const price = (page: Page) => text(page, '#price')
 const connected = (page: Page) => expect.poll(() => text(page, '#connection'), SHOWN).toBe('connected')
 const set = (id: string, value: string) => server.providers.setPrice({ provider: 'yahoo', id, price: value })
 const openMarkets = () => server.providers.setPrice({ market: '*', market_state: 'open' })
+
+/** What a page follows is refreshed each second, so that nothing here waits for a quarter of a minute. */
+async function paceOfASecond(): Promise<void> {
+  const sql = openDatabase('live', server.databaseUrl)
+  await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`
+  await sql.end()
+  const fired = await fetch(`${server.url}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
+  if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
+}
 
 /** Has the board ask for these now, not when they are due. */
 async function refresh(...symbols: string[]): Promise<void> {

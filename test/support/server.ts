@@ -22,6 +22,7 @@ export type KerbServer = {
   gate: Gate
   exchange: Exchange
   providers: Providers
+  databaseUrl: string
   stop(): Promise<void>
 }
 
@@ -84,7 +85,7 @@ export async function startServer(
     const gate = await openGate(port)
     started.push(() => gate.close())
     if (!clock) await fillProducts(port)
-    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, providers, stop }
+    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, providers, databaseUrl: postgres.url, stop }
   } catch (error) {
     await stop()
     throw error
