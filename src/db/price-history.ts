@@ -1,3 +1,4 @@
+import { addDays, periodOf } from '../pricing/history-range.ts'
 import type { DailyHistory } from '../pricing/provider-quote.ts'
 import type { Asset } from '../protocol/asset.ts'
 import type { CorporateAction, Interval, PriceBar } from '../protocol/price-history.ts'
@@ -54,19 +55,6 @@ const TABLES = {
 
 /** DATE columns come back as midnight in UTC. */
 const dateText = (date: Date): string => date.toISOString().slice(0, 10)
-
-function addDays(date: string, days: number): string {
-  const moved = new Date(date)
-  moved.setUTCDate(moved.getUTCDate() + days)
-  return dateText(moved)
-}
-
-/** The first day of the period that `day` is in: itself, its Monday, the first of its month. */
-function periodOf(day: string, interval: StoredInterval): string {
-  if (interval === 'ONE_DAY') return day
-  if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
-  return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
-}
 
 /**
  * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
