@@ -48,6 +48,10 @@ export default defineConfig({
                   PRODUCTS: 'BTC-USD,ETH-USD,BTC-EUR,NU-USD,DAI-USD,ONE-USD,TWO-USD,THREE-USD,FOUR-USD',
                   ALWAYS_ON: 'FOUR-USD',
                   GATE_URL: stage.gateUrl,
+                  AUTH_SECRET: 'a secret of tests alone, which opens nothing',
+                  MAIL_URL: stage.mailUrl,
+                  TEST_SUPABASE_URL: stage.supabaseUrl,
+                  TEST_SUPABASE_ANON_KEY: stage.supabaseAnonKey,
                 },
               },
             }

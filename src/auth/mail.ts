@@ -25,7 +25,7 @@ export const httpMailer =
         ...(api.key === undefined ? {} : { authorization: `Bearer ${api.key}` }),
       },
       signal: AbortSignal.timeout(TIMEOUT_MS),
-      redirect: 'error',
+      redirect: 'manual',
     })
     await response.body?.cancel()
     if (!response.ok) throw new Error(`the mail API answers ${response.status}`)

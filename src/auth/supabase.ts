@@ -36,7 +36,7 @@ type Answer = { ok: true; body: Record<string, unknown> } | { ok: false; code: s
 /** The public keys of a project. @throws Error when they cannot be read */
 export async function supabaseKeys(project: SupabaseProject, get: Fetch): Promise<JSONWebKeySet> {
   const url = project.jwksUrl ?? `${supabaseIssuerName(project)}/.well-known/jwks.json`
-  const response = await get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' })
+  const response = await get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' })
   if (!response.ok) throw new Error(`the keys of Supabase cannot be read: ${response.status}`)
   return response.json()
 }
@@ -61,7 +61,7 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
           ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         },
         signal: AbortSignal.timeout(TIMEOUT_MS),
-        redirect: 'error',
+        redirect: 'manual',
       })
       const text = await response.text()
       const told = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>

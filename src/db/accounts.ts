@@ -44,7 +44,5 @@ const rowsOver = (sql: Sql): AccountRows => ({
   transaction: (run) => sql.begin((inside) => run(rowsOver(inside as unknown as Sql))) as ReturnType<typeof run>,
 })
 
-/** Hands `use` the rows of the built-in issuer, and gives what it gives. */
-export const withAccountRows = liveQuery(<T>(sql: LiveSql, use: (rows: AccountRows) => Promise<T>): Promise<T> =>
-  use(rowsOver(sql)),
-)
+/** The rows of the built-in issuer, for as long as this client is open. */
+export const accountRows = liveQuery(async (sql): Promise<AccountRows> => rowsOver(sql))
