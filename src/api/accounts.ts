@@ -9,7 +9,13 @@ import {
 } from '../auth/built-in.ts'
 import type { Issuer, IssuerFailure, Outcome } from '../auth/issuer.ts'
 import { consoleMailer, httpMailer, type Mail, type Mailer, resetMail, takenMail } from '../auth/mail.ts'
-import { SUPABASE_AUDIENCE, type SupabaseProject, supabaseIssuer, supabaseIssuerName, supabaseKeys } from '../auth/supabase.ts'
+import {
+  SUPABASE_AUDIENCE,
+  type SupabaseProject,
+  supabaseIssuer,
+  supabaseIssuerName,
+  supabaseKeys,
+} from '../auth/supabase.ts'
 import { tokenVerifier, type Verifier } from '../auth/verifier.ts'
 import { settings } from '../config.ts'
 import { accountRows } from '../db/accounts.ts'
@@ -45,8 +51,7 @@ async function sendMail(env: Env, mail: Mail): Promise<void> {
 }
 
 /** Where people find this Kerb: pages in mails, and the one origin whose pages may write with cookies. */
-export const ownOrigin = (c: Context<AppEnv>): string =>
-  new URL(settings(c.env).PUBLIC_URL ?? c.req.url).origin
+export const ownOrigin = (c: Context<AppEnv>): string => new URL(settings(c.env).PUBLIC_URL ?? c.req.url).origin
 
 function secretOf(env: Env): string {
   const { AUTH_SECRET } = settings(env)
@@ -94,7 +99,7 @@ const REFUSALS = {
 } as const satisfies Record<IssuerFailure, () => CodedError>
 
 /** What an outcome holds. @throws CodedError that says why it holds nothing */
-export function valueOf<T>(outcome: Outcome<T>): T {
+export function unwrapped<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value
   throw REFUSALS[outcome.reason]()
 }
@@ -121,7 +126,9 @@ export async function withIssuer<T>(
   if (project) return use(supabaseIssuer(project, send))
   const options = builtInOptions(c)
   try {
-    return await withLiveDatabase(c.env, async (sql) => use(builtInIssuer({ ...options, rows: await accountRows(sql) })))
+    return await withLiveDatabase(c.env, async (sql) =>
+      use(builtInIssuer({ ...options, rows: await accountRows(sql) })),
+    )
   } catch (error) {
     log('accounts_failed', { request_id: c.var.requestId, error: String(error) })
     return { ok: false, reason: 'unavailable' }

@@ -1,6 +1,7 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
+import { accountPages } from '../pages/account-routes.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { assets } from './assets.ts'
@@ -76,7 +77,7 @@ app.use('/get-batch-prices', openPost)
 app.use(usableSettings)
 app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
-const accounts = [auth, profile]
+const accounts = [auth, profile, accountPages]
 for (const feature of [...features, ...accounts, openapi, pages]) app.route('/', feature)
 
 /** The methods of every address, as they are told to a client that tries another one. */

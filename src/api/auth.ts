@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import type { Session } from '../auth/issuer.ts'
 import { CodedError } from '../protocol/errors.ts'
-import { publicKeys, valueOf, withIssuer } from './accounts.ts'
+import { publicKeys, unwrapped, withIssuer } from './accounts.ts'
 import { passwordChangeSchema, resetRequestSchema, resetSchema, signInSchema, signUpSchema } from './auth-input.ts'
 import { jsonBody } from './body.ts'
 import { type AppEnv, log } from './context.ts'
@@ -15,14 +15,14 @@ type Fields = Record<string, unknown>
 export async function signUp(c: Context<AppEnv>, fields: Fields): Promise<void> {
   const person = parse(signUpSchema, fields)
   await emailLimit(c, person.email)
-  valueOf(await withIssuer(c, (issuer) => issuer.signUp(person)))
+  unwrapped(await withIssuer(c, (issuer) => issuer.signUp(person)))
 }
 
 /** Signs in with these fields, and has the browser keep the session. @throws CodedError `invalid_credentials`, … */
 export async function signIn(c: Context<AppEnv>, fields: Fields): Promise<Session> {
   const credentials = parse(signInSchema, fields)
   await emailLimit(c, credentials.email)
-  const session = valueOf(await withIssuer(c, (issuer) => issuer.signIn(credentials)))
+  const session = unwrapped(await withIssuer(c, (issuer) => issuer.signIn(credentials)))
   keepSession(c, session)
   return session
 }
@@ -32,7 +32,7 @@ export async function signOut(c: Context<AppEnv>): Promise<void> {
   const { access, refresh } = cookiesOf(c)
   forgetSession(c)
   if (refresh === null) return
-  valueOf(await withIssuer(c, (issuer) => issuer.signOut({ accessToken: access, refreshToken: refresh })))
+  unwrapped(await withIssuer(c, (issuer) => issuer.signOut({ accessToken: access, refreshToken: refresh })))
 }
 
 /**
@@ -43,7 +43,7 @@ export async function changePassword(c: Context<AppEnv>, email: string, fields: 
   const { current_password, password } = parse(passwordChangeSchema, fields)
   await emailLimit(c, email)
   const change = { email, current: current_password, next: password }
-  const session = valueOf(await withIssuer(c, (issuer) => issuer.changePassword(change)))
+  const session = unwrapped(await withIssuer(c, (issuer) => issuer.changePassword(change)))
   keepSession(c, session)
   return session
 }
@@ -52,13 +52,13 @@ export async function changePassword(c: Context<AppEnv>, email: string, fields: 
 export async function requestReset(c: Context<AppEnv>, fields: Fields): Promise<void> {
   const { email } = parse(resetRequestSchema, fields)
   await emailLimit(c, email)
-  valueOf(await withIssuer(c, (issuer) => issuer.requestReset(email)))
+  unwrapped(await withIssuer(c, (issuer) => issuer.requestReset(email)))
 }
 
 /** Sets a password by the token of a mail. @throws CodedError `token_over`, … */
 export async function resetPassword(c: Context<AppEnv>, fields: Fields): Promise<void> {
   const change = parse(resetSchema, fields)
-  valueOf(await withIssuer(c, (issuer) => issuer.reset(change)))
+  unwrapped(await withIssuer(c, (issuer) => issuer.reset(change)))
   forgetSession(c)
 }
 
@@ -91,7 +91,7 @@ export const auth = new Hono<AppEnv>()
     if (refresh === null) throw new CodedError('unauthorized', 'there is no session to refresh')
     const renewed = await withIssuer(c, (issuer) => issuer.refresh(refresh))
     if (!renewed.ok && renewed.reason === 'session_over') forgetSession(c)
-    const session = valueOf(renewed)
+    const session = unwrapped(renewed)
     keepSession(c, session)
     return answer(c, session)
   })

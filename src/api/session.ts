@@ -3,7 +3,7 @@ import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import type { Session } from '../auth/issuer.ts'
 import type { Refusal, User, Verdict } from '../auth/verifier.ts'
 import { CodedError } from '../protocol/errors.ts'
-import { ownOrigin, valueOf, verifierOf, withIssuer } from './accounts.ts'
+import { ownOrigin, unwrapped, verifierOf, withIssuer } from './accounts.ts'
 import type { AppEnv } from './context.ts'
 
 /**
@@ -84,7 +84,7 @@ async function cookieUser(c: Context<AppEnv>): Promise<User | null> {
     forgetSession(c)
     return null
   }
-  const session = valueOf(renewed)
+  const session = unwrapped(renewed)
   const again = await judge(c, session.accessToken)
   if (!again.ok) return null
   keepSession(c, session)

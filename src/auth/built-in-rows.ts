@@ -36,7 +36,9 @@ async function conditionsOf(model: string, where: readonly CleanedWhere[] = []):
       if (!OPERATORS.has(operator) || (index > 0 && connector === 'OR'))
         throw new Error(`the built-in issuer asks by ${connector} ${operator}, which is not known here`)
       if (!isSecret(model, field)) return { column: columnOf(field), is: operator, value } as Condition
-      const digests = Array.isArray(value) ? await Promise.all(value.map(String).map(digest)) : await digest(String(value))
+      const digests = Array.isArray(value)
+        ? await Promise.all(value.map(String).map(digest))
+        : await digest(String(value))
       return { column: 'token', is: operator, value: digests } as Condition
     }),
   )
@@ -71,7 +73,11 @@ export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapt
           return row ? dataOf(row, shownToken(model, where)) : null
         },
         async updateMany({ model, where, update }) {
-          const changed = await some.update(tableOf(model), await conditionsOf(model, where), await rowOf(model, update))
+          const changed = await some.update(
+            tableOf(model),
+            await conditionsOf(model, where),
+            await rowOf(model, update),
+          )
           return changed.length
         },
         async delete({ model, where }) {
@@ -92,6 +98,5 @@ export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapt
         },
       }),
     })
-  return (options) =>
-    over(rows, (run) => rows.transaction((inside) => run(over(inside, false)(options))))(options)
+  return (options) => over(rows, (run) => rows.transaction((inside) => run(over(inside, false)(options))))(options)
 }

@@ -79,8 +79,7 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     return answer.ok ? sessionOf(answer.body) : answer
   }
   const signIn = (body: { email: string; password: string }) => session('/token?grant_type=password', body)
-  const refresh = (refreshToken: string) =>
-    session('/token?grant_type=refresh_token', { refresh_token: refreshToken })
+  const refresh = (refreshToken: string) => session('/token?grant_type=refresh_token', { refresh_token: refreshToken })
 
   /** Sets the password of whose session it is, then ends the sessions of this scope. */
   async function setPassword(held: Session, password: string, scope: 'others' | 'global'): Promise<Outcome<null>> {

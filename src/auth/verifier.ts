@@ -56,7 +56,8 @@ function refusalOf(error: unknown): Refusal {
     return error.claim === 'nbf' || error.claim === 'iat' ? 'not_yet_valid' : 'claims'
   }
   if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported) return 'algorithm'
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) return 'unknown_key'
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
+    return 'unknown_key'
   if (error instanceof errors.JWSSignatureVerificationFailed) return 'signature'
   if (error instanceof errors.JOSEError) return 'malformed'
   throw error

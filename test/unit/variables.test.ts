@@ -13,13 +13,7 @@ const values = parseEnv(written) as Record<string, string>
 const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
 const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
 
-const BRIEFS = [
-  'SUPABASE_URL',
-  'SUPABASE_JWKS_URL',
-  'WS_ALLOWED_ORIGINS',
-  'SHARD_INDEX',
-  'SHARD_COUNT',
-]
+const BRIEFS = ['SUPABASE_URL', 'SUPABASE_JWKS_URL', 'WS_ALLOWED_ORIGINS', 'SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
 test('the example sets nothing as it stands', () => {

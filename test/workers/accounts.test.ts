@@ -4,10 +4,18 @@ import { get } from './wire.ts'
 
 test('smoke', async () => {
   const headers = { 'content-type': 'application/json' }
-  const up = await get('/api/v1/auth/sign-up', { method: 'POST', headers, body: JSON.stringify({ email: 'Ada@Example.com', password: 'a long password', name: 'Ada' }) })
+  const up = await get('/api/v1/auth/sign-up', {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ email: 'Ada@Example.com', password: 'a long password', name: 'Ada' }),
+  })
   console.log(up.status, await up.text())
   const t = Date.now()
-  const r = await get('/api/v1/auth/sign-in', { method: 'POST', headers, body: JSON.stringify({ email: 'ada@example.com', password: 'a long password' }) })
+  const r = await get('/api/v1/auth/sign-in', {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ email: 'ada@example.com', password: 'a long password' }),
+  })
   const body = await r.text()
   console.log(r.status, body, r.headers.getSetCookie(), Date.now() - t)
   const token = JSON.parse(body).access_token
