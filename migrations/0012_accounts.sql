@@ -83,11 +83,20 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END
 $do$;
 
+-- Who migrates, and whom the Worker is, must be able to become it: being a member does not say so since Postgres 16.
+DO $do$
+DECLARE
+    own text := current_setting('role');
+BEGIN
+    PERFORM set_config('role', 'kerb_user', TRUE);
+    PERFORM set_config('role', own, TRUE);
+EXCEPTION WHEN insufficient_privilege THEN
+    EXECUTE format('GRANT kerb_user TO %I', current_user);
+END
+$do$;
+
 DO $do$
 BEGIN
-    IF NOT pg_has_role(current_user, 'kerb_user', 'MEMBER') THEN
-        EXECUTE format('GRANT kerb_user TO %I', current_user);
-    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO kerb_user', current_schema());
 END
 $do$;

@@ -53,7 +53,8 @@ function refusalOf(error: unknown): Refusal {
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.claim === 'iss') return 'issuer'
     if (error.claim === 'aud') return 'audience'
-    return error.claim === 'nbf' || error.claim === 'iat' ? 'not_yet_valid' : 'claims'
+    const early = error.reason === 'check_failed' && (error.claim === 'nbf' || error.claim === 'iat')
+    return early ? 'not_yet_valid' : 'claims'
   }
   if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported) return 'algorithm'
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
