@@ -46,3 +46,11 @@ const rowsOver = (sql: Sql): AccountRows => ({
 
 /** The rows of the built-in issuer, for as long as this client is open. */
 export const accountRows = liveQuery(async (sql): Promise<AccountRows> => rowsOver(sql))
+
+/** Deletes what opens nothing any more at `now` (unix milliseconds); gives how many rows went. */
+export const dropOver = liveQuery(async (sql, now: number): Promise<{ sessions: number; verifications: number }> => {
+  const before = new Date(now)
+  const sessions = await sql`DELETE FROM auth_sessions WHERE expires_at < ${before}`
+  const verifications = await sql`DELETE FROM auth_verifications WHERE expires_at < ${before}`
+  return { sessions: sessions.count, verifications: verifications.count }
+})

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
+import { dropOver } from '../../src/db/accounts.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../src/db/client.ts'
 import { changeProfile, readProfile } from '../../src/db/profiles.ts'
 
@@ -140,6 +141,21 @@ test('a profile is made once, however many ask for it at once, and keeps what wa
     refresh_interval_seconds: null,
   })
   expect(await as(user, (sql) => changeProfile(sql, { ...user, name: 'other' }, {}))).toMatchObject({ name: 'Mary' })
+})
+
+test('what is over is deleted, what is not stays', async () => {
+  const [user] = await live<{ id: string }[]>`
+    INSERT INTO auth_users (id, name, email) VALUES (gen_random_uuid(), 'x', 'x@example.com') RETURNING id`
+  const now = Date.now()
+  for (const [i, seconds] of [-1, 1].entries()) {
+    const at = new Date(now + seconds * 1_000)
+    await live`INSERT INTO auth_sessions (id, token, user_id, expires_at)
+      VALUES (gen_random_uuid(), ${String(i).repeat(64)}, ${user!.id}, ${at})`
+    await live`INSERT INTO auth_verifications (id, identifier, value, expires_at)
+      VALUES (gen_random_uuid(), 'x', 'x', ${at})`
+  }
+  expect(await dropOver(live, now)).toEqual({ sessions: 1, verifications: 1 })
+  expect(await dropOver(live, now)).toEqual({ sessions: 0, verifications: 0 })
 })
 
 describe('migration 0012 runs', () => {
