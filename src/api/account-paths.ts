@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { profileSchema } from '../protocol/profile.ts'
 import {
+  confirmSchema,
   passwordChangeSchema,
   profileChangeSchema,
   resetRequestSchema,
@@ -47,11 +48,23 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
       ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
+  '/api/v1/auth/confirm': {
+    post: operation(
+      {
+        operationId: 'confirmEmail',
+        summary: 'Confirm an email by the token of the mail that was sent to it',
+        tags,
+        ...takes(confirmSchema),
+      },
+      empty('Confirmed'),
+      ['invalid_request', 'token_over', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
   '/api/v1/auth/sign-in': {
     post: operation(
       { operationId: 'signIn', summary: 'Sign in', tags, ...takes(signInSchema) },
       json('Signed in; the cookies are set too', tokens),
-      ['invalid_request', 'invalid_credentials', 'email_unconfirmed', 'forbidden', 'message_too_large', 'unavailable'],
+      ['invalid_request', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
   '/api/v1/auth/refresh': {

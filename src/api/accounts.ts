@@ -8,7 +8,7 @@ import {
   builtInKeys,
 } from '../auth/built-in.ts'
 import type { Issuer, IssuerFailure, Outcome } from '../auth/issuer.ts'
-import { consoleMailer, httpMailer, type Mail, type Mailer, resetMail, takenMail } from '../auth/mail.ts'
+import { confirmMail, consoleMailer, httpMailer, type Mail, type Mailer, resetMail, takenMail } from '../auth/mail.ts'
 import {
   SUPABASE_AUDIENCE,
   type SupabaseProject,
@@ -60,7 +60,8 @@ function secretOf(env: Env): string {
   throw new CodedError('unavailable', 'accounts are not set up here')
 }
 
-const NO_MAILS = { sendReset: async () => {}, sendTaken: async () => {}, afterwards: () => {} }
+const nobody = async () => {}
+const NO_MAILS = { confirm: false, sendConfirm: nobody, sendReset: nobody, sendTaken: nobody, afterwards: () => {} }
 
 /** The public keys of whoever issues tokens here. @throws Error when they cannot be read */
 export async function publicKeys(env: Env): Promise<JSONWebKeySet> {
@@ -86,10 +87,10 @@ export function verifierOf(env: Env): Verifier {
 }
 
 const REFUSALS = {
-  invalid_credentials: () => new CodedError('invalid_credentials', 'email and password do not fit together'),
-  unconfirmed: () => new CodedError('email_unconfirmed', 'the link in the mail that was sent has to be opened first'),
+  invalid_credentials: () =>
+    new CodedError('invalid_credentials', 'email and password do not fit together, or the email is not confirmed yet'),
   session_over: () => new CodedError('unauthorized', 'the session is over'),
-  reset_over: () => new CodedError('token_over', 'this way to a new password is over or was used; ask for another one'),
+  token_over: () => new CodedError('token_over', 'the token of this mail is over or was used'),
   weak_password: () =>
     new CodedError('invalid_request', 'password: is too weak', {
       errors: [{ field: 'password', message: 'is too weak: take a longer one' }],
@@ -104,10 +105,18 @@ export function unwrapped<T>(outcome: Outcome<T>): T {
   throw REFUSALS[outcome.reason]()
 }
 
+/** Whether an email has to be confirmed before anybody signs in with it: wherever mails really go out. */
+export function confirmsEmails(env: Env): boolean {
+  const { MAIL_URL } = settings(env)
+  return MAIL_URL !== undefined && MAIL_URL !== 'console'
+}
+
 function builtInOptions(c: Context<AppEnv>): Omit<BuiltInOptions, 'rows'> {
   const origin = ownOrigin(c)
   return {
     secret: secretOf(c.env),
+    confirm: confirmsEmails(c.env),
+    sendConfirm: ({ email, token }) => sendMail(c.env, confirmMail(email, `${origin}/confirm-email?token=${token}`)),
     sendReset: ({ email, token }) => sendMail(c.env, resetMail(email, `${origin}/reset-password?token=${token}`)),
     sendTaken: ({ email }) => sendMail(c.env, takenMail(email, `${origin}/sign-in`)),
     afterwards: (work) => c.executionCtx.waitUntil(work),

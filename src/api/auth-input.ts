@@ -34,8 +34,10 @@ export const signUpSchema = z.object({ email, password: newPassword, name: perso
 export const signInSchema = z.object({ email, password: oldPassword })
 export const passwordChangeSchema = z.object({ current_password: oldPassword, password: newPassword })
 export const resetRequestSchema = z.object({ email })
+const mailToken = z.string('is required').min(1, 'is required').max(1_024, 'is no token')
+export const confirmSchema = z.object({ token: mailToken })
 export const resetSchema = z.object({
-  token: z.string('is required').min(1, 'is required').max(512, 'is no token'),
+  token: mailToken,
   password: newPassword,
 })
 

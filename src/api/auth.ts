@@ -2,7 +2,14 @@ import { type Context, Hono } from 'hono'
 import type { Session } from '../auth/issuer.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { publicKeys, unwrapped, withIssuer } from './accounts.ts'
-import { passwordChangeSchema, resetRequestSchema, resetSchema, signInSchema, signUpSchema } from './auth-input.ts'
+import {
+  confirmSchema,
+  passwordChangeSchema,
+  resetRequestSchema,
+  resetSchema,
+  signInSchema,
+  signUpSchema,
+} from './auth-input.ts'
 import { jsonBody } from './body.ts'
 import { type AppEnv, log } from './context.ts'
 import { parse } from './input.ts'
@@ -16,6 +23,12 @@ export async function signUp(c: Context<AppEnv>, fields: Fields): Promise<void> 
   const person = parse(signUpSchema, fields)
   await emailLimit(c, person.email)
   unwrapped(await withIssuer(c, (issuer) => issuer.signUp(person)))
+}
+
+/** Confirms an email by the token of a mail. @throws CodedError `token_over`, … */
+export async function confirmEmail(c: Context<AppEnv>, fields: Fields): Promise<void> {
+  const { token } = parse(confirmSchema, fields)
+  unwrapped(await withIssuer(c, (issuer) => issuer.confirm(token)))
 }
 
 /** Signs in with these fields, and has the browser keep the session. @throws CodedError `invalid_credentials`, … */
@@ -84,6 +97,10 @@ export const auth = new Hono<AppEnv>()
   .post('/api/v1/auth/sign-up', authLimit, async (c) => {
     await signUp(c, await fieldsOf(c))
     return c.json({ next: '/api/v1/auth/sign-in' }, 202, NO_STORE)
+  })
+  .post('/api/v1/auth/confirm', authLimit, async (c) => {
+    await confirmEmail(c, await fieldsOf(c))
+    return nothing(c)
   })
   .post('/api/v1/auth/sign-in', authLimit, async (c) => answer(c, await signIn(c, await fieldsOf(c))))
   .post('/api/v1/auth/refresh', async (c) => {

@@ -17,6 +17,8 @@ const ACCESS_SECONDS = 600
 /** A session that is not used for so long is over; using it prolongs it, once a day at most. Seconds. */
 const SESSION_SECONDS = 30 * 86_400
 const PROLONG_SECONDS = 86_400
+/** An email can be confirmed for so long after the mail. Seconds. */
+const CONFIRM_SECONDS = 86_400
 /** The way to a new password is open for so long. Seconds. */
 const RESET_SECONDS = 3_600
 /** A signing key is used for so long, and stays known for so long after its last token could be written. Seconds. */
@@ -27,6 +29,10 @@ export type BuiltInOptions = {
   rows: AccountRows
   /** At least 32 characters: encrypts the signing keys that the database keeps. */
   secret: string
+  /** Whether nobody signs in before the email is confirmed: only then is an email that was free not told by signing in. */
+  confirm: boolean
+  /** Takes the token that confirms this email. */
+  sendConfirm(mail: { email: string; token: string }): Promise<void>
   /** Takes the token that lets the account with this email have another password. */
   sendReset(mail: { email: string; token: string }): Promise<void>
   /** Told when somebody signs up with an email that has an account. */
@@ -35,7 +41,7 @@ export type BuiltInOptions = {
   afterwards(work: Promise<unknown>): void
 }
 
-const open = ({ rows, secret, sendReset, sendTaken, afterwards }: BuiltInOptions) =>
+const open = ({ rows, secret, confirm, sendConfirm, sendReset, sendTaken, afterwards }: BuiltInOptions) =>
   betterAuth({
     // Nothing is fetched or linked by this address; the library wants one.
     baseURL: 'http://kerb.invalid',
@@ -49,8 +55,15 @@ const open = ({ rows, secret, sendReset, sendTaken, afterwards }: BuiltInOptions
     advanced: { database: { generateId: 'uuid' }, backgroundTasks: { handler: afterwards } },
     session: { expiresIn: SESSION_SECONDS, updateAge: PROLONG_SECONDS },
     verification: { storeIdentifier: 'hashed' },
+    emailVerification: {
+      expiresIn: CONFIRM_SECONDS,
+      // Another mail for who knows the password: the first one may be lost.
+      sendOnSignIn: confirm,
+      sendVerificationEmail: ({ user, token }) => sendConfirm({ email: user.email, token }),
+    },
     emailAndPassword: {
       enabled: true,
+      requireEmailVerification: confirm,
       // Answers for an email that has an account as for one that has none, and hashes in both cases.
       autoSignIn: false,
       minPasswordLength: MIN_PASSWORD,
@@ -84,7 +97,10 @@ const open = ({ rows, secret, sendReset, sendTaken, afterwards }: BuiltInOptions
 const FAILURES: Readonly<Record<string, IssuerFailure>> = {
   INVALID_EMAIL_OR_PASSWORD: 'invalid_credentials',
   INVALID_PASSWORD: 'invalid_credentials',
-  INVALID_TOKEN: 'reset_over',
+  EMAIL_NOT_VERIFIED: 'invalid_credentials',
+  INVALID_TOKEN: 'token_over',
+  TOKEN_EXPIRED: 'token_over',
+  USER_NOT_FOUND: 'token_over',
   PASSWORD_TOO_SHORT: 'weak_password',
   PASSWORD_TOO_LONG: 'weak_password',
 }
@@ -146,6 +162,10 @@ export function builtInIssuer(options: BuiltInOptions): Issuer {
           throw error
       }
       return done
+    },
+    async confirm(token) {
+      const confirmed = await told(() => api.verifyEmail({ query: { token } }))
+      return confirmed.ok ? done : confirmed
     },
     async signOut({ refreshToken }) {
       await api.signOut({ headers: holder(refreshToken) })

@@ -3,14 +3,15 @@ export type Session = { accessToken: string; expiresIn: number; refreshToken: st
 
 /** Why an issuer did not do what it was asked. */
 export type IssuerFailure =
-  /** The email is unknown or the password is not its own: which of the two, nobody is told. */
+  /**
+   * The email is unknown, or not confirmed yet, or the password is not its own: which of these, nobody is told. Else who
+   * signs up with an email and then in would learn whether it was free.
+   */
   | 'invalid_credentials'
-  /** The password is right, but the email has to be confirmed first, by the mail that was sent to it. */
-  | 'unconfirmed'
   /** The refresh token is over, was taken back, or never was one. */
   | 'session_over'
-  /** The token of a reset is over, was used, or never was one. */
-  | 'reset_over'
+  /** The token of a mail is over, was used, or never was one. */
+  | 'token_over'
   /** The issuer has a rule that the new password does not keep. */
   | 'weak_password'
   | 'too_many_requests'
@@ -25,6 +26,8 @@ export const failed = (reason: IssuerFailure): { ok: false; reason: IssuerFailur
 export type Issuer = {
   /** Makes an account; for an email that has one already nothing changes, and the outcome is the same. */
   signUp(person: { email: string; password: string; name: string }): Promise<Outcome<null>>
+  /** Confirms an email by the token that was mailed to it. */
+  confirm(token: string): Promise<Outcome<null>>
   signIn(credentials: { email: string; password: string }): Promise<Outcome<Session>>
   refresh(refreshToken: string): Promise<Outcome<Session>>
   /** Ends a session; one that is over already is fine. `accessToken` is of the same session, null when it is gone. */

@@ -43,6 +43,18 @@ If it was not you, nothing has to be done: your password stays as it is.
 `,
 })
 
+export const confirmMail = (to: string, link: string): Mail => ({
+  to,
+  subject: 'Your email for Kerb',
+  text: `Somebody signed up to Kerb with this address.
+
+If it was you, confirm it here within a day:
+${link}
+
+If it was not you, do not open it: without it nobody can sign in with this address.
+`,
+})
+
 export const takenMail = (to: string, link: string): Mail => ({
   to,
   subject: 'You have an account with Kerb already',

@@ -18,13 +18,13 @@ type Fetch = typeof fetch
 /** Codes of Supabase Auth (`error_code`) for what a client may do wrong. */
 const FAILURES: Readonly<Record<string, IssuerFailure>> = {
   invalid_credentials: 'invalid_credentials',
-  email_not_confirmed: 'unconfirmed',
+  email_not_confirmed: 'invalid_credentials',
   refresh_token_not_found: 'session_over',
   refresh_token_already_used: 'session_over',
   session_not_found: 'session_over',
   session_expired: 'session_over',
   bad_jwt: 'session_over',
-  otp_expired: 'reset_over',
+  otp_expired: 'token_over',
   weak_password: 'weak_password',
   same_password: 'weak_password',
   over_request_rate_limit: 'too_many_requests',
@@ -97,6 +97,12 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
       // A project that does not confirm emails tells that one is taken; nobody else is told.
       if (answer.ok || answer.code === 'user_already_exists' || answer.code === 'email_exists') return done
       return answer
+    },
+    async confirm(token) {
+      const opened = await session('/verify', { type: 'email', token_hash: token })
+      // It opens a session, too: who confirms signs in like everybody.
+      if (opened.ok) await post('/logout?scope=local', {}, opened.value.accessToken)
+      return opened.ok ? done : opened
     },
     async signOut({ accessToken, refreshToken }) {
       let token = accessToken

@@ -1,5 +1,6 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
-import { changePassword, requestReset, resetPassword, signIn, signOut, signUp } from '../api/auth.ts'
+import { confirmsEmails } from '../api/accounts.ts'
+import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from '../api/auth.ts'
 import { profileChangeSchema } from '../api/auth-input.ts'
 import { formBody } from '../api/body.ts'
 import type { AppEnv } from '../api/context.ts'
@@ -9,7 +10,7 @@ import { findProfile, saveProfile } from '../api/profile.ts'
 import { currentUser, sameOrigin } from '../api/session.ts'
 import { CodedError, ERROR_CODES } from '../protocol/errors.ts'
 import type { Profile } from '../protocol/profile.ts'
-import { forgotPage, resetPage, signInPage, signUpPage } from './account.ts'
+import { confirmPage, forgotPage, resetPage, signInPage, signUpPage } from './account.ts'
 import { EMPTY_FORM, type FormState } from './form.ts'
 import type { Html } from './layout.ts'
 import { safeNext } from './next.ts'
@@ -31,8 +32,7 @@ const signedIn: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 /** Details that stand beside a form, in the words of a page. */
 const WORDS: Partial<Record<string, string>> = {
-  invalid_credentials: 'Email and password do not fit together.',
-  email_unconfirmed: 'Please open the link in the mail that we sent you first.',
+  invalid_credentials: 'Email and password do not fit together, or the email is not confirmed yet.',
   token_over: 'This link is over or was used already. Ask for another mail.',
   too_many_requests: 'Too many attempts. Please wait a minute.',
   unavailable: 'This cannot be done at the moment. Please try again in a while.',
@@ -63,8 +63,14 @@ async function submit(
   }
 }
 
+/** A token is in no field that could show what is wrong with it. */
+const overWithoutToken = (form: FormState): FormState =>
+  form.errors.some(({ field }) => field === 'token') ? { ...form, problem: WORDS.token_over ?? null } : form
+
 const NOTES: Partial<Record<string, string>> = {
   'signed-up': 'Thank you. Now sign in with your email and password.',
+  mailed: 'Thank you. A mail is on its way to you: open its link, then sign in.',
+  confirmed: 'Your email is confirmed. Sign in with it.',
   reset: 'Your new password is set. Sign in with it.',
 }
 
@@ -100,7 +106,8 @@ export const accountPages = new Hono<AppEnv>()
       async (fields) => {
         await signUp(c, fields)
         const next = safeNext(fields.next)
-        return c.redirect(`/sign-in?done=signed-up${next === null ? '' : `&next=${encodeURIComponent(next)}`}`, 303)
+        const told = confirmsEmails(c.env) ? 'mailed' : 'signed-up'
+        return c.redirect(`/sign-in?done=${told}${next === null ? '' : `&next=${encodeURIComponent(next)}`}`, 303)
       },
       (form, { next }) => signUpPage(site(c.env), form, safeNext(next)),
     ),
@@ -119,6 +126,21 @@ export const accountPages = new Hono<AppEnv>()
         return c.redirect(safeNext(fields.next) ?? '/user', 303)
       },
       (form, { next }) => signInPage(site(c.env), form, safeNext(next), null),
+    ),
+  )
+  .get('/confirm-email', headers, (c) => {
+    const token = c.req.query('token')
+    if (token === undefined) return c.redirect('/sign-in', 303)
+    return c.html(confirmPage(site(c.env), EMPTY_FORM, token), 200, fresh)
+  })
+  .post('/confirm-email', headers, sameOrigin, authLimit, (c) =>
+    submit(
+      c,
+      async (fields) => {
+        await confirmEmail(c, fields)
+        return c.redirect('/sign-in?done=confirmed', 303)
+      },
+      (form, { token }) => confirmPage(site(c.env), overWithoutToken(form), token ?? ''),
     ),
   )
   .post('/sign-out', headers, sameOrigin, async (c) => {
@@ -149,8 +171,7 @@ export const accountPages = new Hono<AppEnv>()
         return c.redirect('/sign-in?done=reset', 303)
       },
       (form, { token }) => {
-        const noToken = form.errors.some(({ field }) => field === 'token')
-        return resetPage(site(c.env), noToken ? { ...form, problem: WORDS.token_over ?? null } : form, token ?? '')
+        return resetPage(site(c.env), overWithoutToken(form), token ?? '')
       },
     ),
   )

@@ -60,6 +60,20 @@ ${field(form, { name: 'password', label: 'Password', type: 'password', autocompl
 <p class="other">New here? <a href="/sign-up${nextQuery(next)}">Sign up</a></p>`,
   )
 
+/** The page that the mail to a new email leads to. Confirming takes a press: programs that check mails open links. */
+export const confirmPage = (site: Site, form: FormState, token: string): Html =>
+  page(
+    site,
+    'Confirm your email',
+    html`${problemNote(form)}
+<form action="/confirm-email" method="post">
+<input type="hidden" name="token" value="${token}">
+<p>If you signed up to Kerb, confirm that this email is yours.</p>
+<button class="button" type="submit">Confirm</button>
+</form>
+<p class="other">If you did not sign up, close this page.</p>`,
+  )
+
 /** The page to ask for a new password on; `sent` says that a mail is on its way, if there is an account. */
 export const forgotPage = (site: Site, form: FormState, sent: boolean): Html =>
   page(

@@ -14,7 +14,6 @@ export const ERROR_CODES = {
   too_many_symbols: { status: 400, title: 'Too many symbols' },
   unauthorized: { status: 401, title: 'Not signed in, or with a key that is not valid' },
   invalid_credentials: { status: 401, title: 'Email and password do not fit' },
-  email_unconfirmed: { status: 403, title: 'The email has to be confirmed first' },
   forbidden: { status: 403, title: 'Not allowed' },
   token_over: { status: 400, title: 'The token is over or was used' },
   product_offline: { status: 409, title: 'The product is not traded now' },

@@ -80,6 +80,24 @@ async function look(page: Page, name: string) {
   expect(await nameless(page), name).toEqual([])
 }
 
+/** The link to this page that was mailed to somebody. */
+async function linkTo(email: string, path: string): Promise<string> {
+  const find = () => {
+    const texts = mails.filter(({ to }) => to === email).map(({ text }) => text)
+    return texts.flatMap((text) => /http\S+/.exec(text) ?? []).find((link) => link.includes(`/${path}?`))
+  }
+  await expect.poll(find, SHOWN).toBeDefined()
+  return find() as string
+}
+
+/** Does what the mail to a new email says, and comes to the page to sign in on. */
+async function confirm(page: Page, email: string, looking: boolean): Promise<void> {
+  await page.goto(await linkTo(email, 'confirm-email'))
+  if (looking) await look(page, 'confirm')
+  await press(page, 'Confirm')
+  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=confirmed')
+}
+
 test.each([
   ['without scripts', false],
   ['with scripts', true],
@@ -96,12 +114,16 @@ test.each([
   await page.getByLabel('Password').fill(PASSWORD)
   if (javaScriptEnabled) await look(page, 'sign-up')
   await press(page, 'Sign up')
-  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=signed-up&next=%2Fuser%2Fprofile')
+  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed&next=%2Fuser%2Fprofile')
+  await confirm(page, email, javaScriptEnabled)
+  await page.goto(`${server.url}/sign-in?next=%2Fuser%2Fprofile`)
 
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill('not my password')
   await press(page, 'Sign in')
-  await expect.poll(() => page.getByRole('alert').textContent(), SHOWN).toBe('Email and password do not fit together.')
+  await expect
+    .poll(() => page.getByRole('alert').textContent(), SHOWN)
+    .toBe('Email and password do not fit together, or the email is not confirmed yet.')
   expect(await page.getByLabel('Email').inputValue()).toBe(email)
   expect(await page.getByLabel('Password').inputValue()).toBe('')
   if (javaScriptEnabled) await look(page, 'sign-in-wrong')
@@ -153,14 +175,14 @@ test('a forgotten password: by the link of the mail, once', async () => {
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign up')
-  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=signed-up')
+  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed')
+  await confirm(page, email, false)
   await page.getByRole('link', { name: 'Forgot your password?' }).click()
   await page.getByLabel('Email').fill(email)
   await look(page, 'forgot')
   await press(page, 'Send the mail')
   await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toContain('a mail is on its way')
-  await expect.poll(() => mails.filter(({ to }) => to === email).length, SHOWN).toBe(1)
-  const link = /http\S+/.exec(mails.find(({ to }) => to === email)?.text ?? '')?.[0] as string
+  const link = await linkTo(email, 'reset-password')
   expect(link).toMatch(new RegExp(`^${server.url}/reset-password\\?token=`))
   for (const outcome of ['/sign-in?done=reset', '/reset-password']) {
     await page.goto(link)
@@ -181,6 +203,7 @@ test('a form of another site signs nobody out and changes nothing', async () => 
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign up')
+  await confirm(page, email, false)
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign in')

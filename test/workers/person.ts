@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { getWith } from './wire.ts'
+import { getWith, until } from './wire.ts'
 
 export const ORIGIN = 'http://kerb.test'
 export const PASSWORD = 'a long enough password'
@@ -55,10 +55,24 @@ export function person(of: Env = env) {
 
 export type Person = ReturnType<typeof person>
 
+type Mail = { from: string; to: string; subject: string; text: string }
+
+/** The mail with this subject that came last to an email; waits for it. */
+export const mailTo = (email: string, subject: string): Promise<Mail> =>
+  until(`a mail to ${email}: ${subject}`, async () => {
+    const mails = (await (await fetch(env.MAIL_URL)).json()) as Mail[]
+    return mails.findLast((mail) => mail.to === email && mail.subject === subject)
+  })
+
+/** The token of the mail that asks to confirm an email. */
+export const confirmToken = async (email: string): Promise<string> =>
+  /\/confirm-email\?token=(\S+)/.exec((await mailTo(email, 'Your email for Kerb')).text)?.[1] as string
+
 /** Somebody who has signed up and in, and the access token. */
 export async function member(of: Env = env): Promise<{ who: Person; token: string }> {
   const who = person(of)
   await who.signUp()
+  if (of === env) await who.post('/api/v1/auth/confirm', { token: await confirmToken(who.email) })
   const answer = await who.signIn()
   if (!answer.ok) throw new Error(await answer.text())
   return { who, token: ((await answer.json()) as { access_token: string }).access_token }
