@@ -50,6 +50,10 @@ export default defineConfig({
                   // Cron loads more of it where that is what is tested.
                   HISTORY_PER_MINUTE: '1',
                   GATE_URL: stage.gateUrl,
+                  AUTH_SECRET: 'a secret of tests alone, which opens nothing',
+                  MAIL_URL: stage.mailUrl,
+                  TEST_SUPABASE_URL: stage.supabaseUrl,
+                  TEST_SUPABASE_ANON_KEY: stage.supabaseAnonKey,
                 },
               },
             }

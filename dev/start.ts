@@ -10,6 +10,7 @@ import { startExchange } from './exchange/server.ts'
 import { migrate } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
 import { startProviders } from './providers/server.ts'
+import { secretFiles } from './secrets.ts'
 import { ROOT, stateFolder, type Variables, variables } from './variables.ts'
 import { startWorker } from './wrangler.ts'
 
@@ -112,7 +113,7 @@ async function start(): Promise<void> {
     if (!key.ok) warn(`keys: ${key.message}; market data comes without them`)
   }
   // Settings of this shell go to the Worker too; secrets only by .dev.vars, since arguments can be read by anyone.
-  const own = Object.keys(known).filter((name) => process.env[name] && !/_KEY(?:_PREVIOUS)?$/.test(name))
+  const own = Object.keys(known).filter((name) => process.env[name] && !/_(?:SECRET|KEY(?:_PREVIOUS)?)$/.test(name))
   const port = await freePort(env.PORT ?? '8787')
   // Once, for the whole run; the answer is awaited where it is needed.
   const choice = givenExchange(env) ?? probeCoinbase(known.COINBASE_REST_URL)
@@ -149,7 +150,8 @@ async function start(): Promise<void> {
   const worker = await step('worker', () =>
     startWorker({
       port,
-      vars: { ...vars, EXCHANGE: exchange },
+      vars: { MAIL_URL: known.MAIL_URL ?? 'console', ...vars, EXCHANGE: exchange },
+      files: secretFiles(state),
       databaseUrl,
       // An object's state is its exchange's: what one market left must not be continued by the other.
       state: join(state, exchange),

@@ -21,6 +21,8 @@ export type WorkerOptions = {
   entry?: string
   /** Variables of the Worker; they go over those of `.dev.vars`. */
   vars: Record<string, string>
+  /** Files of variables that no command line may hold, instead of `.dev.vars`; of one that is named twice the last. */
+  files?: readonly string[]
   databaseUrl: string
   /** Holds the objects' storage. */
   state: string
@@ -61,6 +63,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const script = entry === undefined ? [] : [entry]
   const args = ['--local', '--ip=127.0.0.1', `--port=${port}`, '--inspector-port=0', '--test-scheduled']
   const vars = Object.entries(options.vars).flatMap(([name, value]) => ['--var', `${name}:${value}`])
+  const files = (options.files ?? []).map((file) => `--env-file=${file}`)
   const child = spawn(
     process.execPath,
     [
@@ -73,6 +76,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       ...args,
       '--log-level=log',
       `--persist-to=${state}`,
+      ...files,
       ...vars,
     ],
     {

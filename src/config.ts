@@ -41,6 +41,14 @@ const url = (protocols: string[], fallback: string) =>
     .default(fallback)
     .transform((text) => text.replace(/\/$/, ''))
 
+const optionalUrl = (protocols: string[]) =>
+  z
+    .url({ protocol: new RegExp(`^(${protocols.join('|')})$`), error: `must be a URL of ${protocols.join(' or ')}` })
+    .transform((text) => text.replace(/\/$/, ''))
+    .optional()
+
+const mailUrl = z.url({ protocol: /^https?$/ })
+
 /** Every setting that the Worker reads, as it stands in the environment. Units and reasons stand beside the numbers. */
 const schema = z
   .object({
@@ -149,6 +157,19 @@ const schema = z
     /** The key of whoever may have prices refreshed and act for users; and the one before it, while it is replaced. */
     SUPABASE_SERVICE_ROLE_KEY: z.string().min(16, 'must have 16 characters at least').optional(),
     SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: z.string().min(16, 'must have 16 characters at least').optional(),
+    /** Encrypts the signing keys of the built-in issuer in the database; without it and Supabase there are no accounts. */
+    AUTH_SECRET: z.string().min(32, 'must have 32 characters at least').optional(),
+    /** Where people find this Kerb, for links in mails; without it, the address that a request came to. */
+    PUBLIC_URL: optionalUrl(['https', 'http']),
+    /** The Supabase project that keeps the accounts instead of the built-in issuer, and the key that its API asks for. */
+    SUPABASE_URL: optionalUrl(['https', 'http']),
+    SUPABASE_ANON_KEY: z.string().optional(),
+    /** Where its public keys are, if not below SUPABASE_URL. */
+    SUPABASE_JWKS_URL: optionalUrl(['https', 'http']),
+    /** Takes mails as JSON (`from`, `to`, `subject`, `text`) with the key as a bearer; `console` prints them instead. */
+    MAIL_URL: z.union([z.literal('console'), mailUrl], 'must be a URL of https or http, or console').optional(),
+    MAIL_API_KEY: z.string().optional(),
+    MAIL_FROM: z.string().default('Kerb <kerb@localhost>'),
     RETENTION: retention,
     /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
     AUDIT_DAYS: count(7).pipe(z.number().max(30)),
@@ -166,6 +187,10 @@ const schema = z
         path: [env.COINBASE_API_KEY === undefined ? 'COINBASE_API_KEY' : 'COINBASE_PRIVATE_KEY'],
         message: 'is missing: COINBASE_API_KEY and COINBASE_PRIVATE_KEY go together',
       })
+    if (env.SUPABASE_URL !== undefined && env.SUPABASE_ANON_KEY === undefined)
+      context.addIssue({ code: 'custom', path: ['SUPABASE_ANON_KEY'], message: 'is missing: SUPABASE_URL needs it' })
+    if (env.SUPABASE_JWKS_URL !== undefined && env.SUPABASE_URL === undefined)
+      context.addIssue({ code: 'custom', path: ['SUPABASE_URL'], message: 'is missing: SUPABASE_JWKS_URL needs it' })
     for (const id of env.ALWAYS_ON)
       if (!env.PRODUCTS.includes(id))
         context.addIssue({ code: 'custom', path: ['ALWAYS_ON'], message: `names ${id}, which PRODUCTS does not` })

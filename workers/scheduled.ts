@@ -1,6 +1,7 @@
 import { feedSlots, productCandles } from '../durable-objects/stubs.ts'
 import { log } from '../src/api/context.ts'
 import { settings } from '../src/config.ts'
+import { dropOver } from '../src/db/accounts.ts'
 import { readRefreshSettings } from '../src/db/app-settings.ts'
 import { dropExpired, ensurePartitions } from '../src/db/candles.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
@@ -42,6 +43,7 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
       logs: forgetRecords,
       history_retention: foldHistory,
       snapshots: forgetSnapshots,
+      accounts: forgetOver,
     },
   },
 }
@@ -141,6 +143,11 @@ async function forgetSnapshots(env: Env, now: number): Promise<Record<string, un
     const { snapshot_days } = await readRefreshSettings(sql)
     return { partitions: await dropOldSnapshots(sql, snapshot_days, now) }
   })
+}
+
+/** Sessions and ways to a new password that are over. */
+async function forgetOver(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, (sql) => dropOver(sql, now))
 }
 
 async function forgetRecords(env: Env, now: number): Promise<Record<string, unknown>> {

@@ -1,10 +1,12 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
+import { accountPages } from '../pages/account-routes.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { assets } from './assets.ts'
 import { audit } from './audit.ts'
+import { auth } from './auth.ts'
 import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
 import { datastar } from './datastar.ts'
@@ -16,6 +18,7 @@ import { priceHistory } from './price-history.ts'
 import { prices } from './prices.ts'
 import { problem } from './problems.ts'
 import { products } from './products.ts'
+import { profile } from './profile.ts'
 import { refresh } from './refresh.ts'
 import { sockets } from './sockets.ts'
 import { streams } from './streams.ts'
@@ -74,7 +77,8 @@ app.use('/get-batch-prices', openPost)
 app.use(usableSettings)
 app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
-for (const feature of [...features, openapi, pages]) app.route('/', feature)
+const accounts = [auth, profile, accountPages]
+for (const feature of [...features, ...accounts, openapi, pages]) app.route('/', feature)
 
 /** The methods of every address, as they are told to a client that tries another one. */
 const allowed = new Map<string, Set<string>>()

@@ -48,3 +48,14 @@ export async function jsonBody(c: Context<AppEnv>): Promise<unknown> {
     throw wrong('body', 'must be JSON in UTF-8')
   }
 }
+
+/**
+ * The fields of a form that a page has sent; of several with one name the last.
+ * @throws CodedError `message_too_large`, or `invalid_request` for another type of content
+ */
+export async function formBody(c: Context<AppEnv>): Promise<Record<string, string>> {
+  const bytes = await bytesOf(c.req.raw)
+  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+  if (type !== 'application/x-www-form-urlencoded') throw wrong('content-type', 'must be that of a form')
+  return Object.fromEntries(new URLSearchParams(new TextDecoder().decode(bytes)))
+}

@@ -76,7 +76,8 @@ function once(query: URLSearchParams, names: readonly string[]): Record<string, 
 /** The codes of fields whose values are names of a closed set. */
 const UNKNOWN: Readonly<Record<string, ErrorCode>> = { granularity: 'unknown_granularity', range: 'unknown_range' }
 
-function parse<T extends z.ZodType>(schema: T, values: Record<string, unknown>): z.output<T> {
+/** What a schema makes of these values. @throws CodedError, mostly `invalid_request`, that tells every field */
+export function parse<T extends z.ZodType>(schema: T, values: Record<string, unknown>): z.output<T> {
   const result = schema.safeParse(values)
   if (result.success) return result.data
   return refuse(

@@ -32,3 +32,18 @@ export const tooManyLookups = (): CodedError =>
   new CodedError('too_many_requests', 'too many symbols from this address that are not known yet', {
     retryAfter: PERIOD,
   })
+
+/** Brakes a client that tries to sign up, to sign in or to set passwords too often. @throws CodedError `too_many_requests` */
+export const authLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { success } = await c.env.AUTH_LIMIT.limit({ key: clientOf(c) })
+  if (!success) throw new CodedError('too_many_requests', 'too many attempts from this address', { retryAfter: PERIOD })
+  await next()
+}
+
+/** Brakes attempts on one email, from wherever they come, known or not. @throws CodedError `too_many_requests` */
+export async function emailLimit(c: Context<AppEnv>, email: string): Promise<void> {
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(email))
+  const key = Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  const { success } = await c.env.EMAIL_LIMIT.limit({ key })
+  if (!success) throw new CodedError('too_many_requests', 'too many attempts with this email', { retryAfter: PERIOD })
+}

@@ -1,10 +1,11 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi'
+import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi'
 import { settings } from '../config.ts'
-import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
+import { ACCOUNT_PATHS } from './account-paths.ts'
 import {
   assetAnswer,
   assetsAnswer,
@@ -13,7 +14,6 @@ import {
   candlesAnswer,
   healthAnswer,
   historyAnswer,
-  problemSchema,
   productAnswer,
   productsAnswer,
   quoteSchema,
@@ -30,39 +30,10 @@ import {
   refreshSchema,
   symbolsSchema,
 } from './input.ts'
+import { json, operation } from './operation.ts'
 
-/** What any address may answer. */
-const ALWAYS: readonly ErrorCode[] = ['too_many_requests', 'internal']
-
-/** The problems of an operation by status, each with the codes that it may have. */
-function problems(codes: readonly ErrorCode[]) {
-  const byStatus = Map.groupBy([...codes, ...ALWAYS], (code) => ERROR_CODES[code].status)
-  return Object.fromEntries(
-    [...byStatus].map(([status, of]) => [
-      `${status}` as `${400}`,
-      {
-        description: of.map((code) => `\`${code}\`: ${ERROR_CODES[code].title}`).join('; '),
-        content: { 'application/problem+json': { schema: problemSchema } },
-        ...(status === 429 || status === 503 ? { headers: z.object({ 'retry-after': retryAfter }) } : {}),
-      },
-    ]),
-  )
-}
-
-const retryAfter = z.string().optional().meta({ description: 'Seconds after which to try again' })
 const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
 
-type Parts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
-
-const operation = (
-  parts: Parts,
-  responses: ZodOpenApiOperationObject['responses'],
-  codes: readonly ErrorCode[],
-): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problems(codes) } })
-
-const json = (description: string, schema: z.ZodType) => ({
-  200: { description, content: { 'application/json': { schema } } },
-})
 const events = (description: string) => ({
   200: { description, content: { 'text/event-stream': { schema: z.string() } } },
 })
@@ -280,6 +251,7 @@ const PATHS: ZodOpenApiPathsObject = {
       ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
     ),
   },
+  ...ACCOUNT_PATHS,
   '/health': {
     get: operation(
       {
@@ -330,11 +302,21 @@ export function openApiDocument(version: string): Document {
         { name: 'Assets', description: 'What has a price' },
         { name: 'Candles', description: 'Of trading pairs, built from trades' },
         { name: 'Live', description: 'Sockets and event streams' },
+        { name: 'Accounts', description: 'Signing in, and what belongs to who is signed in' },
         { name: 'Operation', description: 'For whoever runs this' },
       ],
       paths: PATHS,
       components: {
-        securitySchemes: { serviceKey: { type: 'http', scheme: 'bearer', description: 'The service key' } },
+        securitySchemes: {
+          serviceKey: { type: 'http', scheme: 'bearer', description: 'The service key' },
+          user: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'An access token of a user' },
+          session: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: '__Host-kerb_refresh',
+            description: 'The cookie that signing in sets; writes with it come from pages of this Kerb alone',
+          },
+        },
         schemas: {
           SocketRequest: clientMessageSchema.meta({
             unusedIO: 'input',

@@ -1,9 +1,12 @@
 import postgres from 'postgres'
 
-/** Which of the two Hyperdrive bindings a client goes through. */
-export type Binding = 'live' | 'cached'
+/** Which of the two Hyperdrive bindings a client goes through, or the first one in the name of a user. */
+export type Binding = 'live' | 'cached' | 'user'
 
 const BINDING = Symbol('binding')
+
+/** The role of migration 0012 that owns nothing: a superuser and the tables' owner pass by row level security. */
+const USER_ROLE = 'kerb_user'
 
 type Client = postgres.Sql<{ timestamptz: unknown; numeric: unknown }>
 
@@ -13,7 +16,13 @@ export type LiveSql = Client & { readonly [BINDING]: 'live' }
 /** A client through HYPERDRIVE_CACHED, whose answers may be 75 s old: for closed history alone. */
 export type CachedSql = Client & { readonly [BINDING]: 'cached' }
 
-type SqlOf<B extends Binding> = B extends 'live' ? LiveSql : CachedSql
+/**
+ * A transaction through HYPERDRIVE that runs as a user: row level security holds for it, and shows it this user's rows
+ * alone. For everything that belongs to somebody.
+ */
+export type UserSql = Client & { readonly [BINDING]: 'user' }
+
+type SqlOf<B extends Binding> = { live: LiveSql; cached: CachedSql; user: UserSql }[B]
 
 /** The part of the environment that is needed here. */
 type Databases = { HYPERDRIVE: { connectionString: string }; HYPERDRIVE_CACHED: { connectionString: string } }
@@ -74,6 +83,26 @@ export const withLiveDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE'>, use: (sq
 export const withCachedDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE_CACHED'>, use: (sql: CachedSql) => Promise<T>) =>
   visit('cached', env.HYPERDRIVE_CACHED.connectionString, use)
 
+/**
+ * Opens a client without cache and, in it, one transaction as this user, hands that to `use`, and ends it: committed when
+ * `use` is done, rolled back when it throws. Role and claims are those of the transaction alone (`SET LOCAL`): Hyperdrive
+ * gives the connection to somebody else after it.
+ */
+export const withUserDatabase = <T>(
+  env: Pick<Databases, 'HYPERDRIVE'>,
+  user: { id: string },
+  use: (sql: UserSql) => Promise<T>,
+): Promise<T> =>
+  visit('live', env.HYPERDRIVE.connectionString, async (sql) => {
+    const result = await sql.begin(async (transaction) => {
+      const claims = JSON.stringify({ sub: user.id, role: USER_ROLE })
+      await transaction`
+        SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims}, TRUE)`
+      return { of: await use(Object.assign(transaction, { [BINDING]: 'user' }) as unknown as UserSql) }
+    })
+    return result.of
+  })
+
 type Query<B extends Binding, A extends unknown[], R> = ((sql: SqlOf<B>, ...args: A) => Promise<R>) & {
   readonly binding: B
 }
@@ -95,3 +124,6 @@ export const liveQuery = <A extends unknown[], R>(run: (sql: LiveSql, ...args: A
 /** Makes a query of a function, to be run through HYPERDRIVE_CACHED alone. */
 export const cachedQuery = <A extends unknown[], R>(run: (sql: CachedSql, ...args: A) => Promise<R>) =>
   query('cached', run)
+
+/** Makes a query of a function, to be run as a user alone. */
+export const userQuery = <A extends unknown[], R>(run: (sql: UserSql, ...args: A) => Promise<R>) => query('user', run)

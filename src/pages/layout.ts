@@ -45,7 +45,7 @@ ${page.script === null ? '' : raw(`<script type="module" src="/app/${page.script
 <a class="skip" href="#content">Skip to content</a>
 <header class="site">
   <a class="brand" href="/"><svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path class="wick" d="M6 1v18M14 4v13"/><path class="down" d="M3.5 5h5v9h-5z"/><path class="up" d="M11.5 7h5v7h-5z"/></svg>Kerb</a>
-  <nav aria-label="Site"><a href="/">Markets</a> <a href="/assets">Assets</a></nav>
+  <nav aria-label="Site"><a href="/">Markets</a> <a href="/assets">Assets</a> <a href="/user">Account</a></nav>
   ${exchangeBadge(site.exchange)}
 </header>
 <main id="content">

@@ -28,10 +28,11 @@ const HISTORY = 300
 /** Days that the page of audits shows. */
 const AUDIT_DAYS = 14
 
-const site = (env: Env): Site => ({ exchange: settings(env).EXCHANGE, version: settings(env).VERSION })
+/** What every page knows of the Kerb that serves it. */
+export const site = (env: Env): Site => ({ exchange: settings(env).EXCHANGE, version: settings(env).VERSION })
 
 /** Nothing from elsewhere and nothing inline; sockets and streams go to where the page came from. */
-const headers = secureHeaders({
+export const headers = secureHeaders({
   contentSecurityPolicy: {
     defaultSrc: ["'none'"],
     scriptSrc: ["'self'"],
@@ -47,7 +48,7 @@ const headers = secureHeaders({
 })
 
 /** What is on a page is of this moment: a stored copy would be older than it says. */
-const fresh = { 'cache-control': 'no-store' }
+export const fresh = { 'cache-control': 'no-store' }
 
 /** @throws CodedError `unknown_product` */
 async function activeProduct(env: Env, id: string): Promise<Product> {

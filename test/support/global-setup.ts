@@ -10,6 +10,7 @@ import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
 import { type Providers, startProviders } from '../../dev/providers/server.ts'
+import { startSupabase } from '../../dev/supabase/server.ts'
 import { type Gate, openGate } from './gate.ts'
 
 declare module 'vitest' {
@@ -34,6 +35,11 @@ export type Stage = {
   binanceUrl: string
   twelvedataUrl: string
   coinmarketcapUrl: string
+  /** Takes mails; GET here tells those that came, in their order. */
+  mailUrl: string
+  /** A Supabase Auth that the accounts of every file share, and its key. */
+  supabaseUrl: string
+  supabaseAnonKey: string
 }
 
 /** Products of a stage's exchange that have only the trades a test sends. */
@@ -53,6 +59,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const gates: Gate[] = []
   const exchanges: Exchange[] = []
   const fakes: Providers[] = []
+  const mails: unknown[][] = []
+  const supabase = await startSupabase()
 
   const openStage = async (): Promise<Stage> => {
     const name = `stage_${gates.length}`
@@ -76,10 +84,19 @@ export default async function setup(project: TestProject): Promise<() => Promise
       binanceUrl: providers.binanceUrl,
       twelvedataUrl: providers.twelvedataUrl,
       coinmarketcapUrl: providers.coinmarketcapUrl,
+      mailUrl: `${stagesUrl}/${number}/mail`,
+      supabaseUrl: supabase.url,
+      supabaseAnonKey: supabase.anonKey,
     }
   }
 
   const answer = async (path: string, body: string): Promise<unknown> => {
+    const letterbox = /^\/(\d+)\/mail$/.exec(path)?.[1]
+    if (letterbox !== undefined) {
+      mails[Number(letterbox)] ??= []
+      if (body !== '') mails[Number(letterbox)]?.push(JSON.parse(body))
+      return mails[Number(letterbox)]
+    }
     const number = /^\/(\d+)\/gate$/.exec(path)?.[1]
     if (number === undefined) return openStage()
     const { open } = JSON.parse(body) as { open: boolean }
@@ -103,7 +120,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     stages.close()
     stages.closeAllConnections()
-    await Promise.all([...exchanges, ...fakes, ...gates].map((one) => one.close()))
+    await Promise.all([...exchanges, ...fakes, ...gates, supabase].map((one) => one.close()))
     await admin.end({ timeout: 1 })
     await server.stop()
     rmSync(dir, { recursive: true, force: true })

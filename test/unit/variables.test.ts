@@ -13,7 +13,7 @@ const values = parseEnv(written) as Record<string, string>
 const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
 const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
 
-const BRIEFS = ['SUPABASE_URL', 'SUPABASE_JWKS_URL', 'WS_ALLOWED_ORIGINS', 'SHARD_INDEX', 'SHARD_COUNT']
+const BRIEFS = ['WS_ALLOWED_ORIGINS', 'SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
 test('the example sets nothing as it stands', () => {
@@ -28,7 +28,9 @@ test('the example names every variable, and no other', () => {
 test('the example can be used with every variable set, and shows the defaults', () => {
   const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = settings(values)
   const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
-  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...shown } = rest
+  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
+  const { AUTH_SECRET, PUBLIC_URL, SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL, ...last } = furtherRest
+  const { MAIL_URL, MAIL_API_KEY, ...shown } = last
   const { PRODUCTS: _, ALWAYS_ON: __, ...defaults } = settings({})
   expect(shown).toEqual(defaults)
   const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
@@ -37,6 +39,16 @@ test('the example can be used with every variable set, and shows the defaults', 
   expect(COINBASE_API_KEY).toContain('apiKeys')
   for (const key of [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY]) expect(key).toBeTruthy()
   for (const key of [SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS]) expect(key).toBeTruthy()
+  for (const text of [
+    AUTH_SECRET,
+    PUBLIC_URL,
+    SUPABASE_URL,
+    SUPABASE_ANON_KEY,
+    SUPABASE_JWKS_URL,
+    MAIL_URL,
+    MAIL_API_KEY,
+  ])
+    expect(text).toBeTruthy()
   expect(COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
 })
 

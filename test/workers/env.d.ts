@@ -13,5 +13,10 @@ declare namespace Cloudflare {
     PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
     GATE_URL: string
+    /** Takes the mails of the file's Worker; GET tells them. */
+    MAIL_URL: string
+    /** A simulated Supabase Auth, for Workers that are told of it by `getWith`. */
+    TEST_SUPABASE_URL: string
+    TEST_SUPABASE_ANON_KEY: string
   }
 }

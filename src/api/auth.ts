@@ -1,0 +1,138 @@
+import { type Context, Hono } from 'hono'
+import type { Session } from '../auth/issuer.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { publicKeys, unwrapped, withIssuer } from './accounts.ts'
+import {
+  confirmSchema,
+  passwordChangeSchema,
+  resetRequestSchema,
+  resetSchema,
+  signInSchema,
+  signUpSchema,
+} from './auth-input.ts'
+import { jsonBody } from './body.ts'
+import { type AppEnv, log } from './context.ts'
+import { parse } from './input.ts'
+import { authLimit, emailLimit } from './limits.ts'
+import { cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
+
+type Fields = Record<string, unknown>
+
+/** Signs up with these fields. Whether the email had an account before, nothing tells. @throws CodedError */
+export async function signUp(c: Context<AppEnv>, fields: Fields): Promise<void> {
+  const person = parse(signUpSchema, fields)
+  await emailLimit(c, person.email)
+  unwrapped(await withIssuer(c, (issuer) => issuer.signUp(person)))
+}
+
+/** Confirms an email by the token of a mail. @throws CodedError `token_over`, … */
+export async function confirmEmail(c: Context<AppEnv>, fields: Fields): Promise<void> {
+  const { token } = parse(confirmSchema, fields)
+  unwrapped(await withIssuer(c, (issuer) => issuer.confirm(token)))
+}
+
+/** Signs in with these fields, and has the browser keep the session. @throws CodedError `invalid_credentials`, … */
+export async function signIn(c: Context<AppEnv>, fields: Fields): Promise<Session> {
+  const credentials = parse(signInSchema, fields)
+  await emailLimit(c, credentials.email)
+  const session = unwrapped(await withIssuer(c, (issuer) => issuer.signIn(credentials)))
+  keepSession(c, session)
+  return session
+}
+
+/** Ends the session of the browser's cookies, and has it forget them. @throws CodedError `unavailable` */
+export async function signOut(c: Context<AppEnv>): Promise<void> {
+  const { access, refresh } = cookiesOf(c)
+  forgetSession(c)
+  if (refresh === null) return
+  unwrapped(await withIssuer(c, (issuer) => issuer.signOut({ accessToken: access, refreshToken: refresh })))
+}
+
+/**
+ * Sets another password for who asks. Every session ends, and this browser gets a new one.
+ * @throws CodedError `invalid_credentials` when the present password is not right, …
+ */
+export async function changePassword(c: Context<AppEnv>, email: string, fields: Fields): Promise<Session> {
+  const { current_password, password } = parse(passwordChangeSchema, fields)
+  await emailLimit(c, email)
+  const change = { email, current: current_password, next: password }
+  const session = unwrapped(await withIssuer(c, (issuer) => issuer.changePassword(change)))
+  keepSession(c, session)
+  return session
+}
+
+/** Has the way to a new password mailed. Whether there is an account, nothing tells. @throws CodedError */
+export async function requestReset(c: Context<AppEnv>, fields: Fields): Promise<void> {
+  const { email } = parse(resetRequestSchema, fields)
+  await emailLimit(c, email)
+  unwrapped(await withIssuer(c, (issuer) => issuer.requestReset(email)))
+}
+
+/** Sets a password by the token of a mail. @throws CodedError `token_over`, … */
+export async function resetPassword(c: Context<AppEnv>, fields: Fields): Promise<void> {
+  const change = parse(resetSchema, fields)
+  unwrapped(await withIssuer(c, (issuer) => issuer.reset(change)))
+  forgetSession(c)
+}
+
+/** The fields of a JSON body. @throws CodedError `invalid_request` for anything but an object */
+export async function fieldsOf(c: Context<AppEnv>): Promise<Fields> {
+  const body = await jsonBody(c)
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
+  throw new CodedError('invalid_request', 'body: must be a JSON object', {
+    errors: [{ field: 'body', message: 'must be a JSON object' }],
+  })
+}
+
+const NO_STORE = { 'cache-control': 'no-store' }
+
+const answer = (c: Context<AppEnv>, { accessToken, expiresIn }: Session): Response =>
+  c.json({ access_token: accessToken, token_type: 'bearer', expires_in: expiresIn }, 200, NO_STORE)
+
+const nothing = (c: Context<AppEnv>): Response => c.body(null, 204, NO_STORE)
+
+/** `/api/v1/auth/*`: the way in, for programs and for scripts of our own pages. */
+export const auth = new Hono<AppEnv>()
+  .use('/api/v1/auth/*', sameOrigin)
+  .post('/api/v1/auth/sign-up', authLimit, async (c) => {
+    await signUp(c, await fieldsOf(c))
+    return c.json({ next: '/api/v1/auth/sign-in' }, 202, NO_STORE)
+  })
+  .post('/api/v1/auth/confirm', authLimit, async (c) => {
+    await confirmEmail(c, await fieldsOf(c))
+    return nothing(c)
+  })
+  .post('/api/v1/auth/sign-in', authLimit, async (c) => answer(c, await signIn(c, await fieldsOf(c))))
+  .post('/api/v1/auth/refresh', async (c) => {
+    const { refresh } = cookiesOf(c)
+    if (refresh === null) throw new CodedError('unauthorized', 'there is no session to refresh')
+    const renewed = await withIssuer(c, (issuer) => issuer.refresh(refresh))
+    if (!renewed.ok && renewed.reason === 'session_over') forgetSession(c)
+    const session = unwrapped(renewed)
+    keepSession(c, session)
+    return answer(c, session)
+  })
+  .post('/api/v1/auth/sign-out', async (c) => {
+    await signOut(c)
+    return nothing(c)
+  })
+  .post('/api/v1/auth/password/change', authLimit, requireUser, async (c) =>
+    answer(c, await changePassword(c, c.var.user.email, await fieldsOf(c))),
+  )
+  .post('/api/v1/auth/password/reset-request', authLimit, async (c) => {
+    await requestReset(c, await fieldsOf(c))
+    return c.json({}, 202, NO_STORE)
+  })
+  .post('/api/v1/auth/password/reset', authLimit, async (c) => {
+    await resetPassword(c, await fieldsOf(c))
+    return nothing(c)
+  })
+  .get('/api/v1/auth/jwks', async (c) => {
+    try {
+      return c.json(await publicKeys(c.env), 200, { 'cache-control': 'public, max-age=300' })
+    } catch (error) {
+      if (error instanceof CodedError) throw error
+      log('keys_unread', { request_id: c.var.requestId, error: String(error) })
+      throw new CodedError('unavailable', 'the keys cannot be read at the moment', { retryAfter: 5 })
+    }
+  })

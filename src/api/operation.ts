@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import type { ZodOpenApiOperationObject } from 'zod-openapi'
+import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { problemSchema } from './answers.ts'
+
+/** What any address may answer. */
+const ALWAYS: readonly ErrorCode[] = ['too_many_requests', 'internal']
+
+/** The problems of an operation by status, each with the codes that it may have. */
+function problems(codes: readonly ErrorCode[]) {
+  const byStatus = Map.groupBy([...codes, ...ALWAYS], (code) => ERROR_CODES[code].status)
+  return Object.fromEntries(
+    [...byStatus].map(([status, of]) => [
+      `${status}` as `${400}`,
+      {
+        description: of.map((code) => `\`${code}\`: ${ERROR_CODES[code].title}`).join('; '),
+        content: { 'application/problem+json': { schema: problemSchema } },
+        ...(status === 429 || status === 503 ? { headers: z.object({ 'retry-after': retryAfter }) } : {}),
+      },
+    ]),
+  )
+}
+
+const retryAfter = z.string().optional().meta({ description: 'Seconds after which to try again' })
+
+type Parts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
+
+/** An operation with its own answers and, beside them, the problems that it and every address may have. */
+export const operation = (
+  parts: Parts,
+  responses: ZodOpenApiOperationObject['responses'],
+  codes: readonly ErrorCode[],
+): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problems(codes) } })
+
+/** An answer of JSON. */
+export const json = (description: string, schema: z.ZodType) => ({
+  200: { description, content: { 'application/json': { schema } } },
+})

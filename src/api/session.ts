@@ -1,0 +1,115 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
+import type { Session } from '../auth/issuer.ts'
+import type { Refusal, User, Verdict } from '../auth/verifier.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { ownOrigin, unwrapped, verifierOf, withIssuer } from './accounts.ts'
+import type { AppEnv } from './context.ts'
+
+/**
+ * The tokens as a browser keeps them: no script reads them, no other site's page sends them along with what it writes,
+ * no other host of the domain can set them (`__Host-`).
+ */
+const ACCESS = 'kerb_access'
+const REFRESH = 'kerb_refresh'
+const COOKIE = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax', prefix: 'host' } as const
+
+/** Has the browser keep the tokens of a session. */
+export function keepSession(c: Context<AppEnv>, session: Session): void {
+  setCookie(c, ACCESS, session.accessToken, { ...COOKIE, maxAge: session.expiresIn })
+  setCookie(c, REFRESH, session.refreshToken, { ...COOKIE, maxAge: session.refreshSeconds })
+}
+
+/** Has the browser forget them. */
+export function forgetSession(c: Context<AppEnv>): void {
+  deleteCookie(c, ACCESS, COOKIE)
+  deleteCookie(c, REFRESH, COOKIE)
+}
+
+/** The tokens that a browser has sent by itself. */
+export const cookiesOf = (c: Context<AppEnv>): { access: string | null; refresh: string | null } => ({
+  access: getCookie(c, ACCESS, 'host') ?? null,
+  refresh: getCookie(c, REFRESH, 'host') ?? null,
+})
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Refuses what the page of another site writes: with the cookies of its visitor, or to sign the visitor in as somebody
+ * else. A browser tells where a write comes from; a program that sends cookies has to, by `Origin`.
+ * @throws CodedError `forbidden`
+ */
+export const sameOrigin: MiddlewareHandler<AppEnv> = async (c, next) => {
+  checkOrigin(c)
+  await next()
+}
+
+function checkOrigin(c: Context<AppEnv>): void {
+  if (SAFE.has(c.req.method)) return
+  const origin = c.req.header('origin')
+  const site = c.req.header('sec-fetch-site')
+  const { access, refresh } = cookiesOf(c)
+  const own =
+    origin !== undefined
+      ? origin === ownOrigin(c)
+      : site !== undefined
+        ? site === 'same-origin'
+        : access === null && refresh === null
+  if (!own) throw new CodedError('forbidden', 'pages of other sites may not write here; a program sends Origin')
+}
+
+const REASONS: Partial<Record<Refusal, string>> = {
+  expired: 'the token is over',
+  not_yet_valid: 'the token is not valid yet',
+}
+
+/** @throws CodedError `unavailable` when nothing can be said of the token */
+function judged(verdict: Verdict): Verdict {
+  if (!verdict.ok && verdict.reason === 'keys_unavailable')
+    throw new CodedError('unavailable', 'tokens cannot be checked at the moment', { retryAfter: 5 })
+  return verdict
+}
+
+const judge = async (c: Context<AppEnv>, token: string): Promise<Verdict> =>
+  judged(await verifierOf(c.env).verify(token, Date.now()))
+
+async function cookieUser(c: Context<AppEnv>): Promise<User | null> {
+  const { access, refresh } = cookiesOf(c)
+  if (access === null && refresh === null) return null
+  checkOrigin(c)
+  const verdict = access === null ? null : await judge(c, access)
+  if (verdict?.ok) return verdict.user
+  const renewed = refresh === null ? null : await withIssuer(c, (issuer) => issuer.refresh(refresh))
+  if (renewed === null || (!renewed.ok && renewed.reason === 'session_over')) {
+    forgetSession(c)
+    return null
+  }
+  const session = unwrapped(renewed)
+  const again = await judge(c, session.accessToken)
+  if (!again.ok) return null
+  keepSession(c, session)
+  return again.user
+}
+
+/**
+ * Who asks: by the bearer token, or else by the browser's cookies, whose access token is renewed where it is over. Null
+ * for somebody who is not signed in.
+ * @throws CodedError `unauthorized` for a bearer token that is refused, `forbidden` for another site's write with cookies,
+ *   `unavailable` while tokens cannot be checked or renewed
+ */
+export async function currentUser(c: Context<AppEnv>): Promise<User | null> {
+  const authorization = c.req.header('authorization')
+  if (authorization === undefined) return cookieUser(c)
+  const [, token] = /^Bearer +([^\s]+)$/i.exec(authorization) ?? []
+  const verdict = token === undefined ? null : await judge(c, token)
+  if (verdict?.ok) return verdict.user
+  throw new CodedError('unauthorized', (verdict && REASONS[verdict.reason]) ?? 'the token is not valid here')
+}
+
+/** Lets nobody pass who is not signed in; the route finds them as `c.var.user`. @throws CodedError `unauthorized`, … */
+export const requireUser: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const user = await currentUser(c)
+  if (user === null) throw new CodedError('unauthorized', 'sign in first')
+  c.set('user', user)
+  await next()
+}

@@ -1,0 +1,50 @@
+import { html } from 'hono/html'
+import type { FieldError } from '../protocol/errors.ts'
+import type { Html } from './layout.ts'
+
+/** What a form comes back with when it could not be done: what was typed, and what is wrong with it. */
+export type FormState = {
+  values: Readonly<Record<string, string>>
+  errors: readonly FieldError[]
+  /** What is wrong with the whole of it; null: nothing. */
+  problem: string | null
+}
+
+export const EMPTY_FORM: FormState = { values: {}, errors: [], problem: null }
+
+type Field = {
+  name: string
+  label: string
+  type: 'email' | 'password' | 'text' | 'number'
+  autocomplete: string
+  hint?: string
+  required?: boolean
+  minLength?: number
+  maxLength?: number
+  /** An id of its own, where two forms of a page have fields of one name. */
+  id?: string
+}
+
+/** What a rule says of a field, as a sentence beside it. */
+const sentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+
+/** A labelled input with its hint and what is wrong with it. A password is never written back. */
+export function field({ values, errors }: FormState, each: Field): Html {
+  const { name, label, type, autocomplete, hint, required = true, minLength, maxLength, id = name } = each
+  const wrong = errors.filter((error) => error.field === name).map(({ message }) => sentence(message))
+  const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-error`].filter(Boolean).join(' ')
+  return html`<div class="field">
+  <label for="${id}">${label}${required ? '' : html` <span class="muted">(optional)</span>`}</label>
+  <input id="${id}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${described === '' ? '' : html` aria-describedby="${described}"`}${wrong.length > 0 ? html` aria-invalid="true"` : ''}>
+  ${hint ? html`<p class="hint" id="${id}-hint">${hint}</p>` : ''}
+  ${wrong.length > 0 ? html`<p class="wrong" id="${id}-error">${wrong.join(' ')}</p>` : ''}
+</div>`
+}
+
+/** What is wrong with a whole form, read out when the page comes. */
+export const problemNote = ({ problem }: FormState): Html | '' =>
+  problem === null ? '' : html`<p class="notice bad" role="alert">${problem}</p>`
+
+/** Something that went well. */
+export const goodNote = (text: string | null): Html | '' =>
+  text === null ? '' : html`<p class="notice good" role="status">${text}</p>`

@@ -1,0 +1,22 @@
+import { z } from 'zod'
+
+/** Longest name of a person, in UTF-16 units. */
+export const MAX_NAME = 100
+/** Longest interval that a person may want, seconds: a day. */
+export const MAX_INTERVAL = 86_400
+
+/** What a person is told of themselves. Times are RFC 3339. */
+export const profileSchema = z.object({
+  user_id: z.uuid(),
+  name: z.string(),
+  email: z.string(),
+  currency: z.string().meta({ description: 'In which totals are told', example: 'USD' }),
+  refresh_interval_seconds: z
+    .int()
+    .nullable()
+    .meta({ description: 'How old a price may become, within the bounds of this Kerb; null is its own default' }),
+  created_at: z.string(),
+  updated_at: z.string(),
+})
+
+export type Profile = z.output<typeof profileSchema>
