@@ -2,6 +2,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { type Settings, settings } from '../src/config.ts'
 import type { QuotePlan } from '../src/pricing/asset-plan.ts'
 import type { Entry } from '../src/pricing/quote-book.ts'
+import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
 import { quoteText } from '../src/protocol/quote.ts'
 import { QuoteAudience } from './quote-audience.ts'
 import { type QuoteDatabase, quoteDatabase } from './quote-database.ts'
@@ -161,6 +162,10 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     // Cron is the guard of the alarm: if that was lost, this sets another.
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.#tick()
+  }
+
+  async follow(_user: string, _assetIds: number[]): Promise<PortfolioPrice[]> {
+    return []
   }
 
   async refresh(names: string[] | null): Promise<RefreshReport> {

@@ -7,6 +7,7 @@ import type { QuoteSourceId, Source } from '../src/pricing/sources.ts'
 import type { Candidate } from '../src/protocol/asset.ts'
 import type { Candle, Gap } from '../src/protocol/candle.ts'
 import type { Granularity } from '../src/protocol/granularity.ts'
+import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
 import type { ProductStatus } from '../src/protocol/product.ts'
 import type { Quote, QuoteSource, StaleReason } from '../src/protocol/quote.ts'
 import type { FeedLease } from './feed-slots.ts'
@@ -100,6 +101,11 @@ export interface QuoteBoardObject {
   discover(name: string): Promise<Look>
   /** Takes the plan of the minute and sees to it that the next beat comes. */
   plan(plan: QuotePlan): Promise<void>
+  /**
+   * Has what changes of these assets told to a user's object from now on, instead of what was before; and gives what is
+   * known of them now. No asset: nothing any more. It ends by itself when that object says so, or cannot be reached for long.
+   */
+  follow(user: string, assetIds: number[]): Promise<PortfolioPrice[]>
   /** Refreshes these assets now, or all, within the providers' budgets. */
   refresh(names: string[] | null): Promise<RefreshReport>
   status(): Promise<BoardStatus>
@@ -143,6 +149,44 @@ export interface MeterObject {
   /** Gives what has gathered, and begins anew. */
   drain(): Promise<RouteCount[]>
 }
+
+/** What was written of a user's holdings: the portfolio's version since, the assets that it touches (null: all), lots that changed. */
+export type PortfolioChange = { version: number; asset_ids: number[] | null; lots: string[]; removed_lots: string[] }
+
+/** Counted since the object woke up, but for `loads`: how often it has read the database in all. */
+export type PortfolioStatus = { sockets: number; positions: number; version: number; loads: number; position: string }
+
+/**
+ * What others ask of one user's object. `fetch` takes a WebSocket upgrade: who asks was found out before; `kerb-until` is
+ * when that is over (unix milliseconds).
+ */
+export interface UserPortfolioObject {
+  fetch(request: Request): Promise<Response>
+  /** A ticket that opens one socket within TICKET_MS, for who was let in until `until` (unix milliseconds). */
+  ticket(until: number): Promise<string>
+  /** Until when who brings the ticket is let in; null: it is none, is over or was used. */
+  redeem(ticket: string): Promise<number | null>
+  /** JSON text of `Enriched`, as of now; null while it has not been made: `requestRefresh` then. */
+  enriched(): Promise<string | null>
+  /** Whether a job is to be queued: none is under way. */
+  requestRefresh(): Promise<boolean>
+  /** Reads everything from the database and tells what has changed: the queue's job. */
+  refresh(): Promise<void>
+  /** Something was written; those who look are told before it answers. */
+  changed(change: PortfolioChange): Promise<void>
+  /** From a board: prices that have changed. False: nobody looks, do not tell me any more. */
+  prices(prices: PortfolioPrice[]): Promise<boolean>
+  /** Lets all sockets go: sessions have ended. */
+  signedOut(): Promise<void>
+  status(): Promise<PortfolioStatus>
+}
+
+/** The object of one user, by the id in the token. */
+export const userPortfolio = (env: Env, userId: string): UserPortfolioObject =>
+  env.USER_PORTFOLIO.getByName(`${settings(env).EXCHANGE}:${userId}`) as unknown as UserPortfolioObject
+
+/** The user of an object's name (`ctx.id.name`). */
+export const userOfName = (name: string): string => name.slice(name.indexOf(':') + 1)
 
 /** The board of one shard of the quotes. */
 export const quoteBoard = (env: Env, shard: number): QuoteBoardObject =>

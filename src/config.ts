@@ -47,6 +47,23 @@ const optionalUrl = (protocols: string[]) =>
     .transform((text) => text.replace(/\/$/, ''))
     .optional()
 
+const origins = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ''),
+  )
+  .pipe(
+    z.array(
+      z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+        error: 'must hold origins such as https://example.com, divided by commas',
+      }),
+    ),
+  )
+
 const mailUrl = z.url({ protocol: /^https?$/ })
 
 /** Every setting that the Worker reads, as it stands in the environment. Units and reasons stand beside the numbers. */
@@ -170,6 +187,15 @@ const schema = z
     MAIL_URL: z.union([z.literal('console'), mailUrl], 'must be a URL of https or http, or console').optional(),
     MAIL_API_KEY: z.string().optional(),
     MAIL_FROM: z.string().default('Kerb <kerb@localhost>'),
+    /** A ticket for a socket opens one within this time. */
+    TICKET_MS: milliseconds(30_000, 1_000),
+    /** A portfolio that was read is kept up to date for this long after, without an open socket. */
+    ACTIVE_MS: milliseconds(120_000, 1_000),
+    /** Pages of these origins may open sockets of users, beside our own; divided by commas. */
+    WS_ALLOWED_ORIGINS: origins,
+    /** Rows of one import, and its size. */
+    IMPORT_ROWS: count(20_000),
+    IMPORT_BYTES: count(10_000_000),
     RETENTION: retention,
     /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
     AUDIT_DAYS: count(7).pipe(z.number().max(30)),

@@ -1,0 +1,68 @@
+import type { ActivityKind } from '../protocol/portfolio.ts'
+
+/** A part of a lot that a sale names: `quantity` in the shares of the day of the sale. */
+export type NamedLot = { lot_id: string; quantity: string }
+
+/**
+ * What somebody did, as it was entered or imported. Amounts are plain decimal text. `quantity` and `price` are as traded,
+ * before later splits; `price` and `fees` are in `currency`. A dividend, interest, fee or tax amounts to
+ * `quantity` × `price`; what the first two cost, and what a fee costs beside that, is in `fees`.
+ */
+export type Activity = {
+  id: string
+  kind: ActivityKind
+  /** Below 0: an asset of the user's own that nobody prices. Null: it belongs to no asset (fee, interest, tax). */
+  asset_id: number | null
+  quantity: string
+  price: string
+  fees: string
+  currency: string
+  /** RFC 3339. What is yet to come has no effect until then. */
+  traded_at: string
+  /** Of a split alone: so many new shares for so many old ones. */
+  split: { numerator: string; denominator: string } | null
+  /** Of a sale alone: the lots that it takes; null takes the oldest first (P4). */
+  lots: readonly NamedLot[] | null
+  note: string | null
+  /** Whether it may open a short lot: an import's may, what is typed may not. */
+  short: boolean
+}
+
+/** A split that the market tells of: it changes lots that were open before the day, `2020-08-31`. */
+export type Split = { ex_date: string; numerator: string; denominator: string }
+
+/**
+ * A purchase, as far as it is still open: what remains of the activity that has its id. Below 0 in `quantity` and `cost`
+ * for a short one. `quantity` and `price` are in the shares of now; `cost` = what was paid for the open part with its
+ * fees, which no split changes (P2).
+ */
+export type Lot = {
+  id: string
+  asset_id: number
+  currency: string
+  traded_at: string
+  /** 0 when it is closed. */
+  quantity: string
+  /** What it was when it was opened, in the shares of now. */
+  opened_quantity: string
+  /** Of one share, without fees; rounded to PRICE_PLACES where a split leaves more digits. */
+  price: string
+  /** Of the open part. */
+  fees: string
+  cost: string
+}
+
+/**
+ * A part of a lot that an activity closed. `quantity` is above 0, in the shares of that day. `cost` is the part's, in the
+ * lot's currency; `proceeds`, less its part of the fees, in the activity's; null for a transfer, which realises nothing.
+ */
+export type LotClosure = {
+  activity_id: string
+  lot_id: string
+  asset_id: number
+  quantity: string
+  cost: string
+  proceeds: string | null
+  currency: string
+  traded_at: string
+}
