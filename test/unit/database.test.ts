@@ -392,6 +392,7 @@ describe('bindings', () => {
       return [file, Object.fromEntries(exported.map(([name, query]) => [name, query.binding]))]
     })
     expect(Object.fromEntries(bindings)).toEqual({
+      accounts: { accountRows: 'live', dropOver: 'live' },
       'app-settings': { readRefreshSettings: 'live' },
       assets: {
         addAsset: 'live',
@@ -440,6 +441,7 @@ describe('bindings', () => {
         writeProviderLimits: 'live',
       },
       products: { upsertProducts: 'live', listProducts: 'live' },
+      profiles: { changeProfile: 'user', readProfile: 'user' },
       revisions: { insertRevisions: 'live' },
     })
   })
