@@ -12,7 +12,7 @@ import type { Plan } from './plan.ts'
 /** Market milliseconds per millisecond. */
 export const SPEED = 120
 
-/** Who the Worker is to Postgres: not its superuser, so that limits hold for it. */
+/** Who the Worker is to Postgres: not its superuser, so that limits hold for it. It migrates, too, and that makes a role. */
 const USER = 'kerb_faults'
 
 /**
@@ -57,7 +57,7 @@ export async function openLane(): Promise<Lane> {
   }
   try {
     const password = randomBytes(12).toString('hex')
-    await admin.unsafe(`CREATE ROLE ${USER} LOGIN PASSWORD '${password}'`)
+    await admin.unsafe(`CREATE ROLE ${USER} LOGIN CREATEROLE PASSWORD '${password}'`)
     await admin.unsafe(`CREATE DATABASE template_faults OWNER ${USER}`)
     const asWorker = (name: string) => Object.assign(withPath(server.url, name), { username: USER, password }).href
     await migrate(asWorker('template_faults'))

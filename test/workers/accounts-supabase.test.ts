@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import type { Problem } from '../../src/protocol/errors.ts'
-import { member, PASSWORD, person, profileBy } from './person.ts'
+import { newcomer, PASSWORD, person, profileBy } from './person.ts'
 
 const supabase = {
   ...env,
@@ -91,7 +91,7 @@ test('tokens of one issuer open nothing at the other, and its keys are what is t
   const { signUp, signIn } = newPerson()
   await signUp()
   const { access_token: theirs } = (await (await signIn()).json()) as { access_token: string }
-  const { token: ours } = await member()
+  const { token: ours } = await newcomer()
   expect(await codeOf(await profileBy(theirs))).toEqual([401, 'unauthorized'])
   expect(await codeOf(await profileBy(ours, supabase))).toEqual([401, 'unauthorized'])
   const told = await (await person(supabase).ask('/api/v1/auth/jwks')).json()
@@ -116,6 +116,6 @@ test('a Supabase that cannot be reached, or refuses the key, is told as unavaila
     expect(who.cookies.size).toBe(0)
   }
   const unreachable = { ...supabase, SUPABASE_URL: 'http://127.0.0.1:1' } as Env
-  const { token } = await member()
+  const { token } = await newcomer()
   expect(await codeOf(await profileBy(token, unreachable))).toEqual([503, 'unavailable'])
 })
