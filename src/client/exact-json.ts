@@ -1,20 +1,16 @@
-/** Numbers as JSON has them in `T`, as the text in which they were written. */
-export type Exact<T> = T extends number
-  ? string
-  : T extends (infer U)[]
-    ? Exact<U>[]
-    : T extends object
-      ? { [K in keyof T]: Exact<T[K]> }
-      : T
+/** `T` with the numbers of these keys as the texts in which they were written. */
+export type Exact<T, K extends keyof T> = {
+  [P in keyof T]: P extends K ? Exclude<T[P], number> | string : T[P]
+}
 
 /**
- * Reads JSON with every number as its own text, so that no digit of an amount is lost. A browser that does not tell the
- * text gives what its float holds, written out.
+ * Reads JSON with the numbers of these keys as their own texts, so that no digit of an amount is lost. A browser that does
+ * not tell the text gives what its float holds, written out.
  * @throws SyntaxError
  */
-export function parseExact(text: string): unknown {
-  const read = (_key: string, value: unknown, context?: { source?: string }) =>
-    typeof value === 'number' ? (context?.source ?? plain(value)) : value
+export function parseExact(text: string, amounts: ReadonlySet<string>): unknown {
+  const read = (key: string, value: unknown, context?: { source?: string }) =>
+    typeof value === 'number' && amounts.has(key) ? (context?.source ?? plain(value)) : value
   return JSON.parse(text, read as (key: string, value: unknown) => unknown)
 }
 

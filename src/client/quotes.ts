@@ -1,26 +1,52 @@
 import type { StaleReason, WireQuote } from '../protocol/quote.ts'
-import type { Exact } from './exact-json.ts'
-import { openStream, type Stream, type StreamDeps, type StreamState } from './stream.ts'
+import { type Exact, parseExact } from './exact-json.ts'
+import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
-/** A quote as it was sent; every number is the text in which it was written. */
-export type LiveQuote = Exact<WireQuote>
+type Amount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'
+const AMOUNTS: ReadonlySet<string> = new Set<Amount>([
+  'price',
+  'change24h',
+  'previous_close',
+  'open',
+  'high',
+  'low',
+  'volume',
+  'eps',
+  'pe_ratio',
+])
+
+/** A quote as it was sent; every amount is the text in which it was written. */
+export type LiveQuote = Exact<WireQuote, Amount>
+
+export type QuoteOptions = {
+  /** Of the Kerb, such as `https://kerb.example`; in a page of it, nothing. */
+  url?: string
+  symbols: readonly string[]
+  /** The newest state of each: at the start, whenever it changes, and after a loss. */
+  onQuotes(quotes: LiveQuote[]): void
+  onState?(state: StreamState): void
+}
 
 /** Why a quote is not to be taken for the price of now; null: it may be. */
 export type Doubt = StaleReason | 'connection' | null
 
-/**
- * Follows the quotes of some symbols over `/ws`: gives the newest state of each at the start, whenever it changes, and
- * after a loss. Comes back by itself (see `openStream`).
- * @param url of the socket.
- */
-export const connectQuotes = (
-  options: { url: string; symbols: readonly string[] },
-  handlers: { state(state: StreamState): void; quotes(quotes: LiveQuote[]): void },
-  deps: StreamDeps,
-): Stream =>
+/** Follows the quotes of some symbols over `/ws`. Comes back by itself (see `openStream`). */
+export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserDeps): Stream =>
   openStream(
-    { url: options.url, channels: options.symbols.map((symbol) => `quotes.${symbol}`), since: null },
-    handlers,
+    {
+      url: socketUrl(options.url, '/ws'),
+      channels: options.symbols.map((symbol) => `quotes.${symbol}`),
+      since: null,
+    },
+    {
+      state: (state) => options.onState?.(state),
+      frame({ type, text, body: { position, quotes } }) {
+        if ((type !== 'snapshot' && type !== 'update') || typeof position !== 'string' || !Array.isArray(quotes))
+          return null
+        options.onQuotes((parseExact(text, AMOUNTS) as { quotes: LiveQuote[] }).quotes)
+        return position
+      },
+    },
     deps,
   )
 

@@ -1,4 +1,5 @@
 import type { Coverage, Gap, WireCandle } from '../protocol/candle.ts'
+import type { LiveCandle } from './candles.ts'
 
 /** One candle on a chart. `t` is its start in unix seconds; prices and volume are for showing only. */
 export type Bar = {
@@ -28,13 +29,13 @@ export type CoverageSummary = { full: number; partial: number; gap: number; gaps
 /** Empty slots drawn for one gap at most: enough to be seen, not so many that the candles beside it leave the screen. */
 const MAX_GAP_SLOTS = 30
 
-export const barOf = (candle: WireCandle): Bar => ({
+export const barOf = (candle: WireCandle | LiveCandle): Bar => ({
   t: candle.timestamp,
-  o: candle.open,
-  h: candle.high,
-  l: candle.low,
-  c: candle.close,
-  v: candle.volume,
+  o: Number(candle.open),
+  h: Number(candle.high),
+  l: Number(candle.low),
+  c: Number(candle.close),
+  v: Number(candle.volume),
   coverage: candle.coverage,
   complete: candle.is_complete,
   rev: candle.rev,

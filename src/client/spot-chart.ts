@@ -1,6 +1,6 @@
 import type { Coverage, Gap, WireCandle } from '../protocol/candle.ts'
-import { channelName } from '../protocol/channel.ts'
-import { isGranularity, SECONDS } from '../protocol/granularity.ts'
+import { type Granularity, isGranularity, SECONDS } from '../protocol/granularity.ts'
+import { connectCandles, type LiveCandle } from './candles.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
 import {
@@ -16,7 +16,7 @@ import {
   withGaps,
 } from './series.ts'
 import { chartSheet } from './spot-chart-style.ts'
-import { browserDeps, openStream, type Stream, type StreamState } from './stream.ts'
+import type { Stream, StreamState } from './stream.ts'
 
 /** What a chart tells its page, as `CustomEvent`s that bubble. */
 export type SpotChartEvents = {
@@ -60,9 +60,6 @@ export class SpotChart extends HTMLElement {
   readonly #mutations = new MutationObserver(() => this.#load())
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)')
   readonly #retheme = () => this.#view?.theme(this.#theme())
-  readonly #look = () => {
-    if (!document.hidden) this.#stream?.check()
-  }
 
   /** The bars that are drawn, for scripts and tests. */
   get bars(): readonly Bar[] {
@@ -73,16 +70,12 @@ export class SpotChart extends HTMLElement {
     if (!this.shadowRoot) this.#build()
     this.#mutations.observe(this, { attributes: true, attributeFilter: WATCHED, childList: true, subtree: true })
     this.#scheme.addEventListener('change', this.#retheme)
-    addEventListener('online', this.#look)
-    document.addEventListener('visibilitychange', this.#look)
     this.#load()
   }
 
   disconnectedCallback(): void {
     this.#mutations.disconnect()
     this.#scheme.removeEventListener('change', this.#retheme)
-    removeEventListener('online', this.#look)
-    document.removeEventListener('visibilitychange', this.#look)
     this.#stream?.close()
     this.#stream = null
     this.#view?.remove()
@@ -129,7 +122,7 @@ export class SpotChart extends HTMLElement {
     }
     this.#view?.draw(this.#series, { kind: 'all' })
     this.#changed()
-    this.#connect(product, channelName({ product, granularity }))
+    this.#connect(product, granularity)
   }
 
   /** The series as the server wrote it into the document. */
@@ -154,7 +147,7 @@ export class SpotChart extends HTMLElement {
     return { bars, gaps }
   }
 
-  #connect(product: string, channel: string): void {
+  #connect(product: string, granularity: Granularity): void {
     this.#stream?.close()
     this.#stream = null
     const since = this.dataset.position
@@ -162,25 +155,22 @@ export class SpotChart extends HTMLElement {
       this.#tell('spot-state', null)
       return
     }
-    const url = new URL(`/ws/products/${encodeURIComponent(product)}`, location.href)
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
     this.#tell('spot-state', { name: 'connecting' })
-    this.#stream = openStream(
-      { url: url.href, channels: [channel], since },
-      {
-        state: (state) => this.#tell('spot-state', state),
-        update: (candles) => this.#update(candles),
-        snapshot: (candles, gaps) => this.#snapshot(candles, gaps),
-        feed: (state, gapsFrom, gaps) => {
-          this.#tell('spot-feed', state)
-          this.#gaps(gapsFrom, gaps)
-        },
+    this.#stream = connectCandles({
+      products: [product],
+      granularities: [granularity],
+      since,
+      onState: (state) => this.#tell('spot-state', state),
+      onCandles: (candles) => this.#update(candles),
+      onSnapshot: (candles, gaps) => this.#snapshot(candles, gaps),
+      onFeed: ({ state, gaps_from, gaps }) => {
+        this.#tell('spot-feed', state)
+        this.#gaps(gaps_from, gaps)
       },
-      browserDeps,
-    )
+    })
   }
 
-  #update(candles: WireCandle[]): void {
+  #update(candles: LiveCandle[]): void {
     const { series, change } = merge(this.#series, this.#own(candles))
     if (change.kind === 'none') return
     this.#series = series
@@ -188,7 +178,7 @@ export class SpotChart extends HTMLElement {
     this.#changed()
   }
 
-  #snapshot(candles: WireCandle[], gaps: Gap[]): void {
+  #snapshot(candles: LiveCandle[], gaps: Gap[]): void {
     const snapshot = { bars: this.#own(candles).sort((a, b) => a.t - b.t), gaps }
     const series = replace(this.#series, snapshot, this.#size)
     if (series === null && !this.#tell('spot-lost', null)) return
@@ -206,7 +196,7 @@ export class SpotChart extends HTMLElement {
   }
 
   /** The bars of this chart's granularity: a frame may carry others. */
-  #own(candles: WireCandle[]): Bar[] {
+  #own(candles: LiveCandle[]): Bar[] {
     return candles.filter((candle) => candle.granularity === this.dataset.granularity).map(barOf)
   }
 

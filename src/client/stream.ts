@@ -1,7 +1,3 @@
-import type { Gap, WireCandle } from '../protocol/candle.ts'
-import type { WireQuote } from '../protocol/quote.ts'
-import { type Exact, parseExact } from './exact-json.ts'
-
 /**
  * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
  * `stopped`: the server said that coming back is of no use.
@@ -28,27 +24,25 @@ export type StreamDeps = {
   now(): number
   later(run: () => void, ms: number): () => void
   random(): number
+  /** Calls `run` whenever the network is back or the page is seen again, until what it gives is called. */
+  returned(run: () => void): () => void
 }
 
-/** What comes of candle channels. */
-export type CandleHandlers = {
-  /** Bars that changed, in order. */
-  update(candles: WireCandle[]): void
-  /** The place on return could not be continued: this is the state now, whatever came before. */
-  snapshot(candles: WireCandle[], gaps: Gap[]): void
-  /** How the server's own link to the exchange is: tells a quiet market from a dead feed (C8). */
-  feed(state: string, gapsFrom: number, gaps: Gap[]): void
+/** What a client of REST needs beside. */
+export type ClientDeps = StreamDeps & { fetch: typeof fetch }
+
+/** A frame as it came, and as JSON.parse reads it. */
+export type Frame = { type: string; text: string; body: Readonly<Record<string, unknown>> }
+
+export type StreamHandlers = {
+  state(state: StreamState): void
+  /** Takes what a channel brings. Gives the position that it leads to; null: none, or it is not understood (D4). */
+  frame(frame: Frame): string | null
 }
-
-/** What comes of quote channels: the newest state of each, numbers as the texts in which they were written. */
-export type QuoteHandlers = { quotes(quotes: Exact<WireQuote>[]): void }
-
-/** What a stream tells: how its connection is, and what its channels bring. */
-export type StreamHandlers = { state(state: StreamState): void } & Partial<CandleHandlers & QuoteHandlers>
 
 export type Stream = {
   close(): void
-  /** Looks now instead of later: the network came back, or the page is seen again. */
+  /** Looks now instead of later whether the connection holds. It does so by itself when the network is back. */
   check(): void
 }
 
@@ -81,18 +75,20 @@ const FINAL_ERRORS = new Set([
 ])
 
 /**
- * A client of `/ws/products/:id` or `/ws` for one set of channels: subscribes from a position, comes back by itself after a loss
+ * A client of one of Kerb's sockets for one set of channels: subscribes from a position, comes back by itself after a loss
  * and continues from the last position seen (D2), pings, and does what close codes say.
- * @param url of the socket.
+ * @param url of the socket, or what finds it before each attempt: null ends the stream, a rejection is a failed attempt.
  * @param since position that the caller's history already holds; without it the server begins with a snapshot.
  */
 export function openStream(
-  options: { url: string; channels: string[]; since: string | null },
+  options: { url: string | (() => Promise<string | null>); channels: readonly string[]; since: string | null },
   handlers: StreamHandlers,
   deps: StreamDeps,
 ): Stream {
   let position = options.since
   let socket: StreamSocket | null = null
+  /** Rises with every attempt and every loss: an address that was found too late is of no use. */
+  let turn = 0
   let attempt = 0
   let requests = 0
   let subscribedAt: number | null = null
@@ -118,7 +114,26 @@ export function openStream(
   function dial(): void {
     retryCancel?.()
     retryCancel = null
-    const current = deps.connect(options.url)
+    timer(() => drop('no answer to the subscription'), SUBSCRIBE_MS)
+    if (typeof options.url === 'string') {
+      open(options.url)
+      return
+    }
+    const mine = ++turn
+    options.url().then(
+      (url) => {
+        if (mine !== turn || stopped) return
+        if (url === null) stop('not allowed')
+        else open(url)
+      },
+      (error: unknown) => {
+        if (mine === turn) lost(1006, String(error))
+      },
+    )
+  }
+
+  function open(url: string): void {
+    const current = deps.connect(url)
     socket = current
     unacked = null
     current.onopen = () => {
@@ -137,7 +152,6 @@ export function openStream(
     current.onclose = (code, reason) => {
       if (socket === current) lost(code, reason)
     }
-    timer(() => drop('no answer to the subscription'), SUBSCRIBE_MS)
   }
 
   /** Ends a connection that is of no use any more, without waiting for the other side to agree. */
@@ -149,6 +163,7 @@ export function openStream(
 
   function lost(code: number, reason: string): void {
     socket = null
+    turn++
     timerCancel?.()
     pingedAt = null
     if (stopped) return
@@ -168,51 +183,41 @@ export function openStream(
   }
 
   function stop(reason: string): void {
+    end()
+    show({ name: 'stopped', reason })
+  }
+
+  function end(code?: number): void {
     stopped = true
+    notReturned()
     retryCancel?.()
     timerCancel?.()
     const current = socket
     socket = null
-    current?.close()
-    show({ name: 'stopped', reason })
+    current?.close(code)
   }
 
   function read(text: string): void {
-    const message = parse(text)
-    if (message === null) return
+    const frame = parse(text)
+    if (frame === null) return
     pingedAt = null
     if (subscribedAt !== null) {
       show({ name: 'live' })
       waitToPing()
     }
-    switch (message.type) {
-      case 'subscribed':
-        // Its position is not taken: what was missed is still to come, and a cut before that must not lose it.
-        subscribedAt = deps.now()
-        show({ name: 'live' })
-        waitToPing()
-        break
-      case 'snapshot':
-        handlers.snapshot?.(message.candles, message.gaps)
-        handled(message.position)
-        break
-      case 'update':
-        handlers.update?.(message.candles)
-        handled(message.position)
-        break
-      case 'quotes':
-        handlers.quotes?.(message.quotes)
-        handled(message.position)
-        break
-      case 'feed':
-        handlers.feed?.(message.state, message.gaps_from, message.gaps)
-        break
-      case 'error':
-        if (subscribedAt === null) {
-          if (FINAL_ERRORS.has(message.code)) stop(message.message)
-          else drop(message.message, true)
-        }
-        break
+    if (frame.type === 'subscribed') {
+      // Its position is not taken: what was missed is still to come, and a cut before that must not lose it.
+      subscribedAt = deps.now()
+      show({ name: 'live' })
+      waitToPing()
+    } else if (frame.type === 'error') {
+      if (subscribedAt !== null) return
+      const { code, message } = frame.body
+      if (FINAL_ERRORS.has(String(code))) stop(String(message))
+      else drop(String(message), true)
+    } else {
+      const reached = handlers.frame(frame)
+      if (reached !== null) handled(reached)
     }
   }
 
@@ -241,34 +246,19 @@ export function openStream(
     }, STALE_MS)
   }
 
-  dial()
-  return {
-    close() {
-      stopped = true
-      retryCancel?.()
-      timerCancel?.()
-      const current = socket
-      socket = null
-      current?.close(1000)
-    },
-    check() {
-      if (retryCancel !== null && !stopped) dial()
-      else if (pingedAt === null) ping()
-    },
+  function check(): void {
+    if (stopped) return
+    if (retryCancel !== null) dial()
+    else if (pingedAt === null) ping()
   }
+
+  const notReturned = deps.returned(check)
+  dial()
+  return { close: () => end(1000), check }
 }
 
-type Incoming =
-  | { type: 'subscribed' }
-  | { type: 'snapshot'; position: string; candles: WireCandle[]; gaps: Gap[] }
-  | { type: 'update'; position: string; candles: WireCandle[] }
-  | { type: 'quotes'; position: string; quotes: Exact<WireQuote>[] }
-  | { type: 'feed'; state: string; gaps_from: number; gaps: Gap[] }
-  | { type: 'error'; code: string; message: string }
-  | { type: 'other' }
-
-/** Reads a frame; text that is not a frame gives null, a type that is not known gives `other` (D4). */
-function parse(text: string): Incoming | null {
+/** Reads a frame; text that is none gives null. */
+function parse(text: string): Frame | null {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -276,37 +266,25 @@ function parse(text: string): Incoming | null {
     return null
   }
   if (typeof json !== 'object' || json === null) return null
-  const frame = json as Record<string, unknown>
-  const { type, position } = frame
-  const withCandles = typeof position === 'string' && Array.isArray(frame.candles)
-  if ((type === 'snapshot' || type === 'update') && typeof position === 'string' && Array.isArray(frame.quotes))
-    return { type: 'quotes', position, quotes: (parseExact(text) as { quotes: Exact<WireQuote>[] }).quotes }
-  if (frame.type === 'subscribed') return { type: 'subscribed' }
-  if (frame.type === 'update' && withCandles) return frame as Incoming
-  if (frame.type === 'snapshot' && withCandles)
-    return {
-      ...(frame as { position: string; candles: WireCandle[] }),
-      type: 'snapshot',
-      gaps: (frame.gaps as Gap[]) ?? [],
-    }
-  if (frame.type === 'feed')
-    return {
-      type: 'feed',
-      state: String(frame.state),
-      gaps_from: Number(frame.gaps_from),
-      gaps: (frame.gaps as Gap[]) ?? [],
-    }
-  if (frame.type === 'error') return { type: 'error', code: String(frame.code), message: String(frame.message) }
-  return { type: 'other' }
+  const body = json as Record<string, unknown>
+  return { type: String(body.type), text, body }
 }
 
-/** The browser's own sockets, clock and randomness. */
-export const browserDeps: StreamDeps = {
-  connect(url) {
-    const socket = new WebSocket(url)
+/** The address of a socket of the Kerb at `base`; without it, of the one whose page this is. @throws TypeError */
+export function socketUrl(base: string | undefined, path: string): string {
+  const url = new URL(path, base ?? globalThis.location?.href)
+  url.protocol = url.protocol.replace('http', 'ws')
+  return url.href
+}
+
+/** The sockets of a class that has the browser's interface, such as that of the package `ws`. */
+export const socketsOf =
+  (Socket: new (url: string) => WebSocket): StreamDeps['connect'] =>
+  (url) => {
+    const socket = new Socket(url)
     const wrapped: StreamSocket = {
       send: (text) => {
-        if (socket.readyState === WebSocket.OPEN) socket.send(text)
+        if (socket.readyState === socket.OPEN) socket.send(text)
       },
       close: (code) => socket.close(code),
       onopen: null,
@@ -316,12 +294,32 @@ export const browserDeps: StreamDeps = {
     socket.onopen = () => wrapped.onopen?.()
     socket.onmessage = (event) => wrapped.onmessage?.(String(event.data))
     socket.onclose = (event) => wrapped.onclose?.(event.code, event.reason)
+    // A close follows, which says all that is told.
+    socket.onerror = () => {}
     return wrapped
-  },
+  }
+
+/** The sockets, clock, randomness and fetch of a browser; and of Node, from 22 on. */
+export const browserDeps: ClientDeps = {
+  connect: (url) => socketsOf(WebSocket)(url),
   now: () => performance.now(),
   later(run, ms) {
     const id = setTimeout(run, ms)
     return () => clearTimeout(id)
   },
   random: Math.random,
+  returned(run) {
+    const { document } = globalThis
+    if (document === undefined) return () => {}
+    const seen = () => {
+      if (!document.hidden) run()
+    }
+    addEventListener('online', seen)
+    document.addEventListener('visibilitychange', seen)
+    return () => {
+      removeEventListener('online', seen)
+      document.removeEventListener('visibilitychange', seen)
+    }
+  },
+  fetch: (...request) => fetch(...request),
 }

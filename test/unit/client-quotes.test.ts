@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
 import { parseExact } from '../../src/client/exact-json.ts'
 import { connectQuotes, doubtOf, type LiveQuote } from '../../src/client/quotes.ts'
-import type { StreamSocket, StreamState } from '../../src/client/stream.ts'
+import type { StreamState } from '../../src/client/stream.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
 import { type Quote, quoteText } from '../../src/protocol/quote.ts'
+import { clientWorld } from '../support/client-world.ts'
 
 const QUOTE: Quote = {
   asset_id: 7,
@@ -26,49 +27,21 @@ const QUOTE: Quote = {
 }
 const text = (more: Partial<Quote> = {}) => quoteText({ ...QUOTE, ...more }, 'cache', null)
 
-/** Quotes in a world of their own: sockets that a test answers for, and a clock that it moves. */
+/** Quotes in a world of their own. */
 function open() {
-  let now = 0
-  let timers: { at: number; run: () => void }[] = []
-  const sockets: (StreamSocket & { sent: Record<string, unknown>[] })[] = []
+  const world = clientWorld()
   const states: StreamState[] = []
   const quotes: LiveQuote[] = []
   connectQuotes(
-    { url: 'ws://kerb.test/ws', symbols: ['AAPL', 'yahoo:SHEL.L'] },
-    { state: (state) => states.push(state), quotes: (some) => quotes.push(...some) },
     {
-      connect() {
-        const sent: Record<string, unknown>[] = []
-        const send = (message: string) => void sent.push(JSON.parse(message))
-        const socket = { sent, send, close() {}, onopen: null, onmessage: null, onclose: null }
-        sockets.push(socket)
-        return socket
-      },
-      now: () => now,
-      later(run, ms) {
-        const timer = { at: now + ms, run }
-        timers.push(timer)
-        return () => {
-          timers = timers.filter((other) => other !== timer)
-        }
-      },
-      random: () => 0.5,
+      url: 'http://kerb.test',
+      symbols: ['AAPL', 'yahoo:SHEL.L'],
+      onState: (state) => states.push(state),
+      onQuotes: (some) => quotes.push(...some),
     },
+    world.deps,
   )
-  return {
-    sockets,
-    states,
-    quotes,
-    socket: () => sockets.at(-1)!,
-    hear: (frame: string) => sockets.at(-1)?.onmessage?.(frame),
-    advance(ms: number) {
-      now += ms
-      for (const timer of timers.filter(({ at }) => at <= now)) {
-        timers = timers.filter((other) => other !== timer)
-        timer.run()
-      }
-    },
-  }
+  return { ...world, states, quotes, hear: (frame: string) => world.socket().onmessage?.(frame) }
 }
 
 const SUBSCRIBED = '{"type":"subscribed","channels":["quotes.AAPL"],"position":"quotes:b-1","recovered":false}'
@@ -85,6 +58,7 @@ test('C3 numbers of a quote keep every digit in which they were written', () => 
       previous_close: '188.0000000000000000001',
       eps: '-6.1',
       pe_ratio: null,
+      asset_id: 7,
     }),
   ])
 })
@@ -94,7 +68,8 @@ test('a browser that does not tell the text of a number gives its float as plain
   JSON.parse = ((json: string, read?: (key: string, value: unknown) => unknown) =>
     parse(json, read && ((key: string, value: unknown) => read(key, value)))) as typeof JSON.parse
   try {
-    expect(parseExact('{"a":1e-7,"b":[189.5,null,"x"]}')).toEqual({ a: '0.0000001', b: ['189.5', null, 'x'] })
+    const text = '{"a":1e-7,"b":[{"a":189.5},null,"x"],"c":7}'
+    expect(parseExact(text, new Set('a'))).toEqual({ a: '0.0000001', b: [{ a: '189.5' }, null, 'x'], c: 7 })
   } finally {
     JSON.parse = parse
   }

@@ -1,75 +1,39 @@
 import { expect, test } from 'vitest'
-import { openStream, type StreamSocket, type StreamState } from '../../src/client/stream.ts'
+import { connectCandles } from '../../src/client/candles.ts'
+import { openStream, type StreamState, socketUrl } from '../../src/client/stream.ts'
+import { clientWorld } from '../support/client-world.ts'
 
-/** A stream in a world of its own: sockets that a test answers for, a clock that it moves, and a fixed die. */
+/** Candles of one product in a world of their own. */
 function open(since: string | null = 'e-7', random = 0.5) {
-  let now = 0
-  let timers: { at: number; run: () => void }[] = []
-  const sockets: (StreamSocket & { sent: Record<string, unknown>[]; closed: boolean })[] = []
+  const world = clientWorld(random)
   const states: StreamState[] = []
   const candles: unknown[] = []
   const snapshots: unknown[] = []
   const feeds: string[] = []
-  const stream = openStream(
-    { url: 'ws://kerb.test', channels: ['candles.BTC-USD.ONE_MINUTE'], since },
+  const stream = connectCandles(
     {
-      state: (state) => states.push(state),
-      update: (update) => candles.push(...update),
-      snapshot: (...snapshot) => snapshots.push(snapshot),
-      feed: (state) => feeds.push(state),
+      url: 'http://kerb.test',
+      products: ['BTC-USD'],
+      granularities: ['ONE_MINUTE'],
+      since,
+      onState: (state) => states.push(state),
+      onCandles: (update) => candles.push(...update),
+      onSnapshot: (...snapshot) => snapshots.push(snapshot),
+      onFeed: ({ state }) => feeds.push(state),
     },
-    {
-      connect() {
-        const socket = {
-          sent: [] as Record<string, unknown>[],
-          closed: false,
-          send: (text: string) => void socket.sent.push(JSON.parse(text)),
-          close: () => {
-            socket.closed = true
-          },
-          onopen: null,
-          onmessage: null,
-          onclose: null,
-        }
-        sockets.push(socket)
-        return socket
-      },
-      now: () => now,
-      later(run, ms) {
-        const timer = { at: now + ms, run }
-        timers.push(timer)
-        return () => {
-          timers = timers.filter((other) => other !== timer)
-        }
-      },
-      random: () => random,
-    },
+    world.deps,
   )
-  const socket = () => sockets.at(-1)!
   return {
+    ...world,
     stream,
-    sockets,
     states,
     candles,
     snapshots,
     feeds,
-    socket,
     state: () => states.at(-1)?.name,
-    hear: (message: unknown) => socket().onmessage?.(JSON.stringify(message)),
     subscribed() {
-      socket().onopen?.()
-      socket().onmessage?.('{"type":"subscribed","channels":[],"position":"e-9","recovered":true}')
-    },
-    advance(ms: number) {
-      const end = now + ms
-      for (;;) {
-        const next = timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0]
-        if (!next) break
-        timers = timers.filter((timer) => timer !== next)
-        now = next.at
-        next.run()
-      }
-      now = end
+      world.socket().onopen?.()
+      world.hear({ type: 'subscribed', channels: [], position: 'e-9', recovered: true })
     },
   }
 }
@@ -248,7 +212,7 @@ test('C8 the feed’s own state is handed on', () => {
 test('a network that is back is used at once, and a closed stream stays closed', () => {
   const world = open('e-7', 0.999)
   world.socket().onclose?.(1006, '')
-  world.stream.check()
+  world.comeBack()
   expect(world.sockets).toHaveLength(2)
   world.advance(10_000)
   expect(world.sockets).toHaveLength(2)
@@ -256,4 +220,83 @@ test('a network that is back is used at once, and a closed stream stays closed',
   world.socket().onclose?.(1006, '')
   world.advance(600_000)
   expect(world.sockets).toHaveLength(2)
+  expect(world.waiting()).toBe(0)
+})
+
+test('one product has its own socket, several share one, and a base with TLS gives one with TLS', () => {
+  expect(open().socket().url).toBe('ws://kerb.test/ws/products/BTC-USD')
+  const world = clientWorld()
+  connectCandles(
+    {
+      url: 'https://kerb.test',
+      products: ['BTC-USD', 'ETH-USD'],
+      granularities: ['ONE_MINUTE', 'ONE_HOUR'],
+      onCandles() {},
+      onSnapshot() {},
+    },
+    world.deps,
+  )
+  world.socket().onopen?.()
+  expect(world.socket().url).toBe('wss://kerb.test/ws')
+  expect(world.socket().sent[0]).toMatchObject({
+    channels: [
+      'candles.BTC-USD.ONE_MINUTE',
+      'candles.BTC-USD.ONE_HOUR',
+      'candles.ETH-USD.ONE_MINUTE',
+      'candles.ETH-USD.ONE_HOUR',
+    ],
+  })
+  expect(() => socketUrl(undefined, '/ws')).toThrow(TypeError)
+})
+
+test('C3 prices and volume keep every digit in which they were written; times and revisions are numbers', () => {
+  const world = open()
+  world.subscribed()
+  world
+    .socket()
+    .onmessage?.(
+      '{"type":"update","position":"e-8","candles":[{"timestamp":60,"close":42000.50000000000000000001,"volume":1e-7,"rev":2}]}',
+    )
+  expect(world.candles).toEqual([{ timestamp: 60, close: '42000.50000000000000000001', volume: '1e-7', rev: 2 }])
+})
+
+/** A stream whose address has to be found before each attempt. */
+function openFound(answers: (string | null | Error)[]) {
+  const world = clientWorld()
+  const states: StreamState[] = []
+  let asked = 0
+  const url = async () => {
+    const answer = answers[asked++] ?? null
+    if (answer instanceof Error) throw answer
+    return answer
+  }
+  const handlers = { state: (state: StreamState) => void states.push(state), frame: () => null }
+  const stream = openStream({ url, channels: ['portfolio'], since: null }, handlers, world.deps)
+  return { ...world, stream, states, asked: () => asked, found: () => new Promise((resolve) => setImmediate(resolve)) }
+}
+
+test('an address that has to be found is found anew for each attempt; one that cannot be is a failed attempt', async () => {
+  const world = openFound(['ws://kerb.test/a', new Error('no answer'), 'ws://kerb.test/b', null])
+  await world.found()
+  world.socket().onclose?.(1006, '')
+  world.advance(250)
+  await world.found()
+  expect(world.states.at(-1)).toMatchObject({ name: 'reconnecting', attempt: 2 })
+  world.advance(500)
+  await world.found()
+  expect(world.sockets.map(({ url }) => url)).toEqual(['ws://kerb.test/a', 'ws://kerb.test/b'])
+  world.socket().onclose?.(1006, '')
+  world.advance(1_000)
+  await world.found()
+  expect(world.states.at(-1)?.name).toBe('stopped')
+  world.advance(600_000)
+  expect(world.asked()).toBe(4)
+})
+
+test('an address that is found after the stream was closed opens nothing', async () => {
+  const world = openFound(['ws://kerb.test/a'])
+  world.stream.close()
+  await world.found()
+  expect(world.sockets).toHaveLength(0)
+  expect(world.waiting()).toBe(0)
 })

@@ -11,7 +11,7 @@ import {
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
 import { drawHistory, moveHistory } from '../history-chart.ts'
 import { connectQuotes, type Doubt, doubtOf, type LiveQuote } from '../quotes.ts'
-import { browserDeps, type StreamState } from '../stream.ts'
+import type { StreamState } from '../stream.ts'
 
 /** Ages are written anew this often, milliseconds; so is the judgement of what is still the price of now. */
 const TICK_MS = 1_000
@@ -185,24 +185,13 @@ drawHistory()
 showAge()
 setInterval(showAge, TICK_MS)
 
-const url = new URL('/ws', location.href)
-url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-const stream = connectQuotes(
-  { url: url.href, symbols: [byId('facts').dataset.name ?? ''] },
-  {
-    state: showConnection,
-    quotes(quotes) {
-      for (const quote of quotes) take(quote)
-      const { symbol } = byId('facts').dataset
-      speak(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`, false)
-    },
+connectQuotes({
+  symbols: [byId('facts').dataset.name ?? ''],
+  onState: showConnection,
+  onQuotes(quotes) {
+    for (const quote of quotes) take(quote)
+    const { symbol } = byId('facts').dataset
+    speak(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`, false)
   },
-  browserDeps,
-)
-const look = () => {
-  if (document.hidden) return
-  showAge()
-  stream.check()
-}
-addEventListener('online', look)
-document.addEventListener('visibilitychange', look)
+})
+document.addEventListener('visibilitychange', showAge)
