@@ -56,6 +56,10 @@ type Wrangler = {
   durable_objects: { bindings: { name: string; class_name: string }[] }
   hyperdrive: { binding: string }[]
   ratelimits: { name: string }[]
+  queues: {
+    producers: { binding: string; queue: string }[]
+    consumers: { queue: string; max_retries: number; dead_letter_queue?: string }[]
+  }
   assets: { binding: string }
 }
 
@@ -68,11 +72,48 @@ export default () => new Limit()
 `
 
 /**
+ * A queue: it brings what it is given to the Worker at once, what was not taken again a second later, and in the end to
+ * the queue of the dead. It forgets all when the process ends.
+ */
+const queueCode = (consumers: Wrangler['queues']['consumers']): string => `
+const CONSUMERS = ${JSON.stringify(consumers)}
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))
+async function bodiesOf(request) {
+  if (!request.url.endsWith('/batch')) return [await request.json()]
+  const { messages } = await request.json()
+  return messages.map(({ body }) => JSON.parse(new TextDecoder().decode(bytesOf(body))))
+}
+async function deliver(worker, queue, messages) {
+  const consumer = CONSUMERS.find((each) => each.queue === queue)
+  if (!consumer || messages.length === 0) return
+  let left = messages
+  for (let attempts = 1; attempts <= consumer.max_retries + 1 && left.length > 0; attempts++) {
+    if (attempts > 1) await scheduler.wait(1000)
+    const now = left.map((message) => ({ ...message, attempts }))
+    const told = await worker.queue(queue, now).catch(() => ({ outcome: 'exception' }))
+    const again = new Set((told.retryMessages ?? []).map(({ msgId }) => msgId))
+    if (told.outcome === 'ok' && !told.retryBatch?.retry) left = left.filter(({ id }) => again.has(id))
+  }
+  await deliver(worker, consumer.dead_letter_queue, left)
+}
+export default {
+  async fetch(request, { KERB, QUEUE }, context) {
+    const timestamp = new Date()
+    const messages = (await bodiesOf(request)).map((body) => ({ id: crypto.randomUUID(), timestamp, body }))
+    context.waitUntil(deliver(KERB, QUEUE, messages))
+    return Response.json({ metadata: { metrics: { backlogCount: 0, backlogBytes: 0, oldestMessageTimestamp: 0 } } })
+  },
+}
+`
+
+const wrangler = (): Wrangler => unstable_readConfig({ config: join(ROOT, 'wrangler.toml') }, { hideWarnings: true })
+
+/**
  * workerd's own configuration: the platform and the bindings of wrangler.toml, the objects' SQLite in `storage`,
- * limits per client that never limit.
+ * limits per client that never limit, a queue that brings at once.
  */
 function config(port: number, storage: string, { vars = {}, databaseUrl, objects }: WorkerdOptions): string {
-  const known: Wrangler = unstable_readConfig({ config: join(ROOT, 'wrangler.toml') }, { hideWarnings: true })
+  const known = wrangler()
   const platform = `compatibilityDate = ${text(known.compatibility_date)},
       compatibilityFlags = [${known.compatibility_flags.map(text).join(', ')}]`
   const classes = known.durable_objects.bindings.filter(({ class_name }) => objects?.includes(class_name) ?? true)
@@ -84,6 +125,7 @@ function config(port: number, storage: string, { vars = {}, databaseUrl, objects
       ({ name }) => `(name = ${text(name)}, wrapped = (moduleName = "no-limit", innerBindings = []))`,
     ),
     `(name = ${text(known.assets.binding)}, service = "no-files")`,
+    ...known.queues.producers.map(({ binding, queue }) => `(name = ${text(binding)}, queue = ${text(queue)})`),
     ...database.map((name) => hyperdrive(name, new URL(databaseUrl as string))),
   ]
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -102,6 +144,7 @@ const config :Workerd.Config = (
       globalOutbound = "loopback",
     )),
     (name = "no-files", worker = (modules = [(name = "worker", esModule = embed "no-files.js")], ${platform})),
+    ${known.queues.producers.map(({ queue }) => queueService(queue, platform)).join('\n    ')}
     (name = "storage", disk = (path = ${text(storage)}, writable = true)),
     (name = "loopback", network = (allow = ["private", "public"])),
     ${databaseUrl === undefined ? '' : `(name = "postgres", external = (address = ${text(new URL(databaseUrl).host)}, tcp = ())),`}
@@ -111,6 +154,12 @@ const config :Workerd.Config = (
 );
 `
 }
+
+/** Only with that flag, an experimental one, may a service call somebody's queue handler. */
+const queueService = (queue: string, platform: string): string =>
+  `(name = ${text(queue)}, worker = (modules = [(name = "worker", esModule = embed "queue.js")],
+      ${platform.replace(']', ', "service_binding_extra_handlers"]')},
+      bindings = [(name = "KERB", service = "kerb"), (name = "QUEUE", text = ${text(queue)})])),`
 
 const hyperdrive = (name: string, { pathname, username, password }: URL): string =>
   `(name = ${text(name)}, hyperdrive = (designator = "postgres", database = ${text(pathname.slice(1))},
@@ -140,6 +189,7 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   await writeFile(join(folder, 'worker.js'), 'code' in options ? options.code : await bundleWorker(options.entry))
   await writeFile(join(folder, 'no-files.js'), NO_FILES)
   await writeFile(join(folder, 'no-limit.js'), NO_LIMIT)
+  await writeFile(join(folder, 'queue.js'), queueCode(wrangler().queues.consumers))
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()
@@ -149,7 +199,7 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const killAtExit = () => child.kill('SIGKILL')
   const start = async (): Promise<void> => {
     const { log = 'errors' } = options
-    child = spawn(WORKERD, ['serve', join(folder, 'config.capnp')], {
+    child = spawn(WORKERD, ['serve', '--experimental', join(folder, 'config.capnp')], {
       stdio: ['ignore', log === 'all' ? 'inherit' : 'ignore', log === 'nothing' ? 'ignore' : 'inherit'],
     })
     await answering(url, child)
