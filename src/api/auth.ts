@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono'
+import { userPortfolio } from '../../durable-objects/stubs.ts'
 import type { Session } from '../auth/issuer.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { publicKeys, unwrapped, withIssuer } from './accounts.ts'
@@ -14,7 +15,7 @@ import { jsonBody } from './body.ts'
 import { type AppEnv, log } from './context.ts'
 import { parse } from './input.ts'
 import { authLimit, emailLimit } from './limits.ts'
-import { cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
+import { cookieSession, cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
 
 type Fields = Record<string, unknown>
 
@@ -40,16 +41,27 @@ export async function signIn(c: Context<AppEnv>, fields: Fields): Promise<Sessio
   return session
 }
 
+/** Lets the sockets of a user go, whose sessions have ended. A failure is logged: each is over with its token anyway. */
+async function letSocketsGo(c: Context<AppEnv>, userId: string): Promise<void> {
+  try {
+    await userPortfolio(c.env, userId).signedOut()
+  } catch (error) {
+    log('sockets_not_let_go', { request_id: c.var.requestId, error: String(error) })
+  }
+}
+
 /** Ends the session of the browser's cookies, and has it forget them. @throws CodedError `unavailable` */
 export async function signOut(c: Context<AppEnv>): Promise<void> {
-  const { access, refresh } = cookiesOf(c)
+  const held = await cookieSession(c)
   forgetSession(c)
-  if (refresh === null) return
-  unwrapped(await withIssuer(c, (issuer) => issuer.signOut({ accessToken: access, refreshToken: refresh })))
+  if (held === null || held.refresh === null) return
+  const tokens = { accessToken: held.access, refreshToken: held.refresh }
+  unwrapped(await withIssuer(c, (issuer) => issuer.signOut(tokens)))
+  await letSocketsGo(c, held.user.id)
 }
 
 /**
- * Sets another password for who asks. Every session ends, and this browser gets a new one.
+ * Sets another password for who asks (`c.var.user`). Every session ends, and this browser gets a new one.
  * @throws CodedError `invalid_credentials` when the present password is not right, …
  */
 export async function changePassword(c: Context<AppEnv>, email: string, fields: Fields): Promise<Session> {
@@ -58,6 +70,7 @@ export async function changePassword(c: Context<AppEnv>, email: string, fields: 
   const change = { email, current: current_password, next: password }
   const session = unwrapped(await withIssuer(c, (issuer) => issuer.changePassword(change)))
   keepSession(c, session)
+  await letSocketsGo(c, c.var.user.id)
   return session
 }
 
@@ -71,8 +84,9 @@ export async function requestReset(c: Context<AppEnv>, fields: Fields): Promise<
 /** Sets a password by the token of a mail. @throws CodedError `token_over`, … */
 export async function resetPassword(c: Context<AppEnv>, fields: Fields): Promise<void> {
   const change = parse(resetSchema, fields)
-  unwrapped(await withIssuer(c, (issuer) => issuer.reset(change)))
+  const { userId } = unwrapped(await withIssuer(c, (issuer) => issuer.reset(change)))
   forgetSession(c)
+  await letSocketsGo(c, userId)
 }
 
 /** The fields of a JSON body. @throws CodedError `invalid_request` for anything but an object */

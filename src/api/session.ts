@@ -73,12 +73,25 @@ function judged(verdict: Verdict): Verdict {
 const judge = async (c: Context<AppEnv>, token: string): Promise<Verdict> =>
   judged(await verifierOf(c.env).verify(token, Date.now()))
 
-async function cookieUser(c: Context<AppEnv>): Promise<User | null> {
+/** Who asks, and how that is known. `until` is when it is over (unix milliseconds). */
+export type Held = { user: User; until: number; access: string; refresh: string | null; by: 'bearer' | 'cookies' }
+
+const held = (verdict: Verdict & { ok: true }, tokens: Pick<Held, 'access' | 'refresh' | 'by'>): Held => ({
+  user: verdict.user,
+  until: verdict.expiresAt,
+  ...tokens,
+})
+
+/**
+ * The session of the browser's cookies, whose access token is renewed where it is over; null where there is none.
+ * @throws CodedError as `currentSession` does
+ */
+export async function cookieSession(c: Context<AppEnv>): Promise<Held | null> {
   const { access, refresh } = cookiesOf(c)
   if (access === null && refresh === null) return null
   checkOrigin(c)
   const verdict = access === null ? null : await judge(c, access)
-  if (verdict?.ok) return verdict.user
+  if (access !== null && verdict?.ok) return held(verdict, { access, refresh, by: 'cookies' })
   const renewed = refresh === null ? null : await withIssuer(c, (issuer) => issuer.refresh(refresh))
   if (renewed === null || (!renewed.ok && renewed.reason === 'session_over')) {
     forgetSession(c)
@@ -88,28 +101,39 @@ async function cookieUser(c: Context<AppEnv>): Promise<User | null> {
   const again = await judge(c, session.accessToken)
   if (!again.ok) return null
   keepSession(c, session)
-  return again.user
+  return held(again, { access: session.accessToken, refresh: session.refreshToken, by: 'cookies' })
 }
 
 /**
- * Who asks: by the bearer token, or else by the browser's cookies, whose access token is renewed where it is over. Null
- * for somebody who is not signed in.
+ * The session of who asks: by the bearer token, or else by the browser's cookies, whose access token is renewed where it
+ * is over. Null for somebody who is not signed in.
  * @throws CodedError `unauthorized` for a bearer token that is refused, `forbidden` for another site's write with cookies,
  *   `unavailable` while tokens cannot be checked or renewed
  */
-export async function currentUser(c: Context<AppEnv>): Promise<User | null> {
+export async function currentSession(c: Context<AppEnv>): Promise<Held | null> {
   const authorization = c.req.header('authorization')
-  if (authorization === undefined) return cookieUser(c)
+  if (authorization === undefined) return cookieSession(c)
   const [, token] = /^Bearer +([^\s]+)$/i.exec(authorization) ?? []
   const verdict = token === undefined ? null : await judge(c, token)
-  if (verdict?.ok) return verdict.user
-  throw new CodedError('unauthorized', (verdict && REASONS[verdict.reason]) ?? 'the token is not valid here')
+  if (token !== undefined && verdict?.ok) return held(verdict, { access: token, refresh: null, by: 'bearer' })
+  throw new CodedError(
+    'unauthorized',
+    (verdict?.ok === false && REASONS[verdict.reason]) || 'the token is not valid here',
+  )
+}
+
+/** Who asks, or null. @throws CodedError as `currentSession` does */
+export const currentUser = async (c: Context<AppEnv>): Promise<User | null> => (await currentSession(c))?.user ?? null
+
+/** The session of who asks. @throws CodedError `unauthorized` for somebody who is not signed in, and as `currentSession` does */
+export async function requiredSession(c: Context<AppEnv>): Promise<Held> {
+  const session = await currentSession(c)
+  if (session === null) throw new CodedError('unauthorized', 'sign in first')
+  return session
 }
 
 /** Lets nobody pass who is not signed in; the route finds them as `c.var.user`. @throws CodedError `unauthorized`, … */
 export const requireUser: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const user = await currentUser(c)
-  if (user === null) throw new CodedError('unauthorized', 'sign in first')
-  c.set('user', user)
+  c.set('user', (await requiredSession(c)).user)
   await next()
 }

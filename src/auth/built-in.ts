@@ -41,7 +41,10 @@ export type BuiltInOptions = {
   afterwards(work: Promise<unknown>): void
 }
 
-const open = ({ rows, secret, confirm, sendConfirm, sendReset, sendTaken, afterwards }: BuiltInOptions) =>
+const open = (
+  { rows, secret, confirm, sendConfirm, sendReset, sendTaken, afterwards }: BuiltInOptions,
+  wasReset: (userId: string) => void = () => {},
+) =>
   betterAuth({
     // Nothing is fetched or linked by this address; the library wants one.
     baseURL: 'http://kerb.invalid',
@@ -71,6 +74,7 @@ const open = ({ rows, secret, confirm, sendConfirm, sendReset, sendTaken, afterw
       password: { hash: hashPassword, verify: verifyPassword },
       resetPasswordTokenExpiresIn: RESET_SECONDS,
       revokeSessionsOnPasswordReset: true,
+      onPasswordReset: async ({ user }) => wasReset(user.id),
       sendResetPassword: ({ user, token }) => sendReset({ email: user.email, token }),
       onExistingUserSignUp: ({ user }) => sendTaken({ email: user.email }),
     },
@@ -128,7 +132,10 @@ export const builtInKeys = (options: BuiltInOptions): Promise<JSONWebKeySet> =>
  * What is nobody's fault but the database's is thrown.
  */
 export function builtInIssuer(options: BuiltInOptions): Issuer {
-  const { api } = open(options)
+  let resetUser: string | null = null
+  const { api } = open(options, (userId) => {
+    resetUser = userId
+  })
 
   /** The tokens of a session; null when it is over. */
   async function tokens(refreshToken: string): Promise<Session | null> {
@@ -189,7 +196,9 @@ export function builtInIssuer(options: BuiltInOptions): Issuer {
     },
     async reset({ token, password }) {
       const set = await told(() => api.resetPassword({ body: { token, newPassword: password } }))
-      return set.ok ? done : set
+      if (!set.ok) return set
+      if (resetUser === null) throw new Error('the library has set a password and does not tell whose')
+      return { ok: true, value: { userId: resetUser } }
     },
   }
 }

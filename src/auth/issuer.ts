@@ -36,6 +36,6 @@ export type Issuer = {
   changePassword(change: { email: string; current: string; next: string }): Promise<Outcome<Session>>
   /** Has the way to a new password mailed, if there is an account with this email. */
   requestReset(email: string): Promise<Outcome<null>>
-  /** Sets a password by the token that was mailed, which works once. All sessions end. */
-  reset(change: { token: string; password: string }): Promise<Outcome<null>>
+  /** Sets a password by the token that was mailed, which works once. All sessions end. Tells whose they were. */
+  reset(change: { token: string; password: string }): Promise<Outcome<{ userId: string }>>
 }

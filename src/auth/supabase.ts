@@ -1,4 +1,4 @@
-import type { JSONWebKeySet } from 'jose'
+import { decodeJwt, type JSONWebKeySet } from 'jose'
 import { done, failed, type Issuer, type IssuerFailure, type Outcome, type Session } from './issuer.ts'
 
 /** A Supabase project: its address, the key that its API asks of everybody, and where its public keys are. */
@@ -127,7 +127,9 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     },
     async reset({ token, password }) {
       const opened = await session('/verify', { type: 'recovery', token_hash: token })
-      return opened.ok ? setPassword(opened.value, password, 'global') : opened
+      if (!opened.ok) return opened
+      const set = await setPassword(opened.value, password, 'global')
+      return set.ok ? { ok: true, value: { userId: `${decodeJwt(opened.value.accessToken).sub}` } } : set
     },
   }
 }
