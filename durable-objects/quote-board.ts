@@ -4,9 +4,11 @@ import type { QuotePlan } from '../src/pricing/asset-plan.ts'
 import type { Entry } from '../src/pricing/quote-book.ts'
 import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
 import { quoteText } from '../src/protocol/quote.ts'
+import { portfolioPrice } from './portfolio-price.ts'
 import { QuoteAudience } from './quote-audience.ts'
 import { type QuoteDatabase, quoteDatabase } from './quote-database.ts'
 import { QuoteDesk } from './quote-desk.ts'
+import { QuoteFollowers } from './quote-followers.ts'
 import { QuoteStore } from './quote-store.ts'
 import { symbolsOf } from './quote-subscription.ts'
 import {
@@ -21,16 +23,18 @@ import {
   type QuoteBoardObject,
   type RefreshReport,
   shardOfName,
+  userPortfolio,
 } from './stubs.ts'
 
 /**
- * The hot layer of quotes: what the plan names is refreshed by the beat, kept in SQLite, told to sockets and written to
- * Postgres. All it does is bring desk and audience together. It has one clock, `now`, and one timer, `wakeAt`.
+ * The hot layer of quotes: what the plan names is refreshed by the beat, kept in SQLite, told to sockets and users' objects,
+ * and written to Postgres. All it does is bring desk, audience and followers together. It has one clock, `now`, and one timer, `wakeAt`.
  */
 export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   readonly #settings: Settings
   readonly #desk: QuoteDesk
   readonly #audience: QuoteAudience
+  readonly #followers: QuoteFollowers
   /** Work that goes on between events. */
   protected readonly work = new Set<Promise<unknown>>()
   #wakeAt = Number.POSITIVE_INFINITY
@@ -38,6 +42,7 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   #staleAt: number | null = null
   /** Texts of quotes as they stand, each written once (D1). */
   readonly #texts = new WeakMap<Entry, string>()
+  readonly #prices = new WeakMap<Entry, PortfolioPrice>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -56,9 +61,11 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       watched: () => this.#audience.watched(),
       watchedSince: (id) => this.#audience.watchedSince(id),
       wantsAll: () => this.#audience.wantsAll,
+      isFollowed: (id) => this.#followers.isFollowed(id),
       announce: (ids, dropped, before) => {
         this.#staleAt = null
         this.#audience.broadcast(ids, dropped, before)
+        this.#followers.broadcast(ids)
         // Readers that were not ready have a turn to come.
         this.#arm()
       },
@@ -89,6 +96,14 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       named: (symbol) => desk.names.now(symbol),
       settle: () => this.#settle(),
     })
+    this.#followers = new QuoteFollowers(ctx.storage, {
+      now,
+      offset: () => desk.book.n,
+      price: (id) => this.#price(id),
+      tell: (user, prices) => this.tell(user, prices),
+      track: (work) => this.#track(work),
+      log: (event, fields) => this.#log(event, fields),
+    })
     this.#arm()
   }
 
@@ -117,6 +132,11 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
 
   protected product(id: string): Pick<ProductObject, 'status'> {
     return productCandles(this.env, id)
+  }
+
+  /** Tells a user's object; false: it wants no more. */
+  protected tell(user: string, prices: PortfolioPrice[]): Promise<boolean> {
+    return userPortfolio(this.env, user).prices(prices)
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -164,8 +184,13 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     this.#tick()
   }
 
-  async follow(_user: string, _assetIds: number[]): Promise<PortfolioPrice[]> {
-    return []
+  async follow(user: string, assetIds: number[]): Promise<PortfolioPrice[]> {
+    await this.#desk.know(assetIds)
+    this.#followers.follow(user, assetIds)
+    // What has become stale is a change too, and is told in this answer.
+    this.#settle()
+    this.#arm()
+    return assetIds.flatMap((id) => this.#price(id)?.price ?? [])
   }
 
   async refresh(names: string[] | null): Promise<RefreshReport> {
@@ -200,12 +225,24 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     return { text, changed: entry.changed }
   }
 
+  #price(id: number): { price: PortfolioPrice; changed: number } | null {
+    const entry = this.#desk.book.entry(id)
+    if (!entry?.quote || !entry.told) return null
+    let price = this.#prices.get(entry)
+    if (price === undefined) {
+      price = portfolioPrice(entry.quote, entry.told.stale)
+      this.#prices.set(entry, price)
+    }
+    return { price, changed: entry.changed }
+  }
+
   /** Does what is due. */
   #tick(): void {
     // With each beat the time to live of what sockets have begun or ceased to follow is looked at anew.
     if (this.#desk.tick()) this.#staleAt = null
     this.#settle()
     this.#audience.tick()
+    this.#followers.tick()
     this.#arm()
   }
 
@@ -217,14 +254,14 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   }
 
   #nextStale(): number {
-    if (this.#audience.isEmpty) return Number.POSITIVE_INFINITY
+    if (this.#audience.isEmpty && this.#followers.isEmpty) return Number.POSITIVE_INFINITY
     this.#staleAt ??= this.#desk.book.staleAt()
     return this.#staleAt
   }
 
   /** Sets the alarm to the least of everything due. */
   #arm(): void {
-    const due = Math.min(this.#audience.due, this.#nextStale(), this.#desk.due)
+    const due = Math.min(this.#audience.due, this.#followers.due, this.#nextStale(), this.#desk.due)
     if (due >= this.#wakeAt) return
     this.#wakeAt = due
     this.wakeAt(Math.max(due, this.now()))

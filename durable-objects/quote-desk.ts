@@ -32,6 +32,8 @@ export type QuoteDeskHost = {
   watchedSince(id: number): number | null
   /** Whether a socket follows every asset. */
   wantsAll(): boolean
+  /** Whether a user's object follows an asset. */
+  isFollowed(id: number): boolean
   /** A batch is stored that came after the offset `before`: clients see a change of `ids`, and `dropped` are gone. */
   announce(ids: readonly number[], dropped: readonly number[], before: number): void
   /** Sees to it that `tick` is called when something is due. */
@@ -132,6 +134,11 @@ export class QuoteDesk {
     return ((await this.lookup.look([name])) as [Look])[0]
   }
 
+  /** Brings prices of these from Postgres where they were never looked for. Never rejects. */
+  know(ids: readonly number[]): Promise<void> {
+    return this.#load.first(ids.filter((id) => this.book.quote(id) === null))
+  }
+
   /** Takes a plan in; one that is older than that in force, or says the same, changes nothing. */
   plan(plan: QuotePlan): void {
     if (this.#plan !== null && plan.at < this.#plan.at) return
@@ -200,9 +207,9 @@ export class QuoteDesk {
   }
 
   #follow(plan: QuotePlan): void {
-    const { watchedSince, store } = this.#host
+    const { watchedSince, isFollowed, store } = this.#host
     const ids = new Set(plan.assets.map(({ asset_id }) => asset_id))
-    const isWatched = (id: number) => watchedSince(id) !== null
+    const isWatched = (id: number) => watchedSince(id) !== null || isFollowed(id)
     this.names.forgetGuests(isWatched)
     for (const id of this.names.planned.keys()) if (!ids.has(id)) this.book.drop(id)
     for (const id of [...this.book.ids()])

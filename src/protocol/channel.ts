@@ -7,14 +7,20 @@ export type CandleChannel = { kind: 'candles'; product: string | '*'; granularit
 /** `quotes.<symbol>`; `*` stands for every asset. A symbol may hold dots: `quotes.LDO.MI`. */
 export type QuoteChannel = { kind: 'quotes'; symbol: string | '*' }
 
-export type Channel = CandleChannel | QuoteChannel
+/** `portfolio`: all that a user holds; `asset.<symbol>`: one asset, as far as it concerns that user. */
+export type PortfolioChannel = { kind: 'portfolio' } | { kind: 'asset'; symbol: string }
+
+export type Channel = CandleChannel | QuoteChannel | PortfolioChannel
 
 /** Product ids as Coinbase writes them: `BTC-USD`, `BIP-20DEC30-CDE`. */
 export const PRODUCT_ID = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/
 
 /** Parses a channel's name; a name of another form gives null. */
 export function parseChannel(name: string): Channel | null {
+  if (name === 'portfolio') return { kind: 'portfolio' }
   const [kind, ...rest] = name.split('.')
+  // An asset of a user's own may be called anything.
+  if (kind === 'asset') return rest.join('.') === '' ? null : { kind, symbol: rest.join('.') }
   if (kind === 'quotes') {
     const symbol = rest.join('.')
     return symbol === '*' || SYMBOL.test(symbol) ? { kind, symbol } : null

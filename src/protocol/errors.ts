@@ -51,10 +51,13 @@ export type Problem = {
 
 /** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
 export const CLOSE = {
+  signed_out: 4001,
   unavailable: 4101,
   slow_reader: 4102,
   silent_reader: 4103,
   restarting: 4200,
+  /** What let it in is over: with a new ticket it is let in again. */
+  session_over: 4201,
 } as const
 
 /** A problem on its way to a client: thrown where it is found, translated once at the boundary (HTTP or socket). */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { type Candle, candleText, type Gap, wireCandleSchema } from './candle.ts'
 import type { ErrorCode } from './errors.ts'
+import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from './portfolio.ts'
 import { FEED_STATES, type FeedState } from './product.ts'
 import { wireQuoteSchema } from './quote.ts'
 
@@ -73,6 +74,8 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
 ])
 export type ServerMessage = z.infer<typeof serverMessageSchema>
 
+type PositionUpdate = Extract<PortfolioMessage, { type: 'position_update' }>
+
 /**
  * The texts of the frames. Those with candles are put together by hand so that each candle is written once, with exact
  * digits, whoever gets it (D1). `position` always comes before the candles: the joining Worker rewrites it in place.
@@ -89,6 +92,30 @@ export const quoteUpdateFrame = (position: string, quotes: readonly string[]): s
 
 export const quoteSnapshotFrame = (position: string, quotes: readonly string[]): string =>
   `{"type":"snapshot","position":"${position}","quotes":[${quotes.join(',')}]}`
+
+/** The state of now of one channel of a portfolio: see `portfolioMessageSchema`. */
+export const portfolioSnapshotFrame = (
+  position: string,
+  channel: string,
+  state: {
+    portfolio?: Totals
+    positions: readonly Position[]
+    prices?: readonly PortfolioPrice[]
+    lots?: readonly LotView[]
+  },
+): string => JSON.stringify({ type: 'snapshot', position, channel, ...state })
+
+export const priceUpdateFrame = (position: string, prices: readonly PortfolioPrice[]): string =>
+  JSON.stringify({ type: 'price_update', position, prices })
+
+export const lotUpdateFrame = (position: string, lots: readonly LotView[], removed: readonly string[]): string =>
+  JSON.stringify({ type: 'lot_update', position, lots, removed })
+
+/** What has changed of positions and of the totals, which may be no more than some keys. */
+export const positionUpdateFrame = (
+  position: string,
+  { positions, removed, portfolio }: Pick<PositionUpdate, 'positions' | 'removed' | 'portfolio'>,
+): string => JSON.stringify({ type: 'position_update', position, positions, removed, portfolio })
 
 export const subscribedFrame = (
   channels: readonly string[],
