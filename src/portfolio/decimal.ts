@@ -1,0 +1,48 @@
+import Big from 'big.js'
+
+/** An exact decimal: sums, differences and products of it have every digit. */
+export type Decimal = Big
+
+/** Digits after the point of a percentage, of a rate between currencies, and of a price or a part that must be rounded. */
+export const PERCENT_PLACES = 4
+export const RATE_PLACES = 16
+export const PRICE_PLACES = 10
+
+/** Within so many digits a quotient is looked for that is exact. */
+const EXACT_PLACES = 38
+
+/** Apart from everybody else's: the number of places that it divides to is set before each division. */
+const Divided = Big()
+
+export const ZERO: Decimal = new Big(0)
+
+/** Plain decimal text as a decimal. @throws Error for what is no number */
+export const decimal = (text: string): Decimal => new Big(text)
+
+/** As plain decimal text: no exponent, no zeros at the end, no sign at zero. */
+export const text = (value: Decimal): string => value.toFixed()
+
+/** What may be unknown, as text. */
+export const textOrNull = (value: Decimal | null): string | null => (value === null ? null : text(value))
+
+export const isZero = (value: Decimal): boolean => value.eq(ZERO)
+
+/**
+ * a / b with so many digits after the point, halves away from zero; `portfolio_ratio` of the database is the same. The one
+ * place where anything is rounded.
+ * @throws Error when b is 0
+ */
+export function ratio(a: Decimal, b: Decimal, places: number): Decimal {
+  Divided.DP = places
+  return new Divided(a).div(b)
+}
+
+/** a / b where that ends within 38 digits, else rounded to PRICE_PLACES. @throws Error when b is 0 */
+export function quotient(a: Decimal, b: Decimal): Decimal {
+  const exact = ratio(a, b, EXACT_PLACES)
+  return exact.times(b).eq(a) ? exact : ratio(a, b, PRICE_PLACES)
+}
+
+/** part / |whole| in per cent; null when there is no whole (P3). */
+export const percent = (part: Decimal, whole: Decimal): Decimal | null =>
+  isZero(whole) ? null : ratio(part.times(100), whole.abs(), PERCENT_PLACES)

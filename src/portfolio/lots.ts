@@ -1,0 +1,256 @@
+import type { Activity, Lot, LotClosure, NamedLot, Split } from './activity.ts'
+import { type Decimal, decimal, isZero, PRICE_PLACES, quotient, ratio, text, ZERO } from './decimal.ts'
+import { type AppliedSplit, splitsUntil } from './splits.ts'
+import { instant } from './time.ts'
+
+/** What an asset's activities make. Lots and closures in the order in which they came about. */
+export type Derived = { lots: Lot[]; closures: LotClosure[] }
+
+/** The first activity that cannot be: it takes more than there is, or a lot that there is not. */
+export type Refused = {
+  refused: { activity_id: string; reason: 'insufficient_quantity' | 'unknown_lot'; detail: string }
+}
+
+/** A lot while its asset's activities are gone through. Amounts are of the open part, below 0 for a short one. */
+type OpenLot = {
+  opened: Activity
+  /** How many of the splits it has not seen. */
+  splitsBefore: number
+  opened_quantity: Decimal
+  whole: boolean
+  quantity: Decimal
+  /** Without fees. */
+  gross: Decimal
+  fees: Decimal
+  /** As of the opening or the last split: what parts are parts of. */
+  base: { quantity: Decimal; gross: Decimal; fees: Decimal }
+  /** Gross by quantity; null where that has no end. */
+  unit: Decimal | null
+}
+
+type Event =
+  | { at: number; order: 0; id: ''; split: AppliedSplit }
+  | { at: number; order: 1 | 2; id: string; activity: Activity }
+
+const OPENS: ReadonlySet<string> = new Set(['buy', 'transfer_in'])
+const CLOSES: ReadonlySet<string> = new Set(['sell', 'transfer_out'])
+
+function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSplit[], now: number): Event[] {
+  const events: Event[] = splits.map((split) => ({ at: split.at, order: 0, id: '', split }))
+  for (const activity of activities) {
+    if (!OPENS.has(activity.kind) && !CLOSES.has(activity.kind)) continue
+    const at = instant(activity.traded_at)
+    if (at <= now) events.push({ at, order: OPENS.has(activity.kind) ? 1 : 2, id: activity.id, activity })
+  }
+  return events.sort((a, b) => a.at - b.at || a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
+}
+
+/**
+ * The part of `whole` that is left when `rest` of `quantity` is; rounded, so that what all parts take, and the rest, are
+ * the whole to the last digit.
+ */
+const share = (whole: Decimal, rest: Decimal, quantity: Decimal): Decimal =>
+  isZero(whole) ? ZERO : ratio(whole.times(rest), quantity, PRICE_PLACES)
+
+/** Takes so much (above 0) out of a lot, and gives what that part had cost with its fees. */
+function take(lot: OpenLot, quantity: Decimal): Decimal {
+  const { base, unit } = lot
+  const before = lot.gross.plus(lot.fees)
+  const rest = lot.quantity.gt(ZERO) ? lot.quantity.minus(quantity) : lot.quantity.plus(quantity)
+  const closed = isZero(rest)
+  lot.gross = closed ? ZERO : unit ? unit.times(rest) : share(base.gross, rest, base.quantity)
+  lot.fees = closed ? ZERO : share(base.fees, rest, base.quantity)
+  lot.quantity = rest
+  lot.whole = false
+  return before.minus(lot.gross).minus(lot.fees)
+}
+
+/**
+ * Open lots in the shares after a split. Together they have what the whole position has, also where a lot alone would have
+ * to be rounded; costs stay (P2).
+ */
+function splitLots(lots: readonly OpenLot[], { numerator, denominator }: AppliedSplit): void {
+  let before = ZERO
+  let after = ZERO
+  for (const lot of lots) {
+    before = before.plus(lot.quantity)
+    const sum = quotient(before.times(numerator), denominator)
+    lot.quantity = sum.minus(after)
+    after = sum
+    const unit = isZero(lot.quantity) ? null : quotient(lot.gross, lot.quantity)
+    lot.unit = unit?.times(lot.quantity).eq(lot.gross) ? unit : null
+    lot.base = { quantity: lot.quantity, gross: lot.gross, fees: lot.fees }
+  }
+}
+
+/** What an asset's lots are while its activities are gone through. */
+type Book = { all: OpenLot[]; byId: Map<string, OpenLot> /** None before it is open. */; first: number; splits: number }
+
+function open(book: Book, activity: Activity, quantity: Decimal, fees: Decimal): void {
+  const unit = decimal(activity.price)
+  const gross = unit.times(quantity)
+  const base = { quantity, gross, fees }
+  const lot = {
+    opened: activity,
+    splitsBefore: book.splits,
+    opened_quantity: quantity,
+    whole: true,
+    ...base,
+    base,
+    unit,
+  }
+  book.all.push(lot)
+  book.byId.set(activity.id, lot)
+}
+
+type Part = { lot: OpenLot; quantity: Decimal }
+
+/** The oldest lots of the other side, as far as they go (P4). */
+function oldest(book: Book, wanted: Decimal, side: 1 | -1): Part[] {
+  const parts: Part[] = []
+  let left = wanted
+  for (let i = book.first; i < book.all.length && left.gt(ZERO); i++) {
+    const lot = book.all[i]!
+    const held = lot.quantity.abs()
+    if (isZero(held)) {
+      if (i === book.first) book.first++
+      continue
+    }
+    // Long and short ones are never open at once.
+    if (lot.quantity.s !== side) break
+    const quantity = held.lt(left) ? held : left
+    parts.push({ lot, quantity })
+    left = left.minus(quantity)
+  }
+  return parts
+}
+
+const refuse = (activity: Activity, reason: Refused['refused']['reason'], detail: string): Refused => ({
+  refused: { activity_id: activity.id, reason, detail },
+})
+
+/** The lots that a sale names, which must have what it takes, and be all of it. */
+function named(book: Book, activity: Activity, names: readonly NamedLot[]): Part[] | Refused {
+  const parts = new Map<string, Part>()
+  let sum = ZERO
+  for (const { lot_id, quantity } of names) {
+    const lot = book.byId.get(lot_id)
+    if (!lot || lot.quantity.lt(ZERO)) return refuse(activity, 'unknown_lot', `there is no lot ${lot_id} to take from`)
+    const part = { lot, quantity: decimal(quantity).plus(parts.get(lot_id)?.quantity ?? ZERO) }
+    if (part.quantity.gt(lot.quantity))
+      return refuse(
+        activity,
+        'insufficient_quantity',
+        `lot ${lot_id} has ${text(lot.quantity)} of ${text(part.quantity)}`,
+      )
+    parts.set(lot_id, part)
+    sum = sum.plus(quantity)
+  }
+  if (!sum.eq(activity.quantity))
+    return refuse(activity, 'insufficient_quantity', `the named lots are ${text(sum)} of ${activity.quantity}`)
+  return [...parts.values()].filter(({ quantity }) => quantity.gt(ZERO))
+}
+
+/**
+ * One purchase, sale or transfer: closes lots of the other side, and opens one with what is left. Its fees go to its parts
+ * by their quantity. A transfer realises nothing; the fees of one that goes out are an expense, and in no lot.
+ */
+function trade(book: Book, activity: Activity, closures: LotClosure[]): Refused | null {
+  const quantity = decimal(activity.quantity)
+  if (isZero(quantity)) return null
+  const buys = OPENS.has(activity.kind)
+  const transfer = activity.kind === 'transfer_in' || activity.kind === 'transfer_out'
+  const parts = !buys && activity.lots ? named(book, activity, activity.lots) : oldest(book, quantity, buys ? -1 : 1)
+  if (!Array.isArray(parts)) return parts
+  let left = parts.reduce((rest, part) => rest.minus(part.quantity), quantity)
+  const opens = left.gt(ZERO)
+  if (opens && !buys && !activity.short)
+    return refuse(activity, 'insufficient_quantity', `there are ${text(quantity.minus(left))} of ${text(quantity)}`)
+
+  const price = decimal(activity.price)
+  let fees = activity.kind === 'transfer_out' ? ZERO : decimal(activity.fees)
+  const allFees = fees
+  left = quantity
+  for (const part of parts) {
+    left = left.minus(part.quantity)
+    const feesLeft = transfer ? fees : isZero(left) ? ZERO : share(allFees, left, quantity)
+    const received = part.quantity.times(buys ? price.neg() : price).minus(fees.minus(feesLeft))
+    fees = feesLeft
+    closures.push({
+      activity_id: activity.id,
+      lot_id: part.lot.opened.id,
+      asset_id: activity.asset_id ?? 0,
+      quantity: text(part.quantity),
+      cost: text(take(part.lot, part.quantity)),
+      proceeds: transfer ? null : text(received),
+      currency: activity.currency,
+      traded_at: activity.traded_at,
+    })
+  }
+  if (opens) open(book, activity, buys ? left : left.neg(), fees)
+  return null
+}
+
+/** What the splits that each lot has seen make of one share of its day, by how many came before it. */
+function factors(splits: readonly AppliedSplit[]): { numerator: Decimal; denominator: Decimal }[] {
+  let factor = { numerator: decimal('1'), denominator: decimal('1') }
+  const since = [factor]
+  for (const { numerator, denominator } of splits.toReversed()) {
+    factor = { numerator: factor.numerator.times(numerator), denominator: factor.denominator.times(denominator) }
+    since.unshift(factor)
+  }
+  return since
+}
+
+/**
+ * The lots of ONE asset, and what closed them, out of all its activities, in any order; kinds that touch no lot are passed
+ * over, as is what has yet to come. Exact: the costs of a lot's closures and of its open part add up to its whole cost.
+ *
+ * It goes by `traded_at`; at the same instant by purchases first, then by id. A split changes the lots that are open at the
+ * first instant of its day (UTC).
+ * @param splits that the market tells of; see `splitsUntil`
+ * @param now RFC 3339
+ */
+export function deriveLots(activities: readonly Activity[], splits: readonly Split[], now: string): Derived | Refused {
+  const until = instant(now)
+  const applied = splitsUntil(activities, splits, until)
+  const book: Book = { all: [], byId: new Map(), first: 0, splits: 0 }
+  const closures: LotClosure[] = []
+  for (const event of eventsUntil(activities, applied, until)) {
+    if ('split' in event) {
+      splitLots(
+        book.all.filter(({ quantity }) => !isZero(quantity)),
+        event.split,
+      )
+      book.splits++
+      continue
+    }
+    const refused = trade(book, event.activity, closures)
+    if (refused) return refused
+  }
+  const since = factors(applied)
+  const lots = book.all.map(({ opened, splitsBefore, ...lot }): Lot => {
+    const split = splitsBefore < applied.length
+    const { numerator, denominator } = since[splitsBefore]!
+    return {
+      id: opened.id,
+      asset_id: opened.asset_id ?? 0,
+      currency: opened.currency,
+      traded_at: opened.traded_at,
+      quantity: text(lot.quantity),
+      opened_quantity: text(
+        lot.whole
+          ? lot.quantity
+          : split
+            ? quotient(lot.opened_quantity.times(numerator), denominator)
+            : lot.opened_quantity,
+      ),
+      price: text(
+        split ? ratio(decimal(opened.price).times(denominator), numerator, PRICE_PLACES) : decimal(opened.price),
+      ),
+      fees: text(lot.fees),
+      cost: text(lot.gross.plus(lot.fees)),
+    }
+  })
+  return { lots, closures }
+}

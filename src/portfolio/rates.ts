@@ -1,0 +1,42 @@
+import type { PortfolioPrice } from '../protocol/portfolio.ts'
+import { decimal, RATE_PLACES, ratio, text, ZERO } from './decimal.ts'
+
+/** The asset whose price tells what a currency is in US dollars; `inverse`: what a dollar is in the currency. */
+export type RateSource = { currency: string; asset_id: number; inverse: boolean }
+
+/** What one of a currency is in US dollars now; null or left out: nobody knows (P3). */
+export type Rates = { now: ReadonlyMap<string, string | null> }
+
+const ONE = decimal('1')
+
+/** US dollars of a currency by the price of its source; null for what is no price. `usd_now` of the database is the same. */
+export function usdOf({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
+  const told = decimal(price)
+  if (!told.gt(ZERO)) return null
+  return inverse ? text(ratio(ONE, told, RATE_PLACES)) : text(told)
+}
+
+/** The rates of now. @param prices by asset; of more than the sources, or of less */
+export function ratesOf(
+  sources: readonly RateSource[],
+  prices: ReadonlyMap<number, Pick<PortfolioPrice, 'price'>>,
+): Rates {
+  const now = new Map<string, string | null>()
+  for (const source of sources) {
+    const told = prices.get(source.asset_id)
+    now.set(source.currency, told ? usdOf(source, told.price) : null)
+  }
+  return { now }
+}
+
+const usd = (rates: Rates, currency: string): string | null =>
+  currency === 'USD' ? '1' : (rates.now.get(currency) ?? null)
+
+/** What one of `from` is in `to`; null where one of them is not known: never 1 in its place (P3). */
+export function rate(rates: Rates, from: string, to: string): string | null {
+  if (from === to) return '1'
+  const over = usd(rates, from)
+  const under = usd(rates, to)
+  if (over === null || under === null || !decimal(under).gt(ZERO)) return null
+  return text(ratio(decimal(over), decimal(under), RATE_PLACES))
+}

@@ -1,0 +1,39 @@
+import type { Activity, Split } from './activity.ts'
+import { type Decimal, decimal } from './decimal.ts'
+import { instant } from './time.ts'
+
+/** A split as it is applied: at the first instant of its day (UTC), in microseconds. */
+export type AppliedSplit = { at: number; numerator: Decimal; denominator: Decimal }
+
+const DAY = 86_400e6
+/** Who types a split, and who tells it, may mean days that are so far apart. */
+const SAME_DAYS = 7
+
+const sameSplit = (a: AppliedSplit, b: AppliedSplit): boolean =>
+  Math.abs(a.at - b.at) <= SAME_DAYS * DAY && a.numerator.times(b.denominator).eq(b.numerator.times(a.denominator))
+
+/**
+ * The splits of one asset up to `now` (microseconds), ascending, each of them once: the same ratio within seven days is the
+ * same split. What the market tells goes before what somebody has entered.
+ */
+export function splitsUntil(activities: readonly Activity[], market: readonly Split[], now: number): AppliedSplit[] {
+  const told = market.map(({ ex_date, numerator, denominator }) => {
+    return { at: Date.parse(ex_date) * 1000, numerator: decimal(numerator), denominator: decimal(denominator) }
+  })
+  const entered = activities.flatMap(({ kind, split, traded_at }) => {
+    if (kind !== 'split' || split === null || instant(traded_at) > now) return []
+    const at = instant(traded_at)
+    return [
+      {
+        at: at - (((at % DAY) + DAY) % DAY),
+        numerator: decimal(split.numerator),
+        denominator: decimal(split.denominator),
+      },
+    ]
+  })
+  const byTime = (a: AppliedSplit, b: AppliedSplit) => a.at - b.at
+  const applied: AppliedSplit[] = []
+  for (const split of [...told.sort(byTime), ...entered.sort(byTime)])
+    if (split.at <= now && !applied.some((known) => sameSplit(known, split))) applied.push(split)
+  return applied.sort(byTime)
+}
