@@ -1,67 +1,21 @@
-import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import { Hono } from 'hono'
 import { confirmsEmails } from '../api/accounts.ts'
 import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from '../api/auth.ts'
 import { profileChangeSchema } from '../api/auth-input.ts'
-import { formBody } from '../api/body.ts'
 import type { AppEnv } from '../api/context.ts'
 import { parse } from '../api/input.ts'
 import { authLimit } from '../api/limits.ts'
 import { findProfile, saveProfile } from '../api/profile.ts'
 import { currentUser, sameOrigin } from '../api/session.ts'
-import { CodedError, ERROR_CODES } from '../protocol/errors.ts'
 import type { Profile } from '../protocol/profile.ts'
 import { confirmPage, forgotPage, resetPage, signInPage, signUpPage } from './account.ts'
 import { EMPTY_FORM, type FormState } from './form.ts'
-import type { Html } from './layout.ts'
 import { safeNext } from './next.ts'
+import { profilePage } from './profile.ts'
 import { errorPage, fresh, headers, site } from './routes.ts'
-import { profilePage, userPage } from './user.ts'
-
-/** Sends who is not signed in to where that is done, and back afterwards. */
-const signedIn: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const user = await currentUser(c)
-  if (user === null) {
-    const { pathname, search } = new URL(c.req.url)
-    // A write cannot be repeated by coming back to it: its page can.
-    const back = c.req.method === 'GET' ? `${pathname}${search}` : '/user/profile'
-    return c.redirect(`/sign-in?next=${encodeURIComponent(back)}`, 303)
-  }
-  c.set('user', user)
-  await next()
-}
-
-/** Details that stand beside a form, in the words of a page. */
-const WORDS: Partial<Record<string, string>> = {
-  invalid_credentials: 'Email and password do not fit together, or the email is not confirmed yet.',
-  token_over: 'This link is over or was used already. Ask for another mail.',
-  too_many_requests: 'Too many attempts. Please wait a minute.',
-  unavailable: 'This cannot be done at the moment. Please try again in a while.',
-}
-
-const SECRET = new Set(['password', 'current_password', 'token'])
-
-/**
- * Does what a form asks; where it cannot be done, shows the form again, with what was typed and what is wrong.
- * What is not for the form is thrown on.
- */
-async function submit(
-  c: Context<AppEnv>,
-  act: (fields: Record<string, string>) => Promise<Response>,
-  again: (form: FormState, fields: Record<string, string>) => Html | Promise<Html>,
-): Promise<Response> {
-  const fields = await formBody(c)
-  try {
-    return await act(fields)
-  } catch (error) {
-    if (!(error instanceof CodedError)) throw error
-    const problem = error.errors.length > 0 ? null : WORDS[error.code]
-    if (problem === undefined) throw error
-    const values = Object.fromEntries(Object.entries(fields).filter(([name]) => !SECRET.has(name)))
-    if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter))
-    const page = await again({ values, errors: error.errors, problem }, fields)
-    return c.html(page, ERROR_CODES[error.code].status, fresh)
-  }
-}
+import { signedIn } from './signed-in.ts'
+import { submit, WORDS } from './submit.ts'
+import { userPage } from './user.ts'
 
 /** A token is in no field that could show what is wrong with it. */
 const overWithoutToken = (form: FormState): FormState =>
@@ -88,6 +42,26 @@ const profileForm = (profile: Profile): FormState => ({
     currency: profile.currency,
     refresh_interval_seconds: String(profile.refresh_interval_seconds ?? ''),
   },
+})
+
+const NOTHING = (currency: string) => ({
+  portfolio: {
+    currency,
+    version: 0,
+    positions: 0,
+    invested: '0',
+    present_value: '0',
+    gain_loss: '0',
+    gain_loss_percent: null,
+    day_change: '0',
+    day_change_percent: null,
+    realised_gain: '0',
+    income: '0',
+    expenses: '0',
+    incomplete: false,
+    missing: [],
+  },
+  positions: [],
 })
 
 const SAVED: Partial<Record<string, string>> = {
@@ -175,9 +149,10 @@ export const accountPages = new Hono<AppEnv>()
       },
     ),
   )
-  .get('/user', headers, signedIn, async (c) =>
-    c.html(userPage(site(c.env), await findProfile(c.env, c.var.user)), 200, fresh),
-  )
+  .get('/user', headers, signedIn, async (c) => {
+    const profile = await findProfile(c.env, c.var.user)
+    return c.html(userPage(site(c.env), { profile, ...NOTHING(profile.currency) }), 200, fresh)
+  })
   .get('/user/profile', headers, signedIn, async (c) => {
     const profile = await findProfile(c.env, c.var.user)
     const saved = SAVED[c.req.query('saved') ?? ''] ?? null

@@ -15,7 +15,7 @@ export const EMPTY_FORM: FormState = { values: {}, errors: [], problem: null }
 type Field = {
   name: string
   label: string
-  type: 'email' | 'password' | 'text' | 'number'
+  type: 'email' | 'password' | 'text' | 'number' | 'datetime-local' | 'file'
   autocomplete: string
   hint?: string
   required?: boolean
@@ -23,6 +23,12 @@ type Field = {
   maxLength?: number
   /** An id of its own, where two forms of a page have fields of one name. */
   id?: string
+  /** The id of a `datalist` of what may be meant. */
+  list?: string
+  /** A decimal is typed as text: a field of numbers would change its digits. */
+  decimal?: boolean
+  /** Of a file: the endings that are taken. */
+  accept?: string
 }
 
 /** What a rule says of a field, as a sentence beside it. */
@@ -31,14 +37,38 @@ const sentence = (message: string): string => `${message.charAt(0).toUpperCase()
 /** A labelled input with its hint and what is wrong with it. A password is never written back. */
 export function field({ values, errors }: FormState, each: Field): Html {
   const { name, label, type, autocomplete, hint, required = true, minLength, maxLength, id = name } = each
-  const wrong = errors.filter((error) => error.field === name).map(({ message }) => sentence(message))
-  const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-error`].filter(Boolean).join(' ')
+  const { list, decimal = false, accept } = each
+  const said = sayingsOf(errors, name, id, hint)
   return html`<div class="field">
   <label for="${id}">${label}${required ? '' : html` <span class="muted">(optional)</span>`}</label>
-  <input id="${id}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${described === '' ? '' : html` aria-describedby="${described}"`}${wrong.length > 0 ? html` aria-invalid="true"` : ''}>
-  ${hint ? html`<p class="hint" id="${id}-hint">${hint}</p>` : ''}
-  ${wrong.length > 0 ? html`<p class="wrong" id="${id}-error">${wrong.join(' ')}</p>` : ''}
+  <input id="${id}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' || type === 'file' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${type === 'datetime-local' ? html` step="any"` : ''}${decimal ? html` inputmode="decimal"` : ''}${list ? html` list="${list}" autocapitalize="characters" spellcheck="false"` : ''}${accept ? html` accept="${accept}"` : ''}${said.attributes}>
+  ${said.below}
 </div>`
+}
+
+/** A labelled choice of one of several, each `[value, text]`; the first where none was chosen yet. */
+export function choice(
+  { values, errors }: FormState,
+  each: { name: string; label: string; options: readonly (readonly [string, string])[]; hint?: string; id?: string },
+): Html {
+  const { name, label, options, hint, id = name } = each
+  const said = sayingsOf(errors, name, id, hint)
+  return html`<div class="field">
+  <label for="${id}">${label}</label>
+  <select id="${id}" name="${name}"${said.attributes}>${options.map(([value, text]) => html`<option value="${value}"${values[name] === value ? html` selected` : ''}>${text}</option>`)}</select>
+  ${said.below}
+</div>`
+}
+
+/** What stands below a field, and the attributes by which it is read with it. */
+function sayingsOf(errors: FormState['errors'], name: string, id: string, hint: string | undefined) {
+  const wrong = errors.filter((error) => error.field === name).map(({ message }) => sentence(message))
+  const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-error`].filter(Boolean).join(' ')
+  return {
+    attributes: html`${described === '' ? '' : html` aria-describedby="${described}"`}${wrong.length > 0 ? html` aria-invalid="true"` : ''}`,
+    below: html`${hint ? html`<p class="hint" id="${id}-hint">${hint}</p>` : ''}
+  ${wrong.length > 0 ? html`<p class="wrong" id="${id}-error">${wrong.join(' ')}</p>` : ''}`,
+  }
 }
 
 /** What is wrong with a whole form, read out when the page comes. */

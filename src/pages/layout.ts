@@ -26,7 +26,12 @@ const exchangeBadge = (exchange: string): Html =>
  */
 export const layout = (
   site: Site,
-  page: { title: string; description: string; script: 'list' | 'product' | 'asset' | null; content: Html },
+  page: {
+    title: string
+    description: string
+    script: 'list' | 'product' | 'asset' | 'user' | 'stocks' | null
+    content: Html
+  },
 ): Html => html`<!doctype html>
 <html lang="en">
 <head>

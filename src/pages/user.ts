@@ -1,28 +1,28 @@
 import { html } from 'hono/html'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../auth/password-rule.ts'
-import { MAX_NAME, type Profile } from '../protocol/profile.ts'
-import { type FormState, field, goodNote, problemNote } from './form.ts'
+import { holdingStaleText, lotsText, missingText, POSITION_FIGURES, peText, TOTAL_FIGURES } from '../portfolio/words.ts'
+import type { Position, Totals } from '../protocol/portfolio.ts'
+import type { Profile } from '../protocol/profile.ts'
+import { assetPath } from './asset.ts'
+import { figure } from './figure.ts'
 import { type Html, layout, type Site } from './layout.ts'
 import { utcText } from './text.ts'
+import { connectionNote, userNav } from './user-nav.ts'
 
-/** The ways within the area of who is signed in, and the way out. */
-const userNav = (current: '/user' | '/user/profile'): Html => html`<nav class="user-nav" aria-label="Your pages">
-  ${(['/user', '/user/profile'] as const).map((path) => html`<a href="${path}"${path === current ? html` aria-current="page"` : ''}>${path === '/user' ? 'Overview' : 'Profile'}</a> `)}
-  <form action="/sign-out" method="post"><button class="link" type="submit">Sign out</button></form>
-</nav>`
+/** What the overview shows: the portfolio as the database has it at the moment of the page. */
+export type UserPage = { profile: Profile; portfolio: Totals; positions: readonly Position[] }
 
-const intervalText = (seconds: number | null): string =>
-  seconds === null ? 'as often as this Kerb does by itself' : `every ${seconds} s`
-
-/** The first page of who is signed in. */
-export const userPage = (site: Site, profile: Profile): Html =>
+/** The first page of who is signed in: whole as it comes, and moved on by the portfolio's socket where scripts run. */
+export const userPage = (site: Site, { profile, portfolio, positions }: UserPage): Html =>
   layout(site, {
     title: 'Overview · Kerb',
     description: 'What is yours',
-    script: null,
+    script: 'user',
     content: html`
 ${userNav('/user')}
-<div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1></div>
+<div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1>${connectionNote}</div>
+<div id="portfolio" data-currency="${portfolio.currency}">
+${positions.length === 0 ? nothingYet : portfolioCards(portfolio, positions)}
+</div>
 <div class="card panel">
   <h2>Your account</h2>
   <dl>
@@ -32,43 +32,107 @@ ${userNav('/user')}
     <div><dt>Here since</dt><dd><time datetime="${profile.created_at}">${utcText(Date.parse(profile.created_at)).slice(0, 10)}</time></dd></div>
   </dl>
   <p><a href="/user/profile">Change your profile</a></p>
-</div>
-<div class="card panel">
-  <h2>The markets</h2>
-  <p><a href="/">Live candles</a> of trading pairs, and <a href="/assets">prices</a> of stocks, funds, currencies and crypto.</p>
 </div>`,
   })
 
-/** What the page of a profile shows: the forms as they came back, and what went well. */
-export type ProfilePage = { profile: Profile; form: FormState; passwordForm: FormState; saved: string | null }
+const intervalText = (seconds: number | null): string =>
+  seconds === null ? 'as often as this Kerb does by itself' : `every ${seconds} s`
 
-/** The page to change a profile and the password on. */
-export function profilePage(site: Site, { profile, form, passwordForm, saved }: ProfilePage): Html {
-  const content = html`
-${userNav('/user/profile')}
-<div class="title-row"><h1>Profile</h1><p class="note">Signed in as ${profile.email}</p></div>
-${goodNote(saved)}
-<div class="forms">
-<section class="card panel" aria-labelledby="about-you">
-  <h2 id="about-you">About you</h2>
-  ${problemNote(form)}
-  <form action="/user/profile" method="post">
-  ${field(form, { name: 'name', label: 'Name', type: 'text', autocomplete: 'name', maxLength: MAX_NAME })}
-  ${field(form, { name: 'currency', label: 'Currency', type: 'text', autocomplete: 'off', maxLength: 3, hint: 'Three letters, such as USD: that in which totals are told.' })}
-  ${field(form, { name: 'refresh_interval_seconds', label: 'Refresh prices every … seconds', type: 'number', autocomplete: 'off', required: false, hint: 'Within the bounds of this Kerb; empty is as often as it does by itself.' })}
-  <button class="button" type="submit">Save</button>
-  </form>
-</section>
-<section class="card panel" aria-labelledby="your-password">
-  <h2 id="your-password">Password</h2>
-  ${problemNote(passwordForm)}
-  <form action="/user/password" method="post">
-  <input type="hidden" name="username" value="${profile.email}" autocomplete="username">
-  ${field(passwordForm, { name: 'current_password', label: 'Present password', type: 'password', autocomplete: 'current-password', maxLength: MAX_PASSWORD })}
-  ${field(passwordForm, { name: 'password', label: 'New password', type: 'password', autocomplete: 'new-password', minLength: MIN_PASSWORD, maxLength: MAX_PASSWORD, hint: `At least ${MIN_PASSWORD} characters. You are signed out everywhere else.` })}
-  <button class="button" type="submit">Change it</button>
-  </form>
-</section>
+const nothingYet: Html = html`<div class="card panel">
+  <h2>Nothing here yet</h2>
+  <p><a class="button" href="/user/stocks#add">Add what you own</a></p>
+  <p>Or <a href="/user/import">import</a> it from a file of another program or a broker. Until then: <a href="/">live candles</a> of trading pairs, and <a href="/assets">prices</a> of stocks, funds, currencies and crypto.</p>
 </div>`
-  return layout(site, { title: 'Profile · Kerb', description: 'Your profile', script: null, content })
+
+function portfolioCards(portfolio: Totals, positions: readonly Position[]): Html {
+  const open = positions.filter(isOpen)
+  const closed = positions.filter((position) => position.asset_id !== 0 && !isOpen(position))
+  const apart = positions.filter(({ asset_id }) => asset_id === 0)
+  return html`${totalsCard(portfolio)}
+${open.length === 0 ? '' : openCard(open, portfolio.currency)}
+${closed.length + apart.length === 0 ? '' : closedCard([...closed, ...apart], portfolio.currency)}`
 }
+
+const isOpen = ({ quantity }: Position): boolean => /[1-9]/.test(quantity)
+
+type TotalKey = keyof typeof TOTAL_FIGURES
+
+function totalsCard(portfolio: Totals): Html {
+  const { currency } = portfolio
+  const total = (key: TotalKey): Html => figure(TOTAL_FIGURES[key], key, portfolio[key], currency)
+  const missing = missingText(portfolio)
+  return html`<section class="card panel" id="totals" aria-labelledby="totals-title">
+  <h2 id="totals-title">Total <span class="muted">in ${currency}</span></h2>
+  <p class="price-line"><span class="figure-large">${total('present_value')}</span> <span class="currency">${currency}</span></p>
+  <dl class="totals">
+    <div><dt>Today</dt><dd>${total('day_change')} <span class="part">${total('day_change_percent')}</span></dd></div>
+    <div><dt>Gain</dt><dd>${total('gain_loss')} <span class="part">${total('gain_loss_percent')}</span></dd></div>
+    <div><dt>Invested</dt><dd>${total('invested')}</dd></div>
+    <div><dt>Realised gain</dt><dd>${total('realised_gain')}</dd></div>
+    <div><dt>Income</dt><dd>${total('income')}</dd></div>
+    <div><dt>Expenses</dt><dd>${total('expenses')}</dd></div>
+  </dl>
+  <p id="missing" class="notice warn"${missing === null ? html` hidden` : ''}>${missing ?? ''}</p>
+</section>`
+}
+
+type PositionKey = keyof typeof POSITION_FIGURES
+const cell = (position: Position, key: PositionKey): Html =>
+  figure(POSITION_FIGURES[key], key, position[key], position.currency)
+
+const openCard = (
+  positions: readonly Position[],
+  currency: string,
+): Html => html`<section class="card holdings" aria-labelledby="open-title">
+  <h2 id="open-title">Positions</h2>
+  <div class="scroll" tabindex="0" role="group" aria-labelledby="open-title">
+  <table class="figures" id="open">
+    <caption class="hidden">What you hold, valued in ${currency}</caption>
+    <thead><tr><th scope="col" class="head">Holding</th><th scope="col" class="head number">Quantity</th><th scope="col" class="head number">Price</th><th scope="col" class="head number">Value</th><th scope="col" class="head number">Gain</th><th scope="col" class="head number">Today</th><th scope="col" class="head number">Invested</th><th scope="col" class="head number">Realised</th><th scope="col" class="head number">P/E</th></tr></thead>
+    <tbody>
+${positions.map(openRow)}
+    </tbody>
+  </table>
+  </div>
+</section>`
+
+const openRow = (position: Position): Html => html`<tr data-asset="${position.asset_id}">
+  <th scope="row">${holding(position)}<a class="lots" href="/user/stocks?symbol=${encodeURIComponent(position.symbol)}"><span data-count="lots">${lotsText(position.lots)}</span><span class="hidden"> of ${position.symbol}</span></a></th>
+  <td class="number">${cell(position, 'quantity')}</td>
+  <td class="number">${cell(position, 'cmp')} <span class="currency">${position.cmp_currency}</span><span class="below old" data-note="stale">${position.stale === null ? '' : holdingStaleText(position.stale)}</span></td>
+  <td class="number strong">${cell(position, 'present_value')}</td>
+  <td class="number">${cell(position, 'gain_loss')}<span class="below">${cell(position, 'gain_loss_percent')}</span></td>
+  <td class="number">${cell(position, 'day_change')}<span class="below">${cell(position, 'day_change_percent')}</span></td>
+  <td class="number">${cell(position, 'invested')}<span class="below muted">${cell(position, 'average_cost')} each</span></td>
+  <td class="number">${cell(position, 'realised_gain')}</td>
+  <td class="number">${cell(position, 'pe_ratio')}<span class="below muted" data-note="pe">${peText(position)}</span></td>
+</tr>
+`
+
+/** The symbol leads to the asset's page; an asset of the user's own has none. */
+const holding = ({ asset_id, symbol, name }: Position): Html =>
+  html`${asset_id > 0 ? html`<a class="symbol" href="${assetPath(symbol)}">${symbol}</a>` : html`<span class="symbol">${symbol}</span>`} <span class="name muted">${name}</span> `
+
+const closedCard = (
+  positions: readonly Position[],
+  currency: string,
+): Html => html`<section class="card holdings" aria-labelledby="closed-title">
+  <h2 id="closed-title">Closed, and what belongs to no holding</h2>
+  <div class="scroll" tabindex="0" role="group" aria-labelledby="closed-title">
+  <table class="figures" id="closed">
+    <caption class="hidden">What you held before, in ${currency}</caption>
+    <thead><tr><th scope="col" class="head">Holding</th><th scope="col" class="head number">Realised</th><th scope="col" class="head number">Income</th><th scope="col" class="head number">Expenses</th></tr></thead>
+    <tbody>
+${positions.map(
+  (position) => html`<tr data-asset="${position.asset_id}">
+  <th scope="row">${position.asset_id === 0 ? 'Of no holding' : holding(position)}</th>
+  <td class="number">${cell(position, 'realised_gain')}</td>
+  <td class="number">${cell(position, 'income')}</td>
+  <td class="number">${cell(position, 'expenses')}</td>
+</tr>
+`,
+)}
+    </tbody>
+  </table>
+  </div>
+</section>`

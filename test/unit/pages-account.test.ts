@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { forgotPage, resetPage, signInPage, signUpPage } from '../../src/pages/account.ts'
 import { EMPTY_FORM, type FormState } from '../../src/pages/form.ts'
 import { safeNext } from '../../src/pages/next.ts'
-import { profilePage, userPage } from '../../src/pages/user.ts'
+import { profilePage } from '../../src/pages/profile.ts'
 import type { Profile } from '../../src/protocol/profile.ts'
 
 const SITE = { exchange: 'simulated', version: '1' }
@@ -58,7 +58,6 @@ test('what people type stands escaped on every page, and a password never comes 
     signInPage(SITE, form, '/user', null),
     forgotPage(SITE, form, false),
     resetPage(SITE, form, EVIL),
-    userPage(SITE, profile),
     profilePage(SITE, { profile, form, passwordForm: form, saved: null }),
   ])
   for (const page of pages.map(String)) {

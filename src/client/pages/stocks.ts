@@ -1,0 +1,3 @@
+import { suggestSymbols } from '../symbol-search.ts'
+
+suggestSymbols()

@@ -1,0 +1,3 @@
+import { byId } from '../live-figures.ts'
+
+byId('portfolio')

@@ -1,0 +1,46 @@
+import type { Asset } from '../protocol/asset.ts'
+
+/** Typing goes on for so long before it is asked what is meant, milliseconds. */
+const PAUSE_MS = 200
+const SUGGESTIONS = 10
+
+/**
+ * Has the field for a symbol suggest the assets whose symbol or name fits what is typed. Without it the field takes a
+ * symbol as it is typed; so it does where nothing can be found.
+ */
+export function suggestSymbols(): void {
+  const field = document.querySelector<HTMLInputElement>('input[list=symbols]')
+  const list = document.getElementById('symbols')
+  if (!field || !list) return
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let turn = 0
+  field.addEventListener('input', () => {
+    clearTimeout(timer)
+    const typed = field.value.trim()
+    const mine = ++turn
+    if (typed === '') return
+    timer = setTimeout(() => {
+      find(typed)
+        .then((assets) => {
+          if (mine === turn) list.replaceChildren(...assets.map((asset) => optionOf(asset, assets)))
+        })
+        .catch((error) => console.warn(error))
+    }, PAUSE_MS)
+  })
+}
+
+async function find(typed: string): Promise<Asset[]> {
+  const query = new URLSearchParams({ q: typed, limit: String(SUGGESTIONS) })
+  const response = await fetch(`/api/v1/assets?${query}`)
+  if (!response.ok) throw new Error(`the search answered ${response.status}`)
+  return ((await response.json()) as { assets: Asset[] }).assets
+}
+
+/** Of several with one symbol each is meant by its provider's name for it. */
+function optionOf(asset: Asset, among: readonly Asset[]): HTMLOptionElement {
+  const alone = among.filter(({ symbol }) => symbol === asset.symbol).length === 1
+  const option = document.createElement('option')
+  option.value = alone ? asset.symbol : `${asset.provider}:${asset.provider_id}`
+  option.label = `${asset.symbol}, ${asset.name}, ${asset.currency}`
+  return option
+}

@@ -1,0 +1,154 @@
+import { staleText } from '../pricing/words.ts'
+import type { ActivityKind, HoldingStaleReason, Totals } from '../protocol/portfolio.ts'
+
+/**
+ * How a figure is written: an amount of the portfolio's currency, one with its sign, a price of one share, a number of
+ * shares, per cent with its sign, or a ratio.
+ */
+export type FigureKind = 'money' | 'move' | 'price' | 'quantity' | 'percent' | 'ratio'
+
+/** Figures of the totals, of positions and of lots, by their keys in what travels. */
+export const TOTAL_FIGURES = {
+  present_value: 'money',
+  invested: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+  day_change_percent: 'percent',
+  realised_gain: 'move',
+  income: 'money',
+  expenses: 'money',
+} as const satisfies Partial<Record<keyof Totals, FigureKind>>
+
+export const POSITION_FIGURES = {
+  quantity: 'quantity',
+  cmp: 'price',
+  average_cost: 'price',
+  invested: 'money',
+  present_value: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+  day_change_percent: 'percent',
+  realised_gain: 'move',
+  income: 'money',
+  expenses: 'money',
+  pe_ratio: 'ratio',
+} as const satisfies Record<string, FigureKind>
+
+export const LOT_FIGURES = {
+  quantity: 'quantity',
+  price: 'price',
+  fees: 'price',
+  cost: 'price',
+  invested: 'money',
+  present_value: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+} as const satisfies Record<string, FigureKind>
+
+/** What stands for a figure that is not known, for eyes and for ears. */
+export const UNKNOWN = { sign: '–', words: 'not known' } as const
+
+type Format = (decimal: string) => string
+
+function formatOf(options: Intl.NumberFormatOptions): Format {
+  const format = new Intl.NumberFormat('en-US', options)
+  // Formatting text keeps all its digits until the last step rounds them; a number would have lost some before.
+  return (decimal) => format.format(decimal as `${number}`).replace('-', '−')
+}
+
+/** Small ones keep some digits that are not 0, whatever the number of places. */
+const significant = (digits: number): Intl.NumberFormatOptions => ({
+  maximumSignificantDigits: digits,
+  roundingPriority: 'morePrecision',
+})
+
+const price = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 4, ...significant(5) })
+const quantity = formatOf({ maximumFractionDigits: 8, ...significant(4) })
+const percent = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: 'exceptZero' })
+const ratio = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 2 })
+
+const monies = new Map<string, { money: Format; move: Format }>()
+
+function moneyOf(currency: string): { money: Format; move: Format } {
+  let known = monies.get(currency)
+  if (!known) {
+    const digits = placesOf(currency)
+    const places = { minimumFractionDigits: digits, maximumFractionDigits: digits }
+    known = { money: formatOf(places), move: formatOf({ ...places, signDisplay: 'exceptZero' }) }
+    monies.set(currency, known)
+  }
+  return known
+}
+
+/** Places of a currency's amounts, 0 of yen; 2 of one that ISO 4217 does not have. */
+const placesOf = (currency: string): number =>
+  /^[A-Z]{3}$/.test(currency)
+    ? (new Intl.NumberFormat('en-US', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2)
+    : 2
+
+/** A decimal for reading, rounded for that alone. @param currency of the amount, where it is one */
+export function figureText(kind: FigureKind, decimal: string, currency: string): string {
+  switch (kind) {
+    case 'money':
+      return moneyOf(currency).money(decimal)
+    case 'move':
+      return moneyOf(currency).move(decimal)
+    case 'price':
+      // Of nothing no digit is significant.
+      return signOf(decimal) === 'flat' ? '0.00' : price(decimal)
+    case 'quantity':
+      return quantity(decimal)
+    case 'percent':
+      return `${percent(decimal)}%`
+    case 'ratio':
+      return ratio(decimal)
+  }
+}
+
+/** Where a decimal points: `up` above 0, `down` below, `flat` at 0 and where it is not known. */
+export function signOf(decimal: string | null): 'up' | 'down' | 'flat' {
+  if (decimal === null || !/[1-9]/.test(decimal)) return 'flat'
+  return decimal.startsWith('-') ? 'down' : 'up'
+}
+
+/** The class of a figure's element: moves have the colours of their direction. */
+export function figureClass(kind: FigureKind, decimal: string | null): string {
+  if (decimal === null) return 'figure unknown'
+  return kind === 'move' || kind === 'percent' ? `figure ${signOf(decimal)}` : 'figure'
+}
+
+/** Why a holding is not valued as of now, in words. */
+export function holdingStaleText(reason: HoldingStaleReason): string {
+  if (reason === 'unpriced') return 'nobody tells its price'
+  if (reason === 'no_rate') return 'there is no exchange rate for it'
+  return `old price: ${staleText(reason)}`
+}
+
+/** What the totals leave out, as a sentence; null when they are whole. */
+export const missingText = ({ incomplete, missing }: Pick<Totals, 'incomplete' | 'missing'>): string | null =>
+  incomplete
+    ? `Incomplete: a price or an exchange rate is missing for ${missing.join(', ')}. The totals are of what is known.`
+    : null
+
+/** P6: a ratio stands with its date; earnings of nothing or less give none. */
+export const peText = ({ pe_ratio, pe_as_of }: { pe_ratio: string | null; pe_as_of: string | null }): string =>
+  pe_ratio === null || pe_as_of === null ? '' : `as of ${pe_as_of.slice(0, 10)}`
+
+/** How many lots are open. */
+export const lotsText = (lots: number): string => (lots === 1 ? '1 lot' : `${lots} lots`)
+
+/** What somebody did, as people call it. */
+export const KIND_TEXT: Readonly<Record<ActivityKind, string>> = {
+  buy: 'Buy',
+  sell: 'Sell',
+  dividend: 'Dividend',
+  fee: 'Fee',
+  interest: 'Interest',
+  tax: 'Tax',
+  split: 'Split',
+  transfer_in: 'Transfer in',
+  transfer_out: 'Transfer out',
+}
