@@ -393,6 +393,13 @@ describe('bindings', () => {
     })
     expect(Object.fromEntries(bindings)).toEqual({
       accounts: { accountRows: 'live', dropOver: 'live' },
+      activities: {
+        addOwnAsset: 'user',
+        changeActivities: 'user',
+        deriveAssets: 'user',
+        lockPortfolio: 'user',
+        readVersion: 'user',
+      },
       'app-settings': { readRefreshSettings: 'live' },
       assets: {
         addAsset: 'live',
@@ -418,6 +425,8 @@ describe('bindings', () => {
         replaceGaps: 'live',
         dropExpired: 'live',
       },
+      derivation: { planLots: 'user', writeLots: 'user' },
+      idempotency: { claimKey: 'user', dropOldKeys: 'live', findKey: 'user', storeAnswer: 'user' },
       jobs: { recordJob: 'live', readJobs: 'live' },
       metrics: { insertMetrics: 'live', dropOldRecords: 'live', databaseBytes: 'live' },
       'price-history': {
@@ -442,6 +451,13 @@ describe('bindings', () => {
       },
       products: { upsertProducts: 'live', listProducts: 'live' },
       profiles: { changeProfile: 'user', readProfile: 'user' },
+      'read-activities': {
+        findActivity: 'user',
+        findOwnAsset: 'user',
+        isCryptoCode: 'user',
+        readActivities: 'user',
+        readNamedAssets: 'user',
+      },
       revisions: { insertRevisions: 'live' },
     })
   })

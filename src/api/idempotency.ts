@@ -1,0 +1,115 @@
+import type { Context } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { PortfolioChange } from '../../durable-objects/stubs.ts'
+import type { UserSql } from '../db/client.ts'
+import { claimKey, findKey, type KeyUse, type StoredAnswer, storeAnswer } from '../db/idempotency.ts'
+import { readProfile, type StoredProfile } from '../db/profiles.ts'
+import { CodedError } from '../protocol/errors.ts'
+import type { AppEnv } from './context.ts'
+import { asUser, UNDO } from './own-data.ts'
+import { tellPortfolio } from './portfolio-change.ts'
+
+/** What a write answers, and what it has changed of the portfolio (null: nothing). */
+export type Written<T> = {
+  status: 200 | 201 | 204
+  headers: Record<string, string>
+  body: T
+  change: PortfolioChange | null
+}
+
+/**
+ * The part of a write that runs in the transaction; what it throws undoes all of it. What takes other requests, such as
+ * finding an asset, is done before.
+ */
+export type Work<T> = (sql: UserSql, profile: StoredProfile) => Promise<Written<T>>
+
+/** What is told of somebody alone is stored by nobody, and by no cache between. */
+export const OWN = { 'cache-control': 'private, no-store' }
+
+/** Printable characters of ASCII, as many as are stored. */
+const KEY = /^[\x21-\x7e]{1,200}$/
+
+function keyOf(c: Context<AppEnv>): string | null {
+  const key = c.req.header('idempotency-key')
+  if (key === undefined) return null
+  if (KEY.test(key)) return key
+  const message = 'must have 1 to 200 printable characters of ASCII, without spaces'
+  throw new CodedError('invalid_request', `idempotency-key: ${message}`, {
+    errors: [{ field: 'idempotency-key', message }],
+  })
+}
+
+/** Tells requests apart: SHA-256 of method, address and body, in hexadecimal. */
+async function requestOf(c: Context<AppEnv>, fields: unknown): Promise<string> {
+  const text = `${c.req.method}\n${new URL(c.req.url).pathname}${new URL(c.req.url).search}\n${JSON.stringify(fields)}`
+  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** The answer that is stored for this very request; null: there is none. @throws CodedError `idempotency_conflict` */
+function answerOf(use: KeyUse): StoredAnswer | null {
+  if (use.kind === 'other_request')
+    throw new CodedError('idempotency_conflict', 'this Idempotency-Key was used for another request')
+  return use.kind === 'answered' ? use.answer : null
+}
+
+const respond = (c: Context<AppEnv>, { status, headers, body }: StoredAnswer): Response =>
+  status === 204 ? c.body(null, 204, headers) : c.body(body, status as ContentfulStatusCode, headers)
+
+/**
+ * Does a write of who asks, in one transaction, and tells their object of it.
+ * @throws CodedError what `work` throws; `unavailable`
+ */
+export async function perform<T>(c: Context<AppEnv>, work: Work<T>): Promise<Written<T>> {
+  const { user } = c.var
+  const written = await asUser(c.env, user, async (sql) => work(sql, await readProfile(sql, user)))
+  if (written.change) await tellPortfolio(c.env, user.id, written.change)
+  return written
+}
+
+/** What a write would answer, by doing it and undoing it: nothing is written, and nobody told. @throws CodedError */
+export async function rehearse<T>(c: Context<AppEnv>, work: Work<T>): Promise<Written<T>> {
+  const { user } = c.var
+  const done: Written<T>[] = []
+  const undone = asUser(c.env, user, async (sql) => {
+    done.push(await work(sql, await readProfile(sql, user)))
+    throw UNDO
+  })
+  await undone.catch((error) => {
+    if (error !== UNDO) throw error
+  })
+  return done[0]!
+}
+
+/**
+ * Answers a write. With an `Idempotency-Key` the same request has the same answer again, whatever has changed since; of
+ * two at once one writes, and the other waits for its answer. The answer is stored with what was written, or not at all:
+ * what is refused can be tried again with the same key.
+ * @param fields the body
+ * @param prepare reads the input; not called for a request that was answered before
+ * @throws CodedError `idempotency_conflict` for another request with the key, `invalid_request` for what is no key
+ */
+export async function answerOnce<T>(
+  c: Context<AppEnv>,
+  fields: unknown,
+  prepare: () => Promise<Work<T>>,
+): Promise<Response> {
+  const key = keyOf(c)
+  const { user } = c.var
+  const request = key === null ? '' : await requestOf(c, fields)
+  if (key !== null) {
+    const before = answerOf(await asUser(c.env, user, (sql) => findKey(sql, user.id, key, request)))
+    if (before) return respond(c, before)
+  }
+  const work = await prepare()
+  const { body: answer } = await perform(c, async (sql, profile): Promise<Written<StoredAnswer>> => {
+    const before = key === null ? null : answerOf(await claimKey(sql, user.id, key, request))
+    if (before) return { status: 200, headers: {}, body: before, change: null }
+    const { status, headers, body, change } = await work(sql, profile)
+    const type: Record<string, string> = status === 204 ? {} : { 'content-type': 'application/json' }
+    const stored = { status, headers: { ...OWN, ...type, ...headers }, body: JSON.stringify(body) ?? '' }
+    if (key !== null) await storeAnswer(sql, user.id, key, stored)
+    return { status, headers, body: stored, change }
+  })
+  return respond(c, answer)
+}

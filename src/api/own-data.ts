@@ -1,0 +1,21 @@
+import type { User } from '../auth/verifier.ts'
+import { type UserSql, withUserDatabase } from '../db/client.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { log } from './context.ts'
+
+/** Thrown by `use` of `asUser` to have everything undone that it has written. */
+export const UNDO = new Error('undone on purpose')
+
+/**
+ * Asks the database as this user, in one transaction: what throws undoes all of it.
+ * @throws CodedError what `use` throws; `unavailable` while the database cannot be asked
+ */
+export async function asUser<T>(env: Env, user: Pick<User, 'id'>, use: (sql: UserSql) => Promise<T>): Promise<T> {
+  try {
+    return await withUserDatabase(env, user, use)
+  } catch (error) {
+    if (error instanceof CodedError || error === UNDO) throw error
+    log('own_data_unread', { error: String(error) })
+    throw new CodedError('unavailable', 'your data cannot be reached at the moment', { retryAfter: 5 })
+  }
+}

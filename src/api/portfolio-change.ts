@@ -1,0 +1,14 @@
+import { type PortfolioChange, userPortfolio } from '../../durable-objects/stubs.ts'
+import { log } from './context.ts'
+
+/**
+ * Tells a user's object what was written, after it is committed; who looks has it when this is done. Never rejects: what
+ * the object was not told, the outbox and cron tell it.
+ */
+export async function tellPortfolio(env: Env, userId: string, change: PortfolioChange): Promise<void> {
+  try {
+    await userPortfolio(env, userId).changed(change)
+  } catch (error) {
+    log('portfolio_not_told', { version: change.version, error: String(error) })
+  }
+}

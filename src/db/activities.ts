@@ -1,0 +1,230 @@
+import type { Activity } from '../portfolio/activity.ts'
+import { type UserSql, userQuery } from './client.ts'
+import { type DerivationRefusal, type LotPlan, planLots, writeLots } from './derivation.ts'
+
+/** Most activities of one user: what is derived of them is derived while a request waits. */
+export const MAX_ACTIVITIES = 50_000
+
+/** One to be written; of two with the same `fingerprint` the second is refused by the database. */
+export type NewActivity = Activity & { fingerprint: string | null }
+
+/** What to write. `version` of an update is the one that was read: another is a conflict. */
+export type ActivitiesChange = {
+  insert?: readonly NewActivity[]
+  update?: readonly (Activity & { version: number })[]
+  remove?: readonly string[]
+}
+
+/** Why nothing was written: because of which activity, in words; of which asset, where lots cannot follow. */
+export type ActivityRefusal =
+  | (DerivationRefusal & { asset_id: number })
+  | { activity_id: string; reason: 'unknown_activity' | 'version_conflict' | 'too_many_activities'; detail: string }
+
+/** The portfolio's version since, the assets that were touched (0: none; null: all), lots that differ, and that are gone. */
+export type Written = { version: number; asset_ids: number[] | null; lots: string[]; removed_lots: string[] }
+
+/** Adds an asset of the user's own, and gives its number; of one with this symbol and currency that is there, that. */
+export const addOwnAsset = userQuery(
+  async (sql, userId: string, own: { symbol: string; name: string; currency: string }): Promise<number> => {
+    await lockPortfolio(sql, userId)
+    await sql`
+      INSERT INTO own_assets (user_id, symbol, name, currency)
+      VALUES (${userId}, ${own.symbol}, ${own.name}, ${own.currency}) ON CONFLICT DO NOTHING`
+    const [row] = await sql<{ asset_id: number }[]>`
+      SELECT asset_id FROM own_assets
+      WHERE user_id = ${userId} AND symbol = ${own.symbol} AND currency = ${own.currency}`
+    return row!.asset_id
+  },
+)
+
+/**
+ * Has every other write of this user wait for the end of this transaction; makes the portfolio with the first one. The
+ * profile has to be there.
+ */
+export const lockPortfolio = userQuery(async (sql, userId: string): Promise<void> => {
+  await sql`INSERT INTO portfolios (user_id) VALUES (${userId}) ON CONFLICT DO NOTHING`
+  await sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
+})
+
+/** The portfolio's version, 0 where there is none yet. */
+export const readVersion = userQuery(async (sql, userId: string): Promise<number> => {
+  const [row] = await sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId}`
+  return Number(row?.version ?? 0)
+})
+
+/** The same moment as Postgres gives it back: in UTC, to the microsecond, without zeros at the end. */
+function instant(time: string): string {
+  const fraction = /\.(\d{1,6})/.exec(time)?.[1]?.replace(/0+$/, '') ?? ''
+  return `${new Date(time).toISOString().slice(0, 19)}${fraction && `.${fraction}`}Z`
+}
+
+const atInstant = <A extends Activity>(activity: A): A => ({ ...activity, traded_at: instant(activity.traded_at) })
+
+/** As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1). */
+const rowsOf = (activities: readonly Activity[]): string =>
+  JSON.stringify(
+    activities.map(({ split, lots, ...activity }) => ({
+      ...activity,
+      split_numerator: split?.numerator ?? null,
+      split_denominator: split?.denominator ?? null,
+      named_lots: lots,
+    })),
+  )
+
+const GIVEN = `(id uuid, kind text, asset_id integer, quantity numeric, price numeric, fees numeric, currency text,
+  traded_at timestamptz, split_numerator numeric, split_denominator numeric, named_lots jsonb, note text, short boolean,
+  fingerprint text)`
+
+async function insertActivities(sql: UserSql, userId: string, activities: readonly NewActivity[]): Promise<void> {
+  if (activities.length === 0) return
+  await sql`
+    INSERT INTO activities (id, user_id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
+      split_denominator, named_lots, note, short, fingerprint)
+    SELECT id, ${userId}::uuid, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
+      split_denominator, named_lots, note, short, fingerprint
+    FROM json_to_recordset(${rowsOf(activities)}::text::json) AS given ${sql.unsafe(GIVEN)}`
+}
+
+async function updateActivities(sql: UserSql, userId: string, activities: readonly Activity[]): Promise<void> {
+  if (activities.length === 0) return
+  await sql`
+    UPDATE activities a SET kind = given.kind, asset_id = given.asset_id, quantity = given.quantity,
+      price = given.price, fees = given.fees, currency = given.currency, traded_at = given.traded_at,
+      split_numerator = given.split_numerator, split_denominator = given.split_denominator,
+      named_lots = given.named_lots, note = given.note, short = given.short, version = a.version + 1, updated_at = NOW()
+    FROM json_to_recordset(${rowsOf(activities)}::text::json) AS given ${sql.unsafe(GIVEN)}
+    WHERE a.user_id = ${userId} AND a.id = given.id`
+}
+
+async function removeActivities(sql: UserSql, userId: string, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return
+  await sql`
+    DELETE FROM activities WHERE user_id = ${userId}
+      AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))`
+}
+
+type Known = { id: string; asset_id: number | null; version: number }
+
+/** Those that are there of the ones to be changed. */
+async function readKnown(sql: UserSql, userId: string, ids: readonly string[]): Promise<Map<string, Known>> {
+  if (ids.length === 0) return new Map()
+  const rows = await sql<Known[]>`
+    SELECT id, asset_id, version FROM activities WHERE user_id = ${userId}
+      AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))`
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+/** Why a change cannot even be tried; null: it can. */
+async function misfit(
+  sql: UserSql,
+  userId: string,
+  change: Required<ActivitiesChange>,
+  known: ReadonlyMap<string, Known>,
+): Promise<ActivityRefusal | null> {
+  const expected = [...change.update, ...change.remove.map((id) => ({ id, version: null }))]
+  for (const { id, version } of expected) {
+    const found = known.get(id)
+    if (!found) return { activity_id: id, reason: 'unknown_activity', detail: 'there is no such activity' }
+    if (version === null || found.version === version) continue
+    const detail = `it is at version ${found.version}, not ${version}`
+    return { activity_id: id, reason: 'version_conflict', detail }
+  }
+  const [first] = change.insert
+  if (first === undefined) return null
+  const [row] = await sql<{ count: number }[]>`
+    SELECT count(*)::integer AS count FROM activities WHERE user_id = ${userId}`
+  if (row!.count - change.remove.length + change.insert.length <= MAX_ACTIVITIES) return null
+  const detail = `a portfolio has ${MAX_ACTIVITIES} activities at most, and this one has ${row!.count}`
+  return { activity_id: first.id, reason: 'too_many_activities', detail }
+}
+
+/** Lots that are told anew: those that differ, and those whose activity does. */
+const toldLots = (plan: LotPlan, updated: readonly Activity[]): string[] => [
+  ...new Set([...plan.lots, ...updated.filter(({ id }) => plan.lotIds.has(id))].map(({ id }) => id)),
+]
+
+/**
+ * Writes activities and the lots that follow from them (only rows that differ), all or nothing; other writes of the user
+ * wait for the end of the transaction. What is refused has changed nothing. The profile has to be there.
+ * @param now activities after it have no effect yet
+ */
+export const changeActivities = userQuery(
+  async (
+    sql,
+    userId: string,
+    now: Date,
+    given: ActivitiesChange,
+  ): Promise<{ ok: true; change: Written } | { ok: false; refused: ActivityRefusal }> => {
+    await lockPortfolio(sql, userId)
+    const change = {
+      insert: (given.insert ?? []).map(atInstant),
+      update: (given.update ?? []).map(atInstant),
+      remove: given.remove ?? [],
+    }
+    const changed = [...change.update.map(({ id }) => id), ...change.remove]
+    const known = await readKnown(sql, userId, changed)
+    const refused = await misfit(sql, userId, change, known)
+    if (refused) return { ok: false, refused }
+    const touched = [...known.values(), ...change.insert, ...change.update].map(({ asset_id }) => asset_id ?? 0)
+    const assetIds = [...new Set(touched)].sort((a, b) => a - b)
+    const input = { assetIds, without: new Set(changed), with: [...change.insert, ...change.update] }
+    const derived = await planLots(sql, userId, now, input)
+    if (!derived.ok) return derived
+    const { plan } = derived
+    // Tells the triggers that lots follow in this transaction: nobody has to derive them.
+    await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
+    await removeActivities(sql, userId, change.remove)
+    await insertActivities(sql, userId, change.insert)
+    await updateActivities(sql, userId, change.update)
+    await writeLots(sql, userId, plan)
+    const version = await readVersion(sql, userId)
+    return {
+      ok: true,
+      change: { version, asset_ids: assetIds, lots: toldLots(plan, change.update), removed_lots: plan.goneLots },
+    }
+  },
+)
+
+/** Has a sale that cannot stand as it is written stand as an import's would: short, or without the lots that it names. */
+async function accept(sql: UserSql, userId: string, refused: DerivationRefusal & { asset_id: number }): Promise<void> {
+  if (refused.reason === 'unknown_lot')
+    await sql`UPDATE activities SET named_lots = NULL WHERE user_id = ${userId} AND id = ${refused.activity_id}`
+  // With those after it: each of them would be refused next.
+  else
+    await sql`
+      UPDATE activities SET short = TRUE, named_lots = CASE WHEN id = ${refused.activity_id} THEN NULL ELSE named_lots END
+      WHERE user_id = ${userId} AND asset_id = ${refused.asset_id} AND kind IN ('sell', 'transfer_out')
+        AND traded_at >= (SELECT traded_at FROM activities WHERE user_id = ${userId} AND id = ${refused.activity_id})`
+}
+
+/**
+ * Makes the lots of these assets (null: of all) anew of what somebody else than Kerb has written, or of what has begun to
+ * count by now. What would be refused from a person is taken as an import's is: a sale of more than is held goes short.
+ * A user without a portfolio has nothing to be made.
+ */
+export const deriveAssets = userQuery(
+  async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<Written> => {
+    const [there] = await sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
+    if (!there) return { version: 0, asset_ids: [], lots: [], removed_lots: [] }
+    await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
+    const all = await sql<{ asset_id: number }[]>`
+      SELECT asset_id FROM activities WHERE user_id = ${userId} AND asset_id IS NOT NULL
+      UNION SELECT asset_id FROM lots WHERE user_id = ${userId}`
+    const asked = assetIds ?? all.map(({ asset_id }) => asset_id)
+    const input = { assetIds: asked, without: new Set<string>(), with: [] }
+    for (;;) {
+      const derived = await planLots(sql, userId, now, input)
+      if (!derived.ok) {
+        await accept(sql, userId, derived.refused)
+        continue
+      }
+      await writeLots(sql, userId, derived.plan)
+      return {
+        version: await readVersion(sql, userId),
+        asset_ids: assetIds === null ? null : [...assetIds],
+        lots: derived.plan.lots.map(({ id }) => id),
+        removed_lots: derived.plan.goneLots,
+      }
+    }
+  },
+)

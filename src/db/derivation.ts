@@ -1,0 +1,165 @@
+import type { Activity, Lot, LotClosure, NamedLot, Split } from '../portfolio/activity.ts'
+import { deriveLots } from '../portfolio/lots.ts'
+import { type UserSql, userQuery } from './client.ts'
+
+/** Why lots cannot follow from the activities: because of which, in words. */
+export type DerivationRefusal = {
+  activity_id: string
+  reason: 'insufficient_quantity' | 'unknown_lot'
+  detail: string
+}
+
+/** What is to be derived: activities of these assets (0, of none, has no lots), as they will be. */
+export type DerivationInput = {
+  assetIds: readonly number[]
+  /** Stored ones that will not be there, or not as they are. */
+  without: ReadonlySet<string>
+  with: readonly Activity[]
+}
+
+/** The rows that differ from what is stored: to be written, and to go. */
+export type LotPlan = {
+  lots: Lot[]
+  goneLots: string[]
+  closures: LotClosure[]
+  goneClosures: { activity_id: string; lot_id: string }[]
+  /** All lots of these assets as they will be. */
+  lotIds: ReadonlySet<string>
+}
+
+type ActivityRow = Omit<Activity, 'split' | 'lots'> & {
+  split_numerator: string | null
+  split_denominator: string | null
+  named_lots: NamedLot[] | null
+}
+
+function activityOf({ split_numerator, split_denominator, named_lots, ...row }: ActivityRow): Activity {
+  if (split_numerator === null || split_denominator === null) return { ...row, split: null, lots: named_lots }
+  return { ...row, split: { numerator: split_numerator, denominator: split_denominator }, lots: named_lots }
+}
+
+const lotText = (lot: Lot): string =>
+  JSON.stringify([
+    lot.asset_id,
+    lot.currency,
+    lot.traded_at,
+    lot.quantity,
+    lot.opened_quantity,
+    lot.price,
+    lot.fees,
+    lot.cost,
+  ])
+
+const closureText = (closure: LotClosure): string =>
+  JSON.stringify([
+    closure.asset_id,
+    closure.quantity,
+    closure.cost,
+    closure.proceeds,
+    closure.currency,
+    closure.traded_at,
+  ])
+
+const closureKey = ({ activity_id, lot_id }: { activity_id: string; lot_id: string }) => `${activity_id} ${lot_id}`
+
+/** What is stored of these assets, by asset where lots are made of it. */
+async function readStored(sql: UserSql, userId: string, assetIds: readonly number[]) {
+  const asked = sql`(SELECT value::integer FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json))`
+  const [activities, splits, lots, closures] = await Promise.all([
+    sql<ActivityRow[]>`
+      SELECT id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator, split_denominator,
+        named_lots, note, short
+      FROM activities WHERE user_id = ${userId} AND asset_id IN ${asked}`,
+    sql<(Split & { asset_id: number })[]>`
+      SELECT asset_id, to_char(ex_date, 'YYYY-MM-DD') AS ex_date, numerator, denominator
+      FROM corporate_actions WHERE kind = 'split' AND asset_id IN ${asked}`,
+    sql<Lot[]>`
+      SELECT id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees, cost
+      FROM lots WHERE user_id = ${userId} AND asset_id IN ${asked}`,
+    sql<LotClosure[]>`
+      SELECT activity_id, lot_id, asset_id, quantity, cost, proceeds, currency, traded_at
+      FROM lot_closures WHERE user_id = ${userId} AND asset_id IN ${asked}`,
+  ])
+  return { activities: activities.map(activityOf), splits, lots, closures }
+}
+
+/**
+ * The lots and closures that follow from the activities of these assets, as rows that differ from the stored ones; or why
+ * they cannot. Reads alone.
+ * @param now activities after it have no effect yet
+ */
+export const planLots = userQuery(
+  async (
+    sql,
+    userId: string,
+    now: Date,
+    input: DerivationInput,
+  ): Promise<{ ok: true; plan: LotPlan } | { ok: false; refused: DerivationRefusal & { asset_id: number } }> => {
+    const assetIds = input.assetIds.filter((id) => id !== 0)
+    const plan: LotPlan = { lots: [], goneLots: [], closures: [], goneClosures: [], lotIds: new Set() }
+    if (assetIds.length === 0) return { ok: true, plan }
+    const stored = await readStored(sql, userId, assetIds)
+    const activities = [...stored.activities.filter(({ id }) => !input.without.has(id)), ...input.with]
+    const byAsset = Map.groupBy(activities, ({ asset_id }) => asset_id)
+    const splits = Map.groupBy(stored.splits, ({ asset_id }) => asset_id)
+    const lots: Lot[] = []
+    const closures: LotClosure[] = []
+    for (const assetId of assetIds) {
+      const derived = deriveLots(byAsset.get(assetId) ?? [], splits.get(assetId) ?? [], now.toISOString())
+      if ('refused' in derived) return { ok: false, refused: { ...derived.refused, asset_id: assetId } }
+      lots.push(...derived.lots)
+      closures.push(...derived.closures)
+    }
+    const lotIds = new Set(lots.map(({ id }) => id))
+    const closureKeys = new Set(closures.map(closureKey))
+    const storedLots = new Map(stored.lots.map((lot) => [lot.id, lotText(lot)]))
+    const storedClosures = new Map(stored.closures.map((closure) => [closureKey(closure), closureText(closure)]))
+    return {
+      ok: true,
+      plan: {
+        lots: lots.filter((lot) => storedLots.get(lot.id) !== lotText(lot)),
+        goneLots: stored.lots.map(({ id }) => id).filter((id) => !lotIds.has(id)),
+        closures: closures.filter((closure) => storedClosures.get(closureKey(closure)) !== closureText(closure)),
+        goneClosures: stored.closures.filter((closure) => !closureKeys.has(closureKey(closure))),
+        lotIds,
+      },
+    }
+  },
+)
+
+/** Writes what was planned, within the same transaction. Decimals go as text: they pass through no float (P1). */
+export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): Promise<void> => {
+  if (plan.goneClosures.length > 0)
+    await sql`
+      DELETE FROM lot_closures c
+      USING json_to_recordset(${JSON.stringify(plan.goneClosures)}::text::json) AS gone (activity_id uuid, lot_id uuid)
+      WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`
+  if (plan.goneLots.length > 0)
+    await sql`
+      DELETE FROM lots WHERE user_id = ${userId}
+        AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(plan.goneLots)}::text::json))`
+  if (plan.lots.length > 0)
+    await sql`
+      INSERT INTO lots AS stored (id, user_id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees,
+        cost)
+      SELECT id, ${userId}::uuid, asset_id, currency, traded_at, quantity, opened_quantity, price, fees, cost
+      FROM json_to_recordset(${JSON.stringify(plan.lots)}::text::json) AS given (id uuid, asset_id integer,
+        currency text, traded_at timestamptz, quantity numeric, opened_quantity numeric, price numeric, fees numeric,
+        cost numeric)
+      ON CONFLICT (id) DO UPDATE SET asset_id = excluded.asset_id, currency = excluded.currency,
+        traded_at = excluded.traded_at, quantity = excluded.quantity, opened_quantity = excluded.opened_quantity,
+        price = excluded.price, fees = excluded.fees, cost = excluded.cost
+      WHERE stored.user_id = excluded.user_id`
+  if (plan.closures.length > 0)
+    await sql`
+      INSERT INTO lot_closures AS stored (activity_id, lot_id, user_id, asset_id, quantity, cost, proceeds, currency,
+        traded_at)
+      SELECT activity_id, lot_id, ${userId}::uuid, asset_id, quantity, cost, proceeds, currency, traded_at
+      FROM json_to_recordset(${JSON.stringify(plan.closures)}::text::json) AS given (activity_id uuid, lot_id uuid,
+        asset_id integer, quantity numeric, cost numeric, proceeds numeric, currency text, traded_at timestamptz)
+      ON CONFLICT (activity_id, lot_id) DO UPDATE SET asset_id = excluded.asset_id, quantity = excluded.quantity,
+        cost = excluded.cost, proceeds = excluded.proceeds, currency = excluded.currency,
+        traded_at = excluded.traded_at
+      WHERE stored.user_id = excluded.user_id`
+  await sql`SELECT portfolio_derived(${userId}::uuid)`
+})

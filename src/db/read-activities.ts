@@ -1,0 +1,99 @@
+import type { NamedLot } from '../portfolio/activity.ts'
+import type { ActivityView } from '../protocol/activity.ts'
+import type { Asset } from '../protocol/asset.ts'
+import type { ActivityKind } from '../protocol/portfolio.ts'
+import { type UserSql, userQuery } from './client.ts'
+
+type Row = Omit<ActivityView, 'split' | 'lots'> & {
+  split_numerator: string | null
+  split_denominator: string | null
+  named_lots: NamedLot[] | null
+}
+
+function activityOf({ split_numerator, split_denominator, named_lots, ...row }: Row): ActivityView {
+  const split =
+    split_numerator === null || split_denominator === null
+      ? null
+      : { numerator: split_numerator, denominator: split_denominator }
+  return { ...row, split, lots: named_lots }
+}
+
+const selected = (sql: UserSql) => sql`
+  SELECT a.id, a.kind, a.asset_id, coalesce(l.symbol, o.symbol) AS symbol, coalesce(l.name, o.name) AS name, a.quantity,
+    a.price, a.fees, a.currency, a.traded_at, a.split_numerator, a.split_denominator, a.named_lots, a.note, a.short,
+    a.version, a.created_at, a.updated_at
+  FROM activities a
+  LEFT JOIN assets l ON l.asset_id = a.listed_asset_id
+  LEFT JOIN own_assets o ON o.asset_id = a.own_asset_id AND o.user_id = a.user_id`
+
+/** The activity with this id, or null. */
+export const findActivity = userQuery(async (sql, userId: string, id: string): Promise<ActivityView | null> => {
+  const [row] = await sql<Row[]>`${selected(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`
+  return row ? activityOf(row) : null
+})
+
+/** Where a page has ended: the last one's time and id. */
+export type ActivityPlace = { traded_at: string; id: string }
+
+/**
+ * Activities, the newest first, of these assets and this kind (null: of all), after the one that a page has ended with. A
+ * page after another skips and repeats nothing that was there all the time.
+ */
+export const readActivities = userQuery(
+  async (
+    sql,
+    userId: string,
+    asked: {
+      assetIds: readonly number[] | null
+      kind: ActivityKind | null
+      limit: number
+      after: ActivityPlace | null
+    },
+  ): Promise<ActivityView[]> => {
+    const { assetIds, kind, limit, after } = asked
+    const ids = assetIds === null ? null : JSON.stringify(assetIds)
+    const rows = await sql<Row[]>`
+      ${selected(sql)}
+      WHERE a.user_id = ${userId}
+        ${ids === null ? sql`` : sql`AND a.asset_id IN (SELECT value::integer FROM json_array_elements_text(${ids}::text::json))`}
+        ${kind === null ? sql`` : sql`AND a.kind = ${kind}`}
+        ${after === null ? sql`` : sql`AND (a.traded_at, a.id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)`}
+      ORDER BY a.traded_at DESC, a.id DESC
+      LIMIT ${limit}`
+    return rows.map(activityOf)
+  },
+)
+
+/** Every asset that activities of this user name, listed or their own, once each. */
+export const readNamedAssets = userQuery(async (sql, userId: string): Promise<Asset[]> => {
+  const rows = await sql<Asset[]>`
+    WITH named AS MATERIALIZED (SELECT DISTINCT asset_id FROM activities WHERE user_id = ${userId})
+    SELECT asset_id, symbol, name, type, category, code, provider, provider_id, currency, isin
+    FROM assets JOIN named USING (asset_id)
+    UNION ALL
+    SELECT asset_id, symbol, name, 'own', 'own', symbol, 'manual', symbol, currency, NULL
+    FROM own_assets JOIN named USING (asset_id) WHERE user_id = ${userId}`
+  return [...rows]
+})
+
+/** An asset of a user's own, which nobody prices. */
+export type OwnAsset = { asset_id: number; symbol: string; currency: string }
+
+/** The user's own asset with this symbol, capitals or not; of several that in `currency`, or the newest. */
+export const findOwnAsset = userQuery(
+  async (sql, userId: string, symbol: string, currency: string | null): Promise<OwnAsset | null> => {
+    const [row] = await sql<OwnAsset[]>`
+      SELECT asset_id, symbol, currency FROM own_assets
+      WHERE user_id = ${userId} AND upper(symbol) = upper(${symbol})
+      ORDER BY currency IS NOT DISTINCT FROM ${currency}::text DESC, asset_id
+      LIMIT 1`
+    return row ?? null
+  },
+)
+
+/** Whether a crypto has this code: then amounts may be in it. */
+export const isCryptoCode = userQuery(async (sql, code: string): Promise<boolean> => {
+  const [row] = await sql<{ found: boolean }[]>`
+    SELECT EXISTS (SELECT FROM assets WHERE code = ${code} AND type = 'crypto') AS found`
+  return row!.found
+})
