@@ -10,18 +10,22 @@ import { auth } from './auth.ts'
 import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
 import { datastar } from './datastar.ts'
+import { enrichedPortfolio } from './enriched.ts'
 import { health } from './health.ts'
 import { requestLimit } from './limits.ts'
 import { metered } from './meter.ts'
 import { openapi } from './openapi.ts'
+import { portfolioSocket } from './portfolio-socket.ts'
 import { priceHistory } from './price-history.ts'
 import { prices } from './prices.ts'
 import { problem } from './problems.ts'
 import { products } from './products.ts'
 import { profile } from './profile.ts'
 import { refresh } from './refresh.ts'
+import { refreshPortfolio } from './refresh-portfolio.ts'
 import { sockets } from './sockets.ts'
 import { streams } from './streams.ts'
+import { tickets } from './tickets.ts'
 
 /** Numbers the request and logs it; its query may hold what is not for logs. A stream is logged when it begins. */
 const requestLog: MiddlewareHandler<AppEnv> = async (c, next) => {
@@ -72,13 +76,16 @@ app.use(metered)
 app.use(requestLog)
 const open = openTo(['GET', 'HEAD', 'OPTIONS'], ['authorization', 'last-event-id'])
 const openPost = openTo(['POST', 'OPTIONS'], ['authorization', 'content-type'])
+app.use('/api/v1/auth/ticket', openPost)
 for (const path of ['/api/*', '/health', '/get-price', '/get-history', '/openapi.json']) app.use(path, open)
 app.use('/get-batch-prices', openPost)
 app.use(usableSettings)
 app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
+// A ticket is for pages of other origins, too, that bring a bearer token: before what auth asks of everybody.
+const portfolios = [tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket]
 const accounts = [auth, profile, accountPages]
-for (const feature of [...features, ...accounts, openapi, pages]) app.route('/', feature)
+for (const feature of [...features, ...portfolios, ...accounts, openapi, pages]) app.route('/', feature)
 
 /** The methods of every address, as they are told to a client that tries another one. */
 const allowed = new Map<string, Set<string>>()

@@ -10,16 +10,21 @@ export type ChannelFault = { code: ErrorCode; message: string; field: string }
 
 /**
  * Which products there are: the active ones, and those among them that are not traded now; every board of quotes, and
- * where the symbols are that `symbolsOf` finds among the channels.
+ * where the symbols are that `symbolsOf` finds among the channels; and whether there is a portfolio to be had.
  */
 export type Market = {
   active: readonly string[]
   offline: ReadonlySet<string>
   boards: readonly QuotePlace[]
   quotes: QuotePlaces
+  signedIn: boolean
 }
 
+/** The key of the user's own object in joined positions. No product's id looks so. */
+export const PORTFOLIO_KEY = 'portfolio'
+
 const QUOTES = 'quotes.'
+const ASSET = 'asset.'
 
 /** The symbols of the quote channels among these names, as they are written there. */
 export const symbolsOf = (names: readonly string[]): string[] => [
@@ -34,7 +39,7 @@ export const symbolsOf = (names: readonly string[]): string[] => [
 export function expandChannels(names: readonly string[], market: Market): Map<string, string[]> | ChannelFault {
   const byKey = new Map<string, Set<string>>()
   for (const [i, name] of names.entries()) {
-    const parts = name.startsWith(QUOTES) ? quoteParts(name.slice(QUOTES.length), market) : candleParts(name, market)
+    const parts = partsOf(name, market)
     if ('code' in parts) return { ...parts, field: `channels/${i}` }
     for (const [key, channels] of parts) {
       const known = byKey.get(key) ?? new Set()
@@ -48,6 +53,17 @@ export function expandChannels(names: readonly string[], market: Market): Map<st
 type Fault = Omit<ChannelFault, 'field'>
 /** Channels by the keys of their objects. */
 type Parts = [string, string[]][]
+
+function partsOf(name: string, market: Market): Parts | Fault {
+  if (name.startsWith(QUOTES)) return quoteParts(name.slice(QUOTES.length), market)
+  return name === 'portfolio' || name.startsWith(ASSET) ? ownParts(name, market) : candleParts(name, market)
+}
+
+/** Which assets there are, the user's object knows: some are the user's own. */
+function ownParts(name: string, { signedIn }: Market): Parts | Fault {
+  if (!signedIn) return { code: 'unauthorized', message: 'is for who is signed in: bring a ticket or a token' }
+  return [[PORTFOLIO_KEY, [name]]]
+}
 
 function quoteParts(symbol: string, { boards, quotes }: Market): Parts | Fault {
   if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
@@ -81,5 +97,8 @@ function malformed(name: string): Fault {
   const onlySize = kind === 'candles' && granularity !== undefined && rest.length === 0
   if (onlySize && granularity !== '*' && !isGranularity(granularity))
     return { code: 'unknown_granularity', message: `must end with one of ${GRANULARITIES.join(', ')}, or *` }
-  return { code: 'unknown_channel', message: 'must be of the form candles.BTC-USD.ONE_MINUTE or quotes.AAPL' }
+  return {
+    code: 'unknown_channel',
+    message: 'must be of the form candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio or asset.AAPL',
+  }
 }

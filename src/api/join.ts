@@ -1,6 +1,7 @@
 import { CLOSE, CodedError, ERROR_CODES } from '../protocol/errors.ts'
 import { PING, type RequestId } from '../protocol/messages.ts'
 import { joinPositions } from '../protocol/position.ts'
+import { PORTFOLIO_KEY } from './channels.ts'
 import { framePosition, frameType, withPosition } from './frames.ts'
 
 /** Attempts to get one object's socket back before the reader is told to come back later; about 15 s in all. */
@@ -38,7 +39,7 @@ export type JoinReader = {
    * was lost and what came in between cannot be had: then a snapshot follows.
    */
   subscribed(answer: JoinAnswer): void
-  /** An `update` or a `snapshot`, its numbers untouched. */
+  /** A snapshot or an update of whichever type, its numbers untouched. */
   frame(text: string, key: string, type: 'update' | 'snapshot'): void
   /** How the feed of a product's object is: its own frame. */
   feed(text: string, key: string): void
@@ -57,8 +58,8 @@ export type JoinDeps = {
   setTimeout(run: () => void, ms: number): unknown
 }
 
-/** A subscribe on its way. `own`: ours after a lost socket. `answered`: only its snapshot is still to come. */
-type Ask = { channels: string[]; since: string | null; req_id?: RequestId; own: boolean; answered: boolean }
+/** A subscribe on its way. `own`: ours after a lost socket. `answered`: only so many snapshots are still to come. */
+type Ask = { channels: string[]; since: string | null; req_id?: RequestId; own: boolean; answered: number }
 
 /** An object's `subscribed` or `error`, as far as it is read. */
 type Answer = {
@@ -174,8 +175,8 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     up.asked.clear()
     const pending = new Set(waiting.flatMap((what) => what.channels))
     const running = [...up.channels].filter((channel) => !pending.has(channel))
-    if (running.length > 0) ask(up, { channels: running, since: up.position, own: true, answered: false })
-    for (const what of waiting) ask(up, { ...what, answered: false })
+    if (running.length > 0) ask(up, { channels: running, since: up.position, own: true, answered: 0 })
+    for (const what of waiting) ask(up, { ...what, answered: 0 })
   }
 
   /** Pauses with full jitter, doubling; an object that says "at once" (4200-4299) is taken at its word the first time. */
@@ -195,13 +196,19 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     )
   }
 
+  /** One more snapshot of the first subscribe that waits for any is here. */
+  function arrived(up: Upstream): void {
+    const [number, what] = [...up.asked].find(([, { answered }]) => answered > 0) ?? []
+    if (number !== undefined && what !== undefined && --what.answered === 0) up.asked.delete(number)
+  }
+
   function receive(up: Upstream, text: string): void {
     const type = frameType(text)
-    if (type === 'update' || type === 'snapshot') {
+    if (type === 'snapshot' || (type !== null && UPDATES.has(type))) {
       up.position = framePosition(text)
       up.unacked++
-      if (type === 'snapshot') up.asked.delete([...up.asked].find(([, what]) => what.answered)?.[0] ?? 0)
-      reader.frame(withPosition(text, position()), up.key, type)
+      if (type === 'snapshot') arrived(up)
+      reader.frame(withPosition(text, position()), up.key, type === 'snapshot' ? type : 'update')
       return
     }
     if (type === 'feed') reader.feed(text, up.key)
@@ -216,7 +223,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       return
     }
     const recovered = answer.recovered === true
-    if (what && !recovered && !what.own) what.answered = true
+    if (what && !recovered && !what.own) what.answered = snapshotsOf(up.key, what.channels)
     else up.asked.delete(number)
     // A snapshot brings its own position: until it is here, the reader has nothing new to come back with.
     if (recovered) up.position ??= what?.since ?? null
@@ -236,7 +243,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       const up = upstreams.get(key)
       if (up) {
         for (const channel of channels) up.channels.add(channel)
-        const what = { channels, since, req_id, own: false, answered: false }
+        const what = { channels, since, req_id, own: false, answered: 0 }
         if (up.socket) ask(up, what)
         else up.asked.set(++asks, what)
         return
@@ -251,7 +258,7 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
         position: since,
         acked: null,
         unacked: 0,
-        asked: new Map([[++asks, { channels, since, req_id, own: false, answered: false }]]),
+        asked: new Map([[++asks, { channels, since, req_id, own: false, answered: 0 }]]),
       }
       upstreams.set(key, first)
       void open(first)
@@ -299,6 +306,12 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
     },
   }
 }
+
+/** Frames that carry on from where the reader stands: of products and boards, and those of a user's object. */
+const UPDATES = new Set(['update', 'price_update', 'position_update', 'lot_update'])
+
+/** An object answers a subscribe with one snapshot, that of a user with one for each channel. */
+const snapshotsOf = (key: string, channels: readonly string[]): number => (key === PORTFOLIO_KEY ? channels.length : 1)
 
 /** Codes that are meant for the reader: "stop", and that it does not read, which another socket would not change. */
 const endsReader = (code: number): boolean =>

@@ -106,7 +106,7 @@ export async function joinedStream(
       refused: ({ code, message }) => fail(code, message),
       lost: (_key, _code, reason) => fail('unavailable', reason),
     },
-    joinDeps(c.env, { client: clientOf(c), passive }),
+    joinDeps(c.env, { client: clientOf(c), passive, user: null }),
   )
   const timer = setTimeout(() => {
     if (begun.size > 0) ready.resolve()

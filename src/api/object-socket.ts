@@ -1,24 +1,45 @@
-import { productCandles, quoteBoard } from '../../durable-objects/stubs.ts'
+import { productCandles, quoteBoard, userPortfolio } from '../../durable-objects/stubs.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { PORTFOLIO_KEY } from './channels.ts'
 import { log } from './context.ts'
 import { shardOfKey } from './quote-places.ts'
+import type { SocketUser } from './tickets.ts'
 
-/** Who opens a socket to an object: the client's address, for the limit per client, and whether it counts as a viewer. */
-export type Viewer = { client: string; passive: boolean }
+/**
+ * Who opens a socket to an object: the client's address, for the limit per client, whether it counts as a viewer, and
+ * who that is, where it is known.
+ */
+export type Viewer = { client: string; passive: boolean; user: SocketUser | null }
+
+/** The object of a key, and what it is to know of who asks. @throws CodedError `unauthorized` */
+function objectOf(
+  env: Env,
+  key: string,
+  { user }: Viewer,
+): { object: { fetch(request: Request): Promise<Response> }; headers: Record<string, string> } {
+  if (key === PORTFOLIO_KEY) {
+    if (user === null) throw new CodedError('unauthorized', 'sign in first, or bring a ticket of /api/v1/auth/ticket')
+    if (user.until <= Date.now()) throw new CodedError('unauthorized', 'the session is over: bring another token')
+    return { object: userPortfolio(env, user.id), headers: { 'kerb-until': String(user.until) } }
+  }
+  const shard = shardOfKey(key)
+  return { object: shard === null ? productCandles(env, key) : quoteBoard(env, shard), headers: {} }
+}
 
 /**
  * Opens an object's own hibernating socket; it is not accepted yet.
- * @param key a product's id, or that of a board of quotes
- * @throws CodedError with the object's own code if it refuses, `unavailable` if it cannot be reached
+ * @param key a product's id, that of a board of quotes, or that of the user's own object
+ * @throws CodedError with the object's own code if it refuses, `unavailable` if it cannot be reached, `unauthorized` for
+ *   the portfolio of nobody
  */
 export async function openObjectSocket(env: Env, key: string, viewer: Viewer): Promise<WebSocket> {
+  const { object, headers } = objectOf(env, key, viewer)
   const request = new Request(`https://object/?passive=${viewer.passive}`, {
-    headers: { upgrade: 'websocket', 'kerb-client': viewer.client },
+    headers: { upgrade: 'websocket', 'kerb-client': viewer.client, ...headers },
   })
-  const shard = shardOfKey(key)
   let response: Response
   try {
-    response = await (shard === null ? productCandles(env, key) : quoteBoard(env, shard)).fetch(request)
+    response = await object.fetch(request)
   } catch (error) {
     log('object_unreachable', { key, error: String(error) })
     throw new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: 5 })

@@ -13,15 +13,16 @@ import { splitPositions } from '../protocol/position.ts'
 import { expandChannels, type Market, symbolsOf } from './channels.ts'
 import { type AppEnv, log } from './context.ts'
 import { checkProduct } from './input.ts'
-import { type JoinDeps, joinObjects } from './join.ts'
+import { joinObjects } from './join.ts'
 import { clientOf, socketLimit } from './limits.ts'
-import { joinDeps, openObjectSocket } from './object-socket.ts'
+import { joinDeps, openObjectSocket, type Viewer } from './object-socket.ts'
 import { offlineProducts } from './products.ts'
 import { everyBoard, quotePlaces } from './quote-channels.ts'
 import { shardOfKey } from './quote-places.ts'
+import { socketVisitor } from './socket-user.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
-const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
     throw new CodedError('upgrade_required', 'this address takes a WebSocket handshake (Upgrade: websocket)')
   await next()
@@ -42,20 +43,26 @@ export const sockets = new Hono<AppEnv>()
     const product = c.req.param('id')
     checkProduct(product, settings(c.env), 'id')
     await checkTraded(c.env, [product], 'id')
-    const viewer = { client: clientOf(c), passive: c.req.query('passive') === 'true' }
+    const viewer = { client: clientOf(c), passive: c.req.query('passive') === 'true', user: null }
     return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, viewer) })
   })
-  .get('/ws', upgradeOnly, socketLimit, (c) => {
+  .get('/ws', upgradeOnly, socketLimit, async (c) => {
+    const viewer = {
+      client: clientOf(c),
+      passive: c.req.query('passive') === 'true',
+      user: await socketVisitor(c),
+    }
     const { 0: client, 1: server } = new WebSocketPair()
     server.accept()
-    serve(server, c.env, joinDeps(c.env, { client: clientOf(c), passive: c.req.query('passive') === 'true' }))
-    return new Response(null, { status: 101, webSocket: client })
+    serve(server, c.env, viewer)
+    // The headers: cookies that had to be renewed.
+    return new Response(null, { status: 101, webSocket: client, headers: c.res.headers })
   })
 
 type Message<Op extends ClientMessage['op']> = Extract<ClientMessage, { op: Op }>
 
 /** Speaks PROTOCOL's socket messages with one client, for as long as its socket lives. */
-function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
+function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
   const { MAX_CHANNELS } = settings(env)
   /** The channels as the client named them, and what each stands for, by the keys of the objects. */
   const subscribed = new Map<string, Map<string, string[]>>()
@@ -79,7 +86,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
       refused: ({ key, code, message, req_id }) => send(refusedFrame(key, code, message, req_id)),
       lost: (_key, code, reason) => close(code, reason),
     },
-    deps,
+    joinDeps(env, viewer),
   )
 
   /** A board knows an asset by its own symbol alone, the client by the name that it asked for. */
@@ -114,7 +121,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))
     }
-    const market = await marketOf(env, channels)
+    const market = await marketOf(env, channels, viewer)
     const wanted = expandChannels(channels, market)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
     if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
@@ -152,7 +159,7 @@ function serve(socket: WebSocket, env: Env, deps: JoinDeps): void {
 }
 
 /** What a subscribe to these channels may mean now. */
-async function marketOf(env: Env, channels: readonly string[]): Promise<Market> {
+async function marketOf(env: Env, channels: readonly string[], { user }: Viewer): Promise<Market> {
   const { PRODUCTS } = settings(env)
   const [offline, quotes] = await Promise.all([
     offlineProducts(env, PRODUCTS),
@@ -161,7 +168,7 @@ async function marketOf(env: Env, channels: readonly string[]): Promise<Market> 
       symbolsOf(channels).filter((symbol) => symbol !== '*'),
     ),
   ])
-  return { active: PRODUCTS, offline, boards: everyBoard(env), quotes }
+  return { active: PRODUCTS, offline, boards: everyBoard(env), quotes, signedIn: user !== null }
 }
 
 const refusedFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>

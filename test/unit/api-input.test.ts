@@ -126,6 +126,7 @@ describe('D4 channels of a subscribe', () => {
     offline: new Set(['OFF-USD']),
     boards: [],
     quotes: new Map(),
+    signedIn: false,
   }
 
   test('names stand for themselves, * for every product that is traded and for every size', () => {

@@ -86,7 +86,19 @@ describe('D4 quote channels of a subscribe', () => {
       ['SHEL', { code: 'ambiguous_symbol', message: 'means several' }],
       ['NONE', { code: 'unknown_symbol', message: 'no asset' }],
     ]),
+    signedIn: false,
   }
+
+  test('P8 a portfolio and what is held in it are for who is signed in; both come of one object', () => {
+    for (const name of ['portfolio', 'asset.LDO.MI'])
+      expect(expandChannels(['quotes.AAPL', name], market)).toMatchObject({ code: 'unauthorized', field: 'channels/1' })
+    expect(expandChannels(['portfolio', 'asset.LDO.MI', 'quotes.AAPL'], { ...market, signedIn: true })).toEqual(
+      new Map([
+        ['portfolio', ['portfolio', 'asset.LDO.MI']],
+        ['quotes', ['quotes.AAPL']],
+      ]),
+    )
+  })
 
   test('symbols are what is to be looked up, as they are written, once each', () => {
     expect(symbolsOf(['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*'])).toEqual([

@@ -1,0 +1,43 @@
+import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import { userPortfolio } from '../../durable-objects/stubs.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { jsonBody } from './body.ts'
+import type { AppEnv } from './context.ts'
+import { parse } from './input.ts'
+import { isServiceKey } from './service-key.ts'
+import { requiredSession } from './session.ts'
+import { asked } from './tickets.ts'
+
+export const refreshPortfolioSchema = z.object({
+  userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),
+})
+
+/** Queues a job for this user's portfolio, unless one is under way; whether it did. @throws CodedError `unavailable` */
+export const queueRefresh = (c: Context<AppEnv>, id: string): Promise<boolean> =>
+  asked(c, async () => {
+    if (!(await userPortfolio(c.env, id).requestRefresh())) return false
+    await c.env.REFRESH_QUEUE.send({ user_id: id })
+    return true
+  })
+
+/** Whose portfolio is to be refreshed. @throws CodedError `forbidden` for somebody else's, `unauthorized`, … */
+async function userOf(c: Context<AppEnv>): Promise<string> {
+  const byKey = await isServiceKey(c)
+  const session = byKey ? null : await requiredSession(c)
+  const { userId } = parse(refreshPortfolioSchema, ((await jsonBody(c)) ?? {}) as Record<string, unknown>)
+  if (session === null) {
+    if (userId !== undefined) return userId
+    const errors = [{ field: 'userId', message: 'is required with the service key' }]
+    throw new CodedError('invalid_request', 'userId: is required with the service key', { errors })
+  }
+  if (userId !== undefined && userId !== session.user.id)
+    throw new CodedError('forbidden', 'only your own portfolio is yours to refresh')
+  return session.user.id
+}
+
+/** `POST /refresh-portfolio` (brief 002): a user refreshes the own portfolio, the service key anybody's. */
+export const refreshPortfolio = new Hono<AppEnv>().post('/refresh-portfolio', async (c) => {
+  const queued = await queueRefresh(c, await userOf(c))
+  return c.json({ queued }, 202, { 'cache-control': 'no-store' })
+})
