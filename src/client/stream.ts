@@ -1,13 +1,13 @@
 /**
  * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
- * `stopped`: the server said that coming back is of no use.
+ * `stopped`: the server said that coming back is of no use, by a close code where there is one.
  */
 export type StreamState =
   | { name: 'connecting' }
   | { name: 'live' }
   | { name: 'stale' }
   | { name: 'reconnecting'; attempt: number; delayMs: number }
-  | { name: 'stopped'; reason: string }
+  | { name: 'stopped'; reason: string; code: number | null }
 
 /** The few things of a WebSocket that the stream needs. */
 export interface StreamSocket {
@@ -108,7 +108,7 @@ export function openStream(
 
   const timer = (run: () => void, ms: number) => {
     timerCancel?.()
-    timerCancel = deps.later(run, ms)
+    if (!stopped) timerCancel = deps.later(run, ms)
   }
 
   function dial(): void {
@@ -170,7 +170,7 @@ export function openStream(
     if (subscribedAt !== null && deps.now() - subscribedAt >= SETTLED_MS) attempt = 0
     subscribedAt = null
     if (code >= 4000 && code < 4100) {
-      stop(reason || `closed with ${code}`)
+      stop(reason || `closed with ${code}`, code)
       return
     }
     const atOnce = code >= 4200 && code < 4300 && attempt === 0
@@ -178,13 +178,14 @@ export function openStream(
     const pause = code >= 4100 && code < 4200 ? PAUSE_MS : 0
     const delayMs = pause + deps.random() * ceiling
     attempt++
-    show({ name: 'reconnecting', attempt, delayMs })
+    // First, so that who hears of it can close the stream.
     retryCancel = deps.later(dial, delayMs)
+    show({ name: 'reconnecting', attempt, delayMs })
   }
 
-  function stop(reason: string): void {
+  function stop(reason: string, code: number | null = null): void {
     end()
-    show({ name: 'stopped', reason })
+    show({ name: 'stopped', reason, code })
   }
 
   function end(code?: number): void {

@@ -109,7 +109,7 @@ test.each(['unknown_symbol', 'ambiguous_symbol'])('D4 %s ends it: another attemp
   const world = open()
   world.socket().onopen?.()
   world.hear(JSON.stringify({ type: 'error', code, message: 'no', field: 'channels/0', req_id: 1 }))
-  expect(world.states.at(-1)).toEqual({ name: 'stopped', reason: 'no' })
+  expect(world.states.at(-1)).toEqual({ name: 'stopped', reason: 'no', code: null })
   world.advance(600_000)
   expect(world.sockets).toHaveLength(1)
 })

@@ -127,7 +127,7 @@ test('close codes are obeyed: stop, pause, at once', () => {
   stopped.subscribed()
   stopped.socket().onclose?.(4000, 'no such thing')
   stopped.advance(600_000)
-  expect(stopped.states.at(-1)).toEqual({ name: 'stopped', reason: 'no such thing' })
+  expect(stopped.states.at(-1)).toEqual({ name: 'stopped', reason: 'no such thing', code: 4000 })
   expect(stopped.sockets).toHaveLength(1)
 
   const paused = open()
@@ -149,7 +149,7 @@ test('a refused subscription stops it if another attempt cannot help, else it wa
   const wrong = open()
   wrong.socket().onopen?.()
   wrong.hear({ type: 'error', code: 'unknown_product', message: 'no such product', field: 'channels/0' })
-  expect(wrong.states.at(-1)).toEqual({ name: 'stopped', reason: 'no such product' })
+  expect(wrong.states.at(-1)).toEqual({ name: 'stopped', reason: 'no such product', code: null })
   expect(wrong.socket().closed).toBe(true)
 
   const full = open()
