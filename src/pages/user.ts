@@ -53,7 +53,7 @@ ${open.length === 0 ? '' : openCard(open, portfolio.currency)}
 ${closed.length + apart.length === 0 ? '' : closedCard([...closed, ...apart], portfolio.currency)}`
 }
 
-const isOpen = ({ quantity }: Position): boolean => /[1-9]/.test(quantity)
+const isOpen = ({ lots }: Position): boolean => lots > 0
 
 type TotalKey = keyof typeof TOTAL_FIGURES
 

@@ -1,0 +1,83 @@
+import { byId, write } from './live-figures.ts'
+import { connectPortfolio, type PortfolioConnection } from './portfolio.ts'
+import type { PortfolioState } from './portfolio-state.ts'
+
+/** A page's total is read aloud at most this often, milliseconds. */
+const SPEAK_MS = 60_000
+
+/** How the page's connection is, in a word or two, and whether that is good. */
+function connectionText(state: PortfolioConnection): [tone: 'live' | 'waiting' | 'lost', text: string] {
+  switch (state.name) {
+    case 'live':
+      return ['live', 'live']
+    case 'connecting':
+      return ['waiting', 'connecting']
+    case 'polling':
+      return state.error === null ? ['waiting', 'every 15 s'] : ['lost', 'not connected, trying every 15 s']
+    case 'stale':
+      return ['lost', 'not responding']
+    case 'reconnecting':
+      return ['lost', 'not connected, coming back']
+    case 'stopped':
+      return ['lost', 'not connected']
+    case 'signed_out':
+      return ['lost', 'not connected: signed out']
+  }
+}
+
+function showConnection(state: PortfolioConnection): void {
+  const [tone, text] = connectionText(state)
+  byId('connection').dataset.state = tone
+  write(byId('connection').querySelector('.text'), text)
+}
+
+let spokenAt = Number.NEGATIVE_INFINITY
+
+/** Has something read aloud, unless something was a short while ago. */
+export function speak(text: string): void {
+  if (performance.now() - spokenAt < SPEAK_MS) return
+  spokenAt = performance.now()
+  byId('spoken').textContent = text
+}
+
+/**
+ * Follows the portfolio of who is signed in, and shows how the page is connected.
+ * @param show takes the newest state, whenever it changes
+ */
+export function followPortfolio(show: (state: PortfolioState) => void): void {
+  connectPortfolio({ onChange: show, onState: showConnection })
+}
+
+let turn = 0
+let reading = false
+let again = false
+
+/**
+ * Reads the page again as the server writes it and takes this part of it, with which what is not in the page yet comes into
+ * it. What is asked for while it is read is done once, after that.
+ * @param done called when the part is there
+ */
+export function readAgain(id: string, done: () => void): void {
+  if (reading) {
+    again = true
+    return
+  }
+  reading = true
+  const mine = ++turn
+  fetch(location.href, { headers: { accept: 'text/html' } })
+    .then(async (response) => {
+      if (!response.ok) throw new Error(`the page answered ${response.status}`)
+      const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById(id)
+      // Somebody else may be signed in now, or nobody: their page has no such part.
+      if (!fresh) return location.reload()
+      if (mine === turn) byId(id).replaceWith(fresh)
+    })
+    .catch((error) => console.warn(error))
+    .finally(() => {
+      reading = false
+      if (again) {
+        again = false
+        readAgain(id, done)
+      } else done()
+    })
+}
