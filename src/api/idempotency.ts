@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { StatusCode } from 'hono/utils/http-status'
 import type { PortfolioChange } from '../../durable-objects/stubs.ts'
 import type { UserSql } from '../db/client.ts'
 import { claimKey, findKey, type KeyUse, type StoredAnswer, storeAnswer } from '../db/idempotency.ts'
@@ -29,10 +29,8 @@ export const OWN = { 'cache-control': 'private, no-store' }
 /** Printable characters of ASCII, as many as are stored. */
 const KEY = /^[\x21-\x7e]{1,200}$/
 
-function keyOf(c: Context<AppEnv>): string | null {
-  const key = c.req.header('idempotency-key')
-  if (key === undefined) return null
-  if (KEY.test(key)) return key
+function checkKey(key: string | null): void {
+  if (key === null || KEY.test(key)) return
   const message = 'must have 1 to 200 printable characters of ASCII, without spaces'
   throw new CodedError('invalid_request', `idempotency-key: ${message}`, {
     errors: [{ field: 'idempotency-key', message }],
@@ -52,9 +50,6 @@ function answerOf(use: KeyUse): StoredAnswer | null {
     throw new CodedError('idempotency_conflict', 'this Idempotency-Key was used for another request')
   return use.kind === 'answered' ? use.answer : null
 }
-
-const respond = (c: Context<AppEnv>, { status, headers, body }: StoredAnswer): Response =>
-  status === 204 ? c.body(null, 204, headers) : c.body(body, status as ContentfulStatusCode, headers)
 
 /**
  * Does a write of who asks, in one transaction, and tells their object of it.
@@ -81,25 +76,27 @@ export async function rehearse<T>(c: Context<AppEnv>, work: Work<T>): Promise<Wr
   return done[0]!
 }
 
+/** What makes a write one that is done once: its key (null: it is done each time), and what it asks for. */
+export type Once = { key: string | null; fields: unknown }
+
 /**
- * Answers a write. With an `Idempotency-Key` the same request has the same answer again, whatever has changed since; of
- * two at once one writes, and the other waits for its answer. The answer is stored with what was written, or not at all:
- * what is refused can be tried again with the same key.
- * @param fields the body
+ * The answer of a write that is done once. The same request with the same key has the same answer again, whatever has
+ * changed since; of two at once one writes, and the other waits for its answer. The answer is stored with what was written,
+ * or not at all: what is refused can be tried again with the same key.
  * @param prepare reads the input; not called for a request that was answered before
  * @throws CodedError `idempotency_conflict` for another request with the key, `invalid_request` for what is no key
  */
-export async function answerOnce<T>(
+export async function performOnce<T>(
   c: Context<AppEnv>,
-  fields: unknown,
+  { key, fields }: Once,
   prepare: () => Promise<Work<T>>,
-): Promise<Response> {
-  const key = keyOf(c)
+): Promise<StoredAnswer> {
+  checkKey(key)
   const { user } = c.var
   const request = key === null ? '' : await requestOf(c, fields)
   if (key !== null) {
     const before = answerOf(await asUser(c.env, user, (sql) => findKey(sql, user.id, key, request)))
-    if (before) return respond(c, before)
+    if (before) return before
   }
   const work = await prepare()
   const { body: answer } = await perform(c, async (sql, profile): Promise<Written<StoredAnswer>> => {
@@ -111,5 +108,16 @@ export async function answerOnce<T>(
     if (key !== null) await storeAnswer(sql, user.id, key, stored)
     return { status, headers, body: stored, change }
   })
-  return respond(c, answer)
+  return answer
+}
+
+/** Answers a write, once where it carries an `Idempotency-Key`. @param fields the body @throws CodedError as `performOnce` */
+export async function answerOnce<T>(
+  c: Context<AppEnv>,
+  fields: unknown,
+  prepare: () => Promise<Work<T>>,
+): Promise<Response> {
+  const key = c.req.header('idempotency-key') ?? null
+  const { status, headers, body } = await performOnce(c, { key, fields }, prepare)
+  return c.newResponse(status === 204 ? null : body, { status: status as StatusCode, headers })
 }

@@ -97,3 +97,38 @@ export const isCryptoCode = userQuery(async (sql, code: string): Promise<boolean
     SELECT EXISTS (SELECT FROM assets WHERE code = ${code} AND type = 'crypto') AS found`
   return row!.found
 })
+
+/** A part of a lot that a sale took: what it cost in the lot's currency, and brought in the sale's. */
+export type SoldPart = {
+  lot_id: string
+  traded_at: string
+  quantity: string
+  lot_cost: string
+  lot_currency: string
+  proceeds: string | null
+}
+
+/** What a sale took, in the order in which it did where it named no lots. */
+export const readSoldParts = userQuery(async (sql, userId: string, activityId: string): Promise<SoldPart[]> => {
+  const rows = await sql<SoldPart[]>`
+    SELECT c.lot_id, l.traded_at, c.quantity, c.cost AS lot_cost, l.currency AS lot_currency, c.proceeds
+    FROM lot_closures c JOIN lots l ON l.id = c.lot_id
+    WHERE c.user_id = ${userId} AND c.activity_id = ${activityId}
+    ORDER BY l.traded_at, l.id`
+  return [...rows]
+})
+
+/** What one of a currency was in US dollars on a day, of those that are known. */
+export type DayRate = { currency: string; day: string; usd: string }
+
+/** The rates of these currencies on these days. */
+export const readDayRates = userQuery(
+  async (sql, currencies: readonly string[], days: readonly string[]): Promise<DayRate[]> => {
+    const rows = await sql<DayRate[]>`
+      SELECT currency, to_char(day, 'YYYY-MM-DD') AS day, usd FROM fx_rates
+      WHERE usd IS NOT NULL
+        AND currency IN (SELECT json_array_elements_text(${JSON.stringify(currencies)}::text::json))
+        AND day IN (SELECT value::date FROM json_array_elements_text(${JSON.stringify(days)}::text::json))`
+    return [...rows]
+  },
+)

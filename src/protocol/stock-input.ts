@@ -7,7 +7,8 @@ export const MAX_NOTE = 500
 export const MAX_NAMED_LOTS = 1_000
 const MAX_SYMBOL = 100
 
-const DECIMAL = 'must be a decimal of 0 or more in quotes, such as "12.5", with 30 digits before the point and 18 after it at most'
+const DECIMAL =
+  'must be a decimal in quotes, such as "12.5", not below 0, of 30 digits before the point and 18 after it at most'
 const IN_QUOTES = 'must be in quotes, such as "12.5": a number of JSON may have lost digits'
 
 /** `007.50` -> `7.5` */

@@ -456,7 +456,9 @@ describe('bindings', () => {
         findOwnAsset: 'user',
         isCryptoCode: 'user',
         readActivities: 'user',
+        readDayRates: 'user',
         readNamedAssets: 'user',
+        readSoldParts: 'user',
       },
       revisions: { insertRevisions: 'live' },
     })
