@@ -18,6 +18,8 @@ CREATE TABLE own_assets (
     currency        TEXT NOT NULL,
 
     UNIQUE (user_id, symbol, currency),
+    -- For those who refer to it: nobody refers to what is another's.
+    UNIQUE (asset_id, user_id),
     CONSTRAINT own_assets_name_is_short CHECK (length(symbol) BETWEEN 1 AND 100 AND length(name) BETWEEN 1 AND 200),
     CONSTRAINT own_assets_currency_is_a_code CHECK (currency ~ '^[A-Z][A-Z0-9]{1,11}$')
 );
@@ -32,8 +34,7 @@ CREATE TABLE activities (
     asset_id            INTEGER,
     listed_asset_id     INTEGER GENERATED ALWAYS AS (CASE WHEN asset_id > 0 THEN asset_id END) STORED
         REFERENCES assets,
-    own_asset_id        INTEGER GENERATED ALWAYS AS (CASE WHEN asset_id < 0 THEN asset_id END) STORED
-        REFERENCES own_assets,
+    own_asset_id        INTEGER GENERATED ALWAYS AS (CASE WHEN asset_id < 0 THEN asset_id END) STORED,
     quantity            NUMERIC NOT NULL,
     price               NUMERIC NOT NULL,
     fees                NUMERIC NOT NULL,
@@ -63,6 +64,7 @@ CREATE TABLE activities (
             AND split_denominator IS NOT NULL
         ELSE split_numerator IS NULL AND split_denominator IS NULL END),
     CONSTRAINT activities_note_is_short CHECK (length(note) <= 500),
+    FOREIGN KEY (own_asset_id, user_id) REFERENCES own_assets (asset_id, user_id),
     UNIQUE (user_id, fingerprint)
 );
 
@@ -70,6 +72,9 @@ CREATE INDEX idx_activities_asset ON activities (user_id, asset_id, traded_at, i
 CREATE INDEX idx_activities_traded_at ON activities (user_id, traded_at DESC, id DESC);
 CREATE INDEX idx_activities_listed_asset ON activities (listed_asset_id);
 CREATE INDEX idx_activities_own_asset ON activities (own_asset_id);
+-- What is earned and spent beside buying and selling, by position: 0 has what belongs to no asset.
+CREATE INDEX idx_activities_earned_or_spent ON activities (user_id, (coalesce(asset_id, 0)))
+    WHERE kind IN ('dividend', 'interest', 'fee', 'tax', 'transfer_out');
 
 -- What remains of each purchase (of a sale that opened a short one): `Lot` of src/portfolio. A closed one has quantity 0.
 CREATE TABLE lots (
@@ -86,6 +91,7 @@ CREATE TABLE lots (
 );
 
 CREATE INDEX idx_lots_asset ON lots (user_id, asset_id, traded_at, id);
+CREATE INDEX idx_lots_traded_at ON lots (user_id, traded_at DESC, id DESC);
 CREATE INDEX idx_lots_of_asset ON lots (asset_id);
 
 -- Which part of which lot an activity closed: `LotClosure` of src/portfolio.
@@ -148,14 +154,15 @@ SELECT secure_table(own, FALSE) FROM unnest(ARRAY['portfolios', 'own_assets', 'a
     'portfolio_outbox', 'idempotency_keys']::regclass[]) AS own;
 SELECT secure_table('fx_rates', TRUE);
 
--- P8: each user's rows alone, for the role that the Worker becomes.
+-- P8: each user's rows alone, for the role that the Worker becomes. In a subquery the claims are read once a query, not
+-- once a row.
 DO $do$
 DECLARE
     owned text;
 BEGIN
     FOREACH owned IN ARRAY ARRAY['portfolios', 'own_assets', 'activities', 'lots', 'lot_closures', 'idempotency_keys'] LOOP
-        EXECUTE format('CREATE POLICY own_rows ON %I TO kerb_user USING (user_id = kerb_user_id())
-            WITH CHECK (user_id = kerb_user_id())', owned);
+        EXECUTE format('CREATE POLICY own_rows ON %I TO kerb_user USING (user_id = (SELECT kerb_user_id()))
+            WITH CHECK (user_id = (SELECT kerb_user_id()))', owned);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO kerb_user', owned);
     END LOOP;
 END

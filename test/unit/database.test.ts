@@ -441,6 +441,15 @@ describe('bindings', () => {
         ensureHistoryPartitions: 'live',
         wantHistory: 'live',
       },
+      'portfolio-outbox': {
+        drainOutbox: 'live',
+        outboxLength: 'live',
+        fillRates: 'live',
+        takeEffect: 'live',
+        jobWentWell: 'live',
+        portfoliosOfMinute: 'live',
+      },
+      'portfolio-views': { readPortfolio: 'user', readLots: 'user', readValued: 'user', fillFxRates: 'live' },
       prices: {
         readPrices: 'live',
         writePrices: 'live',
@@ -456,6 +465,7 @@ describe('bindings', () => {
         findOwnAsset: 'user',
         isCryptoCode: 'user',
         readActivities: 'user',
+        readCurrency: 'user',
         readDayRates: 'user',
         readNamedAssets: 'user',
         readSoldParts: 'user',

@@ -1,0 +1,137 @@
+import type { RateSource } from '../portfolio/rates.ts'
+import { totalsOf } from '../portfolio/totals.ts'
+import type { PositionBase } from '../portfolio/valuation.ts'
+import type { LotView, PortfolioPrice, Position, Totals } from '../protocol/portfolio.ts'
+import { liveQuery, type UserSql, userQuery } from './client.ts'
+
+/** Everything that a portfolio's figures are made of, prices as they are stored: how old they are is not known here. */
+export type PortfolioRead = {
+  currency: string
+  version: number
+  positions: PositionBase[]
+  rateSources: RateSource[]
+  /** Of what is open, and of the sources of the rates, those that have one. */
+  prices: PortfolioPrice[]
+}
+
+/** Which lots: of these assets, with these ids, those that are still open; `limit` of them after that one. */
+export type LotQuery = {
+  assetIds?: readonly number[]
+  ids?: readonly string[]
+  open?: boolean
+  limit: number
+  after?: Pick<LotView, 'traded_at' | 'id'>
+}
+
+/** The portfolio of who has no profile yet. */
+const NEW = { currency: 'USD', version: 0 }
+
+const arrayText = (values: readonly (number | string)[]): string => `{${values.join()}}`
+
+const ofAssets = (sql: UserSql, assetIds: readonly number[] | null | undefined) =>
+  assetIds ? sql`AND asset_id = ANY (${arrayText(assetIds)}::text::integer[])` : sql``
+
+type RecentRow = PositionBase['recent'][number] & { asset_id: number }
+
+/**
+ * What a user's portfolio is made of; or, with ids (0: what belongs to no asset), what these positions are: no other rows
+ * are read then. Positions that have never been are left out. Ascending by `asset_id`.
+ */
+export const readPortfolio = userQuery(
+  async (sql, userId: string, assetIds: readonly number[] | null): Promise<PortfolioRead> => {
+    const ids = assetIds && arrayText(assetIds)
+    const [[portfolio = NEW], positions, recent, rateSources, prices] = await Promise.all([
+      sql<{ currency: string; version: number }[]>`
+        SELECT u.currency, coalesce(v.version, 0)::double precision AS version
+        FROM profiles u LEFT JOIN portfolios v USING (user_id) WHERE u.user_id = ${userId}`,
+      sql<Omit<PositionBase, 'recent'>[]>`
+        SELECT h.asset_id, coalesce(a.symbol, o.symbol, '') AS symbol, coalesce(a.name, o.name, '') AS name,
+          CASE WHEN h.asset_id < 0 THEN 'own' ELSE coalesce(a.type, '') END AS type,
+          coalesce(a.currency, o.currency, h.currency) AS cmp_currency, h.quantity, h.lots, h.invested,
+          h.realised_gain, h.income, h.expenses
+        FROM (SELECT * FROM holdings_view WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}) AS h
+        LEFT JOIN assets a ON a.asset_id = h.asset_id
+        LEFT JOIN own_assets o ON o.asset_id = h.asset_id AND o.user_id = ${userId}
+        ORDER BY h.asset_id`,
+      sql<RecentRow[]>`
+        SELECT l.asset_id, l.day::text AS day, sum(l.quantity) AS quantity,
+          CASE WHEN count(*) = count(l.paid) THEN sum(l.paid) END AS paid
+        FROM (
+          SELECT DISTINCT asset_id FROM lots
+          WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${ofAssets(sql, assetIds)}
+        ) AS held
+        LEFT JOIN prices_current p ON p.asset_id = held.asset_id
+        JOIN LATERAL (
+          SELECT * FROM lot_costs_view
+          WHERE user_id = ${userId} AND asset_id = held.asset_id AND quantity <> 0
+            AND traded_at >= LEAST(date_trunc('day', p.as_of, 'UTC'), now() - INTERVAL '31 days')
+        ) AS l ON TRUE
+        GROUP BY l.asset_id, l.day
+        ORDER BY l.asset_id, l.day`,
+      sql<RateSource[]>`SELECT * FROM portfolio_rate_sources(${userId}, ${ids}::text::integer[])`,
+      sql<PortfolioPrice[]>`
+        SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.eps, p.pe_ratio,
+          p.pe_as_of, p.market_state, p.as_of, p.updated_at, NULL AS stale
+        FROM (
+          SELECT asset_id FROM lots WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${ofAssets(sql, assetIds)}
+          UNION
+          SELECT asset_id FROM portfolio_rate_sources(${userId}, ${ids}::text::integer[])
+        ) AS needed
+        JOIN prices_current p ON p.asset_id = needed.asset_id
+        JOIN assets a ON a.asset_id = needed.asset_id`,
+    ])
+    const late = new Map<number, PositionBase['recent'][number][]>()
+    for (const { asset_id, ...one } of recent) {
+      const known = late.get(asset_id)
+      if (known) known.push(one)
+      else late.set(asset_id, [one])
+    }
+    return {
+      ...portfolio,
+      positions: positions.map((position) => ({ ...position, recent: late.get(position.asset_id) ?? [] })),
+      rateSources: [...rateSources],
+      prices: [...prices],
+    }
+  },
+)
+
+/** A user's lots as of the stored prices, by `lot_performance_view`; the latest first. */
+export const readLots = userQuery(async (sql, userId: string, query: LotQuery): Promise<LotView[]> => {
+  const { assetIds, ids, open, limit, after } = query
+  const rows = await sql<LotView[]>`
+    SELECT id, asset_id, symbol, quantity, opened_quantity, price, fees, currency, traded_at, cost, note, version,
+      invested, present_value, gain_loss, gain_loss_percent, day_change
+    FROM lot_performance_view
+    WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}
+      ${ids ? sql`AND id = ANY (${arrayText(ids)}::text::uuid[])` : sql``}
+      ${open ? sql`AND quantity <> 0` : sql``}
+      ${after ? sql`AND (traded_at, id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)` : sql``}
+    ORDER BY traded_at DESC, id DESC
+    LIMIT ${limit}`
+  return [...rows]
+})
+
+/** A portfolio as of the stored prices, wholly by the views; positions ascending by `asset_id`. */
+export const readValued = userQuery(
+  async (sql, userId: string): Promise<{ positions: Position[]; portfolio: Totals }> => {
+    const [positions, [portfolio]] = await Promise.all([
+      sql<Position[]>`
+        SELECT asset_id, symbol, name, type, quantity, lots, currency, cmp, cmp_currency, rate, average_cost, invested,
+          present_value, gain_loss, gain_loss_percent, day_change, day_change_percent, realised_gain, income, expenses,
+          pe_ratio, pe_as_of, market_state, as_of, updated_at, stale
+        FROM positions_view WHERE user_id = ${userId} ORDER BY asset_id`,
+      sql<Totals[]>`
+        SELECT currency, version::double precision AS version, positions, invested, present_value, gain_loss,
+          gain_loss_percent, day_change, day_change_percent, realised_gain, income, expenses, incomplete,
+          to_jsonb(missing) AS missing
+        FROM portfolio_totals_view WHERE user_id = ${userId}`,
+    ])
+    return { positions: [...positions], portfolio: portfolio ?? totalsOf([], NEW) }
+  },
+)
+
+/** Fills the rates of days that are wanted and can be known by now; gives how many. Whose figures change is told. */
+export const fillFxRates = liveQuery(async (sql): Promise<number> => {
+  const [row] = await sql<{ filled: number }[]>`SELECT fill_fx_rates() AS filled`
+  return row!.filled
+})
