@@ -52,7 +52,7 @@ function ofAsset(state: PortfolioState, message: Extract<PortfolioMessage, { typ
   const { prices = [], positions, lots = [] } = message
   const symbol = message.channel.slice('asset.'.length)
   const ids = new Set([
-    ...state.positions.filter((position) => position.symbol === symbol).map(assetId),
+    ...[...state.prices, ...state.positions, ...state.lots].filter((item) => item.symbol === symbol).map(assetId),
     ...[...prices, ...positions, ...lots].map(assetId),
   ])
   const told = new Set([...positions.map(assetId), ...lots.map(lotId)])
