@@ -13,6 +13,14 @@ import { listProducts, type StoredProduct, upsertProducts } from '../src/db/prod
 import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
 import { audit } from './audit.ts'
 import { recordMetrics } from './metrics.ts'
+import {
+  DUE_JOB,
+  drainPortfolios,
+  fillPortfolioRates,
+  forgetKeys,
+  portfoliosDue,
+  queuePortfolios,
+} from './portfolios.ts'
 import { loadHistory } from './price-history.ts'
 import { planQuotes, recordLimits } from './quotes.ts'
 
@@ -33,6 +41,10 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
       quotes: planQuotes,
       limits: recordLimits,
       history: loadHistory,
+      [DUE_JOB]: portfoliosDue,
+      portfolio_rates: fillPortfolioRates,
+      portfolio_outbox: drainPortfolios,
+      portfolio_hourly: queuePortfolios,
     },
   },
   '7 0 * * *': {
@@ -44,6 +56,7 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
       history_retention: foldHistory,
       snapshots: forgetSnapshots,
       accounts: forgetOver,
+      idempotency_keys: forgetKeys,
     },
   },
 }

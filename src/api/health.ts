@@ -3,6 +3,7 @@ import { type BoardStatus, feedSlots, productCandles, providerGate, quoteBoard }
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobs, type StoredJobRun } from '../db/jobs.ts'
+import { outboxLength } from '../db/portfolio-outbox.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import { type AppEnv, log } from './context.ts'
@@ -14,7 +15,9 @@ const ANSWER_MS = 3_000
 type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
 /** What each object with a lease says of itself. */
 type Look = { feeds: Feeds; products: ProductStatus[] }
-type Database = { ok: boolean; ms: number; jobs: StoredJobRun[] }
+/** `outbox`: what users' objects have yet to be told, where that was asked for. */
+type Database = { ok: boolean; ms: number; jobs: StoredJobRun[]; outbox: Outbox | null }
+type Outbox = { rows: number; since: string | null }
 
 const within = <T>(answer: Promise<T>): Promise<T> => {
   const { promise, reject } = Promise.withResolvers<never>()
@@ -22,14 +25,19 @@ const within = <T>(answer: Promise<T>): Promise<T> => {
   return Promise.race([answer, promise]).finally(() => clearTimeout(timer))
 }
 
-async function database(env: Env): Promise<Database> {
+async function database(env: Env, verbose: boolean): Promise<Database> {
   const began = Date.now()
   try {
-    const jobs = await within(withLiveDatabase(env, (sql) => readJobs(sql)))
-    return { ok: true, ms: Date.now() - began, jobs }
+    const told = await within(
+      withLiveDatabase(env, async (sql) => {
+        const [jobs, outbox] = await Promise.all([readJobs(sql), verbose ? outboxLength(sql) : null])
+        return { jobs, outbox }
+      }),
+    )
+    return { ok: true, ms: Date.now() - began, ...told }
   } catch (error) {
     log('health_database_down', { error: String(error) })
-    return { ok: false, ms: Date.now() - began, jobs: [] }
+    return { ok: false, ms: Date.now() - began, jobs: [], outbox: null }
   }
 }
 
@@ -75,12 +83,14 @@ export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number):
  * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
  * fault: without a viewer none is needed. `jobs_overdue` names the jobs of cron that should have run and did not,
  * `providers_down` the providers of quotes that have failed too often to be asked. With `verbose`, what each product
- * with an open feed, each board of quotes and each provider counts, and the last run of each job, too.
+ * with an open feed, each board of quotes and each provider counts, the last run of each job, and what users' objects
+ * have yet to be told, too.
  */
 export const health = new Hono<AppEnv>().get('/health', async (c) => {
   const { EXCHANGE, VERSION } = settings(c.env)
-  const parts = [look(c.env), database(c.env), quotes(c.env)] as const
-  const [{ feeds: feed, products }, { jobs, ...db }, { boards, providers }] = await Promise.all(parts)
+  const verbose = c.req.query('verbose') !== undefined
+  const parts = [look(c.env), database(c.env, verbose), quotes(c.env)] as const
+  const [{ feeds: feed, products }, { jobs, outbox, ...db }, { boards, providers }] = await Promise.all(parts)
   const now = Date.now()
   const jobs_overdue = jobs.filter((job) => isOverdue(job, now)).map(({ job }) => job)
   const providers_down = providers.filter(({ breaker }) => breaker !== 'closed').map(({ provider }) => provider)
@@ -89,6 +99,6 @@ export const health = new Hono<AppEnv>().get('/health', async (c) => {
     db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0 && providers_down.length === 0
   const status = ok ? 'ok' : 'degraded'
   const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue, providers_down }
-  const told = c.req.query('verbose') === undefined ? body : { ...body, products, jobs, boards, providers }
+  const told = verbose ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox } : body
   return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })

@@ -42,3 +42,9 @@ export const readJobs = liveQuery(async (sql): Promise<StoredJobRun[]> => {
     SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`
   return [...rows]
 })
+
+/** When a job went well last; null: never, as far as is known. */
+export const jobWentWell = liveQuery(async (sql, job: string): Promise<Date | null> => {
+  const [row] = await sql<{ ok_at: string | null }[]>`SELECT ok_at FROM job_runs WHERE job = ${job}`
+  return row?.ok_at ? new Date(row.ok_at) : null
+})

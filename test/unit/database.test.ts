@@ -427,7 +427,7 @@ describe('bindings', () => {
       },
       derivation: { planLots: 'user', writeLots: 'user' },
       idempotency: { claimKey: 'user', dropOldKeys: 'live', findKey: 'user', storeAnswer: 'user' },
-      jobs: { recordJob: 'live', readJobs: 'live' },
+      jobs: { recordJob: 'live', readJobs: 'live', jobWentWell: 'live' },
       metrics: { insertMetrics: 'live', dropOldRecords: 'live', databaseBytes: 'live' },
       'price-history': {
         claimHistory: 'live',
@@ -446,7 +446,6 @@ describe('bindings', () => {
         outboxLength: 'live',
         fillRates: 'live',
         takeEffect: 'live',
-        jobWentWell: 'live',
         portfoliosOfMinute: 'live',
       },
       'portfolio-views': { readPortfolio: 'user', readLots: 'user', readValued: 'user', fillFxRates: 'live' },

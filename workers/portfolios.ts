@@ -1,0 +1,99 @@
+import { userPortfolio } from '../durable-objects/stubs.ts'
+import { log } from '../src/api/context.ts'
+import { deriveAssets, readVersion } from '../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../src/db/client.ts'
+import { dropOldKeys } from '../src/db/idempotency.ts'
+import { jobWentWell } from '../src/db/jobs.ts'
+import { drainOutbox, fillRates, portfoliosOfMinute, takeEffect, type Untold } from '../src/db/portfolio-outbox.ts'
+import type { RefreshJob } from './refresh-queue.ts'
+
+/** Users who are told at once: each takes a connection to the database here, and one in the object. */
+const AT_ONCE = 4
+/** No further batch is begun after so long: the next run is a minute after this one. Milliseconds. */
+const DRAIN_MS = 40_000
+/** What a queue takes at once. */
+const SEND_AT_ONCE = 100
+/** What came meanwhile is looked at twice rather than never: runs and clocks differ. Milliseconds. */
+const OVERLAP_MS = 300_000
+/** An answer is given again for so long. Milliseconds. */
+const KEYS_MS = 86_400_000
+
+/** Makes the lots that are to be made, and tells the user's object. @throws when either cannot be done */
+async function tell(env: Env, { userId, assetIds, derive }: Untold, now: number): Promise<void> {
+  const nothing = derive !== null && derive.length === 0
+  const change = await withUserDatabase(env, { id: userId }, async (sql) =>
+    nothing
+      ? { version: await readVersion(sql, userId), lots: [], removed_lots: [] }
+      : deriveAssets(sql, userId, new Date(now), derive),
+  )
+  await userPortfolio(env, userId).changed({ ...change, asset_ids: assetIds })
+}
+
+/**
+ * Tells users' objects what the outbox holds: what was written past Kerb, and what Kerb could not tell. Whose object
+ * fails is left for the next run; the others go on.
+ */
+export async function drainPortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
+  const until = Date.now() + DRAIN_MS
+  const failed: string[] = []
+  let told = 0
+  const deliver = async (untold: readonly Untold[]): Promise<boolean[]> => {
+    const outcomes = untold.map(() => false)
+    const waiting = [...untold.entries()]
+    const work = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        const [index, of] = next
+        try {
+          await tell(env, of, now)
+          outcomes[index] = true
+        } catch (error) {
+          log('portfolio_not_told', { user_id: of.userId, error: String(error) })
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    return outcomes
+  }
+  await withLiveDatabase(env, async (sql) => {
+    for (;;) {
+      const batch = await drainOutbox(sql, failed, deliver)
+      told += batch.told.length
+      failed.push(...batch.failed)
+      if (batch.told.length + batch.failed.length === 0 || Date.now() > until) return
+    }
+  })
+  if (failed.length > 0) throw new Error(`${failed.length} users could not be told, ${told} were`)
+  return { told }
+}
+
+/** Fills the rates of days that can be known by now. */
+export async function fillPortfolioRates(env: Env): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, async (sql) => ({ filled: await fillRates(sql) }))
+}
+
+/** The name of the job that has what was entered ahead of its time take effect: its last run says since when. */
+export const DUE_JOB = 'portfolio_due'
+
+/** Has what was entered ahead of its time take effect: the outbox's next run makes the lots of it. */
+export async function portfoliosDue(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, async (sql) => {
+    const last = await jobWentWell(sql, DUE_JOB)
+    const since = last && new Date(last.getTime() - OVERLAP_MS)
+    return { due: await takeEffect(sql, since, new Date(now)) }
+  })
+}
+
+/** Queues every portfolio once an hour, each at its minute; who looks at one has it up to date anyway. */
+export async function queuePortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
+  const users = await withLiveDatabase(env, (sql) => portfoliosOfMinute(sql, new Date(now).getUTCMinutes()))
+  for (let i = 0; i < users.length; i += SEND_AT_ONCE) {
+    const jobs = users.slice(i, i + SEND_AT_ONCE).map((user_id): RefreshJob => ({ user_id, unless_active: true }))
+    await env.REFRESH_QUEUE.sendBatch(jobs.map((body) => ({ body })))
+  }
+  return { queued: users.length }
+}
+
+/** Forgets answers that are not given again. */
+export async function forgetKeys(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, async (sql) => ({ keys: await dropOldKeys(sql, new Date(now - KEYS_MS)) }))
+}
