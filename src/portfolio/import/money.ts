@@ -1,0 +1,34 @@
+import { times } from './amount.ts'
+
+/** Hundredths that prices are told in, and what they are hundredths of; capitals matter: GBp is not GBP. */
+const MINOR_UNITS = new Map([
+  ['GBp', 'GBP'],
+  ['GBX', 'GBP'],
+  ['GBx', 'GBP'],
+  ['ZAc', 'ZAR'],
+  ['ZAC', 'ZAR'],
+  ['ZAX', 'ZAR'],
+  ['ILA', 'ILS'],
+  ['ILa', 'ILS'],
+])
+const SIGNS = new Map([
+  ['€', 'EUR'],
+  ['$', 'USD'],
+  ['£', 'GBP'],
+  ['¥', 'JPY'],
+  ['₹', 'INR'],
+  ['₿', 'BTC'],
+])
+const CODE = /^[A-Z][A-Z0-9]{1,11}$/
+
+/** What amounts are told in: `major` has the code, `amount` makes an amount of it one in major units. */
+export type Money = { currency: string; amount: (text: string) => string }
+
+/** The currency, or coin, that a text names: `EUR`, `usd`, `€`, `GBp`. Null where it names none. */
+export function moneyOf(text: string): Money | null {
+  const told = text.trim()
+  const major = MINOR_UNITS.get(told)
+  if (major !== undefined) return { currency: major, amount: (amount) => times(amount, '0.01') }
+  const code = SIGNS.get(told) ?? told.toUpperCase()
+  return CODE.test(code) ? { currency: code, amount: (amount) => amount } : null
+}

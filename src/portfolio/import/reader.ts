@@ -1,0 +1,9 @@
+import type { ImportRow } from './row.ts'
+import type { Table } from './table.ts'
+
+/** Reads one format of tables. `fits` looks at the names of the columns alone. */
+export type Reader = {
+  format: string
+  fits(columns: ReadonlySet<string>): boolean
+  read(table: Table): ImportRow[]
+}
