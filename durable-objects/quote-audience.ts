@@ -142,7 +142,7 @@ export class QuoteAudience extends ReaderSockets<Listener> {
     const message = this.hear(socket, listener, data)
     if (message === null) return undefined
     return inOrder(listener, message, {
-      find: this.#host.find,
+      find: (asked) => ('channels' in asked ? this.#host.find(asked.channels) : null),
       handle: (asked) => this.answer(socket, listener, asked),
       refuse: ({ req_id }) =>
         this.refuse(socket, { code: 'too_many_requests', message: 'too many messages at once', field: null }, req_id),

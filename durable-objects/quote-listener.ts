@@ -41,29 +41,31 @@ export function restored(socket: WebSocket): Listener | null {
 const MAX_WAITING = 64
 
 type Handling = {
-  /** Finds what the names of channels mean; null: that is at hand. */
-  find(channels: readonly string[]): Promise<unknown> | null
+  /** Finds what has to be known before a message can be handled; null: that is at hand. */
+  find(message: ClientMessage): Promise<unknown> | null
   handle(message: ClientMessage): void
   refuse(message: ClientMessage): void
 }
 
+type Waiting = Pick<Listener, 'waiting'>
+
 /**
- * Has a socket's message handled, at once or when the database has said what its names mean; those that come meanwhile
+ * Has a socket's message handled, at once or when what it needs was found; those that come meanwhile
  * are handled after it, in their order.
  * @returns a promise where something has to be found first
  */
-export function inOrder(listener: Listener, message: ClientMessage, handling: Handling): Promise<void> | undefined {
+export function inOrder(listener: Waiting, message: ClientMessage, handling: Handling): Promise<void> | undefined {
   if (listener.waiting === null) return run(listener, [message], handling)
   if (listener.waiting.length < MAX_WAITING) listener.waiting.push(message)
   else handling.refuse(message)
   return undefined
 }
 
-function run(listener: Listener, messages: ClientMessage[], handling: Handling): Promise<void> | undefined {
+function run(listener: Waiting, messages: ClientMessage[], handling: Handling): Promise<void> | undefined {
   listener.waiting = null
   for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
     const asked = message
-    const finding = 'channels' in asked ? handling.find(asked.channels) : null
+    const finding = handling.find(asked)
     if (finding === null) handling.handle(asked)
     else {
       listener.waiting = messages

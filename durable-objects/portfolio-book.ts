@@ -1,0 +1,302 @@
+import { type Rates, ratesOf } from '../src/portfolio/rates.ts'
+import { replaced, type Sums, sumsOf, totals } from '../src/portfolio/totals.ts'
+import { changedKeys } from '../src/portfolio/updates.ts'
+import { type PositionBase, valueLot, valuePosition } from '../src/portfolio/valuation.ts'
+import type { LotView, PortfolioPrice, Position, Totals } from '../src/protocol/portfolio.ts'
+import type { LoadedPortfolio } from './portfolio-database.ts'
+import { isNewer, samePrice } from './portfolio-price.ts'
+import type { At, Head, Kept } from './portfolio-store.ts'
+
+/** Versions that are remembered one by one: what was written at once may be told in any order. */
+const MAX_SEEN = 50
+
+/** A position before and after a change; null: it was not there, or is not any more. */
+export type Moved = { before: Position | null; after: Position | null }
+
+/** What came of one change: `n` is the offset that it has. */
+export type Change = {
+  n: number
+  prices: ReadonlyMap<number, PortfolioPrice>
+  positions: ReadonlyMap<number, Moved>
+  totals: { before: Totals; after: Totals }
+  lots: readonly LotView[]
+  removedLots: readonly string[]
+}
+
+/** What was read, and why: `ids` are the assets that were read, null: all; `told` is the version of the write. */
+export type Load = {
+  portfolio: LoadedPortfolio
+  ids: readonly number[] | null
+  told: number | null
+  lots: readonly LotView[]
+  removedLots: readonly string[]
+  /** Which lots have changed is not known, or they are too many: everybody gets a snapshot. */
+  afresh: boolean
+  now: number
+}
+
+type Watched = Pick<ReadonlyMap<number, unknown>, 'has'>
+
+/** What is to be stored of a load. */
+export type Stored = { positions: Map<number, At<PositionBase | null>>; prices: At<PortfolioPrice>[] }
+
+/**
+ * A portfolio in memory: what every position is without prices, the prices, and what follows from them. A change costs
+ * what it touches: the positions whose price, rate or lots have changed, and the sums by their difference.
+ */
+export class PortfolioBook {
+  readonly #head: Head
+  readonly #bases: Map<number, At<PositionBase>>
+  /** Positions that are gone, and the change in which they went. */
+  readonly #gone: Map<number, number>
+  readonly #prices: Map<number, At<PortfolioPrice>>
+  #rates: Rates = { now: new Map() }
+  readonly #positions = new Map<number, Position>()
+  /** The change in which a position has moved last, as far as it is known that it has not since. */
+  readonly #movedAt = new Map<number, number>()
+  #sums: Sums
+  /** When anything was heard of prices last, unix milliseconds. */
+  heardAt: number
+
+  constructor({ head, positions, prices, heardAt }: Kept) {
+    this.#head = head
+    this.#bases = new Map()
+    this.#gone = new Map()
+    for (const [id, { of, n }] of positions)
+      if (of) this.#bases.set(id, { of, n })
+      else this.#gone.set(id, n)
+    this.#prices = prices
+    this.heardAt = Math.max(heardAt, head.loadedAt)
+    this.#rates = ratesOf(head.rateSources, this.#sourcePrices())
+    for (const [id, base] of this.#bases) {
+      this.#positions.set(id, this.#valued(base.of))
+      this.#movedAt.set(id, Math.max(base.n, this.#prices.get(id)?.n ?? 0, this.#rateAt(base.of)))
+    }
+    this.#sums = sumsOf(this.#positions.values())
+  }
+
+  get head(): Head {
+    return this.#head
+  }
+
+  get n(): number {
+    return this.#head.n
+  }
+
+  get totals(): Totals {
+    return totals(this.#sums, this.#head)
+  }
+
+  /** All of them, by symbol. */
+  positions(): Position[] {
+    return [...this.#positions.values()].sort((a, b) =>
+      a.symbol === b.symbol ? a.asset_id - b.asset_id : a.symbol < b.symbol ? -1 : 1,
+    )
+  }
+
+  position(id: number): Position | null {
+    return this.#positions.get(id) ?? null
+  }
+
+  price(id: number): PortfolioPrice | null {
+    return this.#prices.get(id)?.of ?? null
+  }
+
+  /** Whether lots of an asset are open. */
+  isHeld(id: number): boolean {
+    return (this.#bases.get(id)?.of.lots ?? 0) > 0
+  }
+
+  /** What is held under a symbol; null: nothing is, or several assets are. */
+  heldAs(symbol: string): number | null {
+    const found = [...this.#bases.values()].filter(({ of }) => of.symbol === symbol)
+    const open = found.filter(({ of }) => of.lots > 0)
+    const [one, ...others] = open.length > 0 ? open : found
+    return one && others.length === 0 ? one.of.asset_id : null
+  }
+
+  /** The assets whose prices matter: of what is held, and of rates. The symbol is null where it was never told. */
+  priced(): Map<number, string | null> {
+    const ids = new Map<number, string | null>()
+    for (const { asset_id } of this.#head.rateSources) ids.set(asset_id, this.price(asset_id)?.symbol ?? null)
+    for (const [id, { of }] of this.#bases) if (id > 0 && of.lots > 0) ids.set(id, of.symbol)
+    return ids
+  }
+
+  /** Prices, positions and what is gone, as far as they have changed after `from`. */
+  since(from: number): { prices: PortfolioPrice[]; positions: Position[]; removed: number[] } {
+    return {
+      prices: [...this.#prices.values()].filter(({ n }) => n > from).map(({ of }) => of),
+      positions: [...this.#positions.values()].filter(({ asset_id }) => (this.#movedAt.get(asset_id) ?? 0) > from),
+      removed: [...this.#gone].filter(([, n]) => n > from).map(([id]) => id),
+    }
+  }
+
+  /** A lot as of now. */
+  lot(lot: LotView): LotView {
+    return valueLot(lot, this.price(lot.asset_id), this.#rates, this.#head.currency)
+  }
+
+  /** Whether a write was read already. */
+  hasSeen(version: number): boolean {
+    return version <= this.#head.whole || this.#head.seen.includes(version)
+  }
+
+  /** Takes prices in; null when they say nothing new. `watched` are assets that matter beside those of the portfolio. */
+  hear(
+    prices: readonly PortfolioPrice[],
+    watched: Watched,
+    now: number,
+  ): { change: Change; prices: At<PortfolioPrice>[] } | null {
+    this.heardAt = now
+    const mine = this.priced()
+    const news = prices.filter((price) => {
+      const held = this.#prices.get(price.asset_id)?.of
+      if (held && (samePrice(held, price) || !isNewer(price, held))) return false
+      return mine.has(price.asset_id) || watched.has(price.asset_id)
+    })
+    if (news.length === 0) return null
+    const before = this.totals
+    const n = ++this.#head.n
+    const told = this.#put(news, n)
+    const moved = this.#revalue(this.#touchedBy(told.keys()), n)
+    const change = { n, prices: told, positions: moved, totals: { before, after: this.totals } }
+    return { change: { ...change, lots: [], removedLots: [] }, prices: news.map((of) => ({ of, n })) }
+  }
+
+  /** Takes in what the database has told, of all or of some assets. */
+  load({ portfolio, ids, told, lots, removedLots, now, ...load }: Load): { change: Change; stored: Stored } {
+    const head = this.#head
+    const before = this.totals
+    const n = ++head.n
+    const isNew = this.#takeSources(portfolio, ids)
+    const afresh = load.afresh || isNew
+    head.loadedAt = now
+    if (ids === null) Object.assign(head, { version: portfolio.version, whole: portfolio.version, seen: [] })
+    else if (told !== null) {
+      head.version = Math.max(head.version, told)
+      head.seen = [...head.seen, told].slice(-MAX_SEEN)
+    }
+    if (afresh) head.floor = n
+    if (afresh || lots.length > 0 || removedLots.length > 0) head.lotsAt = n
+    const bases = this.#rebase(portfolio.positions, ids ?? [...this.#bases.keys()], n)
+    const news = portfolio.prices.filter((price) => {
+      const held = this.price(price.asset_id)
+      // Of two that are equally old, the one that a board has told says more: whether it is stale.
+      return held === null || (isNewer(price, held) && price.updated_at !== held.updated_at)
+    })
+    const prices = this.#put(news, n)
+    const touched = this.#touchedBy(prices.keys())
+    const positions = this.#revalue(isNew ? this.#all() : union(touched, bases.keys()), n)
+    this.heardAt = Math.max(this.heardAt, now)
+    const change = { n, prices, positions, totals: { before, after: this.totals } }
+    return {
+      change: { ...change, lots: lots.map((lot) => this.lot(lot)), removedLots },
+      stored: { positions: bases, prices: news.map((of) => ({ of, n })) },
+    }
+  }
+
+  /** Every price that matters; the others are forgotten. */
+  keptPrices(watched: Watched): At<PortfolioPrice>[] {
+    const mine = this.priced()
+    for (const id of this.#prices.keys()) if (!mine.has(id) && !watched.has(id)) this.#prices.delete(id)
+    return [...this.#prices.values()]
+  }
+
+  /** Notes the currency, and where rates come from; gives whether that is something else than it was. */
+  #takeSources({ currency, rateSources }: LoadedPortfolio, ids: readonly number[] | null): boolean {
+    const head = this.#head
+    const before = new Map(head.rateSources.map((source) => [source.currency, source]))
+    const isNew =
+      head.currency !== currency ||
+      rateSources.some((source) => (before.get(source.currency) ?? source).asset_id !== source.asset_id)
+    const kept = ids === null ? [] : head.rateSources
+    const known = new Map([...kept, ...rateSources].map((source) => [source.currency, source]))
+    Object.assign(head, { currency, rateSources: [...known.values()] })
+    return isNew
+  }
+
+  /** Takes in what the positions of these assets are now; what is not among them any more is gone. */
+  #rebase(bases: readonly PositionBase[], ids: readonly number[], n: number): Map<number, At<PositionBase | null>> {
+    const changed = new Map<number, At<PositionBase | null>>()
+    const there = new Set<number>()
+    for (const of of bases) {
+      there.add(of.asset_id)
+      this.#gone.delete(of.asset_id)
+      if (JSON.stringify(this.#bases.get(of.asset_id)?.of) === JSON.stringify(of)) continue
+      this.#bases.set(of.asset_id, { of, n })
+      changed.set(of.asset_id, { of, n })
+    }
+    for (const id of ids) {
+      if (there.has(id) || !this.#bases.delete(id)) continue
+      this.#gone.set(id, n)
+      changed.set(id, { of: null, n })
+    }
+    return changed
+  }
+
+  #put(prices: readonly PortfolioPrice[], n: number): Map<number, PortfolioPrice> {
+    for (const of of prices) this.#prices.set(of.asset_id, { of, n })
+    return new Map(prices.map((price) => [price.asset_id, price]))
+  }
+
+  #all(): Set<number> {
+    return union(this.#bases.keys(), this.#positions.keys())
+  }
+
+  /** The positions that follow from these prices; rates are brought up to them. */
+  #touchedBy(priced: Iterable<number>): Set<number> {
+    const touched = new Set<number>()
+    for (const id of priced) if (this.#bases.has(id)) touched.add(id)
+    const before = this.#rates.now
+    this.#rates = ratesOf(this.#head.rateSources, this.#sourcePrices())
+    const moved = new Set([...this.#rates.now].filter(([of, usd]) => before.get(of) !== usd).map(([of]) => of))
+    if (moved.size === 0) return touched
+    const { currency } = this.#head
+    for (const [id, { of }] of this.#bases) {
+      const own = this.#currencyOf(of)
+      if (own !== currency && (moved.has(currency) || moved.has(own))) touched.add(id)
+    }
+    return touched
+  }
+
+  #sourcePrices(): Map<number, PortfolioPrice> {
+    const sources = this.#head.rateSources.flatMap(({ asset_id }) => this.price(asset_id) ?? [])
+    return new Map(sources.map((price) => [price.asset_id, price]))
+  }
+
+  #currencyOf({ asset_id, cmp_currency }: PositionBase): string {
+    return this.price(asset_id)?.currency ?? cmp_currency
+  }
+
+  /** The change in which a rate of a position has moved last. */
+  #rateAt(base: PositionBase): number {
+    const own = this.#currencyOf(base)
+    const { currency, rateSources } = this.#head
+    if (own === currency) return 0
+    const sources = rateSources.filter((source) => source.currency === own || source.currency === currency)
+    return Math.max(0, ...sources.map(({ asset_id }) => this.#prices.get(asset_id)?.n ?? 0))
+  }
+
+  #valued(base: PositionBase): Position {
+    return valuePosition(base, this.price(base.asset_id), this.#rates, this.#head.currency)
+  }
+
+  #revalue(ids: Iterable<number>, n: number): Map<number, Moved> {
+    const moved = new Map<number, Moved>()
+    for (const id of ids) {
+      const base = this.#bases.get(id)
+      const before = this.#positions.get(id) ?? null
+      const after = base ? this.#valued(base.of) : null
+      if (after ? changedKeys(before, after) === null : before === null) continue
+      moved.set(id, { before, after })
+      this.#sums = replaced(this.#sums, before, after)
+      this.#movedAt.set(id, n)
+      if (after) this.#positions.set(id, after)
+      else this.#positions.delete(id)
+    }
+    return moved
+  }
+}
+
+const union = (a: Iterable<number>, b: Iterable<number>): Set<number> => new Set([...a, ...b])
