@@ -28,8 +28,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- What one of a currency is in US dollars now; NULL where nobody knows. `usdOf` of src/portfolio/rates.ts is the same.
+-- (The cost has the planner look for a way to ask once a currency, not once a row.)
 CREATE FUNCTION usd_now(p_currency text) RETURNS numeric
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE COST 10000 AS $$
     SELECT CASE WHEN s.inverse THEN portfolio_ratio(1, p.price, 16) ELSE p.price END
     FROM rate_source(p_currency) s JOIN prices_current p ON p.asset_id = s.asset_id
     WHERE p.price > 0
@@ -182,6 +183,7 @@ CREATE VIEW positions_view WITH (security_invoker = TRUE) AS
         LEFT JOIN LATERAL (
             SELECT portfolio_rate(c.currency, usd_now(c.currency), h.currency, usd_now(h.currency)) AS rate
             FROM (SELECT coalesce(p.currency, a.currency) AS currency) AS c
+            OFFSET 0
         ) AS now_at ON h.lots > 0 AND h.asset_id > 0
         -- P5: what was bought on the day of the price, or later.
         LEFT JOIN LATERAL (
@@ -217,6 +219,7 @@ CREATE VIEW lot_performance_view WITH (security_invoker = TRUE) AS
         LEFT JOIN LATERAL (
             SELECT portfolio_rate(p.currency, usd_now(p.currency), l.portfolio_currency, usd_now(l.portfolio_currency))
                 AS rate
+            OFFSET 0
         ) AS now_at ON p.price IS NOT NULL
     ) AS valued;
 

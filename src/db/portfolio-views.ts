@@ -33,14 +33,19 @@ const ofAssets = (sql: UserSql, assetIds: readonly number[] | null | undefined) 
 
 type RecentRow = PositionBase['recent'][number] & { asset_id: number }
 
+/** An asset whose price is needed: null where there is none; and what it is the rate of, if it is one. */
+type NeededRow = Omit<PortfolioPrice, 'price'> & { price: string | null } & (
+    | { rate_of: string; inverse: boolean }
+    | { rate_of: null; inverse: null }
+  )
+
 /**
  * What a user's portfolio is made of; or, with ids (0: what belongs to no asset), what these positions are: no other rows
  * are read then. Positions that have never been are left out. Ascending by `asset_id`.
  */
 export const readPortfolio = userQuery(
   async (sql, userId: string, assetIds: readonly number[] | null): Promise<PortfolioRead> => {
-    const ids = assetIds && arrayText(assetIds)
-    const [[portfolio = NEW], positions, recent, rateSources, prices] = await Promise.all([
+    const [[portfolio = NEW], positions, recent, needed] = await Promise.all([
       sql<{ currency: string; version: number }[]>`
         SELECT u.currency, coalesce(v.version, 0)::double precision AS version
         FROM profiles u LEFT JOIN portfolios v USING (user_id) WHERE u.user_id = ${userId}`,
@@ -68,17 +73,21 @@ export const readPortfolio = userQuery(
         ) AS l ON TRUE
         GROUP BY l.asset_id, l.day
         ORDER BY l.asset_id, l.day`,
-      sql<RateSource[]>`SELECT * FROM portfolio_rate_sources(${userId}, ${ids}::text::integer[])`,
-      sql<PortfolioPrice[]>`
-        SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.eps, p.pe_ratio,
-          p.pe_as_of, p.market_state, p.as_of, p.updated_at, NULL AS stale
-        FROM (
+      sql<NeededRow[]>`
+        WITH sources AS MATERIALIZED (
+          SELECT * FROM portfolio_rate_sources(${userId}, ${assetIds && arrayText(assetIds)}::text::integer[])
+        ), needed AS (
           SELECT asset_id FROM lots WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${ofAssets(sql, assetIds)}
           UNION
-          SELECT asset_id FROM portfolio_rate_sources(${userId}, ${ids}::text::integer[])
-        ) AS needed
-        JOIN prices_current p ON p.asset_id = needed.asset_id
-        JOIN assets a ON a.asset_id = needed.asset_id`,
+          SELECT asset_id FROM sources
+        )
+        SELECT a.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.eps, p.pe_ratio,
+          p.pe_as_of, p.market_state, p.as_of, p.updated_at, NULL AS stale, s.currency AS rate_of, s.inverse
+        FROM needed
+        JOIN assets a ON a.asset_id = needed.asset_id
+        LEFT JOIN prices_current p ON p.asset_id = needed.asset_id
+        LEFT JOIN sources s ON s.asset_id = needed.asset_id
+        ORDER BY a.asset_id`,
     ])
     const late = new Map<number, PositionBase['recent'][number][]>()
     for (const { asset_id, ...one } of recent) {
@@ -89,8 +98,12 @@ export const readPortfolio = userQuery(
     return {
       ...portfolio,
       positions: positions.map((position) => ({ ...position, recent: late.get(position.asset_id) ?? [] })),
-      rateSources: [...rateSources],
-      prices: [...prices],
+      rateSources: needed.flatMap(({ asset_id, rate_of, inverse }) => {
+        return rate_of === null ? [] : [{ currency: rate_of, asset_id, inverse }]
+      }),
+      prices: needed.flatMap(({ rate_of: _, inverse: __, price, ...known }) => {
+        return price === null ? [] : [{ ...known, price }]
+      }),
     }
   },
 )
