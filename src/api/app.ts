@@ -4,6 +4,7 @@ import { settings } from '../config.ts'
 import { accountPages } from '../pages/account-routes.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { CodedError } from '../protocol/errors.ts'
+import { activities } from './activities.ts'
 import { assets } from './assets.ts'
 import { audit } from './audit.ts'
 import { auth } from './auth.ts'
@@ -24,6 +25,7 @@ import { profile } from './profile.ts'
 import { refresh } from './refresh.ts'
 import { refreshPortfolio } from './refresh-portfolio.ts'
 import { sockets } from './sockets.ts'
+import { stocks } from './stocks.ts'
 import { streams } from './streams.ts'
 import { tickets } from './tickets.ts'
 
@@ -83,7 +85,8 @@ app.use(usableSettings)
 app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
 // A ticket is for pages of other origins, too, that bring a bearer token: before what auth asks of everybody.
-const portfolios = [tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket]
+// The portfolio's own addresses below /api/v1/stocks go before those of a lot.
+const portfolios = [tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket, stocks, activities]
 const accounts = [auth, profile, accountPages]
 for (const feature of [...features, ...portfolios, ...accounts, openapi, pages]) app.route('/', feature)
 

@@ -132,3 +132,11 @@ export const readDayRates = userQuery(
     return [...rows]
   },
 )
+
+/** What an asset, listed or the user's own, is priced in. */
+export const readCurrency = userQuery(async (sql, userId: string, assetId: number): Promise<string | null> => {
+  const [row] = await sql<{ currency: string }[]>`
+    SELECT currency FROM assets WHERE asset_id = ${assetId}
+    UNION ALL SELECT currency FROM own_assets WHERE asset_id = ${assetId} AND user_id = ${userId}`
+  return row?.currency ?? null
+})
