@@ -125,7 +125,7 @@ const like = <T extends object>(before: T | null, next: T): T => (before !== nul
 function alike<T extends object>(before: readonly T[], next: readonly T[], key: (item: T) => unknown): readonly T[] {
   const known = new Map(before.map((item) => [key(item), item]))
   const list = next.map((item) => like(known.get(key(item)) ?? null, item))
-  return equal(before, list) ? before : list
+  return [before, next].find((known) => equal(known, list)) ?? list
 }
 
 /** The list with these changes, by key; what is not known yet comes last. */
