@@ -170,7 +170,8 @@ export class PortfolioBook {
     const before = this.totals
     const n = ++head.n
     const isNew = this.#takeSources(portfolio, ids)
-    const afresh = load.afresh || isNew
+    const unnamed = ids !== null && lots.length === 0 && removedLots.length === 0
+    const afresh = load.afresh || isNew || (unnamed && portfolio.positions.some((base) => this.#hasOtherLots(base)))
     head.loadedAt = now
     if (ids === null) Object.assign(head, { version: portfolio.version, whole: portfolio.version, seen: [] })
     else if (told !== null) {
@@ -214,6 +215,12 @@ export class PortfolioBook {
     const known = new Map([...kept, ...rateSources].map((source) => [source.currency, source]))
     Object.assign(head, { currency, rateSources: [...known.values()] })
     return isNew
+  }
+
+  /** Whether lots of a position must have changed, whichever. */
+  #hasOtherLots({ asset_id, lots, quantity, invested }: PositionBase): boolean {
+    const before = this.#bases.get(asset_id)?.of ?? { lots: 0, quantity: '0', invested: '0' }
+    return before.lots !== lots || before.quantity !== quantity || before.invested !== invested
   }
 
   /** Takes in what the positions of these assets are now; what is not among them any more is gone. */

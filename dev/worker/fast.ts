@@ -1,6 +1,7 @@
 import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
 import { ProviderGate as RealProviderGate } from '../../durable-objects/provider-gate.ts'
 import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
+import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/user-portfolio.ts'
 import worker from '../../workers/index.ts'
 
 export { FeedSlots, Meter } from '../../workers/index.ts'
@@ -49,6 +50,22 @@ export class QuoteBoard extends RealQuoteBoard {
 export class ProviderGate extends RealProviderGate {
   protected override now(): number {
     return marketNow(this.env)
+  }
+}
+
+export class UserPortfolio extends RealUserPortfolio {
+  protected override now(): number {
+    return marketNow(this.env)
+  }
+
+  protected override wakeAt(at: number): void {
+    super.wakeAt(momentOf(this.env, at))
+  }
+
+  protected override async waking(): Promise<number | null> {
+    const at = await super.waking()
+    const { speed, anchor } = clockOf(this.env)
+    return at && anchor + (at - anchor) * speed
   }
 }
 

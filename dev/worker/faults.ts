@@ -4,13 +4,14 @@ import { ProductCandles as RealProductCandles } from '../../durable-objects/prod
 import { ProviderGate } from '../../durable-objects/provider-gate.ts'
 import { QuoteBoard } from '../../durable-objects/quote-board.ts'
 import { productCandles, productOfName } from '../../durable-objects/stubs.ts'
+import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
 import { app } from '../../src/api/app.ts'
 import type { Revision } from '../../src/market/revision.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { Step } from '../faults/steps.ts'
 
-export { FeedSlots, Meter, ProviderGate, QuoteBoard }
+export { FeedSlots, Meter, ProviderGate, QuoteBoard, UserPortfolio }
 
 /** The market's clock (see `ExchangeOptions`), and what this Worker is to do wrong for a test of the suite itself. */
 type Variables = {
