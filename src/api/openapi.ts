@@ -5,6 +5,7 @@ import { settings } from '../config.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
+import { portfolioMessageSchema } from '../protocol/portfolio.ts'
 import { ACCOUNT_PATHS } from './account-paths.ts'
 import {
   assetAnswer,
@@ -31,6 +32,7 @@ import {
   symbolsSchema,
 } from './input.ts'
 import { json, operation } from './operation.ts'
+import { PORTFOLIO_PATHS, ticket } from './portfolio-paths.ts'
 
 const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
 
@@ -231,12 +233,14 @@ const PATHS: ZodOpenApiPathsObject = {
     get: operation(
       {
         operationId: 'openSocket',
-        summary: 'A WebSocket for any channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL',
+        summary: 'A WebSocket for any channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio, asset.AAPL',
+        description: 'The last two are for who is let in as to /ws/portfolio.',
         tags: ['Live'],
-        requestParams: { query: z.object(ofSocket) },
+        security: [{}, { user: [] }, { session: [] }],
+        requestParams: { query: z.object({ ...ofSocket, ticket }) },
       },
       switching,
-      ['upgrade_required', 'too_many_sockets'],
+      ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
     ),
   },
   '/ws/products/{id}': {
@@ -252,6 +256,7 @@ const PATHS: ZodOpenApiPathsObject = {
     ),
   },
   ...ACCOUNT_PATHS,
+  ...PORTFOLIO_PATHS,
   '/health': {
     get: operation(
       {
@@ -303,6 +308,7 @@ export function openApiDocument(version: string): Document {
         { name: 'Candles', description: 'Of trading pairs, built from trades' },
         { name: 'Live', description: 'Sockets and event streams' },
         { name: 'Accounts', description: 'Signing in, and what belongs to who is signed in' },
+        { name: 'Portfolio', description: 'What somebody holds, and what it is worth' },
         { name: 'Operation', description: 'For whoever runs this' },
       ],
       paths: PATHS,
@@ -323,6 +329,7 @@ export function openApiDocument(version: string): Document {
             description: 'What a client sends on a socket',
           }),
           SocketMessage: serverMessageSchema.meta({ description: 'What a client gets on a socket' }),
+          PortfolioMessage: portfolioMessageSchema.meta({ description: 'What it gets of a portfolio' }),
         },
       },
     },

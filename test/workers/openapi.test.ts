@@ -1,86 +1,19 @@
 import { env } from 'cloudflare:workers'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Look } from '../../durable-objects/stubs.ts'
 import { app } from '../../src/api/app.ts'
-import { openApiDocument } from '../../src/api/openapi.ts'
 import { ERROR_CODES, type Problem } from '../../src/protocol/errors.ts'
+import type { Enriched } from '../../src/protocol/portfolio.ts'
+import { document, eachOperation, faults, type Schema } from './document.ts'
+import { confirmToken, type Member, member, PASSWORD, person } from './person.ts'
 import { closeAll, get, getWith, openEvents, openSocket } from './wire.ts'
 
 afterEach(closeAll)
 
-type Schema = { [key: string]: unknown }
-type Operation = {
-  operationId: string
-  parameters?: { in: string; name: string; required?: boolean; schema?: Schema }[]
-  responses: Record<string, { description: string; content?: Record<string, { schema: Schema }> }>
-}
-type Document = {
-  openapi: string
-  info: { title: string; version: string }
-  paths: Record<string, Record<string, Operation>>
-  components: { schemas: Record<string, Schema> }
-  tags: { name: string }[]
-}
-
-// As it goes over the wire, so that nothing counts that JSON does not hold.
-const document = JSON.parse(JSON.stringify(openApiDocument('1'))) as Document
-
-const KEYWORDS = new Set([
-  ...['$ref', 'type', 'enum', 'const', 'properties', 'required', 'items', 'prefixItems', 'anyOf', 'oneOf', 'pattern'],
-  ...['additionalProperties', 'propertyNames', 'minimum', 'maximum', 'minItems', 'maxItems', 'minLength', 'maxLength'],
-  ...['description', 'example', 'examples', 'default', 'format', 'allOf'],
-])
-
-/** What of a value is not as its schema says; of JSON Schema the part that the document uses. */
-function faults(value: unknown, schema: Schema, at = '$'): string[] {
-  const unknown = Object.keys(schema).filter((key) => !KEYWORDS.has(key))
-  if (unknown.length > 0) return [`${at}: the test does not know ${unknown.join(', ')}`]
-  const ref = schema.$ref as string | undefined
-  if (ref !== undefined) {
-    const named = document.components.schemas[ref.replace('#/components/schemas/', '')]
-    return named ? faults(value, named, at) : [`${at}: ${ref} leads nowhere`]
-  }
-  const several = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined
-  if (several) {
-    const each = several.map((one) => faults(value, one, at))
-    return each.some((found) => found.length === 0) ? [] : each.flat()
-  }
-  if ('const' in schema) return value === schema.const ? [] : [`${at}: not ${String(schema.const)}`]
-  if (schema.enum)
-    return (schema.enum as unknown[]).includes(value) ? [] : [`${at}: ${String(value)} is none of the enum`]
-  const types = schema.type === undefined ? null : [schema.type].flat()
-  const type = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value
-  const whole = types?.includes('integer') && Number.isInteger(value)
-  if (types && !types.includes(type) && !whole) return [`${at}: ${type}, not ${types.join(' or ')}`]
-  const found: string[] = []
-  if (type === 'array')
-    for (const [i, item] of (value as unknown[]).entries()) {
-      const of = (schema.prefixItems as Schema[] | undefined)?.[i] ?? (schema.items as Schema | undefined)
-      if (of) found.push(...faults(item, of, `${at}/${i}`))
-    }
-  if (type === 'object') {
-    const properties = (schema.properties ?? {}) as Record<string, Schema>
-    for (const name of (schema.required ?? []) as string[])
-      if (!Object.hasOwn(value as object, name)) found.push(`${at}: ${name} is missing`)
-    for (const [name, item] of Object.entries(value as object)) {
-      const of = properties[name]
-      if (of) found.push(...faults(item, of, `${at}/${name}`))
-      else if (schema.properties && schema.additionalProperties === undefined)
-        found.push(`${at}: ${name} is not told of`)
-    }
-  }
-  if (typeof schema.minimum === 'number' && (value as number) < schema.minimum)
-    found.push(`${at}: below ${schema.minimum}`)
-  return found
-}
-
-const eachOperation = Object.entries(document.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
-)
-
 describe('D6 the document', () => {
   test('has every route of the Worker but pages, and no other', () => {
-    const pages = /^\/(?:|docs|audit|assets.*|products.*)$/
+    const pages =
+      /^\/(?:|docs|audit|assets.*|products.*|sign-.*|confirm-email|forgot-password|reset-password|user(?:\/.*)?)$/
     const routes = app.routes
       .filter(({ method, path }) => method !== 'ALL' && !pages.test(path))
       .map(({ method, path }) => `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`)
@@ -168,8 +101,42 @@ const board = {
   refresh: async () => ({ refreshed: 1, failed: 0, waiting: 0 }),
   status: async () => ({ since: 1_700_000_000_000, assets: 1, quotes: 1 }),
 }
+const NOTHING_HELD: Enriched = {
+  portfolio: {
+    currency: 'USD',
+    version: 0,
+    positions: 0,
+    invested: '0',
+    present_value: '0',
+    gain_loss: '0',
+    gain_loss_percent: null,
+    day_change: '0',
+    day_change_percent: null,
+    realised_gain: '0',
+    income: '0',
+    expenses: '0',
+    incomplete: false,
+    missing: [],
+  },
+  positions: [],
+  refreshed_at: '2026-01-31T14:30:00Z',
+  age_seconds: 0.5,
+}
+let valued = false
+const portfolio = {
+  ticket: async () => 'a-ticket-of-tests',
+  enriched: async () => (valued ? JSON.stringify(NOTHING_HELD) : null),
+  requestRefresh: async () => true,
+  changed: async () => {},
+}
 const KEY = 'service-key-of-tests'
-const here = { ...env, SUPABASE_SERVICE_ROLE_KEY: KEY, QUOTE_BOARD: { getByName: () => board } } as unknown as Env
+const here = {
+  ...env,
+  SUPABASE_SERVICE_ROLE_KEY: KEY,
+  QUOTE_BOARD: { getByName: () => board },
+  USER_PORTFOLIO: { getByName: () => portfolio },
+  REFRESH_QUEUE: { send: async () => {} },
+} as unknown as Env
 
 const json = (body: unknown): RequestInit => ({
   method: 'POST',
@@ -177,7 +144,7 @@ const json = (body: unknown): RequestInit => ({
   body: JSON.stringify(body),
 })
 
-/** One answer of each operation that answers with JSON, and of problems of several kinds. */
+/** One answer of each operation that is for everybody, and of problems of several kinds. */
 const ANSWERS: [operationId: string, path: string, status: number, init?: RequestInit][] = [
   ['getPrice', '/get-price?symbol=AAPL', 200],
   ['getPrice', '/get-price?symbol=NOSUCH', 404],
@@ -212,22 +179,101 @@ const ANSWERS: [operationId: string, path: string, status: number, init?: Reques
   ['getOpenApi', '/openapi.json', 200],
 ]
 
+let me: Member
+
+/** As somebody who is signed in, by a bearer token. */
+const mine = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+  getWith(here, path, {
+    method,
+    headers: { authorization: `Bearer ${me.token}`, 'content-type': 'application/json', ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+const signIn = (password: string) => person().signIn({ email: me.who.email, password })
+const enter = (path: string, fields: unknown) => person().post(`/api/v1/auth/${path}`, fields)
+
+/** The same of what belongs to somebody; one after the other, each on what those before it have left. */
+const OWN: [operationId: string, status: number, ask: () => Promise<Response>][] = [
+  ['signUp', 202, () => person().signUp()],
+  ['signUp', 400, () => person().signUp({ email: 'nobody' })],
+  ['confirmEmail', 204, confirmNewcomer],
+  ['confirmEmail', 400, () => enter('confirm', { token: 'no token' })],
+  ['signIn', 200, () => signIn(PASSWORD)],
+  ['signIn', 401, () => signIn('a wrong password')],
+  ['refresh', 200, () => me.who.post('/api/v1/auth/refresh', {})],
+  ['refresh', 401, () => enter('refresh', {})],
+  ['requestPasswordReset', 202, () => enter('password/reset-request', { email: 'nobody@example.com' })],
+  ['requestPasswordReset', 400, () => enter('password/reset-request', {})],
+  ['resetPassword', 400, () => enter('password/reset', { token: 'no token', password: PASSWORD })],
+  ['changePassword', 401, () => mine('POST', '/api/v1/auth/password/change', change('a wrong password'))],
+  ['changePassword', 200, () => mine('POST', '/api/v1/auth/password/change', change(PASSWORD))],
+  ['signOut', 403, () => me.who.post('/api/v1/auth/sign-out', {}, { origin: 'https://evil.example' })],
+  ['signOut', 204, () => me.who.post('/api/v1/auth/sign-out', {})],
+  ['getKeys', 200, () => getWith(here, '/api/v1/auth/jwks')],
+  ['getTicket', 200, () => mine('POST', '/api/v1/auth/ticket')],
+  ['getTicket', 401, () => enter('ticket', {})],
+  ['getProfile', 200, () => mine('GET', '/api/v1/users/profile')],
+  ['getProfile', 401, () => getWith(here, '/api/v1/users/profile')],
+  ['changeProfile', 200, () => mine('PATCH', '/api/v1/users/profile', { currency: 'EUR' })],
+  ['changeProfile', 400, () => mine('PATCH', '/api/v1/users/profile', { currency: 'XXY' })],
+  ['getEnrichedPortfolio', 202, () => mine('GET', '/api/v1/stocks/portfolio-enriched')],
+  ['getEnrichedPortfolio', 401, () => getWith(here, '/api/v1/stocks/portfolio-enriched')],
+  ['getCachedPortfolio', 202, () => mine('GET', '/api/v1/stocks/portfolio-cache')],
+  ['getEnrichedPortfolio', 200, () => onceValued('/api/v1/stocks/portfolio-enriched')],
+  ['getCachedPortfolio', 200, () => onceValued('/api/v1/stocks/portfolio-cache')],
+  ['refreshPortfolio', 202, () => mine('POST', '/refresh-portfolio')],
+  ['refreshPortfolio', 403, () => mine('POST', '/refresh-portfolio', { userId: crypto.randomUUID() })],
+  ['openPortfolioSocket', 426, () => getWith(here, '/ws/portfolio')],
+  ['openPortfolioSocket', 400, () => upgrade('?token=x')],
+  ['openPortfolioSocket', 401, () => upgrade('')],
+  ['openSocket', 401, () => getWith(here, '/ws?ticket=x', { headers: { upgrade: 'websocket' } })],
+]
+
+const change = (current_password: string) => ({ current_password, password: 'another long password' })
+const upgrade = (query: string) => getWith(here, `/ws/portfolio${query}`, { headers: { upgrade: 'websocket' } })
+
+async function confirmNewcomer(): Promise<Response> {
+  const who = person()
+  await who.signUp()
+  return who.post('/api/v1/auth/confirm', { token: await confirmToken(who.email) })
+}
+
+function onceValued(path: string): Promise<Response> {
+  valued = true
+  return mine('GET', path)
+}
+
+/** Whether an answer is as the document tells of its operation. */
+async function check(operationId: string, status: number, response: Response): Promise<void> {
+  const operation = eachOperation.find((each) => each.operation.operationId === operationId)?.operation
+  const text = await response.text()
+  expect(response.status, text).toBe(status)
+  const told = operation?.responses[`${status}`]
+  expect(told, `${operationId} tells nothing of ${status}`).toBeDefined()
+  const type = response.headers.get('content-type')?.split(';')[0]
+  if (status === 204) return expect([text, type, told?.content]).toEqual(['', undefined, undefined])
+  const schema = told?.content?.[type ?? '']?.schema
+  expect(schema, `${operationId} tells nothing of ${status} ${type}`).toBeDefined()
+  const body: unknown = JSON.parse(text)
+  expect(operationId === 'getOpenApi' ? [] : faults(body, schema as Schema)).toEqual([])
+  // A code stands in the list of its operation's status.
+  if (status >= 400) expect(told?.description).toContain(`\`${(body as Problem).code}\``)
+}
+
 describe('D6 what is answered is as the document says', () => {
-  test.each(ANSWERS)('%s %s %d', async (operationId, path, status, init) => {
-    const operation = eachOperation.find((each) => each.operation.operationId === operationId)?.operation
-    const response = await getWith(here, path, init)
-    const body: unknown = await response.json()
-    expect([response.status, body], JSON.stringify(body)).toEqual([status, body])
-    const type = response.headers.get('content-type')?.split(';')[0] ?? ''
-    const schema = operation?.responses[`${status}`]?.content?.[type]?.schema
-    expect(schema, `${operationId} tells nothing of ${status} ${type}`).toBeDefined()
-    expect(operationId === 'getOpenApi' ? [] : faults(body, schema as Schema)).toEqual([])
-    // A code stands in the list of its operation's status.
-    if (status >= 400) expect(operation?.responses[`${status}`]?.description).toContain(`\`${(body as Problem).code}\``)
+  beforeAll(async () => {
+    me = await member()
   })
 
-  test('every operation that answers with JSON is among them', () => {
-    const asked = new Set(ANSWERS.map(([operationId]) => operationId))
+  test.each(OWN)('%s %d', async (operationId, status, ask) => {
+    await check(operationId, status, await ask())
+  })
+
+  test.each(ANSWERS)('%s %s %d', async (operationId, path, status, init) => {
+    await check(operationId, status, await getWith(here, path, init))
+  })
+
+  test('every operation is among them', () => {
+    const asked = new Set([...ANSWERS, ...OWN].map(([operationId]) => operationId))
     expect(eachOperation.map(({ operation }) => operation.operationId).filter((id) => !asked.has(id))).toEqual([])
   })
 

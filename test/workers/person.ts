@@ -70,7 +70,7 @@ export const mailTo = (email: string, subject: string): Promise<Mail> =>
 export const confirmToken = async (email: string): Promise<string> =>
   /\/confirm-email\?token=(\S+)/.exec((await mailTo(email, 'Your email for Kerb')).text)?.[1] as string
 
-type Member = { who: Person; token: string; id: string }
+export type Member = { who: Person; token: string; id: string }
 
 async function signedIn(who: Person): Promise<Member> {
   const answer = await who.signIn()

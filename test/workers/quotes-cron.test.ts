@@ -276,7 +276,8 @@ describe('what cron records', () => {
     expect((await health()).jobs_overdue).toEqual([])
     // Nobody fires it for ten minutes.
     for (let n = 0; n < 2; n++) await beat(300)
-    const EVERY_MINUTE = ['audit', 'guard', 'history', 'limits', 'metrics', 'products', 'quotes']
+    const PORTFOLIOS = ['portfolio_due', 'portfolio_hourly', 'portfolio_outbox', 'portfolio_rates']
+    const EVERY_MINUTE = ['audit', 'guard', 'history', 'limits', 'metrics', ...PORTFOLIOS, 'products', 'quotes']
     expect(await health()).toMatchObject({ status: 'degraded', jobs_overdue: EVERY_MINUTE })
     const from = Date.now()
     await minute()
