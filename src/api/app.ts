@@ -3,6 +3,7 @@ import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
 import { accountPages } from '../pages/account-routes.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
+import { userPages } from '../pages/user-routes.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { activities } from './activities.ts'
 import { assets } from './assets.ts'
@@ -16,6 +17,7 @@ import { health } from './health.ts'
 import { requestLimit } from './limits.ts'
 import { metered } from './meter.ts'
 import { openapi } from './openapi.ts'
+import { portfolioHistory } from './portfolio-history.ts'
 import { portfolioSocket } from './portfolio-socket.ts'
 import { priceHistory } from './price-history.ts'
 import { prices } from './prices.ts'
@@ -86,8 +88,8 @@ app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
 // A ticket is for pages of other origins, too, that bring a bearer token: before what auth asks of everybody.
 // The portfolio's own addresses below /api/v1/stocks go before those of a lot.
-const portfolios = [tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket, stocks, activities]
-const accounts = [auth, profile, accountPages]
+const portfolios = [portfolioHistory, tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket, stocks, activities]
+const accounts = [auth, profile, accountPages, userPages]
 for (const feature of [...features, ...portfolios, ...accounts, openapi, pages]) app.route('/', feature)
 
 /** The methods of every address, as they are told to a client that tries another one. */

@@ -15,7 +15,6 @@ import { profilePage } from './profile.ts'
 import { errorPage, fresh, headers, site } from './routes.ts'
 import { signedIn } from './signed-in.ts'
 import { submit, WORDS } from './submit.ts'
-import { userPage } from './user.ts'
 
 /** A token is in no field that could show what is wrong with it. */
 const overWithoutToken = (form: FormState): FormState =>
@@ -42,26 +41,6 @@ const profileForm = (profile: Profile): FormState => ({
     currency: profile.currency,
     refresh_interval_seconds: String(profile.refresh_interval_seconds ?? ''),
   },
-})
-
-const NOTHING = (currency: string) => ({
-  portfolio: {
-    currency,
-    version: 0,
-    positions: 0,
-    invested: '0',
-    present_value: '0',
-    gain_loss: '0',
-    gain_loss_percent: null,
-    day_change: '0',
-    day_change_percent: null,
-    realised_gain: '0',
-    income: '0',
-    expenses: '0',
-    incomplete: false,
-    missing: [],
-  },
-  positions: [],
 })
 
 const SAVED: Partial<Record<string, string>> = {
@@ -149,10 +128,6 @@ export const accountPages = new Hono<AppEnv>()
       },
     ),
   )
-  .get('/user', headers, signedIn, async (c) => {
-    const profile = await findProfile(c.env, c.var.user)
-    return c.html(userPage(site(c.env), { profile, ...NOTHING(profile.currency) }), 200, fresh)
-  })
   .get('/user/profile', headers, signedIn, async (c) => {
     const profile = await findProfile(c.env, c.var.user)
     const saved = SAVED[c.req.query('saved') ?? ''] ?? null

@@ -32,7 +32,7 @@ type Field = {
 }
 
 /** What a rule says of a field, as a sentence beside it. */
-const sentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+export const sentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
 
 /** A labelled input with its hint and what is wrong with it. A password is never written back. */
 export function field({ values, errors }: FormState, each: Field): Html {

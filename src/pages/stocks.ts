@@ -1,6 +1,6 @@
 import { html } from 'hono/html'
 import { figureText, LOT_FIGURES } from '../portfolio/words.ts'
-import type { LotView } from '../protocol/portfolio.ts'
+import type { LotView, PortfolioPrice } from '../protocol/portfolio.ts'
 import { assetPath } from './asset.ts'
 import { figure } from './figure.ts'
 import { type FormState, goodNote } from './form.ts'
@@ -16,8 +16,8 @@ export type StocksPage = {
   first: boolean
   /** That they are of this symbol alone; empty: of all. */
   symbol: string
-  /** The portfolio's. */
-  currency: string
+  /** What the page's script makes the figures of anew. */
+  written: { currency: string; version: number; lots: readonly LotView[]; prices: readonly PortfolioPrice[] }
   /** The form to add one, as it came back. */
   form: FormState
   /** For `keyField`. */
@@ -27,7 +27,8 @@ export type StocksPage = {
 
 /** The page of somebody's lots, with the form to add one: they move with prices where scripts run. */
 export function stocksPage(site: Site, page: StocksPage): Html {
-  const { lots, next, first, symbol, currency, form, key, saved } = page
+  const { lots, next, first, symbol, written, form, key, saved } = page
+  const { currency } = written
   const content = html`
 ${userNav('/user/stocks')}
 <div class="title-row"><h1>Lots</h1>${connectionNote}</div>
@@ -38,7 +39,7 @@ ${goodNote(saved)}
   <button class="button" type="submit">Show</button>
   ${symbol === '' ? '' : html`<a href="/user/stocks">All lots</a>`}
 </form>
-<section class="card holdings" id="lots" aria-labelledby="lots-title" data-currency="${currency}">
+<section class="card holdings" id="lots" aria-labelledby="lots-title" data-written="${JSON.stringify(written)}">
   <h2 id="lots-title">What you bought, the newest first</h2>
   ${lots.length === 0 ? html`<p class="empty">${symbol === '' ? 'No lots yet. Add what you own below.' : html`No open lots of “${symbol}”.`}</p>` : lotTable(lots, currency)}
 </section>

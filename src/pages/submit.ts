@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { formBody } from '../api/body.ts'
 import type { AppEnv } from '../api/context.ts'
 import { CodedError, ERROR_CODES, type ErrorCode, type FieldError } from '../protocol/errors.ts'
-import type { FormState } from './form.ts'
+import { type FormState, sentence } from './form.ts'
 import type { Html } from './layout.ts'
 import { fresh } from './routes.ts'
 
@@ -12,11 +12,13 @@ export const WORDS: Partial<Record<ErrorCode, string>> = {
   token_over: 'This link is over or was used already. Ask for another mail.',
   too_many_requests: 'Too many attempts. Please wait a minute.',
   unavailable: 'This cannot be done at the moment. Please try again in a while.',
-  insufficient_quantity: 'That is more than is held at that time.',
   version_conflict:
     'It was changed elsewhere meanwhile. What you typed is still here: save again to write it over that.',
-  idempotency_conflict: 'This form was sent already. Look whether it is there; if not, open the page anew.',
+  idempotency_conflict: 'This form was sent before, with something else in it. Send it again to have this, too.',
 }
+
+/** Codes whose detail says what is wrong with what was typed. */
+const TOLD: ReadonlySet<ErrorCode> = new Set(['invalid_request', 'insufficient_quantity'])
 
 const SECRET = new Set(['password', 'current_password', 'token'])
 
@@ -44,15 +46,19 @@ export async function submit(
 /** The form that comes back with an error; null where it is none of a form. */
 function formOf(error: CodedError, fields: Record<string, string>): FormState | null {
   const errors = error.errors.length > 0 ? error.errors.map(inWords) : symbolErrors(error)
-  const problem = errors.length > 0 ? null : WORDS[error.code]
+  const words = WORDS[error.code] ?? (TOLD.has(error.code) ? sentence(error.message) : undefined)
+  const problem = errors.length > 0 ? null : words
   if (problem === undefined) return null
-  const values = Object.fromEntries(Object.entries(fields).filter(([name]) => !SECRET.has(name)))
-  // Faults of what is no field of the form would not be seen.
-  const unseen = errors.filter(({ field }) => !(field in fields))
-  return { values, errors, problem: problem ?? (unseen.length > 0 ? unseen.map(faultText).join('. ') : null) }
+  const left = error.code === 'idempotency_conflict' ? 'key' : null
+  const values = Object.fromEntries(Object.entries(fields).filter(([name]) => !SECRET.has(name) && name !== left))
+  // What is wrong with no field of the form would not be seen beside one.
+  const unseen = errors.length > 0 && errors.every(({ field }) => !(field in fields))
+  return {
+    values,
+    errors,
+    problem: problem ?? (unseen ? errors.map(({ message }) => sentence(message)).join(' ') : null),
+  }
 }
-
-const faultText = ({ field, message }: FieldError): string => `${field}: ${message}`
 
 /** A form has no quotes around amounts, and no objects in fields. */
 const inWords = ({ field, message }: FieldError): FieldError => ({

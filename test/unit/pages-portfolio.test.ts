@@ -160,7 +160,8 @@ const form: FormState = {
   problem: EVIL,
 }
 
-const stocks = { lots: [lot], next: 'a b', first: false, symbol: 'AAPL', currency: 'EUR', key: 'new', saved: null }
+const written = { currency: 'EUR', version: 4, lots: [lot], prices: [] }
+const stocks = { lots: [lot], next: 'a b', first: false, symbol: 'AAPL', key: 'new', saved: null, written }
 const activities = { activities: [activity], next: null, first: true, key: 'new', saved: 'Saved.' }
 const NOW = Date.parse('2026-01-01T00:00:00Z')
 
