@@ -33,6 +33,7 @@ import {
 } from './input.ts'
 import { json, operation } from './operation.ts'
 import { PORTFOLIO_PATHS, ticket } from './portfolio-paths.ts'
+import { STOCK_PATHS } from './stock-paths.ts'
 
 const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
 
@@ -257,6 +258,7 @@ const PATHS: ZodOpenApiPathsObject = {
   },
   ...ACCOUNT_PATHS,
   ...PORTFOLIO_PATHS,
+  ...STOCK_PATHS,
   '/health': {
     get: operation(
       {

@@ -222,11 +222,58 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
   ['getCachedPortfolio', 200, () => onceValued('/api/v1/stocks/portfolio-cache')],
   ['refreshPortfolio', 202, () => mine('POST', '/refresh-portfolio')],
   ['refreshPortfolio', 403, () => mine('POST', '/refresh-portfolio', { userId: crypto.randomUUID() })],
+  ['addStock', 201, () => keep(mine('POST', STOCKS, PURCHASE, { 'idempotency-key': 'once' }))],
+  ['addStock', 201, () => mine('POST', STOCKS, PURCHASE, { 'idempotency-key': 'once' })],
+  ['addStock', 409, () => mine('POST', STOCKS, { ...PURCHASE, quantity: '3' }, { 'idempotency-key': 'once' })],
+  ['addStock', 404, () => mine('POST', STOCKS, { ...PURCHASE, symbol: 'NOSUCH' })],
+  ['addStock', 400, () => mine('POST', STOCKS, { symbol: 'AAPL' })],
+  ['addStock', 401, () => getWith(here, STOCKS, { method: 'POST', body: '{}' })],
+  ['listStocks', 200, () => mine('GET', STOCKS)],
+  ['listStocks', 400, () => mine('GET', `${STOCKS}?limit=0`)],
+  ['getStock', 200, () => mine('GET', `${STOCKS}/${kept}`)],
+  ['getStock', 404, () => mine('GET', `${STOCKS}/${me.id}`)],
+  ['changeStock', 200, () => mine('PATCH', `${STOCKS}/${kept}`, { quantity: '3' })],
+  ['changeStock', 412, () => mine('PATCH', `${STOCKS}/${kept}`, { quantity: '4' }, { 'if-match': '"v1"' })],
+  ['sellStock', 200, () => mine('POST', `${STOCKS}/${kept}/sell?dry_run=true`, { quantity: '1', price: '2' })],
+  ['sellStock', 201, () => mine('POST', `${STOCKS}/${kept}/sell`, { quantity: '1', price: '2' })],
+  ['sellStock', 409, () => mine('POST', `${STOCKS}/${kept}/sell`, { quantity: '9', price: '2' })],
+  ['deleteStock', 409, () => mine('DELETE', `${STOCKS}/${kept}`)],
+  ['deleteStock', 404, () => mine('DELETE', `${STOCKS}/${me.id}`)],
+  ['addActivity', 201, () => keep(mine('POST', ACTIVITIES, { kind: 'fee', price: '2.50' }))],
+  ['addActivity', 400, () => mine('POST', ACTIVITIES, { kind: 'gift' })],
+  ['listActivities', 200, () => mine('GET', ACTIVITIES)],
+  ['listActivities', 400, () => mine('GET', `${ACTIVITIES}?kind=gift`)],
+  ['getActivity', 200, () => mine('GET', `${ACTIVITIES}/${kept}`)],
+  ['getActivity', 404, () => mine('GET', `${ACTIVITIES}/${me.id}`)],
+  ['changeActivity', 200, () => mine('PATCH', `${ACTIVITIES}/${kept}`, { note: 'of the year' })],
+  ['changeActivity', 400, () => mine('PATCH', `${ACTIVITIES}/${kept}`, { price: 2.5 })],
+  ['deleteActivity', 204, () => mine('DELETE', `${ACTIVITIES}/${kept}`)],
+  ['deleteActivity', 404, () => mine('DELETE', `${ACTIVITIES}/${kept}`)],
+  ['deleteStock', 204, soldNothing],
   ['openPortfolioSocket', 426, () => getWith(here, '/ws/portfolio')],
   ['openPortfolioSocket', 400, () => upgrade('?token=x')],
   ['openPortfolioSocket', 401, () => upgrade('')],
   ['openSocket', 401, () => getWith(here, '/ws?ticket=x', { headers: { upgrade: 'websocket' } })],
 ]
+
+const STOCKS = '/api/v1/stocks'
+const ACTIVITIES = '/api/v1/activities'
+const PURCHASE = { symbol: 'AAPL', quantity: '2', price: '1.50', traded_at: '2026-01-05' }
+
+/** The id that was answered last to something entered. */
+let kept = ''
+
+async function keep(answer: Promise<Response>): Promise<Response> {
+  const response = await answer
+  if (response.ok) kept = ((await response.clone().json()) as { id: string }).id
+  return response
+}
+
+/** Deletes a purchase of which nothing was sold. */
+async function soldNothing(): Promise<Response> {
+  await keep(mine('POST', STOCKS, { ...PURCHASE, symbol: 'MSFT' }))
+  return mine('DELETE', `${STOCKS}/${kept}`)
+}
 
 const change = (current_password: string) => ({ current_password, password: 'another long password' })
 const upgrade = (query: string) => getWith(here, `/ws/portfolio${query}`, { headers: { upgrade: 'websocket' } })
