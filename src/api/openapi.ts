@@ -32,6 +32,7 @@ import {
   symbolsSchema,
 } from './input.ts'
 import { json, operation } from './operation.ts'
+import { PORTFOLIO_HISTORY_PATHS } from './portfolio-history.ts'
 import { PORTFOLIO_PATHS, ticket } from './portfolio-paths.ts'
 import { STOCK_PATHS } from './stock-paths.ts'
 
@@ -258,6 +259,7 @@ const PATHS: ZodOpenApiPathsObject = {
   },
   ...ACCOUNT_PATHS,
   ...PORTFOLIO_PATHS,
+  ...PORTFOLIO_HISTORY_PATHS,
   ...STOCK_PATHS,
   '/health': {
     get: operation(

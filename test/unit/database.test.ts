@@ -469,6 +469,7 @@ describe('bindings', () => {
         readNamedAssets: 'user',
         readSoldParts: 'user',
       },
+      'value-history': { readPast: 'user', readCloses: 'live' },
       revisions: { insertRevisions: 'live' },
     })
   })

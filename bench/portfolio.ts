@@ -1,0 +1,195 @@
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { WebSocket } from 'ws'
+import { openDatabase } from '../src/db/client.ts'
+import { type Figures, median, quantile, rounded } from './figures.ts'
+import { ask, hangUp } from './requests.ts'
+import { type Server, startServer } from './server.ts'
+
+const LOTS = 10_000
+const FEW_LOTS = 100
+/** Assets that the lots are divided among: as many in the small portfolio as in the large one. */
+const ASSETS = 100
+const ROUNDS = 60
+/** First rounds, which compile. */
+const WARM_UP = 10
+const WAIT_MS = 30_000
+const KEY = 'the service key of the bench'
+
+type Frame = { type: string; positions?: { asset_id: number; cmp?: string }[]; portfolio?: object }
+
+/** A socket of one user, and the frames that have come. */
+async function openSocket(url: string, token: string) {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws/portfolio`, {
+    headers: { authorization: `Bearer ${token}` },
+  })
+  const waiting = new Set<(frame: Frame, at: number) => void>()
+  socket.on('message', (data) => {
+    const at = performance.now()
+    const frame = JSON.parse(String(data)) as Frame
+    for (const each of [...waiting]) each(frame, at)
+  })
+  const next = (fits: (frame: Frame) => boolean): Promise<number> =>
+    new Promise((done, fail) => {
+      const timer = setTimeout(() => fail(new Error('no frame came')), WAIT_MS)
+      const look = (frame: Frame, at: number) => {
+        if (!fits(frame)) return
+        clearTimeout(timer)
+        waiting.delete(look)
+        done(at)
+      }
+      waiting.add(look)
+    })
+  await new Promise((done, fail) => socket.once('open', done).once('error', fail))
+  const snapshot = next(({ type }) => type === 'snapshot')
+  socket.send(JSON.stringify({ op: 'subscribe', channels: ['portfolio'] }))
+  await snapshot
+  return { next, close: () => socket.close() }
+}
+
+/** Signs somebody up and in. */
+async function person(server: Server, name: string): Promise<{ id: string; token: string }> {
+  const account = { email: `${name}@example.com`, password: 'a long enough password', name }
+  const up = await ask(`${server.url}/api/v1/auth/sign-up`, account)
+  if (up.status >= 300) throw new Error(`sign-up: ${up.status} ${up.text}`)
+  const { status, text } = await ask(`${server.url}/api/v1/auth/sign-in`, account)
+  if (status !== 200) throw new Error(`sign-in: ${status} ${text}`)
+  const token = (JSON.parse(text) as { access_token: string }).access_token
+  const { sub } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { sub: string }
+  return { id: sub, token }
+}
+
+/** Purchases of one user, by SQL, as an import would write them; what follows from them is cron's to make. */
+async function hold(server: Server, user: string, lots: number): Promise<void> {
+  const sql = openDatabase('live', server.databaseUrl)
+  const assets = await sql<{ asset_id: number; currency: string }[]>`
+    SELECT asset_id, currency FROM assets WHERE type = 'stock' AND currency = 'USD' ORDER BY asset_id LIMIT ${ASSETS}`
+  await sql`INSERT INTO profiles (user_id, name) VALUES (${user}, 'Bench') ON CONFLICT DO NOTHING`
+  await sql`INSERT INTO portfolios (user_id) VALUES (${user}) ON CONFLICT DO NOTHING`
+  const rows = Array.from({ length: lots }, (_, n) => {
+    const { asset_id, currency } = assets[n % ASSETS] as (typeof assets)[number]
+    return {
+      id: randomUUID(),
+      user_id: user,
+      kind: 'buy',
+      asset_id,
+      quantity: `${(n % 7) + 1}.25`,
+      price: `${100 + (n % 50)}.5`,
+      fees: '1.25',
+      currency,
+      traded_at: new Date(Date.UTC(2026, 0, 2) + n * 60_000).toISOString(),
+    }
+  })
+  for (let from = 0; from < rows.length; from += 1_000)
+    await sql`INSERT INTO activities ${sql(rows.slice(from, from + 1_000))}`
+  await sql.end()
+  const { status, text } = await ask(`${server.url}/_bench/cron`, {})
+  if (status !== 204) throw new Error(`cron: ${status} ${text}`)
+}
+
+/** Queries that Postgres has been asked of tables that belong to users, since its statistics began. */
+async function tableReads(server: Server): Promise<number> {
+  const sql = openDatabase('live', server.databaseUrl)
+  try {
+    const [row] = await sql<{ reads: number }[]>`
+      SELECT sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0))::integer AS reads FROM pg_stat_user_tables
+      WHERE relname IN ('lots', 'lot_closures', 'activities', 'portfolios', 'profiles', 'own_assets', 'fx_rates')`
+    return row?.reads ?? 0
+  } finally {
+    await sql.end()
+  }
+}
+
+/** CPU time that a process has used so far, in milliseconds (fields 14 and 15 of /proc/pid/stat, 100 a second). */
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+/** Median times of one bare round trip to the same database, over a connection that is open. */
+async function roundTrips(server: Server): Promise<number> {
+  const sql = openDatabase('live', server.databaseUrl)
+  try {
+    const measured: number[] = []
+    for (let round = 0; round < 300; round++) {
+      const began = performance.now()
+      await sql`SELECT 1`
+      if (round >= 100) measured.push(performance.now() - began)
+    }
+    return median(measured)
+  } finally {
+    await sql.end()
+  }
+}
+
+/** From the moment that a price reaches the board until the socket has the position: times, and what it cost. */
+async function follow(server: Server, who: { id: string; token: string }) {
+  const socket = await openSocket(server.url, who.token)
+  const sql = openDatabase('live', server.databaseUrl)
+  const [asset] = await sql<{ asset_id: number; symbol: string; provider_id: string }[]>`
+    SELECT asset_id, symbol, provider_id FROM assets WHERE type = 'stock' AND currency = 'USD' ORDER BY asset_id LIMIT 1`
+  await sql.end()
+  const { asset_id, symbol, provider_id } = asset as NonNullable<typeof asset>
+  const measured: number[] = []
+  let readsBefore = 0
+  let cpuBefore = 0
+  for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+    if (round === WARM_UP) {
+      readsBefore = await tableReads(server)
+      cpuBefore = cpuMs(server.pid)
+    }
+    const price = `${200 + round}.25`
+    const told = socket.next(
+      ({ type, positions }) =>
+        type === 'position_update' &&
+        (positions?.some((each) => each.asset_id === asset_id && each.cmp === price) ?? false),
+    )
+    const began = performance.now()
+    const { status, text } = await ask(`${server.url}/_bench/price`, { id: asset_id, symbol, provider_id, price })
+    if (status !== 204) throw new Error(`price: ${status} ${text}`)
+    measured.push((await told) - began)
+  }
+  const cpu = cpuMs(server.pid) - cpuBefore
+  const reads = (await tableReads(server)) - readsBefore
+  socket.close()
+  return { ms: measured.slice(WARM_UP), reads, cpu: cpu / ROUNDS }
+}
+
+/**
+ * What a price change costs a user with 10,000 lots: the time until it is on the socket, compared with one bare round
+ * trip to the database; and its CPU, compared with a user who has a hundredth of the lots in as many positions.
+ */
+export async function portfolio(): Promise<Figures> {
+  const server = await startServer({
+    entry: 'dev/worker/bench.ts',
+    vars: { AUTH_SECRET: 'a secret of benches alone, which opens nothing', SUPABASE_SERVICE_ROLE_KEY: KEY },
+  })
+  try {
+    const many = await person(server, 'many')
+    const few = await person(server, 'few')
+    await hold(server, many.id, LOTS)
+    await hold(server, few.id, FEW_LOTS)
+    const small = await follow(server, few)
+    const large = await follow(server, many)
+    const roundTrip = await roundTrips(server)
+    return {
+      ratios: {
+        vs_round_trip: rounded(median(large.ms) / roundTrip),
+        cpu_vs_few_lots: rounded(large.cpu / small.cpu),
+      },
+      database_reads: large.reads,
+      update_ms: rounded(median(large.ms)),
+      update_p95_ms: rounded(quantile(large.ms, 0.95)),
+      update_few_lots_ms: rounded(median(small.ms)),
+      round_trip_ms: rounded(roundTrip),
+      cpu_ms: rounded(large.cpu),
+      lots: LOTS,
+      positions: ASSETS,
+    }
+  } finally {
+    hangUp()
+    await server.stop()
+  }
+}

@@ -1,0 +1,231 @@
+import { addDays, type DayInterval, intervalOf, periodOf, rangeStart } from '../pricing/history-range.ts'
+import { INTERVAL_OF, type Interval, type Range } from '../protocol/price-history.ts'
+import type { Activity, Split } from './activity.ts'
+import { type Decimal, decimal, isZero, quotient, RATE_PLACES, ratio, text, ZERO } from './decimal.ts'
+import { splitsUntil } from './splits.ts'
+import { dayOf, instant } from './time.ts'
+
+/** What a portfolio was worth, and what had been put into it less what had come out, in its currency. */
+export type ValuePoint = {
+  date: string
+  value: string
+  net_deposits: string
+  /** A price or a rate is missing: both are of what is known. */
+  incomplete: boolean
+}
+
+/** A price that held from `at` on, microseconds. Those of one asset ascend. */
+export type Close = { at: number; close: string }
+
+/** Part of a lot that was taken: `cost` in the lot's currency, at the rate of the lot's day. */
+export type TakenPart = {
+  asset_id: number
+  traded_at: string
+  cost: string
+  currency: string
+  lot_traded_at: string
+  /** It went out, and realised nothing. */
+  transfer: boolean
+}
+
+/** `date` as it is told; prices up to `prices`, what was done before `until`: microseconds. */
+export type PointOfTime = { date: string; prices: number; until: number }
+
+export type ValueHistoryInput = {
+  currency: string
+  /** All of them, in any order. */
+  activities: readonly Activity[]
+  /** That the market tells of, by asset. */
+  splits: ReadonlyMap<number, readonly Split[]>
+  /** By transfers out, and of assets that nobody prices. */
+  taken: readonly TakenPart[]
+  /** Ascending. */
+  points: readonly PointOfTime[]
+  /** Raw ones, by asset, also those of the rates' assets. */
+  closes: ReadonlyMap<number, readonly Close[]>
+  /** What each asset is priced in. */
+  currencyOf: ReadonlyMap<number, string>
+  /** The asset that tells what a currency is in US dollars. */
+  rateSources: ReadonlyMap<string, { asset_id: number; inverse: boolean }>
+  /** What one of a currency was in US dollars on a day, where that is known. */
+  usdOfDay: (currency: string, day: string) => string | null
+}
+
+const DAY = 86_400e6
+const INTRADAY = { FIVE_MINUTES: 300e6, THIRTY_MINUTES: 1_800e6 } as const
+
+/** The interval of a range that begins at `from`, and where the first point is; both `2025-12-03`. */
+export function spanOf(range: Range, firstDay: string, today: string): { interval: Interval; from: string } {
+  if (range === '1d' || range === '7d') return { interval: INTERVAL_OF[range], from: today }
+  const asked = rangeStart(range, today)
+  const from = asked > firstDay ? asked : firstDay
+  // What is young is told in days also when all of it is asked for.
+  const interval = intervalOf(range === 'all' ? '1y' : range, from, today) as DayInterval
+  return { interval, from: periodOf(from, interval) }
+}
+
+/**
+ * The points of a range up to `now` (unix milliseconds), which is not one of them: the ends of its five or thirty minutes,
+ * or each day, week or month that is over.
+ */
+export function pointsOf(range: Range, interval: Interval, from: string, now: number): PointOfTime[] {
+  const points: PointOfTime[] = []
+  if (interval === 'FIVE_MINUTES' || interval === 'THIRTY_MINUTES') {
+    const size = INTRADAY[interval]
+    const last = Math.floor((now * 1000) / size) * size
+    for (let at = last - (range === '1d' ? DAY : 7 * DAY); at <= last; at += size)
+      points.push({ date: `${new Date(at / 1000).toISOString().slice(0, 19)}Z`, prices: at, until: at })
+    return points
+  }
+  const today = new Date(now).toISOString().slice(0, 10)
+  const next = (date: string) =>
+    periodOf(addDays(date, interval === 'ONE_DAY' ? 1 : interval === 'ONE_WEEK' ? 7 : 32), interval)
+  for (let date = from; date < periodOf(today, interval); date = next(date))
+    points.push({ date, prices: Date.parse(date) * 1000, until: Date.parse(next(date)) * 1000 })
+  return points
+}
+
+const ONE = decimal('1')
+
+/** Goes through ascending entries once: gives the last one up to a time. */
+function cursor<T extends { at: number }>(entries: readonly T[]): (time: number) => T | null {
+  let next = 0
+  return (time) => {
+    while (next < entries.length && entries[next]!.at <= time) next++
+    return entries[next - 1] ?? null
+  }
+}
+
+const rateOf = (from: Decimal | null, to: Decimal | null): Decimal | null =>
+  from === null || to === null ? null : ratio(from, to, RATE_PLACES)
+
+/** What happens to a number that is kept from point to point. A `split` changes quantities, the rest adds. */
+type Step = { at: number; order: number; do: () => void }
+
+/**
+ * What a portfolio was worth at each of these times, by the prices, the shares and the rates of then; and what had been
+ * put into it till then, each amount at the rate of its own day: purchases, transfers in, fees and taxes less sales,
+ * transfers out (at cost), dividends and interest. The difference is all that was gained or lost.
+ *
+ * An asset that nobody prices counts as what was paid for it.
+ */
+export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
+  const { currency, points } = input
+  const last = points.at(-1)?.until ?? 0
+  const held = new Map<number, Decimal>()
+  let deposits = ZERO
+  let own = ZERO
+  let unknown = 0
+
+  const atRateOfDay = (amount: Decimal, from: string, time: string): Decimal | null => {
+    if (from === currency || isZero(amount)) return amount
+    const usd = (of: string) => {
+      const known = of === 'USD' ? '1' : input.usdOfDay(of, dayOf(time))
+      return known === null ? null : decimal(known)
+    }
+    const rate = rateOf(usd(from), usd(currency))
+    return rate === null ? null : amount.times(rate)
+  }
+  const deposit = (amount: Decimal | null): void => {
+    if (amount === null) unknown++
+    else deposits = deposits.plus(amount)
+  }
+  const keepOwn = (amount: Decimal | null): void => {
+    if (amount !== null) own = own.plus(amount)
+  }
+
+  const steps: Step[] = []
+  for (const [asset_id, activities] of Map.groupBy(input.activities, (each) => each.asset_id ?? 0))
+    if (asset_id !== 0)
+      for (const { at, numerator, denominator } of splitsUntil(activities, input.splits.get(asset_id) ?? [], last))
+        steps.push({
+          at,
+          order: 0,
+          do: () => {
+            const quantity = held.get(asset_id)
+            if (quantity) held.set(asset_id, quotient(quantity.times(numerator), denominator))
+          },
+        })
+  for (const activity of input.activities)
+    steps.push({ at: instant(activity.traded_at), order: 1, do: () => act(activity) })
+  for (const { asset_id, traded_at, cost, currency: of, lot_traded_at, transfer } of input.taken)
+    steps.push({
+      at: instant(traded_at),
+      order: 2,
+      do: () => {
+        const amount = atRateOfDay(decimal(cost).neg(), of, lot_traded_at)
+        if (asset_id < 0) keepOwn(amount)
+        if (transfer) deposit(amount)
+      },
+    })
+
+  function act({ kind, asset_id, quantity, price, fees, currency: of, traded_at }: Activity): void {
+    const shares = decimal(quantity)
+    const amount = shares.times(price)
+    const move = (by: Decimal): void => {
+      if (asset_id !== null && asset_id > 0) held.set(asset_id, (held.get(asset_id) ?? ZERO).plus(by))
+    }
+    switch (kind) {
+      case 'buy':
+      case 'transfer_in': {
+        const paid = atRateOfDay(amount.plus(fees), of, traded_at)
+        deposit(paid)
+        move(shares)
+        if (asset_id !== null && asset_id < 0) keepOwn(paid)
+        break
+      }
+      case 'sell':
+        deposit(atRateOfDay(amount.minus(fees).neg(), of, traded_at))
+        move(shares.neg())
+        break
+      case 'transfer_out':
+        deposit(atRateOfDay(decimal(fees), of, traded_at))
+        move(shares.neg())
+        break
+      case 'dividend':
+      case 'interest':
+        deposit(atRateOfDay(decimal(fees).minus(amount), of, traded_at))
+        break
+      case 'fee':
+      case 'tax':
+        deposit(atRateOfDay(amount.plus(fees), of, traded_at))
+        break
+      case 'split':
+        break
+    }
+  }
+
+  steps.sort((a, b) => a.at - b.at || a.order - b.order)
+  const closeOf = new Map([...input.closes].map(([id, closes]) => [id, cursor(closes)]))
+  let next = 0
+  return points.map(({ date, prices, until }) => {
+    for (; next < steps.length && steps[next]!.at < until; next++) steps[next]!.do()
+    const usdNow = (of: string): Decimal | null => {
+      if (of === 'USD') return ONE
+      const source = input.rateSources.get(of)
+      const known = source && closeOf.get(source.asset_id)?.(prices)
+      if (!source || !known) return null
+      return source.inverse ? ratio(ONE, decimal(known.close), RATE_PLACES) : decimal(known.close)
+    }
+    const rates = new Map<string, Decimal | null>([[currency, ONE]])
+    const rate = (of: string): Decimal | null => {
+      let found = rates.get(of)
+      if (found === undefined) {
+        found = rateOf(usdNow(of), usdNow(currency))
+        rates.set(of, found)
+      }
+      return found
+    }
+    let value = own
+    let missing = unknown > 0
+    for (const [asset_id, quantity] of held) {
+      if (isZero(quantity)) continue
+      const known = closeOf.get(asset_id)?.(prices)
+      const of = input.currencyOf.get(asset_id)
+      const rateNow = of === undefined ? null : rate(of)
+      if (!known || rateNow === null) missing = true
+      else value = value.plus(quantity.times(known.close).times(rateNow))
+    }
+    return { date, value: text(value), net_deposits: text(deposits), incomplete: missing }
+  })
+}
