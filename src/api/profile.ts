@@ -1,42 +1,72 @@
 import { Hono } from 'hono'
 import type { User } from '../auth/verifier.ts'
-import { type UserSql, withUserDatabase } from '../db/client.ts'
-import { changeProfile, type ProfileChange, readProfile } from '../db/profiles.ts'
-import { CodedError } from '../protocol/errors.ts'
-import type { Profile } from '../protocol/profile.ts'
+import { readVersion } from '../db/activities.ts'
+import type { UserSql } from '../db/client.ts'
+import { readValued } from '../db/portfolio-views.ts'
+import { changeProfile, type ProfileChange, readProfile, type StoredProfile } from '../db/profiles.ts'
+import type { Profile, ProfileWithPortfolio } from '../protocol/profile.ts'
 import { fieldsOf } from './auth.ts'
 import { profileChangeSchema } from './auth-input.ts'
-import { type AppEnv, log } from './context.ts'
+import type { AppEnv } from './context.ts'
+import { OWN } from './idempotency.ts'
 import { parse } from './input.ts'
+import { asUser } from './own-data.ts'
+import { tellPortfolio } from './portfolio-change.ts'
 import { requireUser } from './session.ts'
-
-/** Asks the database as this user. @throws CodedError `unavailable` while it cannot be asked */
-async function as<T>(env: Env, user: User, use: (sql: UserSql) => Promise<T>): Promise<T> {
-  try {
-    return await withUserDatabase(env, user, use)
-  } catch (error) {
-    log('profile_unread', { error: String(error) })
-    throw new CodedError('unavailable', 'your data cannot be reached at the moment', { retryAfter: 5 })
-  }
-}
 
 /** The profile of who asks. @throws CodedError `unavailable` */
 export async function findProfile(env: Env, user: User): Promise<Profile> {
-  return { email: user.email, ...(await as(env, user, (sql) => readProfile(sql, user))) }
+  return { email: user.email, ...(await asUser(env, user, (sql) => readProfile(sql, user))) }
+}
+
+/** Changes a profile, and has the portfolio told where all its figures are in another currency now. */
+async function change<T>(
+  env: Env,
+  user: User,
+  given: ProfileChange,
+  answer: (sql: UserSql, changed: StoredProfile) => Promise<T>,
+): Promise<T> {
+  const done = await asUser(env, user, async (sql) => {
+    const before = await readProfile(sql, user)
+    const changed = await changeProfile(sql, user, given)
+    const version = before.currency === changed.currency ? 0 : await readVersion(sql, user.id)
+    return { answer: await answer(sql, changed), version }
+  })
+  // There is no portfolio at version 0.
+  if (done.version > 0)
+    await tellPortfolio(env, user.id, { version: done.version, asset_ids: null, lots: [], removed_lots: [] })
+  return done.answer
 }
 
 /** Changes the profile of who asks. @throws CodedError `unavailable` */
-export async function saveProfile(env: Env, user: User, change: ProfileChange): Promise<Profile> {
-  return { email: user.email, ...(await as(env, user, (sql) => changeProfile(sql, user, change))) }
-}
+export const saveProfile = (env: Env, user: User, given: ProfileChange): Promise<Profile> =>
+  change(env, user, given, async (_, changed) => ({ email: user.email, ...changed }))
 
-/** What is told of somebody alone is stored by nobody, and by no cache between. */
-const OWN = { 'cache-control': 'private, no-store' }
+/** A profile with what is held in short. */
+async function withPortfolio(sql: UserSql, user: User, stored: StoredProfile): Promise<ProfileWithPortfolio> {
+  const { positions, portfolio } = await readValued(sql, user.id)
+  const held = positions
+    .filter(({ lots }) => lots > 0)
+    .map(({ asset_id, symbol, name, quantity, lots, invested }) => ({
+      asset_id,
+      symbol,
+      name,
+      quantity,
+      lots,
+      invested,
+    }))
+  return { email: user.email, ...stored, portfolio: held, total_investment: portfolio.invested }
+}
 
 /** `GET` and `PATCH /api/v1/users/profile` (brief 002). */
 export const profile = new Hono<AppEnv>()
-  .get('/api/v1/users/profile', requireUser, async (c) => c.json(await findProfile(c.env, c.var.user), 200, OWN))
+  .get('/api/v1/users/profile', requireUser, async (c) => {
+    const { user } = c.var
+    const found = await asUser(c.env, user, async (sql) => withPortfolio(sql, user, await readProfile(sql, user)))
+    return c.json(found, 200, OWN)
+  })
   .patch('/api/v1/users/profile', requireUser, async (c) => {
-    const change = parse(profileChangeSchema, await fieldsOf(c))
-    return c.json(await saveProfile(c.env, c.var.user, change), 200, OWN)
+    const { user } = c.var
+    const given = parse(profileChangeSchema, await fieldsOf(c))
+    return c.json(await change(c.env, user, given, (sql, changed) => withPortfolio(sql, user, changed)), 200, OWN)
   })

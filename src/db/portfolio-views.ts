@@ -14,7 +14,7 @@ export type PortfolioRead = {
   prices: PortfolioPrice[]
 }
 
-/** Which lots: of these assets, with these ids, those that are still open; `limit` of them after that one. */
+/** Which lots: of these assets, with these ids, those that are still open, or those that are not; `limit` of them after that one. */
 export type LotQuery = {
   assetIds?: readonly number[]
   ids?: readonly string[]
@@ -117,7 +117,7 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
     FROM lot_performance_view
     WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}
       ${ids ? sql`AND id = ANY (${arrayText(ids)}::text::uuid[])` : sql``}
-      ${open ? sql`AND quantity <> 0` : sql``}
+      ${open === undefined ? sql`` : open ? sql`AND quantity <> 0` : sql`AND quantity = 0`}
       ${after ? sql`AND (traded_at, id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)` : sql``}
     ORDER BY traded_at DESC, id DESC
     LIMIT ${limit}`

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { decimalSchema, positionSchema } from './portfolio.ts'
 
 /** Longest name of a person, in UTF-16 units. */
 export const MAX_NAME = 100
@@ -17,6 +18,14 @@ export const profileSchema = z.object({
     .meta({ description: 'How old a price may become, within the bounds of this Kerb; null is its own default' }),
   created_at: z.string(),
   updated_at: z.string(),
+  portfolio: z
+    .array(
+      positionSchema.pick({ asset_id: true, symbol: true, name: true, quantity: true, lots: true, invested: true }),
+    )
+    .meta({ description: 'What is held; invested is in your currency' }),
+  total_investment: decimalSchema.meta({ description: 'What is invested in all of it, as far as rates are known' }),
 })
 
-export type Profile = z.output<typeof profileSchema>
+/** The same with what is held in short, as it is told by REST. */
+export type ProfileWithPortfolio = z.output<typeof profileSchema>
+export type Profile = Omit<ProfileWithPortfolio, 'portfolio' | 'total_investment'>
