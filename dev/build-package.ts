@@ -1,0 +1,41 @@
+import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { build } from 'esbuild'
+import { complaint } from './build.ts'
+import { ROOT } from './variables.ts'
+
+const OUT = join(ROOT, 'dist')
+
+/**
+ * Builds what `npm pack` packs: the clients of `src/client/connect.ts` and the hook, for browsers and Node alike, with what
+ * they share once, and their types. Other packages stay the user's own.
+ * @throws BuildFailure for the code, Error for the types
+ */
+export async function buildPackage(): Promise<void> {
+  rmSync(OUT, { recursive: true, force: true })
+  await build({
+    entryPoints: {
+      client: join(ROOT, 'src', 'client', 'connect.ts'),
+      react: join(ROOT, 'src', 'client', 'react.ts'),
+    },
+    outdir: OUT,
+    bundle: true,
+    splitting: true,
+    chunkNames: 'shared-[hash]',
+    packages: 'external',
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    logLevel: 'silent',
+  })
+  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
+  execFileSync(process.execPath, [tsc, '-p', join(ROOT, 'tsconfig.package.json')], { stdio: ['ignore', 2, 2] })
+}
+
+if (import.meta.main)
+  buildPackage().catch((failure) => {
+    console.error(`build:package: ${complaint(failure)}`)
+    process.exitCode = 1
+  })
