@@ -18,15 +18,20 @@ const OVERLAP_MS = 300_000
 /** An answer is given again for so long. Milliseconds. */
 const KEYS_MS = 86_400_000
 
-/** Makes the lots that are to be made, and tells the user's object. @throws when either cannot be done */
-async function tell(env: Env, { userId, assetIds, derive }: Untold, now: number): Promise<void> {
+/**
+ * Makes the lots that are to be made, and tells the user's object. It reads everything where it is not known which lots
+ * have changed: what was written before, and what an earlier run has made and could not tell.
+ * @throws when lots cannot be made, or the object cannot be told
+ */
+async function tell(env: Env, { userId, derive, written }: Untold, now: number): Promise<void> {
   const nothing = derive !== null && derive.length === 0
   const change = await withUserDatabase(env, { id: userId }, async (sql) =>
     nothing
       ? { version: await readVersion(sql, userId), lots: [], removed_lots: [] }
       : deriveAssets(sql, userId, new Date(now), derive),
   )
-  await userPortfolio(env, userId).changed({ ...change, asset_ids: assetIds })
+  const known = !written && change.lots.length + change.removed_lots.length > 0
+  await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
 }
 
 /**

@@ -163,7 +163,11 @@ export function joinObjects(reader: JoinReader, deps: JoinDeps) {
       if (up.socket !== socket) return
       up.socket = null
       if (deps.now() - up.openedAt >= PROVEN_MS) up.attempts = 0
-      if (endsReader(code)) {
+      if (code === CLOSE.signed_out && up.key === PORTFOLIO_KEY) {
+        // The reader may have others, which are for everybody.
+        drop(up)
+        reader.refused({ key: up.key, code: 'unauthorized', message: 'signed out' })
+      } else if (endsReader(code)) {
         drop(up)
         reader.lost(up.key, code, reason)
       } else retry(up, code)

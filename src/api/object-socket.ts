@@ -55,6 +55,7 @@ async function refusal(response: Response, key: string): Promise<CodedError> {
   const retryAfter = Number(response.headers.get('retry-after')) || undefined
   if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
     return new CodedError(code as ErrorCode, typeof detail === 'string' ? detail : key, { retryAfter })
+  if (response.status === 401) return new CodedError('unauthorized', 'the session is over: bring another token')
   if (response.status === 429)
     return new CodedError('too_many_sockets', `too many open sockets on ${key}`, { retryAfter: retryAfter ?? 60 })
   return new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: retryAfter ?? 5 })

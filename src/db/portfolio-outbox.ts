@@ -3,8 +3,11 @@ import { type LiveSql, liveQuery } from './client.ts'
 /** Rows that are taken at once: well under what Hyperdrive gives a transaction while objects are told. */
 const BATCH_ROWS = 200
 
-/** What one user's object has yet to be told. Assets: null is all of them. `derive`: of which lots are to be made first. */
-export type Untold = { userId: string; assetIds: number[] | null; derive: number[] | null }
+/**
+ * What one user's object has yet to be told. `derive`: the assets of which lots are to be made first, null: all of them;
+ * `written`: something was written with its lots, too.
+ */
+export type Untold = { userId: string; derive: number[] | null; written: boolean }
 
 type Row = { id: string; user_id: string; asset_id: number | null; derive: boolean }
 
@@ -32,7 +35,8 @@ export const drainOutbox = liveQuery(
         ORDER BY id LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED`
       const byUser = [...Map.groupBy(rows, ({ user_id }) => user_id)]
       const untold = byUser.map(([userId, of]) => {
-        return { userId, assetIds: assetsOf(of), derive: assetsOf(of.filter(({ derive }) => derive)) }
+        const [derive = [], written = []] = [true, false].map((yes) => of.filter((row) => row.derive === yes))
+        return { userId, derive: assetsOf(derive), written: written.length > 0 }
       })
       const outcomes = await deliver(untold)
       const users = (outcome: boolean) => byUser.map(([id]) => id).filter((_, i) => outcomes[i] === outcome)

@@ -103,6 +103,43 @@ const FEED = feedFrame({
   gaps: [],
 })
 
+describe('P7 a user’s own object among others', () => {
+  const text = (type: string, position: string) => JSON.stringify({ type, position, positions: [] })
+
+  test('its updates carry joined positions, and each channel has a snapshot to come', async () => {
+    const { join, told, sockets, settle, fire } = stage()
+    join.subscribe('portfolio', ['portfolio', 'asset.AAPL'], null, 7)
+    await settle()
+    sockets[0]?.answers('p-1', false)
+    sockets[0]?.says(text('snapshot', 'p-1'))
+    // Cut off before the second one: all is asked for anew.
+    sockets[0]?.dies(CLOSE.restarting)
+    await fire()
+    expect(sockets[1]?.sent).toEqual([{ op: 'subscribe', channels: ['portfolio', 'asset.AAPL'], req_id: 3 }])
+    sockets[1]?.answers('p-1', false)
+    for (const type of ['snapshot', 'snapshot', 'price_update', 'position_update', 'lot_update'])
+      sockets[1]?.says(text(type, 'p-2'))
+    const frames = told.filter(([what]) => what === 'frame').map(([, , frame]) => frame)
+    expect(frames.slice(-3)).toEqual(
+      ['price_update', 'position_update', 'lot_update'].map((type) => text(type, 'portfolio:p-2')),
+    )
+    // Both are here: from now on it goes on from where it stands.
+    sockets[1]?.dies(CLOSE.restarting)
+    await fire()
+    expect(sockets[2]?.sent).toMatchObject([{ channels: ['portfolio', 'asset.AAPL'], since: 'p-2' }])
+  })
+
+  test('who is signed out keeps what is for everybody', async () => {
+    const { join, told, sockets, settle } = stage()
+    join.subscribe('BTC-USD', [BTC], null)
+    join.subscribe('portfolio', ['portfolio'], null)
+    await settle()
+    sockets[1]?.dies(CLOSE.signed_out)
+    expect(told).toEqual([['refused', 'portfolio', 'unauthorized', undefined]])
+    expect([sockets[0]?.closed, sockets.length]).toEqual([null, 2])
+  })
+})
+
 describe('D2 joined positions', () => {
   test('a position names every object whose snapshot or update the reader has, and no other', async () => {
     const { join, told, sockets, settle } = stage()
