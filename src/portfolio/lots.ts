@@ -24,8 +24,8 @@ type OpenLot = {
   fees: Decimal
   /** As of the opening or the last split: what parts are parts of. */
   base: { quantity: Decimal; gross: Decimal; fees: Decimal }
-  /** Gross by quantity; null where that has no end. */
-  unit: Decimal | null
+  /** Gross by quantity; null where that has no end. Left out after a split, until it is needed. */
+  unit?: Decimal | null
 }
 
 type Event =
@@ -52,9 +52,18 @@ function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSp
 const share = (whole: Decimal, rest: Decimal, quantity: Decimal): Decimal =>
   isZero(whole) ? ZERO : ratio(whole.times(rest), quantity, PRICE_PLACES)
 
+function unitOf(lot: OpenLot): Decimal | null {
+  if (lot.unit === undefined) {
+    const unit = quotient(lot.base.gross, lot.base.quantity)
+    lot.unit = unit.times(lot.base.quantity).eq(lot.base.gross) ? unit : null
+  }
+  return lot.unit
+}
+
 /** Takes so much (above 0) out of a lot, and gives what that part had cost with its fees. */
 function take(lot: OpenLot, quantity: Decimal): Decimal {
-  const { base, unit } = lot
+  const { base } = lot
+  const unit = unitOf(lot)
   const before = lot.gross.plus(lot.fees)
   const rest = lot.quantity.gt(ZERO) ? lot.quantity.minus(quantity) : lot.quantity.plus(quantity)
   const closed = isZero(rest)
@@ -70,15 +79,17 @@ function take(lot: OpenLot, quantity: Decimal): Decimal {
  * to be rounded; costs stay (P2).
  */
 function splitLots(lots: readonly OpenLot[], { numerator, denominator }: AppliedSplit): void {
+  // Most ratios end, and need no division for each lot.
+  const ended = quotient(numerator, denominator)
+  const exact = ended.times(denominator).eq(numerator)
   let before = ZERO
   let after = ZERO
   for (const lot of lots) {
     before = before.plus(lot.quantity)
-    const sum = quotient(before.times(numerator), denominator)
+    const sum = exact ? before.times(ended) : quotient(before.times(numerator), denominator)
     lot.quantity = sum.minus(after)
     after = sum
-    const unit = isZero(lot.quantity) ? null : quotient(lot.gross, lot.quantity)
-    lot.unit = unit?.times(lot.quantity).eq(lot.gross) ? unit : null
+    lot.unit = undefined
     lot.base = { quantity: lot.quantity, gross: lot.gross, fees: lot.fees }
   }
 }
