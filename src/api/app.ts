@@ -13,7 +13,9 @@ import { candles } from './candles.ts'
 import { type AppEnv, log } from './context.ts'
 import { datastar } from './datastar.ts'
 import { enrichedPortfolio } from './enriched.ts'
+import { exports } from './export.ts'
 import { health } from './health.ts'
+import { imports } from './import.ts'
 import { requestLimit } from './limits.ts'
 import { metered } from './meter.ts'
 import { openapi } from './openapi.ts'
@@ -88,7 +90,17 @@ app.use(requestLimit)
 const features = [products, candles, audit, streams, datastar, sockets, prices, priceHistory, assets, refresh, health]
 // A ticket is for pages of other origins, too, that bring a bearer token: before what auth asks of everybody.
 // The portfolio's own addresses below /api/v1/stocks go before those of a lot.
-const portfolios = [portfolioHistory, tickets, enrichedPortfolio, refreshPortfolio, portfolioSocket, stocks, activities]
+const portfolios = [
+  portfolioHistory,
+  tickets,
+  enrichedPortfolio,
+  refreshPortfolio,
+  portfolioSocket,
+  stocks,
+  activities,
+  imports,
+  exports,
+]
 const accounts = [auth, profile, accountPages, userPages]
 for (const feature of [...features, ...portfolios, ...accounts, openapi, pages]) app.route('/', feature)
 

@@ -6,22 +6,22 @@ import type { AppEnv } from './context.ts'
 const MAX_BODY = 262_144
 
 /** A body longer than that. @throws CodedError `message_too_large` */
-function tooLarge(): never {
-  throw new CodedError('message_too_large', `a body has ${MAX_BODY} bytes at most`)
+function tooLarge(most: number): never {
+  throw new CodedError('message_too_large', `a body has ${most} bytes at most`)
 }
 
 const wrong = (field: string, message: string): CodedError =>
   new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
 
-/** The bytes of a request, as far as they are taken. */
-async function bytesOf(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get('content-length') ?? 0) > MAX_BODY) tooLarge()
+/** The bytes of a request. @param most how many are taken @throws CodedError `message_too_large` */
+export async function bytesOf(request: Request, most = MAX_BODY): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > most) tooLarge(most)
   const parts: Uint8Array[] = []
   let size = 0
   // Not every body says how long it is.
   for await (const part of request.body ?? []) {
     size += part.length
-    if (size > MAX_BODY) tooLarge()
+    if (size > most) tooLarge(most)
     parts.push(part)
   }
   const bytes = new Uint8Array(size)

@@ -427,6 +427,7 @@ describe('bindings', () => {
       },
       derivation: { planLots: 'user', writeLots: 'user' },
       idempotency: { claimKey: 'user', dropOldKeys: 'live', findKey: 'user', storeAnswer: 'user' },
+      'import-activities': { readOwnAssets: 'user', readSame: 'user' },
       jobs: { recordJob: 'live', readJobs: 'live', jobWentWell: 'live' },
       metrics: { insertMetrics: 'live', dropOldRecords: 'live', databaseBytes: 'live' },
       'price-history': {

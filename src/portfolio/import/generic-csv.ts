@@ -66,7 +66,7 @@ function lotsOf(fields: Fields): NamedLot[] | null {
 }
 
 /** A text that a spreadsheet would have taken for a formula stands behind an apostrophe in an export. */
-export const unguarded = (text: string): string => (/^'[=+\-@\t\r]/.test(text) ? text.slice(1) : text)
+export const unguarded = (text: string): string => (/^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text)
 
 function read(fields: Fields): Said {
   const traded_at = fields.instant(...DATE)
@@ -79,15 +79,17 @@ function read(fields: Fields): Said {
   const price =
     total === null ? positive(fields.amount(PRICE)) : isZero(quantity) ? total : unitPrice(total, positive(quantity))
   if (kind === null) return []
+  const own = /^own:([A-Z][A-Z0-9]{1,11})$/.exec(fields.text('asset'))?.[1] ?? null
   const found = assetOf({
     kind,
     source: fields.text('datasource'),
     symbol: unguarded(fields.text(...SYMBOL)),
     isin: fields.text('isin'),
     name: unguarded(fields.text('name')),
-    own_name: fields.text('asset'),
+    own_name: own === null ? fields.text('asset') : '',
     note: unguarded(fields.text(...NOTE)),
-    own: fields.text('asset') === 'own',
+    own: own !== null,
+    currency: own,
   })
   if ('field' in found) {
     fields.fault(found.field, found.message)

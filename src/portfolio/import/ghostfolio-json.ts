@@ -39,7 +39,8 @@ type Extras = {
   splits: Bag
   lots: Bag
   assets: Bag
-  own: ReadonlySet<string>
+  /** The symbols of the user's own assets, by what the file calls them. */
+  own: Bag
   typed: ReadonlySet<string>
 }
 
@@ -51,7 +52,7 @@ function extrasOf(file: Bag): Extras {
     splits: bag(splits),
     lots: bag(lots),
     assets: bag(assets),
-    own: texts(own),
+    own: bag(own),
     typed: texts(typed),
   }
 }
@@ -74,15 +75,20 @@ function lotsOf(told: Json | undefined): NamedLot[] | null | RowFault {
 }
 
 /** Names of assets that the file describes, by symbol; and the manual symbols that are more than the name of a fee. */
-type Profiles = { names: ReadonlyMap<string, string>; owned: ReadonlySet<string> }
+type Profiles = {
+  names: ReadonlyMap<string, string>
+  currencies: ReadonlyMap<string, string>
+  owned: ReadonlySet<string>
+}
 
 function profilesOf(file: Bag, activities: readonly Bag[]): Profiles {
-  const names = new Map<string, string>()
-  for (const profile of list(file.assetProfiles).map(bag)) names.set(textOf(profile.symbol), textOf(profile.name))
+  const described = list(file.assetProfiles).map(bag)
+  const names = new Map(described.map(({ symbol, name }) => [textOf(symbol), textOf(name)]))
+  const currencies = new Map(described.map(({ symbol, currency }) => [textOf(symbol), textOf(currency)]))
   const owned = new Set<string>()
   for (const activity of activities)
     if (!['FEE', 'INTEREST'].includes(textOf(activity.type).toUpperCase())) owned.add(symbolOf(activity))
-  return { names, owned }
+  return { names, currencies, owned }
 }
 
 const symbolOf = (activity: Bag): string => textOf(activity.symbol) || textOf(bag(activity.SymbolProfile).symbol)
@@ -118,12 +124,13 @@ function rowOf(row: number, activity: Bag, profiles: Profiles, extras: Extras): 
   const found = assetOf({
     kind,
     source: textOf(activity.dataSource) || textOf(profile.dataSource),
-    symbol,
+    symbol: textOf(extras.own[symbol]) || symbol,
     isin: textOf(profile.isin),
     name: profiles.names.get(symbol) || textOf(profile.name),
     own_name: textOf(extras.assets[symbol]),
     note: textOf(activity.comment),
-    own: extras.own.has(symbol) || profiles.owned.has(symbol),
+    own: extras.own[symbol] !== undefined || profiles.owned.has(symbol),
+    currency: moneyOf(profiles.currencies.get(symbol) ?? '')?.currency ?? null,
   })
   if ('field' in found) return rowsOf(row, [], [...faults, found])
   const said = draft({

@@ -35,6 +35,8 @@ export type Told = {
   own_name: string
   note: string
   own: boolean
+  /** Of a manual asset. */
+  currency: string | null
 }
 
 /** The asset of a row of Ghostfolio, and its note; or what is wrong with them. */
@@ -52,7 +54,10 @@ export function assetOf(told: Told): { asset: ImportAsset | null; note: string |
   if (symbol === '' && isin === '') return { field: 'symbol', message: 'is missing' }
   if (manual) {
     const known = UUID.test(symbol) && name !== '' ? name : symbol
-    return { asset: { ...assetNamed({ symbol: known, name: name || known }), manual: true }, note: note || null }
+    return {
+      asset: { ...assetNamed({ symbol: known, name: name || known }), currency: told.currency, manual: true },
+      note: note || null,
+    }
   }
   if (symbol !== '' && normalName(symbol) === null)
     return { field: 'symbol', message: `${symbol.slice(0, 60)} can be no symbol: one is written like AAPL` }

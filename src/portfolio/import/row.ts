@@ -2,7 +2,8 @@ import type { ActivityKind } from '../../protocol/portfolio.ts'
 import type { NamedLot } from '../activity.ts'
 
 /**
- * What a file calls an asset. `own_name` is Kerb's own name of it (`yahoo:AAPL`). `manual`: nobody prices it. `crypto`:
+ * What a file calls an asset. `own_name` is Kerb's own name of it (`yahoo:AAPL`). `manual`: nobody prices it;
+ * it is in `currency` (null: in that of its activities). `crypto`:
  * `symbol` is a coin (`BTC`), never a share of the same ticker.
  */
 export type ImportAsset = {
@@ -10,6 +11,7 @@ export type ImportAsset = {
   isin: string | null
   name: string | null
   own_name: string | null
+  currency: string | null
   manual: boolean
   crypto: boolean
 }
@@ -71,13 +73,17 @@ export const draft = (parts: Partial<Draft> & Pick<Draft, 'kind' | 'currency' | 
 })
 
 /** An asset by what a file tells of it; empty text counts as not told. */
-export function assetNamed(told: Partial<Omit<ImportAsset, 'manual' | 'crypto'>>, crypto = false): ImportAsset {
+export function assetNamed(
+  told: Partial<Omit<ImportAsset, 'manual' | 'crypto' | 'currency'>>,
+  crypto = false,
+): ImportAsset {
   const { symbol, isin, name, own_name } = told
   return {
     symbol: symbol || null,
     isin: isin || null,
     name: name || null,
     own_name: own_name || null,
+    currency: null,
     manual: false,
     crypto,
   }

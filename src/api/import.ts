@@ -1,0 +1,332 @@
+import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import { settings } from '../config.ts'
+import { addOwnAsset, changeActivities, lockPortfolio, type NewActivity } from '../db/activities.ts'
+import type { UserSql } from '../db/client.ts'
+import { readOwnAssets, readSame } from '../db/import-activities.ts'
+import { fingerprintsOf, type Judged, judge } from '../portfolio/fingerprint.ts'
+import { IMPORT_FORMATS, readImport } from '../portfolio/import/read-import.ts'
+import { type ImportedActivity, type ImportRow, isActivity } from '../portfolio/import/row.ts'
+import { CodedError } from '../protocol/errors.ts'
+import { MAX_NOTE } from '../protocol/stock-input.ts'
+import { isId } from './activity-write.ts'
+import { bytesOf } from './body.ts'
+import type { AppEnv } from './context.ts'
+import { answerOnce, OWN, rehearse, type Work } from './idempotency.ts'
+import { type ImportAnswer, MAX_LISTED, type RowError } from './import-answer.ts'
+import { findImportAssets } from './import-assets.ts'
+import { parse } from './input.ts'
+import { requireUser } from './session.ts'
+
+/** The query of `POST /api/v1/portfolio/import`. */
+export const importQuerySchema = z.object({
+  dry_run: z
+    .enum(['true', 'false'], 'must be true or false')
+    .default('false')
+    .transform((text) => text === 'true')
+    .meta({ description: 'true: tells what the import would do, and writes nothing' }),
+  format: z
+    .enum(IMPORT_FORMATS as [string, ...string[]], `must be one of ${IMPORT_FORMATS.join(', ')}`)
+    .optional()
+    .meta({ description: 'What the file is; without it, that is found out by the names of its columns' }),
+  unknown: z
+    .enum(['refuse', 'own'], 'must be refuse or own')
+    .default('refuse')
+    .meta({ description: 'own: what no provider knows becomes an asset of your own, kept at cost' }),
+})
+export type ImportQuery = z.output<typeof importQuerySchema>
+
+/** An asset as the database will have it: a number, or one of the user's own that may have to be made. */
+type Target = { asset_id: number; symbol: string; name: string } | { own: OwnAsset } | null
+type OwnAsset = { symbol: string; name: string; currency: string }
+
+/** An activity of a file that knows its asset and its currency. */
+type Placed = { read: ImportedActivity; target: Target; currency: string }
+
+/** As the columns take them. */
+const MAX_OWN_SYMBOL = 100
+const MAX_OWN_NAME = 200
+
+const withoutControls = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, ' ')
+const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
+const noteOf = (note: string | null): string | null => (note === null ? null : cut(withoutControls(note), MAX_NOTE))
+
+/** An id that comes after those made before it: equal times keep the order of the file. */
+function idsInOrder(count: number, now: number): string[] {
+  const time = now.toString(16).padStart(12, '0')
+  return Array.from({ length: count }, (_, at) => {
+    const random = crypto.randomUUID().slice(24)
+    const [high, low] = [Math.floor(at / 4_096), at % 4_096].map((part) => part.toString(16).padStart(3, '0'))
+    return `${time.slice(0, 8)}-${time.slice(8)}-7${high}-8${low}-${random}`
+  })
+}
+
+/** An id for each activity, ascending in time, and within one time in the order in which it happened. */
+function newIds(placed: readonly Placed[], now: Date): string[] {
+  const at = ({ read }: Placed): string => read.traded_at
+  // Brokers write the newest first, or the oldest.
+  const descends = placed.length > 1 && at(placed[0] as Placed) > at(placed[placed.length - 1] as Placed)
+  const order = placed.map((_, index) => index)
+  if (descends) order.reverse()
+  order.sort((a, b) => Date.parse(at(placed[a] as Placed)) - Date.parse(at(placed[b] as Placed)))
+  const ids = idsInOrder(placed.length, now.getTime())
+  const byPlace: string[] = []
+  order.forEach((index, rank) => {
+    byPlace[index] = ids[rank] as string
+  })
+  return byPlace
+}
+
+const ownOf = ({ asset, currency }: ImportedActivity): OwnAsset | null => {
+  const symbol = cut(withoutControls(asset?.symbol ?? asset?.isin ?? ''), MAX_OWN_SYMBOL)
+  const name = cut(withoutControls(asset?.name ?? symbol), MAX_OWN_NAME)
+  const money = asset?.currency ?? currency
+  return money === null || symbol === '' ? null : { symbol, name, currency: money }
+}
+
+/** Gives each activity its asset and its currency, or a fault. */
+async function place(
+  c: Context<AppEnv>,
+  activities: readonly ImportedActivity[],
+  unknown: ImportQuery['unknown'],
+  faults: RowError[],
+): Promise<Placed[]> {
+  const found = await findImportAssets(c, activities)
+  return activities.flatMap((read): Placed[] => {
+    const { row, asset, currency } = read
+    const fault = (field: string, message: string): Placed[] => {
+      faults.push({ row, field, message })
+      return []
+    }
+    if (currency !== null && !found.currency(currency))
+      return fault('currency', `${currency} is no currency that is known here`)
+    if (asset === null) return currency === null ? fault('currency', 'is missing') : [{ read, target: null, currency }]
+    const meant = asset.manual ? null : found.asset(asset)
+    if (meant?.kind === 'asset') return [{ read, target: meant.asset, currency: currency ?? meant.asset.currency }]
+    const own = ownOf(read)
+    if (own === null) return fault('currency', 'is missing')
+    if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
+    const target = { own, refused: meant !== null && unknown === 'refuse' ? meant.message : null }
+    return [{ read, target, currency: currency ?? own.currency }]
+  })
+}
+
+type OwnTarget = { own: OwnAsset; refused?: string | null }
+
+/** The numbers of the user's own assets; those that are not there yet are made, unless they were refused. */
+async function numberOwn(
+  sql: UserSql,
+  userId: string,
+  placed: readonly Placed[],
+  faults: RowError[],
+): Promise<Map<Placed, number | null>> {
+  const there = await readOwnAssets(sql, userId)
+  const made = new Map<string, number>()
+  const numbers = new Map<Placed, number | null>()
+  for (const one of placed) {
+    if (one.target === null || 'asset_id' in one.target) {
+      numbers.set(one, one.target?.asset_id ?? null)
+      continue
+    }
+    const { own, refused = null } = one.target as OwnTarget
+    const same = there.filter(({ symbol }) => symbol.toUpperCase() === own.symbol.toUpperCase())
+    const known = same.find(({ currency }) => currency === own.currency) ?? (refused === null ? undefined : same[0])
+    const key = JSON.stringify([own.symbol, own.currency])
+    const number = known?.asset_id ?? made.get(key)
+    if (number !== undefined) numbers.set(one, number)
+    else if (refused !== null) faults.push({ row: one.read.row, field: 'symbol', message: refused })
+    else {
+      const added = await addOwnAsset(sql, userId, own)
+      made.set(key, added)
+      numbers.set(one, added)
+    }
+  }
+  return numbers
+}
+
+async function digest(text: string): Promise<string> {
+  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** Which of these are there already. */
+async function judged(sql: UserSql, userId: string, activities: readonly NewActivity[]): Promise<Judged[]> {
+  if (activities.length === 0) return []
+  const fingerprints = await fingerprintsOf(activities, digest)
+  const times = activities.map(({ traded_at }) => traded_at).sort((a, b) => Date.parse(a) - Date.parse(b))
+  const asked = { from: times[0] as string, to: times[times.length - 1] as string, fingerprints }
+  return judge(activities, fingerprints, await readSame(sql, userId, asked))
+}
+
+type Chosen = { placed: Placed; activity: NewActivity }
+
+function activityOf({ read, currency }: Placed, id: string, asset_id: number | null): NewActivity {
+  const { kind, quantity, price, fees, traded_at, split, lots, note, short } = read
+  return {
+    id,
+    kind,
+    asset_id,
+    quantity,
+    price,
+    fees,
+    currency,
+    traded_at,
+    split,
+    lots,
+    note: noteOf(note),
+    short,
+    fingerprint: null,
+  }
+}
+
+/** Named lots by the ids that their purchases have here: those of the file, or of what is there already. */
+function lotsByIds(chosen: readonly Chosen[], verdicts: readonly Judged[], faults: RowError[]): NewActivity[] {
+  const ids = new Map(chosen.map(({ placed, activity }, at) => [placed.read.id, verdicts[at]?.known ?? activity.id]))
+  return chosen.flatMap(({ placed, activity }, at): NewActivity[] => {
+    const verdict = verdicts[at] as Judged
+    if (verdict.known !== null) return []
+    const lots = activity.lots?.map(({ lot_id, quantity }) => ({ lot_id: ids.get(lot_id) ?? lot_id, quantity })) ?? null
+    const strange = lots?.find(({ lot_id }) => !isId(lot_id))
+    if (strange)
+      faults.push({ row: placed.read.row, field: 'lots', message: `there is no lot ${strange.lot_id.slice(0, 60)}` })
+    return [{ ...activity, lots, fingerprint: verdict.fingerprint }]
+  })
+}
+
+/** Tells what is wrong with a file that is imported for good. */
+function refuse(faults: readonly RowError[]): never {
+  const [first, ...more] = faults as [RowError, ...RowError[]]
+  const rest = more.length === 0 ? '' : `; and ${more.length} more`
+  throw new CodedError(
+    'invalid_request',
+    `nothing was imported: row ${first.row}, ${first.field}: ${first.message}${rest}`,
+    {
+      errors: faults.slice(0, MAX_LISTED),
+    },
+  )
+}
+
+const byRow = (a: RowError, b: RowError): number => a.row - b.row
+
+/**
+ * Imports a file, all or nothing: each row becomes activities, is skipped with a reason, or is an error, and with any
+ * error nothing is written. What is there already is left as it is. Sales of more than is held go short; what is yet to
+ * come has no effect until then.
+ * @throws CodedError `message_too_large` for too many rows; when it runs, unless it is a dry run, `invalid_request` with
+ *   the rows and the reasons
+ */
+export async function importing(c: Context<AppEnv>, text: string, query: ImportQuery): Promise<Work<ImportAnswer>> {
+  const { user } = c.var
+  const now = new Date()
+  const { format, rows } = readImport(text, query.format ?? null)
+  const count = new Set(rows.map(({ row }) => row)).size
+  const most = settings(c.env).IMPORT_ROWS
+  if (count > most)
+    throw new CodedError('message_too_large', `an import has ${most} rows at most, and this one has ${count}`)
+  const before: RowError[] = rows.flatMap((row) => ('error' in row ? [{ row: row.row, ...row.error }] : []))
+  const placed = await place(c, rows.filter(isActivity), query.unknown, before)
+  const ids = newIds(placed, now)
+
+  return async (sql) => {
+    const faults = [...before]
+    await lockPortfolio(sql, user.id)
+    const numbers = await numberOwn(sql, user.id, placed, faults)
+    const chosen = placed.flatMap((one, at): Chosen[] => {
+      const number = numbers.get(one)
+      return number === undefined ? [] : [{ placed: one, activity: activityOf(one, ids[at] as string, number) }]
+    })
+    const verdicts = await judged(
+      sql,
+      user.id,
+      chosen.map(({ activity }) => activity),
+    )
+    const insert = lotsByIds(chosen, verdicts, faults)
+    const written =
+      faults.length > 0 || insert.length === 0 ? null : await changeActivities(sql, user.id, now, { insert })
+    if (written?.ok === false) {
+      const { activity_id, detail } = written.refused
+      const row = chosen.find(({ activity }) => activity.id === activity_id)?.placed.read.row
+      faults.push({ row: row ?? 0, field: row === undefined ? 'activity' : 'quantity', message: detail })
+    }
+    if (faults.length > 0 && !query.dry_run) refuse(faults.sort(byRow))
+    const answer: ImportAnswer = {
+      format,
+      dry_run: query.dry_run,
+      rows: count,
+      imported: insert.length,
+      duplicates: verdicts.filter(({ known }) => known !== null).length,
+      ...skipsOf(rows),
+      failed: faults.length,
+      errors: faults.sort(byRow).slice(0, MAX_LISTED),
+      activities: chosen
+        .slice(0, MAX_LISTED)
+        .map(({ placed: one, activity }, at) => shown(one, activity, verdicts[at] as Judged)),
+    }
+    return { status: 200, headers: {}, body: answer, change: written?.ok ? written.change : null }
+  }
+}
+
+function skipsOf(rows: readonly ImportRow[]): Pick<ImportAnswer, 'skipped' | 'skips'> {
+  const skips = rows.flatMap((row) => ('skipped' in row ? [{ row: row.row, reason: row.skipped }] : []))
+  return { skipped: skips.length, skips: skips.slice(0, MAX_LISTED) }
+}
+
+function shown({ read, target }: Placed, activity: NewActivity, verdict: Judged): ImportAnswer['activities'][number] {
+  const { kind, quantity, price, fees, currency, traded_at, split, note } = activity
+  const named = target === null ? null : 'own' in target ? target.own : target
+  return {
+    row: read.row,
+    kind,
+    symbol: named?.symbol ?? null,
+    name: named?.name ?? null,
+    quantity,
+    price,
+    fees,
+    currency,
+    traded_at,
+    split,
+    note,
+    duplicate: verdict.known !== null,
+  }
+}
+
+/** The text of a file, whatever program has written it. */
+export function textOf(bytes: Uint8Array): string {
+  const [first, second] = bytes
+  if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes)
+  }
+}
+
+/** The file of a request: its body, or the part `file` of a form. @throws CodedError `message_too_large`, `invalid_request` */
+export async function importText(c: Context<AppEnv>): Promise<string> {
+  const bytes = await bytesOf(c.req.raw, settings(c.env).IMPORT_BYTES)
+  const type = c.req.header('content-type') ?? ''
+  if (!/^multipart\/form-data\b/i.test(type)) return textOf(bytes)
+  const missing = new CodedError('invalid_request', 'file: is missing', {
+    errors: [{ field: 'file', message: 'is missing' }],
+  })
+  const form = await new Response(bytes, { headers: { 'content-type': type } }).formData().catch(() => {
+    throw missing
+  })
+  const file = form.get('file')
+  if (file === null) throw missing
+  return typeof file === 'string' ? file : textOf(new Uint8Array(await (file as File).arrayBuffer()))
+}
+
+/** What an import would do; nothing is written. @throws CodedError */
+export async function previewImport(c: Context<AppEnv>, text: string, query: ImportQuery): Promise<ImportAnswer> {
+  const { body } = await rehearse(c, await importing(c, text, { ...query, dry_run: true }))
+  return body
+}
+
+/** `POST /api/v1/portfolio/import`: a broker's export, or one of Ghostfolio or of ours. */
+export const imports = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser, async (c) => {
+  const query = parse(importQuerySchema, c.req.query())
+  const text = await importText(c)
+  if (query.dry_run) return c.json(await previewImport(c, text, query), 200, OWN)
+  return answerOnce(c, text, () => importing(c, text, query))
+})

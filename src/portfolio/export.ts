@@ -1,0 +1,196 @@
+import { ownName } from '../pricing/symbol.ts'
+import type { Asset } from '../protocol/asset.ts'
+import type { ActivityKind } from '../protocol/portfolio.ts'
+import type { Activity } from './activity.ts'
+
+/** What is exported: activities in their order, with every asset that they name (one of the user's own below 0). */
+export type Exported = { activities: readonly Activity[]; assets: ReadonlyMap<number, Asset>; currency: string }
+
+/** The kinds that Ghostfolio has, by what a holding is after them; the true ones stand beside. */
+const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
+  buy: 'BUY',
+  transfer_in: 'BUY',
+  // Of nothing: what it did to the shares, only Kerb reads.
+  split: 'BUY',
+  sell: 'SELL',
+  transfer_out: 'SELL',
+  dividend: 'DIVIDEND',
+  fee: 'FEE',
+  tax: 'FEE',
+  interest: 'INTEREST',
+}
+const OWN_KINDS: ReadonlySet<ActivityKind> = new Set(['transfer_in', 'transfer_out', 'split', 'tax'])
+const CLOSES: ReadonlySet<ActivityKind> = new Set(['sell', 'transfer_out'])
+/** What Ghostfolio shows of a fee without a name. */
+const TITLES: Readonly<Partial<Record<ActivityKind, string>>> = { fee: 'Fee', interest: 'Interest', tax: 'Tax' }
+const NAMELESS: ReadonlySet<string> = new Set(Object.values(TITLES))
+
+/** How Ghostfolio calls an asset: Yahoo's symbol, a coin with its currency and no mark between. */
+function ghostfolioSymbol(asset: Asset): string {
+  if (asset.asset_id < 0) return asset.symbol
+  if (asset.type === 'crypto') return `${asset.code}${asset.currency}`
+  return asset.provider === 'yahoo' ? asset.provider_id : asset.symbol
+}
+
+/** A symbol for each asset: of two that Ghostfolio calls the same, the second by its own name. */
+function symbolsOf(assets: Iterable<Asset>): Map<number, string> {
+  const symbols = new Map<number, string>()
+  const taken = new Set<string>()
+  for (const asset of assets) {
+    const usual = ghostfolioSymbol(asset)
+    const other = asset.asset_id < 0 ? `${usual} (${asset.currency})` : ownName(asset)
+    const symbol = taken.has(usual) ? other : usual
+    taken.add(symbol)
+    symbols.set(asset.asset_id, symbol)
+  }
+  return symbols
+}
+
+/** What stands for the asset of an activity, and its note: a fee of no asset has its note as its symbol's name. */
+function titleOf({ kind, note }: Activity): { title: string; comment: string | null } {
+  const title = TITLES[kind] ?? 'Fee'
+  return note === null || NAMELESS.has(note) ? { title, comment: note } : { title: note, comment: null }
+}
+
+/** The digits as they are, where JSON has a number. */
+const digits = (text: string): unknown => (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text)
+
+const profile = (symbol: string, name: string, currency: string) => ({
+  assetClass: null,
+  assetSubClass: null,
+  comment: null,
+  countries: [],
+  currency,
+  cusip: null,
+  dataSource: 'MANUAL',
+  figi: null,
+  figiComposite: null,
+  figiShareClass: null,
+  holdings: [],
+  isActive: true,
+  isin: null,
+  marketData: [],
+  name,
+  sectors: [],
+  symbol,
+  url: null,
+})
+
+/**
+ * A portfolio in Ghostfolio's JSON, amounts with their exact digits. What Ghostfolio has no place for stands under `kerb`,
+ * which it does not look at: kinds, splits, named lots, and which assets the symbols mean.
+ * @param now RFC 3339
+ */
+export function exportJson({ activities, assets, currency }: Exported, now: string): string {
+  const symbols = symbolsOf(assets.values())
+  const listed = [...assets.values()]
+  const own = listed.filter(({ asset_id }) => asset_id < 0)
+  const profiles = own.map((asset) => profile(symbols.get(asset.asset_id) as string, asset.name, asset.currency))
+  const rows = activities.map((activity) => {
+    const { id, kind, asset_id, note } = activity
+    const told = asset_id === null ? titleOf(activity) : { title: '', comment: note }
+    if (asset_id === null) profiles.push(profile(id, told.title, activity.currency))
+    return {
+      accountId: null,
+      comment: told.comment,
+      currency: activity.currency,
+      dataSource: asset_id === null || asset_id < 0 ? 'MANUAL' : 'YAHOO',
+      date: activity.traded_at,
+      fee: digits(activity.fees),
+      id,
+      quantity: digits(activity.quantity),
+      symbol: asset_id === null ? id : symbols.get(asset_id),
+      tags: [],
+      type: GHOSTFOLIO_KIND[kind],
+      unitPrice: digits(activity.price),
+    }
+  })
+  const byId = <T>(pick: (activity: Activity) => T | null): Record<string, T> =>
+    Object.fromEntries(
+      activities.flatMap((activity) => {
+        const picked = pick(activity)
+        return picked === null ? [] : [[activity.id, picked]]
+      }),
+    )
+  const file = {
+    meta: { date: now, version: 'kerb' },
+    accounts: [],
+    assetProfiles: profiles,
+    platforms: [],
+    tags: [],
+    activities: rows,
+    user: { settings: { currency, performanceCalculationType: 'ROAI' } },
+    kerb: {
+      kinds: byId(({ kind }) => (OWN_KINDS.has(kind) ? kind : null)),
+      splits: byId(({ split }) => split),
+      lots: byId(({ lots }) => lots),
+      assets: Object.fromEntries(
+        listed.flatMap((asset) => (asset.asset_id < 0 ? [] : [[symbols.get(asset.asset_id), ownName(asset)]])),
+      ),
+      own: Object.fromEntries(own.map(({ asset_id, symbol }) => [symbols.get(asset_id), symbol])),
+      typed: activities.flatMap(({ id, kind, short }) => (CLOSES.has(kind) && !short ? [id] : [])),
+    },
+  }
+  return `${JSON.stringify(file, null, 2)}\n`
+}
+
+const COLUMNS = [
+  'Date',
+  'Code',
+  'DataSource',
+  'Currency',
+  'Price',
+  'Quantity',
+  'Action',
+  'Fee',
+  'Note',
+  'Name',
+  'Isin',
+  'Asset',
+  'Kind',
+  'Split',
+  'Lots',
+  'Short',
+  'Refund',
+  'Id',
+]
+
+/** A text that a spreadsheet would take for a formula stands behind an apostrophe; an import takes it away again. */
+const guarded = (text: string): string => (/^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text)
+
+const cell = (text: string): string => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
+
+/** A portfolio in Ghostfolio's CSV; what it has no columns for stands in further ones, which it does not look at. */
+export function exportCsv({ activities, assets }: Exported): string {
+  const symbols = symbolsOf(assets.values())
+  const lines = activities.map((activity) => {
+    const { kind, asset_id, split, lots, fees } = activity
+    const asset = asset_id === null ? undefined : assets.get(asset_id)
+    const { title, comment } = asset === undefined ? titleOf(activity) : { title: '', comment: activity.note }
+    const own = asset === undefined || asset.asset_id < 0
+    return [
+      activity.traded_at,
+      guarded(asset === undefined ? title : own ? asset.symbol : (symbols.get(asset.asset_id) as string)),
+      own ? 'MANUAL' : 'YAHOO',
+      activity.currency,
+      activity.price,
+      activity.quantity,
+      GHOSTFOLIO_KIND[kind].toLowerCase(),
+      fees.replace('-', ''),
+      guarded(comment ?? ''),
+      guarded(asset?.name ?? ''),
+      asset?.isin ?? '',
+      asset === undefined ? '' : own ? `own:${asset.currency}` : ownName(asset),
+      kind,
+      split === null ? '' : `${split.numerator}:${split.denominator}`,
+      lots === null ? '' : lots.map(({ lot_id, quantity }) => `${lot_id}=${quantity}`).join(' '),
+      CLOSES.has(kind) && !activity.short ? 'no' : '',
+      fees.startsWith('-') ? 'yes' : '',
+      activity.id,
+    ]
+  })
+  return [COLUMNS, ...lines]
+    .map((cells) => cells.map(cell).join(','))
+    .join('\r\n')
+    .concat('\r\n')
+}
