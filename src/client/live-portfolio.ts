@@ -45,6 +45,7 @@ export function speak(text: string): void {
  * @param show takes the newest state, whenever it changes
  */
 export function followPortfolio(show: (state: PortfolioState) => void): void {
+  showConnection({ name: 'connecting' })
   connectPortfolio({ onChange: show, onState: showConnection })
 }
 
