@@ -32,7 +32,8 @@ export function folded(state: PortfolioState, message: PortfolioMessage): Portfo
     case 'position_update':
       return {
         ...state,
-        portfolio: merged(state.portfolio === null ? [] : [state.portfolio], one, [message.portfolio])[0] ?? null,
+        // Who follows single assets has no totals, and is told none.
+        portfolio: state.portfolio && like(state.portfolio, { ...state.portfolio, ...message.portfolio }),
         positions: merged(state.positions, assetId, message.positions, new Set(message.removed)),
       }
     case 'lot_update':
@@ -82,7 +83,7 @@ export function ticked(
     if (tick === undefined || position.cmp === null || position.as_of === null) continue
     if (instant(tick.as_of) > instant(position.as_of)) moved.set(position.asset_id, position)
   }
-  if (moved.size === 0 || server.portfolio === null) return kept(shown, server)
+  if (moved.size === 0) return kept(shown, server)
   const tickOf = (position: Position) => ticks.get(productOf(position) ?? '') as Revaluation
   const positions = server.positions.map((position) =>
     moved.has(position.asset_id) ? revalued(position, tickOf(position)) : position,
@@ -91,8 +92,8 @@ export function ticked(
     const position = moved.get(lot.asset_id)
     return position ? revaluedLot(lot, position, tickOf(position)) : lot
   })
-  const { currency, version } = server.portfolio
-  return kept(shown, { ...server, positions, lots, portfolio: totalsOf(positions, { currency, version }) })
+  const portfolio = server.portfolio && totalsOf(positions, server.portfolio)
+  return kept(shown, { ...server, positions, lots, portfolio })
 }
 
 const kept = (before: PortfolioState, next: PortfolioState): PortfolioState => {
@@ -107,7 +108,6 @@ const kept = (before: PortfolioState, next: PortfolioState): PortfolioState => {
 
 const assetId = (item: { asset_id: number }): number => item.asset_id
 const lotId = (lot: LotView): string => lot.id
-const one = (): number => 0
 
 /** Whether all keys have the same values; lists of texts are looked into. */
 function same(a: object, b: object): boolean {

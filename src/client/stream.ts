@@ -46,6 +46,8 @@ export type Stream = {
   check(): void
 }
 
+/** This very text is answered without waking an object that sleeps (`PING` of the protocol, which has a schema library). */
+const PING = '{"op":"ping"}'
 const PING_MS = 15_000
 /** A ping that is not answered within this time shows, and within the next one ends the connection: 25 s at worst. */
 const STALE_MS = 5_000
@@ -237,7 +239,7 @@ export function openStream(
     if (socket === null || subscribedAt === null) return
     const sentAt = deps.now()
     pingedAt = sentAt
-    socket.send(JSON.stringify({ op: 'ping', req_id: ++requests }))
+    socket.send(PING)
     timer(() => {
       if (pingedAt !== sentAt) return
       show({ name: 'stale' })

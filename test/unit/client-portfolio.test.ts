@@ -3,7 +3,13 @@ import { expect, test } from 'vitest'
 import { connectPortfolio, type PortfolioConnection, type PortfolioOptions } from '../../src/client/portfolio.ts'
 import type { PortfolioState } from '../../src/client/portfolio-state.ts'
 import { totalsOf } from '../../src/portfolio/totals.ts'
-import { lotUpdateFrame, portfolioSnapshotFrame, priceUpdateFrame, updateFrame } from '../../src/protocol/messages.ts'
+import {
+  lotUpdateFrame,
+  portfolioSnapshotFrame,
+  positionUpdateFrame,
+  priceUpdateFrame,
+  updateFrame,
+} from '../../src/protocol/messages.ts'
 import type { PortfolioMessage, Position } from '../../src/protocol/portfolio.ts'
 import { bitcoin, lot, portfolioServer, position, price } from '../support/portfolio-server.ts'
 
@@ -109,6 +115,9 @@ test('P7 of one asset it holds lots and prices; a snapshot takes the place of al
   server.tell(lotUpdateFrame(server.nextPosition(), [lot({ note: 'first' })], [other.id]))
   expect(state()).toEqual({ ...snapshot, portfolio: null, prices: [dearer], lots: [lot({ note: 'first' })] })
   expect(messages.at(-1)).toMatchObject({ type: 'lot_update', removed: [other.id] })
+  const update = { positions: [{ asset_id: 1, cmp: '101' }], removed: [], portfolio: {} }
+  server.tell(positionUpdateFrame(server.nextPosition(), update))
+  expect(state()).toMatchObject({ portfolio: null, positions: [position({ cmp: '101' })] })
   server.tell(
     portfolioSnapshotFrame(server.nextPosition(), 'asset.AAPL', { positions: [], prices: [dearer], lots: [] }),
   )
@@ -417,4 +426,14 @@ test('only what is held, streamed and on is followed, and no more once it is sol
   server.hold([...before, bitcoin({ quantity: '0', lots: 0 })])
   expect(server.candleSockets().map(({ closed }) => closed)).toEqual([true])
   expect(server.asked.filter(({ path }) => path === '/api/v1/products')).toHaveLength(1)
+})
+
+test('who follows one asset sees it move at the tick, without totals', async () => {
+  const server = portfolioServer([])
+  const { state } = await connected(server, { channels: ['asset.BTC'] })
+  const told = { positions: [bitcoin()], prices: [], lots: [] }
+  server.tell(portfolioSnapshotFrame(server.nextPosition(), 'asset.BTC', told))
+  await server.answered()
+  server.candleSockets()[0]!.onmessage?.(candle('101.5', '2026-03-04T10:00:02Z'))
+  expect(state()).toMatchObject({ portfolio: null, positions: [{ cmp: '101.5', present_value: '203' }] })
 })
