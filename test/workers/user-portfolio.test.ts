@@ -1,0 +1,520 @@
+import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { quoteBoard, type UserPortfolioObject } from '../../durable-objects/stubs.ts'
+import { CLOSE } from '../../src/protocol/errors.ts'
+import {
+  type Enriched,
+  type LotView,
+  type PortfolioPrice,
+  type Position,
+  portfolioMessageSchema,
+  type Totals,
+} from '../../src/protocol/portfolio.ts'
+import { assetIds, buy, openReader, openUser, priceOf, store, Told, type User } from './portfolio-world.ts'
+import { until } from './wire.ts'
+
+type Asset = { id: number; currency: string; symbol: string }
+const SYMBOLS = ['AAPL', 'MSFT', 'SAP.DE', 'BTC', 'EURUSD=X'] as const
+let assets: Record<(typeof SYMBOLS)[number], Asset>
+
+/** Evenly in [0, 1), the same for the same seed (mulberry32). */
+function randomOf(seed: number): () => number {
+  let a = seed
+  return () => {
+    a = (a + 0x6d2b79f5) | 0
+    let t = Math.imul(a ^ (a >>> 15), 1 | a)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** A price changes, as the board tells it after Postgres has it. */
+async function move({ object }: Pick<User, 'object'>, ...prices: PortfolioPrice[]): Promise<boolean> {
+  await store(prices)
+  return object.prices(prices)
+}
+
+const loads = async ({ object }: Pick<User, 'object'>) => (await object.status()).loads
+
+/** What of lots no price moves: the rest is as of when they were told. */
+const still = (lots: Iterable<LotView>) =>
+  [...lots]
+    .map(({ present_value: _, gain_loss: __, gain_loss_percent: ___, day_change: ____, ...lot }) => lot)
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+
+/** As the views say it: they know nothing of how old a price is, and write times with fewer zeros. */
+function unaged({ portfolio, positions }: { portfolio: Totals | null; positions: Position[] }) {
+  const time = (text: string | null) => text && new Date(text).toISOString()
+  return {
+    portfolio,
+    positions: positions.map(({ stale: _, as_of, updated_at, pe_as_of, ...position }) => {
+      return { ...position, as_of: time(as_of), updated_at: time(updated_at), pe_as_of: time(pe_as_of) }
+    }),
+  }
+}
+
+/** Whether a message says anything of the portfolio. */
+const isState = (type: string) => !['pong', 'subscribed', 'unsubscribed', 'error'].includes(type)
+
+const opened: { close(): void }[] = []
+const open = async (user: Pick<User, 'open'>, channels?: string[], since?: string) => {
+  const reader = await user.open()
+  opened.push(reader)
+  if (channels) await reader.subscribe(channels, since)
+  return reader
+}
+
+beforeAll(async () => {
+  const found = await assetIds(...SYMBOLS)
+  assets = Object.fromEntries(SYMBOLS.map((symbol) => [symbol, { symbol, ...found[symbol] }])) as typeof assets
+})
+beforeEach(() => {
+  vi.spyOn(console, 'log').mockImplementation(() => {})
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+  for (const reader of opened.splice(0)) reader.close()
+})
+
+/** Somebody who holds two lots of AAPL, one of SAP.DE. */
+async function investor(currency = 'USD') {
+  const user = await openUser(currency)
+  await store([
+    priceOf(assets.AAPL, '150', { previous_close: '149' }),
+    priceOf(assets.MSFT, '400', { previous_close: '401' }),
+    priceOf(assets['SAP.DE'], '120', { previous_close: '118' }),
+    priceOf(assets.BTC, '60000'),
+    priceOf(assets['EURUSD=X'], '1.1', { previous_close: '1.09' }),
+  ])
+  const lots = [
+    buy(assets.AAPL, { quantity: '2', price: '100', fees: '1' }),
+    buy(assets.AAPL, { quantity: '1', price: '110', traded_at: '2026-02-05T15:00:00Z' }),
+    buy(assets['SAP.DE'], { quantity: '3', price: '90', traded_at: new Date(Date.now() - 60_000).toISOString() }),
+  ]
+  await user.write({ insert: lots })
+  return { ...user, lots }
+}
+
+describe('D4 a socket of a user', () => {
+  test('is answered, gets a snapshot of each channel, then what changes of it alone', async () => {
+    const user = await investor()
+    const reader = await open(user)
+    await reader.subscribe(['portfolio', 'asset.AAPL', 'asset.MSFT'])
+    expect(reader.types()).toEqual(['subscribed', 'snapshot', 'snapshot', 'snapshot', 'pong'])
+    const [, whole, apple, other] = reader.frames as never as { position: string; [key: string]: unknown }[]
+    for (const frame of [whole, apple, other]) portfolioMessageSchema.parse(frame)
+    expect(whole).toMatchObject({
+      channel: 'portfolio',
+      portfolio: { positions: 2, invested: '608', incomplete: false },
+    })
+    expect(apple).toMatchObject({ channel: 'asset.AAPL', prices: [{ price: '150' }], positions: [{ quantity: '3' }] })
+    expect(apple?.lots).toHaveLength(2)
+    expect(other).toMatchObject({ channel: 'asset.MSFT', prices: [{ price: '400' }], positions: [], lots: [] })
+    const before = reader.frames.length
+
+    await move(user, priceOf(assets.AAPL, '151', { previous_close: '149' }))
+    await reader.flushed()
+    const [price, position] = reader.frames.slice(before) as never as { [key: string]: unknown }[]
+    expect(price).toMatchObject({ type: 'price_update', prices: [{ symbol: 'AAPL', price: '151' }] })
+    // Changed keys alone.
+    expect(position).toMatchObject({ type: 'position_update', positions: [{ cmp: '151', present_value: '453' }] })
+    const { positions, portfolio } = position as unknown as { positions: object[]; portfolio: object }
+    for (const key of ['name', 'quantity', 'invested'])
+      for (const keys of [...positions, portfolio]) expect(keys).not.toHaveProperty(key)
+    // Only the last frame of a change can be returned to as having all of it.
+    expect([price?.position, position?.position]).toEqual([other?.position, (await user.object.status()).position])
+  })
+
+  test('of one asset hears nothing of the others, and none of what it has given up', async () => {
+    const user = await investor()
+    const reader = await open(user, ['asset.SAP.DE'])
+    const before = reader.frames.length
+    await move(user, priceOf(assets.AAPL, '151'))
+    await user.change({ insert: [buy(assets.AAPL, {})] })
+    await reader.flushed()
+    expect(reader.types().slice(before)).toEqual(['pong'])
+    // A rate moves it all the same.
+    await move(user, priceOf(assets['EURUSD=X'], '1.2'))
+    await reader.flushed()
+    expect(reader.types().slice(before)).toEqual(['pong', 'position_update', 'pong'])
+    reader.send({ op: 'unsubscribe', channels: ['asset.SAP.DE'], req_id: 'gone' })
+    await move(user, priceOf(assets['EURUSD=X'], '1.3'))
+    await reader.flushed()
+    expect(reader.types().slice(before + 3)).toEqual(['unsubscribed', 'pong'])
+  })
+
+  test('is refused what there is not, with the channel named; nothing of it stands', async () => {
+    const user = await investor()
+    const reader = await open(user)
+    expect(await reader.subscribe(['portfolio', 'asset.NO-SUCH'])).toMatchObject({
+      code: 'unknown_symbol',
+      field: 'channels/1',
+    })
+    expect(await reader.subscribe(['asset.not a symbol'])).toMatchObject({ code: 'unknown_symbol' })
+    expect(await reader.subscribe(['quotes.AAPL'])).toMatchObject({ code: 'unknown_channel', field: 'channels/0' })
+    await move(user, priceOf(assets.AAPL, '152'))
+    await reader.flushed()
+    expect(reader.types()).not.toContain('price_update')
+  })
+
+  test('is let in until its time, and then with a new ticket again; signed out, not any more', async () => {
+    const user = await investor()
+    const object = user.object as UserPortfolioObject
+    expect((await object.fetch(new Request('http://kerb.test/', { headers: { upgrade: 'websocket' } }))).status).toBe(
+      401,
+    )
+    const short = await openReader(object, Date.now() + 60_000)
+    const long = await openReader(object, Date.now() + 3_600_000)
+    for (const reader of [short, long]) await reader.subscribe(['portfolio'])
+    const now = Date.now()
+    vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
+    await object.prices([priceOf(assets.AAPL, '153')])
+    expect((await until('the close', () => short.closed())).code).toBe(CLOSE.session_over)
+    expect((await object.status()).sockets).toBe(1)
+    await object.signedOut()
+    expect((await until('the close', () => long.closed())).code).toBe(CLOSE.signed_out)
+    expect(short.types()).not.toContain('price_update')
+    expect(long.types()).toContain('price_update')
+  })
+})
+
+test('D1 the texts of a change are the same for all who want the same', async () => {
+  const user = await investor()
+  const [one, other] = [await open(user, ['portfolio']), await open(user, ['portfolio'])]
+  await move(user, priceOf(assets.AAPL, '154'))
+  for (const reader of [one, other]) await reader.flushed()
+  expect(one?.frames.filter(({ type }) => isState(type))).toEqual(other?.frames.filter(({ type }) => isState(type)))
+})
+
+/** Sequences of prices, writes and both; each ends with what came of it. */
+async function history(
+  seed: number,
+  steps: number,
+  after: (user: Awaited<ReturnType<typeof investor>>) => Promise<void>,
+) {
+  const random = randomOf(seed)
+  const upTo = (n: number) => Math.floor(random() * n)
+  const amount = (n: number) => `${1 + upTo(n)}.${1 + upTo(9)}`
+  const user = await investor(seed % 2 === 0 ? 'EUR' : 'USD')
+  const activities = [...user.lots]
+  const named = [assets.AAPL, assets['SAP.DE'], assets.BTC]
+  const one = <T>(list: readonly T[]): T => list[upTo(list.length)] as T
+  const day = () => `2026-0${1 + upTo(6)}-1${upTo(9)}T12:00:00Z`
+  await after(user)
+  for (let i = 0; i < steps; i++) {
+    const what = upTo(10)
+    if (what < 4) {
+      const moved = SYMBOLS.filter(() => upTo(3) === 0)
+      const prices = moved.map((symbol) => {
+        const price = symbol === 'EURUSD=X' ? `1.${10 + upTo(80)}1` : amount(500)
+        const more = { previous_close: one([null, amount(500)]), eps: one([null, '-1.5', '6.1']), pe_ratio: '21.5' }
+        return priceOf(assets[symbol], price, { ...more, stale: one([null, null, 'expired' as const]) })
+      })
+      await move(user, ...prices)
+    } else if (what < 7 || activities.length < 3) {
+      const kind = one(['buy', 'buy', 'sell', 'dividend', 'fee'] as const)
+      const traded_at = one([day(), new Date(Date.now() - 1_000).toISOString()])
+      const given = {
+        kind,
+        quantity: amount(9),
+        price: amount(300),
+        fees: amount(3),
+        short: kind === 'sell',
+        traded_at,
+      }
+      const activity = buy(kind === 'fee' ? null : one(named), given)
+      activities.push(activity)
+      await user.change({ insert: [activity] })
+    } else if (what < 9) {
+      const [gone] = activities.splice(upTo(activities.length), 1)
+      await user.change({ remove: [gone!.id] })
+    } else await user.object.refresh()
+    await after(user)
+  }
+  return user
+}
+
+describe('P7 the snapshot and what came after it', () => {
+  test.each([1, 2])('is a fresh snapshot, and what the views say, after any sequence (%i)', async (seed) => {
+    let first: Awaited<ReturnType<typeof openReader>> | undefined
+    await history(seed, 16, async (user) => {
+      first ??= await open(user, ['portfolio'])
+      const told = (await first.told()).state
+      const fresh = await open(user, ['portfolio'])
+      const anew = (await fresh.told()).state
+      fresh.close()
+      expect(told).toEqual(anew)
+      expect(unaged(told)).toEqual(unaged(await user.valued()))
+    })
+  })
+
+  test('D2 is what who comes back has, wherever it was cut off', async () => {
+    let first: Awaited<ReturnType<typeof openReader>> | undefined
+    const user = await history(3, 18, async (of) => {
+      first ??= await open(of, ['portfolio', 'asset.AAPL'])
+      await first.told()
+    })
+    const whole = await first!.told()
+    const lots = still([...whole.lots.values()].filter(({ asset_id }) => asset_id === assets.AAPL.id))
+    const told = new Told()
+    const frames = first!.frames.filter(({ type }) => isState(type))
+    expect(frames.length).toBeGreaterThan(15)
+    let recovered = 0
+    for (const frame of frames) {
+      told.take(frame)
+      const reader = await open(user)
+      const answer = await reader.subscribe(['portfolio', 'asset.AAPL'], told.position)
+      const back: Told = Object.assign(new Told(), structuredClone({ ...told }))
+      for (const next of reader.frames) if (isState(next.type)) back.take(next)
+      expect(back.state).toEqual(whole.state)
+      expect(back.position).toBe(whole.position)
+      expect(still([...back.lots.values()].filter(({ asset_id }) => asset_id === assets.AAPL.id))).toEqual(lots)
+      if ((answer as { recovered?: boolean }).recovered) recovered++
+      reader.close()
+    }
+    expect(recovered).toBeGreaterThan(12)
+    const stranger = await open(user)
+    expect(await stranger.subscribe(['portfolio'], 'another-1')).toMatchObject({ recovered: false })
+  })
+
+  test('D3 is what a slow reader has in the end, in fewer frames', async () => {
+    const user = await investor()
+    const reader = await open(user)
+    // It never acks: it has a frame a beat at most.
+    reader.send({ op: 'subscribe', channels: ['portfolio'], req_id: 's' })
+    await until('the snapshot', () => reader.frames.find(({ type }) => type === 'snapshot'))
+    for (let i = 0; i < 40; i++) await user.object.prices([priceOf(assets.AAPL, `160.${10 + i}`)])
+    await user.change({ insert: [buy(assets.MSFT, { quantity: '7' })] })
+    const last = (await user.object.status()).position
+    await until('the last state', () => reader.frames.find((frame) => 'position' in frame && frame.position === last))
+    expect(reader.frames.length).toBeLessThan(40)
+    const fresh = await open(user, ['portfolio'])
+    expect((await reader.told()).state).toEqual((await fresh.told()).state)
+    expect([...(await reader.told()).lots.values()].map(({ quantity }) => quantity)).toEqual(['7'])
+  })
+})
+
+describe('the database', () => {
+  test('is read once: not for a second reader, not for a price, not after a sleep', async () => {
+    const user = await investor()
+    expect(await user.object.enriched()).toBe(null)
+    const reader = await open(user, ['portfolio'])
+    expect(await loads(user)).toBe(1)
+    await open(user, ['portfolio'])
+    await move(user, priceOf(assets.AAPL, '170'))
+    await evictDurableObject(user.object)
+    await move(user, priceOf(assets.AAPL, '171'))
+    const other = await open(user, ['portfolio'])
+    expect(await loads(user)).toBe(1)
+    const told = await reader.told()
+    expect(told.state).toEqual((await other.told()).state)
+    expect(told.positions.get(assets.AAPL.id)?.cmp).toBe('171')
+    expect(unaged(told.state)).toEqual(unaged(await user.valued()))
+  })
+
+  test('is read for what was written, once, however often that is told', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio'])
+    const first = await user.write({ insert: [buy(assets.MSFT, {})] })
+    const second = await user.write({ insert: [buy(assets.BTC, { price: '50000' })] })
+    const before = await loads(user)
+    // In whatever order it is told.
+    await user.object.changed(second)
+    await user.object.changed(first)
+    expect(await loads(user)).toBe(before + 2)
+    for (const change of [first, second]) await user.object.changed(change)
+    expect(await loads(user)).toBe(before + 2)
+    const { portfolio, positions } = (await reader.told()).state
+    expect(unaged({ portfolio, positions })).toEqual(unaged(await user.valued()))
+    expect(portfolio?.version).toBe(second.version)
+  })
+
+  test('says that lots have changed, or gone, to all pages at once', async () => {
+    const user = await investor()
+    const [one, other] = [await open(user, ['portfolio']), await open(user, ['asset.AAPL'])]
+    const [lot] = user.lots
+    await user.change({ insert: [buy(assets.AAPL, { kind: 'sell', quantity: '1', price: '150' })] })
+    for (const reader of [one, other]) {
+      await reader.flushed()
+      const told = reader.frames.findLast(({ type }) => type === 'lot_update') as unknown as { lots: LotView[] }
+      expect(told.lots).toMatchObject([{ id: lot!.id, quantity: '1', opened_quantity: '2', cost: '100.5' }])
+    }
+    await user.change({ remove: [user.lots[1]!.id] })
+    await other.flushed()
+    expect(other.frames.findLast(({ type }) => type === 'lot_update')).toMatchObject({
+      lots: [],
+      removed: [user.lots[1]!.id],
+    })
+  })
+
+  test('can be away: a subscription is refused until it is there, and a price still moves what is known', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio'])
+    await fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open: false }) })
+    try {
+      expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ code: 'unavailable' })
+      await user.object.prices([priceOf(assets.AAPL, '172')])
+      expect((await reader.told()).positions.get(assets.AAPL.id)?.cmp).toBe('172')
+      const told = user.object.changed({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
+      expect(
+        await told.then(
+          () => 'done',
+          () => 'failed',
+        ),
+      ).toBe('failed')
+    } finally {
+      await fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open: true }) })
+    }
+    expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ type: 'subscribed' })
+  })
+})
+
+test('an idle user costs nothing: the object is gone, its socket alive, and a lot that is added arrives', async () => {
+  const user = await investor()
+  const reader = await open(user, ['portfolio'])
+  await evictDurableObject(user.object)
+  await runInDurableObject(user.object as never, async (_: unknown, ctx: DurableObjectState) => {
+    // No timer but the one that finds readers that are gone.
+    const alarm = await ctx.storage.getAlarm()
+    expect((alarm ?? Number.POSITIVE_INFINITY) - Date.now()).toBeGreaterThan(500_000)
+  })
+  await evictDurableObject(user.object)
+  const before = reader.frames.length
+  await user.change({ insert: [buy(assets.MSFT, { quantity: '2', price: '390' })] })
+  await until('the lot', () => reader.frames.slice(before).find(({ type }) => type === 'lot_update'))
+  const told = await reader.told()
+  expect(told.positions.get(assets.MSFT.id)).toMatchObject({ quantity: '2', invested: '780' })
+  expect(reader.closed()).toBe(null)
+})
+
+test('one row of its SQLite is written for a batch of prices', async () => {
+  const user = await investor()
+  await open(user, ['portfolio'])
+  await runInDurableObject(user.object as never, async (object: UserPortfolioObject, ctx: DurableObjectState) => {
+    let written = 0
+    const exec = ctx.storage.sql.exec.bind(ctx.storage.sql)
+    ctx.storage.sql.exec = ((...args: Parameters<typeof exec>) => {
+      const cursor = exec(...args)
+      written += cursor.rowsWritten
+      return cursor
+    }) as never
+    for (let i = 0; i < 200; i++)
+      await object.prices([priceOf(assets.AAPL, `${180 + i}`), priceOf(assets['EURUSD=X'], `1.${1000 + i}1`)])
+    expect(written).toBeLessThanOrEqual(200)
+    expect(written).toBeGreaterThan(190)
+  })
+  await evictDurableObject(user.object)
+  const told = await (await open(user, ['portfolio'])).told()
+  expect(told.positions.get(assets.AAPL.id)?.cmp).toBe('379')
+  expect(told.positions.get(assets['SAP.DE'].id)?.rate).toBe('1.11991')
+})
+
+describe('boards', () => {
+  const followers = () =>
+    runInDurableObject(env.QUOTE_BOARD.getByName('simulated:0') as never, (_: unknown, ctx: DurableObjectState) =>
+      ctx.storage.sql.exec<{ user: string; ids: string }>('SELECT * FROM followers').toArray(),
+    )
+  const followed = async (user: Pick<User, 'id'>) => {
+    const row = (await followers()).find((one) => one.user === user.id)
+    return row && (JSON.parse(row.ids) as number[]).sort((a, b) => a - b)
+  }
+  const ids = (...list: Asset[]) => list.map(({ id }) => id).sort((a, b) => a - b)
+
+  test('tell of what is held, of rates and of what is looked at; also what is held since', async () => {
+    const user = await investor()
+    await open(user, ['portfolio'])
+    expect(await followed(user)).toEqual(ids(assets.AAPL, assets['SAP.DE'], assets['EURUSD=X']))
+    await open(user, ['asset.BTC'])
+    expect(await followed(user)).toContain(assets.BTC.id)
+    await user.change({ insert: [buy(assets.MSFT, {})] })
+    await until('MSFT followed', async () => ((await followed(user))?.includes(assets.MSFT.id) ? true : null))
+  })
+
+  test('ask for a price that nobody knows yet; a price change reaches the socket', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio'])
+    const { KO } = await assetIds('KO')
+    await user.change({ insert: [buy(KO, { quantity: '10', price: '50' })] })
+    const first = await until('a price of KO', async () => (await reader.told()).positions.get(KO.id)?.cmp)
+    const { price } = (await (
+      await fetch(`${env.PROVIDERS_URL}/_prices`, {
+        method: 'POST',
+        body: JSON.stringify([{ provider: 'yahoo', id: 'KO', price: Number(first) + 3 }]),
+      })
+    ).json()) as { price?: number }
+    expect(price).toBe(undefined)
+    const before = await loads(user)
+    await quoteBoard(env, 0).refresh(['KO'])
+    await until('the next price of KO', async () => {
+      const cmp = (await reader.told()).positions.get(KO.id)?.cmp
+      return Number(cmp) === Number(first) + 3 ? cmp : null
+    })
+    expect(await loads(user)).toBe(before)
+  })
+
+  test('forget who has left, and are asked again when somebody comes', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio'])
+    expect(await user.object.prices([priceOf(assets.AAPL, '190')])).toBe(true)
+    reader.close()
+    await until('no socket', async () => ((await user.object.status()).sockets === 0 ? true : null))
+    expect(await user.object.prices([priceOf(assets.AAPL, '191')])).toBe(false)
+    // Read without a socket: it is kept up to date for a while.
+    const text = (await user.object.enriched()) as string
+    const enriched = JSON.parse(text) as Enriched
+    expect(enriched.age_seconds).toBeLessThan(5)
+    expect(enriched.portfolio.positions).toBe(2)
+    expect(await user.object.prices([priceOf(assets.AAPL, '192')])).toBe(true)
+    expect(
+      (JSON.parse((await user.object.enriched()) as string) as Enriched).positions.find(
+        ({ symbol }) => symbol === 'AAPL',
+      )?.cmp,
+    ).toBe('192')
+    const now = Date.now()
+    vi.spyOn(Date, 'now').mockReturnValue(now + 121_000)
+    expect(await user.object.prices([priceOf(assets.AAPL, '193')])).toBe(false)
+  })
+})
+
+test('one refresh is asked for at a time; one that never came is forgotten', async () => {
+  const { object } = await investor()
+  expect([await object.requestRefresh(), await object.requestRefresh()]).toEqual([true, false])
+  await evictDurableObject(object)
+  expect(await object.requestRefresh()).toBe(false)
+  await object.refresh()
+  expect(await object.requestRefresh()).toBe(true)
+  const now = Date.now()
+  vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
+  expect(await object.requestRefresh()).toBe(true)
+})
+
+describe('a ticket', () => {
+  test('opens one socket, once, in its time, and survives a sleep', async () => {
+    const { object } = await openUser()
+    const over = Date.now() + 3_600_000
+    const ticket = await object.ticket(over)
+    expect(ticket).toMatch(/^[A-Za-z0-9_-]{43}$/)
+    await evictDurableObject(object)
+    expect(await object.redeem(`${ticket}x`)).toBe(null)
+    expect(await object.redeem(ticket)).toBe(over)
+    expect(await object.redeem(ticket)).toBe(null)
+    const late = await object.ticket(over)
+    const now = Date.now()
+    vi.spyOn(Date, 'now').mockReturnValue(now + 30_001)
+    expect(await object.redeem(late)).toBe(null)
+  })
+
+  test('is one of twenty at most, kept as a digest, and gone when sessions end', async () => {
+    const { object } = await openUser()
+    const tickets: string[] = []
+    for (let i = 0; i < 22; i++) tickets.push(await object.ticket(Date.now() + 60_000))
+    const kept = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) =>
+      ctx.storage.sql.exec<{ digest: string }>('SELECT digest FROM tickets').toArray(),
+    )
+    expect(kept).toHaveLength(20)
+    for (const { digest } of kept) expect(tickets).not.toContain(digest)
+    await object.signedOut()
+    expect(await object.redeem(tickets.at(-1) as string)).toBe(null)
+  })
+})
