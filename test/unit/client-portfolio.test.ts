@@ -196,7 +196,9 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   // It fails again: polls go on, and another try follows.
   server.socket().onclose?.(1006, '')
   expect(connection()?.name).toBe('polling')
+  const again = polls(server)
   expect(await untilTried(server)).toBe(90_000)
+  expect(polls(server) - again).toBe(6)
   server.letIn()
   expect(server.socket().sent[0]).not.toHaveProperty('since')
   expect(connection()).toEqual({ name: 'live' })
@@ -204,6 +206,14 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   server.advance(10_000)
   await server.answered()
   expect(polls(server)).toBe(after)
+})
+
+test('closed while it polls, it leaves nothing behind', async () => {
+  const server = portfolioServer()
+  const { client } = await open(server)
+  await block(server)
+  client.close()
+  expect(server.waiting()).toBe(0)
 })
 
 test('a poll that is answered after the socket has opened changes nothing', async () => {
