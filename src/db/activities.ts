@@ -42,8 +42,10 @@ export const addOwnAsset = userQuery(
  * profile has to be there.
  */
 export const lockPortfolio = userQuery(async (sql, userId: string): Promise<void> => {
-  await sql`INSERT INTO portfolios (user_id) VALUES (${userId}) ON CONFLICT DO NOTHING`
-  await sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
+  await Promise.all([
+    sql`INSERT INTO portfolios (user_id) VALUES (${userId}) ON CONFLICT DO NOTHING`.execute(),
+    sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`.execute(),
+  ])
 })
 
 /** The portfolio's version, 0 where there is none yet. */
@@ -75,32 +77,40 @@ const GIVEN = `(id uuid, kind text, asset_id integer, quantity numeric, price nu
   traded_at timestamptz, split_numerator numeric, split_denominator numeric, named_lots jsonb, note text, short boolean,
   fingerprint text)`
 
-async function insertActivities(sql: UserSql, userId: string, activities: readonly NewActivity[]): Promise<void> {
-  if (activities.length === 0) return
-  await sql`
-    INSERT INTO activities (id, user_id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
-      split_denominator, named_lots, note, short, fingerprint)
-    SELECT id, ${userId}::uuid, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
-      split_denominator, named_lots, note, short, fingerprint
-    FROM json_to_recordset(${rowsOf(activities)}::text::json) AS given ${sql.unsafe(GIVEN)}`
-}
-
-async function updateActivities(sql: UserSql, userId: string, activities: readonly Activity[]): Promise<void> {
-  if (activities.length === 0) return
-  await sql`
-    UPDATE activities a SET kind = given.kind, asset_id = given.asset_id, quantity = given.quantity,
-      price = given.price, fees = given.fees, currency = given.currency, traded_at = given.traded_at,
-      split_numerator = given.split_numerator, split_denominator = given.split_denominator,
-      named_lots = given.named_lots, note = given.note, short = given.short, version = a.version + 1, updated_at = NOW()
-    FROM json_to_recordset(${rowsOf(activities)}::text::json) AS given ${sql.unsafe(GIVEN)}
-    WHERE a.user_id = ${userId} AND a.id = given.id`
-}
-
-async function removeActivities(sql: UserSql, userId: string, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return
-  await sql`
-    DELETE FROM activities WHERE user_id = ${userId}
-      AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))`
+/**
+ * Removes, inserts and updates, one statement after the other without waiting between them; the triggers are told that
+ * lots follow in this transaction: nobody has to derive them.
+ */
+async function writeActivities(sql: UserSql, userId: string, change: Required<ActivitiesChange>): Promise<void> {
+  const { insert, update, remove } = change
+  const steps: PromiseLike<unknown>[] = [sql`SELECT set_config('kerb.derived', 'yes', TRUE)`.execute()]
+  if (remove.length > 0)
+    steps.push(
+      sql`
+        DELETE FROM activities WHERE user_id = ${userId}
+          AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(remove)}::text::json))`.execute(),
+    )
+  if (insert.length > 0)
+    steps.push(
+      sql`
+        INSERT INTO activities (id, user_id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
+          split_denominator, named_lots, note, short, fingerprint)
+        SELECT id, ${userId}::uuid, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
+          split_denominator, named_lots, note, short, fingerprint
+        FROM json_to_recordset(${rowsOf(insert)}::text::json) AS given ${sql.unsafe(GIVEN)}`.execute(),
+    )
+  if (update.length > 0)
+    steps.push(
+      sql`
+        UPDATE activities a SET kind = given.kind, asset_id = given.asset_id, quantity = given.quantity,
+          price = given.price, fees = given.fees, currency = given.currency, traded_at = given.traded_at,
+          split_numerator = given.split_numerator, split_denominator = given.split_denominator,
+          named_lots = given.named_lots, note = given.note, short = given.short, version = a.version + 1,
+          updated_at = NOW()
+        FROM json_to_recordset(${rowsOf(update)}::text::json) AS given ${sql.unsafe(GIVEN)}
+        WHERE a.user_id = ${userId} AND a.id = given.id`.execute(),
+    )
+  await Promise.all(steps)
 }
 
 type Known = { id: string; asset_id: number | null; version: number }
@@ -171,11 +181,7 @@ export const changeActivities = userQuery(
     const derived = await planLots(sql, userId, now, input)
     if (!derived.ok) return derived
     const { plan } = derived
-    // Tells the triggers that lots follow in this transaction: nobody has to derive them.
-    await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
-    await removeActivities(sql, userId, change.remove)
-    await insertActivities(sql, userId, change.insert)
-    await updateActivities(sql, userId, change.update)
+    await writeActivities(sql, userId, change)
     await writeLots(sql, userId, plan)
     const version = await readVersion(sql, userId)
     return {

@@ -127,39 +127,50 @@ export const planLots = userQuery(
   },
 )
 
-/** Writes what was planned, within the same transaction. Decimals go as text: they pass through no float (P1). */
+/** Writes what was planned, within the same transaction, one statement after the other without waiting between them. */
 export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): Promise<void> => {
+  // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1).
+  const rows = (of: readonly unknown[]) => sql`${JSON.stringify(of)}::text::json`
+  const steps: PromiseLike<unknown>[] = []
   if (plan.goneClosures.length > 0)
-    await sql`
-      DELETE FROM lot_closures c
-      USING json_to_recordset(${JSON.stringify(plan.goneClosures)}::text::json) AS gone (activity_id uuid, lot_id uuid)
-      WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`
+    steps.push(
+      sql`
+        DELETE FROM lot_closures c
+        USING json_to_recordset(${rows(plan.goneClosures)}) AS gone (activity_id uuid, lot_id uuid)
+        WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`.execute(),
+    )
   if (plan.goneLots.length > 0)
-    await sql`
-      DELETE FROM lots WHERE user_id = ${userId}
-        AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(plan.goneLots)}::text::json))`
+    steps.push(
+      sql`
+        DELETE FROM lots WHERE user_id = ${userId}
+          AND id IN (SELECT value::uuid FROM json_array_elements_text(${rows(plan.goneLots)}))`.execute(),
+    )
   if (plan.lots.length > 0)
-    await sql`
-      INSERT INTO lots AS stored (id, user_id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees,
-        cost)
-      SELECT id, ${userId}::uuid, asset_id, currency, traded_at, quantity, opened_quantity, price, fees, cost
-      FROM json_to_recordset(${JSON.stringify(plan.lots)}::text::json) AS given (id uuid, asset_id integer,
-        currency text, traded_at timestamptz, quantity numeric, opened_quantity numeric, price numeric, fees numeric,
-        cost numeric)
-      ON CONFLICT (id) DO UPDATE SET asset_id = excluded.asset_id, currency = excluded.currency,
-        traded_at = excluded.traded_at, quantity = excluded.quantity, opened_quantity = excluded.opened_quantity,
-        price = excluded.price, fees = excluded.fees, cost = excluded.cost
-      WHERE stored.user_id = excluded.user_id`
+    steps.push(
+      sql`
+        INSERT INTO lots AS stored (id, user_id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees,
+          cost)
+        SELECT id, ${userId}::uuid, asset_id, currency, traded_at, quantity, opened_quantity, price, fees, cost
+        FROM json_to_recordset(${rows(plan.lots)}) AS given (id uuid, asset_id integer, currency text,
+          traded_at timestamptz, quantity numeric, opened_quantity numeric, price numeric, fees numeric, cost numeric)
+        ON CONFLICT (id) DO UPDATE SET asset_id = excluded.asset_id, currency = excluded.currency,
+          traded_at = excluded.traded_at, quantity = excluded.quantity, opened_quantity = excluded.opened_quantity,
+          price = excluded.price, fees = excluded.fees, cost = excluded.cost
+        WHERE stored.user_id = excluded.user_id`.execute(),
+    )
   if (plan.closures.length > 0)
-    await sql`
-      INSERT INTO lot_closures AS stored (activity_id, lot_id, user_id, asset_id, quantity, cost, proceeds, currency,
-        traded_at)
-      SELECT activity_id, lot_id, ${userId}::uuid, asset_id, quantity, cost, proceeds, currency, traded_at
-      FROM json_to_recordset(${JSON.stringify(plan.closures)}::text::json) AS given (activity_id uuid, lot_id uuid,
-        asset_id integer, quantity numeric, cost numeric, proceeds numeric, currency text, traded_at timestamptz)
-      ON CONFLICT (activity_id, lot_id) DO UPDATE SET asset_id = excluded.asset_id, quantity = excluded.quantity,
-        cost = excluded.cost, proceeds = excluded.proceeds, currency = excluded.currency,
-        traded_at = excluded.traded_at
-      WHERE stored.user_id = excluded.user_id`
-  await sql`SELECT portfolio_derived(${userId}::uuid)`
+    steps.push(
+      sql`
+        INSERT INTO lot_closures AS stored (activity_id, lot_id, user_id, asset_id, quantity, cost, proceeds, currency,
+          traded_at)
+        SELECT activity_id, lot_id, ${userId}::uuid, asset_id, quantity, cost, proceeds, currency, traded_at
+        FROM json_to_recordset(${rows(plan.closures)}) AS given (activity_id uuid, lot_id uuid, asset_id integer,
+          quantity numeric, cost numeric, proceeds numeric, currency text, traded_at timestamptz)
+        ON CONFLICT (activity_id, lot_id) DO UPDATE SET asset_id = excluded.asset_id, quantity = excluded.quantity,
+          cost = excluded.cost, proceeds = excluded.proceeds, currency = excluded.currency,
+          traded_at = excluded.traded_at
+        WHERE stored.user_id = excluded.user_id`.execute(),
+    )
+  steps.push(sql`SELECT portfolio_derived(${userId}::uuid)`.execute())
+  await Promise.all(steps)
 })
