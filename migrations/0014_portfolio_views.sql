@@ -244,8 +244,9 @@ CREATE VIEW portfolio_totals_view WITH (security_invoker = TRUE) AS
             coalesce(sum(p.expenses), 0) AS expenses,
             -- What an asset of the user's own has gained is not missed: it is kept at cost.
             coalesce(array_agg(DISTINCT p.symbol COLLATE "C" ORDER BY p.symbol COLLATE "C") FILTER (
-                WHERE num_nulls(p.invested, p.present_value, p.realised_gain, p.income, p.expenses) > 0
-                    OR p.asset_id >= 0 AND num_nulls(p.gain_loss, p.day_change) > 0), '{}') AS missing
+                WHERE p.user_id IS NOT NULL
+                    AND (num_nulls(p.invested, p.present_value, p.realised_gain, p.income, p.expenses) > 0
+                    OR p.asset_id >= 0 AND num_nulls(p.gain_loss, p.day_change) > 0)), '{}') AS missing
         FROM profiles u
         LEFT JOIN portfolios v ON v.user_id = u.user_id
         LEFT JOIN positions_view p ON p.user_id = u.user_id
