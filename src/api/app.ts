@@ -2,6 +2,7 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { settings } from '../config.ts'
 import { accountPages } from '../pages/account-routes.ts'
+import { importPages } from '../pages/import-routes.ts'
 import { notFoundPage, pages } from '../pages/routes.ts'
 import { userPages } from '../pages/user-routes.ts'
 import { CodedError } from '../protocol/errors.ts'
@@ -101,7 +102,7 @@ const portfolios = [
   imports,
   exports,
 ]
-const accounts = [auth, profile, accountPages, userPages]
+const accounts = [auth, profile, accountPages, userPages, importPages]
 for (const feature of [...features, ...portfolios, ...accounts, openapi, pages]) app.route('/', feature)
 
 /** The methods of every address, as they are told to a client that tries another one. */

@@ -52,8 +52,8 @@ ${goodNote(saved)}
   ${choice(form, { name: 'kind', label: 'What', options: ACTIVITY_KINDS.map((kind) => [kind, KIND_TEXT[kind]] as const) })}
   ${symbolField(form, { required: false, hint: 'A fee, interest or a tax may have none.' })}
   </div>
-  <div class="columns not-split">${amountFields(form)}</div>
-  <div class="columns only-split">${splitFields(form)}</div>
+  <div class="columns not-split">${amountFields(form, false)}</div>
+  <div class="columns only-split">${splitFields(form, false)}</div>
   <div class="columns">
   ${whenField(form)}
   ${noteField(form)}
@@ -93,8 +93,8 @@ export const activityPage = (site: Site, activity: ActivityView, form: FormState
 ${backField(back)}
 <input type="hidden" name="version" value="${activity.version}">
 ${symbolField(form, { required: activity.symbol !== null })}
-${activity.kind === 'split' ? splitFields(form) : amountFields(form)}
-${whenField(form)}
+${activity.kind === 'split' ? splitFields(form, true) : amountFields(form, true)}
+${whenField(form, { filled: true })}
 ${noteField(form)}
 <button class="button" type="submit">Save</button>
 </form>
@@ -132,15 +132,16 @@ export const valuesOf = (activity: ActivityView): Record<string, string> => ({
 const nameOf = ({ kind, symbol, traded_at }: ActivityView): string =>
   `${KIND_TEXT[kind]}${symbol === null ? '' : ` ${symbol}`} of ${traded_at.slice(0, 10)}`
 
-const amountFields = (form: FormState): Html => html`
-${amountField(form, { name: 'quantity', label: 'Quantity', required: false, hint: 'Shares; of a fee, interest or a tax 1.' })}
-${amountField(form, { name: 'price', label: 'Price or amount each', required: false })}
+/** @param filled of an activity that is there: each field has its value; of a new one some may be left empty */
+const amountFields = (form: FormState, filled: boolean): Html => html`
+${amountField(form, { name: 'quantity', label: 'Quantity', required: filled, ...(!filled && { hint: 'Shares; of a fee, interest or a tax empty is 1.' }) })}
+${amountField(form, { name: 'price', label: 'Price or amount each', required: filled })}
 ${feesField(form)}
-${currencyField(form, 'Empty is that of the asset.')}`
+${currencyField(form, { filled })}`
 
-const splitFields = (form: FormState): Html => html`
-${amountField(form, { name: 'split_numerator', label: 'New shares', required: false })}
-${amountField(form, { name: 'split_denominator', label: 'for so many old ones', required: false })}`
+const splitFields = (form: FormState, filled: boolean): Html => html`
+${amountField(form, { name: 'split_numerator', label: 'New shares', required: filled })}
+${amountField(form, { name: 'split_denominator', label: 'for so many old ones', required: filled })}`
 
 const table = (
   activities: readonly ActivityView[],

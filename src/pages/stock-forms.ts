@@ -28,28 +28,31 @@ type AmountField = { name: string; label: string; hint?: string; required?: bool
 export const amountField = (form: FormState, each: AmountField): Html =>
   field(form, { ...each, type: 'text', autocomplete: 'off', decimal: true, maxLength: MAX_TYPED })
 
+/** Of a new activity some fields have a value when they are left empty; of one that is there, they have theirs. */
+type Filled = { filled?: boolean }
+
 export const feesField = (form: FormState): Html =>
   amountField(form, { name: 'fees', label: 'Fees', required: false, hint: 'Of the whole; empty is none.' })
 
-export const currencyField = (form: FormState, hint: string): Html =>
+export const currencyField = (form: FormState, { filled = false }: Filled = {}): Html =>
   field(form, {
     name: 'currency',
     label: 'Currency',
     type: 'text',
     autocomplete: 'off',
     maxLength: 12,
-    required: false,
-    hint,
+    required: filled,
+    hint: filled ? 'Of price and fees.' : 'Empty is that of the asset.',
   })
 
-export const whenField = (form: FormState): Html =>
+export const whenField = (form: FormState, { filled = false }: Filled = {}): Html =>
   field(form, {
     name: 'traded_at',
     label: 'When (UTC)',
     type: 'datetime-local',
     autocomplete: 'off',
-    required: false,
-    hint: 'Empty is now.',
+    required: filled,
+    ...(!filled && { hint: 'Empty is now.' }),
   })
 
 export const noteField = (form: FormState): Html =>
@@ -78,7 +81,7 @@ export const addForm = (
   ${amountField(form, { name: 'quantity', label: 'Quantity' })}
   ${amountField(form, { name: 'price', label: 'Price each' })}
   ${feesField(form)}
-  ${currencyField(form, 'Empty is that of the asset.')}
+  ${currencyField(form)}
   ${whenField(form)}
   ${noteField(form)}
   </div>
@@ -111,7 +114,7 @@ ${choice(form, {
 ${amountField(form, { name: 'quantity', label: 'Quantity' })}
 ${amountField(form, { name: 'price', label: 'Sold at, each' })}
 ${feesField(form)}
-${currencyField(form, 'Empty is that of the asset.')}
+${currencyField(form)}
 ${whenField(form)}
 ${noteField(form)}
 <button class="button" type="submit" name="step" value="preview">${preview === null ? 'Preview' : 'Preview again'}</button>

@@ -18,7 +18,7 @@ export const WORDS: Partial<Record<ErrorCode, string>> = {
 }
 
 /** Codes whose detail says what is wrong with what was typed. */
-const TOLD: ReadonlySet<ErrorCode> = new Set(['invalid_request', 'insufficient_quantity'])
+const TOLD: ReadonlySet<ErrorCode> = new Set(['invalid_request', 'insufficient_quantity', 'message_too_large'])
 
 const SECRET = new Set(['password', 'current_password', 'token'])
 
@@ -44,7 +44,7 @@ export async function submit(
 }
 
 /** The form that comes back with an error; null where it is none of a form. */
-function formOf(error: CodedError, fields: Record<string, string>): FormState | null {
+export function formOf(error: CodedError, fields: Record<string, string>): FormState | null {
   const errors = error.errors.length > 0 ? error.errors.map(inWords) : symbolErrors(error)
   const words = WORDS[error.code] ?? (TOLD.has(error.code) ? sentence(error.message) : undefined)
   const problem = errors.length > 0 ? null : words

@@ -59,16 +59,14 @@ function formatOf(options: Intl.NumberFormatOptions): Format {
   return (decimal) => format.format(decimal as `${number}`).replace('-', '−')
 }
 
-/** Small ones keep some digits that are not 0, whatever the number of places. */
-const significant = (digits: number): Intl.NumberFormatOptions => ({
-  maximumSignificantDigits: digits,
-  roundingPriority: 'morePrecision',
-})
-
-const price = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 4, ...significant(5) })
-const quantity = formatOf({ maximumFractionDigits: 8, ...significant(4) })
+const price = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 4 })
+const smallPrice = formatOf({ maximumSignificantDigits: 4 })
+const quantity = formatOf({ maximumFractionDigits: 8, maximumSignificantDigits: 4, roundingPriority: 'morePrecision' })
 const percent = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: 'exceptZero' })
 const ratio = formatOf({ minimumFractionDigits: 2, maximumFractionDigits: 2 })
+
+/** Below a hundredth places are not enough to tell a price. */
+const SMALL = /^-?0+\.00\d*[1-9]/
 
 const monies = new Map<string, { money: Format; move: Format }>()
 
@@ -97,8 +95,7 @@ export function figureText(kind: FigureKind, decimal: string, currency: string):
     case 'move':
       return moneyOf(currency).move(decimal)
     case 'price':
-      // Of nothing no digit is significant.
-      return signOf(decimal) === 'flat' ? '0.00' : price(decimal)
+      return SMALL.test(decimal) ? smallPrice(decimal) : price(decimal)
     case 'quantity':
       return quantity(decimal)
     case 'percent':
