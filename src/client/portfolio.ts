@@ -115,6 +115,7 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   }
 
   function openSocket(): void {
+    socketLater?.()
     socketLater = null
     stream = openStream({ url: address, channels, since: null }, { state: streamed, frame: take }, deps)
   }
@@ -150,13 +151,22 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
     if (poll === null) startPolling()
   }
 
+  /** Now instead of later, where one is waited for. */
+  function trySocket(): void {
+    if (socketLater !== null) openSocket()
+  }
+
   function startPolling(): void {
     poll = pollPortfolio(
       ask,
       intervalMs,
       {
         enriched: ({ portfolio, positions }) => change(taken(server, portfolio, positions), null),
-        tried: (error) => tell({ name: 'polling', error }),
+        tried(error) {
+          // The server is back: so may be its sockets.
+          if (error === null && errorOf(connection) !== null) trySocket()
+          tell({ name: 'polling', error })
+        },
         signedOut() {
           end()
           tell({ name: 'signed_out' })
@@ -167,17 +177,21 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   }
 
   function end(): void {
+    notReturned()
     socketLater?.()
+    socketLater = null
     stream?.close()
     poll?.close()
     ticks?.close()
   }
 
+  const notReturned = deps.returned(trySocket)
   if (mode === 'poll') startPolling()
   else openSocket()
   return {
     close: end,
     check() {
+      trySocket()
       stream?.check()
       poll?.check()
     },

@@ -208,6 +208,29 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   expect(polls(server)).toBe(after)
 })
 
+test('a network or a server that is back has a socket tried at once', async () => {
+  const server = portfolioServer()
+  await open(server)
+  await block(server)
+  const blocked = server.portfolioSockets().length
+  server.comeBack()
+  await server.answered()
+  expect(server.portfolioSockets()).toHaveLength(blocked + 1)
+  server.socket().onclose?.(1006, '')
+  const well = server.replies[CACHE]!
+  server.replies[CACHE] = () => ({ status: 503 })
+  server.advance(15_000)
+  await server.answered()
+  server.replies[CACHE] = well
+  expect(server.portfolioSockets()).toHaveLength(blocked + 1)
+  server.advance(15_000)
+  await server.answered()
+  expect(server.portfolioSockets()).toHaveLength(blocked + 2)
+  server.advance(14_000)
+  await server.answered()
+  expect(server.portfolioSockets()).toHaveLength(blocked + 2)
+})
+
 test('closed while it polls, it leaves nothing behind', async () => {
   const server = portfolioServer()
   const { client } = await open(server)
