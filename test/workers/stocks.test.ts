@@ -241,7 +241,7 @@ describe('lots', () => {
         quantity: '0.00',
         price: '9'.repeat(31),
         fees: '1e3',
-        currency: 'US',
+        currency: 'U',
         traded_at: 'yesterday',
         note: 'a\u0000b',
       },
