@@ -64,8 +64,8 @@ async function assetsNamed(env: Env, names: readonly string[]): Promise<Asset[]>
   }
 }
 
-/** What asking about a name has come to: the symbol of the asset; that nobody knows it; or that nobody could be asked. */
-type Asked = { symbol: string } | 'unknown' | 'failed'
+/** What asking about a name has come to: the symbol that it may have here now; or nobody knows it. */
+type Asked = { symbol: string } | 'unknown'
 
 /** Asks the providers about names, each list until one of its names is known. */
 async function askAbout(c: Context<AppEnv>, lists: readonly string[][]): Promise<Map<string, Asked>> {
@@ -79,11 +79,9 @@ async function askAbout(c: Context<AppEnv>, lists: readonly string[][]): Promise
         if (normalName(name) !== name || asked.has(name)) continue
         if (left-- <= 0) return
         const look = await discover(c.env, name)
-        if (look.kind === 'unknown') asked.set(name, 'unknown')
-        else if (look.kind === 'quote') asked.set(name, { symbol: look.quote.symbol })
-        else if (look.kind === 'unpriced' && look.symbol !== name) asked.set(name, { symbol: look.symbol })
-        else asked.set(name, look.kind === 'unpriced' ? 'failed' : { symbol: name })
-        if (asked.get(name) !== 'unknown') break
+        const symbol = look.kind === 'quote' ? look.quote.symbol : look.kind === 'unpriced' ? look.symbol : name
+        asked.set(name, look.kind === 'unknown' ? 'unknown' : { symbol })
+        if (look.kind !== 'unknown') break
       }
   }
   await Promise.all(Array.from({ length: LOOKUPS_AT_ONCE }, work))
@@ -98,7 +96,7 @@ function foundOf(meaning: Meaning, group: Group, asked: ReadonlyMap<string, Aske
     return { kind: 'ambiguous', message: `${what} means several assets: ${names.join(', ')}` }
   }
   const told = meaning.ask.map((name) => asked.get(name))
-  if (told.some((one) => one === 'failed'))
+  if (told.some((one) => typeof one === 'object'))
     return {
       kind: 'unknown',
       message: `${what} is not known here, and no provider can be asked at the moment: try again`,

@@ -2,7 +2,7 @@ import { compare, minus, positive, times } from './amount.ts'
 
 /** Splits are told in small whole numbers; brokers round the shares that follow from them. */
 const MOST = 1_000
-const NEAR = '0.0001'
+const NEAR = '0.0002'
 
 /**
  * So many new shares for so many old ones: the smallest whole numbers that give `now` of `before`, to the part of a
