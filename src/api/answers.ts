@@ -94,13 +94,9 @@ export const healthAnswer = z.object({
     .array(z.looseObject({ provider: z.string() }))
     .optional()
     .meta({ description: 'With verbose: how each provider of quotes stands' }),
-  portfolio_outbox: z
-    .object({ rows: z.int(), since: z.string().nullable() })
-    .nullable()
-    .optional()
-    .meta({
-      description: 'With verbose: changes that the portfolios of users have yet to be told of; null: not known',
-    }),
+  portfolio_outbox: z.object({ rows: z.int(), since: z.string().nullable() }).nullable().optional().meta({
+    description: 'With verbose: changes that the portfolios of users have yet to be told of; null: not known',
+  }),
 })
 
 export const quoteSchema = wireQuoteSchema.meta({

@@ -49,14 +49,16 @@ export async function until<T>(
 export type Message = { type: string; position: string; [key: string]: unknown }
 
 /** Opens a socket of the Worker; keeps what it gets, as text and read. */
-export async function openSocket(path: string, other: Env = env) {
-  const init = { headers: { upgrade: 'websocket' } }
+export async function openSocket(path: string, other: Env = env, headers: Record<string, string> = {}) {
+  const init = { headers: { ...headers, upgrade: 'websocket' } }
   const response = await (other === env ? get(path, init) : getWith(other, path, init))
   const socket = response.webSocket
   if (!socket) throw new Error(`no socket at ${path}: ${response.status} ${await response.text()}`)
   const texts: string[] = []
   let closed: { code: number; reason: string } | null = null
-  socket.addEventListener('message', ({ data }) => texts.push(data as string))
+  socket.addEventListener('message', ({ data }) => {
+    texts.push(data as string)
+  })
   socket.addEventListener('close', ({ code, reason }) => {
     closed = { code, reason }
   })
