@@ -151,7 +151,11 @@ export async function openReader(object: UserPortfolioObject, untilMs: number) {
   if (!socket) throw new Error(`no socket: ${response.status}`)
   const frames: (Frame & { req_id?: number; code?: string; field?: string })[] = []
   let closed: { code: number; reason: string } | null = null
-  socket.addEventListener('message', ({ data }) => frames.push(JSON.parse(data as string)))
+  const texts: string[] = []
+  socket.addEventListener('message', ({ data }) => {
+    texts.push(data as string)
+    frames.push(JSON.parse(data as string))
+  })
   socket.addEventListener('close', ({ code, reason }) => {
     closed = { code, reason }
   })
@@ -161,6 +165,7 @@ export async function openReader(object: UserPortfolioObject, untilMs: number) {
   const of = (reqId: number) => frames.find(({ req_id }) => req_id === reqId)
   const self = {
     frames,
+    texts,
     send,
     closed: () => closed,
     close: () => socket.close(1000),
