@@ -43,7 +43,8 @@ export type AssetPage = AssetState & {
   history: AssetHistory | null
 }
 
-const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }>> = {
+/** How long a bar is, in words and about in seconds. */
+export const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }>> = {
   FIVE_MINUTES: { bars: '5 minutes', seconds: 300 },
   THIRTY_MINUTES: { bars: '30 minutes', seconds: 1_800 },
   ONE_DAY: { bars: 'one day', seconds: 86_400 },
@@ -60,7 +61,8 @@ const BASIS_TEXT: Readonly<Record<Basis, string>> = {
   adjusted: 'in today’s shares, dividends taken out',
 }
 
-const RANGE_TEXT: Readonly<Record<Range, string>> = {
+/** Ranges as they are read aloud. */
+export const RANGE_TEXT: Readonly<Record<Range, string>> = {
   '1d': '1 day',
   '7d': '7 days',
   '1m': '1 month',

@@ -2,10 +2,14 @@ import type { Context } from 'hono'
 import { userPortfolio } from '../../durable-objects/stubs.ts'
 import { type AppEnv, log } from '../api/context.ts'
 import { asUser } from '../api/own-data.ts'
+import { readValueHistory } from '../api/portfolio-history.ts'
 import { listStocks } from '../api/stocks.ts'
 import { readVersion } from '../db/activities.ts'
 import { readPortfolio, readValued } from '../db/portfolio-views.ts'
+import { CodedError } from '../protocol/errors.ts'
 import type { Enriched, LotView, PortfolioPrice, Position, Totals } from '../protocol/portfolio.ts'
+import type { Range } from '../protocol/price-history.ts'
+import type { ValueHistory } from '../protocol/value-history.ts'
 
 /** Lots of one page. */
 const PAGE = 50
@@ -36,6 +40,17 @@ async function readHeld(env: Env, userId: string): Promise<Enriched | null> {
   } catch (error) {
     log('portfolio_unread', { error: String(error) })
     return null
+  }
+}
+
+/** What the portfolio was worth; null while that cannot be read: the rest of its page is shown all the same. */
+export async function readValues(c: Context<AppEnv>, range: Range): Promise<ValueHistory | null> {
+  try {
+    return await readValueHistory(c.env, c.var.user, range, Date.now())
+  } catch (error) {
+    // Logged where it happened.
+    if (error instanceof CodedError) return null
+    throw error
   }
 }
 

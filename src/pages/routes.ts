@@ -57,8 +57,8 @@ async function activeProduct(env: Env, id: string): Promise<Product> {
   return product
 }
 
-/** @throws CodedError `unknown_range` */
-function rangeOf(text = '1m'): Range {
+/** The range that an address asks for. @throws CodedError `unknown_range` */
+export function rangeOf(text = '1m'): Range {
   const range = RANGES.find((known) => known === text)
   if (!range) throw new CodedError('unknown_range', `Ranges are ${RANGES.join(', ')}.`)
   return range

@@ -7,8 +7,8 @@ import { addingStock, previewSale, readStock, selling } from '../api/stocks.ts'
 import type { ActivityView } from '../protocol/activity.ts'
 import { activitiesPage, activityPage, type Back, deletePage, valuesOf } from './activities.ts'
 import { EMPTY_FORM, type FormState } from './form.ts'
-import { readLotsPage, readOverview } from './read-portfolio.ts'
-import { errorPage, fresh, headers, site } from './routes.ts'
+import { readLotsPage, readOverview, readValues } from './read-portfolio.ts'
+import { errorPage, fresh, headers, rangeOf, site } from './routes.ts'
 import { signedIn } from './signed-in.ts'
 import { previewedText, sellPage, timeOfField } from './stock-forms.ts'
 import { stocksPage } from './stocks.ts'
@@ -97,8 +97,13 @@ async function showActivities(c: Context<AppEnv>, form: FormState) {
 /** The pages of what somebody owns: the same functions behind them as behind the routes of REST. */
 export const userPages = new Hono<AppEnv>()
   .get('/user', headers, signedIn, async (c) => {
-    const [profile, overview] = await Promise.all([findProfile(c.env, c.var.user), readOverview(c)])
-    return c.html(userPage(site(c.env), { profile, ...overview }), 200, fresh)
+    const range = rangeOf(c.req.query('range'))
+    const [profile, overview, history] = await Promise.all([
+      findProfile(c.env, c.var.user),
+      readOverview(c),
+      readValues(c, range),
+    ])
+    return c.html(userPage(site(c.env), { profile, ...overview, range, history }), 200, fresh)
   })
   .get('/user/stocks', headers, signedIn, async (c) => c.html(await showStocks(c, EMPTY_FORM), 200, fresh))
   .post('/user/stocks', headers, signedIn, (c) =>

@@ -1,18 +1,28 @@
 import { html } from 'hono/html'
 import { holdingStaleText, lotsText, missingText, POSITION_FIGURES, peText, TOTAL_FIGURES } from '../portfolio/words.ts'
 import type { Position, Totals } from '../protocol/portfolio.ts'
+import type { Range } from '../protocol/price-history.ts'
 import type { Profile } from '../protocol/profile.ts'
+import type { ValueHistory } from '../protocol/value-history.ts'
 import { assetPath } from './asset.ts'
 import { figure } from './figure.ts'
 import { type Html, layout, type Site } from './layout.ts'
 import { utcText } from './text.ts'
 import { connectionNote, userNav } from './user-nav.ts'
+import { valueCard } from './value-card.ts'
 
 /** What the overview shows: the portfolio as the database has it at the moment of the page. */
-export type UserPage = { profile: Profile; portfolio: Totals; positions: readonly Position[] }
+export type UserPage = {
+  profile: Profile
+  portfolio: Totals
+  positions: readonly Position[]
+  range: Range
+  /** Null: it cannot be read at the moment. */
+  history: ValueHistory | null
+}
 
 /** The first page of who is signed in: whole as it comes, and moved on by the portfolio's socket where scripts run. */
-export const userPage = (site: Site, { profile, portfolio, positions }: UserPage): Html =>
+export const userPage = (site: Site, { profile, portfolio, positions, range, history }: UserPage): Html =>
   layout(site, {
     title: 'Overview · Kerb',
     description: 'What is yours',
@@ -23,6 +33,7 @@ ${userNav('/user')}
 <div id="portfolio" data-currency="${portfolio.currency}">
 ${positions.length === 0 ? nothingYet : portfolioCards(portfolio, positions)}
 </div>
+${positions.length === 0 ? '' : valueCard(range, history)}
 <div class="card panel">
   <h2>Your account</h2>
   <dl>

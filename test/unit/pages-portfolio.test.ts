@@ -8,6 +8,7 @@ import { figureText, missingText, signOf } from '../../src/portfolio/words.ts'
 import type { ActivityView, Sale } from '../../src/protocol/activity.ts'
 import type { LotView, Position, Totals } from '../../src/protocol/portfolio.ts'
 import type { Profile } from '../../src/protocol/profile.ts'
+import type { ValueHistory } from '../../src/protocol/value-history.ts'
 
 const SITE = { exchange: 'simulated', version: '1' }
 const EVIL = `"><script>alert(1)</script>'&`
@@ -154,6 +155,18 @@ const sale: Sale = {
   ],
 }
 
+const history: ValueHistory = {
+  range: '1m',
+  interval: 'ONE_DAY',
+  currency: 'EUR',
+  data: [
+    { date: '2026-11-19', value: '480', net_deposits: '451', incomplete: true },
+    { date: '2026-11-20', value: '470.5', net_deposits: '451', incomplete: false },
+    { date: '2026-11-21T15:00:01.000Z', value: '491.7025862068965635', net_deposits: '451', incomplete: false },
+  ],
+  count: 3,
+}
+
 const form: FormState = {
   values: { symbol: EVIL, quantity: '1,5', price: '10', note: EVIL, key: 'kept' },
   errors: [{ field: 'quantity', message: 'must be a decimal such as 12.5' }],
@@ -166,8 +179,9 @@ const activities = { activities: [activity], next: null, first: true, key: 'new'
 const NOW = Date.parse('2026-01-01T00:00:00Z')
 
 const PAGES = {
-  overview: () => userPage(SITE, { profile, portfolio, positions: [position, unknown, closed, apart] }),
-  'empty overview': () => userPage(SITE, { profile, portfolio, positions: [] }),
+  overview: () =>
+    userPage(SITE, { profile, portfolio, positions: [position, unknown, closed, apart], range: '1m', history }),
+  'empty overview': () => userPage(SITE, { profile, portfolio, positions: [], range: '1m', history: null }),
   lots: () => stocksPage(SITE, { ...stocks, form }),
   sale: () => sellPage(SITE, { lot, form, preview: sale, key: 'new' }),
   activities: () => activitiesPage(SITE, { ...activities, form, now: NOW }),
@@ -246,6 +260,29 @@ describe('figures', () => {
     expect([...open.matchAll(/<tr data-asset="(\d+)"/g)].map((match) => match[1])).toEqual(['7', '8'])
     expect([...before.matchAll(/<tr data-asset="(\d+)"/g)].map((match) => match[1])).toEqual(['9', '0'])
   })
+})
+
+test('P3 the history of the value is steps from one to the next, and says where something is missing', async () => {
+  const page = String(await PAGES.overview()).replaceAll('&quot;', '"')
+  const bars = JSON.parse(/data-bars="(\[.*?\])"/.exec(page)?.[1] ?? '[]')
+  expect(bars).toEqual([
+    { t: Date.parse('2026-11-19') / 1_000, o: 480, h: 480, l: 480, c: 480, v: 0, complete: true },
+    { t: Date.parse('2026-11-20') / 1_000, o: 480, h: 480, l: 470.5, c: 470.5, v: 0, complete: true },
+    {
+      t: Date.parse('2026-11-21') / 1_000,
+      o: 470.5,
+      h: 491.7,
+      l: 470.5,
+      c: 491.7,
+      v: 0,
+      complete: false,
+    },
+  ])
+  expect(page).toContain('missing in 1 of 3')
+  const without = String(
+    await userPage(SITE, { profile, portfolio, positions: [position], range: '1m', history: null }),
+  )
+  expect(without).toContain('The history cannot be read at the moment.')
 })
 
 describe('forms', () => {

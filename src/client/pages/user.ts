@@ -8,6 +8,7 @@ import {
   TOTAL_FIGURES,
 } from '../../portfolio/words.ts'
 import type { Position, Totals } from '../../protocol/portfolio.ts'
+import { drawHistory, moveHistory } from '../history-chart.ts'
 import { byId, showFigures, write } from '../live-figures.ts'
 import { followPortfolio, readAgain, speak } from '../live-portfolio.ts'
 import type { PortfolioState } from '../portfolio-state.ts'
@@ -18,7 +19,9 @@ function show(next: PortfolioState): void {
   state = next
   const { portfolio, positions } = next
   if (portfolio === null) return
-  if (shape(positions, portfolio.currency) !== shapeShown()) readAgain('portfolio', showAgain)
+  // Nothing of what stands there, the chart least of all, is of another currency.
+  if (portfolio.currency !== byId('portfolio').dataset.currency) return location.reload()
+  if (shape(positions) !== shapeShown()) readAgain('portfolio', showAgain)
   showTotals(portfolio)
   for (const position of positions) showPosition(position)
 }
@@ -30,14 +33,19 @@ const showAgain = (): void => {
   }
 }
 
-/** Which rows there are, in which tables and which currency: what only the server writes. */
-const shape = (positions: readonly Position[], currency: string): string =>
-  [currency, ...positions.map(({ asset_id, lots }) => `${asset_id}${lots > 0 ? ' open' : ''}`).sort()].join()
+/** Which rows there are, and in which table: what only the server writes. */
+const shape = (positions: readonly Position[]): string =>
+  positions
+    .map(({ asset_id, lots }) => `${asset_id}${lots > 0 ? ' open' : ''}`)
+    .sort()
+    .join()
 
 function shapeShown(): string {
   const rows = [...document.querySelectorAll<HTMLElement>('#portfolio tr[data-asset]')]
-  const ids = rows.map((row) => `${row.dataset.asset}${row.closest('#open') ? ' open' : ''}`)
-  return [byId('portfolio').dataset.currency, ...ids.sort()].join()
+  return rows
+    .map((row) => `${row.dataset.asset}${row.closest('#open') ? ' open' : ''}`)
+    .sort()
+    .join()
 }
 
 function showTotals(portfolio: Totals): void {
@@ -47,6 +55,7 @@ function showTotals(portfolio: Totals): void {
   const missing = missingText(portfolio)
   byId('missing').hidden = missing === null
   write(byId('missing'), missing ?? '')
+  moveHistory(Number(portfolio.present_value), Date.now() / 1_000)
   speak(`Total ${figureText('money', portfolio.present_value, portfolio.currency)} ${portfolio.currency}`)
 }
 
@@ -59,4 +68,5 @@ function showPosition(position: Position): void {
   write(row.querySelector('[data-note=pe]'), peText(position))
 }
 
+drawHistory()
 followPortfolio(show)
