@@ -115,12 +115,17 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
     SELECT id, asset_id, symbol, quantity, opened_quantity, price, fees, currency, traded_at, cost, note, version,
       invested, present_value, gain_loss, gain_loss_percent, day_change
     FROM lot_performance_view
-    WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}
-      ${ids ? sql`AND id = ANY (${arrayText(ids)}::text::uuid[])` : sql``}
-      ${open === undefined ? sql`` : open ? sql`AND quantity <> 0` : sql`AND quantity = 0`}
-      ${after ? sql`AND (traded_at, id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)` : sql``}
-    ORDER BY traded_at DESC, id DESC
-    LIMIT ${limit}`
+    WHERE user_id = ${userId} AND id = ANY (ARRAY(
+      -- Found before they are valued: of many lots few are asked for.
+      SELECT id FROM lots
+      WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}
+        ${ids ? sql`AND id = ANY (${arrayText(ids)}::text::uuid[])` : sql``}
+        ${open === undefined ? sql`` : open ? sql`AND quantity <> 0` : sql`AND quantity = 0`}
+        ${after ? sql`AND (traded_at, id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)` : sql``}
+      ORDER BY traded_at DESC, id DESC
+      LIMIT ${limit}
+    ))
+    ORDER BY traded_at DESC, id DESC`
   return [...rows]
 })
 
