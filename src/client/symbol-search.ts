@@ -14,7 +14,7 @@ export function suggestSymbols(): void {
   if (!field || !list) return
   let timer: ReturnType<typeof setTimeout> | undefined
   let turn = 0
-  field.addEventListener('input', () => {
+  const suggest = () => {
     clearTimeout(timer)
     const typed = field.value.trim()
     const mine = ++turn
@@ -26,7 +26,10 @@ export function suggestSymbols(): void {
         })
         .catch((error) => console.warn(error))
     }, PAUSE_MS)
-  })
+  }
+  field.addEventListener('input', suggest)
+  // Somebody may type sooner than scripts come.
+  if (document.activeElement === field) suggest()
 }
 
 async function find(typed: string): Promise<Asset[]> {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../dev/exchange/products.ts'
@@ -201,6 +202,27 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await look(page, 'activities')
   await expect.poll(() => value(overview, '#totals', 'income'), SHOWN).toBe('1')
 
+  // A file, which is looked at first; and all as a file.
+  await page.getByRole('link', { name: 'Import and export' }).click()
+  await page.locator('#file').setInputFiles('test/fixtures/portfolio/ghostfolio/not-ok/invalid-fee.csv')
+  await press(page, 'Look at it first')
+  expect(await text(page, '#errors tbody tr')).toContain('fee')
+  expect(await page.getByRole('button', { name: /^Import/ }).count()).toBe(0)
+  await look(page, 'import-wrong')
+  await page.locator('#file').setInputFiles('test/fixtures/portfolio/ghostfolio/ok/sample.csv')
+  await press(page, 'Look at it first')
+  expect(await text(page, '#preview [role=status]')).toContain('Nothing is imported yet')
+  await look(page, 'import')
+  await Promise.all([page.waitForEvent('load'), page.getByRole('button', { name: /^Import \d/ }).click()])
+  expect(at(page)).toBe('/user/activities?done=imported')
+  await expect.poll(() => overview.locator('#open tbody tr').count(), SHOWN).toBe(3)
+  expect(await text(overview, '#open')).toContain('Penthouse Apartment')
+  await look(overview, 'user-imported')
+  await page.getByRole('link', { name: 'Import and export' }).click()
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()])
+  expect(await readFile(await download.path(), 'utf8')).toContain('Penthouse Apartment')
+  await look(page, 'import-export')
+
   // Totals in another currency.
   await page.getByRole('link', { name: 'Profile' }).click()
   await page.getByLabel('Currency').fill('EUR')
@@ -208,7 +230,8 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await look(page, 'profile')
   await page.getByRole('link', { name: 'Overview' }).click()
   expect(await text(page, '#totals h2')).toBe('Total in EUR')
-  expect(await value(page, '#totals', 'present_value')).toBe('336.2')
+  expect(await value(page, '#open tr:has-text("AAPL")', 'present_value')).toBe('336.2')
+  await expect.poll(() => text(overview, '#totals h2'), SHOWN).toBe('Total in EUR')
 
   // Left, and back.
   await press(page, 'Sign out')
@@ -220,4 +243,47 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   expect(at(page)).toBe('/user')
   // The browser's own line on an answer that is no success: the form that came back with what was wrong.
   expect(said.filter((line) => !/status of 40[09]/.test(line))).toEqual([])
+})
+
+test('without JavaScript the numbers are there, and the forms work', async () => {
+  const { page } = await openSigned('/user', { javaScriptEnabled: false })
+  expect(await value(page, '#open tr:has-text("AAPL")', 'present_value')).toBe('336.2')
+  expect(await text(page, '#connection')).toBe('not connected')
+  await look(page, 'user-without')
+  await page.click('.points summary')
+  expect(await page.locator('.points tbody tr').count()).toBeGreaterThan(1)
+  await page.goto(`${server.url}/user/stocks?symbol=aapl`)
+  expect(await page.locator('#lots tbody tr').count()).toBe(2)
+  expect(await value(page, '#lots', 'present_value')).toBe('168.1')
+
+  await page.locator('#symbol').fill('MSFT')
+  await page.getByLabel('Quantity').fill('2')
+  await page.getByLabel('Price each').fill('300')
+  await page.getByLabel('When (UTC)').fill('2999-01-01T00:00')
+  await press(page, 'Add')
+  expect(await text(page, '#traded_at-error')).toMatch(/^Must not be in the future/)
+  await page.getByLabel('When (UTC)').fill('2026-01-05T15:30')
+  await press(page, 'Add')
+  await page.getByRole('link', { name: 'Sell MSFT of 2026-01-05' }).click()
+  await page.getByLabel('Sold at, each').fill('310')
+  await press(page, 'Preview')
+  await press(page, 'Sell')
+  expect(at(page)).toBe('/user/stocks?done=sold')
+
+  await page.getByRole('link', { name: 'Activities', exact: true }).click()
+  await page.getByLabel('What').selectOption('split')
+  expect(await page.isVisible('#quantity')).toBe(false)
+  await page.locator('#symbol').fill('AAPL')
+  await page.getByLabel('New shares').fill('2')
+  await page.getByLabel('for so many old ones').fill('1')
+  await press(page, 'Add')
+  expect(await text(page, 'tbody')).toContain('2 for 1')
+  await page.getByRole('link', { name: /^Delete Split/ }).click()
+  await look(page, 'delete')
+  await press(page, 'Delete')
+  expect(at(page)).toBe('/user/activities?done=deleted')
+  await page.getByRole('link', { name: 'Import and export' }).click()
+  await page.locator('#file').setInputFiles('test/fixtures/portfolio/ghostfolio/ok/sample.csv')
+  await press(page, 'Look at it first')
+  expect(await text(page, '#preview [role=status]')).toMatch(/0 activities to import, \d there already/)
 })

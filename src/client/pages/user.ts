@@ -16,37 +16,38 @@ import type { PortfolioState } from '../portfolio-state.ts'
 let state: PortfolioState | null = null
 
 function show(next: PortfolioState): void {
+  const before = state?.portfolio?.currency
   state = next
   const { portfolio, positions } = next
   if (portfolio === null) return
   // Nothing of what stands there, the chart least of all, is of another currency.
-  if (portfolio.currency !== byId('portfolio').dataset.currency) return location.reload()
-  if (shape(positions) !== shapeShown()) readAgain('portfolio', showAgain)
-  showTotals(portfolio)
-  for (const position of positions) showPosition(position)
+  if (before !== undefined && before !== portfolio.currency) location.reload()
+  else if (shape(positions, portfolio.currency) !== shapeShown()) readAgain('portfolio', showState)
+  else showState()
 }
 
-const showAgain = (): void => {
-  if (state?.portfolio) {
-    showTotals(state.portfolio)
-    for (const position of state.positions) showPosition(position)
-  }
+function showState(): void {
+  if (!state?.portfolio || state.portfolio.currency !== byId('portfolio').dataset.currency) return
+  showTotals(state.portfolio)
+  for (const position of state.positions) showPosition(position)
 }
 
-/** Which rows there are, and in which table: what only the server writes. */
-const shape = (positions: readonly Position[]): string =>
-  positions
-    .map(({ asset_id, lots }) => `${asset_id}${lots > 0 ? ' open' : ''}`)
-    .sort()
-    .join()
+/** Which rows there are, in which table and which currency: what only the server writes. */
+const shape = (positions: readonly Position[], currency: string): string =>
+  shapeOf(
+    positions.map(({ asset_id, lots }) => `${asset_id}${lots > 0 ? ' open' : ''}`),
+    positions.length === 0 ? '' : currency,
+  )
 
 function shapeShown(): string {
   const rows = [...document.querySelectorAll<HTMLElement>('#portfolio tr[data-asset]')]
-  return rows
-    .map((row) => `${row.dataset.asset}${row.closest('#open') ? ' open' : ''}`)
-    .sort()
-    .join()
+  return shapeOf(
+    rows.map((row) => `${row.dataset.asset}${row.closest('#open') ? ' open' : ''}`),
+    rows.length === 0 ? '' : byId('portfolio').dataset.currency,
+  )
 }
+
+const shapeOf = (rows: readonly string[], currency = ''): string => [currency, ...rows.toSorted()].join()
 
 function showTotals(portfolio: Totals): void {
   const totals = document.getElementById('totals')
