@@ -20,7 +20,15 @@ export const problemSchema = z
     detail: z.string(),
     code: z.enum(CODES).meta({ description: 'A closed set' }),
     request_id: z.string(),
-    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+    errors: z
+      .array(
+        z.object({
+          field: z.string(),
+          message: z.string(),
+          row: z.int().optional().meta({ description: 'Of a file, as in the answer to its import' }),
+        }),
+      )
+      .optional(),
     candidates: z.array(candidate).optional().meta({ description: 'With ambiguous_symbol: what the symbol may mean' }),
   })
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457)' })

@@ -21,6 +21,7 @@ import {
   refreshAnswer,
 } from './answers.ts'
 import type { AppEnv } from './context.ts'
+import { IMPORT_PATHS } from './import-paths.ts'
 import {
   assetsSchema,
   auditSchema,
@@ -261,6 +262,7 @@ const PATHS: ZodOpenApiPathsObject = {
   ...PORTFOLIO_PATHS,
   ...PORTFOLIO_HISTORY_PATHS,
   ...STOCK_PATHS,
+  ...IMPORT_PATHS,
   '/health': {
     get: operation(
       {

@@ -250,6 +250,14 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
   ['deleteActivity', 204, () => mine('DELETE', `${ACTIVITIES}/${kept}`)],
   ['deleteActivity', 404, () => mine('DELETE', `${ACTIVITIES}/${kept}`)],
   ['deleteStock', 204, soldNothing],
+  ['portfolioHistory', 200, () => mine('GET', '/api/v1/portfolio/history?range=1m')],
+  ['portfolioHistory', 400, () => mine('GET', '/api/v1/portfolio/history?range=2w')],
+  ['importPortfolio', 200, () => imports('?dry_run=true', TABLE)],
+  ['importPortfolio', 400, () => imports('', TABLE.replace('buy', 'gift'))],
+  ['importPortfolio', 200, () => imports('', TABLE)],
+  ['exportPortfolio', 200, () => mine('GET', '/api/v1/portfolio/export?format=json')],
+  ['exportPortfolio', 200, () => mine('GET', '/api/v1/portfolio/export?format=csv')],
+  ['exportPortfolio', 400, () => mine('GET', '/api/v1/portfolio/export?format=pdf')],
   ['openPortfolioSocket', 426, () => getWith(here, '/ws/portfolio')],
   ['openPortfolioSocket', 400, () => upgrade('?token=x')],
   ['openPortfolioSocket', 401, () => upgrade('')],
@@ -259,6 +267,14 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
 const STOCKS = '/api/v1/stocks'
 const ACTIVITIES = '/api/v1/activities'
 const PURCHASE = { symbol: 'AAPL', quantity: '2', price: '1.50', traded_at: '2026-01-05' }
+
+const TABLE = 'date,symbol,type,quantity,price,currency\n2026-01-06,AAPL,buy,1,100,USD\n'
+const imports = (query: string, body: string) =>
+  getWith(here, `/api/v1/portfolio/import${query}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${me.token}`, 'content-type': 'text/csv' },
+    body,
+  })
 
 /** The id that was answered last to something entered. */
 let kept = ''
@@ -300,7 +316,7 @@ async function check(operationId: string, status: number, response: Response): P
   if (status === 204) return expect([text, type, told?.content]).toEqual(['', undefined, undefined])
   const schema = told?.content?.[type ?? '']?.schema
   expect(schema, `${operationId} tells nothing of ${status} ${type}`).toBeDefined()
-  const body: unknown = JSON.parse(text)
+  const body: unknown = type?.endsWith('json') ? JSON.parse(text) : text
   expect(operationId === 'getOpenApi' ? [] : faults(body, schema as Schema)).toEqual([])
   // A code stands in the list of its operation's status.
   if (status >= 400) expect(told?.description).toContain(`\`${(body as Problem).code}\``)
