@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import type { PortfolioChange } from '../../durable-objects/stubs.ts'
+import type { User } from '../auth/verifier.ts'
 import type { UserSql } from '../db/client.ts'
 import { claimKey, findKey, type KeyUse, type StoredAnswer, storeAnswer } from '../db/idempotency.ts'
 import { readProfile, type StoredProfile } from '../db/profiles.ts'
@@ -55,7 +56,7 @@ function answerOf(use: KeyUse): StoredAnswer | null {
  * Does a write of who asks, in one transaction, and tells their object of it.
  * @throws CodedError what `work` throws; `unavailable`
  */
-export async function perform<T>(c: Context<AppEnv>, work: Work<T>): Promise<Written<T>> {
+export async function perform<T>(c: { env: Env; var: { user: User } }, work: Work<T>): Promise<Written<T>> {
   const { user } = c.var
   const written = await asUser(c.env, user, async (sql) => work(sql, await readProfile(sql, user)))
   if (written.change) await tellPortfolio(c.env, user.id, written.change)

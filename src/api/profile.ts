@@ -8,10 +8,9 @@ import type { Profile, ProfileWithPortfolio } from '../protocol/profile.ts'
 import { fieldsOf } from './auth.ts'
 import { profileChangeSchema } from './auth-input.ts'
 import type { AppEnv } from './context.ts'
-import { OWN } from './idempotency.ts'
+import { answerOnce, OWN, perform, type Work } from './idempotency.ts'
 import { parse } from './input.ts'
 import { asUser } from './own-data.ts'
-import { tellPortfolio } from './portfolio-change.ts'
 import { requireUser } from './session.ts'
 
 /** The profile of who asks. @throws CodedError `unavailable` */
@@ -19,28 +18,25 @@ export async function findProfile(env: Env, user: User): Promise<Profile> {
   return { email: user.email, ...(await asUser(env, user, (sql) => readProfile(sql, user))) }
 }
 
-/** Changes a profile, and has the portfolio told where all its figures are in another currency now. */
-async function change<T>(
-  env: Env,
-  user: User,
-  given: ProfileChange,
-  answer: (sql: UserSql, changed: StoredProfile) => Promise<T>,
-): Promise<T> {
-  const done = await asUser(env, user, async (sql) => {
-    const before = await readProfile(sql, user)
+/** Changes a profile; in another currency all figures of the portfolio are others. `answer` makes the body of it. */
+const changing =
+  <T>(user: User, given: ProfileChange, answer: (sql: UserSql, changed: StoredProfile) => Promise<T>): Work<T> =>
+  async (sql, before) => {
     const changed = await changeProfile(sql, user, given)
     const version = before.currency === changed.currency ? 0 : await readVersion(sql, user.id)
-    return { answer: await answer(sql, changed), version }
-  })
-  // There is no portfolio at version 0.
-  if (done.version > 0)
-    await tellPortfolio(env, user.id, { version: done.version, asset_ids: null, lots: [], removed_lots: [] })
-  return done.answer
-}
+    // There is no portfolio at version 0.
+    const change = version === 0 ? null : { version, asset_ids: null, lots: [], removed_lots: [] }
+    return { status: 200, headers: {}, body: await answer(sql, changed), change }
+  }
 
 /** Changes the profile of who asks. @throws CodedError `unavailable` */
-export const saveProfile = (env: Env, user: User, given: ProfileChange): Promise<Profile> =>
-  change(env, user, given, async (_, changed) => ({ email: user.email, ...changed }))
+export async function saveProfile(env: Env, user: User, given: ProfileChange): Promise<Profile> {
+  const { body } = await perform(
+    { env, var: { user } },
+    changing(user, given, async (_, changed) => changed),
+  )
+  return { email: user.email, ...body }
+}
 
 /** A profile with what is held in short. */
 async function withPortfolio(sql: UserSql, user: User, stored: StoredProfile): Promise<ProfileWithPortfolio> {
@@ -67,6 +63,8 @@ export const profile = new Hono<AppEnv>()
   })
   .patch('/api/v1/users/profile', requireUser, async (c) => {
     const { user } = c.var
-    const given = parse(profileChangeSchema, await fieldsOf(c))
-    return c.json(await change(c.env, user, given, (sql, changed) => withPortfolio(sql, user, changed)), 200, OWN)
+    const fields = await fieldsOf(c)
+    return answerOnce(c, fields, async () =>
+      changing(user, parse(profileChangeSchema, fields), (sql, changed) => withPortfolio(sql, user, changed)),
+    )
   })

@@ -681,9 +681,10 @@ describe('Idempotency-Key', () => {
     for (const [method, path, body, status] of [
       ['POST', `/stocks/${id}/sell`, { ...SELL, quantity: '10' }, 201],
       ['PATCH', `/stocks/${id}`, { note: 'x' }, 200],
+      ['PATCH', '/users/profile', { name: 'x' }, 200],
     ] as const) {
-      const first = await who.ask(method, path, body, { ...key(method), 'if-match': '"v1"' })
-      const again = await who.ask(method, path, body, { ...key(method), 'if-match': '"v1"' })
+      const first = await who.ask(method, path, body, { ...key(path), 'if-match': '"v1"' })
+      const again = await who.ask(method, path, body, { ...key(path), 'if-match': '"v1"' })
       expect([first.status, again.status]).toEqual([status, status])
       expect(await again.text()).toBe(await first.text())
     }
