@@ -282,19 +282,18 @@ describe('any portfolio', () => {
       eps: fc.option(fc.constantFrom('-1', '2')),
       pe_ratio: fc.option(small),
     }),
-    { freq: 5 },
+    { freq: 12 },
   )
   const portfolio = fc.record({
     currency: fc.constantFrom('EUR', 'USD', 'SEK'),
     activities: fc.array(activity, { maxLength: 25 }),
     prices: fc.array(told, { minLength: 6, maxLength: 6 }),
-    dayRates: fc.array(
-      fc.record({ currency: fc.constantFrom('EUR', 'CHF', 'SEK'), day, usd: fc.option(small, { freq: 9 }) }),
-      {
-        minLength: 12,
-        maxLength: 18,
-      },
-    ),
+    // Of three currencies on six days; a few are not known.
+    dayRates: fc
+      .array(fc.option(small, { freq: 25 }), { minLength: 18, maxLength: 18 })
+      .map((known) =>
+        known.map((usd, i) => ({ currency: CURRENCIES[1 + (i % 3)]!, day: `2025-05-0${1 + Math.floor(i / 3)}`, usd })),
+      ),
   })
 
   test('P2 P3 the views and the code give the same, to the last digit; lots sum to positions, positions to totals', async () => {
@@ -378,7 +377,7 @@ describe('any portfolio', () => {
     })
     await fc.assert(check, { numRuns: 25 })
     // Not everything was unknown.
-    expect(seen).toBeGreaterThan(10)
+    expect(seen).toBeGreaterThan(5)
   })
 })
 
