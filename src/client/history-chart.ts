@@ -7,10 +7,15 @@ type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v' | 'complete'>
 
 let series: Series = { bars: [], gaps: [] }
 let view: ChartView | null = null
+/** Whether the chart's colours follow the page's already. */
+let following = false
 let write: (t: number | null) => void = () => {}
 
-/** Draws the bars that the page's `#history` holds; a page without them has no chart. */
+/** Draws the bars that the page's `#history` holds, in place of an earlier one; a page without them has no chart. */
 export function drawHistory(): void {
+  view?.remove()
+  view = null
+  series = { bars: [], gaps: [] }
   const element = document.getElementById('history')
   if (!element) return
   const { bars = '[]', gaps = '[]', size = '86400', label = '' } = element.dataset
@@ -32,8 +37,12 @@ export function drawHistory(): void {
   view = createChartView(plot, Number(size), theme(plot), { pointed: write, scrolled() {} })
   view.draw(series, { kind: 'all' })
   write(null)
-  const scheme = matchMedia('(prefers-color-scheme: dark)')
-  scheme.addEventListener('change', () => view?.theme(theme(plot)))
+  if (following) return
+  following = true
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    const drawn = document.querySelector<HTMLElement>('#history .plot')
+    if (drawn) view?.theme(theme(drawn))
+  })
 }
 
 /** Moves the bar that is still going on to a price of `at` (unix seconds); a bar that is over stays as it is. */

@@ -49,36 +49,39 @@ export function followPortfolio(show: (state: PortfolioState) => void): void {
   connectPortfolio({ onChange: show, onState: showConnection })
 }
 
-let turn = 0
 let reading = false
 let again = false
 
 /**
- * Reads the page again as the server writes it and takes this part of it, with which what is not in the page yet comes into
- * it. What is asked for while it is read is done once, after that.
- * @param done called when the part is there
+ * Reads the page again as the server writes it and takes these parts of it, with which what is not in the page yet comes
+ * into it. What is asked for while it is read is done once, after that.
+ * @param done called when the parts are there
  */
-export function readAgain(id: string, done: () => void): void {
+export function readAgain(ids: readonly string[], done: () => void): void {
   if (reading) {
     again = true
     return
   }
   reading = true
-  const mine = ++turn
-  fetch(location.href, { headers: { accept: 'text/html' } })
-    .then(async (response) => {
-      if (!response.ok) throw new Error(`the page answered ${response.status}`)
-      const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById(id)
-      // Somebody else may be signed in now, or nobody: their page has no such part.
-      if (!fresh) return location.reload()
-      if (mine === turn) byId(id).replaceWith(fresh)
-    })
+  takeParts(ids)
     .catch((error) => console.warn(error))
     .finally(() => {
       reading = false
-      if (again) {
-        again = false
-        readAgain(id, done)
-      } else done()
+      const more = again
+      again = false
+      if (more) readAgain(ids, done)
+      else done()
     })
+}
+
+async function takeParts(ids: readonly string[]): Promise<void> {
+  const response = await fetch(location.href, { headers: { accept: 'text/html' } })
+  if (!response.ok) throw new Error(`the page answered ${response.status}`)
+  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
+  for (const id of ids) {
+    const part = fresh.getElementById(id)
+    // Somebody else may be signed in now, or nobody: their page has no such part.
+    if (!part) throw new Error(`the page has no #${id} any more`)
+    byId(id).replaceWith(part)
+  }
 }

@@ -30,10 +30,10 @@ export const userPage = (site: Site, { profile, portfolio, positions, range, his
     content: html`
 ${userNav('/user')}
 <div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1>${connectionNote}</div>
-<div id="portfolio" data-currency="${portfolio.currency}">
+<div id="portfolio" data-version="${portfolio.version}">
 ${positions.length === 0 ? nothingYet : portfolioCards(portfolio, positions)}
 </div>
-${positions.length === 0 ? '' : valueCard(range, history)}
+<div id="values">${positions.length === 0 ? '' : valueCard(range, history)}</div>
 <div class="card panel">
   <h2>Your account</h2>
   <dl>
@@ -114,7 +114,7 @@ const openRow = (position: Position): Html => html`<tr data-asset="${position.as
   <td class="number strong">${cell(position, 'present_value')}</td>
   <td class="number">${cell(position, 'gain_loss')}<span class="below">${cell(position, 'gain_loss_percent')}</span></td>
   <td class="number">${cell(position, 'day_change')}<span class="below">${cell(position, 'day_change_percent')}</span></td>
-  <td class="number">${cell(position, 'invested')}<span class="below muted">${cell(position, 'average_cost')} each</span></td>
+  <td class="number">${cell(position, 'invested')}<span class="below muted">${cell(position, 'average_cost')} <span class="unit">each</span></span></td>
   <td class="number">${cell(position, 'realised_gain')}</td>
   <td class="number">${cell(position, 'pe_ratio')}<span class="below muted" data-note="pe">${peText(position)}</span></td>
 </tr>

@@ -127,7 +127,7 @@ export function holdingStaleText(reason: HoldingStaleReason): string {
 /** What the totals leave out, as a sentence; null when they are whole. */
 export const missingText = ({ incomplete, missing }: Pick<Totals, 'incomplete' | 'missing'>): string | null =>
   incomplete
-    ? `Incomplete: a price or an exchange rate is missing for ${missing.join(', ')}. The totals are of what is known.`
+    ? `Incomplete: a price or an exchange rate is missing for ${missing.map((symbol) => symbol || 'what belongs to no holding').join(', ')}. The totals are of what is known.`
     : null
 
 /** P6: a ratio stands with its date; earnings of nothing or less give none. */

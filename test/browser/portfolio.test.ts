@@ -195,7 +195,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await page.locator('#symbol').fill('AAPL')
   await page.getByLabel('Quantity').fill('4')
   await page.getByLabel('Price or amount each').fill('0.25')
-  expect(await page.isVisible('#split_numerator')).toBe(false)
+  await expect.poll(() => page.isVisible('#split_numerator'), SHOWN).toBe(false)
   await press(page, 'Add')
   expect(at(page)).toBe('/user/activities?done=added')
   expect(await page.locator('tbody tr').count()).toBe(4)
@@ -272,7 +272,7 @@ test('without JavaScript the numbers are there, and the forms work', async () =>
 
   await page.getByRole('link', { name: 'Activities', exact: true }).click()
   await page.getByLabel('What').selectOption('split')
-  expect(await page.isVisible('#quantity')).toBe(false)
+  await expect.poll(() => page.isVisible('#quantity'), SHOWN).toBe(false)
   await page.locator('#symbol').fill('AAPL')
   await page.getByLabel('New shares').fill('2')
   await page.getByLabel('for so many old ones').fill('1')

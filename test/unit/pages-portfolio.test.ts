@@ -247,6 +247,7 @@ describe('figures', () => {
     )
     expect(row).toContain('there is no exchange rate for it')
     expect(page).toContain('missing for XYZ')
+    expect(missingText({ incomplete: true, missing: ['', 'XYZ'] })).toContain('for what belongs to no holding, XYZ')
     expect(missingText({ incomplete: false, missing: [] })).toBeNull()
   })
 

@@ -22,7 +22,7 @@ function show(next: PortfolioState): void {
   if (page === null || next.portfolio === null) return
   // A lot that came, went or was changed: the server knows where in which page it stands.
   const { currency, version } = next.portfolio
-  if (version > page.version || currency !== page.currency) readAgain('lots', showLots)
+  if (version > page.version || currency !== page.currency) readAgain(['lots'], showLots)
   else showLots()
 }
 

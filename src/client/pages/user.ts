@@ -15,39 +15,26 @@ import type { PortfolioState } from '../portfolio-state.ts'
 
 let state: PortfolioState | null = null
 
+/** Of what the page was written with. */
+const versionShown = (): number => Number(byId('portfolio').dataset.version)
+
 function show(next: PortfolioState): void {
-  const before = state?.portfolio?.currency
   state = next
-  const { portfolio, positions } = next
-  if (portfolio === null) return
-  // Nothing of what stands there, the chart least of all, is of another currency.
-  if (before !== undefined && before !== portfolio.currency) location.reload()
-  else if (shape(positions, portfolio.currency) !== shapeShown()) readAgain('portfolio', showState)
+  // Rows that came or went, and what was worth how much before: the server knows.
+  if (next.portfolio !== null && next.portfolio.version > versionShown()) readAgain(['portfolio', 'values'], showAnew)
   else showState()
 }
 
+function showAnew(): void {
+  drawHistory()
+  showState()
+}
+
 function showState(): void {
-  if (!state?.portfolio || state.portfolio.currency !== byId('portfolio').dataset.currency) return
+  if (!state?.portfolio || state.portfolio.version < versionShown()) return
   showTotals(state.portfolio)
   for (const position of state.positions) showPosition(position)
 }
-
-/** Which rows there are, in which table and which currency: what only the server writes. */
-const shape = (positions: readonly Position[], currency: string): string =>
-  shapeOf(
-    positions.map(({ asset_id, lots }) => `${asset_id}${lots > 0 ? ' open' : ''}`),
-    positions.length === 0 ? '' : currency,
-  )
-
-function shapeShown(): string {
-  const rows = [...document.querySelectorAll<HTMLElement>('#portfolio tr[data-asset]')]
-  return shapeOf(
-    rows.map((row) => `${row.dataset.asset}${row.closest('#open') ? ' open' : ''}`),
-    rows.length === 0 ? '' : byId('portfolio').dataset.currency,
-  )
-}
-
-const shapeOf = (rows: readonly string[], currency = ''): string => [currency, ...rows.toSorted()].join()
 
 function showTotals(portfolio: Totals): void {
   const totals = document.getElementById('totals')
