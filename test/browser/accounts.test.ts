@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { afterAll, beforeAll, type ExpectStatic, expect, test } from 'vitest'
 import { PRODUCTS } from '../../dev/exchange/products.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
@@ -13,7 +13,6 @@ let server: KerbServer
 let browser: Browser
 let post: Server
 const mails: { to: string; text: string }[] = []
-const contexts: BrowserContext[] = []
 
 beforeAll(async () => {
   post = createServer(async (request, response) => {
@@ -24,14 +23,13 @@ beforeAll(async () => {
     response.end('{}')
   })
   await new Promise<void>((done) => post.listen(0, '127.0.0.1', done))
-  server = await startServer([...PRODUCTS], {
+  const { port } = post.address() as AddressInfo
+  const vars = {
     AUTH_SECRET: 'a secret of tests alone, which opens nothing',
-    MAIL_URL: `http://127.0.0.1:${(post.address() as AddressInfo).port}/mails`,
-  })
-  browser = await startBrowser()
+    MAIL_URL: `http://127.0.0.1:${port}/mails`,
+  }
+  ;[server, browser] = await Promise.all([startServer([...PRODUCTS], vars), startBrowser()])
 })
-
-afterEach(() => Promise.all(contexts.splice(0).map((context) => context.close())))
 
 afterAll(async () => {
   await browser?.close()
@@ -41,7 +39,6 @@ afterAll(async () => {
 
 async function open(path: string, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
-  contexts.push(context)
   const page = await context.newPage()
   const said = complaints(page)
   await page.goto(server.url + path)
@@ -81,7 +78,7 @@ async function look(page: Page, name: string) {
 }
 
 /** The link to this page that was mailed to somebody. */
-async function linkTo(email: string, path: string): Promise<string> {
+async function linkTo(expect: ExpectStatic, email: string, path: string): Promise<string> {
   const find = () => {
     const texts = mails.filter(({ to }) => to === email).map(({ text }) => text)
     return texts.flatMap((text) => /http\S+/.exec(text) ?? []).find((link) => link.includes(`/${path}?`))
@@ -91,17 +88,18 @@ async function linkTo(email: string, path: string): Promise<string> {
 }
 
 /** Does what the mail to a new email says, and comes to the page to sign in on. */
-async function confirm(page: Page, email: string, looking: boolean): Promise<void> {
-  await page.goto(await linkTo(email, 'confirm-email'))
+async function confirm(expect: ExpectStatic, page: Page, email: string, looking: boolean): Promise<void> {
+  await page.goto(await linkTo(expect, email, 'confirm-email'))
   if (looking) await look(page, 'confirm')
   await press(page, 'Confirm')
   await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=confirmed')
 }
 
-test.each([
+// At once: each has a browser's context and an email of its own, and waits for most of its time.
+test.concurrent.for([
   ['without scripts', false],
   ['with scripts', true],
-] as const)('sign-up, sign-in, user, profile, sign-out: %s', async (how, javaScriptEnabled) => {
+] as const)('sign-up, sign-in, user, profile, sign-out: %s', async ([how, javaScriptEnabled], { expect }) => {
   const email = `${how.replaceAll(' ', '-')}@example.com`
   const { page, said } = await open('/user/profile', { javaScriptEnabled })
   expect(at(page)).toBe('/sign-in?next=%2Fuser%2Fprofile')
@@ -115,7 +113,7 @@ test.each([
   if (javaScriptEnabled) await look(page, 'sign-up')
   await press(page, 'Sign up')
   await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed&next=%2Fuser%2Fprofile')
-  await confirm(page, email, javaScriptEnabled)
+  await confirm(expect, page, email, javaScriptEnabled)
   await page.goto(`${server.url}/sign-in?next=%2Fuser%2Fprofile`)
 
   await page.getByLabel('Email').fill(email)
@@ -168,7 +166,7 @@ test.each([
   expect(said.filter((line) => !/status of 40[01]/.test(line))).toEqual([])
 })
 
-test('a forgotten password: by the link of the mail, once', async () => {
+test.concurrent('a forgotten password: by the link of the mail, once', async ({ expect }) => {
   const email = 'forgetful@example.com'
   const { page } = await open('/sign-up')
   await page.getByLabel('Name').fill('Grace')
@@ -176,13 +174,13 @@ test('a forgotten password: by the link of the mail, once', async () => {
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign up')
   await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed')
-  await confirm(page, email, false)
+  await confirm(expect, page, email, false)
   await page.getByRole('link', { name: 'Forgot your password?' }).click()
   await page.getByLabel('Email').fill(email)
   await look(page, 'forgot')
   await press(page, 'Send the mail')
   await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toContain('a mail is on its way')
-  const link = await linkTo(email, 'reset-password')
+  const link = await linkTo(expect, email, 'reset-password')
   expect(link).toMatch(new RegExp(`^${server.url}/reset-password\\?token=`))
   for (const outcome of ['/sign-in?done=reset', '/reset-password']) {
     await page.goto(link)
@@ -196,14 +194,14 @@ test('a forgotten password: by the link of the mail, once', async () => {
   )
 })
 
-test('a form of another site signs nobody out and changes nothing', async () => {
+test.concurrent('a form of another site signs nobody out and changes nothing', async ({ expect }) => {
   const email = 'careful@example.com'
   const { page } = await open('/sign-up')
   await page.getByLabel('Name').fill('Careful')
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign up')
-  await confirm(page, email, false)
+  await confirm(expect, page, email, false)
   await page.getByLabel('Email').fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign in')
