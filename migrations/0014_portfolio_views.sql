@@ -306,6 +306,14 @@ BEGIN
         FROM portfolio_movements_view m CROSS JOIN LATERAL (VALUES (m.currency), (own.currency)) AS c (currency)
         WHERE m.user_id = p_user AND m.currency <> own.currency AND c.currency <> 'USD'
             AND NOT EXISTS (SELECT FROM fx_rates r WHERE r.currency = c.currency AND r.day = m.day)
+        UNION
+        -- What a sale has realised is told in its own currency, too.
+        SELECT c.currency, (l.traded_at AT TIME ZONE 'UTC')::date
+        FROM lot_closures x JOIN lots l ON l.id = x.lot_id AND l.user_id = x.user_id
+        CROSS JOIN LATERAL (VALUES (l.currency), (x.currency)) AS c (currency)
+        WHERE x.user_id = p_user AND x.currency <> l.currency AND c.currency <> 'USD'
+            AND NOT EXISTS (SELECT FROM fx_rates r
+                WHERE r.currency = c.currency AND r.day = (l.traded_at AT TIME ZONE 'UTC')::date)
     ), sources AS (
         SELECT c.currency, s.* FROM (SELECT DISTINCT currency FROM wanted) AS c CROSS JOIN LATERAL rate_source(c.currency) s
     )

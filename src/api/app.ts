@@ -67,7 +67,7 @@ function openTo(allowMethods: string[], allowHeaders: string[]): MiddlewareHandl
     await next()
     // Not before: an answer that finds headers set is made anew around its body, which costs more than most answers.
     c.res.headers.set('access-control-allow-origin', '*')
-    c.res.headers.set('access-control-expose-headers', 'etag,retry-after')
+    c.res.headers.set('access-control-expose-headers', 'etag,location,retry-after')
   }
 }
 
@@ -83,7 +83,14 @@ app.use(metered)
 app.use(requestLog)
 const open = openTo(['GET', 'HEAD', 'OPTIONS'], ['authorization', 'last-event-id'])
 const openPost = openTo(['POST', 'OPTIONS'], ['authorization', 'content-type'])
+// For pages of other origins that bring a bearer token; cookies come with none of them.
+const openWrites = openTo(
+  ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'],
+  ['authorization', 'content-type', 'idempotency-key', 'if-match'],
+)
 app.use('/api/v1/auth/ticket', openPost)
+for (const path of ['stocks', 'activities', 'portfolio', 'users']) app.use(`/api/v1/${path}/*`, openWrites)
+app.use('/refresh-portfolio', openPost)
 for (const path of ['/api/*', '/health', '/get-price', '/get-history', '/openapi.json']) app.use(path, open)
 app.use('/get-batch-prices', openPost)
 app.use(usableSettings)
