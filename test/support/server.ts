@@ -34,6 +34,12 @@ async function freePort(): Promise<number> {
   return port
 }
 
+/** What all of them give; waits for each of them also when one fails, so that what was started is known. */
+async function all<T extends unknown[]>(work: { [I in keyof T]: Promise<T[I]> }): Promise<T> {
+  await Promise.allSettled(work)
+  return (await Promise.all(work)) as T
+}
+
 /**
  * Builds the browser's code, and starts a database, an exchange with these products, fake providers of quotes, and a
  * Worker on all of them.
@@ -53,16 +59,21 @@ export async function startServer(
     for (const end of started.splice(0).reverse()) await end()
   }
   try {
-    await buildClient()
-    const postgres = await startPostgres({ dir: join(state, 'postgres'), fast: true })
-    started.push(() => postgres.stop())
-    await migrate(postgres.url)
-    const exchange = await startExchange({ seed: 'browser', products, ...clock })
-    started.push(() => exchange.close())
-    const providers = await startProviders({ seed: 'browser', now: exchange.now })
-    started.push(() => providers.close())
+    const startMarket = async () => {
+      const exchange = await startExchange({ seed: 'browser', products, ...clock })
+      started.push(() => exchange.close())
+      const providers = await startProviders({ seed: 'browser', now: exchange.now })
+      started.push(() => providers.close())
+      return { exchange, providers }
+    }
+    const startDatabase = async () => {
+      const postgres = await startPostgres({ dir: join(state, 'postgres'), fast: true })
+      started.push(() => postgres.stop())
+      return postgres
+    }
+    const [{ exchange, providers }, postgres] = await all([startMarket(), startDatabase(), buildClient()])
     const port = await freePort()
-    const worker = await startWorker({
+    const running = startWorker({
       port,
       ...(clock && { entry: 'dev/worker/fast.ts' }),
       vars: {
@@ -81,7 +92,7 @@ export async function startServer(
       state: join(state, 'worker'),
       log: () => {},
     })
-    started.push(() => worker.stop())
+    await all([running.then((worker) => started.push(() => worker.stop())), migrate(postgres.url)])
     const gate = await openGate(port)
     started.push(() => gate.close())
     if (!clock) await fillProducts(port)
