@@ -78,7 +78,7 @@ export class QuoteDiscovery {
     const { id, name, type, code, currency, isin } = listing
     const there = await database.findAssets([`${provider}:${id}`.toUpperCase(), listing.symbol.toUpperCase()])
     const same = there.find((asset) => asset.provider === provider && asset.provider_id === id)
-    if (same) return { kind: 'asset', asset: same }
+    if (same && (same.isin !== null || isin === null)) return { kind: 'asset', asset: same }
     if (await this.#isFull()) return this.#full()
     // A name that means one asset does not become ambiguous because somebody has asked for another.
     const taken = there.some(({ symbol }) => symbol.toUpperCase() === listing.symbol.toUpperCase())

@@ -2,6 +2,7 @@ import { generator, hashText } from '../exchange/random.ts'
 import { type Answer, type Ask, ok, type Provider } from './answer.ts'
 import type { Board } from './board.ts'
 import { QUOTE_TYPE } from './instruments.ts'
+import { ISINS } from './isins.ts'
 import type { Recorded } from './recorded.ts'
 import { chart } from './yahoo-chart.ts'
 import { quoteBody, TYPE_NAME } from './yahoo-quote.ts'
@@ -105,8 +106,9 @@ export function openYahoo(board: Board, seed: string, recorded: Recorded | null)
   }
 
   const search = (ask: Ask): Answer => {
-    const q = ask.url.searchParams.get('q')?.trim().toUpperCase()
-    if (!q) return badRequest('Missing required query parameter=q')
+    const asked = ask.url.searchParams.get('q')?.trim().toUpperCase()
+    if (!asked) return badRequest('Missing required query parameter=q')
+    const q = ISINS[asked] ?? asked
     const count = Number(ask.url.searchParams.get('quotesCount') ?? 6)
     const names = [q, `${q}.L`, `${q}.DE`, `${q}-USD`, `${q}U`].filter(
       (id, i) => i === 0 || /^[A-Z]{1,5}$/.test(q) || id === q,

@@ -52,13 +52,17 @@ export const plannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> => {
   return [...rows]
 })
 
-/** Adds an asset, and gives it with its number; when there is one of its provider and name there, gives that one. */
+/**
+ * Adds an asset, and gives it with its number; when there is one of its provider and name there, gives that one, which
+ * gets the ISIN if it had none.
+ */
 export const addAsset = liveQuery(async (sql, draft: Omit<Asset, 'asset_id'>): Promise<Asset> => {
   const [added] = await sql<Asset[]>`
     INSERT INTO assets AS a (symbol, name, type, category, code, provider, provider_id, currency, isin)
     VALUES (${draft.symbol}, ${draft.name}, ${draft.type}, ${draft.category}, ${draft.code}, ${draft.provider},
       ${draft.provider_id}, ${draft.currency}, ${draft.isin})
-    ON CONFLICT (provider, provider_id) DO NOTHING
+    ON CONFLICT (provider, provider_id) DO UPDATE SET isin = EXCLUDED.isin
+      WHERE a.isin IS NULL AND EXCLUDED.isin IS NOT NULL
     RETURNING ${columns(sql)}`
   if (added) return added
   const [known] = await sql<Asset[]>`

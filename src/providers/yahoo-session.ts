@@ -168,7 +168,7 @@ function check(answer: Answer, body: string): void {
   if (contentOf(body) === null) throw refused(failed('invalid', answer, `not Yahoo's JSON: ${body}`))
 }
 
-/** The one object in Yahoo's envelope; null where it is none. */
+/** The one object in Yahoo's envelope, or the answer of its search, which has none; null for anything else. */
 function contentOf(body: string): Record<string, unknown> | null {
   let json: unknown
   try {
@@ -177,6 +177,7 @@ function contentOf(body: string): Record<string, unknown> | null {
     return null
   }
   if (typeof json !== 'object' || json === null) return null
+  if (Array.isArray((json as { quotes?: unknown }).quotes)) return json as Record<string, unknown>
   const contents: unknown[] = Object.values(json)
   const content = contents.length === 1 ? contents[0] : null
   return typeof content === 'object' && content !== null ? (content as Record<string, unknown>) : null

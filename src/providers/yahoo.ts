@@ -12,6 +12,9 @@ import { yahooSession } from './yahoo-session.ts'
 /** Symbols of one request: Yahoo tells no limit; two hundred are still a URL of moderate length. */
 const BATCH = 200
 
+/** An ISIN: the quotes do not know it, the search does. */
+const ISIN = /^[A-Z]{2}[A-Z0-9]{9}\d$/
+
 /** What may stand among the symbols of a request without being taken for something else. */
 const SYMBOL = /^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,39}$/
 
@@ -72,8 +75,12 @@ const TYPE = new Map<string, string>([
   ['CRYPTOCURRENCY', 'crypto'],
 ])
 
+const searchSchema = z.object({
+  quotes: z.array(z.object({ symbol: text, quoteType: text }).catch({ symbol: null, quoteType: null })),
+})
+
 /**
- * Yahoo Finance. Quotes and finding cost one request, two more for the first one's cookie and crumb (see yahooSession),
+ * Yahoo Finance. Quotes and finding cost one request (finding by ISIN two), two more for the first one's cookie and crumb (see yahooSession),
  * history always one. Quotes are often 15 minutes old for markets outside the United States: `as_of` tells.
  */
 export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider {
@@ -88,6 +95,19 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
       return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: issueOf(envelope.error) }
     const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
     return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
+  }
+
+  /** Yahoo's symbol of what has this ISIN: of several listings the one that it tells first. */
+  const symbolOf = async (isin: string, signal?: AbortSignal): Promise<Result<string | null>> => {
+    const answer = await ask('/v1/finance/search', { q: isin, quotesCount: '6', newsCount: '0' }, false, signal)
+    if (!answer.ok) return answer
+    const told = searchSchema.safeParse(answer.value)
+    if (!told.success)
+      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: issueOf(told.error) }
+    const listed = told.data.quotes.find(
+      ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && TYPE.has(quoteType ?? ''),
+    )
+    return { ok: true, value: listed?.symbol ?? null }
   }
 
   return {
@@ -114,10 +134,14 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
 
     async find(name, signal) {
       if (!SYMBOL.test(name)) return { ok: true, value: null }
-      const result = await fetchQuotes([name], signal)
+      const isin = ISIN.test(name) ? name : null
+      const meant: Result<string | null> = isin === null ? { ok: true, value: name } : await symbolOf(isin, signal)
+      if (!meant.ok || meant.value === null) return meant as Result<null>
+      const result = await fetchQuotes([meant.value], signal)
       if (!result.ok) return result
-      const told = result.value.find((quote) => quote.symbol === name)
-      return { ok: true, value: told === undefined ? null : listingOf(told) }
+      const told = result.value.find((quote) => quote.symbol === meant.value)
+      const listing = told === undefined ? null : listingOf(told)
+      return { ok: true, value: listing === null ? null : { ...listing, isin } }
     },
   }
 }

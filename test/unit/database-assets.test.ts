@@ -165,6 +165,15 @@ describe('assets', () => {
       })
   })
 
+  test('one that is there gets the ISIN that it had not, and keeps the one that it has', () =>
+    undone(async (sql) => {
+      const first = await addAsset(sql, draft({ symbol: 'KRBI', provider_id: 'KRBI', isin: null }))
+      const isin = 'US0000000017'
+      expect(await addAsset(sql, draft({ name: 'Other', provider_id: 'KRBI', isin }))).toEqual({ ...first, isin })
+      for (const other of [null, 'US0000000025'])
+        expect(await addAsset(sql, draft({ provider_id: 'KRBI', isin: other }))).toEqual({ ...first, isin })
+    }))
+
   test('Q5 each way of naming one finds it; several that fit are ambiguous', async () => {
     expect(await meant('YAHOO:SHEL.L')).toBe('SHEL.L')
     expect(await meant('COINBASE:BTC-USD')).toBe('BTC')

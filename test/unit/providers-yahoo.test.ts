@@ -335,3 +335,26 @@ describe('quotes', () => {
     expect(new URL(asked[0]?.url ?? '').searchParams.get('symbols')?.split(',')).toHaveLength(200)
   })
 })
+
+describe('what is found by its ISIN', () => {
+  const ISIN = 'US0378331005'
+  const found = (body: unknown) => yahoo((url) => (url.includes('/v1/finance/search') ? { body } : null))
+
+  test('is what the search tells first that can be priced, and has the ISIN from then on', async () => {
+    const body = yahooBody('search-AAPL.json') as { quotes: unknown[] }
+    const option = { symbol: 'AAPL251219C00120000', quoteType: 'OPTION' }
+    const { provider, paths, sent } = found({ ...body, quotes: [option, {}, ...body.quotes] })
+    expect(await provider.find(ISIN)).toMatchObject({ ok: true, value: { id: 'AAPL', symbol: 'AAPL', isin: ISIN } })
+    expect(paths()).toEqual(['/v1/finance/search', PAGE, GET_CRUMB, QUOTE])
+    expect(new URL(sent[0]?.url ?? '').searchParams.get('q')).toBe(ISIN)
+  })
+
+  test('is nothing where the search knows nothing, or what it knows is no quote', async () => {
+    expect(await found({ quotes: [] }).provider.find(ISIN)).toEqual({ ok: true, value: null })
+    expect(await found({ quotes: [{ symbol: 'AAPX', quoteType: 'ETF' }] }).provider.find(ISIN)).toEqual({
+      ok: true,
+      value: null,
+    })
+    expect(await found({ finance: null }).provider.find(ISIN)).toMatchObject({ ok: false, reason: 'invalid' })
+  })
+})

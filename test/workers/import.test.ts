@@ -154,6 +154,17 @@ describe('files of Ghostfolio', () => {
 })
 
 describe('exports of brokers', () => {
+  test('ISINs that no asset has yet are found by asking, and known from then on', async () => {
+    const who = await importer()
+    const asking = { ...who.here, QUOTE_BOARD: env.QUOTE_BOARD } as Env
+    const text = file('broker-exports/ibkr-trades-export.csv')
+    const taken = await who.take(text, { to: asking })
+    expect(new Set(taken.activities.map(({ symbol }) => symbol))).toEqual(new Set(['SMMCHA.SW', 'VT', null]))
+    const known = await withLiveDatabase(env, (sql) => sql.unsafe(`SELECT isin FROM assets WHERE symbol = 'VT'`))
+    expect(known.map(({ isin }) => isin)).toEqual(['US9220427424'])
+    expect(counts(await (await importer()).take(text))).toMatchObject({ failed: 0, imported: taken.imported })
+  })
+
   test('all are imported: what nobody knows becomes one’s own, all the rest is found', async () => {
     const who = await importer()
     for (const name of named('broker-exports')) {
