@@ -1,20 +1,19 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
 import { settings } from '../config.ts'
-import { addOwnAsset, changeActivities, lockPortfolio, type NewActivity } from '../db/activities.ts'
+import { changeActivities, lockPortfolio, type NewActivity } from '../db/activities.ts'
 import type { UserSql } from '../db/client.ts'
-import { readOwnAssets, readSame } from '../db/import-activities.ts'
+import { readSame } from '../db/import-activities.ts'
 import { fingerprintsOf, type Judged, judge } from '../portfolio/fingerprint.ts'
 import { IMPORT_FORMATS, readImport } from '../portfolio/import/read-import.ts'
-import { type ImportedActivity, type ImportRow, isActivity } from '../portfolio/import/row.ts'
+import { type ImportRow, isActivity } from '../portfolio/import/row.ts'
 import { CodedError } from '../protocol/errors.ts'
-import { MAX_NOTE } from '../protocol/stock-input.ts'
 import { isId } from './activity-write.ts'
 import { bytesOf } from './body.ts'
 import type { AppEnv } from './context.ts'
 import { answerOnce, OWN, rehearse, type Work } from './idempotency.ts'
 import { type ImportAnswer, MAX_LISTED, type RowError } from './import-answer.ts'
-import { findImportAssets } from './import-assets.ts'
+import { newIds, noteOf, numberOwn, type Placed, place } from './import-place.ts'
 import { parse } from './input.ts'
 import { requireUser } from './session.ts'
 
@@ -35,114 +34,6 @@ export const importQuerySchema = z.object({
     .meta({ description: 'own: what no provider knows becomes an asset of your own, kept at cost' }),
 })
 export type ImportQuery = z.output<typeof importQuerySchema>
-
-/** An asset as the database will have it: a number, or one of the user's own that may have to be made. */
-type Target = { asset_id: number; symbol: string; name: string } | { own: OwnAsset } | null
-type OwnAsset = { symbol: string; name: string; currency: string }
-
-/** An activity of a file that knows its asset and its currency. */
-type Placed = { read: ImportedActivity; target: Target; currency: string }
-
-/** As the columns take them. */
-const MAX_OWN_SYMBOL = 100
-const MAX_OWN_NAME = 200
-
-const withoutControls = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, ' ')
-const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
-const noteOf = (note: string | null): string | null => (note === null ? null : cut(withoutControls(note), MAX_NOTE))
-
-/** An id that comes after those made before it: equal times keep the order of the file. */
-function idsInOrder(count: number, now: number): string[] {
-  const time = now.toString(16).padStart(12, '0')
-  return Array.from({ length: count }, (_, at) => {
-    const random = crypto.randomUUID().slice(24)
-    const [high, low] = [Math.floor(at / 4_096), at % 4_096].map((part) => part.toString(16).padStart(3, '0'))
-    return `${time.slice(0, 8)}-${time.slice(8)}-7${high}-8${low}-${random}`
-  })
-}
-
-/** An id for each activity, ascending in time, and within one time in the order in which it happened. */
-function newIds(placed: readonly Placed[], now: Date): string[] {
-  const at = ({ read }: Placed): string => read.traded_at
-  // Brokers write the newest first, or the oldest.
-  const descends = placed.length > 1 && at(placed[0] as Placed) > at(placed[placed.length - 1] as Placed)
-  const order = placed.map((_, index) => index)
-  if (descends) order.reverse()
-  order.sort((a, b) => Date.parse(at(placed[a] as Placed)) - Date.parse(at(placed[b] as Placed)))
-  const ids = idsInOrder(placed.length, now.getTime())
-  const byPlace: string[] = []
-  order.forEach((index, rank) => {
-    byPlace[index] = ids[rank] as string
-  })
-  return byPlace
-}
-
-const ownOf = ({ asset, currency }: ImportedActivity): OwnAsset | null => {
-  const symbol = cut(withoutControls(asset?.symbol ?? asset?.isin ?? ''), MAX_OWN_SYMBOL)
-  const name = cut(withoutControls(asset?.name ?? symbol), MAX_OWN_NAME)
-  const money = asset?.currency ?? currency
-  return money === null || symbol === '' ? null : { symbol, name, currency: money }
-}
-
-/** Gives each activity its asset and its currency, or a fault. */
-async function place(
-  c: Context<AppEnv>,
-  activities: readonly ImportedActivity[],
-  unknown: ImportQuery['unknown'],
-  faults: RowError[],
-): Promise<Placed[]> {
-  const found = await findImportAssets(c, activities)
-  return activities.flatMap((read): Placed[] => {
-    const { row, asset, currency } = read
-    const fault = (field: string, message: string): Placed[] => {
-      faults.push({ row, field, message })
-      return []
-    }
-    if (currency !== null && !found.currency(currency))
-      return fault('currency', `${currency} is no currency that is known here`)
-    if (asset === null) return currency === null ? fault('currency', 'is missing') : [{ read, target: null, currency }]
-    const meant = asset.manual ? null : found.asset(asset)
-    if (meant?.kind === 'asset') return [{ read, target: meant.asset, currency: currency ?? meant.asset.currency }]
-    const own = ownOf(read)
-    if (own === null) return fault('currency', 'is missing')
-    if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
-    const target = { own, refused: meant !== null && unknown === 'refuse' ? meant.message : null }
-    return [{ read, target, currency: currency ?? own.currency }]
-  })
-}
-
-type OwnTarget = { own: OwnAsset; refused?: string | null }
-
-/** The numbers of the user's own assets; those that are not there yet are made, unless they were refused. */
-async function numberOwn(
-  sql: UserSql,
-  userId: string,
-  placed: readonly Placed[],
-  faults: RowError[],
-): Promise<Map<Placed, number | null>> {
-  const there = await readOwnAssets(sql, userId)
-  const made = new Map<string, number>()
-  const numbers = new Map<Placed, number | null>()
-  for (const one of placed) {
-    if (one.target === null || 'asset_id' in one.target) {
-      numbers.set(one, one.target?.asset_id ?? null)
-      continue
-    }
-    const { own, refused = null } = one.target as OwnTarget
-    const same = there.filter(({ symbol }) => symbol.toUpperCase() === own.symbol.toUpperCase())
-    const known = same.find(({ currency }) => currency === own.currency) ?? (refused === null ? undefined : same[0])
-    const key = JSON.stringify([own.symbol, own.currency])
-    const number = known?.asset_id ?? made.get(key)
-    if (number !== undefined) numbers.set(one, number)
-    else if (refused !== null) faults.push({ row: one.read.row, field: 'symbol', message: refused })
-    else {
-      const added = await addOwnAsset(sql, userId, own)
-      made.set(key, added)
-      numbers.set(one, added)
-    }
-  }
-  return numbers
-}
 
 async function digest(text: string): Promise<string> {
   const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))

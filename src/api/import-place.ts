@@ -1,0 +1,117 @@
+import type { Context } from 'hono'
+import { addOwnAsset } from '../db/activities.ts'
+import type { UserSql } from '../db/client.ts'
+import { readOwnAssets } from '../db/import-activities.ts'
+import type { ImportedActivity } from '../portfolio/import/row.ts'
+import { MAX_NOTE } from '../protocol/stock-input.ts'
+import type { AppEnv } from './context.ts'
+import type { RowError } from './import-answer.ts'
+import { findImportAssets } from './import-assets.ts'
+
+/** An asset as the database will have it: a number, or one of the user's own that may have to be made (`refused`: not). */
+type Target = { asset_id: number; symbol: string; name: string } | { own: OwnAsset; refused: string | null } | null
+type OwnAsset = { symbol: string; name: string; currency: string }
+
+/** An activity of a file that knows its asset and its currency. */
+export type Placed = { read: ImportedActivity; target: Target; currency: string }
+
+/** As the columns take them. */
+const MAX_OWN_SYMBOL = 100
+const MAX_OWN_NAME = 200
+
+const withoutControls = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, ' ')
+const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
+/** A note as the column takes it: what is longer ends in `…`. */
+export const noteOf = (note: string | null): string | null =>
+  note === null ? null : cut(withoutControls(note), MAX_NOTE)
+
+/** An id that comes after those made before it: equal times keep the order of the file. */
+function idsInOrder(count: number, now: number): string[] {
+  const time = now.toString(16).padStart(12, '0')
+  return Array.from({ length: count }, (_, at) => {
+    const random = crypto.randomUUID().slice(24)
+    const [high, low] = [Math.floor(at / 4_096), at % 4_096].map((part) => part.toString(16).padStart(3, '0'))
+    return `${time.slice(0, 8)}-${time.slice(8)}-7${high}-8${low}-${random}`
+  })
+}
+
+/** An id for each activity, ascending in time, and within one time in the order in which it happened. */
+export function newIds(placed: readonly Placed[], now: Date): string[] {
+  const at = ({ read }: Placed): string => read.traded_at
+  // Brokers write the newest first, or the oldest.
+  const descends = placed.length > 1 && at(placed[0] as Placed) > at(placed[placed.length - 1] as Placed)
+  const order = placed.map((_, index) => index)
+  if (descends) order.reverse()
+  order.sort((a, b) => Date.parse(at(placed[a] as Placed)) - Date.parse(at(placed[b] as Placed)))
+  const ids = idsInOrder(placed.length, now.getTime())
+  const byPlace: string[] = []
+  order.forEach((index, rank) => {
+    byPlace[index] = ids[rank] as string
+  })
+  return byPlace
+}
+
+const ownOf = ({ asset, currency }: ImportedActivity): OwnAsset | null => {
+  const symbol = cut(withoutControls(asset?.symbol ?? asset?.isin ?? ''), MAX_OWN_SYMBOL)
+  const name = cut(withoutControls(asset?.name ?? symbol), MAX_OWN_NAME)
+  const money = asset?.currency ?? currency
+  return money === null || symbol === '' ? null : { symbol, name, currency: money }
+}
+
+/** Gives each activity its asset and its currency, or a fault. */
+export async function place(
+  c: Context<AppEnv>,
+  activities: readonly ImportedActivity[],
+  unknown: 'refuse' | 'own',
+  faults: RowError[],
+): Promise<Placed[]> {
+  const found = await findImportAssets(c, activities)
+  return activities.flatMap((read): Placed[] => {
+    const { row, asset, currency } = read
+    const fault = (field: string, message: string): Placed[] => {
+      faults.push({ row, field, message })
+      return []
+    }
+    if (currency !== null && !found.currency(currency))
+      return fault('currency', `${currency} is no currency that is known here`)
+    if (asset === null) return currency === null ? fault('currency', 'is missing') : [{ read, target: null, currency }]
+    const meant = asset.manual ? null : found.asset(asset)
+    if (meant?.kind === 'asset') return [{ read, target: meant.asset, currency: currency ?? meant.asset.currency }]
+    const own = ownOf(read)
+    if (own === null) return fault('currency', 'is missing')
+    if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
+    const target = { own, refused: meant !== null && unknown === 'refuse' ? meant.message : null }
+    return [{ read, target, currency: currency ?? own.currency }]
+  })
+}
+
+/** The numbers of the user's own assets; those that are not there yet are made, unless they were refused. */
+export async function numberOwn(
+  sql: UserSql,
+  userId: string,
+  placed: readonly Placed[],
+  faults: RowError[],
+): Promise<Map<Placed, number | null>> {
+  const there = await readOwnAssets(sql, userId)
+  const made = new Map<string, number>()
+  const numbers = new Map<Placed, number | null>()
+  for (const one of placed) {
+    if (one.target === null || 'asset_id' in one.target) {
+      numbers.set(one, one.target?.asset_id ?? null)
+      continue
+    }
+    const { own, refused } = one.target
+    const same = there.filter(({ symbol }) => symbol.toUpperCase() === own.symbol.toUpperCase())
+    const known = same.find(({ currency }) => currency === own.currency) ?? (refused === null ? undefined : same[0])
+    const key = JSON.stringify([own.symbol, own.currency])
+    const number = known?.asset_id ?? made.get(key)
+    if (number !== undefined) numbers.set(one, number)
+    else if (refused !== null) faults.push({ row: one.read.row, field: 'symbol', message: refused })
+    else {
+      const added = await addOwnAsset(sql, userId, own)
+      made.set(key, added)
+      numbers.set(one, added)
+    }
+  }
+  return numbers
+}
