@@ -6,6 +6,7 @@ const BENCHES: Record<string, () => Promise<Figures>> = {
   'slow-readers': async () => (await import('./slow-readers.ts')).slowReaders(),
   quotes: async () => (await import('./quotes.ts')).quotes(),
   'history-size': async () => (await import('./history-size.ts')).historySize(),
+  portfolio: async () => (await import('./portfolio.ts')).portfolio(),
   latency: async () => (await import('./latency.ts')).latency(),
 }
 

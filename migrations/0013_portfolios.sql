@@ -71,6 +71,8 @@ CREATE TABLE activities (
 CREATE INDEX idx_activities_asset ON activities (user_id, asset_id, traded_at, id);
 CREATE INDEX idx_activities_traded_at ON activities (user_id, traded_at DESC, id DESC);
 CREATE INDEX idx_activities_listed_asset ON activities (listed_asset_id);
+-- What was entered ahead of its time, by when it takes effect.
+CREATE INDEX idx_activities_to_come ON activities (traded_at) WHERE updated_at < traded_at;
 CREATE INDEX idx_activities_own_asset ON activities (own_asset_id);
 -- What is earned and spent beside buying and selling, by position: 0 has what belongs to no asset.
 CREATE INDEX idx_activities_earned_or_spent ON activities (user_id, (coalesce(asset_id, 0)))

@@ -1,9 +1,54 @@
 import { Hono } from 'hono'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
+import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../durable-objects/stubs.ts'
 import { app } from '../../src/api/app.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import worker from '../../workers/index.ts'
 
 export * from '../../workers/index.ts'
+
+/** A price of an asset, by its number and its name at Yahoo. */
+type BenchPrice = { asset_id: number; provider_id: string; price: string }
+
+/** The very object; a price by hand reaches it as a provider's answer does, without any provider being asked. */
+export class QuoteBoard extends RealQuoteBoard {
+  #price: BenchPrice | null = null
+
+  async take(price: BenchPrice): Promise<void> {
+    this.#price = price
+    const { failed } = await this.refresh([`YAHOO:${price.provider_id}`])
+    this.#price = null
+    if (failed > 0) throw new Error(`${price.provider_id} could not be refreshed`)
+  }
+
+  protected override gate(): Pick<ProviderGateObject, 'quotes' | 'find'> {
+    const given = this.#price
+    const gate = super.gate()
+    if (given === null) return gate
+    const as_of = new Date().toISOString()
+    const quote = {
+      id: given.provider_id,
+      price: given.price,
+      currency: 'USD',
+      previous_close: '100',
+      change24h: null,
+      market_state: 'open' as const,
+      market: 'us_market',
+      open: null,
+      high: null,
+      low: null,
+      volume: null,
+      eps: null,
+      pe_ratio: null,
+      as_of,
+    }
+    return {
+      find: (name) => gate.find(name),
+      quotes: async (requests): Promise<QuoteOutcome[]> =>
+        requests.map(({ asset_id }) => ({ asset_id, ok: true, provider: 'yahoo', quote })),
+    }
+  }
+}
 
 const constant = { price: 93500, change24h: 2.5, updatedAt: '2025-12-04T00:00:00Z', source: 'cache' }
 
@@ -16,6 +61,20 @@ const bench = new Hono<{ Bindings: Env }>()
   .get('/_bench/key', async (c) => {
     const rows = await withLiveDatabase(c.env, (sql) => sql`SELECT * FROM assets WHERE asset_id = 1`)
     return c.json(rows[0] ?? null)
+  })
+  // So many bare round trips to the database one after the other, over one connection that is open.
+  .get('/_bench/round-trips', async (c) => {
+    const count = Number(c.req.query('count'))
+    await withLiveDatabase(c.env, async (sql) => {
+      for (let n = 0; n < count; n++) await sql`SELECT 1`
+    })
+    return c.body(null, 204)
+  })
+  .post('/_bench/price', async (c) => {
+    // The platform's types of a stub know the deployed class alone.
+    const board = quoteBoard(c.env, 0) as unknown as Pick<QuoteBoard, 'take'>
+    await board.take(await c.req.json<BenchPrice>())
+    return c.body(null, 204)
   })
   .post('/_bench/cron', async (c) => {
     await worker.scheduled({ cron: '* * * * *', scheduledTime: Date.now(), noRetry: () => {} }, c.env)
