@@ -55,7 +55,7 @@ let again = false
 /**
  * Reads the page again as the server writes it and takes these parts of it, with which what is not in the page yet comes
  * into it. What is asked for while it is read is done once, after that.
- * @param done called when the parts are there
+ * @param done called each time when the parts are there, or could not be read
  */
 export function readAgain(ids: readonly string[], done: () => void): void {
   if (reading) {
@@ -69,8 +69,8 @@ export function readAgain(ids: readonly string[], done: () => void): void {
       reading = false
       const more = again
       again = false
+      done()
       if (more) readAgain(ids, done)
-      else done()
     })
 }
 

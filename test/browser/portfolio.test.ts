@@ -217,6 +217,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   expect(at(page)).toBe('/user/activities?done=imported')
   await expect.poll(() => overview.locator('#open tbody tr').count(), SHOWN).toBe(3)
   expect(await text(overview, '#open')).toContain('Penthouse Apartment')
+  await expect.poll(() => overview.locator('#history .plot canvas').count(), SHOWN).toBeGreaterThan(0)
   await look(overview, 'user-imported')
   await page.getByRole('link', { name: 'Import and export' }).click()
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()])
