@@ -1,6 +1,7 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import type { Stage } from './test/support/global-setup.ts'
+import { workerPackages } from './test/support/packages.ts'
 
 /** Asked once for each test file: its own database, exchange and providers. */
 async function openStage(stagesUrl: string): Promise<Stage> {
@@ -65,6 +66,17 @@ export default defineConfig({
           setupFiles: ['test/workers/setup.ts'],
           // One Postgres, and the stages on it.
           globalSetup: ['test/support/global-setup.ts'],
+          // Each file starts a runtime and loads all the Worker: its packages come in a few modules, bundled once, as
+          // they do when it is deployed. The driver's errors are told by where they were thrown (above).
+          deps: {
+            optimizer: {
+              ssr: {
+                enabled: true,
+                include: workerPackages(['postgres']),
+                rolldownOptions: { external: [/^node:/, /^cloudflare:/] },
+              },
+            },
+          },
           testTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },
