@@ -5,6 +5,9 @@ import type { RecordedTrade } from './recording.ts'
 
 const SCALE = 38
 
+/** `at` is its time, unix milliseconds. */
+type TimedTrade = RecordedTrade & { at: number }
+
 /** The exchange as the recording saw it: a socket while it was connected, and REST from the recorded trades. */
 export type ReplayExchange = {
   port: number
@@ -30,13 +33,20 @@ export async function startReplayExchange(
   const sockets = new Map<string, WebSocket>()
   const open = new Set<string>()
   const clocks = new Map<string, number>()
+  /** When each trade was, unix ms: asked for by every request, and slow to parse. */
+  const timed = new Map(
+    [...(trades ?? [])].map(([product, list]) => [
+      product,
+      list.map((trade) => ({ ...trade, at: Date.parse(trade.time) })),
+    ]),
+  )
 
   const rest = (request: IncomingMessage, response: ServerResponse): void => {
     const url = new URL(request.url ?? '/', 'http://exchange')
     const [, product = '', call] = /\/products\/([^/]+)\/(trades|candles)$/.exec(url.pathname) ?? []
-    const known = trades?.get(product)?.filter((trade) => Date.parse(trade.time) <= (clocks.get(product) ?? 0) * 1000)
+    const known = timed.get(product)?.filter((trade) => trade.at <= (clocks.get(product) ?? 0) * 1000)
     const first = known?.[0]
-    const whole = first !== undefined && Date.parse(first.time) < (began.get(product) ?? 0) * 1000
+    const whole = first !== undefined && first.at < (began.get(product) ?? 0) * 1000
     const body =
       known === undefined || first === undefined
         ? null
@@ -107,14 +117,14 @@ function tradesBefore(trades: RecordedTrade[], whole: boolean, query: URLSearchP
 }
 
 /** Advanced Trade's one-minute `candles?start=&end=`: newest first; null where the file does not reach. */
-function candlesOf(trades: RecordedTrade[], whole: boolean, query: URLSearchParams): unknown | null {
+function candlesOf(trades: TimedTrade[], whole: boolean, query: URLSearchParams): unknown | null {
   const start = Number(query.get('start'))
   const end = Number(query.get('end'))
-  const first = Date.parse((trades[0] as RecordedTrade).time) / 1000
+  const first = (trades[0] as TimedTrade).at / 1000
   if (!whole && start < Math.ceil(first / 60) * 60) return null
   const minutes = new Map<number, RecordedTrade[]>()
   for (const trade of trades) {
-    const minute = Math.floor(Date.parse(trade.time) / 60_000) * 60
+    const minute = Math.floor(trade.at / 60_000) * 60
     if (minute < start || minute > end) continue
     const list = minutes.get(minute)
     if (list) list.push(trade)

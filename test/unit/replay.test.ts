@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { replay } from '../../dev/replay/drive.ts'
+import { readRecording, readTrades } from '../../dev/replay/recording.ts'
 import { drawOptions, type MadeOptions, makeRecording, tradesFile } from '../support/made-recording.ts'
 import { type Printed, type Rest, SIZES, violations } from '../support/recording-rules.ts'
 import { fixtureLines, parseExact } from '../support/recordings.ts'
@@ -18,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 type Outcome = { code: number | null; stdout: string; stderr: string }
 
 /** Runs the command as a user does. */
-function replay(...args: string[]): Promise<Outcome> {
+function command(...args: string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['dev/replay.ts', ...args], { cwd: root, timeout: 110_000 })
     const outcome: Outcome = { code: null, stdout: '', stderr: '' }
@@ -33,17 +35,25 @@ function replay(...args: string[]): Promise<Outcome> {
   })
 }
 
-const printed = ({ stdout }: Outcome): Printed[] =>
-  stdout
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => parseExact(line) as Printed)
+type Replayed = { candles: Printed[]; told: string[] }
 
-async function candlesOf(...args: string[]): Promise<Printed[]> {
-  const outcome = await replay(...args)
-  expect(outcome.code, outcome.stderr).toBe(0)
-  return printed(outcome)
+/** By recording and trades: the same ones are replayed once. */
+const done = new Map<string, Promise<Replayed>>()
+
+/** What the command prints of a recording, and of each product, had without a process of its own. */
+function replayed(path: string, trades?: string): Promise<Replayed> {
+  const key = `${path} ${trades}`
+  const known = done.get(key) ?? replayAnew(path, trades)
+  done.set(key, known)
+  return known
 }
+
+async function replayAnew(path: string, trades?: string): Promise<Replayed> {
+  const recording = readRecording(resolve(root, path))
+  const { candles, told } = await replay(recording, trades === undefined ? null : readTrades(resolve(root, trades)))
+  return { candles: candles.map((line) => parseExact(line) as Printed), told }
+}
+const candlesOf = async (path: string, trades?: string) => (await replayed(path, trades)).candles
 
 const keyOf = (candle: Pick<Printed, 'granularity' | 'timestamp'>) => `${candle.granularity} ${candle.timestamp}`
 const numbersOf = ({ open, high, low, close, volume }: Printed) => ({ open, high, low, close, volume })
@@ -76,14 +86,13 @@ function expectLife(candles: Printed[], ended: number): void {
 
 describe('recorded trades in made messages', () => {
   test.each([
-    ['without REST', []],
-    ['with REST', ['--trades', path('xrp-eth-36h.trades')]],
+    ['without REST', undefined],
+    ['with REST', path('xrp-eth-36h.trades')],
   ])(
     'C2, C3, C7 the clean one, %s: every candle digit for digit, full but for what holds the start',
-    async (_, more) => {
-      const outcome = await replay(path('xrp-eth-36h'), ...more)
-      expect(outcome.stderr).toContain('7913 trades by socket, 0 by REST; dropped: none')
-      const candles = printed(outcome)
+    async (_, trades) => {
+      const { candles, told } = await replayed(path('xrp-eth-36h'), trades)
+      expect(told).toEqual(['XRP-ETH: 7913 trades by socket, 0 by REST; dropped: none'])
       expect(candles.map((c) => [keyOf(c), numbersOf(c)])).toEqual(
         recorded('xrp-eth-36h').map((c) => [keyOf(c), numbersOf(c)]),
       )
@@ -95,7 +104,7 @@ describe('recorded trades in made messages', () => {
   )
 
   test('C9 the faulty one with REST: every candle digit for digit, full but for what holds the start', async () => {
-    const candles = await candlesOf(path('btc-usdt-faults'), '--trades', path('btc-usdt-faults.trades'))
+    const candles = await candlesOf(path('btc-usdt-faults'), path('btc-usdt-faults.trades'))
     expect(candles.map((c) => [keyOf(c), numbersOf(c)])).toEqual(
       recorded('btc-usdt-faults').map((c) => [keyOf(c), numbersOf(c)]),
     )
@@ -167,18 +176,27 @@ test('C8 the recorded Coinbase socket of two products: with and without its leve
     )
 })
 
+test('the command prints the candles a line each, and a line of each product beside them', async () => {
+  const name = path('btc-usdt-faults')
+  const trades = path('btc-usdt-faults.trades')
+  const { candles, told } = await replayed(name, trades)
+  const outcome = await command(name, '--trades', trades)
+  expect(outcome.code, outcome.stderr).toBe(0)
+  const lines = outcome.stdout.split('\n')
+  expect(lines.pop()).toBe('')
+  expect(lines.map(parseExact)).toEqual(candles)
+  for (const line of told) expect(outcome.stderr).toContain(`${line}\n`)
+})
+
 describe('made recordings keep the rules, by an independent fold', () => {
   const made = async (seed: number, rest: Rest, options: Partial<MadeOptions> = {}) => {
     const drawn = { ...drawOptions(seed), ...options }
     const recording = makeRecording(seed, { ...drawn, length: Math.min(drawn.length, drawn.pace * 3_000) })
     const file = join(folder, `${seed}-${rest}.jsonl`)
     writeFileSync(file, `${recording.lines.join('\n')}\n`)
-    const more: string[] = []
-    if (rest !== 'none') {
-      more.push('--trades', `${file}.trades.jsonl`)
-      writeFileSync(`${file}.trades.jsonl`, tradesFile(recording, rest === 'all' ? 0 : recording.began))
-    }
-    const candles = await candlesOf(file, ...more)
+    const trades = rest === 'none' ? undefined : `${file}.trades.jsonl`
+    if (trades !== undefined) writeFileSync(trades, tradesFile(recording, rest === 'all' ? 0 : recording.began))
+    const candles = await candlesOf(file, trades)
     expect(candles.length).toBeGreaterThan(0)
     expect(violations(recording, candles, rest)).toEqual([])
   }
@@ -235,7 +253,7 @@ describe('an input that cannot be used gets a clear error, a code, and nothing o
     ],
     ['missing trades', () => [file('ok.jsonl', good), '--trades', join(folder, 'no')], /cannot be read/],
   ])('%s', async (_, args, message) => {
-    const outcome = await replay(...args())
+    const outcome = await command(...args())
     expect(outcome.stderr).toMatch(message)
     expect(outcome.stderr).not.toContain('    at ')
     expect(outcome.code).toBeGreaterThan(0)
