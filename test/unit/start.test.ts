@@ -88,49 +88,52 @@ const SECRETS = {
   STOCK_PROVIDER_API_KEY: 'told-to-nobody-third',
 }
 
-test.runIf(process.platform === 'linux')(
-  'one command brings everything up, ends everything it started, and comes back to what it stored',
-  { timeout: 120_000 },
-  async () => {
-    for (const [round, signal] of (['SIGINT', 'SIGTERM'] as const).entries()) {
-      const started = start(SECRETS)
-      const url = await address(started)
-      expect(output).toMatch(/^exchange: simulated/m)
-      expect(output).toMatch(/^providers: simulated, faults at http:\/\/127\.0\.0\.1:\d+\/_faults$/m)
-      expect(output.includes('migrated 0001'), output).toBe(round === 0)
-      const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
-      expect(health.headers.get('content-type')).toContain('json')
-      expect((await fetch(`${url}/app/list.js`)).status).toBe(200)
+/** What a start must have brought up; gives the processes below it. */
+async function expectUp(started: ChildProcess, url: string): Promise<Map<number, string>> {
+  expect(output).toMatch(/^exchange: simulated/m)
+  expect(output).toMatch(/^providers: simulated, faults at http:\/\/127\.0\.0\.1:\d+\/_faults$/m)
+  const health = await fetch(`${url}/health`, { signal: AbortSignal.timeout(10_000) })
+  expect(health.headers.get('content-type')).toContain('json')
+  expect((await fetch(`${url}/app/list.js`)).status).toBe(200)
 
-      const below = descendants(started.pid!)
-      const commands = [...below.values()].join('\n')
-      for (const program of ['postgres', 'wrangler', 'workerd', 'esbuild']) expect(commands).toContain(program)
-      for (const provider of ['YAHOO', 'BINANCE', 'TWELVEDATA', 'COINMARKETCAP'])
-        expect(commands).toMatch(new RegExp(`${provider}_URL:http://127\\.0\\.0\\.1:\\d+/${provider.toLowerCase()}`))
-      for (const secret of Object.values(SECRETS)) expect(commands).not.toContain(secret)
-      expect(await end(started, signal), output).toBe(0)
-      // A killed process may take a moment to be gone.
-      const left = () => [...below].filter(([pid, command]) => command !== '' && commandOf(pid) === command)
-      await expect.poll(left, { timeout: 2000 }).toEqual([])
-    }
-  },
-)
+  const below = descendants(started.pid!)
+  const commands = [...below.values()].join('\n')
+  for (const program of ['postgres', 'wrangler', 'workerd', 'esbuild']) expect(commands).toContain(program)
+  for (const provider of ['YAHOO', 'BINANCE', 'TWELVEDATA', 'COINMARKETCAP'])
+    expect(commands).toMatch(new RegExp(`${provider}_URL:http://127\\.0\\.0\\.1:\\d+/${provider.toLowerCase()}`))
+  for (const secret of Object.values(SECRETS)) expect(commands).not.toContain(secret)
+  return below
+}
+
+/** Those of them that still run, but for those whose command holds `but`. */
+const left = (below: Map<number, string>, but?: string) =>
+  [...below].filter(([pid, command]) => !(but && command.includes(but)) && command !== '' && commandOf(pid) === command)
 
 test.runIf(process.platform === 'linux')(
-  'what a killed start leaves behind ends by itself or with the next start',
+  'one command brings everything up, ends everything it started, comes back to what it stored, and replaces what a killed start left',
   { timeout: 120_000 },
   async () => {
-    const killed = start({})
+    const first = start(SECRETS)
+    const below = await expectUp(first, await address(first))
+    expect(output).toContain('migrated 0001')
+    expect(await end(first, 'SIGINT'), output).toBe(0)
+    // A killed process may take a moment to be gone.
+    await expect.poll(() => left(below), { timeout: 2000 }).toEqual([])
+
+    const killed = start(SECRETS)
     const url = await address(killed)
-    const below = descendants(killed.pid!)
+    expect(output).not.toContain('migrated 0001')
+    const orphans = await expectUp(killed, url)
     await end(killed, 'SIGKILL')
-    const left = (but: string) =>
-      [...below].filter(([pid, command]) => !command.includes(but) && command !== '' && commandOf(pid) === command)
-    await expect.poll(() => left('postgres'), { timeout: 5000 }).toEqual([])
-    const next = start({ PORT: new URL(url).port })
+    await expect.poll(() => left(orphans, 'postgres'), { timeout: 5000 }).toEqual([])
+
+    const next = start({ ...SECRETS, PORT: new URL(url).port })
     expect(await address(next)).toBe(url)
-    expect(left('nothing')).toEqual([])
-    expect(await end(next, 'SIGINT'), output).toBe(0)
+    expect(left(orphans)).toEqual([])
+    expect(output).not.toContain('migrated 0001')
+    const last = await expectUp(next, url)
+    expect(await end(next, 'SIGTERM'), output).toBe(0)
+    await expect.poll(() => left(last), { timeout: 2000 }).toEqual([])
   },
 )
 
