@@ -87,8 +87,9 @@ export default defineConfig({
           include: ['test/browser/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // After the others and one file at a time: a browser, a server and a database share the machine.
-          maxWorkers: 1,
+          globalSetup: ['test/support/client-build.ts'],
+          // After the others, which leave no core free: here each file has a browser, a server and a database, and two
+          // of them mostly wait.
           sequence: { groupOrder: 1 },
         },
       },

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { buildClient } from '../../dev/build.ts'
+import { inject } from 'vitest'
 import type { ProductSpec } from '../../dev/exchange/products.ts'
 import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
@@ -41,7 +41,7 @@ async function all<T extends unknown[]>(work: { [I in keyof T]: Promise<T[I]> })
 }
 
 /**
- * Builds the browser's code, and starts a database, an exchange with these products, fake providers of quotes, and a
+ * Has the browser's code built, and starts a database, an exchange with these products, fake providers of quotes, and a
  * Worker on all of them.
  * @param vars variables of the Worker beside those that name the exchange and the providers.
  * @param clock of the exchange and of the Worker's objects. The rest of the Worker stays on the machine's, and has no
@@ -66,12 +66,16 @@ export async function startServer(
       started.push(() => providers.close())
       return { exchange, providers }
     }
+    const hasClient = async () => {
+      const built = await fetch(inject('clientBuildUrl'), { method: 'POST' })
+      if (!built.ok) throw new Error(`build: ${await built.text()}`)
+    }
     const startDatabase = async () => {
       const postgres = await startPostgres({ dir: join(state, 'postgres'), fast: true })
       started.push(() => postgres.stop())
       return postgres
     }
-    const [{ exchange, providers }, postgres] = await all([startMarket(), startDatabase(), buildClient()])
+    const [{ exchange, providers }, postgres] = await all([startMarket(), startDatabase(), hasClient()])
     const port = await freePort()
     const running = startWorker({
       port,
