@@ -19,11 +19,12 @@ export type Placed = { read: ImportedActivity; target: Target; currency: string 
 const MAX_OWN_SYMBOL = 100
 const MAX_OWN_NAME = 200
 
-const withoutControls = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, ' ')
+/** Without what no text of Postgres, or no line, can hold: controls, and halves of characters that were cut. */
+const withoutControls = (text: string): string => text.replace(/[^\P{Cc}\t\r\n]|\p{Cs}/gu, ' ')
 const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
 /** A note as the column takes it: what is longer ends in `…`. */
 export const noteOf = (note: string | null): string | null =>
-  note === null ? null : cut(withoutControls(note), MAX_NOTE)
+  note === null ? null : withoutControls(cut(note, MAX_NOTE))
 
 /** An id that comes after those made before it: equal times keep the order of the file. */
 function idsInOrder(count: number, now: number): string[] {
@@ -52,8 +53,8 @@ export function newIds(placed: readonly Placed[], now: Date): string[] {
 }
 
 const ownOf = ({ asset, currency }: ImportedActivity): OwnAsset | null => {
-  const symbol = cut(withoutControls(asset?.symbol ?? asset?.isin ?? ''), MAX_OWN_SYMBOL)
-  const name = cut(withoutControls(asset?.name ?? symbol), MAX_OWN_NAME)
+  const symbol = withoutControls(cut(asset?.symbol ?? asset?.isin ?? '', MAX_OWN_SYMBOL))
+  const name = withoutControls(cut(asset?.name ?? symbol, MAX_OWN_NAME))
   const money = asset?.currency ?? currency
   return money === null || symbol === '' ? null : { symbol, name, currency: money }
 }

@@ -222,6 +222,14 @@ describe('what is asked', () => {
     expect(await refusal(await who.post(empty, { type: '' }))).toMatchObject({ errors: [{ field: 'file' }] })
   })
 
+  test('a note that is too long is cut, between characters; what no text can hold is a space', async () => {
+    const who = await importer()
+    const long = `\u0000"two\nlines"${'x'.repeat(486)}${'🤓'.repeat(20)}`
+    const text = `{"activities":[{"type":"BUY","symbol":"MSFT","dataSource":"YAHOO","currency":"USD","date":"2021-01-01","fee":0,"quantity":1,"unitPrice":1,"comment":${JSON.stringify(long)}}]}`
+    await who.take(text, { type: 'application/json' })
+    expect((await who.all()).map(({ note }) => note)).toEqual([` "two\nlines"${'x'.repeat(486)} …`])
+  })
+
   test('its limits are told, and its query is read', async () => {
     const who = await importer()
     const many = { ...who.here, IMPORT_ROWS: '2', IMPORT_BYTES: '300' } as unknown as Env
