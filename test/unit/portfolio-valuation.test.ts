@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { decimal, ratio, text } from '../../src/portfolio/decimal.ts'
 import { ratesOf } from '../../src/portfolio/rates.ts'
+import { revalued, revaluedLot } from '../../src/portfolio/revalue.ts'
 import { replaced, sumsOf, totals, totalsOf } from '../../src/portfolio/totals.ts'
 import { changedKeys, changedTotals } from '../../src/portfolio/updates.ts'
 import { type PositionBase, valueLot, valuePosition } from '../../src/portfolio/valuation.ts'
@@ -54,6 +56,27 @@ describe('the worked portfolio', () => {
       currency: 'EUR',
       version: 3,
     })
+  })
+})
+
+describe('the worked portfolio in the browser', () => {
+  const half = new Map(
+    [...prices].map(([id, price]) => [id, { ...price, price: text(ratio(decimal(price.price), decimal('2'), 10)) }]),
+  )
+  const before = valued(undefined, half)
+
+  test.each(worked.POSITIONS)('P5 a newer price of $symbol brings it to the table', (figures) => {
+    const position = find(before.positions, figures.symbol)
+    const price = prices.get(position.asset_id)
+    const after = price && position.lots > 0 ? revalued(position, price) : position
+    expect(after).toMatchObject(figures)
+    if (price && position.lots > 0) expect(after.present_value).not.toBe(position.present_value)
+  })
+  test.each(worked.LOTS)('P5 a newer price brings lot $name of $symbol to the table', ({ name, ...figures }) => {
+    const lot = before.lots.find(({ id }) => id === worked.idOf(name))!
+    const price = prices.get(lot.asset_id)
+    const position = find(before.positions, figures.symbol)
+    expect(price && lot.quantity !== '0' ? revaluedLot(lot, position, price) : lot).toMatchObject(figures)
   })
 })
 

@@ -2,15 +2,23 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { quoteBoard, type UserPortfolioObject } from '../../durable-objects/stubs.ts'
+import { EMPTY, folded } from '../../src/client/portfolio-state.ts'
+import { addOwnAsset } from '../../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
+import { decimal, ratio, text } from '../../src/portfolio/decimal.ts'
+import { ratesOf } from '../../src/portfolio/rates.ts'
+import { valueLot } from '../../src/portfolio/valuation.ts'
 import { CLOSE } from '../../src/protocol/errors.ts'
 import {
   type Enriched,
   type LotView,
+  type PortfolioMessage,
   type PortfolioPrice,
   type Position,
   portfolioMessageSchema,
   type Totals,
 } from '../../src/protocol/portfolio.ts'
+import * as worked from '../support/worked-portfolio.ts'
 import { assetIds, buy, openReader, openUser, priceOf, store, Told, type User } from './portfolio-world.ts'
 import { until } from './wire.ts'
 
@@ -525,4 +533,65 @@ describe('a ticket', () => {
     await object.signedOut()
     expect(await object.redeem(tickets.at(-1) as string)).toBe(null)
   })
+})
+
+/** The user's own asset of the worked portfolio, and everything that the market tells for it, as if nothing else were known. */
+async function workedUser() {
+  const user = await openUser(worked.CURRENCY)
+  const listed = [...new Set(worked.prices(() => 0).map(({ symbol }) => symbol))]
+  const numbers = new Map(Object.entries(await assetIds(...listed)).map(([symbol, { id }]) => [symbol, id]))
+  const own = await withUserDatabase(env, user, (sql) => addOwnAsset(sql, user.id, worked.CABIN))
+  numbers.set(worked.CABIN.symbol, own)
+  const idOf = (symbol: string): number => numbers.get(symbol) as number
+  await withLiveDatabase(env, async (sql) => {
+    await sql`DELETE FROM prices_current WHERE asset_id = ANY (${`{${listed.map(idOf).join()}}`}::text::integer[])`
+    for (const [symbol, splits] of Object.entries(worked.SPLITS))
+      for (const { ex_date, numerator, denominator } of splits)
+        await sql`
+          INSERT INTO corporate_actions (asset_id, ex_date, kind, numerator, denominator)
+          VALUES (${idOf(symbol)}, ${ex_date}, 'split', ${numerator}, ${denominator})`
+    for (const [currency, days] of Object.entries(worked.DAY_RATES))
+      for (const [day, usd] of Object.entries(days))
+        await sql`
+          INSERT INTO fx_rates (currency, day, usd) VALUES (${currency}, ${day}, ${usd})
+          ON CONFLICT (currency, day) DO UPDATE SET usd = excluded.usd`
+  })
+  return { ...user, idOf, prices: worked.prices(idOf) }
+}
+
+test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what the browser makes of it, is that of its table', async () => {
+  const user = await workedUser()
+  const { idOf, prices } = user
+  // Half of what it will be: the figures of the table are then told as changes.
+  const other = prices.map((price) => ({ ...price, price: text(ratio(decimal(price.price), decimal('2'), 10)) }))
+  await store(other)
+  const insert = worked.activities(idOf).map((activity) => ({ ...activity, fingerprint: null }))
+  await user.write({ insert })
+  const reader = await open(user, ['portfolio', 'asset.AAPL', 'asset.BTC'])
+  const apart = (await reader.told()).portfolio
+  await move(user, ...prices)
+
+  const told = await reader.told()
+  const browser = reader.frames
+    .filter((frame) => portfolioMessageSchema.safeParse(frame).success)
+    .reduce((state, frame) => folded(state, frame as PortfolioMessage), EMPTY)
+  for (const { portfolio, positions } of [told.state, browser]) {
+    expect(portfolio).toEqual({ ...worked.TOTALS, currency: worked.CURRENCY, version: expect.any(Number) })
+    expect(portfolio?.present_value).not.toBe(apart?.present_value)
+    expect(positions).toHaveLength(worked.POSITIONS.length)
+    for (const figures of worked.POSITIONS)
+      expect(positions.find(({ symbol }) => symbol === figures.symbol)).toMatchObject(figures)
+  }
+  // Price changes send no lots: the browser values them.
+  const rates = ratesOf(
+    ['EUR', 'CHF'].map((currency) => ({ currency, asset_id: idOf(`${currency}USD=X`), inverse: false })),
+    new Map(prices.map((price) => [price.asset_id, price])),
+  )
+  const lots = new Map(browser.lots.map((lot) => [lot.id, lot]))
+  for (const { name, ...figures } of worked.LOTS.filter(({ symbol }) => symbol === 'AAPL' || symbol === 'BTC')) {
+    const lot = lots.get(worked.idOf(name))
+    const price = prices.find(({ symbol }) => symbol === figures.symbol) as PortfolioPrice
+    if (lot) expect(valueLot(lot, price, rates, worked.CURRENCY)).toMatchObject(figures)
+    else expect(figures.quantity).toBe('0')
+  }
 })
