@@ -7,7 +7,7 @@ import type { LoadedPortfolio } from './portfolio-database.ts'
 import { isNewer, samePrice } from './portfolio-price.ts'
 import type { At, Head, Kept } from './portfolio-store.ts'
 
-/** Versions that are remembered one by one: what was written at once may be told in any order. */
+/** Writes that are remembered one by one: what was written at once may be told in any order. */
 const MAX_SEEN = 50
 
 /** A position before and after a change; null: it was not there, or is not any more. */
@@ -23,11 +23,11 @@ export type Change = {
   removedLots: readonly string[]
 }
 
-/** What was read, and why: `ids` are the assets that were read, null: all; `told` is the version of the write. */
+/** What was read, and why: `ids` are the assets that were read, null: all; `told` is the write, by its versions. */
 export type Load = {
   portfolio: LoadedPortfolio
   ids: readonly number[] | null
-  told: number | null
+  told: { before: number; version: number } | null
   lots: readonly LotView[]
   removedLots: readonly string[]
   /** Which lots have changed is not known, or they are too many: everybody gets a snapshot. */
@@ -137,9 +137,10 @@ export class PortfolioBook {
     return valueLot(lot, this.price(lot.asset_id), this.#rates, this.#head.currency)
   }
 
-  /** Whether a write was read already. */
-  hasSeen(version: number): boolean {
-    return version <= this.#head.whole || this.#head.seen.includes(version)
+  /** Whether a write was read already; with `all`, whether all were up to that version. */
+  hasSeen(version: number, all: boolean): boolean {
+    const { whole, seen } = this.#head
+    return version <= whole || (!all && seen.some((write) => write[0] < version && version <= write[1]))
   }
 
   /** Takes prices in; null when they say nothing new. `watched` are assets that matter beside those of the portfolio. */
@@ -174,10 +175,7 @@ export class PortfolioBook {
     const afresh = load.afresh || isNew || (unnamed && portfolio.positions.some((base) => this.#hasOtherLots(base)))
     head.loadedAt = now
     if (ids === null) Object.assign(head, { version: portfolio.version, whole: portfolio.version, seen: [] })
-    else if (told !== null) {
-      head.version = Math.max(head.version, told)
-      head.seen = [...head.seen, told].slice(-MAX_SEEN)
-    }
+    else if (told !== null) this.#see(told)
     if (afresh) head.floor = n
     if (afresh || lots.length > 0 || removedLots.length > 0) head.lotsAt = n
     const bases = this.#rebase(portfolio.positions, ids ?? [...this.#bases.keys()], n)
@@ -195,6 +193,15 @@ export class PortfolioBook {
       change: { ...change, lots: lots.map((lot) => this.lot(lot)), removedLots },
       stored: { positions: bases, prices: news.map((of) => ({ of, n })) },
     }
+  }
+
+  /** Notes that a write was read: everything up to it was, unless one before it was not. */
+  #see({ before, version }: { before: number; version: number }): void {
+    const head = this.#head
+    head.version = Math.max(head.version, version)
+    const writes = [...head.seen, [before, version] as [number, number]].sort((a, b) => a[0] - b[0])
+    for (const write of writes) if (write[0] <= head.whole) head.whole = Math.max(head.whole, write[1])
+    head.seen = writes.filter((write) => write[1] > head.whole).slice(-MAX_SEEN)
   }
 
   /** Every price that matters; the others are forgotten. */

@@ -79,8 +79,13 @@ export class PortfolioDesk {
 
   /** Reads what was written, unless it was read already; what was never read is read when somebody wants it. */
   async changed(change: PortfolioChange): Promise<void> {
-    if (this.#book === null || this.#book.hasSeen(change.version)) return
+    if (this.#book === null || this.#hasSeen(this.#book, change)) return
     await this.#inTurn(() => this.#readChanged(change))
+  }
+
+  /** Where it is not known what was written, all has to be read that is not known to have been. */
+  #hasSeen(book: PortfolioBook, { version, asset_ids }: PortfolioChange): boolean {
+    return book.hasSeen(version, asset_ids === null)
   }
 
   /** The open lots of these assets. @throws when they cannot be read */
@@ -109,12 +114,13 @@ export class PortfolioDesk {
     const { portfolio } = await this.#host.database().read(null, [])
     const book = this.#book ?? this.#begin(nothing())
     // Which lots have changed is not known then.
-    const afresh = portfolio.version !== book.head.version
+    const afresh = portfolio.version !== book.head.whole
     this.#take({ portfolio, ids: null, told: null, lots: [], removedLots: [], afresh, now: this.#host.now() })
   }
 
-  async #readChanged({ version, asset_ids, lots, removed_lots }: PortfolioChange): Promise<void> {
-    if (this.#book?.hasSeen(version)) return
+  async #readChanged(change: PortfolioChange): Promise<void> {
+    if (this.#book && this.#hasSeen(this.#book, change)) return
+    const { version, before = version - 1, asset_ids, lots, removed_lots } = change
     if (asset_ids === null) {
       await this.#readAll()
       return
@@ -125,7 +131,15 @@ export class PortfolioDesk {
     const removedLots = many ? [] : [...removed_lots, ...lots.filter((id) => !there.has(id))]
     const now = this.#host.now()
     const { portfolio } = read
-    this.#take({ portfolio, ids: asset_ids, told: version, lots: read.lots, removedLots, afresh: many, now })
+    this.#take({
+      portfolio,
+      ids: asset_ids,
+      told: { before, version },
+      lots: read.lots,
+      removedLots,
+      afresh: many,
+      now,
+    })
   }
 
   #take(load: Load): void {

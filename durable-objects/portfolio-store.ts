@@ -11,7 +11,8 @@ const ROW_CHARS = 600_000
 
 /**
  * What is kept of a portfolio beside its positions and prices. Returns to before `floor` get a snapshot; lots have
- * changed at `lotsAt` last. `whole`: the version when everything was read; `seen`: versions that were told since.
+ * changed at `lotsAt` last. `whole`: the version up to which everything was read; `seen`: from which version to which
+ * writes after that were read, ahead of one that was not.
  */
 export type Head = {
   epoch: string
@@ -21,7 +22,7 @@ export type Head = {
   currency: string
   version: number
   whole: number
-  seen: number[]
+  seen: [before: number, version: number][]
   rateSources: RateSource[]
   /** When the database was read last, unix milliseconds, and how often it was in all. */
   loadedAt: number

@@ -150,8 +150,17 @@ export interface MeterObject {
   drain(): Promise<RouteCount[]>
 }
 
-/** What was written of a user's holdings: the portfolio's version since, the assets that it touches (null: all), lots that changed. */
-export type PortfolioChange = { version: number; asset_ids: number[] | null; lots: string[]; removed_lots: string[] }
+/**
+ * What was written of a user's holdings: the assets that it touches (null: all), lots that changed, and the portfolio's
+ * version since; `before` is the one that it had before that write, where that is known.
+ */
+export type PortfolioChange = {
+  version: number
+  before?: number
+  asset_ids: number[] | null
+  lots: string[]
+  removed_lots: string[]
+}
 
 /** Counted since the object woke up, but for `loads`: how often it has read the database in all. */
 export type PortfolioStatus = { sockets: number; positions: number; version: number; loads: number; position: string }

@@ -20,8 +20,17 @@ export type ActivityRefusal =
   | (DerivationRefusal & { asset_id: number })
   | { activity_id: string; reason: 'unknown_activity' | 'version_conflict' | 'too_many_activities'; detail: string }
 
-/** The portfolio's version since, the assets that were touched (0: none; null: all), lots that differ, and that are gone. */
-export type Written = { version: number; asset_ids: number[] | null; lots: string[]; removed_lots: string[] }
+/**
+ * The portfolio's version before and since, the assets that were touched (0: none; null: all), lots that differ, and that
+ * are gone.
+ */
+export type Written = {
+  before: number
+  version: number
+  asset_ids: number[] | null
+  lots: string[]
+  removed_lots: string[]
+}
 
 /** Adds an asset of the user's own, and gives its number; of one with this symbol and currency that is there, that. */
 export const addOwnAsset = userQuery(
@@ -38,14 +47,15 @@ export const addOwnAsset = userQuery(
 )
 
 /**
- * Has every other write of this user wait for the end of this transaction; makes the portfolio with the first one. The
- * profile has to be there.
+ * Has every other write of this user wait for the end of this transaction, and gives the portfolio's version; makes the
+ * portfolio with the first one. The profile has to be there.
  */
-export const lockPortfolio = userQuery(async (sql, userId: string): Promise<void> => {
-  await Promise.all([
+export const lockPortfolio = userQuery(async (sql, userId: string): Promise<number> => {
+  const [, [row]] = await Promise.all([
     sql`INSERT INTO portfolios (user_id) VALUES (${userId}) ON CONFLICT DO NOTHING`.execute(),
-    sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`.execute(),
+    sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId} FOR UPDATE`.execute(),
   ])
+  return Number(row!.version)
 })
 
 /** The portfolio's version, 0 where there is none yet. */
@@ -165,7 +175,7 @@ export const changeActivities = userQuery(
     now: Date,
     given: ActivitiesChange,
   ): Promise<{ ok: true; change: Written } | { ok: false; refused: ActivityRefusal }> => {
-    await lockPortfolio(sql, userId)
+    const before = await lockPortfolio(sql, userId)
     const change = {
       insert: (given.insert ?? []).map(atInstant),
       update: (given.update ?? []).map(atInstant),
@@ -186,7 +196,13 @@ export const changeActivities = userQuery(
     const version = await readVersion(sql, userId)
     return {
       ok: true,
-      change: { version, asset_ids: assetIds, lots: toldLots(plan, change.update), removed_lots: plan.goneLots },
+      change: {
+        before,
+        version,
+        asset_ids: assetIds,
+        lots: toldLots(plan, change.update),
+        removed_lots: plan.goneLots,
+      },
     }
   },
 )
@@ -210,8 +226,9 @@ async function accept(sql: UserSql, userId: string, refused: DerivationRefusal &
  */
 export const deriveAssets = userQuery(
   async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<Written> => {
-    const [there] = await sql`SELECT FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
-    if (!there) return { version: 0, asset_ids: [], lots: [], removed_lots: [] }
+    const [there] = await sql<{ version: string }[]>`
+      SELECT version FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
+    if (!there) return { before: 0, version: 0, asset_ids: [], lots: [], removed_lots: [] }
     await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
     const all = await sql<{ asset_id: number }[]>`
       SELECT asset_id FROM activities WHERE user_id = ${userId} AND asset_id IS NOT NULL
@@ -226,6 +243,7 @@ export const deriveAssets = userQuery(
       }
       await writeLots(sql, userId, derived.plan)
       return {
+        before: Number(there.version),
         version: await readVersion(sql, userId),
         asset_ids: assetIds === null ? null : [...assetIds],
         lots: derived.plan.lots.map(({ id }) => id),

@@ -112,6 +112,7 @@ describe('activities are written with the lots that follow from them', () => {
     const second = activity({ traded_at: '2026-01-05T10:00:00.123456Z', quantity: '2' })
     const bought = await done(user, { insert: [second, first] })
     expect(bought).toEqual({
+      before: 0,
       version: expect.any(Number),
       asset_ids: [apple],
       lots: expect.arrayContaining([first.id, second.id]),
@@ -337,6 +338,7 @@ describe('what was written past Kerb', () => {
     await done(other, { insert: [activity()] })
     await directly(other, bought)
     expect(await as(user, (sql) => deriveAssets(sql, user.id, NOW, null))).toEqual({
+      before: 0,
       version: 0,
       asset_ids: [],
       lots: [],

@@ -188,7 +188,7 @@ describe('lots', () => {
     expect(await who.get('/stocks')).toEqual({ stocks: [], next_cursor: null })
 
     const asset_ids = [assets.get('KSA')!.asset_id]
-    expect(told.map(({ change: { version: _, ...change } }) => change)).toEqual([
+    expect(told.map(({ change: { version: _, before: __, ...change } }) => change)).toEqual([
       { asset_ids, lots: [lot.id], removed_lots: [] },
       { asset_ids, lots: [lot.id], removed_lots: [] },
       { asset_ids, lots: [lot.id], removed_lots: [] },
@@ -197,6 +197,7 @@ describe('lots', () => {
     ])
     const versions = told.map(({ change }) => change.version)
     expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b))
+    expect(told.map(({ change }) => change.before)).toEqual([0, ...versions.slice(0, -1)])
     expect(new Set(told.map(({ name }) => name))).toEqual(new Set([`simulated:${who.id}`]))
   })
 
