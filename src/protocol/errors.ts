@@ -34,7 +34,8 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
-export type FieldError = { field: string; message: string }
+/** What is wrong with one field of the input; `row` where that is a file, as in the answer to its import. */
+export type FieldError = { field: string; message: string; row?: number }
 
 /** Problem details (RFC 9457) as Kerb writes them. */
 export type Problem = {

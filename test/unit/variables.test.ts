@@ -13,7 +13,7 @@ const values = parseEnv(written) as Record<string, string>
 const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
 const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
 
-const BRIEFS = ['WS_ALLOWED_ORIGINS', 'SHARD_INDEX', 'SHARD_COUNT']
+const BRIEFS = ['SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
 test('the example sets nothing as it stands', () => {
@@ -30,13 +30,14 @@ test('the example can be used with every variable set, and shows the defaults', 
   const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
   const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
   const { AUTH_SECRET, PUBLIC_URL, SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL, ...last } = furtherRest
-  const { MAIL_URL, MAIL_API_KEY, ...shown } = last
-  const { PRODUCTS: _, ALWAYS_ON: __, ...defaults } = settings({})
+  const { MAIL_URL, MAIL_API_KEY, WS_ALLOWED_ORIGINS, ...shown } = last
+  const { PRODUCTS: _, ALWAYS_ON: __, WS_ALLOWED_ORIGINS: none, ...defaults } = settings({})
   expect(shown).toEqual(defaults)
   const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
   expect(deployed).toContain(`PRODUCTS = "${PRODUCTS.join(',')}"`)
   expect(deployed).toContain(`ALWAYS_ON = "${ALWAYS_ON.join(',')}"`)
   expect(COINBASE_API_KEY).toContain('apiKeys')
+  expect([none, WS_ALLOWED_ORIGINS]).toEqual([[], ['https://example.com']])
   for (const key of [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY]) expect(key).toBeTruthy()
   for (const key of [SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS]) expect(key).toBeTruthy()
   for (const text of [
