@@ -24,9 +24,9 @@ import {
 } from './activity-write.ts'
 import { fieldsOf } from './auth.ts'
 import type { AppEnv } from './context.ts'
-import { answerOnce, OWN, type Work } from './idempotency.ts'
+import { answerOnce, type Work } from './idempotency.ts'
 import { parse } from './input.ts'
-import { asUser } from './own-data.ts'
+import { asUser, OWN } from './own-data.ts'
 import { assetsNamed, pageOf, placeOf } from './page-place.ts'
 import { requireUser } from './session.ts'
 

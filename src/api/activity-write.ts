@@ -9,12 +9,9 @@ import { CodedError } from '../protocol/errors.ts'
 import type { ActivityChange } from '../protocol/stock-input.ts'
 import { findAsset } from './assets.ts'
 import type { AppEnv } from './context.ts'
-import { nameOf } from './input.ts'
+import { isCurrency } from './currency.ts'
+import { nameOf, wrong } from './input.ts'
 import { asUser } from './own-data.ts'
-
-/** One field that is wrong. */
-export const wrong = (field: string, message: string): CodedError =>
-  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
 
 /** What a symbol means, and the currency that its amounts are in unless another is given. */
 export type Meant = { asset_id: number; currency: string }
@@ -30,11 +27,9 @@ export async function assetMeant(c: Context<AppEnv>, symbol: string, currency: s
   return own ?? findAsset(c, nameOf(symbol))
 }
 
-const CURRENCIES: ReadonlySet<string> = new Set(Intl.supportedValuesOf('currency'))
-
 /** Refuses a currency that nothing is in: with a typing error, a lot would never have a value. @throws CodedError */
 export async function checkCurrency(sql: UserSql, code: string, usual: string): Promise<void> {
-  if (code === usual || CURRENCIES.has(code) || (await isCryptoCode(sql, code))) return
+  if (code === usual || isCurrency(code) || (await isCryptoCode(sql, code))) return
   throw wrong('currency', 'must be a currency of ISO 4217, such as USD, or the code of a crypto')
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MAX_PASSWORD, MIN_PASSWORD } from '../auth/password-rule.ts'
 import { MAX_INTERVAL, MAX_NAME } from '../protocol/profile.ts'
+import { isCurrency } from './currency.ts'
 
 /** Longest email that can be delivered to (RFC 5321). */
 const MAX_EMAIL = 254
@@ -41,13 +42,11 @@ export const resetSchema = z.object({
   password: newPassword,
 })
 
-const CURRENCIES: ReadonlySet<string> = new Set(Intl.supportedValuesOf('currency'))
-
 const currency = z
   .string()
   .trim()
   .toUpperCase()
-  .refine((code) => CURRENCIES.has(code), 'must be a currency of ISO 4217, such as USD')
+  .refine(isCurrency, 'must be a currency of ISO 4217, such as USD')
   .meta({ example: 'EUR' })
 
 const INTERVAL = `must be a whole number of seconds from 1 to ${MAX_INTERVAL}`

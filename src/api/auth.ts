@@ -13,7 +13,7 @@ import {
 } from './auth-input.ts'
 import { jsonBody } from './body.ts'
 import { type AppEnv, log } from './context.ts'
-import { parse } from './input.ts'
+import { parse, wrong } from './input.ts'
 import { authLimit, emailLimit } from './limits.ts'
 import { cookieSession, cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
 
@@ -93,9 +93,7 @@ export async function resetPassword(c: Context<AppEnv>, fields: Fields): Promise
 export async function fieldsOf(c: Context<AppEnv>): Promise<Fields> {
   const body = await jsonBody(c)
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
-  throw new CodedError('invalid_request', 'body: must be a JSON object', {
-    errors: [{ field: 'body', message: 'must be a JSON object' }],
-  })
+  throw wrong('body', 'must be a JSON object')
 }
 
 const NO_STORE = { 'cache-control': 'no-store' }

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { CodedError } from '../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
+import { wrong } from './input.ts'
 
 /** Longest body that is read, bytes: some 1,000 symbols of the longest kind are 50 KB. */
 const MAX_BODY = 262_144
@@ -9,9 +10,6 @@ const MAX_BODY = 262_144
 function tooLarge(most: number): never {
   throw new CodedError('message_too_large', `a body has ${most} bytes at most`)
 }
-
-const wrong = (field: string, message: string): CodedError =>
-  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
 
 /** The bytes of a request. @param most how many are taken @throws CodedError `message_too_large` */
 export async function bytesOf(request: Request, most = MAX_BODY): Promise<Uint8Array> {

@@ -1,6 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { userPortfolio } from '../../durable-objects/stubs.ts'
 import type { AppEnv } from './context.ts'
+import { OWN } from './own-data.ts'
 import { queueRefresh } from './refresh-portfolio.ts'
 import { requireUser } from './session.ts'
 import { asked } from './tickets.ts'
@@ -13,11 +14,10 @@ const RETRY_SECONDS = 1
 async function enriched(c: Context<AppEnv>): Promise<Response> {
   const { id } = c.var.user
   const text = await asked(c, () => userPortfolio(c.env, id).enriched())
-  if (text !== null)
-    return c.body(text, 200, { 'content-type': 'application/json', 'cache-control': 'private, no-store' })
+  if (text !== null) return c.body(text, 200, { 'content-type': 'application/json', ...OWN })
   await queueRefresh(c, id)
   const told = { status: 'refreshing', location: CACHE, retry_after: RETRY_SECONDS }
-  return c.json(told, 202, { location: CACHE, 'retry-after': `${RETRY_SECONDS}`, 'cache-control': 'private, no-store' })
+  return c.json(told, 202, { location: CACHE, 'retry-after': `${RETRY_SECONDS}`, ...OWN })
 }
 
 /** `GET /api/v1/stocks/portfolio-enriched` and, for who was told 202 there, `portfolio-cache` (brief 002). */

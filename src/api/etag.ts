@@ -1,10 +1,10 @@
 import type { Context } from 'hono'
+import { sha256 } from '../auth/digest.ts'
 import type { AppEnv } from './context.ts'
 
 /** A tag of a text: the same for the same one. `version` stands at its beginning. */
 async function tagOf(text: string, version: string): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-  return `"${version}${Array.from(digest.subarray(0, 12), (byte) => byte.toString(16).padStart(2, '0')).join('')}"`
+  return `"${version}${(await sha256(text)).slice(0, 24)}"`
 }
 
 /** Whether a client has what the tag stands for. */

@@ -5,9 +5,8 @@ import { readProfile } from '../db/profiles.ts'
 import { readActivities, readNamedAssets } from '../db/read-activities.ts'
 import { exportCsv, exportJson } from '../portfolio/export.ts'
 import type { AppEnv } from './context.ts'
-import { OWN } from './idempotency.ts'
 import { parse } from './input.ts'
-import { asUser } from './own-data.ts'
+import { asUser, OWN } from './own-data.ts'
 import { requireUser } from './session.ts'
 
 /** The query of `GET /api/v1/portfolio/export`. */

@@ -1,13 +1,15 @@
 import type { Context } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import type { PortfolioChange } from '../../durable-objects/stubs.ts'
+import { sha256 } from '../auth/digest.ts'
 import type { User } from '../auth/verifier.ts'
 import type { UserSql } from '../db/client.ts'
 import { claimKey, findKey, type KeyUse, type StoredAnswer, storeAnswer } from '../db/idempotency.ts'
 import { readProfile, type StoredProfile } from '../db/profiles.ts'
 import { CodedError } from '../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
-import { asUser, UNDO } from './own-data.ts'
+import { wrong } from './input.ts'
+import { asUser, OWN, UNDO } from './own-data.ts'
 import { tellPortfolio } from './portfolio-change.ts'
 
 /** What a write answers, and what it has changed of the portfolio (null: nothing). */
@@ -24,25 +26,19 @@ export type Written<T> = {
  */
 export type Work<T> = (sql: UserSql, profile: StoredProfile) => Promise<Written<T>>
 
-/** What is told of somebody alone is stored by nobody, and by no cache between. */
-export const OWN = { 'cache-control': 'private, no-store' }
-
 /** Printable characters of ASCII, as many as are stored. */
 const KEY = /^[\x21-\x7e]{1,200}$/
 
 function checkKey(key: string | null): void {
   if (key === null || KEY.test(key)) return
   const message = 'must have 1 to 200 printable characters of ASCII, without spaces'
-  throw new CodedError('invalid_request', `idempotency-key: ${message}`, {
-    errors: [{ field: 'idempotency-key', message }],
-  })
+  throw wrong('idempotency-key', message)
 }
 
-/** Tells requests apart: SHA-256 of method, address and body, in hexadecimal. */
+/** Tells requests apart: the digest of method, address and body. */
 async function requestOf(c: Context<AppEnv>, fields: unknown): Promise<string> {
   const text = `${c.req.method}\n${new URL(c.req.url).pathname}${new URL(c.req.url).search}\n${JSON.stringify(fields)}`
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return sha256(text)
 }
 
 /** The answer that is stored for this very request; null: there is none. @throws CodedError `idempotency_conflict` */

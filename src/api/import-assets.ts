@@ -7,6 +7,7 @@ import { candidatesOf, indexAssets, normalName } from '../pricing/symbol.ts'
 import type { Asset } from '../protocol/asset.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { type AppEnv, log } from './context.ts'
+import { isCurrency } from './currency.ts'
 import { lookupAllowed } from './limits.ts'
 import { discover } from './quote-mirror.ts'
 
@@ -27,8 +28,6 @@ export type FoundAssets = {
   currency(code: string): boolean
 }
 
-const CURRENCIES: ReadonlySet<string> = new Set(Intl.supportedValuesOf('currency'))
-
 const keyOf = ({ symbol, isin, own_name, crypto }: ImportAsset): string =>
   JSON.stringify([symbol, isin, own_name, crypto])
 const coinOf = (code: string): ImportAsset => assetNamed({ symbol: code }, true)
@@ -45,7 +44,7 @@ function groupsOf(activities: readonly ImportedActivity[]): Group[] {
   }
   for (const { asset, currency } of activities) {
     if (asset !== null && !asset.manual) add(asset, currency)
-    if (currency !== null && !CURRENCIES.has(currency)) add(coinOf(currency), null)
+    if (currency !== null && !isCurrency(currency)) add(coinOf(currency), null)
   }
   return [...groups.values()].map(({ meant, counts }) => ({
     meant,
@@ -139,5 +138,5 @@ export async function findImportAssets(
   const last = known.size > 0 ? meanings(known) : first
   const found = new Map(groups.map((group, at) => [keyOf(group.meant), foundOf(last[at] as Meaning, group, asked)]))
   const foundFor = (meant: ImportAsset): Found => found.get(keyOf(meant)) as Found
-  return { asset: foundFor, currency: (code) => CURRENCIES.has(code) || foundFor(coinOf(code)).kind === 'asset' }
+  return { asset: foundFor, currency: (code) => isCurrency(code) || foundFor(coinOf(code)).kind === 'asset' }
 }

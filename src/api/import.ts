@@ -1,5 +1,6 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
+import { sha256 } from '../auth/digest.ts'
 import { settings } from '../config.ts'
 import { changeActivities, lockPortfolio, type NewActivity } from '../db/activities.ts'
 import type { UserSql } from '../db/client.ts'
@@ -11,10 +12,11 @@ import { CodedError } from '../protocol/errors.ts'
 import { isId } from './activity-write.ts'
 import { bytesOf } from './body.ts'
 import type { AppEnv } from './context.ts'
-import { answerOnce, OWN, rehearse, type Work } from './idempotency.ts'
+import { answerOnce, rehearse, type Work } from './idempotency.ts'
 import { type ImportAnswer, MAX_LISTED, type RowError } from './import-answer.ts'
 import { newIds, noteOf, numberOwn, type Placed, place } from './import-place.ts'
-import { parse } from './input.ts'
+import { parse, wrong } from './input.ts'
+import { OWN } from './own-data.ts'
 import { requireUser } from './session.ts'
 
 /** The query of `POST /api/v1/portfolio/import`. */
@@ -35,15 +37,10 @@ export const importQuerySchema = z.object({
 })
 export type ImportQuery = z.output<typeof importQuerySchema>
 
-async function digest(text: string): Promise<string> {
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
 /** Which of these are there already. */
 async function judged(sql: UserSql, userId: string, activities: readonly NewActivity[]): Promise<Judged[]> {
   if (activities.length === 0) return []
-  const fingerprints = await fingerprintsOf(activities, digest)
+  const fingerprints = await fingerprintsOf(activities, sha256)
   const times = activities.map(({ traded_at }) => traded_at).sort((a, b) => Date.parse(a) - Date.parse(b))
   const asked = { from: times[0] as string, to: times[times.length - 1] as string, fingerprints }
   return judge(activities, fingerprints, await readSame(sql, userId, asked))
@@ -197,9 +194,7 @@ export async function importText(c: Context<AppEnv>): Promise<string> {
   const bytes = await bytesOf(c.req.raw, settings(c.env).IMPORT_BYTES)
   const type = c.req.header('content-type') ?? ''
   if (!/^multipart\/form-data\b/i.test(type)) return textOf(bytes)
-  const missing = new CodedError('invalid_request', 'file: is missing', {
-    errors: [{ field: 'file', message: 'is missing' }],
-  })
+  const missing = wrong('file', 'is missing')
   const form = await new Response(bytes, { headers: { 'content-type': type } }).formData().catch(() => {
     throw missing
   })

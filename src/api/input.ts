@@ -18,6 +18,10 @@ function refuse(faults: readonly Fault[]): never {
   })
 }
 
+/** One field that is wrong, where no schema says so. */
+export const wrong = (field: string, message: string): CodedError =>
+  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+
 const oneOf = (names: readonly string[]) => `must be one of ${names.join(', ')}`
 
 /** A moment: unix seconds, or RFC 3339; a part of a second counts as the next, since candles start on whole ones. */

@@ -1,4 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
+import { sha256 } from '../auth/digest.ts'
 import { CodedError } from '../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
@@ -42,8 +43,6 @@ export const authLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 /** Brakes attempts on one email, from wherever they come, known or not. @throws CodedError `too_many_requests` */
 export async function emailLimit(c: Context<AppEnv>, email: string): Promise<void> {
-  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(email))
-  const key = Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  const { success } = await c.env.EMAIL_LIMIT.limit({ key })
+  const { success } = await c.env.EMAIL_LIMIT.limit({ key: await sha256(email) })
   if (!success) throw new CodedError('too_many_requests', 'too many attempts with this email', { retryAfter: PERIOD })
 }

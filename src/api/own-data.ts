@@ -3,6 +3,9 @@ import { type UserSql, withUserDatabase } from '../db/client.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { log } from './context.ts'
 
+/** What is told of somebody alone is stored by nobody, and by no cache between. */
+export const OWN = { 'cache-control': 'private, no-store' }
+
 /** Thrown by `use` of `asUser` to have everything undone that it has written. */
 export const UNDO = new Error('undone on purpose')
 

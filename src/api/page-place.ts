@@ -1,7 +1,8 @@
 import type { UserSql } from '../db/client.ts'
 import { type ActivityPlace, readNamedAssets } from '../db/read-activities.ts'
 import { resolve } from '../pricing/symbol.ts'
-import { isId, wrong } from './activity-write.ts'
+import { isId } from './activity-write.ts'
+import { wrong } from './input.ts'
 
 const PLACE = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
 

@@ -12,9 +12,8 @@ import { CodedError } from '../protocol/errors.ts'
 import { type Interval, RANGES, type Range } from '../protocol/price-history.ts'
 import { type ValueHistory, valueHistorySchema } from '../protocol/value-history.ts'
 import { type AppEnv, log } from './context.ts'
-import { OWN } from './idempotency.ts'
 import { json, operation } from './operation.ts'
-import { asUser } from './own-data.ts'
+import { asUser, OWN } from './own-data.ts'
 import { requireUser } from './session.ts'
 
 const DAY_S = 86_400

@@ -8,9 +8,9 @@ import type { Profile, ProfileWithPortfolio } from '../protocol/profile.ts'
 import { fieldsOf } from './auth.ts'
 import { profileChangeSchema } from './auth-input.ts'
 import type { AppEnv } from './context.ts'
-import { answerOnce, OWN, perform, type Work } from './idempotency.ts'
+import { answerOnce, perform, type Work } from './idempotency.ts'
 import { parse } from './input.ts'
-import { asUser } from './own-data.ts'
+import { asUser, OWN } from './own-data.ts'
 import { requireUser } from './session.ts'
 
 /** The profile of who asks. @throws CodedError `unavailable` */

@@ -4,7 +4,7 @@ import { userPortfolio } from '../../durable-objects/stubs.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { jsonBody } from './body.ts'
 import type { AppEnv } from './context.ts'
-import { parse } from './input.ts'
+import { parse, wrong } from './input.ts'
 import { isServiceKey } from './service-key.ts'
 import { requiredSession } from './session.ts'
 import { asked } from './tickets.ts'
@@ -28,8 +28,7 @@ async function userOf(c: Context<AppEnv>): Promise<string> {
   const { userId } = parse(refreshPortfolioSchema, ((await jsonBody(c)) ?? {}) as Record<string, unknown>)
   if (session === null) {
     if (userId !== undefined) return userId
-    const errors = [{ field: 'userId', message: 'is required with the service key' }]
-    throw new CodedError('invalid_request', 'userId: is required with the service key', { errors })
+    throw wrong('userId', 'is required with the service key')
   }
   if (userId !== undefined && userId !== session.user.id)
     throw new CodedError('forbidden', 'only your own portfolio is yours to refresh')

@@ -5,7 +5,7 @@ import { MAX_POSITION_LENGTH, splitPositions } from '../protocol/position.ts'
 import type { AppEnv } from './context.ts'
 import type { StreamEvent } from './event-stream.ts'
 import { candleKey, candleTexts, framePosition, quoteKey, quoteTexts } from './frames.ts'
-import { list } from './input.ts'
+import { list, wrong } from './input.ts'
 import { type Joined, joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
 import { socketLimit } from './limits.ts'
 import { everyBoard, quotePlaces } from './quote-channels.ts'
@@ -51,9 +51,6 @@ async function wantedOf(c: Context<AppEnv>): Promise<Joined> {
   if (passive !== 'true' && passive !== 'false') throw wrong('passive', 'must be true or false')
   return { channels: boards, passive: passive === 'true' }
 }
-
-const wrong = (field: string, message: string): CodedError =>
-  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
 
 /** The quotes' channels of these symbols by board. @throws CodedError with the code of the first that cannot be had */
 async function boardsOf(env: Env, symbols: readonly string[]): Promise<Map<string, string[]>> {

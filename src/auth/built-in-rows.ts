@@ -1,24 +1,22 @@
 import { type CleanedWhere, createAdapterFactory, type DBAdapterFactoryConfig } from 'better-auth/adapters'
+import { sha256 } from './digest.ts'
 import { ACCOUNT_TABLES, type AccountRows, type AccountTable, type Condition, type Row, type Value } from './rows.ts'
 
 const columnOf = (field: string): string => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 const fieldOf = (column: string): string => column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 const tableOf = (model: string): AccountTable => ACCOUNT_TABLES[model as keyof typeof ACCOUNT_TABLES]
 
-/** SHA-256 in hexadecimal. Session tokens are random: a digest needs no salt. */
-async function digest(text: string): Promise<string> {
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
-/** Whoever reads the table of sessions gets no token that opens one: only its digest is stored. */
+/**
+ * Whoever reads the table of sessions gets no token that opens one: only its digest is stored. Tokens are random: it needs
+ * no salt.
+ */
 const isSecret = (model: string, field: string): boolean => model === 'session' && field === 'token'
 
 async function rowOf(model: string, data: Record<string, unknown>): Promise<Row> {
   const row: Row = {}
   for (const [field, value] of Object.entries(data))
     if (value !== undefined)
-      row[columnOf(field)] = isSecret(model, field) ? await digest(String(value)) : (value as Value)
+      row[columnOf(field)] = isSecret(model, field) ? await sha256(String(value)) : (value as Value)
   return row
 }
 
@@ -37,8 +35,8 @@ async function conditionsOf(model: string, where: readonly CleanedWhere[] = []):
         throw new Error(`the built-in issuer asks by ${connector} ${operator}, which is not known here`)
       if (!isSecret(model, field)) return { column: columnOf(field), is: operator, value } as Condition
       const digests = Array.isArray(value)
-        ? await Promise.all(value.map(String).map(digest))
-        : await digest(String(value))
+        ? await Promise.all(value.map(String).map(sha256))
+        : await sha256(String(value))
       return { column: 'token', is: operator, value: digests } as Condition
     }),
   )

@@ -3,6 +3,7 @@ import { bytesOf } from '../api/body.ts'
 import type { AppEnv } from '../api/context.ts'
 import { performOnce } from '../api/idempotency.ts'
 import { type ImportQuery, importing, previewImport, textOf } from '../api/import.ts'
+import { wrong } from '../api/input.ts'
 import { settings } from '../config.ts'
 import { CodedError, ERROR_CODES } from '../protocol/errors.ts'
 import { EMPTY_FORM, type FormState } from './form.ts'
@@ -26,8 +27,7 @@ const toBase64 = (bytes: Uint8Array): string => {
 
 const ofBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0))
 
-const wrong = (message: string): CodedError =>
-  new CodedError('invalid_request', `file: ${message}`, { errors: [{ field: 'file', message }] })
+const wrongFile = (message: string): CodedError => wrong('file', message)
 
 /** @throws CodedError `message_too_large`, `invalid_request` */
 async function sentOf(c: Context<AppEnv>): Promise<Sent> {
@@ -36,7 +36,7 @@ async function sentOf(c: Context<AppEnv>): Promise<Sent> {
   const body = await bytesOf(c.req.raw, Math.ceil((most * 4) / 3) + FIELDS)
   const type = c.req.header('content-type') ?? ''
   const form = await new Response(body, { headers: { 'content-type': type } }).formData().catch(() => {
-    throw wrong('is missing')
+    throw wrongFile('is missing')
   })
   const text = (name: string): string => {
     const value = form.get(name)
@@ -45,7 +45,7 @@ async function sentOf(c: Context<AppEnv>): Promise<Sent> {
   const file = form.get('file')
   const given = file === null || typeof file === 'string' ? null : (file as File)
   const bytes = given ? new Uint8Array(await given.arrayBuffer()) : contentOf(text('content'))
-  if (bytes.length === 0) throw wrong(given?.name ? 'is empty' : 'is missing')
+  if (bytes.length === 0) throw wrongFile(given?.name ? 'is empty' : 'is missing')
   if (bytes.length > most) throw new CodedError('message_too_large', `a file has ${most} bytes at most`)
   const name = (given?.name ?? text('name')).slice(0, 200)
   return { name, bytes, own: text('unknown') === 'own', key: text('key'), step: text('step') }
@@ -55,7 +55,7 @@ function contentOf(text: string): Uint8Array {
   try {
     return ofBase64(text)
   } catch {
-    throw wrong('is missing')
+    throw wrongFile('is missing')
   }
 }
 
