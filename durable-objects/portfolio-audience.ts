@@ -30,6 +30,8 @@ export type PortfolioAudienceHost = ReaderSocketsHost & {
   find(symbols: readonly string[]): Promise<ReadonlyMap<string, NamedAsset>>
   /** Sees to it that boards tell of these assets, and of those of the portfolio, from now on. Never rejects. */
   watch(assets: ReadonlyMap<number, AssetChannel>): Promise<void>
+  /** A socket has given up assets. */
+  unwatch(): void
   /** The open lots of these assets. @throws when they cannot be read */
   readLots(ids: readonly number[]): Promise<Lots>
   lotsAt(): number
@@ -73,6 +75,12 @@ export class PortfolioAudience extends ReaderSockets<PortfolioListener> {
     if (!listener) return
     listener.until = until
     note(socket, listener)
+  }
+
+  override leave(socket: WebSocket): void {
+    const had = this.listeners.get(socket)?.what.assets.size ?? 0
+    super.leave(socket)
+    if (had > 0) this.#host.unwatch()
   }
 
   /** Lets go of sockets whose time is over: with a new ticket they are let in again. */
@@ -229,10 +237,12 @@ export class PortfolioAudience extends ReaderSockets<PortfolioListener> {
   protected override subscribe(socket: WebSocket, listener: PortfolioListener, message: Subscribe, now: number): void {
     const { channels, req_id } = message
     if (message.op === 'unsubscribe') {
-      listener.what = without(listener.what, channels)
+      const before = listener.what
+      listener.what = without(before, channels)
       if (listener.what.key === '') passed(listener, this.#host.offset())
       note(socket, listener)
       this.send(socket, unsubscribedFrame(channels, req_id))
+      if (listener.what.assets.size < before.assets.size) this.#host.unwatch()
       return
     }
     const { since } = message

@@ -1,6 +1,7 @@
 import { normalName, resolve, shardOf } from '../src/pricing/symbol.ts'
 import type { Asset } from '../src/protocol/asset.ts'
 import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
+import type { StaleReason } from '../src/protocol/quote.ts'
 import type { NamedAsset } from './portfolio-subscription.ts'
 import type { Look, QuoteBoardObject } from './stubs.ts'
 
@@ -10,8 +11,15 @@ const AGAIN_MS = 60_000
 /** An asset to be followed. The symbol says which board has it; null: any may. */
 export type Followed = { asset_id: number; symbol: string }
 
+/** Pause before boards that could not be reached are asked again: doubles from the first to the last, milliseconds. */
+const RETRY_MIN_MS = 1_000
+const RETRY_MAX_MS = 60_000
+
 /** What boards have said that they tell, by shard, and when each was asked, unix milliseconds. */
-export type Following = { [shard: string]: { ids: number[]; at: number } }
+export type Following = { [shard: string]: { ids: number[]; watched?: number[]; at: number } }
+
+/** What a board is asked to tell; `watched` are those that a page has open, though nothing of them is held. */
+type Asked = { ids: number[]; watched: number[] }
 
 /** What following needs of the object that holds it. Times are unix milliseconds. */
 export type BoardsHost = {
@@ -24,15 +32,19 @@ export type BoardsHost = {
   save(following: Following): void
   /** The assets whose prices are wanted, with their symbols where those are known. */
   wanted(): ReadonlyMap<number, string | null>
-  hasPrice(id: number): boolean
+  /** Those among them that a page has open though nothing of them is held. */
+  watched(): ReadonlySet<number>
   /** Prices of now. */
   learn(prices: PortfolioPrice[]): void
-  /** Boards cannot be reached: what is known of these assets cannot be told as fresh. */
-  lost(ids: readonly number[]): void
+  /** What is known of these assets cannot be told as fresh: boards cannot be reached, or know nothing of them. */
+  lost(ids: readonly number[], stale: StaleReason): void
   findAssets(names: string[]): Promise<Asset[]>
   track(work: Promise<unknown>): void
   log(event: string, fields: Record<string, unknown>): void
 }
+
+const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && new Set([...a, ...b]).size === a.length
 
 /** Has the boards tell this user's object of the prices that it wants, and asks them what symbols mean. */
 export class PortfolioBoards {
@@ -41,6 +53,9 @@ export class PortfolioBoards {
   #asking: Promise<void> | null = null
   /** What boards have told while they were being asked: it is newer than their answers. */
   readonly #early: PortfolioPrice[] = []
+  /** When boards that could not be reached are asked again, and the pause after that. */
+  #retryAt = Number.POSITIVE_INFINITY
+  #pause = RETRY_MIN_MS
 
   constructor(host: BoardsHost) {
     this.#host = host
@@ -56,6 +71,11 @@ export class PortfolioBoards {
   /** Nobody looks any more: the boards are told so when they tell something. */
   stop(): void {
     if (Object.keys(this.#following).length > 0) this.#save({})
+  }
+
+  /** When `follow` is to be called, as boards could not be reached; infinite when they could. */
+  get due(): number {
+    return this.#asking ? Number.POSITIVE_INFINITY : this.#retryAt
   }
 
   #save(following: Following): void {
@@ -77,46 +97,66 @@ export class PortfolioBoards {
   }
 
   /** The boards that are to be asked, and for what. */
-  #due(): Map<number, number[]> {
-    const { shards, wanted, now } = this.#host
-    const byShard = new Map<number, number[]>()
-    for (const shard of Object.keys(this.#following)) byShard.set(Number(shard), [])
+  #due(): Map<number, Asked> {
+    const { shards, wanted, watched, now } = this.#host
+    const byShard = new Map<number, Asked>()
+    const askedOf = (shard: number): Asked => {
+      const asked = byShard.get(shard) ?? { ids: [], watched: [] }
+      byShard.set(shard, asked)
+      return asked
+    }
+    for (const shard of Object.keys(this.#following)) askedOf(Number(shard))
+    const open = watched()
     for (const [id, symbol] of wanted())
-      for (const shard of symbol === null ? Array(shards).keys() : [shardOf(symbol, shards)])
-        byShard.set(shard, [...(byShard.get(shard) ?? []), id])
-    for (const [shard, ids] of byShard) {
+      for (const shard of symbol === null ? Array(shards).keys() : [shardOf(symbol, shards)]) {
+        const asked = askedOf(shard)
+        asked.ids.push(id)
+        if (open.has(id)) asked.watched.push(id)
+      }
+    for (const [shard, asked] of byShard) {
       const before = this.#following[shard]
-      const isSame = before?.ids.length === ids.length && new Set([...before.ids, ...ids]).size === ids.length
-      if (before && isSame && now() - before.at < AGAIN_MS) byShard.delete(shard)
+      const isSame = before && sameIds(before.ids, asked.ids) && sameIds(before.watched ?? [], asked.watched)
+      if (isSame && now() - before.at < AGAIN_MS) byShard.delete(shard)
     }
     return byShard
   }
 
-  async #ask(due: ReadonlyMap<number, number[]>): Promise<void> {
-    const { user, board, now, log, learn, lost, hasPrice, wanted } = this.#host
+  async #ask(due: ReadonlyMap<number, Asked>): Promise<void> {
+    const { user, board, now, log, learn, lost, wanted } = this.#host
     const at = now()
     const asked = [...due]
-    const answers = await Promise.allSettled(asked.map(([shard, ids]) => board(shard).follow(user, ids)))
+    const answers = await Promise.allSettled(
+      asked.map(([shard, { ids, watched }]) => board(shard).follow(user, ids, watched)),
+    )
     const following = { ...this.#following }
     const prices: PortfolioPrice[] = []
-    const unreached: number[] = []
+    const unreached = new Set<number>()
     for (const [i, answer] of answers.entries()) {
-      const [shard, ids] = asked[i] as [number, number[]]
+      const [shard, { ids, watched }] = asked[i] as [number, Asked]
       delete following[shard]
       if (answer.status === 'rejected') {
         log('board_unreached', { shard, error: String(answer.reason) })
-        unreached.push(...ids)
+        for (const id of ids) unreached.add(id)
       } else {
         prices.push(...answer.value)
-        if (ids.length > 0) following[shard] = { ids, at }
+        if (ids.length > 0) following[shard] = { ids, watched, at }
       }
     }
     this.#save(following)
+    this.#planRetry(unreached.size > 0)
     learn(prices)
-    lost(unreached)
+    lost([...unreached], 'unavailable')
+    const told = new Set(prices.map(({ asset_id }) => asset_id))
+    const all = new Set(asked.flatMap(([, { ids }]) => ids))
+    const unpriced = [...all].filter((id) => !told.has(id) && !unreached.has(id))
+    lost(unpriced, 'unknown')
     const symbols = wanted()
-    const unpriced = [...new Set(asked.flatMap(([, ids]) => ids))].filter((id) => !hasPrice(id))
     this.#look(unpriced.flatMap((id) => symbols.get(id) ?? []))
+  }
+
+  #planRetry(isBehind: boolean): void {
+    this.#retryAt = isBehind ? this.#host.now() + this.#pause : Number.POSITIVE_INFINITY
+    this.#pause = isBehind ? Math.min(RETRY_MAX_MS, this.#pause * 2) : RETRY_MIN_MS
   }
 
   /** Has the boards ask for prices that nobody knows yet; they come when they are there. */

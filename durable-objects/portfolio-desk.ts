@@ -1,5 +1,6 @@
 import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
 import { MAX_SNAPSHOT_LOTS } from '../src/protocol/portfolio.ts'
+import type { StaleReason } from '../src/protocol/quote.ts'
 import { type Change, type Load, PortfolioBook } from './portfolio-book.ts'
 import type { PortfolioDatabase } from './portfolio-database.ts'
 import { PortfolioFrames } from './portfolio-frames.ts'
@@ -60,10 +61,19 @@ export class PortfolioDesk {
     announce(heard.change)
   }
 
-  /** These prices cannot be told as fresh: who knows them cannot be reached. */
-  lost(ids: readonly number[]): void {
-    const stale = ids.flatMap((id) => this.#book?.price(id) ?? [])
-    this.hear(stale.map((price) => ({ ...price, stale: price.stale ?? 'unavailable' })))
+  /** These prices cannot be told as fresh: who knows them cannot be reached, or does not know them any more. */
+  lost(ids: readonly number[], stale: StaleReason): void {
+    const known = ids.flatMap((id) => this.#book?.price(id) ?? [])
+    this.hear(known.map((price) => ({ ...price, stale: price.stale ?? stale })))
+  }
+
+  /** Forgets everything, after what is being read. */
+  async forget(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#host.store.clear()
+      this.#book = null
+      this.#frames = null
+    })
   }
 
   /** Sees to it that the portfolio was read. @throws when it cannot be */

@@ -78,6 +78,16 @@ export class PortfolioStore {
     )
   }
 
+  /** Forgets everything but what the boards tell. */
+  clear(): void {
+    this.#storage.transactionSync(() => {
+      for (const key of ['head', 'active_until', 'refresh_asked']) this.#storage.kv.delete(key)
+      this.#storage.sql.exec('DELETE FROM positions')
+      this.#storage.sql.exec('DELETE FROM prices')
+    })
+    this.#slot = 0
+  }
+
   /** What the boards tell; see `Following`. */
   following(): Following {
     return this.#storage.kv.get<Following>('following') ?? {}

@@ -58,14 +58,14 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       database: () => this.database(),
       slots: () => this.slots(),
       product: (id) => this.product(id),
-      watched: () => this.#audience.watched(),
-      watchedSince: (id) => this.#audience.watchedSince(id),
+      watched: () => new Set([...this.#audience.watched(), ...this.#followers.watched()]),
+      watchedSince: (id) => this.watchedSince(id),
       wantsAll: () => this.#audience.wantsAll,
       isFollowed: (id) => this.#followers.isFollowed(id),
       announce: (ids, dropped, before) => {
         this.#staleAt = null
         this.#audience.broadcast(ids, dropped, before)
-        this.#followers.broadcast(ids)
+        this.#followers.broadcast([...ids, ...dropped])
         // Readers that were not ready have a turn to come.
         this.#arm()
       },
@@ -100,7 +100,7 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       now,
       offset: () => desk.book.n,
       price: (id) => this.#price(id),
-      tell: (user, prices) => this.tell(user, prices),
+      tell: (user, prices, gone) => this.tell(user, prices, gone),
       track: (work) => this.#track(work),
       log: (event, fields) => this.#log(event, fields),
     })
@@ -134,9 +134,15 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     return productCandles(this.env, id)
   }
 
-  /** Tells a user's object; false: it wants no more. */
-  protected tell(user: string, prices: PortfolioPrice[]): Promise<boolean> {
-    return userPortfolio(this.env, user).prices(prices)
+  /** Tells a user's object of prices, and of assets that have none any more; false: it wants no more. */
+  protected tell(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean> {
+    return userPortfolio(this.env, user).prices(prices, gone)
+  }
+
+  /** Since when a socket, or a page of a user, has an asset open by name, unix milliseconds; null: none has. */
+  protected watchedSince(id: number): number | null {
+    const moments = [this.#audience.watchedSince(id), this.#followers.watchedSince(id)].filter((at) => at !== null)
+    return moments.length === 0 ? null : Math.min(...moments)
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -184,9 +190,9 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     this.#tick()
   }
 
-  async follow(user: string, assetIds: number[]): Promise<PortfolioPrice[]> {
+  async follow(user: string, assetIds: number[], watched: number[]): Promise<PortfolioPrice[]> {
     await this.#desk.know(assetIds)
-    this.#followers.follow(user, assetIds)
+    this.#followers.follow(user, assetIds, watched)
     // What has become stale is a change too, and is told in this answer.
     this.#settle()
     this.#arm()

@@ -27,7 +27,7 @@ export type QuoteDeskHost = {
   database(): QuoteDatabase
   slots(): Pick<FeedSlotsObject, 'open'>
   product(id: string): Pick<ProductObject, 'status'>
-  /** The assets that sockets follow by name, and since when one does; null: none does. */
+  /** The assets that sockets, or pages of users, have open by name, and since when one has; null: none has. */
   watched(): Iterable<number>
   watchedSince(id: number): number | null
   /** Whether a socket follows every asset. */

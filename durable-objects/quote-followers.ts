@@ -1,4 +1,5 @@
 import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
+import { Watched } from './quote-listener.ts'
 
 /** Calls to users' objects that may be under way at once. */
 const CONCURRENCY = 32
@@ -20,8 +21,8 @@ export type FollowersHost = {
   offset(): number
   /** A price as clients are told, and the batch in which that has changed last; null where there is none. */
   price(id: number): { price: PortfolioPrice; changed: number } | null
-  /** Tells a user's object; false: it wants no more. */
-  tell(user: string, prices: PortfolioPrice[]): Promise<boolean>
+  /** Tells a user's object of prices, and of assets that have none any more; false: it wants no more. */
+  tell(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean>
   track(work: Promise<unknown>): void
   log(event: string, fields: Record<string, unknown>): void
 }
@@ -49,6 +50,9 @@ export class QuoteFollowers {
   readonly #host: FollowersHost
   readonly #followers = new Map<string, Follower>()
   readonly #byAsset = new Map<number, Set<string>>()
+  /** What users have open by name. */
+  readonly #open = new Map<string, number[]>()
+  readonly #watched = new Watched()
   /** Those to be called, in their order. */
   readonly #queue = new Set<string>()
   readonly #calls = new Map<string, Call>()
@@ -61,9 +65,14 @@ export class QuoteFollowers {
     this.#storage = storage
     this.#host = host
     storage.sql.exec('CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID')
+    storage.sql.exec(
+      'CREATE TABLE IF NOT EXISTS watchers (user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID',
+    )
     this.#told = storage.kv.get<number>(TOLD) ?? 0
     for (const { user, ids } of storage.sql.exec<{ user: string; ids: string }>('SELECT user, ids FROM followers'))
       this.#add(user, { ids: new Set(JSON.parse(ids) as number[]), asked: 0, pending: new Set(), failing: null })
+    const watchers = storage.sql.exec<{ user: string; ids: string; since: number }>('SELECT * FROM watchers')
+    for (const { user, ids, since } of watchers) this.#watch(user, JSON.parse(ids), since)
     // What was stored, and not told to all, when this object died.
     this.#gather([...this.#byAsset.keys()].filter((id) => (host.price(id)?.changed ?? 0) > this.#told))
   }
@@ -76,8 +85,22 @@ export class QuoteFollowers {
     return this.#byAsset.has(id)
   }
 
-  /** A user follows these assets from now on, and knows their prices of now; none: it follows nothing any more. */
-  follow(user: string, assetIds: readonly number[]): void {
+  /** The assets that users have open by name. */
+  watched(): Iterable<number> {
+    return this.#watched.ids()
+  }
+
+  /** Since when one of them is, unix milliseconds; null: it is not. */
+  watchedSince(id: number): number | null {
+    return this.#watched.since(id)
+  }
+
+  /**
+   * A user follows these assets from now on, and knows their prices of now; none: it follows nothing any more.
+   * @param open those among them that it has open by name
+   */
+  follow(user: string, assetIds: readonly number[], open: readonly number[] = []): void {
+    this.#keepOpen(user, open)
     const before = this.#followers.get(user)
     const ids = new Set(assetIds)
     const isSame = before ? before.ids.size === ids.size && assetIds.every((id) => before.ids.has(id)) : ids.size === 0
@@ -87,6 +110,30 @@ export class QuoteFollowers {
     const text = JSON.stringify([...ids])
     if (ids.size === 0) this.#storage.sql.exec('DELETE FROM followers WHERE user = ?', user)
     else this.#storage.sql.exec('INSERT OR REPLACE INTO followers (user, ids) VALUES (?, ?)', user, text)
+  }
+
+  #keepOpen(user: string, ids: readonly number[]): void {
+    const before = this.#open.get(user) ?? []
+    if (before.length === ids.length && before.every((id) => ids.includes(id))) return
+    const since = this.#host.now()
+    this.#watched.remove(before.filter((id) => !ids.includes(id)))
+    this.#watched.add(
+      ids.filter((id) => !before.includes(id)),
+      since,
+    )
+    if (ids.length === 0) {
+      this.#open.delete(user)
+      this.#storage.sql.exec('DELETE FROM watchers WHERE user = ?', user)
+      return
+    }
+    this.#open.set(user, [...ids])
+    const put = 'INSERT OR REPLACE INTO watchers (user, ids, since) VALUES (?, ?, ?)'
+    this.#storage.sql.exec(put, user, JSON.stringify(ids), since)
+  }
+
+  #watch(user: string, ids: number[], since: number): void {
+    this.#open.set(user, ids)
+    this.#watched.add(ids, since)
   }
 
   #add(user: string, follower: Follower): void {
@@ -109,7 +156,7 @@ export class QuoteFollowers {
     this.#failing.delete(user)
   }
 
-  /** Tells those who follow one of these that clients see a change of it. */
+  /** Tells those who follow one of these that clients see a change of it, or that it is gone. */
   broadcast(ids: readonly number[]): void {
     this.#gather(ids)
     this.#pump()
@@ -160,9 +207,11 @@ export class QuoteFollowers {
     const call: Call = { at: now(), asked: follower.asked, ids: follower.pending }
     follower.pending = new Set()
     this.#calls.set(user, call)
+    const ids = [...call.ids]
     const told = tell(
       user,
-      [...call.ids].flatMap((id) => price(id)?.price ?? []),
+      ids.flatMap((id) => price(id)?.price ?? []),
+      ids.filter((id) => price(id) === null),
     )
     track(
       told.then(

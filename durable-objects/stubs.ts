@@ -104,8 +104,9 @@ export interface QuoteBoardObject {
   /**
    * Has what changes of these assets told to a user's object from now on, instead of what was before; and gives what is
    * known of them now. No asset: nothing any more. It ends by itself when that object says so, or cannot be reached for long.
+   * `watched` are those among them that a page has open by name: they are refreshed as often as those of sockets are.
    */
-  follow(user: string, assetIds: number[]): Promise<PortfolioPrice[]>
+  follow(user: string, assetIds: number[], watched: number[]): Promise<PortfolioPrice[]>
   /** Refreshes these assets now, or all, within the providers' budgets. */
   refresh(names: string[] | null): Promise<RefreshReport>
   status(): Promise<BoardStatus>
@@ -183,10 +184,15 @@ export interface UserPortfolioObject {
   refresh(): Promise<void>
   /** Something was written; those who look are told before it answers. */
   changed(change: PortfolioChange): Promise<void>
-  /** From a board: prices that have changed. False: nobody looks, do not tell me any more. */
-  prices(prices: PortfolioPrice[]): Promise<boolean>
+  /**
+   * From a board: prices that have changed, and assets that it has none of any more. False: nobody looks, do not tell me
+   * any more.
+   */
+  prices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
   /** Lets all sockets go: sessions have ended. */
   signedOut(): Promise<void>
+  /** There is no such user any more: lets all sockets go, and forgets everything. */
+  forget(): Promise<void>
   status(): Promise<PortfolioStatus>
 }
 

@@ -70,9 +70,9 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
       board: (shard) => this.board(shard),
       save: (following) => store.saveFollowing(following),
       wanted: () => new Map([...(desk.book?.priced() ?? []), ...this.#watched()]),
-      hasPrice: (id) => desk.book?.price(id) !== null,
+      watched: () => this.#lookedAt(),
       learn: (prices) => desk.hear(prices),
-      lost: (ids) => desk.lost(ids),
+      lost: (ids, stale) => desk.lost(ids, stale),
       findAssets: (names) => this.database().findAssets(names),
       track,
       log,
@@ -90,6 +90,7 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
       offset: () => desk.book?.n ?? 0,
       find: (symbols) => this.#find(symbols),
       watch: (assets) => this.#watch(assets),
+      unwatch: () => this.#track(this.#boards.follow()),
       readLots: (ids) => desk.readLots(ids),
       lotsAt: () => desk.book?.head.lotsAt ?? 0,
       track,
@@ -153,6 +154,8 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.#audience.expire()
     this.#audience.tick()
+    // Boards that could not be reached, or that may have given us up since.
+    this.#track(this.#follow())
     this.#arm()
   }
 
@@ -167,6 +170,14 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
   async signedOut(): Promise<void> {
     this.#tickets.clear()
     this.#audience.signedOut()
+  }
+
+  async forget(): Promise<void> {
+    this.#audience.signedOut()
+    this.#tickets.clear()
+    this.#activeUntil = 0
+    this.#boards.stop()
+    await this.#desk.forget()
   }
 
   async enriched(): Promise<string | null> {
@@ -204,13 +215,14 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     this.#track(this.#follow())
   }
 
-  async prices(prices: PortfolioPrice[]): Promise<boolean> {
+  async prices(prices: PortfolioPrice[], gone: number[] = []): Promise<boolean> {
     this.#audience.expire()
     if (this.#desk.book === null || !this.#isActive) {
       this.#boards.stop()
       return false
     }
     this.#boards.told(prices)
+    this.#desk.lost(gone, 'unknown')
     return true
   }
 
@@ -236,6 +248,12 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     if (this.#activeUntil > now + ACTIVE_MS / 2) return
     this.#activeUntil = now + ACTIVE_MS
     this.#store.saveMoment('active_until', this.#activeUntil)
+  }
+
+  /** Assets that pages have open though they are neither held nor a rate of what is. */
+  #lookedAt(): Set<number> {
+    const priced = this.#desk.book?.priced()
+    return new Set([...this.#watched().keys()].filter((id) => !priced?.has(id)))
   }
 
   /** Follows what is held by now, if anybody looks. Never rejects. */
@@ -272,7 +290,7 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
 
   /** Sets the alarm to the least of everything due, unless it is set for before. */
   #arm(): void {
-    const { due } = this.#audience
+    const due = Math.min(this.#audience.due, this.#isActive ? this.#boards.due : Number.POSITIVE_INFINITY)
     if (due === Number.POSITIVE_INFINITY) return
     if (this.#wakeAt === null) this.#track(this.#lookAtAlarm())
     else if (due < this.#wakeAt) {

@@ -8,6 +8,8 @@ import { withLiveDatabase } from '../../src/db/client.ts'
 import type { PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
 // biome-ignore lint/style/noRestrictedImports: what cron does is what is looked at here
 import * as cron from '../../workers/portfolios.ts'
+// biome-ignore lint/style/noRestrictedImports: likewise
+import { planQuotes } from '../../workers/quotes.ts'
 import { member } from './person.ts'
 import { assetIds, buy, openReader, openUser, priceOf, store, type Told, type User } from './portfolio-world.ts'
 import { gate, openSocket, until } from './wire.ts'
@@ -271,6 +273,25 @@ describe('the database goes away', () => {
 })
 
 describe('boards', () => {
+  test('that cannot be reached make prices stale; the open page has them fresh again by itself', async () => {
+    const user = await investor()
+    let away = true
+    const follow = vi.fn(async (): Promise<PortfolioPrice[]> => {
+      if (away) throw new Error('away')
+      return [priceOf(assets.AAPL, '155', { previous_close: '149' })]
+    })
+    await runInDurableObject(user.object as never, (object: UserPortfolio) => {
+      Object.assign(object, { board: () => ({ follow, look: async () => [] }) })
+    })
+    const reader = await open(user, ['portfolio'])
+    expect((await reader.told()).positions.get(assets.AAPL.id)).toMatchObject({ cmp: '150', stale: 'unavailable' })
+    away = false
+    await until('a fresh price', async () => {
+      const position = (await reader.told()).positions.get(assets.AAPL.id)
+      return position?.cmp === '155' && position.stale === null ? true : null
+    })
+  })
+
   test('an older word of a provider, or of the market, moves nothing back', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
@@ -283,6 +304,47 @@ describe('boards', () => {
     await user.object.refresh()
     expect((await reader.told()).positions.get(assets.AAPL.id)?.cmp).toBe('160')
     expect(reader.types().slice(before)).not.toContain('price_update')
+  })
+
+  test('an asset that is made inactive is not told as fresh any more', async () => {
+    const gone = await newAsset('GONE')
+    await store([priceOf(gone, '10')])
+    await planQuotes(env, Date.now() - 1_000)
+    const user = await openUser()
+    await user.write({ insert: [buy(gone, { quantity: '2' })] })
+    const reader = await open(user, ['portfolio'])
+    expect((await reader.told()).positions.get(gone.id)).toMatchObject({ cmp: '10' })
+    await sql('UPDATE assets SET active = FALSE WHERE asset_id = $1', gone.id)
+    await planQuotes(env, Date.now())
+    await until('that it is stale', async () => ((await reader.told()).positions.get(gone.id)?.stale ? true : null))
+    await evictDurableObject(user.object)
+    expect((await reader.told()).positions.get(gone.id)).toMatchObject({ cmp: '10', present_value: '20' })
+  })
+})
+
+describe('an asset that a page has open', () => {
+  const due = async (id: number) =>
+    runInDurableObject(env.QUOTE_BOARD.getByName('simulated:0'), (board) =>
+      (board as unknown as { watchedSince(id: number): number | null }).watchedSince(id),
+    )
+
+  test('Q2 is refreshed as often as an open quote is, unless it is held; until the page has closed it', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio', 'asset.MSFT', 'asset.AAPL'])
+    expect(await due(assets.MSFT.id)).toBeGreaterThan(Date.now() - 60_000)
+    expect(await due(assets.AAPL.id)).toBe(null)
+    await evictDurableObject(env.QUOTE_BOARD.getByName('simulated:0'))
+    expect(await due(assets.MSFT.id)).toBeGreaterThan(Date.now() - 60_000)
+    await user.change({ insert: [buy(assets.MSFT, { quantity: '1' })] })
+    await until('that it is held', async () => ((await due(assets.MSFT.id)) === null ? true : null))
+    const other = await open(user, ['asset.BTC'])
+    expect(await due(assets.BTC.id)).toBeGreaterThan(0)
+    reader.send({ op: 'subscribe', channels: ['asset.BTC'] })
+    other.close()
+    await reader.flushed()
+    expect(await due(assets.BTC.id)).toBeGreaterThan(0)
+    reader.send({ op: 'unsubscribe', channels: ['asset.BTC'] })
+    await until('that it is closed', async () => ((await due(assets.BTC.id)) === null ? true : null))
   })
 })
 

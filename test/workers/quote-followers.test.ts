@@ -180,6 +180,7 @@ describe('a user that follows boards', () => {
     const self = {
       now: 1_000_000,
       wanted: new Map<number, string | null>([[1, 'AAPL']]),
+      open: new Set<number>(),
       asked: [] as [shard: number, ids: number[]][],
       answer: async (ids: number[]): Promise<PortfolioPrice[]> => ids.map((id) => price(id, '10')),
       learnt: [] as string[],
@@ -204,7 +205,7 @@ describe('a user that follows boards', () => {
           self.following = structuredClone(following)
         },
         wanted: () => self.wanted,
-        hasPrice: () => true,
+        watched: () => self.open,
         learn: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
         lost: (ids) => self.lost.push(...ids),
         findAssets: async () => [],
