@@ -1,5 +1,5 @@
--- One a user; made with the first activity. Whoever writes activities locks the row: writes of one user come one after
--- the other.
+-- One a user; made with the first activity, or with another currency. Whoever writes activities locks the row: writes of
+-- one user come one after the other.
 CREATE TABLE portfolios (
     user_id         UUID PRIMARY KEY REFERENCES profiles ON DELETE CASCADE,
     -- Rises with every change of activities and lots, and of the currency (P7).

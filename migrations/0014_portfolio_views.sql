@@ -419,15 +419,15 @@ CREATE TRIGGER note_update AFTER UPDATE ON corporate_actions REFERENCING NEW TAB
 CREATE TRIGGER note_delete AFTER DELETE ON corporate_actions REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION note_market_split();
 
--- Another currency, another interval: what is wanted changes, and every figure may.
+-- Another currency, another interval: what is wanted changes, and every figure may. Who holds nothing yet may have a page
+-- open all the same.
 CREATE FUNCTION note_profile_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    UPDATE portfolios SET version = version + 1, updated_at = now() WHERE user_id = NEW.user_id;
-    IF FOUND THEN
-        PERFORM want_for_portfolio(NEW.user_id);
-        INSERT INTO portfolio_outbox (user_id, derive) VALUES (NEW.user_id, FALSE);
-    END IF;
+    INSERT INTO portfolios AS v (user_id, version) VALUES (NEW.user_id, 1)
+    ON CONFLICT (user_id) DO UPDATE SET version = v.version + 1, updated_at = now();
+    PERFORM want_for_portfolio(NEW.user_id);
+    INSERT INTO portfolio_outbox (user_id, derive) VALUES (NEW.user_id, FALSE);
     RETURN NULL;
 END
 $$;
@@ -437,16 +437,19 @@ CREATE TRIGGER note_change AFTER UPDATE ON profiles
         (NEW.currency, NEW.refresh_interval_seconds))
     EXECUTE FUNCTION note_profile_change();
 
--- Nobody watches any more for a portfolio that is gone.
+-- Nobody watches any more for a portfolio that is gone, and the user's object is told.
 CREATE FUNCTION forget_portfolio() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM asset_watches WHERE user_id = OLD.user_id;
+    INSERT INTO portfolio_outbox (user_id, derive) VALUES (OLD.user_id, FALSE);
     RETURN NULL;
 END
 $$;
 
 CREATE TRIGGER forget AFTER DELETE ON portfolios FOR EACH ROW EXECUTE FUNCTION forget_portfolio();
+-- Who had none may have a page open all the same.
+CREATE TRIGGER forget_portfolio AFTER DELETE ON profiles FOR EACH ROW EXECUTE FUNCTION forget_portfolio();
 
 SELECT secure_function(own) FROM unnest(ARRAY['fill_fx_rates()', 'want_for_portfolio(uuid)', 'portfolio_derived(uuid)',
     'note_portfolio_change()', 'note_market_split()', 'note_profile_change()', 'forget_portfolio()']::regprocedure[]) AS own;

@@ -5,6 +5,7 @@ import { withLiveDatabase, withUserDatabase } from '../src/db/client.ts'
 import { dropOldKeys } from '../src/db/idempotency.ts'
 import { jobWentWell } from '../src/db/jobs.ts'
 import { drainOutbox, fillRates, portfoliosOfMinute, takeEffect, type Untold } from '../src/db/portfolio-outbox.ts'
+import { hasProfile } from '../src/db/profiles.ts'
 import type { RefreshJob } from './refresh-queue.ts'
 
 /** Users who are told at once: each takes a connection to the database here, and one in the object. */
@@ -20,16 +21,20 @@ const KEYS_MS = 86_400_000
 
 /**
  * Makes the lots that are to be made, and tells the user's object. It reads everything where it is not known which lots
- * have changed: what was written before, and what an earlier run has made and could not tell.
+ * have changed: what was written before, and what an earlier run has made and could not tell. Who is deleted is forgotten.
  * @throws when lots cannot be made, or the object cannot be told
  */
 async function tell(env: Env, { userId, derive, written }: Untold, now: number): Promise<void> {
   const nothing = derive !== null && derive.length === 0
-  const change = await withUserDatabase(env, { id: userId }, async (sql) =>
-    nothing
+  const { isUser, change } = await withUserDatabase(env, { id: userId }, async (sql) => ({
+    isUser: await hasProfile(sql, userId),
+    change: nothing
       ? { version: await readVersion(sql, userId), lots: [], removed_lots: [] }
-      : deriveAssets(sql, userId, new Date(now), derive),
-  )
+      : await deriveAssets(sql, userId, new Date(now), derive),
+  }))
+  if (!isUser) return userPortfolio(env, userId).forget()
+  // There is no portfolio at version 0: it is gone, and the versions of the next one begin anew.
+  if (change.version === 0) return userPortfolio(env, userId).refresh()
   const known = !written && change.lots.length + change.removed_lots.length > 0
   await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
 }

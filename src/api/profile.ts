@@ -23,9 +23,9 @@ const changing =
   <T>(user: User, given: ProfileChange, answer: (sql: UserSql, changed: StoredProfile) => Promise<T>): Work<T> =>
   async (sql, before) => {
     const changed = await changeProfile(sql, user, given)
-    const version = before.currency === changed.currency ? 0 : await readVersion(sql, user.id)
-    // There is no portfolio at version 0.
-    const change = version === 0 ? null : { version, asset_ids: null, lots: [], removed_lots: [] }
+    const isOther = before.currency !== changed.currency
+    const version = isOther ? await readVersion(sql, user.id) : 0
+    const change = isOther ? { version, asset_ids: null, lots: [], removed_lots: [] } : null
     return { status: 200, headers: {}, body: await answer(sql, changed), change }
   }
 

@@ -65,14 +65,19 @@ export const fillRates = liveQuery(async (sql): Promise<number> => {
 })
 
 /**
- * Puts into the outbox what was entered before its time came, where it has come after `since` and until `now`; `since`
- * null: whenever. Gives how many assets of users that are.
+ * Puts into the outbox what was entered, and splits that were told, before their time came, where it has come after
+ * `since` and until `now`; `since` null: whenever. Gives how many assets of users that are.
  */
 export const takeEffect = liveQuery(async (sql, since: Date | null, now: Date): Promise<number> => {
   const { count } = await sql`
     INSERT INTO portfolio_outbox (user_id, asset_id, derive)
     SELECT DISTINCT user_id, coalesce(asset_id, 0), TRUE FROM activities
-    WHERE updated_at < traded_at AND traded_at <= ${now} AND traded_at > ${since ?? new Date(0)}`
+    WHERE updated_at < traded_at AND traded_at <= ${now} AND traded_at > ${since ?? new Date(0)}
+    UNION
+    SELECT l.user_id, l.asset_id, TRUE
+    FROM corporate_actions c JOIN lots l ON l.asset_id = c.asset_id
+    WHERE c.kind = 'split' AND c.ex_date::timestamp AT TIME ZONE 'UTC' <= ${now}
+      AND c.ex_date::timestamp AT TIME ZONE 'UTC' > ${since ?? new Date(0)}`
   return count
 })
 

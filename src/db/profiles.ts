@@ -22,6 +22,11 @@ export const readProfile = userQuery(async (sql, user: { id: string; name: strin
   return (await findProfile(sql, user.id)) as StoredProfile
 })
 
+/** Whether somebody has a profile: who has none is not known, or was deleted. */
+export const hasProfile = userQuery(async (sql, userId: string): Promise<boolean> => {
+  return (await findProfile(sql, userId)) !== null
+})
+
 /** Changes the profile of who asks, and gives it as it is then. */
 export const changeProfile = userQuery(
   async (sql, user: { id: string; name: string }, change: ProfileChange): Promise<StoredProfile> => {

@@ -19,10 +19,13 @@ export type ActivityKind = (typeof ACTIVITY_KINDS)[number]
 export const HOLDING_STALE_REASONS = [...STALE_REASONS, 'unpriced', 'no_rate'] as const
 export type HoldingStaleReason = (typeof HOLDING_STALE_REASONS)[number]
 
-/** A plain decimal as text: an amount never passes through a float (D7, P1). */
+/**
+ * A plain decimal as text: an amount never passes through a float (D7, P1). What is entered has 30 digits before the point
+ * and 18 after it at most; products of it, and percentages of them, have more.
+ */
 export const decimalSchema = z
   .string()
-  .regex(/^-?\d{1,30}(\.\d{1,60})?$/)
+  .regex(/^-?\d{1,100}(\.\d{1,80})?$/)
   .meta({ example: '12.5' })
 const amount = decimalSchema.nullable()
 

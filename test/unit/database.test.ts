@@ -459,7 +459,7 @@ describe('bindings', () => {
         writeProviderLimits: 'live',
       },
       products: { upsertProducts: 'live', listProducts: 'live' },
-      profiles: { changeProfile: 'user', readProfile: 'user' },
+      profiles: { changeProfile: 'user', hasProfile: 'user', readProfile: 'user' },
       'read-activities': {
         findActivity: 'user',
         findOwnAsset: 'user',

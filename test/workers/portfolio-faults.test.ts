@@ -5,7 +5,13 @@ import { userPortfolio } from '../../durable-objects/stubs.ts'
 import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
 import type { NewActivity } from '../../src/db/activities.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
-import type { PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
+import { CLOSE } from '../../src/protocol/errors.ts'
+import {
+  type PortfolioPrice,
+  type Position,
+  portfolioMessageSchema,
+  type Totals,
+} from '../../src/protocol/portfolio.ts'
 // biome-ignore lint/style/noRestrictedImports: what cron does is what is looked at here
 import * as cron from '../../workers/portfolios.ts'
 // biome-ignore lint/style/noRestrictedImports: likewise
@@ -421,6 +427,27 @@ describe('P2 splits', () => {
     await expectWhole(user, reader)
   })
 
+  test('one that the market has announced takes effect on its day', async () => {
+    const coming = await newAsset('COMING', { provider: 'manual' })
+    await store([priceOf(coming, '25')])
+    const user = await openUser()
+    await user.write({ insert: [buy(coming, { quantity: '2', price: '100' })] })
+    const reader = await open(user, ['portfolio'])
+    const day = Date.parse(`${new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 10)}T00:00:00Z`)
+    await sql(
+      `INSERT INTO corporate_actions (asset_id, ex_date, kind, numerator, denominator)
+      VALUES ($1, $2, 'split', 4, 1)`,
+      coming.id,
+      new Date(day).toISOString().slice(0, 10),
+    )
+    await cron.portfoliosDue(env, Date.now())
+    await drain()
+    expect((await reader.told()).positions.get(coming.id)).toMatchObject({ quantity: '2' })
+    await cron.portfoliosDue(env, day + 1_000)
+    await drain(day + 1_000)
+    expect((await reader.told()).positions.get(coming.id)).toMatchObject({ quantity: '8', invested: '200' })
+  })
+
   test('a future activity takes effect on the open page', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio', 'asset.AAPL'])
@@ -447,9 +474,56 @@ describe('somebody writes past Kerb', () => {
     expect((await reader.told()).portfolio?.currency).toBe('EUR')
     await expectWhole(user, reader)
   })
+
+  test('another currency of who holds nothing yet', async () => {
+    const user = await openUser()
+    const reader = await open(user, ['portfolio'])
+    await sql("UPDATE profiles SET currency = 'EUR' WHERE user_id = $1", user.id)
+    await drain()
+    expect((await reader.told()).portfolio?.currency).toBe('EUR')
+    await expectWhole(user, reader)
+  })
+
+  test('who is deleted has no socket, no ticket and no portfolio in the object any more', async () => {
+    const user = await investor()
+    const reader = await open(user, ['portfolio'])
+    const ticket = await user.object.ticket(Date.now() + 60_000)
+    await drain()
+    await sql('DELETE FROM profiles WHERE user_id = $1', user.id)
+    await drain()
+    expect((await until('the close', () => reader.closed())).code).toBe(CLOSE.signed_out)
+    expect(await user.object.redeem(ticket)).toBe(null)
+    expect(await user.object.enriched()).toBe(null)
+    await runInDurableObject(user.object as never, (_: unknown, ctx: DurableObjectState) => {
+      expect(ctx.storage.sql.exec('SELECT * FROM positions').toArray()).toEqual([])
+    })
+    expect(await sql('SELECT * FROM portfolio_outbox WHERE user_id = $1', user.id)).toHaveLength(0)
+  })
 })
 
 describe('much of it', () => {
+  test('P1 30 digits and 18 decimals are told to the last one', async () => {
+    const user = await openUser()
+    const reader = await open(user, ['portfolio', 'asset.BTC'])
+    await move(user, priceOf(assets.BTC, '60000.123456789012345678'))
+    await user.change({
+      insert: [
+        buy(assets.BTC, {
+          quantity: '123456789012345678901234567890.123456789012345678',
+          price: '1.000000000000000001',
+        }),
+        buy(assets.BTC, {
+          quantity: '0.000000000000000001',
+          price: '0.000000000000000001',
+          fees: '0.000000000000000001',
+        }),
+      ],
+    })
+    await expectWhole(user, reader)
+    for (const frame of reader.frames)
+      if (frame.type !== 'subscribed' && 'position' in frame) portfolioMessageSchema.parse(frame)
+  })
+
   test('2,000 positions reach a page through /ws in one frame of more than 1 MiB', async () => {
     const { id, token } = await member()
     await sql('INSERT INTO profiles (user_id, name) VALUES ($1, $2)', id, 'Somebody')
