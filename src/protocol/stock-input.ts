@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MINOR_UNITS } from './minor-unit.ts'
 import { ACTIVITY_KINDS } from './portfolio.ts'
 
 /** Longest note, in UTF-16 units. */
@@ -38,21 +39,12 @@ const symbol = z
     example: 'AAPL',
   })
 
-/** Written as they are traded; in capitals throughout they would seem to be the whole unit. */
-const MINOR_UNITS: Readonly<Record<string, string>> = {
-  GBp: 'GBP',
-  GBX: 'GBP',
-  ZAc: 'ZAR',
-  ZAC: 'ZAR',
-  ZAX: 'ZAR',
-  ILA: 'ILS',
-}
-
 const currency = z
   .string('must be a currency such as USD')
   .trim()
   .superRefine((code, context) => {
-    const whole = MINOR_UNITS[code]
+    // Before they are capitals throughout: then some would seem to be the whole unit.
+    const whole = MINOR_UNITS.get(code)
     if (whole !== undefined)
       context.addIssue({ code: 'custom', message: `${code} is a hundredth of ${whole}: give the amounts in ${whole}` })
   })

@@ -1,13 +1,5 @@
+import { MINOR_UNITS } from '../protocol/minor-unit.ts'
 import { movePoint } from './decimal.ts'
-
-/** Hundredths that prices are told in, and what they are hundredths of (Q6). */
-const MINOR_UNITS = new Map([
-  ['GBp', 'GBP'],
-  ['GBX', 'GBP'],
-  ['ZAc', 'ZAR'],
-  ['ZAX', 'ZAR'],
-  ['ILA', 'ILS'],
-])
 
 /** What a provider's currency is here, and how an amount in it becomes one of that: a minor unit's point moves by two. */
 export function currencyOf(told: string): { currency: string; amount: (text: string) => string } {

@@ -1,16 +1,6 @@
+import { MINOR_UNITS } from '../../protocol/minor-unit.ts'
 import { times } from './amount.ts'
 
-/** Hundredths that prices are told in, and what they are hundredths of; capitals matter: GBp is not GBP. */
-const MINOR_UNITS = new Map([
-  ['GBp', 'GBP'],
-  ['GBX', 'GBP'],
-  ['GBx', 'GBP'],
-  ['ZAc', 'ZAR'],
-  ['ZAC', 'ZAR'],
-  ['ZAX', 'ZAR'],
-  ['ILA', 'ILS'],
-  ['ILa', 'ILS'],
-])
 const SIGNS = new Map([
   ['€', 'EUR'],
   ['$', 'USD'],

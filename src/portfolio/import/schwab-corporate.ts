@@ -1,7 +1,7 @@
+import { dayOf } from '../time.ts'
 import { compare, isNegative, isZero, minus, plus, positive } from './amount.ts'
 import type { Draft, ImportRow } from './row.ts'
 import { splitRatio } from './split-ratio.ts'
-import { dayOf } from './time.ts'
 
 /** A line that moves shares. `signed` is its quantity as told, `posted` the moment that it was posted. */
 export type CorporateLine = {

@@ -67,6 +67,3 @@ export function dayOrderOf(texts: Iterable<string>): DayOrder {
   }
   return order
 }
-
-/** The day of a moment, `2024-01-31`. */
-export const dayOf = (at: string): string => at.slice(0, 10)

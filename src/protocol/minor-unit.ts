@@ -1,0 +1,11 @@
+/** Hundredths that prices are told in, and what they are hundredths of (Q6). Capitals matter: GBp is not GBP. */
+export const MINOR_UNITS: ReadonlyMap<string, string> = new Map([
+  ['GBp', 'GBP'],
+  ['GBX', 'GBP'],
+  ['GBx', 'GBP'],
+  ['ZAc', 'ZAR'],
+  ['ZAC', 'ZAR'],
+  ['ZAX', 'ZAR'],
+  ['ILA', 'ILS'],
+  ['ILa', 'ILS'],
+])
