@@ -81,7 +81,12 @@ export function verifierOf(env: Env): Verifier {
   const names = project
     ? { issuer: supabaseIssuerName(project), audience: SUPABASE_AUDIENCE }
     : { issuer: BUILT_IN_ISSUER, audience: BUILT_IN_AUDIENCE }
-  const verifier = tokenVerifier(names, () => publicKeys(env))
+  const verifier = tokenVerifier(names, () =>
+    publicKeys(env).catch((error: unknown) => {
+      log('keys_unread', { error: String(error) })
+      throw error
+    }),
+  )
   verifiers.set(env, verifier)
   return verifier
 }
@@ -132,7 +137,12 @@ export async function withIssuer<T>(
   use: (issuer: Issuer) => Promise<Outcome<T>>,
 ): Promise<Outcome<T>> {
   const project = supabase(c.env)
-  if (project) return use(supabaseIssuer(project, send))
+  if (project) {
+    const outcome = await use(supabaseIssuer(project, send))
+    if (!outcome.ok && outcome.reason === 'unavailable')
+      log('accounts_failed', { request_id: c.var.requestId, error: 'Supabase Auth gives no answer that can be used' })
+    return outcome
+  }
   const options = builtInOptions(c)
   try {
     return await withLiveDatabase(c.env, async (sql) =>

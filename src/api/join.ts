@@ -86,8 +86,6 @@ type Upstream = {
   asked: Map<number, Ask>
 }
 
-export type Join = ReturnType<typeof joinObjects>
-
 /**
  * Joins the sockets of any number of objects for one reader: one socket per object, opened by its first channel and
  * closed with its last. A socket that drops is opened again from where the reader stands.

@@ -2,7 +2,7 @@ import type { RateSource } from '../portfolio/rates.ts'
 import { totalsOf } from '../portfolio/totals.ts'
 import type { PositionBase } from '../portfolio/valuation.ts'
 import type { LotView, PortfolioPrice, Position, Totals } from '../protocol/portfolio.ts'
-import { liveQuery, type UserSql, userQuery } from './client.ts'
+import { type UserSql, userQuery } from './client.ts'
 
 /** Everything that a portfolio's figures are made of, prices as they are stored: how old they are is not known here. */
 export type PortfolioRead = {
@@ -147,9 +147,3 @@ export const readValued = userQuery(
     return { positions: [...positions], portfolio: portfolio ?? totalsOf([], NEW) }
   },
 )
-
-/** Fills the rates of days that are wanted and can be known by now; gives how many. Whose figures change is told. */
-export const fillFxRates = liveQuery(async (sql): Promise<number> => {
-  const [row] = await sql<{ filled: number }[]>`SELECT fill_fx_rates() AS filled`
-  return row!.filled
-})

@@ -112,7 +112,7 @@ export type SoldPart = {
 export const readSoldParts = userQuery(async (sql, userId: string, activityId: string): Promise<SoldPart[]> => {
   const rows = await sql<SoldPart[]>`
     SELECT c.lot_id, l.traded_at, c.quantity, c.cost AS lot_cost, l.currency AS lot_currency, c.proceeds
-    FROM lot_closures c JOIN lots l ON l.id = c.lot_id
+    FROM lot_closures c JOIN lots l ON l.id = c.lot_id AND l.user_id = c.user_id
     WHERE c.user_id = ${userId} AND c.activity_id = ${activityId}
     ORDER BY l.traded_at, l.id`
   return [...rows]

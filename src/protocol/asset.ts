@@ -33,7 +33,5 @@ export const candidateSchema = z.object({
 })
 export type Candidate = z.infer<typeof candidateSchema>
 
-/** Longest name of an asset that is looked at. */
-export const MAX_SYMBOL_LENGTH = 40
 /** What a name of an asset may look like, in capitals; `provider:provider_id` means one alone. */
 export const SYMBOL = /^(?:[A-Z]{1,20}:)?[A-Z0-9^][A-Z0-9.=^_&-]{0,39}$/

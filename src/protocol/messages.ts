@@ -72,7 +72,6 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
     req_id: reqId,
   }),
 ])
-export type ServerMessage = z.infer<typeof serverMessageSchema>
 
 type PositionUpdate = Extract<PortfolioMessage, { type: 'position_update' }>
 

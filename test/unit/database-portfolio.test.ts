@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../src/db/client.ts'
-import { fillFxRates, readLots, readPortfolio, readValued } from '../../src/db/portfolio-views.ts'
+import { fillRates } from '../../src/db/portfolio-outbox.ts'
+import { readLots, readPortfolio, readValued } from '../../src/db/portfolio-views.ts'
 import { changeProfile, readProfile } from '../../src/db/profiles.ts'
 import type { Activity } from '../../src/portfolio/activity.ts'
 import { decimal, ratio, text } from '../../src/portfolio/decimal.ts'
@@ -444,7 +445,9 @@ describe('what triggers and functions tell', () => {
     await live`DELETE FROM activities WHERE id = ${fee.id}`
     expect(await outbox()).toEqual([row(0, true)])
     await live`DELETE FROM profiles`
-    expect([await outbox(), await live`SELECT FROM asset_watches`]).toEqual([[], []])
+    // The object is told of the portfolio that is gone, and of its user.
+    const gone = { user_id: user.id, asset_id: null, derive: false }
+    expect([await outbox(), await live`SELECT FROM asset_watches`]).toEqual([[gone, gone], []])
   })
 
   test('a split that the market tells of concerns whoever has had the asset, a dividend nobody', async () => {
@@ -556,14 +559,14 @@ describe('what triggers and functions tell', () => {
       await write(user, on('USD', '2025-05-05'))
       await write(other, on('USD', '2025-05-05'))
       await outbox()
-      expect([await fillFxRates(live), await outbox()]).toEqual([0, []])
+      expect([await fillRates(live), await outbox()]).toEqual([0, []])
       const before = Number(await version(user))
       await closes('EURUSD=X', 'daily', [['2025-05-05', '1.2']])
-      expect(await fillFxRates(live)).toBe(1)
+      expect(await fillRates(live)).toBe(1)
       expect(await outbox()).toEqual([{ user_id: user.id, asset_id: null, derive: false }])
       expect(Number(await version(user))).toBe(before + 1)
       await live`UPDATE price_history_daily SET close = 9`
-      expect([await fillFxRates(live), await rates()]).toEqual([0, [['EUR', '2025-05-05', '1.2']]])
+      expect([await fillRates(live), await rates()]).toEqual([0, [['EUR', '2025-05-05', '1.2']]])
     })
 
     test('of today are the price of now', async () => {

@@ -449,7 +449,7 @@ describe('bindings', () => {
         takeEffect: 'live',
         portfoliosOfMinute: 'live',
       },
-      'portfolio-views': { readPortfolio: 'user', readLots: 'user', readValued: 'user', fillFxRates: 'live' },
+      'portfolio-views': { readPortfolio: 'user', readLots: 'user', readValued: 'user' },
       prices: {
         readPrices: 'live',
         writePrices: 'live',
