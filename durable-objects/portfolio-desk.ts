@@ -93,9 +93,12 @@ export class PortfolioDesk {
     await this.#inTurn(() => this.#readChanged(change))
   }
 
-  /** Where it is not known what was written, all has to be read that is not known to have been. */
+  /**
+   * Where it is not known what was written, all has to be read that is not known to have been. At version 0 there is no
+   * portfolio, or not any more, and nothing to go by.
+   */
   #hasSeen(book: PortfolioBook, { version, asset_ids }: PortfolioChange): boolean {
-    return book.hasSeen(version, asset_ids === null)
+    return version > 0 && book.hasSeen(version, asset_ids === null)
   }
 
   /** The open lots of these assets. @throws when they cannot be read */

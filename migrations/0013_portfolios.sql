@@ -1,5 +1,5 @@
--- One a user; made with the first activity, or with another currency. Whoever writes activities locks the row: writes of
--- one user come one after the other.
+-- One a user; made with the first activity. Whoever writes activities locks the row: writes of one user come one after
+-- the other.
 CREATE TABLE portfolios (
     user_id         UUID PRIMARY KEY REFERENCES profiles ON DELETE CASCADE,
     -- Rises with every change of activities and lots, and of the currency (P7).
@@ -76,7 +76,7 @@ CREATE INDEX idx_activities_to_come ON activities (traded_at) WHERE updated_at <
 CREATE INDEX idx_activities_own_asset ON activities (own_asset_id);
 -- What is earned and spent beside buying and selling, by position: 0 has what belongs to no asset.
 CREATE INDEX idx_activities_earned_or_spent ON activities (user_id, (coalesce(asset_id, 0)))
-    WHERE kind IN ('dividend', 'interest', 'fee', 'tax', 'transfer_out');
+    WHERE kind IN ('dividend', 'interest', 'fee', 'tax', 'transfer_in', 'transfer_out');
 
 -- What remains of each purchase (of a sale that opened a short one): `Lot` of src/portfolio. A closed one has quantity 0.
 CREATE TABLE lots (

@@ -125,6 +125,14 @@ CREATE VIEW portfolio_movements_view WITH (security_invoker = TRUE) AS
         sum(fees) + coalesce(sum(quantity * price) FILTER (WHERE kind IN ('fee', 'tax')), 0)
     FROM activities
     WHERE kind IN ('dividend', 'interest', 'fee', 'tax', 'transfer_out') AND traded_at <= now()
+    GROUP BY 1, 2, 3, 4
+    UNION ALL
+    -- A transfer that comes in and opens no lot, since it closes short ones alone: its fees are in none.
+    SELECT y.user_id, coalesce(y.asset_id, 0), y.currency, (y.traded_at AT TIME ZONE 'UTC')::date, 0, 0, 0, 0, 0,
+        sum(y.fees)
+    FROM activities y
+    WHERE y.kind = 'transfer_in' AND y.fees <> 0 AND y.traded_at <= now()
+        AND NOT EXISTS (SELECT FROM lots l WHERE l.id = y.id AND l.user_id = y.user_id)
     GROUP BY 1, 2, 3, 4;
 
 -- What a position is without prices of now, in the portfolio's currency: `PositionBase` of src/portfolio. NULL where the
@@ -210,7 +218,8 @@ CREATE VIEW lot_performance_view WITH (security_invoker = TRUE) AS
             CASE WHEN l.quantity = 0 THEN 0
                 WHEN l.day < (p.as_of AT TIME ZONE 'UTC')::date
                     THEN l.quantity * (p.price - p.previous_close) * now_at.rate
-                ELSE l.quantity * p.price * now_at.rate - l.paid END AS day_change
+                -- Fees below 0 that have cancelled the price: whoever has the lot alone cannot tell the rate of its day.
+                WHEN l.cost <> 0 OR l.fees = 0 THEN l.quantity * p.price * now_at.rate - l.paid END AS day_change
         FROM lot_costs_view l
         JOIN activities y ON y.id = l.id
         LEFT JOIN assets a ON a.asset_id = l.asset_id
@@ -424,9 +433,10 @@ CREATE TRIGGER note_delete AFTER DELETE ON corporate_actions REFERENCING OLD TAB
 CREATE FUNCTION note_profile_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    INSERT INTO portfolios AS v (user_id, version) VALUES (NEW.user_id, 1)
-    ON CONFLICT (user_id) DO UPDATE SET version = v.version + 1, updated_at = now();
-    PERFORM want_for_portfolio(NEW.user_id);
+    UPDATE portfolios SET version = version + 1, updated_at = now() WHERE user_id = NEW.user_id;
+    IF FOUND THEN
+        PERFORM want_for_portfolio(NEW.user_id);
+    END IF;
     INSERT INTO portfolio_outbox (user_id, derive) VALUES (NEW.user_id, FALSE);
     RETURN NULL;
 END

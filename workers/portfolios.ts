@@ -33,8 +33,6 @@ async function tell(env: Env, { userId, derive, written }: Untold, now: number):
       : await deriveAssets(sql, userId, new Date(now), derive),
   }))
   if (!isUser) return userPortfolio(env, userId).forget()
-  // There is no portfolio at version 0: it is gone, and the versions of the next one begin anew.
-  if (change.version === 0) return userPortfolio(env, userId).refresh()
   const known = !written && change.lots.length + change.removed_lots.length > 0
   await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
 }
