@@ -9,7 +9,7 @@ export const RATE_PLACES = 16
 export const PRICE_PLACES = 10
 
 /** Within so many digits a quotient is looked for that is exact. */
-const EXACT_PLACES = 38
+export const EXACT_PLACES = 38
 
 /** Apart from everybody else's: the number of places that it divides to is set before each division. */
 const Divided = Big()
@@ -37,10 +37,10 @@ export function ratio(a: Decimal, b: Decimal, places: number): Decimal {
   return new Divided(a).div(b)
 }
 
-/** a / b where that ends within 38 digits, else rounded to PRICE_PLACES. @throws Error when b is 0 */
-export function quotient(a: Decimal, b: Decimal): Decimal {
+/** a / b where that ends within 38 digits, else rounded to so many. @throws Error when b is 0 */
+export function quotient(a: Decimal, b: Decimal, places = PRICE_PLACES): Decimal {
   const exact = ratio(a, b, EXACT_PLACES)
-  return exact.times(b).eq(a) ? exact : ratio(a, b, PRICE_PLACES)
+  return exact.times(b).eq(a) ? exact : ratio(a, b, places)
 }
 
 /** part / |whole| in per cent; null when there is no whole (P3). */

@@ -1,5 +1,5 @@
 import type { Activity, Lot, LotClosure, NamedLot, Split } from './activity.ts'
-import { type Decimal, decimal, isZero, PRICE_PLACES, quotient, ratio, text, ZERO } from './decimal.ts'
+import { type Decimal, decimal, EXACT_PLACES, isZero, PRICE_PLACES, quotient, ratio, text, ZERO } from './decimal.ts'
 import { type AppliedSplit, splitsUntil } from './splits.ts'
 import { instant } from './time.ts'
 
@@ -74,21 +74,32 @@ function take(lot: OpenLot, quantity: Decimal): Decimal {
   return before.minus(lot.gross).minus(lot.fees)
 }
 
-/**
- * Open lots in the shares after a split. Together they have what the whole position has, also where a lot alone would have
- * to be rounded; costs stay (P2).
- */
-function splitLots(lots: readonly OpenLot[], { numerator, denominator }: AppliedSplit): void {
+/** What open lots have after a split: together what the whole position has, rounded to so many digits where it must be. */
+function quantitiesAfter(lots: readonly OpenLot[], split: AppliedSplit, places: number): Decimal[] {
+  const { numerator, denominator } = split
   // Most ratios end, and need no division for each lot.
   const ended = quotient(numerator, denominator)
   const exact = ended.times(denominator).eq(numerator)
   let before = ZERO
   let after = ZERO
-  for (const lot of lots) {
+  return lots.map((lot) => {
     before = before.plus(lot.quantity)
-    const sum = exact ? before.times(ended) : quotient(before.times(numerator), denominator)
-    lot.quantity = sum.minus(after)
+    const sum = exact ? before.times(ended) : quotient(before.times(numerator), denominator, places)
+    const quantity = sum.minus(after)
     after = sum
+    return quantity
+  })
+}
+
+/**
+ * Open lots in the shares after a split. Together they have what the whole position has, also where a lot alone would have
+ * to be rounded; costs stay, and none stays with a lot of nothing (P2).
+ */
+function splitLots(lots: readonly OpenLot[], split: AppliedSplit): void {
+  const usual = quantitiesAfter(lots, split, PRICE_PLACES)
+  const quantities = usual.some(isZero) ? quantitiesAfter(lots, split, EXACT_PLACES) : usual
+  for (const [i, lot] of lots.entries()) {
+    lot.quantity = quantities[i]!
     lot.unit = undefined
     lot.base = { quantity: lot.quantity, gross: lot.gross, fees: lot.fees }
   }

@@ -140,7 +140,10 @@ export function valuePosition(
   }
 }
 
-/** What a lot cost without its fees, in the portfolio's currency: by the rate that `invested` was made with. */
+/**
+ * What a lot cost without its fees, in the portfolio's currency: by the rate that `invested` was made with. Null where
+ * fees below 0 have cancelled the price: 0 tells no rate.
+ */
 function paidFor({ cost, fees, invested }: LotBase): Decimal | null {
   if (invested === null) return null
   if (isZero(decimal(cost))) return isZero(decimal(fees)) ? ZERO : null

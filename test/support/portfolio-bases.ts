@@ -63,8 +63,9 @@ export function basesOf(
     invested: sum([at(new Big(lot.cost), lot.currency, lot.traded_at)]),
     paid: sum([at(new Big(lot.cost).minus(lot.fees), lot.currency, lot.traded_at)]),
   }))
-  const flows = activities.filter(({ kind, traded_at }) => {
-    return ['dividend', 'interest', 'fee', 'tax', 'transfer_out'].includes(kind) && traded_at <= now
+  const flows = activities.filter(({ id, kind, traded_at }) => {
+    const inLot = kind !== 'transfer_in' || lotById.has(id)
+    return (!inLot || ['dividend', 'interest', 'fee', 'tax', 'transfer_out'].includes(kind)) && traded_at <= now
   })
   const ids = new Set([...lots.map(({ asset_id }) => asset_id), ...flows.map(({ asset_id }) => asset_id ?? 0)])
 

@@ -243,6 +243,17 @@ const activitiesOf = (given: typeof anything extends fc.Arbitrary<infer T> ? T :
   }))
 
 describe('any sequence', () => {
+  test('P2 that would leave a lot nothing are rounded later: no cost stays with what is not there', () => {
+    const [dust, share] = [done('buy', '0.00000000001', '2025-01-02'), done('buy', '1', '2025-01-03')]
+    const { lots } = derived([dust, share, split('2025-02-03', '1', '3')])
+    expect(lots.map(({ cost }) => cost)).toEqual(['0.0000000001', '10'])
+    expect(lots[0]?.quantity).toBe(`0.${'0'.repeat(11)}${'3'.repeat(27)}`)
+    expect(sum(lots.map(({ quantity }) => quantity))).toBe(`0.33333333333${'6'.repeat(26)}7`)
+    const alone = derived([dust, split('2025-02-03', '1', '3'), done('sell', lots[0]!.quantity, '2025-03-03')])
+    expect(alone.lots).toMatchObject([{ quantity: '0', cost: '0' }])
+    expect(alone.closures).toMatchObject([{ cost: '0.0000000001' }])
+  })
+
   test('P2 what closed and what is open is the whole cost, to the last digit; a closed lot costs nothing', () => {
     fc.assert(
       fc.property(anything, (given) => {

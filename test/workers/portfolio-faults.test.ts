@@ -4,7 +4,8 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vi
 import { userPortfolio } from '../../durable-objects/stubs.ts'
 import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
 import type { NewActivity } from '../../src/db/activities.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
+import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
+import { readLots } from '../../src/db/portfolio-views.ts'
 import { CLOSE } from '../../src/protocol/errors.ts'
 import {
   type PortfolioPrice,
@@ -457,6 +458,38 @@ describe('P2 splits', () => {
     await cron.portfoliosDue(env, later + 1_000)
     await drain(later + 1_000)
     expect((await settled(user, reader)).positions.get(assets.AAPL.id)).toMatchObject({ quantity: '7' })
+    await expectWhole(user, reader)
+  })
+})
+
+describe('P2 fees', () => {
+  test('of a transfer that comes in and closes short lots alone are an expense', async () => {
+    const user = await openUser()
+    const reader = await open(user, ['portfolio'])
+    const on = (kind: NewActivity['kind'], quantity: string, day: string, more: Partial<NewActivity>) =>
+      buy(assets.AAPL, { kind, quantity, traded_at: `2026-01-${day}T10:00:00Z`, ...more })
+    const closing = on('transfer_in', '2', '06', { fees: '3' })
+    const both = on('transfer_in', '5', '07', { fees: '4' })
+    await user.change({ insert: [on('sell', '4', '05', { short: true, price: '100' }), closing] })
+    expect((await reader.told()).positions.get(assets.AAPL.id)).toMatchObject({ expenses: '3', quantity: '-2' })
+    // What opens a lot, too, has all of its fees in that.
+    await user.change({ insert: [both] })
+    expect((await reader.told()).positions.get(assets.AAPL.id)).toMatchObject({ expenses: '3', invested: '7' })
+    await expectWhole(user, reader)
+  })
+
+  test('below 0 that cancel the price of a lot leave its change of the day unknown, as its rate is', async () => {
+    const user = await openUser()
+    const today = new Date(Date.now() - 1_000).toISOString()
+    const free = buy(assets['SAP.DE'], { quantity: '2', price: '90', fees: '-180', traded_at: today })
+    await user.write({ insert: [free] })
+    const reader = await open(user, ['portfolio', 'asset.SAP.DE'])
+    const told = await reader.told()
+    const [stored] = await withUserDatabase(env, user, (of) => readLots(of, user.id, { ids: [free.id], limit: 1 }))
+    const lot = told.lots.get(free.id)
+    expect(lot).toEqual(stored)
+    expect(lot).toMatchObject({ cost: '0', present_value: '264', gain_loss: '264', day_change: null })
+    expect(told.positions.get(assets['SAP.DE'].id)).toMatchObject({ invested: '0', gain_loss_percent: null })
     await expectWhole(user, reader)
   })
 })
