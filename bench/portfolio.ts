@@ -18,7 +18,6 @@ const WARM_UP = 10
 /** Round trips that are timed together. */
 const ROUND_TRIPS = 50
 const WAIT_MS = 30_000
-const KEY = 'the service key of the bench'
 
 type Frame = { type: string; position?: string; positions?: { asset_id: number; cmp?: string }[]; portfolio?: object }
 
@@ -175,7 +174,6 @@ export async function portfolio(): Promise<Figures> {
     vars: {
       HISTORY_PER_MINUTE: '1',
       AUTH_SECRET: 'a secret of benches alone, which opens nothing',
-      SUPABASE_SERVICE_ROLE_KEY: KEY,
     },
   })
   try {
