@@ -144,7 +144,8 @@ export class PortfolioBoards {
     }
     this.#save(following)
     this.#planRetry(unreached.size > 0)
-    learn(prices)
+    // Where no board has answered, nothing was heard.
+    if (answers.some(({ status }) => status === 'fulfilled')) learn(prices)
     lost([...unreached], 'unavailable')
     const told = new Set(prices.map(({ asset_id }) => asset_id))
     const all = new Set(asked.flatMap(([, { ids }]) => ids))

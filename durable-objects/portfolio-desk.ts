@@ -51,11 +51,11 @@ export class PortfolioDesk {
     return this.#frames
   }
 
-  /** Takes prices in; what is new is stored and announced. */
-  hear(prices: readonly PortfolioPrice[]): void {
-    const { store, now, announce, watched } = this.#host
+  /** Takes prices in that were told at `at`; what is new is stored and announced. */
+  hear(prices: readonly PortfolioPrice[], at = this.#host.now()): void {
+    const { store, announce, watched } = this.#host
     const book = this.#book
-    const heard = book?.hear(prices, watched(), now())
+    const heard = book?.hear(prices, watched(), at)
     if (!book || !heard) return
     store.savePrices(heard.change.n, book.heardAt, heard.prices, () => book.keptPrices(watched()))
     announce(heard.change)
@@ -63,8 +63,13 @@ export class PortfolioDesk {
 
   /** These prices cannot be told as fresh: who knows them cannot be reached, or does not know them any more. */
   lost(ids: readonly number[], stale: StaleReason): void {
-    const known = ids.flatMap((id) => this.#book?.price(id) ?? [])
-    this.hear(known.map((price) => ({ ...price, stale: price.stale ?? stale })))
+    const book = this.#book
+    if (book === null) return
+    const known = ids.flatMap((id) => book.price(id) ?? [])
+    this.hear(
+      known.map((price) => ({ ...price, stale: price.stale ?? stale })),
+      book.heardAt,
+    )
   }
 
   /** Forgets everything, after what is being read. */

@@ -8,6 +8,7 @@ import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
 import { readLots } from '../../src/db/portfolio-views.ts'
 import { CLOSE } from '../../src/protocol/errors.ts'
 import {
+  type Enriched,
   type PortfolioPrice,
   type Position,
   portfolioMessageSchema,
@@ -292,6 +293,10 @@ describe('boards', () => {
     })
     const reader = await open(user, ['portfolio'])
     expect((await reader.told()).positions.get(assets.AAPL.id)).toMatchObject({ cmp: '150', stale: 'unavailable' })
+    const refreshedAt = async () => (JSON.parse((await user.object.enriched()) as string) as Enriched).refreshed_at
+    const before = await refreshedAt()
+    await scheduler.wait(5)
+    expect(await refreshedAt()).toBe(before)
     away = false
     await until('a fresh price', async () => {
       const position = (await reader.told()).positions.get(assets.AAPL.id)
