@@ -25,10 +25,9 @@ export const portfolioDatabase = (env: Env, userId: string): PortfolioDatabase =
     }),
   openLots: (assetIds) =>
     withUserDatabase(env, { id: userId }, async (sql) => {
-      const lots: LotView[] = []
-      for (const id of assetIds)
-        lots.push(...(await readLots(sql, userId, { assetIds: [id], open: true, limit: MAX_SNAPSHOT_LOTS })))
-      return lots
+      const of = (id: number) => readLots(sql, userId, { assetIds: [id], open: true, limit: MAX_SNAPSHOT_LOTS })
+      // One after the other without waiting between them.
+      return (await Promise.all(assetIds.map(of))).flat()
     }),
   findAssets: (names) => withLiveDatabase(env, (sql) => findAssets(sql, names)),
 })

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { addOwnAsset } from '../db/activities.ts'
+import { addOwnAssets } from '../db/activities.ts'
 import type { UserSql } from '../db/client.ts'
 import { readOwnAssets } from '../db/import-activities.ts'
 import type { ImportedActivity } from '../portfolio/import/row.ts'
@@ -86,7 +86,11 @@ export async function place(
   })
 }
 
-/** The numbers of the user's own assets; those that are not there yet are made, unless they were refused. */
+/** The same for assets of a user's own that are one: capitals do not matter. */
+const ownKey = ({ symbol, currency }: { symbol: string; currency: string }): string =>
+  `${currency} ${symbol.toUpperCase()}`
+
+/** The numbers of the user's own assets; those that are not there yet are made, all at once, unless they were refused. */
 export async function numberOwn(
   sql: UserSql,
   userId: string,
@@ -94,7 +98,17 @@ export async function numberOwn(
   faults: RowError[],
 ): Promise<Map<Placed, number | null>> {
   const there = await readOwnAssets(sql, userId)
-  const made = new Map<string, number>()
+  // The newest come first, and stand.
+  const known = new Map(there.toReversed().map((own) => [ownKey(own), own.asset_id]))
+  const bySymbol = new Map(there.toReversed().map(({ symbol, asset_id }) => [symbol.toUpperCase(), asset_id]))
+  const missing = new Map<string, OwnAsset>()
+  for (const { target } of placed) {
+    if (target === null || 'asset_id' in target || target.refused !== null) continue
+    const key = ownKey(target.own)
+    if (!known.has(key) && !missing.has(key)) missing.set(key, target.own)
+  }
+  const made = missing.size === 0 ? [] : await addOwnAssets(sql, userId, [...missing.values()])
+  for (const [at, key] of [...missing.keys()].entries()) known.set(key, made[at] as number)
   const numbers = new Map<Placed, number | null>()
   for (const one of placed) {
     if (one.target === null || 'asset_id' in one.target) {
@@ -102,17 +116,9 @@ export async function numberOwn(
       continue
     }
     const { own, refused } = one.target
-    const same = there.filter(({ symbol }) => symbol.toUpperCase() === own.symbol.toUpperCase())
-    const known = same.find(({ currency }) => currency === own.currency) ?? (refused === null ? undefined : same[0])
-    const key = JSON.stringify([own.symbol, own.currency])
-    const number = known?.asset_id ?? made.get(key)
+    const number = known.get(ownKey(own)) ?? (refused === null ? undefined : bySymbol.get(own.symbol.toUpperCase()))
     if (number !== undefined) numbers.set(one, number)
     else if (refused !== null) faults.push({ row: one.read.row, field: 'symbol', message: refused })
-    else {
-      const added = await addOwnAsset(sql, userId, own)
-      made.set(key, added)
-      numbers.set(one, added)
-    }
   }
   return numbers
 }

@@ -32,17 +32,24 @@ export type Written = {
   removed_lots: string[]
 }
 
-/** Adds an asset of the user's own, and gives its number; of one with this symbol and currency that is there, that. */
-export const addOwnAsset = userQuery(
-  async (sql, userId: string, own: { symbol: string; name: string; currency: string }): Promise<number> => {
+/** Adds assets of the user's own, and gives their numbers; of one with this symbol and currency that is there, that. */
+export const addOwnAssets = userQuery(
+  async (
+    sql,
+    userId: string,
+    own: readonly { symbol: string; name: string; currency: string }[],
+  ): Promise<number[]> => {
     await lockPortfolio(sql, userId)
     await sql`
       INSERT INTO own_assets (user_id, symbol, name, currency)
-      VALUES (${userId}, ${own.symbol}, ${own.name}, ${own.currency}) ON CONFLICT DO NOTHING`
-    const [row] = await sql<{ asset_id: number }[]>`
-      SELECT asset_id FROM own_assets
-      WHERE user_id = ${userId} AND symbol = ${own.symbol} AND currency = ${own.currency}`
-    return row!.asset_id
+      SELECT ${userId}::uuid, symbol, name, currency
+      FROM json_to_recordset(${JSON.stringify(own)}::text::json) AS given (symbol text, name text, currency text)
+      ON CONFLICT DO NOTHING`
+    const there = await sql<{ asset_id: number; symbol: string; currency: string }[]>`
+      SELECT asset_id, symbol, currency FROM own_assets WHERE user_id = ${userId}`
+    const key = ({ symbol, currency }: { symbol: string; currency: string }) => `${currency} ${symbol}`
+    const numbers = new Map(there.map((asset) => [key(asset), asset.asset_id]))
+    return own.map((asset) => numbers.get(key(asset)) as number)
   },
 )
 

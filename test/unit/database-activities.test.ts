@@ -7,7 +7,7 @@ import { migrate } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
 import {
   type ActivitiesChange,
-  addOwnAsset,
+  addOwnAssets,
   changeActivities,
   deriveAssets,
   MAX_ACTIVITIES,
@@ -375,13 +375,15 @@ describe('P8 nobody reaches what is another’s', () => {
   test('assets of one’s own are one’s own', async () => {
     const [user, other] = [await person(), await person()]
     const house = { symbol: 'House', name: 'A house', currency: 'EUR' }
-    const [mine, again, theirs] = [
-      await as(user, (sql) => addOwnAsset(sql, user.id, house)),
-      await as(user, (sql) => addOwnAsset(sql, user.id, { ...house, name: 'other' })),
-      await as(other, (sql) => addOwnAsset(sql, other.id, house)),
-    ]
+    const boat = { symbol: 'Boat', name: 'A boat', currency: 'EUR' }
+    const add = async (who: typeof user, own: (typeof house)[]) =>
+      (await as(who, (sql) => addOwnAssets(sql, who.id, own))) as [number, ...number[]]
+    const [mine] = await add(user, [house])
+    const [ship, again] = await add(user, [boat, { ...house, name: 'other' }])
+    const [theirs] = await add(other, [house])
     expect(mine).toBeLessThan(0)
     expect(again).toBe(mine)
+    expect(ship).toBeLessThan(mine)
     expect(theirs).not.toBe(mine)
     expect(await as(user, (sql) => findOwnAsset(sql, user.id, 'HOUSE', null))).toMatchObject({ asset_id: mine })
     await done(user, { insert: [activity({ asset_id: mine, currency: 'EUR' })] })

@@ -394,7 +394,7 @@ describe('bindings', () => {
     expect(Object.fromEntries(bindings)).toEqual({
       accounts: { accountRows: 'live', dropOver: 'live' },
       activities: {
-        addOwnAsset: 'user',
+        addOwnAssets: 'user',
         changeActivities: 'user',
         deriveAssets: 'user',
         lockPortfolio: 'user',

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { quoteBoard, type UserPortfolioObject } from '../../durable-objects/stubs.ts'
 import { EMPTY, folded } from '../../src/client/portfolio-state.ts'
-import { addOwnAsset } from '../../src/db/activities.ts'
+import { addOwnAssets } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
 import { decimal, ratio, text } from '../../src/portfolio/decimal.ts'
 import { ratesOf } from '../../src/portfolio/rates.ts'
@@ -540,8 +540,8 @@ async function workedUser() {
   const user = await openUser(worked.CURRENCY)
   const listed = [...new Set(worked.prices(() => 0).map(({ symbol }) => symbol))]
   const numbers = new Map(Object.entries(await assetIds(...listed)).map(([symbol, { id }]) => [symbol, id]))
-  const own = await withUserDatabase(env, user, (sql) => addOwnAsset(sql, user.id, worked.CABIN))
-  numbers.set(worked.CABIN.symbol, own)
+  const [own] = await withUserDatabase(env, user, (sql) => addOwnAssets(sql, user.id, [worked.CABIN]))
+  numbers.set(worked.CABIN.symbol, own as number)
   const idOf = (symbol: string): number => numbers.get(symbol) as number
   await withLiveDatabase(env, async (sql) => {
     await sql`DELETE FROM prices_current WHERE asset_id = ANY (${`{${listed.map(idOf).join()}}`}::text::integer[])`
