@@ -264,7 +264,9 @@ export class PortfolioBook {
     for (const id of priced) if (this.#bases.has(id)) touched.add(id)
     const before = this.#rates.now
     this.#rates = ratesOf(this.#head.rateSources, this.#sourcePrices())
-    const moved = new Set([...this.#rates.now].filter(([of, usd]) => before.get(of) !== usd).map(([of]) => of))
+    const after = this.#rates.now
+    const currencies = [...before.keys(), ...after.keys()]
+    const moved = new Set(currencies.filter((of) => (before.get(of) ?? null) !== (after.get(of) ?? null)))
     if (moved.size === 0) return touched
     const { currency } = this.#head
     for (const [id, { of }] of this.#bases) {

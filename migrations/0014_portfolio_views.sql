@@ -27,6 +27,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     LIMIT 1
 $$;
 
+-- The currency whose rate an asset of this type and code can tell.
+CREATE FUNCTION rate_of(p_type text, p_code text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN p_type = 'crypto' THEN p_code WHEN p_code LIKE '%USD' THEN left(p_code, -3)
+        ELSE substr(p_code, 4) END
+$$;
+
 -- What one of a currency is in US dollars now; NULL where nobody knows. `usdOf` of src/portfolio/rates.ts is the same.
 -- (The cost has the planner look for a way to ask once a currency, not once a row.)
 CREATE FUNCTION usd_now(p_currency text) RETURNS numeric
@@ -447,6 +454,48 @@ CREATE TRIGGER note_change AFTER UPDATE ON profiles
         (NEW.currency, NEW.refresh_interval_seconds))
     EXECUTE FUNCTION note_profile_change();
 
+-- Another source of a currency's rate, or none any more: all figures of whoever needs that rate may change.
+CREATE FUNCTION note_rate_sources() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    currencies text[];
+    concerned uuid[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(DISTINCT rate_of(c.type, c.code)) INTO currencies FROM changed c
+        WHERE c.type IN ('forex', 'crypto');
+    ELSE
+        SELECT array_agg(DISTINCT rate_of(c.type, c.code)) INTO currencies
+        FROM changed c JOIN former f ON f.asset_id = c.asset_id
+        WHERE c.type IN ('forex', 'crypto')
+            AND (f.active, f.type, f.code, f.currency) IS DISTINCT FROM (c.active, c.type, c.code, c.currency);
+    END IF;
+    IF currencies IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    SELECT array_agg(user_id) INTO concerned FROM (
+        SELECT u.user_id FROM profiles u JOIN portfolios v ON v.user_id = u.user_id WHERE u.currency = ANY (currencies)
+        UNION
+        SELECT w.user_id
+        FROM asset_watches w
+        JOIN portfolios v ON v.user_id = w.user_id
+        JOIN assets a ON a.asset_id = w.asset_id
+        LEFT JOIN prices_current p ON p.asset_id = a.asset_id
+        WHERE coalesce(p.currency, a.currency) = ANY (currencies)
+    ) AS c;
+    UPDATE portfolios SET version = version + 1, updated_at = now() WHERE user_id = ANY (concerned);
+    PERFORM want_for_portfolio(user_id) FROM unnest(concerned) AS c (user_id);
+    INSERT INTO portfolio_outbox (user_id, derive) SELECT user_id, FALSE FROM unnest(concerned) AS c (user_id);
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER note_insert AFTER INSERT ON assets REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_rate_sources();
+CREATE TRIGGER note_update AFTER UPDATE ON assets REFERENCING NEW TABLE AS changed OLD TABLE AS former
+    FOR EACH STATEMENT EXECUTE FUNCTION note_rate_sources();
+
 -- Nobody watches any more for a portfolio that is gone, and the user's object is told.
 CREATE FUNCTION forget_portfolio() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -462,7 +511,7 @@ CREATE TRIGGER forget AFTER DELETE ON portfolios FOR EACH ROW EXECUTE FUNCTION f
 CREATE TRIGGER forget_portfolio AFTER DELETE ON profiles FOR EACH ROW EXECUTE FUNCTION forget_portfolio();
 
 SELECT secure_function(own) FROM unnest(ARRAY['fill_fx_rates()', 'want_for_portfolio(uuid)', 'portfolio_derived(uuid)',
-    'note_portfolio_change()', 'note_market_split()', 'note_profile_change()', 'forget_portfolio()']::regprocedure[]) AS own;
+    'note_portfolio_change()', 'note_market_split()', 'note_profile_change()', 'note_rate_sources()', 'forget_portfolio()']::regprocedure[]) AS own;
 GRANT EXECUTE ON FUNCTION portfolio_derived(uuid) TO kerb_user;
 
 -- P8: a view has no policies, and reads with the rights of whoever asks: for clients of the platform it is closed as the

@@ -408,6 +408,24 @@ describe('P3 what is not known', () => {
   })
 })
 
+test('P3 a rate of now that gets a source is known on the open page, and not any more when that is made inactive', async () => {
+  const user = await openUser('XXT')
+  await user.write({ insert: [buy({ id: assets.AAPL.id, currency: 'XXT' }, { quantity: '2', price: '100' })] })
+  const reader = await open(user, ['portfolio'])
+  await drain()
+  const unknown = { rate: null, present_value: null, gain_loss: null, stale: 'no_rate' }
+  expect((await reader.told()).positions.get(assets.AAPL.id)).toMatchObject({ ...unknown, invested: '200' })
+  const source = await newAsset('XXTUSD=X', { type: 'forex', code: 'XXTUSD', provider: 'manual' })
+  await store([priceOf(source, '0.5')])
+  await drain()
+  expect((await settled(user, reader)).positions.get(assets.AAPL.id)).toMatchObject({ rate: '2', present_value: '600' })
+  await expectWhole(user, reader)
+  await sql('UPDATE assets SET active = FALSE WHERE asset_id = $1', source.id)
+  await drain()
+  expect((await settled(user, reader)).positions.get(assets.AAPL.id)).toMatchObject(unknown)
+  await expectWhole(user, reader)
+})
+
 describe('P2 splits', () => {
   const split = (asset: Asset, at: string) =>
     buy(asset, { kind: 'split', quantity: '0', price: '0', traded_at: at, split: { numerator: '4', denominator: '1' } })
