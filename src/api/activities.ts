@@ -22,15 +22,13 @@ import {
   toChange,
   write,
 } from './activity-write.ts'
-import { fieldsOf } from './auth.ts'
+import { type Fields, fieldsOf } from './body.ts'
 import type { AppEnv } from './context.ts'
 import { answerOnce, type Work } from './idempotency.ts'
 import { parse } from './input.ts'
 import { asUser, OWN } from './own-data.ts'
 import { assetsNamed, pageOf, placeOf } from './page-place.ts'
 import { requireUser } from './session.ts'
-
-type Fields = Record<string, unknown>
 
 /** What somebody has entered, with what it has where that was not given. @param usual the currency of what has no asset */
 function entered(input: NewActivityInput, asset: Meant | null, usual: string, now: Date): Activity {

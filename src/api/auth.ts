@@ -11,13 +11,11 @@ import {
   signInSchema,
   signUpSchema,
 } from './auth-input.ts'
-import { jsonBody } from './body.ts'
+import { type Fields, fieldsOf } from './body.ts'
 import { type AppEnv, log } from './context.ts'
-import { parse, wrong } from './input.ts'
+import { parse } from './input.ts'
 import { authLimit, emailLimit } from './limits.ts'
 import { cookieSession, cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
-
-type Fields = Record<string, unknown>
 
 /** Signs up with these fields. Whether the email had an account before, nothing tells. @throws CodedError */
 export async function signUp(c: Context<AppEnv>, fields: Fields): Promise<void> {
@@ -87,13 +85,6 @@ export async function resetPassword(c: Context<AppEnv>, fields: Fields): Promise
   const { userId } = unwrapped(await withIssuer(c, (issuer) => issuer.reset(change)))
   forgetSession(c)
   await letSocketsGo(c, userId)
-}
-
-/** The fields of a JSON body. @throws CodedError `invalid_request` for anything but an object */
-export async function fieldsOf(c: Context<AppEnv>): Promise<Fields> {
-  const body = await jsonBody(c)
-  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
-  throw wrong('body', 'must be a JSON object')
 }
 
 const NO_STORE = { 'cache-control': 'no-store' }

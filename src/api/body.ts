@@ -47,6 +47,16 @@ export async function jsonBody(c: Context<AppEnv>): Promise<unknown> {
   }
 }
 
+/** A JSON object that nothing is known of yet. */
+export type Fields = Record<string, unknown>
+
+/** The fields of a JSON body. @throws CodedError `invalid_request` for anything but an object */
+export async function fieldsOf(c: Context<AppEnv>): Promise<Fields> {
+  const body = await jsonBody(c)
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
+  throw wrong('body', 'must be a JSON object')
+}
+
 /**
  * The fields of a form that a page has sent; of several with one name the last.
  * @throws CodedError `message_too_large`, or `invalid_request` for another type of content

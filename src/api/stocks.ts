@@ -15,7 +15,7 @@ import {
 } from '../protocol/stock-input.ts'
 import { adding, changing, removing } from './activities.ts'
 import { checkCurrency, checkLots, checkTime, isId, tagOf, write } from './activity-write.ts'
-import { fieldsOf } from './auth.ts'
+import { type Fields, fieldsOf } from './body.ts'
 import type { AppEnv } from './context.ts'
 import { answerOnce, rehearse, type Work } from './idempotency.ts'
 import { parse } from './input.ts'
@@ -23,8 +23,6 @@ import { asUser, OWN } from './own-data.ts'
 import { assetsNamed, pageOf, placeOf } from './page-place.ts'
 import { saleOf } from './sale.ts'
 import { requireUser } from './session.ts'
-
-type Fields = Record<string, unknown>
 
 /** The lot with this id. @throws CodedError `unknown_lot` */
 async function lotWith(sql: UserSql, userId: string, id: string): Promise<LotView> {
