@@ -34,6 +34,7 @@ const symbol = z
   .trim()
   .min(1, 'is required: a symbol such as AAPL')
   .max(MAX_SYMBOL, `has ${MAX_SYMBOL} characters at most`)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text of one line')
   .meta({
     description: 'Any name of an asset, as GET /get-price takes it; or the symbol of an asset of your own',
     example: 'AAPL',
@@ -59,11 +60,14 @@ const traded_at = z
   .trim()
   .transform((text, context) => {
     const time = z.iso.date().safeParse(text).success ? `${text}T00:00:00Z` : text
-    if (z.iso.datetime({ offset: true }).safeParse(time).success && time >= '1900')
-      return new Date(time)
+    if (z.iso.datetime({ offset: true }).safeParse(time).success) {
+      const utc = new Date(time)
         .toISOString()
         .replace(/(\.\d*?)0+Z$/, '$1Z')
         .replace('.Z', 'Z')
+      // Of UTC, since an import, also of what was exported here, takes none before.
+      if (utc >= '1900') return utc
+    }
     context.addIssue({ code: 'custom', message: WHEN })
     return z.NEVER
   })
@@ -73,7 +77,8 @@ const note = z
   .string('must be text')
   .trim()
   .max(MAX_NOTE, `has ${MAX_NOTE} characters at most`)
-  .regex(/^(?:[\t\r\n]|\P{Cc})*$/u, 'must be text')
+  // Neither controls nor halves of a character, which the database takes for no text.
+  .regex(/^(?:[\t\r\n]|[^\p{Cc}\p{Cs}])*$/u, 'must be text')
   .transform((text) => (text === '' ? null : text))
   .nullable()
 

@@ -255,6 +255,12 @@ describe('lots', () => {
         note: 'must be text',
       },
     ],
+    // Of UTC, what is before 1900 is: no import would take it back.
+    [
+      { symbol: 'AAPL\u0000', traded_at: '1900-01-01T00:00:00+14:00', note: 'half of a \ud83d' },
+      { symbol: 'must be text of one line', traded_at: 'from 1900 on', note: 'must be text' },
+    ],
+    [{ symbol: '\udc00' }, { symbol: 'must be text of one line' }],
     [
       { symbol: ' ', quantity: '-1', price: '1,5', fees: 'NaN', currency: '$', traded_at: '1899-12-31' },
       {
