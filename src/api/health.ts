@@ -19,6 +19,9 @@ type Look = { feeds: Feeds; products: ProductStatus[] }
 type Database = { ok: boolean; ms: number; jobs: StoredJobRun[]; outbox: Outbox | null }
 type Outbox = { rows: number; since: string | null }
 
+/** To the minute alone: what waits was written at that very moment by somebody, which is for nobody else. */
+const inShort = ({ rows, since }: Outbox): Outbox => ({ rows, since: since && `${since.slice(0, 16)}:00Z` })
+
 const within = <T>(answer: Promise<T>): Promise<T> => {
   const { promise, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)), ANSWER_MS)
@@ -99,6 +102,8 @@ export const health = new Hono<AppEnv>().get('/health', async (c) => {
     db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0 && providers_down.length === 0
   const status = ok ? 'ok' : 'degraded'
   const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue, providers_down }
-  const told = verbose ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox } : body
+  const told = verbose
+    ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox && inShort(outbox) }
+    : body
   return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })
