@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { decodeJwt, decodeProtectedHeader } from 'jose'
+import { decodeJwt, decodeProtectedHeader, exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import type { Problem } from '../../src/protocol/errors.ts'
@@ -120,27 +120,70 @@ describe('sign-up, sign-in, user', () => {
 })
 
 describe('tokens that are refused', () => {
+  /** What a token gets wherever one is taken: by REST, for a ticket, at both sockets. */
+  const doors = async (token: string): Promise<number[]> => {
+    const headers = { authorization: `Bearer ${token}` }
+    const upgrade = { headers: { ...headers, upgrade: 'websocket' } }
+    const answers = await Promise.all([
+      profileBy(token),
+      getWith(env, '/api/v1/auth/ticket', { method: 'POST', headers }),
+      getWith(env, '/ws/portfolio', upgrade),
+      getWith(env, '/ws', upgrade),
+    ])
+    for (const { webSocket } of answers) {
+      webSocket?.accept()
+      webSocket?.close(1000)
+    }
+    return answers.map(({ status }) => status)
+  }
+  const OPEN = [200, 200, 101, 101]
+  const SHUT = [401, 401, 401, 401]
+  const encoded = (text: string) => btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+
   test('forged ones, and keys that were rotated away', async () => {
     const { who, token } = await member()
     const [header, payload, signature] = token.split('.') as [string, string, string]
-    const none = btoa('{"alg":"none"}').replaceAll('=', '')
+    const none = encoded('{"alg":"none"}')
     const other = signature.startsWith('A') ? `B${signature.slice(1)}` : `A${signature.slice(1)}`
     for (const forged of ['x', `${none}.${payload}.`, `${header}.${payload}.${other}`, `${header}.${payload}.`]) {
       const answer = await profileBy(forged)
       expect(answer.headers.get('www-authenticate')).toBe('Bearer')
       expect(await codeOf(answer)).toEqual([401, 'unauthorized'])
+      expect(await doors(forged), forged).toEqual(SHUT)
     }
-    expect((await profileBy(token)).status).toBe(200)
+    expect(await doors(token)).toEqual(OPEN)
+
+    const { keys: known } = (await (await who.ask('/api/v1/auth/jwks')).json()) as { keys: JWK[] }
+    const { kid } = decodeProtectedHeader(token)
+    const jwk = known.find((key) => key.kid === kid) as JWK
+    const pem = await exportSPKI((await importJWK(jwk, 'ES256')) as CryptoKey)
+    const claims = decodeJwt(token)
+    const byPublicKey = (secret: string) =>
+      new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid }).sign(new TextEncoder().encode(secret))
+    const { privateKey } = await generateKeyPair('ES256')
+    const byAnotherKey = (more: object) =>
+      new SignJWT({ ...claims, ...more }).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey)
+    const forged = [
+      byPublicKey(pem),
+      byPublicKey(JSON.stringify(jwk)),
+      byAnotherKey({}),
+      byAnotherKey({ iss: 'other' }),
+    ]
+    for (const one of await Promise.all(forged)) expect(await doors(one)).toEqual(SHUT)
 
     await sql(`UPDATE auth_jwks SET expires_at = now() - interval '2 hours'`)
     const { access_token: next } = (await (await who.signIn()).json()) as { access_token: string }
     expect(decodeProtectedHeader(next).kid).not.toBe(decodeProtectedHeader(token).kid)
     // The new key is looked for at once; the reading that finds it finds the old one gone.
     expect((await profileBy(next)).status).toBe(200)
-    expect(await codeOf(await profileBy(token))).toEqual([401, 'unauthorized'])
+    expect([await doors(next), await doors(token)]).toEqual([OPEN, SHUT])
     const { keys } = (await (await who.ask('/api/v1/auth/jwks')).json()) as { keys: Record<string, string>[] }
     expect(keys.map(({ kid }) => kid)).toEqual([decodeProtectedHeader(next).kid])
     for (const key of keys) expect(Object.keys(key).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'x', 'y'])
+
+    const now = Date.now.bind(Date)
+    vi.spyOn(Date, 'now').mockImplementation(() => now() + 631_000)
+    expect(await doors(next), 'one that is over').toEqual(SHUT)
   })
 
   test('a bearer that is wrong is not helped by cookies that are right', async () => {
