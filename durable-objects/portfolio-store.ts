@@ -72,18 +72,21 @@ export class PortfolioStore {
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT)')
-    storage.sql.exec(
-      'CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)',
-    )
+  }
+
+  /** Not before there is something to be kept: who only asks for a user leaves nothing behind. */
+  #makeTables(): void {
+    const { sql } = this.#storage
+    sql.exec('CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT)')
+    sql.exec('CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)')
   }
 
   /** Forgets everything but what the boards tell. */
   clear(): void {
     this.#storage.transactionSync(() => {
       for (const key of ['head', 'active_until', 'refresh_asked']) this.#storage.kv.delete(key)
-      this.#storage.sql.exec('DELETE FROM positions')
-      this.#storage.sql.exec('DELETE FROM prices')
+      this.#storage.sql.exec('DROP TABLE IF EXISTS positions')
+      this.#storage.sql.exec('DROP TABLE IF EXISTS prices')
     })
     this.#slot = 0
   }
@@ -157,6 +160,7 @@ export class PortfolioStore {
     all: () => Priced[],
   ): void {
     this.#storage.transactionSync(() => {
+      this.#makeTables()
       this.saveHead(head)
       for (const [id, { of, n }] of positions) {
         const put = 'INSERT OR REPLACE INTO positions (asset_id, n, body) VALUES (?, ?, ?)'

@@ -180,6 +180,8 @@ export interface UserPortfolioObject {
   enriched(): Promise<string | null>
   /** Whether a job is to be queued: none is under way. */
   requestRefresh(): Promise<boolean>
+  /** The job that was to be queued could not be. */
+  withdrawRefresh(): Promise<void>
   /** Reads everything from the database and tells what has changed: the queue's job. */
   refresh(): Promise<void>
   /** Something was written; those who look are told before it answers. */

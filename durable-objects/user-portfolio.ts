@@ -49,7 +49,7 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     const store = new PortfolioStore(ctx.storage)
     this.#store = store
     this.#activeUntil = store.moment('active_until')
-    this.#tickets = new PortfolioTickets(ctx.storage.sql, config.TICKET_MS)
+    this.#tickets = new PortfolioTickets(ctx.storage.kv, config.TICKET_MS)
     const desk = new PortfolioDesk({
       store,
       now,
@@ -199,6 +199,10 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     if (now < this.#store.moment('refresh_asked') + REFRESH_LOST_MS) return false
     this.#store.saveMoment('refresh_asked', now)
     return true
+  }
+
+  async withdrawRefresh(): Promise<void> {
+    this.#store.saveMoment('refresh_asked', 0)
   }
 
   async refresh(): Promise<void> {

@@ -228,7 +228,7 @@ CREATE VIEW lot_performance_view WITH (security_invoker = TRUE) AS
                 -- Fees below 0 that have cancelled the price: whoever has the lot alone cannot tell the rate of its day.
                 WHEN l.cost <> 0 OR l.fees = 0 THEN l.quantity * p.price * now_at.rate - l.paid END AS day_change
         FROM lot_costs_view l
-        JOIN activities y ON y.id = l.id
+        JOIN activities y ON y.id = l.id AND y.user_id = l.user_id
         LEFT JOIN assets a ON a.asset_id = l.asset_id
         LEFT JOIN own_assets o ON o.asset_id = l.asset_id AND o.user_id = l.user_id
         LEFT JOIN prices_current p ON p.asset_id = l.asset_id AND l.quantity <> 0

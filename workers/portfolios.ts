@@ -12,6 +12,8 @@ import type { RefreshJob } from './refresh-queue.ts'
 const AT_ONCE = 4
 /** No further batch is begun after so long: the next run is a minute after this one. Milliseconds. */
 const DRAIN_MS = 40_000
+/** One whose lots and object take longer is left for the next run: the others wait behind it. Milliseconds. */
+const TELL_MS = 15_000
 /** What a queue takes at once. */
 const SEND_AT_ONCE = 100
 /** What came meanwhile is looked at twice rather than never: runs and clocks differ. Milliseconds. */
@@ -37,6 +39,19 @@ async function tell(env: Env, { userId, derive, written }: Untold, now: number):
   await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
 }
 
+/** @throws Error when it takes longer than so many milliseconds; what it does goes on */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`took longer than ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /**
  * Tells users' objects what the outbox holds: what was written past Kerb, and what Kerb could not tell. Whose object
  * fails is left for the next run; the others go on.
@@ -52,7 +67,7 @@ export async function drainPortfolios(env: Env, now: number): Promise<Record<str
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
         const [index, of] = next
         try {
-          await tell(env, of, now)
+          await within(TELL_MS, tell(env, of, now))
           outcomes[index] = true
         } catch (error) {
           log('portfolio_not_told', { user_id: of.userId, error: String(error) })

@@ -16,8 +16,14 @@ export const refreshPortfolioSchema = z.object({
 /** Queues a job for this user's portfolio, unless one is under way; whether it did. @throws CodedError `unavailable` */
 export const queueRefresh = (c: Context<AppEnv>, id: string): Promise<boolean> =>
   asked(c, async () => {
-    if (!(await userPortfolio(c.env, id).requestRefresh())) return false
-    await c.env.REFRESH_QUEUE.send({ user_id: id })
+    const portfolio = userPortfolio(c.env, id)
+    if (!(await portfolio.requestRefresh())) return false
+    try {
+      await c.env.REFRESH_QUEUE.send({ user_id: id })
+    } catch (error) {
+      await portfolio.withdrawRefresh()
+      throw error
+    }
     return true
   })
 

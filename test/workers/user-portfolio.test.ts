@@ -1,7 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { quoteBoard, type UserPortfolioObject } from '../../durable-objects/stubs.ts'
+import { quoteBoard, type UserPortfolioObject, userPortfolio } from '../../durable-objects/stubs.ts'
 import { EMPTY, folded } from '../../src/client/portfolio-state.ts'
 import { addOwnAssets } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
@@ -503,6 +503,18 @@ test('one refresh is asked for at a time; one that never came is forgotten', asy
   const now = Date.now()
   vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
   expect(await object.requestRefresh()).toBe(true)
+  await object.withdrawRefresh()
+  expect(await object.requestRefresh()).toBe(true)
+})
+
+test('who only asks for a user leaves nothing behind', async () => {
+  const object = userPortfolio(env, crypto.randomUUID()) as UserPortfolioObject & DurableObjectStub<undefined>
+  expect(await object.redeem('x'.repeat(43))).toBe(null)
+  const left = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) => [
+    ...ctx.storage.kv.list(),
+    ...ctx.storage.sql.exec('SELECT name FROM sqlite_master'),
+  ])
+  expect(left).toEqual([])
 })
 
 describe('a ticket', () => {
@@ -526,10 +538,10 @@ describe('a ticket', () => {
     const tickets: string[] = []
     for (let i = 0; i < 22; i++) tickets.push(await object.ticket(Date.now() + 60_000))
     const kept = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) =>
-      ctx.storage.sql.exec<{ digest: string }>('SELECT digest FROM tickets').toArray(),
+      JSON.stringify(ctx.storage.kv.get('tickets')),
     )
-    expect(kept).toHaveLength(20)
-    for (const { digest } of kept) expect(tickets).not.toContain(digest)
+    expect(JSON.parse(kept)).toHaveLength(20)
+    for (const ticket of tickets) expect(kept).not.toContain(ticket)
     await object.signedOut()
     expect(await object.redeem(tickets.at(-1) as string)).toBe(null)
   })
