@@ -7,7 +7,7 @@ export * from '../../workers/index.ts'
 type Variables = { PLANT?: 'cache' | 'identity' | 'error' | 'rows' }
 
 /** So many requests pass between two that go wrong. */
-const EVERY = 50
+const EVERY = 10
 
 let requests = 0
 /** Answers by their address alone, as a cache would keep them that does not know whose they are. */
