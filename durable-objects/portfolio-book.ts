@@ -262,11 +262,12 @@ export class PortfolioBook {
   #touchedBy(priced: Iterable<number>): Set<number> {
     const touched = new Set<number>()
     for (const id of priced) if (this.#bases.has(id)) touched.add(id)
-    const before = this.#rates.now
-    this.#rates = ratesOf(this.#head.rateSources, this.#sourcePrices())
-    const after = this.#rates.now
-    const currencies = [...before.keys(), ...after.keys()]
-    const moved = new Set(currencies.filter((of) => (before.get(of) ?? null) !== (after.get(of) ?? null)))
+    const before = this.#rates
+    const after = ratesOf(this.#head.rateSources, this.#sourcePrices())
+    this.#rates = after
+    const currencies = [...before.now.keys(), ...after.now.keys()]
+    const told = ({ now, stale }: Rates, of: string) => `${now.get(of) ?? ''} ${stale?.get(of) ?? ''}`
+    const moved = new Set(currencies.filter((of) => told(before, of) !== told(after, of)))
     if (moved.size === 0) return touched
     const { currency } = this.#head
     for (const [id, { of }] of this.#bases) {

@@ -1,11 +1,18 @@
 import type { PortfolioPrice } from '../protocol/portfolio.ts'
+import type { StaleReason } from '../protocol/quote.ts'
 import { decimal, RATE_PLACES, ratio, text, ZERO } from './decimal.ts'
 
 /** The asset whose price tells what a currency is in US dollars; `inverse`: what a dollar is in the currency. */
 export type RateSource = { currency: string; asset_id: number; inverse: boolean }
 
-/** What one of a currency is in US dollars now; null or left out: nobody knows (P3). */
-export type Rates = { now: ReadonlyMap<string, string | null> }
+/**
+ * What one of a currency is in US dollars now; null or left out: nobody knows (P3). `stale`: those that are not as of now, and
+ * why.
+ */
+export type Rates = {
+  now: ReadonlyMap<string, string | null>
+  stale?: ReadonlyMap<string, StaleReason>
+}
 
 const ONE = decimal('1')
 
@@ -19,15 +26,21 @@ export function usdOf({ inverse }: Pick<RateSource, 'inverse'>, price: string): 
 /** The rates of now. @param prices by asset; of more than the sources, or of less */
 export function ratesOf(
   sources: readonly RateSource[],
-  prices: ReadonlyMap<number, Pick<PortfolioPrice, 'price'>>,
+  prices: ReadonlyMap<number, Pick<PortfolioPrice, 'price' | 'stale'>>,
 ): Rates {
   const now = new Map<string, string | null>()
+  const stale = new Map<string, StaleReason>()
   for (const source of sources) {
     const told = prices.get(source.asset_id)
     now.set(source.currency, told ? usdOf(source, told.price) : null)
+    if (told?.stale) stale.set(source.currency, told.stale)
   }
-  return { now }
+  return { now, stale }
 }
+
+/** Why the rate between two currencies is not as of now; null: it is, or there is none to be old. */
+export const staleRate = ({ stale }: Rates, from: string, to: string): StaleReason | null =>
+  from === to ? null : (stale?.get(from) ?? stale?.get(to) ?? null)
 
 const usd = (rates: Rates, currency: string): string | null =>
   currency === 'USD' ? '1' : (rates.now.get(currency) ?? null)

@@ -12,6 +12,10 @@ const SAME_DAYS = 7
 const sameSplit = (a: AppliedSplit, b: AppliedSplit): boolean =>
   Math.abs(a.at - b.at) <= SAME_DAYS * DAY && a.numerator.times(b.denominator).eq(b.numerator.times(a.denominator))
 
+/** Two of one day have an order, too: each is rounded. */
+const inOrder = (a: AppliedSplit, b: AppliedSplit): number =>
+  a.at - b.at || a.numerator.cmp(b.numerator) || a.denominator.cmp(b.denominator)
+
 /**
  * The splits of one asset up to `now` (microseconds), ascending, each of them once: the same ratio within seven days is the
  * same split. What the market tells goes before what somebody has entered.
@@ -31,9 +35,8 @@ export function splitsUntil(activities: readonly Activity[], market: readonly Sp
       },
     ]
   })
-  const byTime = (a: AppliedSplit, b: AppliedSplit) => a.at - b.at
   const applied: AppliedSplit[] = []
-  for (const split of [...told.sort(byTime), ...entered.sort(byTime)])
+  for (const split of [...told.sort(inOrder), ...entered.sort(inOrder)])
     if (split.at <= now && !applied.some((known) => sameSplit(known, split))) applied.push(split)
-  return applied.sort(byTime)
+  return applied.sort(inOrder)
 }

@@ -1,4 +1,5 @@
 import type { HoldingStaleReason, LotView, PortfolioPrice, Position } from '../protocol/portfolio.ts'
+import type { StaleReason } from '../protocol/quote.ts'
 import {
   type Decimal,
   decimal,
@@ -11,7 +12,7 @@ import {
   textOrNull,
   ZERO,
 } from './decimal.ts'
-import { type Rates, rate } from './rates.ts'
+import { type Rates, rate, staleRate } from './rates.ts'
 import { dayOf } from './time.ts'
 
 /**
@@ -62,10 +63,16 @@ function dayChange(
 
 const known = (amount: string | null): Decimal | null => (amount === null ? null : decimal(amount))
 
-const staleness = (base: PositionBase, price: PortfolioPrice | null, fx: string | null): HoldingStaleReason | null => {
+/** Why its value is not one of now (Q1): of the price before that of the rate. */
+const staleness = (
+  base: PositionBase,
+  price: PortfolioPrice | null,
+  fx: string | null,
+  ofRate: StaleReason | null,
+): HoldingStaleReason | null => {
   if (base.lots === 0) return null
   if (price === null) return 'unpriced'
-  return fx === null ? 'no_rate' : price.stale
+  return fx === null ? 'no_rate' : (price.stale ?? ofRate)
 }
 
 function recentOf({ recent }: PositionBase, day: string): { quantity: Decimal; paid: Decimal | null } {
@@ -136,7 +143,7 @@ export function valuePosition(
     market_state: quoted?.market_state ?? null,
     as_of: quoted?.as_of ?? null,
     updated_at: quoted?.updated_at ?? null,
-    stale: staleness(base, quoted, fx),
+    stale: staleness(base, quoted, fx, staleRate(rates, cmp_currency, currency)),
   }
 }
 

@@ -163,6 +163,16 @@ describe('what is not known', () => {
     expect(pe('-1')).toEqual([null, null])
   })
 
+  test('Q1 a value by an old rate says so, where the price itself is of now', () => {
+    const old = new Map(prices)
+    const euro = prices.get(assetId('EURUSD=X'))!
+    old.set(euro.asset_id, { ...euro, stale: 'unavailable' })
+    const { positions } = valued(ratesOf(sources, old))
+    expect(find(positions, 'AAPL')).toMatchObject({ present_value: expect.any(String), stale: 'unavailable' })
+    // In the portfolio's own currency no rate is asked for.
+    expect(find(positions, 'SAP.DE').stale).toBe(null)
+  })
+
   test('what is closed is not priced; a quote that is stale says so', () => {
     expect(value({ quantity: '0', lots: 0 }, { stale: 'expired' })).toMatchObject({
       cmp: null,
@@ -175,8 +185,8 @@ describe('what is not known', () => {
 
   test('rates: through the dollar, of either direction, null for what is no price', () => {
     const told = new Map([
-      [1, { price: '160' }],
-      [2, { price: '-1' }],
+      [1, { price: '160', stale: null }],
+      [2, { price: '-1', stale: null }],
     ])
     const { now } = ratesOf(
       [
