@@ -3,7 +3,7 @@ import { findAssets } from '../db/assets.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { type Meaning, meaningOf, meantText, namesOf } from '../portfolio/import/meaning.ts'
 import { assetNamed, type ImportAsset, type ImportedActivity } from '../portfolio/import/row.ts'
-import { candidatesOf, indexAssets, normalName } from '../pricing/symbol.ts'
+import { type AssetIndex, candidatesOf, indexAssets, normalName, resolveIn } from '../pricing/symbol.ts'
 import type { Asset } from '../protocol/asset.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { type AppEnv, log } from './context.ts'
@@ -15,11 +15,8 @@ import { discover } from './quote-mirror.ts'
 const MAX_LOOKUPS = 50
 const LOOKUPS_AT_ONCE = 6
 
-/** What an asset of a file is here; `unknown` where nobody knows it, with why. */
-export type Found =
-  | { kind: 'asset'; asset: Asset }
-  | { kind: 'ambiguous'; message: string }
-  | { kind: 'unknown'; message: string }
+/** What an asset of a file is here; `unknown` where nobody knows it, `unasked` where that cannot be told now, with why. */
+export type Found = { kind: 'asset'; asset: Asset } | { kind: 'ambiguous' | 'unknown' | 'unasked'; message: string }
 
 /** What the assets and currencies of a file are here. */
 export type FoundAssets = {
@@ -87,7 +84,7 @@ async function askAbout(c: Context<AppEnv>, lists: readonly string[][]): Promise
   return asked
 }
 
-function foundOf(meaning: Meaning, group: Group, asked: ReadonlyMap<string, Asked>): Found {
+function foundOf(meaning: Meaning, group: Group, index: AssetIndex<Asset>, asked: ReadonlyMap<string, Asked>): Found {
   const what = meantText(group.meant)
   if (meaning.kind === 'one') return { kind: 'asset', asset: meaning.asset }
   if (meaning.kind === 'ambiguous') {
@@ -95,17 +92,20 @@ function foundOf(meaning: Meaning, group: Group, asked: ReadonlyMap<string, Aske
     return { kind: 'ambiguous', message: `${what} means several assets: ${names.join(', ')}` }
   }
   const told = meaning.ask.map((name) => asked.get(name))
-  if (told.some((one) => typeof one === 'object'))
+  const symbols = told.flatMap((one) => (typeof one === 'object' ? [one.symbol] : []))
+  if (symbols.some((symbol) => resolveIn(symbol.toUpperCase(), index).kind === 'none'))
     return {
-      kind: 'unknown',
+      kind: 'unasked',
       message: `${what} is not known here, and no provider can be asked at the moment: try again`,
     }
   if (told.length > 0 && told.every((one) => one === undefined))
     return {
-      kind: 'unknown',
+      kind: 'unasked',
       message: `${what} is not known here yet: too many new names at once, try again in a minute`,
     }
-  return { kind: 'unknown', message: `no asset is called ${what}, and no provider knows it` }
+  // A ticker of another market, beside an ISIN or a currency that is not its own.
+  const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is another one here`
+  return { kind: 'unknown', message: `no asset is called ${what}, and no provider knows it${other}` }
 }
 
 /**
@@ -119,12 +119,12 @@ export async function findImportAssets(
 ): Promise<FoundAssets> {
   const groups = groupsOf(activities)
   const names = groups.flatMap(({ meant, currency }) => namesOf(meant, currency))
-  let assets = names.length === 0 ? [] : await assetsNamed(c.env, names)
-  const meanings = (known: ReadonlyMap<string, string>): Meaning[] => {
-    const index = indexAssets(assets)
-    return groups.map(({ meant, currency }) => meaningOf(meant, currency, index, known))
-  }
-  const first = meanings(new Map())
+  const assets = names.length === 0 ? [] : await assetsNamed(c.env, names)
+  const none: ReadonlyMap<string, string> = new Map()
+  const meanings = (index: AssetIndex<Asset>, known: typeof none): Meaning[] =>
+    groups.map(({ meant, currency }) => meaningOf(meant, currency, index, known))
+  let index = indexAssets(assets)
+  const first = meanings(index, none)
   const asked = await askAbout(
     c,
     first.flatMap((meaning) => (meaning.kind === 'none' ? [meaning.ask] : [])),
@@ -134,9 +134,11 @@ export async function findImportAssets(
       typeof told === 'string' ? [] : [[name, told.symbol.toUpperCase()] as const],
     ),
   )
-  if (known.size > 0) assets = await assetsNamed(c.env, [...names, ...known.values()])
-  const last = known.size > 0 ? meanings(known) : first
-  const found = new Map(groups.map((group, at) => [keyOf(group.meant), foundOf(last[at] as Meaning, group, asked)]))
+  if (known.size > 0) index = indexAssets(await assetsNamed(c.env, [...names, ...known.values()]))
+  const last = known.size > 0 ? meanings(index, known) : first
+  const found = new Map(
+    groups.map((group, at) => [keyOf(group.meant), foundOf(last[at] as Meaning, group, index, asked)]),
+  )
   const foundFor = (meant: ImportAsset): Found => found.get(keyOf(meant)) as Found
   return { asset: foundFor, currency: (code) => isCurrency(code) || foundFor(coinOf(code)).kind === 'asset' }
 }

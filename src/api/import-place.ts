@@ -81,7 +81,9 @@ export async function place(
     const own = ownOf(read)
     if (own === null) return fault('currency', 'is missing')
     if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
-    const target = { own, refused: meant !== null && unknown === 'refuse' ? meant.message : null }
+    // What may be known to somebody is not made one's own: it would stay at cost for good.
+    const making = unknown === 'own' && meant?.kind !== 'unasked'
+    const target = { own, refused: meant === null || making ? null : meant.message }
     return [{ read, target, currency: currency ?? own.currency }]
   })
 }

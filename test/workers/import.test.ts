@@ -36,6 +36,14 @@ const board: Pick<QuoteBoardObject, 'look' | 'discover'> = {
   },
 }
 
+const unreachable = (name: string): Look => ({
+  name,
+  kind: 'unpriced',
+  symbol: name,
+  reason: 'unavailable',
+  retryAfter: 1,
+})
+
 /** Somebody who imports; `told` is what their object was told. */
 async function importer() {
   const { token, id } = await member()
@@ -177,6 +185,25 @@ describe('exports of brokers', () => {
       const again = await who.take(text)
       expect(counts(again), name).toEqual({ ...counts(first), imported: 0, duplicates: first.imported })
     }
+  })
+
+  test('what cannot be asked about now is never made one’s own; a ticker beside another ISIN is not awaited', async () => {
+    const who = await importer()
+    const csv = (name: string) => `Date,Code,ISIN,Currency,Price,Quantity,Action,Fee
+01-01-2021,${name},DE000A3GK2N1,EUR,10,1,buy,0`
+    const away = { ...board, discover: async (name: string): Promise<Look> => unreachable(name) }
+    const outage = { ...who.here, QUOTE_BOARD: { getByName: () => away } } as unknown as Env
+    for (const query of ['', '?unknown=own'])
+      expect(await refusal(await who.post(csv('XBTI'), { to: outage, query }))).toMatchObject({
+        errors: [{ row: 2, field: 'symbol', message: expect.stringContaining('try again') }],
+      })
+    expect(await who.stored()).toEqual(NOTHING)
+    // The ISIN nobody knows; the ticker is that of a share in US dollars.
+    expect(await refusal(await who.post(csv('XBTI')))).toMatchObject({
+      errors: [{ row: 2, message: 'no asset is called XBTI, and no provider knows it; XBTI is another one here' }],
+    })
+    expect(await who.take(csv('XBTI'), { query: '?unknown=own' })).toMatchObject({ imported: 1 })
+    expect(await who.stored()).toMatchObject({ own: 1 })
   })
 
   test('what nobody knows is named, row by row, and nothing is written', async () => {
