@@ -351,6 +351,21 @@ BEGIN
     SELECT p_user, asset_id, own.refresh_interval_seconds FROM wanted ORDER BY asset_id
     ON CONFLICT (user_id, asset_id) DO UPDATE SET interval_seconds = excluded.interval_seconds
     WHERE w.interval_seconds IS DISTINCT FROM excluded.interval_seconds;
+
+    -- Of the thousand histories of a new database those come first that somebody waits for: of rates that past days lack,
+    -- then of what is held.
+    INSERT INTO asset_history (asset_id, next_attempt_at)
+    SELECT asset_id, min(at)
+    FROM (
+        SELECT s.asset_id, now() - INTERVAL '1 day' AS at
+        FROM (SELECT DISTINCT currency FROM fx_rates WHERE usd IS NULL) AS c
+        CROSS JOIN LATERAL rate_source(c.currency) AS s
+        UNION ALL
+        SELECT asset_id, now() FROM asset_watches WHERE user_id = p_user
+    ) AS waiting
+    GROUP BY asset_id
+    ORDER BY asset_id
+    ON CONFLICT DO NOTHING;
 END
 $$;
 

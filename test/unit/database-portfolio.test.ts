@@ -488,6 +488,17 @@ describe('what triggers and functions tell', () => {
     expect(await watched()).toEqual(at(['AAPL', 'CHFUSD=X', 'NESN.SW'], 30))
   })
 
+  test('the histories that somebody waits for come first: those of rates that are missing, then those of what is held', async () => {
+    await live`DELETE FROM asset_history`
+    await live`DELETE FROM fx_rates`
+    await live`DELETE FROM prices_current`
+    const user = await owner('EUR')
+    await write(user, [{ ...buy(assetId('NESN.SW')), id: randomUUID(), currency: 'CHF' }])
+    const first = await live<{ symbol: string }[]>`
+      SELECT symbol FROM asset_history JOIN assets USING (asset_id) ORDER BY next_attempt_at, symbol`
+    expect(first.map(({ symbol }) => symbol)).toEqual(['CHFUSD=X', 'EURUSD=X', 'NESN.SW'])
+  })
+
   describe('rates of days', () => {
     const closes = (symbol: string, table: 'daily' | 'weekly' | 'monthly', rows: [string, string][]) =>
       live.unsafe(
