@@ -40,7 +40,7 @@ const LANES = 6
 const CONNECTIONS = 4
 
 /** What the requests may take in all; what is not sent by then is a fault. */
-const RUN_MS = 230_000
+const RUN_MS = 700_000
 
 /** One canary of its owner in so many requests, at least: a search that finds less would find no leak either. */
 const LEAST_SEEN = 2
