@@ -10,11 +10,34 @@ async function openStage(stagesUrl: string): Promise<Stage> {
   return (await response.json()) as Stage
 }
 
+/**
+ * The driver imports the platform's sockets anew with each connection, and here each import is asked of the test runner: one
+ * whose object dies meanwhile is never answered, and every later one waits for the same answer. So it is imported once.
+ */
+const driverSockets = {
+  name: 'driver-sockets',
+  transform(code: string, id: string) {
+    if (!id.includes('/postgres/cf/polyfills.js')) return undefined
+    const once = code.replace("await import('cloudflare:sockets')", 'sockets')
+    if (once === code) throw new Error('the driver does not import its sockets where it did')
+    return `import * as sockets from 'cloudflare:sockets'\n${once}`
+  },
+}
+
 // Wrangler wants an address for every Hyperdrive before it looks at what Miniflare is given: it is never dialled.
 for (const binding of ['HYPERDRIVE', 'HYPERDRIVE_CACHED'])
   process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = 'postgres://none:none@127.0.0.1:1/none'
 
-export default defineConfig({
+/**
+ * The files of one kind: in `--mode long` (`npm run test:long`) those that replay whole recordings, start everything, or break
+ * one thing after the other; else all the rest.
+ */
+const filesOf = (folder: string, mode: string) =>
+  mode === 'long'
+    ? { include: [`test/${folder}/**/*.long.test.ts`] }
+    : { include: [`test/${folder}/**/*.test.ts`], exclude: [`test/${folder}/**/*.long.test.ts`] }
+
+export default defineConfig(({ mode }) => ({
   test: {
     maxWorkers: 2,
     // The Worker logs each request: what a test that passes has logged tells nothing.
@@ -26,10 +49,11 @@ export default defineConfig({
       !error.stack?.includes('/postgres/cf/polyfills.js') && error.message !== 'Network connection lost.',
     projects: [
       {
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 30_000, sequence: { groupOrder: 0 } },
+        test: { name: 'unit', ...filesOf('unit', mode), testTimeout: 30_000, sequence: { groupOrder: 0 } },
       },
       {
         plugins: [
+          driverSockets,
           cloudflareTest(async ({ inject }) => {
             const stage = await openStage(inject('stagesUrl'))
             return {
@@ -62,8 +86,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workers',
-          include: ['test/workers/**/*.test.ts'],
-          setupFiles: ['test/workers/setup.ts'],
+          ...filesOf('workers', mode),
           // One Postgres, and the stages on it.
           globalSetup: ['test/support/global-setup.ts'],
           // Each file starts a runtime and loads all the Worker: its packages come in a few modules, bundled once, as
@@ -84,7 +107,7 @@ export default defineConfig({
       {
         test: {
           name: 'browser',
-          include: ['test/browser/**/*.test.ts'],
+          ...filesOf('browser', mode),
           testTimeout: 120_000,
           hookTimeout: 120_000,
           globalSetup: ['test/support/client-build.ts'],
@@ -95,4 +118,4 @@ export default defineConfig({
       },
     ],
   },
-})
+}))

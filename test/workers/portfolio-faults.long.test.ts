@@ -551,7 +551,8 @@ describe('somebody writes past Kerb', () => {
     expect(await user.object.redeem(ticket)).toBe(null)
     expect(await user.object.enriched()).toBe(null)
     await runInDurableObject(user.object as never, (_: unknown, ctx: DurableObjectState) => {
-      expect(ctx.storage.sql.exec('SELECT * FROM positions').toArray()).toEqual([])
+      const left = ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('positions', 'prices')")
+      expect([...left, ctx.storage.kv.get('head')]).toEqual([undefined])
     })
     expect(await sql('SELECT * FROM portfolio_outbox WHERE user_id = $1', user.id)).toHaveLength(0)
   })
