@@ -317,11 +317,13 @@ describe('what operators see', () => {
     const socket = await openSocket('/ws/products/TWO-USD')
     socket.send({ op: 'subscribe', channels: ['candles.TWO-USD.*'] })
     await socket.next('snapshot')
-    await fault('POST', { kind: 'text', text: '{"channel":', product: 'TWO-USD' })
     const status = async () => {
       const body = (await (await get('/health?verbose')).json()) as { products: ProductStatus[] }
       return body.products.find(({ product_id }) => product_id === 'TWO-USD')
     }
+    // What is sent before the feed has subscribed reaches nobody.
+    await until('the feed', async () => ((await status())?.feed.state === 'live' ? true : null))
+    await fault('POST', { kind: 'text', text: '{"channel":', product: 'TWO-USD' })
     await trade('TWO-USD', '5')
     const dropped = await until('the dropped message', async () => {
       const found = await status()
