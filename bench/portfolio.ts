@@ -135,7 +135,7 @@ async function follow(server: Server, who: { id: string; token: string }) {
   await sql.end()
   const { asset_id, provider_id } = asset as NonNullable<typeof asset>
   let changes = 0
-  /** Changes the price, and gives how long it took until the position was on the socket. */
+  /** Changes the price, and gives how long it took from here until the position was on the socket. */
   const change = async (): Promise<number> => {
     const price = `${200 + ++changes}.25`
     const told = socket.next(
@@ -148,11 +148,20 @@ async function follow(server: Server, who: { id: string; token: string }) {
     if (status !== 204) throw new Error(`price: ${status} ${text}`)
     return (await told) - began
   }
-  for (let round = 0; round < WARM_UP; round++) await change()
+  /** How long a change takes to get from here to the board: half of there and back. */
+  const wayThere = async (): Promise<number> => {
+    const touched = await ask(`${server.url}/_bench/touch`, { asset_id, provider_id, price: '0' })
+    if (touched.status !== 204) throw new Error(`touch: ${touched.status} ${touched.text}`)
+    return touched.ms / 2
+  }
+  for (let round = 0; round < WARM_UP; round++) {
+    await change()
+    await wayThere()
+  }
   const ms: number[] = []
   const roundTrips: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
-    ms.push(await change())
+    ms.push((await change()) - (await wayThere()))
     roundTrips.push(await roundTrip(server))
   }
   const readsBefore = await tableReads(server)

@@ -14,6 +14,9 @@ type BenchPrice = { asset_id: number; provider_id: string; price: string }
 export class QuoteBoard extends RealQuoteBoard {
   #price: BenchPrice | null = null
 
+  /** Nothing: what it takes to get here and back. */
+  async touch(): Promise<void> {}
+
   async take(price: BenchPrice): Promise<void> {
     this.#price = price
     const { failed } = await this.refresh([`YAHOO:${price.provider_id}`])
@@ -55,6 +58,9 @@ const constant = { price: 93500, change24h: 2.5, updatedAt: '2025-12-04T00:00:00
 // Behind the same limits and logs as every route.
 app.get('/constant', (c) => c.json(constant))
 
+/** The platform's types of a stub know the deployed class alone. */
+const boardOf = (env: Env) => quoteBoard(env, 0) as unknown as Pick<QuoteBoard, 'take' | 'touch'>
+
 /** What benches compare with, and what they need to begin; everything else is the Worker as deployed. */
 const bench = new Hono<{ Bindings: Env }>()
   .get('/_bench/bare', (c) => c.json(constant))
@@ -70,10 +76,13 @@ const bench = new Hono<{ Bindings: Env }>()
     })
     return c.body(null, 204)
   })
+  .post('/_bench/touch', async (c) => {
+    await c.req.json<BenchPrice>()
+    await boardOf(c.env).touch()
+    return c.body(null, 204)
+  })
   .post('/_bench/price', async (c) => {
-    // The platform's types of a stub know the deployed class alone.
-    const board = quoteBoard(c.env, 0) as unknown as Pick<QuoteBoard, 'take'>
-    await board.take(await c.req.json<BenchPrice>())
+    await boardOf(c.env).take(await c.req.json<BenchPrice>())
     return c.body(null, 204)
   })
   .post('/_bench/cron', async (c) => {
