@@ -123,6 +123,14 @@ export class PortfolioBook {
     return ids
   }
 
+  /** Whether `priced` has it: of one alone, however many are held. */
+  #isPriced(id: number): boolean {
+    return (
+      (id > 0 && (this.#bases.get(id)?.of.lots ?? 0) > 0) ||
+      this.#head.rateSources.some(({ asset_id }) => asset_id === id)
+    )
+  }
+
   /** Prices, positions and what is gone, as far as they have changed after `from`. */
   since(from: number): { prices: PortfolioPrice[]; positions: Position[]; removed: number[] } {
     return {
@@ -150,11 +158,10 @@ export class PortfolioBook {
     now: number,
   ): { change: Change; prices: At<PortfolioPrice>[] } | null {
     this.heardAt = now
-    const mine = this.priced()
     const news = prices.filter((price) => {
       const held = this.#prices.get(price.asset_id)?.of
       if (held && (samePrice(held, price) || !isNewer(price, held))) return false
-      return mine.has(price.asset_id) || watched.has(price.asset_id)
+      return this.#isPriced(price.asset_id) || watched.has(price.asset_id)
     })
     if (news.length === 0) return null
     const before = this.totals
