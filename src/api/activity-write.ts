@@ -51,7 +51,7 @@ export function checkLots(lots: readonly NamedLot[] | null, quantity: string): v
 export const tagOf = ({ version }: { version: number }) => ({ etag: `"v${version}"` })
 
 /** Refuses a change of another version than the client has. @throws CodedError `version_conflict` */
-export function checkMatch(ifMatch: string | undefined, version: number): void {
+function checkMatch(ifMatch: string | undefined, version: number): void {
   const tags = ifMatch?.split(',').map((tag) => tag.trim())
   if (tags === undefined || tags.includes('*') || tags.includes(`"v${version}"`)) return
   throw new CodedError('version_conflict', `it is at version ${version} now: read it again`)

@@ -5,7 +5,7 @@ import { ACTIVITY_KINDS, decimalSchema } from '../protocol/portfolio.ts'
 /** Errors, skipped rows and activities that an answer lists at most; it counts all of them. */
 export const MAX_LISTED = 500
 
-export const rowErrorSchema = z.object({
+const rowErrorSchema = z.object({
   row: z
     .int()
     .meta({ description: 'As a spreadsheet counts: the names of the columns are row 1; of JSON the activity' }),

@@ -190,7 +190,7 @@ export function textOf(bytes: Uint8Array): string {
 }
 
 /** The file of a request: its body, or the part `file` of a form. @throws CodedError `message_too_large`, `invalid_request` */
-export async function importText(c: Context<AppEnv>): Promise<string> {
+async function importText(c: Context<AppEnv>): Promise<string> {
   const bytes = await bytesOf(c.req.raw, settings(c.env).IMPORT_BYTES)
   const type = c.req.header('content-type') ?? ''
   if (!/^multipart\/form-data\b/i.test(type)) return textOf(bytes)

@@ -64,7 +64,7 @@ export const addingStock = async (c: Context<AppEnv>, fields: Fields): Promise<W
   )
 
 /** Changes what is given of the purchase that opened a lot. @throws CodedError, `unknown_lot` when it runs */
-export async function changingStock(
+async function changingStock(
   c: Context<AppEnv>,
   id: string,
   fields: Fields,
@@ -77,7 +77,7 @@ export async function changingStock(
 }
 
 /** Deletes the purchase that opened a lot. @throws CodedError, `unknown_lot` when it runs */
-export const removingStock = (c: Context<AppEnv>, id: string, ifMatch: string | undefined): Work<null> =>
+const removingStock = (c: Context<AppEnv>, id: string, ifMatch: string | undefined): Work<null> =>
   ofLot(c, id, removing(c, id, ifMatch))
 
 const ofLot =

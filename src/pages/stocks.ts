@@ -50,7 +50,7 @@ ${addForm(form.values.symbol === undefined ? { ...form, values: { ...form.values
 }
 
 /** The page of lots of a symbol, or of all, after what another page gave as `next`. */
-export function stocksPath(symbol: string, after: string | null): string {
+function stocksPath(symbol: string, after: string | null): string {
   const query = new URLSearchParams({ ...(symbol !== '' && { symbol }), ...(after !== null && { after }) })
   return query.size === 0 ? '/user/stocks' : `/user/stocks?${query}`
 }

@@ -4,7 +4,7 @@ import Big from 'big.js'
 export type Decimal = Big
 
 /** Digits after the point of a percentage, of a rate between currencies, and of a price or a part that must be rounded. */
-export const PERCENT_PLACES = 4
+const PERCENT_PLACES = 4
 export const RATE_PLACES = 16
 export const PRICE_PLACES = 10
 

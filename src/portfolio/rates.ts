@@ -17,7 +17,7 @@ export type Rates = {
 const ONE = decimal('1')
 
 /** US dollars of a currency by the price of its source; null for what is no price. `usd_now` of the database is the same. */
-export function usdOf({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
+function usdOf({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
   const told = decimal(price)
   if (!told.gt(ZERO)) return null
   return inverse ? text(ratio(ONE, told, RATE_PLACES)) : text(told)

@@ -5,7 +5,7 @@ import { ACTIVITY_KINDS } from './portfolio.ts'
 /** Longest note, in UTF-16 units. */
 export const MAX_NOTE = 500
 /** Lots that one sale may name. */
-export const MAX_NAMED_LOTS = 1_000
+const MAX_NAMED_LOTS = 1_000
 const MAX_SYMBOL = 100
 
 const DECIMAL =

@@ -1,9 +1,9 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../dev/exchange/products.ts'
-import { openDatabase } from '../../src/db/client.ts'
 import { RANGES } from '../../src/protocol/price-history.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
+import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
@@ -29,7 +29,7 @@ beforeAll(async () => {
   })
   // Whatever the day of the week: a market that is closed is looked at once a minute.
   openMarkets()
-  await paceOfASecond()
+  await paceOfASecond(server)
   await refresh('AAPL', 'MSFT', 'NVDA')
   browser = await startBrowser()
 })
@@ -62,24 +62,7 @@ const connected = (page: Page) => expect.poll(() => text(page, '#connection'), S
 const set = (id: string, value: string) => server.providers.setPrice({ provider: 'yahoo', id, price: value })
 const openMarkets = () => server.providers.setPrice({ market: '*', market_state: 'open' })
 
-/** What a page follows is refreshed each second, so that nothing here waits for a quarter of a minute. */
-async function paceOfASecond(): Promise<void> {
-  const sql = openDatabase('live', server.databaseUrl)
-  await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`
-  await sql.end()
-  const fired = await fetch(`${server.url}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
-  if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
-}
-
-/** Has the board ask for these now, not when they are due. */
-async function refresh(...symbols: string[]): Promise<void> {
-  const answer = await fetch(`${server.url}/refresh-prices`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ symbols }),
-  })
-  if (!answer.ok) throw new Error(`refresh: ${answer.status} ${await answer.text()}`)
-}
+const refresh = (...symbols: string[]) => refreshNow(server, KEY, symbols)
 
 test('Q1 the page shows price, currency, provider and age, and moves by itself when the provider’s price changes', async () => {
   set('AAPL', '189.5')

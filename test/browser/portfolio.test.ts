@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../dev/exchange/products.ts'
-import { openDatabase } from '../../src/db/client.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
+import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
@@ -29,7 +29,7 @@ beforeAll(async () => {
   server.providers.setPrice({ market: '*', market_state: 'open' })
   set('AAPL', '200')
   set('EURUSD=X', '1.25')
-  await paceOfASecond()
+  await paceOfASecond(server)
   await refresh('AAPL', 'EURUSD')
   browser = await startBrowser()
 })
@@ -50,24 +50,7 @@ async function open(options: BrowserContextOptions = {}): Promise<{ page: Page; 
 
 const set = (id: string, value: string) => server.providers.setPrice({ provider: 'yahoo', id, price: value })
 
-/** What somebody holds is refreshed each second, so that nothing here waits for a quarter of a minute. */
-async function paceOfASecond(): Promise<void> {
-  const sql = openDatabase('live', server.databaseUrl)
-  await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`
-  await sql.end()
-  const fired = await fetch(`${server.url}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
-  if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
-}
-
-/** Has the board ask for these now, not when they are due. */
-async function refresh(...symbols: string[]): Promise<void> {
-  const answer = await fetch(`${server.url}/refresh-prices`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ symbols }),
-  })
-  if (!answer.ok) throw new Error(`refresh: ${answer.status} ${await answer.text()}`)
-}
+const refresh = (...symbols: string[]) => refreshNow(server, KEY, symbols)
 
 const at = (page: Page) => new URL(page.url()).pathname + new URL(page.url()).search
 const press = (page: Page, name: string) =>

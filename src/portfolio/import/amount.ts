@@ -8,7 +8,7 @@ const MOST_WHOLE = 30
 const MOST_PLACES = 60
 
 /** Places of a unit price that is derived of an amount, where the quotient does not end: below any coin's least part. */
-export const DERIVED_PLACES = 20
+const DERIVED_PLACES = 20
 
 const PATTERNS: Readonly<Record<Style, RegExp>> = {
   point: /^[-+]?(?:[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}|\d*)(?:\.\d*)?(?:[eE][-+]?\d{1,2})?$/,
