@@ -1,6 +1,6 @@
 import candlestickConvert from 'candlestick-convert'
-import { CandleBook } from '../src/market/book.ts'
-import { Intake } from '../src/market/intake.ts'
+import { CandleBook } from '../src/market/aggregator.ts'
+import { Intake } from '../src/market/feed-processor.ts'
 import { GRANULARITIES, SECONDS } from '../src/protocol/granularity.ts'
 import { recordedFrames } from '../test/support/recordings.ts'
 import { type Figures, median, rounded } from './figures.ts'

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { manualProduct, PRODUCTS } from '../dev/exchange/products.ts'
-import { type Exchange, startExchange } from '../dev/exchange/server.ts'
 import { migrate } from '../dev/migrate.ts'
 import { startPostgres } from '../dev/postgres.ts'
-import { type Providers, startProviders } from '../dev/providers/server.ts'
 import { serveWorkerd } from '../dev/workerd.ts'
+import type { Exchange } from '../simulators/exchange/exchange.ts'
+import { manualProduct, PRODUCTS } from '../simulators/exchange/products.ts'
+import { startExchange } from '../simulators/exchange/server.ts'
+import { type Providers, startProviders } from '../simulators/providers/server.ts'
 
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
 export const PRODUCT = 'BENCH-USD'

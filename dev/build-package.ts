@@ -9,7 +9,7 @@ import { ROOT } from './variables.ts'
 const OUT = join(ROOT, 'dist')
 
 /**
- * Builds what `npm pack` packs: the clients of `src/client/connect.ts` and the hook, for browsers and Node alike, with what
+ * Builds what `npm pack` packs: the clients of `src/client/sdk/connect.ts` and the hook, for browsers and Node alike, with what
  * they share once, and their types. Other packages stay the user's own.
  * @throws BuildFailure for the code, Error for the types
  */
@@ -17,8 +17,8 @@ export async function buildPackage(): Promise<void> {
   rmSync(OUT, { recursive: true, force: true })
   await build({
     entryPoints: {
-      client: join(ROOT, 'src', 'client', 'connect.ts'),
-      react: join(ROOT, 'src', 'client', 'react.ts'),
+      client: join(ROOT, 'src', 'client', 'sdk', 'connect.ts'),
+      react: join(ROOT, 'src', 'client', 'sdk', 'react.ts'),
     },
     outdir: OUT,
     bundle: true,

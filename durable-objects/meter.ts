@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import type { MeterObject, RouteCount } from './stubs.ts'
+import type { MeterObject, RouteCount } from '../src/objects.ts'
 
 /** Routes are patterns and statuses classes, so that there are some hundred keys; what goes beyond this is `other`. */
 const MAX_KEYS = 2_000

@@ -1,16 +1,18 @@
-import { settings } from '../src/config.ts'
-import type { ExchangeCandle } from '../src/market/book.ts'
-import type { QuotePlan } from '../src/pricing/asset-plan.ts'
-import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
-import type { DailyHistory, ProviderListing, ProviderQuote } from '../src/pricing/provider-quote.ts'
-import type { QuoteSourceId, Source } from '../src/pricing/sources.ts'
-import type { Candidate } from '../src/protocol/asset.ts'
-import type { Candle, Gap } from '../src/protocol/candle.ts'
-import type { Granularity } from '../src/protocol/granularity.ts'
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import type { ProductStatus } from '../src/protocol/product.ts'
-import type { Quote, QuoteSource, StaleReason } from '../src/protocol/quote.ts'
-import type { FeedLease } from './feed-slots.ts'
+import { settings } from './config.ts'
+import type { ExchangeCandle } from './market/aggregator.ts'
+import type { ProviderLimit } from './pricing/provider-limit.ts'
+import type { DailyHistory, ProviderListing, ProviderQuote } from './pricing/provider-quote.ts'
+import type { QuotePlan } from './pricing/refresh-settings.ts'
+import type { QuoteSourceId, Source } from './pricing/sources.ts'
+import type { Candidate } from './protocol/asset.ts'
+import type { Candle, Gap } from './protocol/candle.ts'
+import type { Granularity } from './protocol/granularity.ts'
+import type { PortfolioPrice } from './protocol/portfolio.ts'
+import type { ProductStatus } from './protocol/product.ts'
+import type { Quote, QuoteSource, StaleReason } from './protocol/quote.ts'
+
+/** One product's leave to keep its feed open, until a time in unix milliseconds. */
+export type FeedLease = { product: string; until: number }
 
 /** A stretch of one product's candles: `start` inclusive, `end` exclusive, unix seconds; the last `limit` of them. */
 export type CandleQuery = { granularity: Granularity; start?: number; end?: number; limit: number }

@@ -1,7 +1,7 @@
-import { userPortfolio } from '../durable-objects/stubs.ts'
-import { log } from '../src/api/context.ts'
+import { log } from '../src/api/http/context.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { insertMetrics } from '../src/db/metrics.ts'
+import { userPortfolio } from '../src/objects.ts'
 
 /** One portfolio that is to be valued anew; `unless_active`: not if its user looks at it, who has it up to date. */
 export type RefreshJob = { user_id: string; unless_active?: true }

@@ -1,5 +1,4 @@
-import { feedSlots, productCandles } from '../durable-objects/stubs.ts'
-import { log } from '../src/api/context.ts'
+import { log } from '../src/api/http/context.ts'
 import { settings } from '../src/config.ts'
 import { dropOver } from '../src/db/accounts.ts'
 import { readRefreshSettings } from '../src/db/app-settings.ts'
@@ -10,9 +9,10 @@ import { dropOldRecords } from '../src/db/metrics.ts'
 import { ensureHistoryPartitions, pruneHistory } from '../src/db/price-history.ts'
 import { dropOldSnapshots } from '../src/db/prices.ts'
 import { listProducts, type StoredProduct, upsertProducts } from '../src/db/products.ts'
+import { feedSlots, productCandles } from '../src/objects.ts'
 import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
-import { audit } from './audit.ts'
-import { recordMetrics } from './metrics.ts'
+import { audit } from './jobs/candle-audit.ts'
+import { recordMetrics } from './jobs/metrics.ts'
 import {
   DUE_JOB,
   drainPortfolios,
@@ -20,9 +20,9 @@ import {
   forgetKeys,
   portfoliosDue,
   queuePortfolios,
-} from './portfolios.ts'
-import { loadHistory } from './price-history.ts'
-import { planQuotes, recordLimits } from './quotes.ts'
+} from './jobs/portfolios.ts'
+import { loadHistory } from './jobs/price-history.ts'
+import { planQuotes, recordLimits } from './jobs/quotes.ts'
 
 /** Partitions are there for this long before they are needed. */
 const AHEAD_S = 366 * 86_400

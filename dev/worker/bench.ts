@@ -1,8 +1,8 @@
 import { Hono } from 'hono'
-import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
-import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../durable-objects/stubs.ts'
-import { app } from '../../src/api/app.ts'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
+import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../src/objects.ts'
+import { app } from '../../workers/app.ts'
 import worker from '../../workers/index.ts'
 
 export * from '../../workers/index.ts'

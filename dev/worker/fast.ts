@@ -1,7 +1,7 @@
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { ProviderGate as RealProviderGate } from '../../durable-objects/provider-gate.ts'
-import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
-import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/user-portfolio.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
+import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts'
+import { ProviderGate as RealProviderGate } from '../../durable-objects/providers/provider-gate.ts'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import worker from '../../workers/index.ts'
 
 export { FeedSlots, Meter } from '../../workers/index.ts'

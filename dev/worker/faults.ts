@@ -1,15 +1,15 @@
-import { FeedSlots } from '../../durable-objects/feed-slots.ts'
+import { FeedSlots } from '../../durable-objects/candles/feed-slots.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
 import { Meter } from '../../durable-objects/meter.ts'
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
-import { QuoteBoard } from '../../durable-objects/quote-board.ts'
-import { productCandles, productOfName } from '../../durable-objects/stubs.ts'
-import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
-import { app } from '../../src/api/app.ts'
+import { UserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts'
+import { ProviderGate } from '../../durable-objects/providers/provider-gate.ts'
+import { QuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import type { Revision } from '../../src/market/revision.ts'
+import { productCandles, productOfName } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
-import type { Step } from '../faults/steps.ts'
+import type { Step } from '../../test/faults/steps.ts'
+import { app } from '../../workers/app.ts'
 
 export { FeedSlots, Meter, ProviderGate, QuoteBoard, UserPortfolio }
 

@@ -1,5 +1,5 @@
 import worker from '../../workers/index.ts'
-import { drainPortfolios } from '../../workers/portfolios.ts'
+import { drainPortfolios } from '../../workers/jobs/portfolios.ts'
 
 export * from '../../workers/index.ts'
 

@@ -1,10 +1,10 @@
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { productCandles } from '../../durable-objects/stubs.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
+import { productCandles } from '../../src/objects.ts'
 import { type Candle, candleText } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { ProductStatus } from '../../src/protocol/product.ts'
 
-export { FeedSlots } from '../../durable-objects/feed-slots.ts'
+export { FeedSlots } from '../../durable-objects/candles/feed-slots.ts'
 
 /** A recording's clock: where it stands, and when the object wants to be woken. Unix milliseconds. */
 type Clock = { now: number; due: number }

@@ -1,9 +1,9 @@
-import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } from '../src/market/backfill.ts'
-import type { CandleBook } from '../src/market/book.ts'
-import { parseTime, type Trade } from '../src/market/coinbase.ts'
-import type { Hole } from '../src/market/coverage.ts'
-import { fetchCandles, fetchTrades, type RestTrade } from '../src/providers/coinbase.ts'
-import type { Result } from '../src/providers/result.ts'
+import type { CandleBook } from '../../src/market/aggregator.ts'
+import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } from '../../src/market/backfill.ts'
+import { parseTime, type Trade } from '../../src/market/coinbase.ts'
+import type { Hole } from '../../src/market/coverage.ts'
+import { fetchCandles, fetchTrades, type RestTrade } from '../../src/providers/coinbase.ts'
+import type { Result } from '../../src/providers/result.ts'
 
 /** Pause after REST has refused: doubles with full jitter. Milliseconds. */
 const PAUSE_MIN_MS = 5_000

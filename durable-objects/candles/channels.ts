@@ -1,10 +1,10 @@
-import { channelMask, channelsOf } from '../src/delivery/channel-mask.ts'
-import { passed } from '../src/delivery/reader.ts'
-import { UpdateLog } from '../src/delivery/update-log.ts'
-import type { Candle, Gap } from '../src/protocol/candle.ts'
-import { type ClientMessage, snapshotFrame, subscribedFrame, unsubscribedFrame } from '../src/protocol/messages.ts'
-import { ReaderSockets, type ReaderSocketsHost } from './reader-sockets.ts'
-import { type Keeping, keep, kept, newSocketReader, type SocketReader } from './socket-reader.ts'
+import { channelMask, channelsOf } from '../../src/delivery/channel-mask.ts'
+import { passed } from '../../src/delivery/reader.ts'
+import { UpdateLog } from '../../src/delivery/update-log.ts'
+import type { Candle, Gap } from '../../src/protocol/candle.ts'
+import { type ClientMessage, snapshotFrame, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
+import { type Keeping, keep, kept, newSocketReader, type SocketReader } from '../sockets/connection.ts'
+import { ReaderSockets, type ReaderSocketsHost } from '../sockets/hub.ts'
 
 /** What an audience needs of the object that holds it. */
 export type AudienceHost = ReaderSocketsHost & {

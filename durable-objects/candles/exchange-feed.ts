@@ -1,4 +1,4 @@
-import type { FeedState } from '../src/protocol/product.ts'
+import type { FeedState } from '../../src/protocol/product.ts'
 
 /** A feed that says nothing for this long, three heartbeats, is told to be silent. Milliseconds. */
 const QUIET_MS = 3_000

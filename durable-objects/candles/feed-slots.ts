@@ -1,11 +1,9 @@
 import { DurableObject } from 'cloudflare:workers'
-import { settings } from '../src/config.ts'
+import { settings } from '../../src/config.ts'
+import type { FeedLease } from '../../src/objects.ts'
 
 /** A lease not renewed for this long is over: a dead object must not keep its slot. The feed's alarm renews every 30 s. */
 const LEASE_MS = 120_000
-
-/** One product's leave to keep its feed open, until a time in unix milliseconds. */
-export type FeedLease = { product: string; until: number }
 
 /**
  * Who may keep a feed open: at most MAX_OPEN_FEEDS products at once, since each pins its object. One object per

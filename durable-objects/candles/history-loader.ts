@@ -1,6 +1,6 @@
-import type { Candle } from '../src/protocol/candle.ts'
-import { type Granularity, SECONDS } from '../src/protocol/granularity.ts'
-import { fetchCandles } from '../src/providers/coinbase.ts'
+import type { Candle } from '../../src/protocol/candle.ts'
+import { type Granularity, SECONDS } from '../../src/protocol/granularity.ts'
+import { fetchCandles } from '../../src/providers/coinbase.ts'
 
 /** Longest wait of a reader for the exchange's history: past it the answer holds what there is. Milliseconds. */
 const PATIENCE_MS = 3_000

@@ -1,9 +1,9 @@
-import type { Bar } from '../src/market/bar.ts'
-import type { LedgerState } from '../src/market/coverage.ts'
-import { units, unitsText } from '../src/market/decimal.ts'
-import { type Revision, revisionOf } from '../src/market/revision.ts'
-import type { Candle } from '../src/protocol/candle.ts'
-import { GRANULARITIES } from '../src/protocol/granularity.ts'
+import type { Bar } from '../../src/market/bar.ts'
+import type { LedgerState } from '../../src/market/coverage.ts'
+import { units, unitsText } from '../../src/market/decimal.ts'
+import { type Revision, revisionOf } from '../../src/market/revision.ts'
+import type { Candle } from '../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 
 /** What one product's object knows beside its bars. `lastGoodAt` is unix milliseconds. */
 export type StoredState = { ledger: LedgerState; lastGoodAt: number }

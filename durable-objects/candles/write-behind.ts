@@ -1,5 +1,5 @@
-import type { Bar } from '../src/market/bar.ts'
-import type { Candle, Gap } from '../src/protocol/candle.ts'
+import type { Bar } from '../../src/market/bar.ts'
+import type { Candle, Gap } from '../../src/protocol/candle.ts'
 
 /** Pause after Postgres has refused: doubles with full jitter. Milliseconds. */
 const PAUSE_MIN_MS = 1_000

@@ -1,9 +1,11 @@
-import { hold, passed } from '../src/delivery/reader.ts'
-import { CLOSE } from '../src/protocol/errors.ts'
-import { type ClientMessage, subscribedFrame, unsubscribedFrame } from '../src/protocol/messages.ts'
-import type { Change } from './portfolio-book.ts'
-import type { PortfolioFrames } from './portfolio-frames.ts'
-import { type Lots, newListener, note, type PortfolioListener, restored } from './portfolio-listener.ts'
+import { hold, passed } from '../../src/delivery/reader.ts'
+import { CLOSE } from '../../src/protocol/errors.ts'
+import { type ClientMessage, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
+import { inOrder } from '../quotes/connection.ts'
+import { ReaderSockets, type ReaderSocketsHost } from '../sockets/hub.ts'
+import { type Lots, newListener, note, type PortfolioListener, restored } from './connection.ts'
+import type { PortfolioFrames } from './frames.ts'
+import type { Change } from './state.ts'
 import {
   type AssetChannel,
   channelsOf,
@@ -14,9 +16,7 @@ import {
   readChannels,
   symbolsOf,
   without,
-} from './portfolio-subscription.ts'
-import { inOrder } from './quote-listener.ts'
-import { ReaderSockets, type ReaderSocketsHost } from './reader-sockets.ts'
+} from './subscription.ts'
 
 type Subscribe = Extract<ClientMessage, { channels: string[] }>
 

@@ -1,12 +1,7 @@
-import type { ClientMessage } from '../src/protocol/messages.ts'
-import type { LotView } from '../src/protocol/portfolio.ts'
-import {
-  type AssetChannel,
-  type NamedAsset,
-  type PortfolioSubscription,
-  subscription,
-} from './portfolio-subscription.ts'
-import { keep, kept, newSocketReader, type SocketReader } from './socket-reader.ts'
+import type { ClientMessage } from '../../src/protocol/messages.ts'
+import type { LotView } from '../../src/protocol/portfolio.ts'
+import { keep, kept, newSocketReader, type SocketReader } from '../sockets/connection.ts'
+import { type AssetChannel, type NamedAsset, type PortfolioSubscription, subscription } from './subscription.ts'
 
 /** What is kept with a socket beside what is kept with each: 16 KiB in all. */
 type Own = { portfolio: boolean; assets: [number, AssetChannel][]; until: number; sent: number | null }

@@ -1,8 +1,8 @@
-import { findAssets } from '../src/db/assets.ts'
-import { withLiveDatabase, withUserDatabase } from '../src/db/client.ts'
-import { readLots, readPortfolio } from '../src/db/portfolio-views.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import { type LotView, MAX_SNAPSHOT_LOTS } from '../src/protocol/portfolio.ts'
+import { findAssets } from '../../src/db/assets.ts'
+import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
+import { readLots, readPortfolio } from '../../src/db/portfolio-views.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
+import { type LotView, MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
 
 export type LoadedPortfolio = Awaited<ReturnType<typeof readPortfolio>>
 

@@ -1,12 +1,12 @@
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import { MAX_SNAPSHOT_LOTS } from '../src/protocol/portfolio.ts'
-import type { StaleReason } from '../src/protocol/quote.ts'
-import { type Change, type Load, PortfolioBook } from './portfolio-book.ts'
-import type { PortfolioDatabase } from './portfolio-database.ts'
-import { PortfolioFrames } from './portfolio-frames.ts'
-import type { Lots } from './portfolio-listener.ts'
-import type { Kept, PortfolioStore } from './portfolio-store.ts'
-import type { PortfolioChange } from './stubs.ts'
+import type { PortfolioChange } from '../../src/objects.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
+import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { Lots } from './connection.ts'
+import type { PortfolioDatabase } from './database.ts'
+import { PortfolioFrames } from './frames.ts'
+import { type Change, type Load, PortfolioBook } from './state.ts'
+import type { Kept, PortfolioStore } from './store.ts'
 
 /** What a desk needs of the object that holds it. Times are unix milliseconds. */
 export type PortfolioDeskHost = {

@@ -1,15 +1,15 @@
-import { changedKeys, changedTotals } from '../src/portfolio/updates.ts'
+import { changedKeys, changedTotals } from '../../src/portfolio/updates.ts'
 import {
   lotUpdateFrame,
   portfolioSnapshotFrame,
   positionUpdateFrame,
   priceUpdateFrame,
-} from '../src/protocol/messages.ts'
-import type { LotView, PortfolioMessage } from '../src/protocol/portfolio.ts'
-import { parsePosition, positionText } from '../src/protocol/position.ts'
-import type { Change, PortfolioBook } from './portfolio-book.ts'
-import type { Lots } from './portfolio-listener.ts'
-import type { PortfolioSubscription } from './portfolio-subscription.ts'
+} from '../../src/protocol/messages.ts'
+import type { LotView, PortfolioMessage } from '../../src/protocol/portfolio.ts'
+import { parsePosition, positionText } from '../../src/protocol/stream-position.ts'
+import type { Lots } from './connection.ts'
+import type { Change, PortfolioBook } from './state.ts'
+import type { PortfolioSubscription } from './subscription.ts'
 
 /** Lots that were written and are remembered, for those who are behind or come back; they get a snapshot beyond that. */
 const MAX_LOTS = 500

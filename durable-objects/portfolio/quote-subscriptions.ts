@@ -1,15 +1,12 @@
-import { normalName, resolve, shardOf } from '../src/pricing/symbol.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import type { StaleReason } from '../src/protocol/quote.ts'
-import type { NamedAsset } from './portfolio-subscription.ts'
-import type { Look, QuoteBoardObject } from './stubs.ts'
+import type { Look, QuoteBoardObject } from '../../src/objects.ts'
+import { normalName, resolve, shardOf } from '../../src/pricing/symbol.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { NamedAsset } from './subscription.ts'
 
 /** Boards that were asked so long ago are asked again when somebody comes: they may have given us up since. Milliseconds. */
 const AGAIN_MS = 60_000
-
-/** An asset to be followed. The symbol says which board has it; null: any may. */
-export type Followed = { asset_id: number; symbol: string }
 
 /** Pause before boards that could not be reached are asked again: doubles from the first to the last, milliseconds. */
 const RETRY_MIN_MS = 1_000

@@ -1,11 +1,11 @@
-import { type Rates, ratesOf } from '../src/portfolio/rates.ts'
-import { replaced, type Sums, sumsOf, totals } from '../src/portfolio/totals.ts'
-import { changedKeys } from '../src/portfolio/updates.ts'
-import { type PositionBase, valueLot, valuePosition } from '../src/portfolio/valuation.ts'
-import type { LotView, PortfolioPrice, Position, Totals } from '../src/protocol/portfolio.ts'
-import type { LoadedPortfolio } from './portfolio-database.ts'
-import { isNewer, samePrice } from './portfolio-price.ts'
-import type { At, Head, Kept } from './portfolio-store.ts'
+import { type Rates, ratesOf } from '../../src/portfolio/rates.ts'
+import { replaced, type Sums, sumsOf, totals } from '../../src/portfolio/totals.ts'
+import { changedKeys } from '../../src/portfolio/updates.ts'
+import { type PositionBase, valueLot, valuePosition } from '../../src/portfolio/valuation.ts'
+import type { LotView, PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
+import { isNewer, samePrice } from '../quotes/portfolio-price.ts'
+import type { LoadedPortfolio } from './database.ts'
+import type { At, Head, Kept } from './store.ts'
 
 /** Writes that are remembered one by one: what was written at once may be told in any order. */
 const MAX_SEEN = 50

@@ -1,7 +1,7 @@
-import type { RateSource } from '../src/portfolio/rates.ts'
-import type { PositionBase } from '../src/portfolio/valuation.ts'
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import type { Following } from './portfolio-boards.ts'
+import type { RateSource } from '../../src/portfolio/rates.ts'
+import type { PositionBase } from '../../src/portfolio/valuation.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import type { Following } from './quote-subscriptions.ts'
 
 /** Batches of prices that are kept one by one; then one row takes the place of all of them. */
 const SLOTS = 64

@@ -1,8 +1,10 @@
-import type { Candidate } from '../src/protocol/asset.ts'
-import { parseChannel } from '../src/protocol/channel.ts'
-import type { ErrorCode } from '../src/protocol/errors.ts'
-import type { Followed } from './portfolio-boards.ts'
-import type { ChannelError } from './quote-subscription.ts'
+import type { Candidate } from '../../src/protocol/asset.ts'
+import { parseChannel } from '../../src/protocol/channel.ts'
+import type { ErrorCode } from '../../src/protocol/errors.ts'
+import type { ChannelError } from '../quotes/subscription.ts'
+
+/** An asset to be followed. The symbol says which board has it; null: any may. */
+export type Followed = { asset_id: number; symbol: string }
 
 /** What a symbol means to a user. `unread`: who knows it cannot be asked at the moment. */
 export type NamedAsset =

@@ -1,13 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Settings, settings } from '../src/config.ts'
-import type { Enriched, PortfolioPrice } from '../src/protocol/portfolio.ts'
-import { PortfolioAudience } from './portfolio-audience.ts'
-import { PortfolioBoards } from './portfolio-boards.ts'
-import { type PortfolioDatabase, portfolioDatabase } from './portfolio-database.ts'
-import { PortfolioDesk } from './portfolio-desk.ts'
-import { PortfolioStore } from './portfolio-store.ts'
-import type { NamedAsset } from './portfolio-subscription.ts'
-import { PortfolioTickets } from './portfolio-tickets.ts'
+import { type Settings, settings } from '../../src/config.ts'
 import {
   type PortfolioChange,
   type PortfolioStatus,
@@ -15,7 +7,15 @@ import {
   quoteBoard,
   type UserPortfolioObject,
   userOfName,
-} from './stubs.ts'
+} from '../../src/objects.ts'
+import type { Enriched, PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { PortfolioAudience } from './channels.ts'
+import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
+import { PortfolioDesk } from './engine.ts'
+import { PortfolioBoards } from './quote-subscriptions.ts'
+import { PortfolioStore } from './store.ts'
+import type { NamedAsset } from './subscription.ts'
+import { PortfolioTickets } from './tickets.ts'
 
 /** A refresh that did not come for so long never will, milliseconds. */
 const REFRESH_LOST_MS = 60_000

@@ -1,10 +1,10 @@
-import { allowance, isUrgent, type Purpose, slots, type Verdict } from '../src/pricing/budget.ts'
-import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
-import type { DailyHistory, NoQuote, ProviderListing, ProviderQuote } from '../src/pricing/provider-quote.ts'
-import type { StaleReason } from '../src/protocol/quote.ts'
-import type { QuoteProvider } from '../src/providers/provider.ts'
-import type { Failure, Result } from '../src/providers/result.ts'
-import type { BudgetedFetch, Call } from './budgeted-fetch.ts'
+import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
+import type { DailyHistory, NoQuote, ProviderListing, ProviderQuote } from '../../src/pricing/provider-quote.ts'
+import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { QuoteProvider } from '../../src/providers/provider.ts'
+import { allowance, isUrgent, type Purpose, slots, type Verdict } from '../../src/providers/rate-limit.ts'
+import type { Failure, Result } from '../../src/providers/result.ts'
+import type { BudgetedFetch, Call } from './rate-limited-fetch.ts'
 
 /** Why there is no answer. `retryAt` is unix milliseconds, null where waiting is of no known use. */
 export type Trouble = {

@@ -1,3 +1,5 @@
+import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
+import type { Source } from '../../src/pricing/sources.ts'
 import {
   type Ending,
   isUrgent,
@@ -13,10 +15,8 @@ import {
   standing,
   usage,
   type Verdict,
-} from '../src/pricing/budget.ts'
-import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
-import type { Source } from '../src/pricing/sources.ts'
-import type { FetchInit } from '../src/providers/result.ts'
+} from '../../src/providers/rate-limit.ts'
+import type { FetchInit } from '../../src/providers/result.ts'
 
 /** What an answer may have, characters or bytes: the whole history of one asset, or a page of Yahoo's, is some 3 MB. */
 const LARGEST_ANSWER = 16_000_000

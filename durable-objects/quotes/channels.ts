@@ -1,9 +1,9 @@
-import { passed } from '../src/delivery/reader.ts'
-import { type ClientMessage, errorFrame, subscribedFrame, unsubscribedFrame } from '../src/protocol/messages.ts'
-import { type FramesHost, QuoteFrames } from './quote-frames.ts'
-import { inOrder, type Listener, newListener, note, restored, Watched } from './quote-listener.ts'
-import { type ChannelNames, keyOf, readChannels, type Subscription, union, without } from './quote-subscription.ts'
-import { ReaderSockets, type ReaderSocketsHost } from './reader-sockets.ts'
+import { passed } from '../../src/delivery/reader.ts'
+import { type ClientMessage, errorFrame, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
+import { ReaderSockets, type ReaderSocketsHost } from '../sockets/hub.ts'
+import { inOrder, type Listener, newListener, note, restored, Watched } from './connection.ts'
+import { type FramesHost, QuoteFrames } from './frames.ts'
+import { type ChannelNames, keyOf, readChannels, type Subscription, union, without } from './subscription.ts'
 
 /** What an audience needs of the object that holds it. */
 export type QuoteAudienceHost = ReaderSocketsHost &

@@ -1,6 +1,6 @@
-import type { ClientMessage } from '../src/protocol/messages.ts'
-import { keyOf, type Subscription } from './quote-subscription.ts'
-import { keep, kept, newSocketReader, type SocketReader } from './socket-reader.ts'
+import type { ClientMessage } from '../../src/protocol/messages.ts'
+import { keep, kept, newSocketReader, type SocketReader } from '../sockets/connection.ts'
+import { keyOf, type Subscription } from './subscription.ts'
 
 /** What is kept with a socket beside what is kept with each: 16 KiB in all. */
 type Own = { all: boolean; ids: number[]; since: number; sent: number | null }

@@ -1,9 +1,9 @@
-import { addAsset, assetsAddedSince, findAssets } from '../src/db/assets.ts'
-import { withLiveDatabase } from '../src/db/client.ts'
-import { readPrices, writePrices } from '../src/db/prices.ts'
-import type { RefreshSettings } from '../src/pricing/asset-plan.ts'
-import type { HeldQuote } from '../src/pricing/quote.ts'
-import type { Asset } from '../src/protocol/asset.ts'
+import { addAsset, assetsAddedSince, findAssets } from '../../src/db/assets.ts'
+import { withLiveDatabase } from '../../src/db/client.ts'
+import { readPrices, writePrices } from '../../src/db/prices.ts'
+import type { HeldQuote } from '../../src/pricing/quote.ts'
+import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
 
 /** What a board asks of Postgres. Each rejects when that cannot be had. */
 export type QuoteDatabase = {

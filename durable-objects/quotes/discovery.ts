@@ -1,9 +1,9 @@
-import type { ProviderListing } from '../src/pricing/provider-quote.ts'
-import type { Trouble } from '../src/pricing/quote-book.ts'
-import type { Source } from '../src/pricing/sources.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import type { QuoteDatabase } from './quote-database.ts'
-import type { ProviderGateObject } from './stubs.ts'
+import type { ProviderGateObject } from '../../src/objects.ts'
+import type { ProviderListing } from '../../src/pricing/provider-quote.ts'
+import type { Trouble } from '../../src/pricing/quote-cache.ts'
+import type { Source } from '../../src/pricing/sources.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
+import type { QuoteDatabase } from './database.ts'
 
 const DAY_MS = 86_400_000
 /** Asked again after so long, where nothing says when: milliseconds. */

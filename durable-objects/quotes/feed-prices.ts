@@ -1,6 +1,6 @@
-import type { FeedPrice } from '../src/pricing/quote.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import type { FeedSlotsObject, ProductObject } from './stubs.ts'
+import type { FeedSlotsObject, ProductObject } from '../../src/objects.ts'
+import type { FeedPrice } from '../../src/pricing/quote.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
 
 /** Which feeds are open is asked this often at most, milliseconds. */
 const OPEN_MS = 5_000

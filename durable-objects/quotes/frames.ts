@@ -1,6 +1,6 @@
-import { quoteSnapshotFrame, quoteUpdateFrame } from '../src/protocol/messages.ts'
-import { parsePosition, positionText } from '../src/protocol/position.ts'
-import type { Subscription } from './quote-subscription.ts'
+import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
+import { parsePosition, positionText } from '../../src/protocol/stream-position.ts'
+import type { Subscription } from './subscription.ts'
 
 /** What frames need of the object that holds them. */
 export type FramesHost = {

@@ -1,5 +1,5 @@
-import type { QuoteBook } from '../src/pricing/quote-book.ts'
-import type { QuoteDatabase } from './quote-database.ts'
+import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { QuoteDatabase } from './database.ts'
 
 /** A database that did not answer is left alone for this long, milliseconds. */
 const REST_MS = 2_000

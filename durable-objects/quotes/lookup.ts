@@ -1,12 +1,12 @@
-import type { QuoteBook } from '../src/pricing/quote-book.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import type { QuoteSource } from '../src/protocol/quote.ts'
-import type { QuoteFeeds } from './quote-feeds.ts'
-import type { QuoteLoad } from './quote-load.ts'
-import type { QuoteNames } from './quote-names.ts'
-import type { QuotePace } from './quote-pace.ts'
-import type { QuoteRefresh } from './quote-refresh.ts'
-import type { Look } from './stubs.ts'
+import type { Look } from '../../src/objects.ts'
+import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
+import type { QuoteSource } from '../../src/protocol/quote.ts'
+import type { QuoteFeeds } from './feed-prices.ts'
+import type { QuoteLoad } from './load.ts'
+import type { QuoteRefresh } from './refresh.ts'
+import type { QuotePace } from './refresh-policy.ts'
+import type { QuoteNames } from './symbols.ts'
 
 /** Seconds after which to ask again for a price that is being asked for. */
 const RETRY_S = 2

@@ -1,5 +1,5 @@
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import type { Quote, StaleReason } from '../src/protocol/quote.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import type { Quote, StaleReason } from '../../src/protocol/quote.ts'
 
 /** A quote as portfolios are told of it. */
 export const portfolioPrice = (quote: Quote, stale: StaleReason | null): PortfolioPrice => ({

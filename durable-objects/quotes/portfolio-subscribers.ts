@@ -1,5 +1,5 @@
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import { Watched } from './quote-listener.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { Watched } from './connection.ts'
 
 /** Calls to users' objects that may be under way at once. */
 const CONCURRENCY = 32

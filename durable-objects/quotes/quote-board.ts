@@ -1,16 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Settings, settings } from '../src/config.ts'
-import type { QuotePlan } from '../src/pricing/asset-plan.ts'
-import type { Entry } from '../src/pricing/quote-book.ts'
-import type { PortfolioPrice } from '../src/protocol/portfolio.ts'
-import { quoteText } from '../src/protocol/quote.ts'
-import { portfolioPrice } from './portfolio-price.ts'
-import { QuoteAudience } from './quote-audience.ts'
-import { type QuoteDatabase, quoteDatabase } from './quote-database.ts'
-import { QuoteDesk } from './quote-desk.ts'
-import { QuoteFollowers } from './quote-followers.ts'
-import { QuoteStore } from './quote-store.ts'
-import { symbolsOf } from './quote-subscription.ts'
+import { type Settings, settings } from '../../src/config.ts'
 import {
   type BoardStatus,
   type FeedSlotsObject,
@@ -24,7 +13,18 @@ import {
   type RefreshReport,
   shardOfName,
   userPortfolio,
-} from './stubs.ts'
+} from '../../src/objects.ts'
+import type { Entry } from '../../src/pricing/quote-cache.ts'
+import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
+import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { quoteText } from '../../src/protocol/quote.ts'
+import { QuoteAudience } from './channels.ts'
+import { type QuoteDatabase, quoteDatabase } from './database.ts'
+import { QuoteDesk } from './engine.ts'
+import { portfolioPrice } from './portfolio-price.ts'
+import { QuoteFollowers } from './portfolio-subscribers.ts'
+import { QuoteStore } from './store.ts'
+import { symbolsOf } from './subscription.ts'
 
 /**
  * The hot layer of quotes: what the plan names is refreshed by the beat, kept in SQLite, told to sockets and users' objects,

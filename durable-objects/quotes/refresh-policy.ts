@@ -1,8 +1,8 @@
-import type { PlannedAsset, RefreshSettings } from '../src/pricing/asset-plan.ts'
-import type { Candidate } from '../src/pricing/due.ts'
-import { effectiveInterval, freshUntil } from '../src/pricing/freshness.ts'
-import type { HeldQuote } from '../src/pricing/quote.ts'
-import type { Entry } from '../src/pricing/quote-book.ts'
+import type { Candidate } from '../../src/pricing/due.ts'
+import { effectiveInterval, freshUntil } from '../../src/pricing/freshness.ts'
+import type { HeldQuote } from '../../src/pricing/quote.ts'
+import type { Entry } from '../../src/pricing/quote-cache.ts'
+import type { PlannedAsset, RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 
 /** What pace needs of the object that holds it. Times are unix milliseconds. */
 export type PaceHost = {

@@ -1,6 +1,6 @@
-import type { QuoteSourceId } from '../src/pricing/sources.ts'
-import type { Asset } from '../src/protocol/asset.ts'
-import type { ProviderGateObject, QuoteOutcome } from './stubs.ts'
+import type { ProviderGateObject, QuoteOutcome } from '../../src/objects.ts'
+import type { QuoteSourceId } from '../../src/pricing/sources.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
 
 /** What came of a request for one asset that was begun at `askedAt`, unix milliseconds. */
 export type Landed = { asset: Asset; outcome: QuoteOutcome }

@@ -1,6 +1,6 @@
-import type { QuotePlan } from '../src/pricing/asset-plan.ts'
-import type { Batch } from '../src/pricing/quote-book.ts'
-import type { QuoteSource } from '../src/protocol/quote.ts'
+import type { Batch } from '../../src/pricing/quote-cache.ts'
+import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
+import type { QuoteSource } from '../../src/protocol/quote.ts'
 
 /** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
 const ROW_CHARS = 600_000

@@ -1,6 +1,6 @@
-import { parseChannel } from '../src/protocol/channel.ts'
-import type { ErrorCode } from '../src/protocol/errors.ts'
-import type { Named } from './quote-names.ts'
+import { parseChannel } from '../../src/protocol/channel.ts'
+import type { ErrorCode } from '../../src/protocol/errors.ts'
+import type { Named } from './symbols.ts'
 
 /** The most assets that one socket subscribes to by name: their numbers have to fit into its attachment of 16 KiB. */
 export const MAX_IDS = 2_000

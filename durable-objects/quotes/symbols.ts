@@ -1,4 +1,4 @@
-import type { PlannedAsset } from '../src/pricing/asset-plan.ts'
+import type { PlannedAsset } from '../../src/pricing/refresh-settings.ts'
 import {
   type AssetIndex,
   candidatesOf,
@@ -8,10 +8,10 @@ import {
   resolve,
   resolveIn,
   shardOf,
-} from '../src/pricing/symbol.ts'
-import type { Asset, Candidate } from '../src/protocol/asset.ts'
-import type { QuoteDatabase } from './quote-database.ts'
-import type { QuoteStore } from './quote-store.ts'
+} from '../../src/pricing/symbol.ts'
+import type { Asset, Candidate } from '../../src/protocol/asset.ts'
+import type { QuoteDatabase } from './database.ts'
+import type { QuoteStore } from './store.ts'
 
 /** What the database said of a name is remembered so long: by then the next plan is there. Milliseconds. */
 const FOUND_MS = 60_000

@@ -1,7 +1,7 @@
-import type { RefreshSettings } from '../src/pricing/asset-plan.ts'
-import type { HeldQuote } from '../src/pricing/quote.ts'
-import type { QuoteBook } from '../src/pricing/quote-book.ts'
-import type { QuoteDatabase } from './quote-database.ts'
+import type { HeldQuote } from '../../src/pricing/quote.ts'
+import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import type { QuoteDatabase } from './database.ts'
 
 /** A write of which nothing was heard for so long is lost, milliseconds. */
 const LOST_MS = 60_000

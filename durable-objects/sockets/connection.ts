@@ -1,4 +1,4 @@
-import { newReader, type Reader } from '../src/delivery/reader.ts'
+import { newReader, type Reader } from '../../src/delivery/reader.ts'
 
 /**
  * The reader at the other end of a socket. `notedAt` is the `heardAt` of its attachment; `pingedAt` the last ping that

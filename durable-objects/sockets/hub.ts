@@ -10,10 +10,10 @@ import {
   type ReaderEnd,
   type ReaderLimits,
   UNHEARD_FRAMES,
-} from '../src/delivery/reader.ts'
-import { CLOSE, type ErrorCode } from '../src/protocol/errors.ts'
-import { type ClientMessage, errorFrame, PING, pongFrame, readClientMessage } from '../src/protocol/messages.ts'
-import type { Keeping, SocketReader } from './socket-reader.ts'
+} from '../../src/delivery/reader.ts'
+import { CLOSE, type ErrorCode } from '../../src/protocol/errors.ts'
+import { type ClientMessage, errorFrame, PING, pongFrame, readClientMessage } from '../../src/protocol/messages.ts'
+import type { Keeping, SocketReader } from './connection.ts'
 
 /** How old what a socket's attachment says of its last message may be. Milliseconds. */
 const NOTE_MS = 60_000

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
+import type { Exchange, ManualTrade } from './exchange.ts'
 import type { Fault } from './faults.ts'
 import type { Answer } from './rest.ts'
-import type { Exchange, ManualTrade } from './server.ts'
 
 const ok = (body: unknown): Answer => ({ status: 200, body })
 

@@ -4,6 +4,8 @@ import { WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { candleReader } from './candles.ts'
 import { control } from './control.ts'
+import type { Exchange, ManualTrade, RequestRecord } from './exchange.ts'
+import { manualTradeSchema } from './exchange.ts'
 import { type Effect, type Fault, faultSchema, openFaults } from './faults.ts'
 import { MALFORMED } from './malformed.ts'
 import { isManual, type ManualTape, openMarket, type Tape } from './market.ts'
@@ -27,46 +29,6 @@ export type ExchangeOptions = {
   anchor?: number
   /** Trades of so many market milliseconds go out in one message: Coinbase gathers for 50 to 250. */
   batchMs?: number
-}
-
-/** A trade for a manual product: decimal text, `time` in RFC 3339 or unix ms (the market's clock unless given). */
-const manualTradeSchema = z.object({
-  product: z.string(),
-  price: z.string(),
-  size: z.string(),
-  time: z.union([z.number(), z.iso.datetime()]).optional(),
-  side: z.enum(['BUY', 'SELL']).default('BUY'),
-})
-export type ManualTrade = z.input<typeof manualTradeSchema>
-
-/** One REST call that was answered, for tests; `status` 0 was never answered. */
-export type RequestRecord = { at: number; path: string; status: number }
-
-export type Exchange = {
-  port: number
-  /** Base of both REST styles. */
-  url: string
-  wsUrl: string
-  /** The market's clock, unix milliseconds, and what it is made of. */
-  now(): number
-  speed: number
-  anchor: number
-  /** Appends to a manual product and sends at once; gives the trade as it was sent. @throws RangeError on bad input. */
-  trade(product: string, trade: Omit<ManualTrade, 'product'>): WireTrade
-  /** Appends several and sends those of a product in one message. */
-  tick(trades: readonly ManualTrade[]): WireTrade[]
-  /** Does what is due by the clock at once; it is done by a timer too. */
-  step(): void
-  fault(fault: Fault): Effect
-  clearFaults(): void
-  /** The faults that still wait for their frames and requests. */
-  faults(): object
-  /** Every trade that the market really had with a time in [from, to), unix ms, ascending by id. */
-  sent(product: string, from: number, to: number): WireTrade[]
-  subscriptions: readonly SubscriptionRecord[]
-  requests: readonly RequestRecord[]
-  connections(): number
-  close(): Promise<void>
 }
 
 /** Records kept for tests to look at. */

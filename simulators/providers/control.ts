@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { type Answer, ok } from './answer.ts'
 import { type FakeProvider, PROVIDER_NAMES, type PriceSetting } from './board.ts'
 import type { ProviderFault } from './faults.ts'
-import type { Providers } from './server.ts'
+import type { Providers } from './providers.ts'
 
 /**
  * The paths under `/_`, for tests in another process: what the providers can be told, and what they were asked. Faults and

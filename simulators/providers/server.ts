@@ -2,13 +2,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import type { Answer, Provider } from './answer.ts'
 import { openBinance } from './binance.ts'
-import { type Board, type FakeProvider, openBoard, PROVIDER_NAMES, type PriceSetting, type View } from './board.ts'
+import { type FakeProvider, openBoard, PROVIDER_NAMES } from './board.ts'
 import { openCoinMarketCap } from './coinmarketcap.ts'
 import { control } from './control.ts'
 import { distorted, faultAnswer, type Poison } from './fault-answer.ts'
 import { openProviderFaults, type ProviderFault, providerFaultSchema } from './faults.ts'
+import type { Providers } from './providers.ts'
 import { readRecorded } from './recorded.ts'
-import { openRequests, type ProviderRequest, type RequestCounts, type RequestFilter } from './requests.ts'
+import { openRequests } from './requests.ts'
 import { openTwelveData } from './twelvedata.ts'
 import { openYahoo } from './yahoo.ts'
 
@@ -28,33 +29,6 @@ export type ProvidersOptions = {
   /** Requests or credits that the keyed ones allow in a minute; 8 and 30 unless given. */
   twelvedataCredits?: number
   coinmarketcapRequests?: number
-}
-
-export type Providers = {
-  port: number
-  /** Base of the control paths: `/_requests`, `/_faults`, `/_prices`. */
-  url: string
-  yahooUrl: string
-  binanceUrl: string
-  twelvedataUrl: string
-  coinmarketcapUrl: string
-  now(): number
-  /** Stands until it is used up or cleared. @throws ZodError on a fault of no known shape. */
-  fault(fault: ProviderFault): void
-  clearFaults(provider?: FakeProvider): void
-  faults(): object[]
-  /** Sets a price, a state, a currency by hand. @throws ZodError on bad input. */
-  setPrice(setting: PriceSetting): void
-  clearPrices(): void
-  /** What a provider would tell of an id now; null: it does not know it. */
-  view(provider: FakeProvider, id: string): View | null
-  /** The last requests, oldest first. */
-  requests(filter?: RequestFilter): ProviderRequest[]
-  /** All since the start or the last clearing. */
-  counts(): Record<FakeProvider, RequestCounts>
-  clearRequests(): void
-  board: Board
-  close(): Promise<void>
 }
 
 /** Starts the fake providers on one port of loopback, each under a path of its own. */

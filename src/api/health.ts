@@ -1,12 +1,12 @@
 import { Hono } from 'hono'
-import { type BoardStatus, feedSlots, productCandles, providerGate, quoteBoard } from '../../durable-objects/stubs.ts'
 import { settings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobs, type StoredJobRun } from '../db/jobs.ts'
 import { outboxLength } from '../db/portfolio-outbox.ts'
+import { type BoardStatus, feedSlots, productCandles, providerGate, quoteBoard } from '../objects.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
-import { type AppEnv, log } from './context.ts'
+import { type AppEnv, log } from './http/context.ts'
 
 /** A part that has not answered within this time is down, as far as whoever asks is concerned. */
 const ANSWER_MS = 3_000

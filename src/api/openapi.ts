@@ -6,7 +6,7 @@ import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
 import { portfolioMessageSchema } from '../protocol/portfolio.ts'
-import { ACCOUNT_PATHS } from './account-paths.ts'
+import { ACCOUNT_PATHS } from './accounts/paths.ts'
 import {
   assetAnswer,
   assetsAnswer,
@@ -19,9 +19,8 @@ import {
   productsAnswer,
   quoteSchema,
   refreshAnswer,
-} from './answers.ts'
-import type { AppEnv } from './context.ts'
-import { IMPORT_PATHS } from './import-paths.ts'
+} from './http/answers.ts'
+import type { AppEnv } from './http/context.ts'
 import {
   assetsSchema,
   auditSchema,
@@ -31,11 +30,12 @@ import {
   priceSchema,
   refreshSchema,
   symbolsSchema,
-} from './input.ts'
-import { json, operation } from './operation.ts'
-import { PORTFOLIO_HISTORY_PATHS } from './portfolio-history.ts'
-import { PORTFOLIO_PATHS, ticket } from './portfolio-paths.ts'
-import { STOCK_PATHS } from './stock-paths.ts'
+} from './http/input.ts'
+import { json, operation } from './http/operation.ts'
+import { IMPORT_PATHS } from './portfolio/import/paths.ts'
+import { STOCK_PATHS } from './portfolio/lot-paths.ts'
+import { PORTFOLIO_PATHS, ticket } from './portfolio/paths.ts'
+import { PORTFOLIO_HISTORY_PATHS } from './portfolio/value-history.ts'
 
 const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
 

@@ -1,4 +1,4 @@
-import type { PlannedAsset } from '../pricing/asset-plan.ts'
+import type { PlannedAsset } from '../pricing/refresh-settings.ts'
 import type { Asset } from '../protocol/asset.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { type LiveSql, liveQuery } from './client.ts'

@@ -1,6 +1,6 @@
-import type { RefreshSettings } from '../pricing/asset-plan.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { HeldQuote } from '../pricing/quote.ts'
+import type { RefreshSettings } from '../pricing/refresh-settings.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
 /** A price that was, at the market's own time of it, RFC 3339. */

@@ -1,7 +1,7 @@
 import { type Candle, candleText } from '../protocol/candle.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { updateFrame } from '../protocol/messages.ts'
-import { parsePosition, positionText } from '../protocol/position.ts'
+import { parsePosition, positionText } from '../protocol/stream-position.ts'
 
 /**
  * Candles whose last text is kept for readers that are behind. Eight form at a time; the rest is room for those that

@@ -1,4 +1,5 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
+import type { RevisionReason } from './bar.ts'
 import {
   addTrade,
   apart,
@@ -15,7 +16,6 @@ import {
 import type { Trade } from './coinbase.ts'
 import { Ledger, type LedgerState } from './coverage.ts'
 import { type Units, units } from './decimal.ts'
-import type { RevisionReason } from './revision.ts'
 
 const MINUTE = 60
 const DAY = 86_400

@@ -2,7 +2,12 @@ import type { Candle, Coverage, Source } from '../protocol/candle.ts'
 import { GRANULARITIES, SECONDS } from '../protocol/granularity.ts'
 import type { Trade } from './coinbase.ts'
 import { addUnits, compareDecimals, type Units, units, unitsText } from './decimal.ts'
-import type { RevisionReason } from './revision.ts'
+
+/**
+ * Why a complete candle changed: a trade came late, a missing one was fetched, the exchange's candle replaced ours, only
+ * the coverage changed, or the audit found a difference.
+ */
+export type RevisionReason = 'late_trade' | 'backfill' | 'reconciled' | 'coverage' | 'audit'
 
 /** Seconds of each granularity, by its index in `GRANULARITIES`. */
 export const SIZES: readonly number[] = GRANULARITIES.map((granularity) => SECONDS[granularity])

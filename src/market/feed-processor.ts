@@ -1,4 +1,4 @@
-import type { CandleBook } from './book.ts'
+import type { CandleBook } from './aggregator.ts'
 import { type Message, type Rejection, readMessage } from './coinbase.ts'
 
 const minuteOf = (milliseconds: number): number => Math.floor(milliseconds / 60_000) * 60

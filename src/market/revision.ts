@@ -1,14 +1,7 @@
 import type { Coverage } from '../protocol/candle.ts'
 import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
-import type { Bar, Ohlcv } from './bar.ts'
+import type { Bar, Ohlcv, RevisionReason } from './bar.ts'
 import { unitsText } from './decimal.ts'
-
-/**
- * Why a complete candle changed: a trade came late, a missing one was fetched, the exchange's candle replaced ours, only
- * the coverage is another, or the audit found it different.
- */
-export const REVISION_REASONS = ['late_trade', 'backfill', 'reconciled', 'coverage', 'audit'] as const
-export type RevisionReason = (typeof REVISION_REASONS)[number]
 
 /** What a candle told at one revision. */
 export type Told = Ohlcv & { coverage: Coverage }

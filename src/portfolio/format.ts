@@ -1,4 +1,4 @@
-import { staleText } from '../pricing/words.ts'
+import { staleText } from '../pricing/format.ts'
 import type { ActivityKind, HoldingStaleReason, Totals } from '../protocol/portfolio.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { MarketState } from '../protocol/quote.ts'
-import type { RefreshSettings } from './asset-plan.ts'
+import type { RefreshSettings } from './refresh-settings.ts'
 
 /** What `app_settings` begins with: used by a board that no plan has reached yet. */
 export const FIRST_SETTINGS: RefreshSettings = {

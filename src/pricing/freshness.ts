@@ -1,5 +1,5 @@
 import type { Quote, StaleReason } from '../protocol/quote.ts'
-import type { RefreshSettings } from './asset-plan.ts'
+import type { RefreshSettings } from './refresh-settings.ts'
 
 /** Beats that may pass beyond an interval before a value counts as stale: one until it is due, one for the answer. */
 const BEATS = 2

@@ -1,11 +1,11 @@
-import type { Settings } from '../src/config.ts'
-import type { Source } from '../src/pricing/sources.ts'
-import { binanceProvider } from '../src/providers/binance.ts'
-import { coinbaseProvider } from '../src/providers/coinbase-quotes.ts'
-import { coinMarketCapProvider } from '../src/providers/coinmarketcap.ts'
-import type { ProviderDeps, QuoteProvider } from '../src/providers/provider.ts'
-import { twelveDataProvider } from '../src/providers/twelvedata.ts'
-import { yahooProvider } from '../src/providers/yahoo.ts'
+import type { Settings } from '../config.ts'
+import type { Source } from '../pricing/sources.ts'
+import { binanceProvider } from './binance.ts'
+import { coinbaseProvider } from './coinbase-quotes.ts'
+import { coinMarketCapProvider } from './coinmarketcap.ts'
+import type { ProviderDeps, QuoteProvider } from './provider.ts'
+import { twelveDataProvider } from './twelvedata.ts'
+import { yahooProvider } from './yahoo.ts'
 
 /** The provider of a source that is set up. The keyed ones are only with a key (see availableSources). */
 export function openProvider(source: Source, config: Settings, deps: Omit<ProviderDeps, 'url'>): QuoteProvider {

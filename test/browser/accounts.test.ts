@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, type ExpectStatic, expect, test } from 'vitest'
-import { PRODUCTS } from '../../dev/exchange/products.ts'
+import { PRODUCTS } from '../../simulators/exchange/products.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 

@@ -1,6 +1,6 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct } from '../../dev/exchange/products.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
 import { RANGES } from '../../src/protocol/price-history.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'

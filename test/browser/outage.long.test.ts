@@ -1,9 +1,9 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import type { Fault } from '../../dev/exchange/faults.ts'
-import { manualProduct } from '../../dev/exchange/products.ts'
-import { fold, keyOf, minuteOf } from '../../dev/faults/fold.ts'
-import type { Bar } from '../../src/client/series.ts'
+import type { Fault } from '../../simulators/exchange/faults.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
+import type { Bar } from '../../src/client/elements/series.ts'
+import { fold, keyOf, minuteOf } from '../faults/fold.ts'
 import { startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 

@@ -1,6 +1,6 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
+import { manualProduct, PRODUCTS } from '../../simulators/exchange/products.ts'
 import { GRANULARITIES, SECONDS } from '../../src/protocol/granularity.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct } from '../../dev/exchange/products.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
 import { complaints, startBrowser } from '../support/browser.ts'
 import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'
 import { type KerbServer, startServer } from '../support/server.ts'

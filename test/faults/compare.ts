@@ -1,4 +1,4 @@
-import type { WireTrade } from '../exchange/wire.ts'
+import type { WireTrade } from '../../simulators/exchange/wire.ts'
 import { fold, LENGTHS, minuteOf, type Numbers } from './fold.ts'
 
 /** A candle as one place shows it. */

@@ -1,4 +1,4 @@
-import { generator } from '../exchange/random.ts'
+import { generator } from '../../simulators/exchange/random.ts'
 
 /** Milliseconds. */
 export const SECOND = 1_000

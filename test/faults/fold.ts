@@ -1,4 +1,4 @@
-import type { WireTrade } from '../exchange/wire.ts'
+import type { WireTrade } from '../../simulators/exchange/wire.ts'
 
 /** Seconds of each granularity. This file shares no line with the fold under test. */
 export const LENGTHS: Readonly<Record<string, number>> = {

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
-import type { Effect } from '../exchange/faults.ts'
+import type { Effect } from '../../simulators/exchange/faults.ts'
 import type { FaultEvent } from './events.ts'
 import type { Stage } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'

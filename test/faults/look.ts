@@ -1,4 +1,4 @@
-import type { WireTrade } from '../exchange/wire.ts'
+import type { WireTrade } from '../../simulators/exchange/wire.ts'
 import { compare, type GapPlace, type Place, type Seen, type Verdict } from './compare.ts'
 import { keyOf, plain, scaled } from './fold.ts'
 import type { Plan } from './plan.ts'

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { FAULTS, type FaultName } from './faults/events.ts'
-import { runSuite, summary, table } from './faults/suite.ts'
+import { FAULTS, type FaultName } from './events.ts'
+import { runSuite, summary, table } from './suite.ts'
 
 const USAGE = `usage: npm run test:faults -- [--runs N] [--seed S] [--fault NAME]
   NAME is one of ${FAULTS.join(' ')}`

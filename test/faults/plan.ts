@@ -1,6 +1,6 @@
-import { manualProduct, PRODUCTS, type ProductSpec } from '../exchange/products.ts'
-import { generator, mix } from '../exchange/random.ts'
-import type { ManualTrade } from '../exchange/server.ts'
+import type { ManualTrade } from '../../simulators/exchange/exchange.ts'
+import { manualProduct, PRODUCTS, type ProductSpec } from '../../simulators/exchange/products.ts'
+import { generator, mix } from '../../simulators/exchange/random.ts'
 import { type Draw, MINUTE, openDraw, SECOND } from './draw.ts'
 import { eventsOf, FAULTS, type FaultEvent, type FaultName } from './events.ts'
 

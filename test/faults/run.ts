@@ -1,4 +1,4 @@
-import { generator, mix } from '../exchange/random.ts'
+import { generator, mix } from '../../simulators/exchange/random.ts'
 import { distinct, type Verdict } from './compare.ts'
 import type { FaultName } from './events.ts'
 import { type Crowd, inject } from './inject.ts'

@@ -1,4 +1,4 @@
-import { generator, mix } from '../exchange/random.ts'
+import { generator, mix } from '../../simulators/exchange/random.ts'
 
 /** Things drawn at random, the same ones for the same seed. */
 export function drawing(seed: number, of = 0) {

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { PLANTS, type Plant } from './privacy/stage.ts'
-import { runSuite, summary, table } from './privacy/suite.ts'
+import { PLANTS, type Plant } from './stage.ts'
+import { runSuite, summary, table } from './suite.ts'
 
 const USAGE = `usage: npm run test:privacy -- [--requests N] [--seed S] [--plant NAME]
   NAME is one of ${PLANTS.join(' ')}: that is broken on purpose, to see that it is found`

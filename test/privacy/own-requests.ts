@@ -293,7 +293,9 @@ export async function signIn(world: World, me: Person): Promise<void> {
   me.token = token
   keepCookies(me, answer)
   for (const text of [token, ...me.cookies.values()]) world.all.add(me.tag, text)
-  const { sub } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { sub: string }
+  const { sub } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as {
+    sub: string
+  }
   me.id = sub
   world.all.add(me.tag, sub)
 }

@@ -1,4 +1,4 @@
-import type { StreamDeps, StreamSocket } from '../../src/client/stream.ts'
+import type { StreamDeps, StreamSocket } from '../../src/client/sdk/stream.ts'
 
 /** A socket that a test answers for: what was sent to the server is in `sent`. */
 export type FakeSocket = StreamSocket & { url: string; sent: Record<string, unknown>[]; closed: boolean }

@@ -1,4 +1,4 @@
-import type { ClientDeps } from '../../src/client/stream.ts'
+import type { ClientDeps } from '../../src/client/sdk/stream.ts'
 import { totalsOf } from '../../src/portfolio/totals.ts'
 import { changedKeys, changedTotals } from '../../src/portfolio/updates.ts'
 import { portfolioSnapshotFrame, positionUpdateFrame, subscribedFrame } from '../../src/protocol/messages.ts'

@@ -1,6 +1,5 @@
-import { productCandles } from '../durable-objects/stubs.ts'
-import { log } from '../src/api/context.ts'
-import { settings } from '../src/config.ts'
+import { log } from '../../src/api/http/context.ts'
+import { settings } from '../../src/config.ts'
 import {
   type AuditDay,
   claimAudits,
@@ -9,14 +8,15 @@ import {
   finishAudit,
   recordComparison,
   repairCandles,
-} from '../src/db/audits.ts'
-import { ensurePartitions, readCandles, replaceGaps } from '../src/db/candles.ts'
-import { type LiveSql, withLiveDatabase } from '../src/db/client.ts'
-import { compareCandles, repairs } from '../src/market/audit.ts'
-import type { Candle } from '../src/protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../src/protocol/granularity.ts'
-import { fetchCandles, type RestCandle } from '../src/providers/coinbase.ts'
-import type { Result } from '../src/providers/result.ts'
+} from '../../src/db/audits.ts'
+import { ensurePartitions, readCandles, replaceGaps } from '../../src/db/candles.ts'
+import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
+import { compareCandles, repairs } from '../../src/market/audit.ts'
+import { productCandles } from '../../src/objects.ts'
+import type { Candle } from '../../src/protocol/candle.ts'
+import { GRANULARITIES, type Granularity } from '../../src/protocol/granularity.ts'
+import { fetchCandles, type RestCandle } from '../../src/providers/coinbase.ts'
+import type { Result } from '../../src/providers/result.ts'
 
 const DAY_MS = 86_400_000
 const DAY = 86_400

@@ -1,3 +1,7 @@
+import { settings } from '../../src/config.ts'
+import { withLiveDatabase } from '../../src/db/client.ts'
+import { readJobs, type StoredJobRun } from '../../src/db/jobs.ts'
+import { databaseBytes, insertMetrics, type Metric } from '../../src/db/metrics.ts'
 import {
   type BoardStatus,
   feedSlots,
@@ -6,13 +10,9 @@ import {
   providerGate,
   quoteBoard,
   type RouteCount,
-} from '../durable-objects/stubs.ts'
-import { settings } from '../src/config.ts'
-import { withLiveDatabase } from '../src/db/client.ts'
-import { readJobs, type StoredJobRun } from '../src/db/jobs.ts'
-import { databaseBytes, insertMetrics, type Metric } from '../src/db/metrics.ts'
-import type { ProviderLimit } from '../src/pricing/provider-limit.ts'
-import type { ProductStatus } from '../src/protocol/product.ts'
+} from '../../src/objects.ts'
+import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
+import type { ProductStatus } from '../../src/protocol/product.ts'
 
 /**
  * Stores what the objects count: those with an open feed (others are not asked: that would wake them), the boards and

@@ -1,12 +1,12 @@
-import { userPortfolio } from '../durable-objects/stubs.ts'
-import { log } from '../src/api/context.ts'
-import { deriveAssets, readVersion } from '../src/db/activities.ts'
-import { withLiveDatabase, withUserDatabase } from '../src/db/client.ts'
-import { dropOldKeys } from '../src/db/idempotency.ts'
-import { jobWentWell } from '../src/db/jobs.ts'
-import { drainOutbox, fillRates, portfoliosOfMinute, takeEffect, type Untold } from '../src/db/portfolio-outbox.ts'
-import { hasProfile } from '../src/db/profiles.ts'
-import type { RefreshJob } from './refresh-queue.ts'
+import { log } from '../../src/api/http/context.ts'
+import { deriveAssets, readVersion } from '../../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
+import { dropOldKeys } from '../../src/db/idempotency.ts'
+import { jobWentWell } from '../../src/db/jobs.ts'
+import { drainOutbox, fillRates, portfoliosOfMinute, takeEffect, type Untold } from '../../src/db/portfolio-outbox.ts'
+import { hasProfile } from '../../src/db/profiles.ts'
+import { userPortfolio } from '../../src/objects.ts'
+import type { RefreshJob } from '../refresh-queue.ts'
 
 /** Users who are told at once: each takes a connection to the database here, and one in the object. */
 const AT_ONCE = 4

@@ -1,11 +1,11 @@
-import { providerGate } from '../durable-objects/stubs.ts'
-import { settings } from '../src/config.ts'
-import { readCandles } from '../src/db/candles.ts'
-import { type LiveSql, withLiveDatabase } from '../src/db/client.ts'
-import { claimHistory, failHistory, type HistoryClaim, storeHistory } from '../src/db/price-history.ts'
-import type { DailyBar, DailyHistory } from '../src/pricing/provider-quote.ts'
-import { availableSources, sourcesOf } from '../src/pricing/sources.ts'
-import type { Asset } from '../src/protocol/asset.ts'
+import { settings } from '../../src/config.ts'
+import { readCandles } from '../../src/db/candles.ts'
+import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
+import { claimHistory, failHistory, type HistoryClaim, storeHistory } from '../../src/db/price-history.ts'
+import { providerGate } from '../../src/objects.ts'
+import type { DailyBar, DailyHistory } from '../../src/pricing/provider-quote.ts'
+import { availableSources, sourcesOf } from '../../src/pricing/sources.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
 
 /** Assets that are asked for at once: the providers' budgets are shared with the quotes. */
 const AT_ONCE = 4

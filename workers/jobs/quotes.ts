@@ -1,11 +1,11 @@
-import { providerGate, quoteBoard } from '../durable-objects/stubs.ts'
-import { settings } from '../src/config.ts'
-import { readRefreshSettings } from '../src/db/app-settings.ts'
-import { plannedAssets } from '../src/db/assets.ts'
-import { withLiveDatabase } from '../src/db/client.ts'
-import { writeProviderLimits } from '../src/db/prices.ts'
-import type { PlannedAsset } from '../src/pricing/asset-plan.ts'
-import { shardOf } from '../src/pricing/symbol.ts'
+import { settings } from '../../src/config.ts'
+import { readRefreshSettings } from '../../src/db/app-settings.ts'
+import { plannedAssets } from '../../src/db/assets.ts'
+import { withLiveDatabase } from '../../src/db/client.ts'
+import { writeProviderLimits } from '../../src/db/prices.ts'
+import { providerGate, quoteBoard } from '../../src/objects.ts'
+import type { PlannedAsset } from '../../src/pricing/refresh-settings.ts'
+import { shardOf } from '../../src/pricing/symbol.ts'
 
 /** Tells each board its assets, how often each is due, and the settings (Q2); it beats by itself from then on. */
 export async function planQuotes(env: Env, now: number): Promise<Record<string, unknown>> {

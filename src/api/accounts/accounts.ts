@@ -6,22 +6,30 @@ import {
   type BuiltInOptions,
   builtInIssuer,
   builtInKeys,
-} from '../auth/built-in.ts'
-import type { Issuer, IssuerFailure, Outcome } from '../auth/issuer.ts'
-import { confirmMail, consoleMailer, httpMailer, type Mail, type Mailer, resetMail, takenMail } from '../auth/mail.ts'
+} from '../../auth/built-in.ts'
+import type { Issuer, IssuerFailure, Outcome } from '../../auth/issuer.ts'
+import {
+  confirmMail,
+  consoleMailer,
+  httpMailer,
+  type Mail,
+  type Mailer,
+  resetMail,
+  takenMail,
+} from '../../auth/mail.ts'
 import {
   SUPABASE_AUDIENCE,
   type SupabaseProject,
   supabaseIssuer,
   supabaseIssuerName,
   supabaseKeys,
-} from '../auth/supabase.ts'
-import { tokenVerifier, type Verifier } from '../auth/verifier.ts'
-import { settings } from '../config.ts'
-import { accountRows } from '../db/accounts.ts'
-import { withLiveDatabase } from '../db/client.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { type AppEnv, log } from './context.ts'
+} from '../../auth/supabase.ts'
+import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
+import { settings } from '../../config.ts'
+import { accountRows } from '../../db/accounts.ts'
+import { withLiveDatabase } from '../../db/client.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { type AppEnv, log } from '../http/context.ts'
 
 /** Called as a method of something else, `fetch` of workerd throws. */
 const send: typeof fetch = (input, init) => fetch(input, init)

@@ -1,7 +1,11 @@
 import { type Context, Hono } from 'hono'
-import { userPortfolio } from '../../durable-objects/stubs.ts'
-import type { Session } from '../auth/issuer.ts'
-import { CodedError } from '../protocol/errors.ts'
+import type { Session } from '../../auth/issuer.ts'
+import { userPortfolio } from '../../objects.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { type Fields, fieldsOf } from '../http/body.ts'
+import { type AppEnv, log } from '../http/context.ts'
+import { parse } from '../http/input.ts'
+import { authLimit, emailLimit } from '../http/rate-limits.ts'
 import { publicKeys, unwrapped, withIssuer } from './accounts.ts'
 import {
   confirmSchema,
@@ -10,11 +14,7 @@ import {
   resetSchema,
   signInSchema,
   signUpSchema,
-} from './auth-input.ts'
-import { type Fields, fieldsOf } from './body.ts'
-import { type AppEnv, log } from './context.ts'
-import { parse } from './input.ts'
-import { authLimit, emailLimit } from './limits.ts'
+} from './input.ts'
 import { cookieSession, cookiesOf, forgetSession, keepSession, requireUser, sameOrigin } from './session.ts'
 
 /** Signs up with these fields. Whether the email had an account before, nothing tells. @throws CodedError */

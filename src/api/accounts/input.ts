@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../auth/password-rule.ts'
-import { MAX_INTERVAL, MAX_NAME } from '../protocol/profile.ts'
-import { isCurrency } from './currency.ts'
+import { MAX_PASSWORD, MIN_PASSWORD } from '../../auth/password-rule.ts'
+import { MAX_INTERVAL, MAX_NAME } from '../../protocol/profile.ts'
+import { isCurrency } from '../quotes/currency.ts'
 
 /** Longest email that can be delivered to (RFC 5321). */
 const MAX_EMAIL = 254

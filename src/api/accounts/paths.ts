@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { profileSchema } from '../protocol/profile.ts'
+import { profileSchema } from '../../protocol/profile.ts'
+import { json, operation } from '../http/operation.ts'
 import {
   confirmSchema,
   passwordChangeSchema,
@@ -9,8 +10,7 @@ import {
   resetSchema,
   signInSchema,
   signUpSchema,
-} from './auth-input.ts'
-import { json, operation } from './operation.ts'
+} from './input.ts'
 
 const tags = ['Accounts']
 const takes = (schema: z.ZodType) => ({

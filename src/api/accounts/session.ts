@@ -1,10 +1,10 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
-import type { Session } from '../auth/issuer.ts'
-import type { Refusal, User, Verdict } from '../auth/verifier.ts'
-import { CodedError } from '../protocol/errors.ts'
+import type { Session } from '../../auth/issuer.ts'
+import type { Refusal, User, Verdict } from '../../auth/verifier.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { AppEnv } from '../http/context.ts'
 import { ownOrigin, unwrapped, verifierOf, withIssuer } from './accounts.ts'
-import type { AppEnv } from './context.ts'
 
 /**
  * The tokens as a browser keeps them: no script reads them, no other site's page sends them along with what it writes,

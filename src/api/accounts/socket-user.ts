@@ -1,8 +1,8 @@
 import type { Context } from 'hono'
-import { settings } from '../config.ts'
-import { CodedError } from '../protocol/errors.ts'
+import { settings } from '../../config.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { AppEnv } from '../http/context.ts'
 import { ownOrigin } from './accounts.ts'
-import type { AppEnv } from './context.ts'
 import { currentSession } from './session.ts'
 import { redeemTicket, type SocketUser } from './tickets.ts'
 

@@ -1,8 +1,8 @@
 import { type Context, Hono } from 'hono'
-import { userPortfolio } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { type AppEnv, log } from './context.ts'
+import { settings } from '../../config.ts'
+import { userPortfolio } from '../../objects.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { type AppEnv, log } from '../http/context.ts'
 import { requiredSession } from './session.ts'
 
 const TICKET = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{16,200})$/

@@ -1,11 +1,11 @@
 import { Hono } from 'hono'
-import { settings } from '../config.ts'
-import { type Audit, readAudits } from '../db/audits.ts'
-import { withLiveDatabase } from '../db/client.ts'
-import { matchRate } from '../market/audit.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { type AppEnv, log } from './context.ts'
-import { type AuditInput, auditInput } from './input.ts'
+import { settings } from '../../config.ts'
+import { type Audit, readAudits } from '../../db/audits.ts'
+import { withLiveDatabase } from '../../db/client.ts'
+import { matchRate } from '../../market/audit.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { type AppEnv, log } from '../http/context.ts'
+import { type AuditInput, auditInput } from '../http/input.ts'
 
 /** Days that are told when none is asked for. */
 const DAYS = 30

@@ -1,10 +1,10 @@
-import { type CandleQuery, type HeldCandles, productCandles } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { readCandles, readClosedCandles, readGaps } from '../db/candles.ts'
-import { withCachedDatabase, withLiveDatabase } from '../db/client.ts'
-import type { Candle, Gap } from '../protocol/candle.ts'
-import { SECONDS } from '../protocol/granularity.ts'
-import { log } from './context.ts'
+import { settings } from '../../config.ts'
+import { readCandles, readClosedCandles, readGaps } from '../../db/candles.ts'
+import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
+import { type CandleQuery, type HeldCandles, productCandles } from '../../objects.ts'
+import type { Candle, Gap } from '../../protocol/candle.ts'
+import { SECONDS } from '../../protocol/granularity.ts'
+import { log } from '../http/context.ts'
 import { clip } from './gaps.ts'
 
 /** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */

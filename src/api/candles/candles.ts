@@ -1,13 +1,13 @@
 import { Hono } from 'hono'
-import { productCandles } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { type Candle, candleText } from '../protocol/candle.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { SECONDS } from '../protocol/granularity.ts'
-import type { AppEnv } from './context.ts'
+import { settings } from '../../config.ts'
+import { productCandles } from '../../objects.ts'
+import { type Candle, candleText } from '../../protocol/candle.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { SECONDS } from '../../protocol/granularity.ts'
+import type { AppEnv } from '../http/context.ts'
+import { type CandlesInput, candlesInput, checkProduct } from '../http/input.ts'
+import { type History, readHistory } from './candle-history.ts'
 import { fillFlat } from './fill.ts'
-import { type History, readHistory } from './history.ts'
-import { type CandlesInput, candlesInput, checkProduct } from './input.ts'
 
 /** `GET /api/v1/products/:id/candles`: of more than `limit` candles in the range, the last. */
 export const candles = new Hono<AppEnv>().get('/api/v1/products/:id/candles', async (c) => {

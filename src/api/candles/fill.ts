@@ -1,5 +1,5 @@
-import type { Candle, Coverage, Gap } from '../protocol/candle.ts'
-import { type Granularity, SECONDS } from '../protocol/granularity.ts'
+import type { Candle, Coverage, Gap } from '../../protocol/candle.ts'
+import { type Granularity, SECONDS } from '../../protocol/granularity.ts'
 
 /** What is asked of `fillFlat`. All times in unix seconds. */
 export type FlatFill = {

@@ -1,4 +1,4 @@
-import type { Gap } from '../protocol/candle.ts'
+import type { Gap } from '../../protocol/candle.ts'
 
 /** Gaps cut to [from, to), ascending; those that touch become one. */
 export function clip(gaps: readonly Gap[], from: number, to: number): Gap[] {

@@ -1,12 +1,12 @@
 import { Hono } from 'hono'
-import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { withLiveDatabase } from '../db/client.ts'
-import { listProducts, type StoredProduct } from '../db/products.ts'
-import { changeAgainst } from '../pricing/quote.ts'
-import { CodedError } from '../protocol/errors.ts'
-import type { Product } from '../protocol/product.ts'
-import { type AppEnv, log } from './context.ts'
+import { settings } from '../../config.ts'
+import { withLiveDatabase } from '../../db/client.ts'
+import { listProducts, type StoredProduct } from '../../db/products.ts'
+import { feedSlots, productCandles } from '../../objects.ts'
+import { changeAgainst } from '../../pricing/quote.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { Product } from '../../protocol/product.ts'
+import { type AppEnv, log } from '../http/context.ts'
 
 /** Answers within this time are made of the same look at the database and the feeds. */
 const REUSE_MS = 1_000

@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import { assetSchema, candidateSchema } from '../protocol/asset.ts'
-import { wireCandleSchema } from '../protocol/candle.ts'
-import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
-import { GRANULARITIES } from '../protocol/granularity.ts'
-import { BASES, INTERVALS, RANGES, wireBarSchema } from '../protocol/price-history.ts'
-import { productSchema } from '../protocol/product.ts'
-import { wireQuoteSchema } from '../protocol/quote.ts'
+import { assetSchema, candidateSchema } from '../../protocol/asset.ts'
+import { wireCandleSchema } from '../../protocol/candle.ts'
+import { ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
+import { GRANULARITIES } from '../../protocol/granularity.ts'
+import { BASES, INTERVALS, RANGES, wireBarSchema } from '../../protocol/price-history.ts'
+import { productSchema } from '../../protocol/product.ts'
+import { wireQuoteSchema } from '../../protocol/quote.ts'
 
 /** Every code, for schemas. */
 const CODES = Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]

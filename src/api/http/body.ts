@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { CodedError } from '../protocol/errors.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 import { wrong } from './input.ts'
 

@@ -1,4 +1,4 @@
-import type { User } from '../auth/verifier.ts'
+import type { User } from '../../auth/verifier.ts'
 
 /**
  * What the routes of this Worker share: its bindings, the number of the request for logs and problems, and, behind

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { sha256 } from '../auth/digest.ts'
+import { sha256 } from '../../auth/digest.ts'
 import type { AppEnv } from './context.ts'
 
 /** A tag of a text: the same for the same one. `version` stands at its beginning. */

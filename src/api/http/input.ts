@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import type { Settings } from '../config.ts'
-import type { AssetSearch } from '../db/assets.ts'
-import { normalName } from '../pricing/symbol.ts'
-import { PRODUCT_ID } from '../protocol/channel.ts'
-import { CodedError, type ErrorCode, type FieldError } from '../protocol/errors.ts'
-import { GRANULARITIES, type Granularity, isGranularity } from '../protocol/granularity.ts'
-import { BASES, RANGES } from '../protocol/price-history.ts'
+import type { Settings } from '../../config.ts'
+import type { AssetSearch } from '../../db/assets.ts'
+import { normalName } from '../../pricing/symbol.ts'
+import { PRODUCT_ID } from '../../protocol/channel.ts'
+import { CodedError, type ErrorCode, type FieldError } from '../../protocol/errors.ts'
+import { GRANULARITIES, type Granularity, isGranularity } from '../../protocol/granularity.ts'
+import { BASES, RANGES } from '../../protocol/price-history.ts'
 
 /** One field that is wrong, and what is wrong with it. */
 type Fault = FieldError & { code: ErrorCode }

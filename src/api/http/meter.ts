@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
-import { meter, type RouteCount } from '../../durable-objects/stubs.ts'
+import { meter, type RouteCount } from '../../objects.ts'
 import { type AppEnv, log } from './context.ts'
 
 /** The isolate's counts go to the object that gathers them this often at most, milliseconds. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ZodOpenApiOperationObject } from 'zod-openapi'
-import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { problemSchema } from './answers.ts'
 
 /** What any address may answer. */

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { CodedError, ERROR_CODES, type Problem } from '../protocol/errors.ts'
+import { CodedError, ERROR_CODES, type Problem } from '../../protocol/errors.ts'
 import { type AppEnv, log } from './context.ts'
 
 /** Answers with the problem details (RFC 9457) of any error; one without a code is logged and told as `internal`. */

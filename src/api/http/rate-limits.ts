@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { sha256 } from '../auth/digest.ts'
-import { CodedError } from '../protocol/errors.ts'
+import { sha256 } from '../../auth/digest.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
 /** Period of the rate limits in wrangler.toml, in seconds: after it a client can try again. */

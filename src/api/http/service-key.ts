@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { settings } from '../config.ts'
-import { CodedError } from '../protocol/errors.ts'
+import { settings } from '../../config.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
 const digest = (text: string): Promise<ArrayBuffer> => crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))

@@ -1,6 +1,6 @@
-import type { User } from '../auth/verifier.ts'
-import { type UserSql, withUserDatabase } from '../db/client.ts'
-import { CodedError } from '../protocol/errors.ts'
+import type { User } from '../../auth/verifier.ts'
+import { type UserSql, withUserDatabase } from '../../db/client.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import { log } from './context.ts'
 
 /** What is told of somebody alone is stored by nobody, and by no cache between. */

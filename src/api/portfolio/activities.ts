@@ -1,15 +1,22 @@
 import { type Context, Hono } from 'hono'
-import type { UserSql } from '../db/client.ts'
-import { findActivity, readActivities } from '../db/read-activities.ts'
-import type { Activity } from '../portfolio/activity.ts'
-import type { ActivityPage, ActivityView } from '../protocol/activity.ts'
-import { CodedError } from '../protocol/errors.ts'
+import type { UserSql } from '../../db/client.ts'
+import { findActivity, readActivities } from '../../db/read-activities.ts'
+import type { Activity } from '../../portfolio/activity.ts'
+import type { ActivityPage, ActivityView } from '../../protocol/activity.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import {
   activitiesQuerySchema,
   activityChangeSchema,
   type NewActivityInput,
   newActivitySchema,
-} from '../protocol/stock-input.ts'
+} from '../../protocol/stock-input.ts'
+import { requireUser } from '../accounts/session.ts'
+import { type Fields, fieldsOf } from '../http/body.ts'
+import type { AppEnv } from '../http/context.ts'
+import { answerOnce, type Work } from '../http/idempotency.ts'
+import { parse } from '../http/input.ts'
+import { asUser, OWN } from '../http/user-transaction.ts'
+import { assetsNamed, pageOf, placeOf } from './cursor.ts'
 import {
   assetMeant,
   changed,
@@ -21,14 +28,7 @@ import {
   tagOf,
   toChange,
   write,
-} from './activity-write.ts'
-import { type Fields, fieldsOf } from './body.ts'
-import type { AppEnv } from './context.ts'
-import { answerOnce, type Work } from './idempotency.ts'
-import { parse } from './input.ts'
-import { asUser, OWN } from './own-data.ts'
-import { assetsNamed, pageOf, placeOf } from './page-place.ts'
-import { requireUser } from './session.ts'
+} from './write-activity.ts'
 
 /** What somebody has entered, with what it has where that was not given. @param usual the currency of what has no asset */
 function entered(input: NewActivityInput, asset: Meant | null, usual: string, now: Date): Activity {

@@ -1,8 +1,8 @@
-import type { UserSql } from '../db/client.ts'
-import { type ActivityPlace, readNamedAssets } from '../db/read-activities.ts'
-import { resolve } from '../pricing/symbol.ts'
-import { isId } from './activity-write.ts'
-import { wrong } from './input.ts'
+import type { UserSql } from '../../db/client.ts'
+import { type ActivityPlace, readNamedAssets } from '../../db/read-activities.ts'
+import { resolve } from '../../pricing/symbol.ts'
+import { wrong } from '../http/input.ts'
+import { isId } from './write-activity.ts'
 
 const PLACE = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
 

@@ -1,13 +1,13 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import { MAX_ACTIVITIES } from '../db/activities.ts'
-import { readProfile } from '../db/profiles.ts'
-import { readActivities, readNamedAssets } from '../db/read-activities.ts'
-import { exportCsv, exportJson } from '../portfolio/export.ts'
-import type { AppEnv } from './context.ts'
-import { parse } from './input.ts'
-import { asUser, OWN } from './own-data.ts'
-import { requireUser } from './session.ts'
+import { MAX_ACTIVITIES } from '../../db/activities.ts'
+import { readProfile } from '../../db/profiles.ts'
+import { readActivities, readNamedAssets } from '../../db/read-activities.ts'
+import { exportCsv, exportJson } from '../../portfolio/export.ts'
+import { requireUser } from '../accounts/session.ts'
+import type { AppEnv } from '../http/context.ts'
+import { parse } from '../http/input.ts'
+import { asUser, OWN } from '../http/user-transaction.ts'
 
 /** The query of `GET /api/v1/portfolio/export`. */
 export const exportQuerySchema = z.object({

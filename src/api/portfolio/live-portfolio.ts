@@ -1,10 +1,10 @@
 import { type Context, Hono } from 'hono'
-import { userPortfolio } from '../../durable-objects/stubs.ts'
-import type { AppEnv } from './context.ts'
-import { OWN } from './own-data.ts'
+import { userPortfolio } from '../../objects.ts'
+import { requireUser } from '../accounts/session.ts'
+import { asked } from '../accounts/tickets.ts'
+import type { AppEnv } from '../http/context.ts'
+import { OWN } from '../http/user-transaction.ts'
 import { queueRefresh } from './refresh-portfolio.ts'
-import { requireUser } from './session.ts'
-import { asked } from './tickets.ts'
 
 const CACHE = '/api/v1/stocks/portfolio-cache'
 /** Seconds after which who was told to look again is to do so. */

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { activityPageSchema, activitySchema, lotPageSchema, saleSchema } from '../protocol/activity.ts'
-import type { ErrorCode } from '../protocol/errors.ts'
-import { lotSchema } from '../protocol/portfolio.ts'
+import { activityPageSchema, activitySchema, lotPageSchema, saleSchema } from '../../protocol/activity.ts'
+import type { ErrorCode } from '../../protocol/errors.ts'
+import { lotSchema } from '../../protocol/portfolio.ts'
 import {
   activitiesQuerySchema,
   activityChangeSchema,
@@ -12,8 +12,8 @@ import {
   stockChangeSchema,
   stockSchema,
   stocksQuerySchema,
-} from '../protocol/stock-input.ts'
-import { json, operation } from './operation.ts'
+} from '../../protocol/stock-input.ts'
+import { json, operation } from '../http/operation.ts'
 
 const tags = ['Portfolio']
 const security: Record<string, string[]>[] = [{ user: [] }, { session: [] }]

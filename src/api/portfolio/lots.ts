@@ -1,28 +1,28 @@
 import { type Context, Hono } from 'hono'
-import { lockPortfolio } from '../db/activities.ts'
-import type { UserSql } from '../db/client.ts'
-import { readLots } from '../db/portfolio-views.ts'
-import { findActivity, readCurrency } from '../db/read-activities.ts'
-import type { ActivityView, LotPage, Sale } from '../protocol/activity.ts'
-import { CodedError } from '../protocol/errors.ts'
-import type { LotView } from '../protocol/portfolio.ts'
+import { lockPortfolio } from '../../db/activities.ts'
+import type { UserSql } from '../../db/client.ts'
+import { readLots } from '../../db/portfolio-views.ts'
+import { findActivity, readCurrency } from '../../db/read-activities.ts'
+import type { ActivityView, LotPage, Sale } from '../../protocol/activity.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { LotView } from '../../protocol/portfolio.ts'
 import {
   sellQuerySchema,
   sellSchema,
   stockChangeSchema,
   stockSchema,
   stocksQuerySchema,
-} from '../protocol/stock-input.ts'
+} from '../../protocol/stock-input.ts'
+import { requireUser } from '../accounts/session.ts'
+import { type Fields, fieldsOf } from '../http/body.ts'
+import type { AppEnv } from '../http/context.ts'
+import { answerOnce, rehearse, type Work } from '../http/idempotency.ts'
+import { parse } from '../http/input.ts'
+import { asUser, OWN } from '../http/user-transaction.ts'
 import { adding, changing, removing } from './activities.ts'
-import { checkCurrency, checkLots, checkTime, isId, tagOf, write } from './activity-write.ts'
-import { type Fields, fieldsOf } from './body.ts'
-import type { AppEnv } from './context.ts'
-import { answerOnce, rehearse, type Work } from './idempotency.ts'
-import { parse } from './input.ts'
-import { asUser, OWN } from './own-data.ts'
-import { assetsNamed, pageOf, placeOf } from './page-place.ts'
+import { assetsNamed, pageOf, placeOf } from './cursor.ts'
 import { saleOf } from './sale.ts'
-import { requireUser } from './session.ts'
+import { checkCurrency, checkLots, checkTime, isId, tagOf, write } from './write-activity.ts'
 
 /** The lot with this id. @throws CodedError `unknown_lot` */
 async function lotWith(sql: UserSql, userId: string, id: string): Promise<LotView> {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { enrichedSchema } from '../protocol/portfolio.ts'
-import { json, operation } from './operation.ts'
+import { enrichedSchema } from '../../protocol/portfolio.ts'
+import { json, operation } from '../http/operation.ts'
 import { refreshPortfolioSchema } from './refresh-portfolio.ts'
 
 const tags = ['Portfolio']

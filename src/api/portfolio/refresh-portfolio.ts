@@ -1,13 +1,13 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import { userPortfolio } from '../../durable-objects/stubs.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { jsonBody } from './body.ts'
-import type { AppEnv } from './context.ts'
-import { parse, wrong } from './input.ts'
-import { isServiceKey } from './service-key.ts'
-import { requiredSession } from './session.ts'
-import { asked } from './tickets.ts'
+import { userPortfolio } from '../../objects.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { requiredSession } from '../accounts/session.ts'
+import { asked } from '../accounts/tickets.ts'
+import { jsonBody } from '../http/body.ts'
+import type { AppEnv } from '../http/context.ts'
+import { parse, wrong } from '../http/input.ts'
+import { isServiceKey } from '../http/service-key.ts'
 
 export const refreshPortfolioSchema = z.object({
   userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),

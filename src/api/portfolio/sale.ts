@@ -1,9 +1,9 @@
-import type { UserSql } from '../db/client.ts'
-import { type DayRate, readDayRates, readSoldParts, type SoldPart } from '../db/read-activities.ts'
-import { type Decimal, decimal, textOrNull, ZERO } from '../portfolio/decimal.ts'
-import { rate } from '../portfolio/rates.ts'
-import { dayOf } from '../portfolio/time.ts'
-import type { ActivityView, Sale } from '../protocol/activity.ts'
+import type { UserSql } from '../../db/client.ts'
+import { type DayRate, readDayRates, readSoldParts, type SoldPart } from '../../db/read-activities.ts'
+import { type Decimal, decimal, textOrNull, ZERO } from '../../portfolio/decimal.ts'
+import { rate } from '../../portfolio/rates.ts'
+import { dayOf } from '../../portfolio/time.ts'
+import type { ActivityView, Sale } from '../../protocol/activity.ts'
 
 /** What something was in a currency, on its day; null where a rate is missing (P3). */
 type Converted = (amount: string | null, from: string, to: string, day: string) => Decimal | null

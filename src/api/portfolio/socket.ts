@@ -1,10 +1,10 @@
 import { Hono } from 'hono'
-import { PORTFOLIO_KEY } from './channels.ts'
-import type { AppEnv } from './context.ts'
-import { clientOf, socketLimit } from './limits.ts'
-import { openObjectSocket } from './object-socket.ts'
-import { socketUser } from './socket-user.ts'
-import { upgradeOnly } from './sockets.ts'
+import { socketUser } from '../accounts/socket-user.ts'
+import type { AppEnv } from '../http/context.ts'
+import { clientOf, socketLimit } from '../http/rate-limits.ts'
+import { PORTFOLIO_KEY } from '../streams/channels.ts'
+import { openObjectSocket } from '../streams/object-socket.ts'
+import { upgradeOnly } from '../streams/sockets.ts'
 
 /** `/ws/portfolio` hands over the own socket of the user's object. */
 export const portfolioSocket = new Hono<AppEnv>().get('/ws/portfolio', upgradeOnly, socketLimit, async (c) => {

@@ -1,11 +1,11 @@
 import { type Context, Hono } from 'hono'
-import { type AssetSearch, findAssets, searchAssets } from '../db/assets.ts'
-import { type LiveSql, withLiveDatabase } from '../db/client.ts'
-import { candidatesOf, resolve } from '../pricing/symbol.ts'
-import type { Asset } from '../protocol/asset.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { type AppEnv, log } from './context.ts'
-import { assetsInput, nameOf } from './input.ts'
+import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
+import { type LiveSql, withLiveDatabase } from '../../db/client.ts'
+import { candidatesOf, resolve } from '../../pricing/symbol.ts'
+import type { Asset } from '../../protocol/asset.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { type AppEnv, log } from '../http/context.ts'
+import { assetsInput, nameOf } from '../http/input.ts'
 import { findLook, problemOf } from './prices.ts'
 
 /** What a name means changes seldom: milliseconds that it is remembered for. */

@@ -1,9 +1,9 @@
-import { type Look, quoteBoard } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { staleOf } from '../pricing/freshness.ts'
-import { shardOf } from '../pricing/symbol.ts'
-import { quoteText, type StaleReason } from '../protocol/quote.ts'
-import { log } from './context.ts'
+import { settings } from '../../config.ts'
+import { type Look, quoteBoard } from '../../objects.ts'
+import { staleOf } from '../../pricing/freshness.ts'
+import { shardOf } from '../../pricing/symbol.ts'
+import { quoteText, type StaleReason } from '../../protocol/quote.ts'
+import { log } from '../http/context.ts'
 
 /** A copy of what a board said of a price is used for so long, milliseconds. */
 const COPY_MS = 1_000

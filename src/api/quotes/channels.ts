@@ -1,7 +1,7 @@
-import { settings } from '../config.ts'
-import { normalName, shardOf } from '../pricing/symbol.ts'
-import { lookUp } from './quote-mirror.ts'
-import { boardKey, type QuoteFault, type QuotePlace, type QuotePlaces } from './quote-places.ts'
+import { settings } from '../../config.ts'
+import { normalName, shardOf } from '../../pricing/symbol.ts'
+import { lookUp } from './cache.ts'
+import { boardKey, type QuoteFault, type QuotePlace, type QuotePlaces } from './quote-route.ts'
 
 /** Every board, and the channel there that stands for all its quotes. */
 export const everyBoard = (env: Env): QuotePlace[] =>

@@ -1,9 +1,9 @@
 import { Hono } from 'hono'
-import { settings } from '../config.ts'
-import { withCachedDatabase, withLiveDatabase } from '../db/client.ts'
-import { readActions, readBars, readHistoryState, readRunningBar, wantHistory } from '../db/price-history.ts'
-import { readSnapshots } from '../db/prices.ts'
-import { actionsVersion, adjustBars } from '../pricing/adjust.ts'
+import { settings } from '../../config.ts'
+import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
+import { readActions, readBars, readHistoryState, readRunningBar, wantHistory } from '../../db/price-history.ts'
+import { readSnapshots } from '../../db/prices.ts'
+import { actionsVersion, adjustBars } from '../../pricing/adjust.ts'
 import {
   addDays,
   type DayInterval,
@@ -12,21 +12,21 @@ import {
   rangeStart,
   runningDay,
   withDays,
-} from '../pricing/history-range.ts'
-import type { PriceHistory } from '../pricing/price-history.ts'
-import { snapshotBars, timeText } from '../pricing/snapshot-bars.ts'
-import type { Asset } from '../protocol/asset.ts'
-import type { Candle } from '../protocol/candle.ts'
-import { CodedError } from '../protocol/errors.ts'
-import { SECONDS } from '../protocol/granularity.ts'
-import { barText, type PriceBar } from '../protocol/price-history.ts'
-import type { Quote } from '../protocol/quote.ts'
+} from '../../pricing/history-range.ts'
+import type { PriceHistory } from '../../pricing/price-history.ts'
+import { snapshotBars, timeText } from '../../pricing/snapshot-bars.ts'
+import type { Asset } from '../../protocol/asset.ts'
+import type { Candle } from '../../protocol/candle.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import { SECONDS } from '../../protocol/granularity.ts'
+import { barText, type PriceBar } from '../../protocol/price-history.ts'
+import type { Quote } from '../../protocol/quote.ts'
+import { readHistory } from '../candles/candle-history.ts'
+import { type AppEnv, log } from '../http/context.ts'
+import { taggedJson } from '../http/etag.ts'
+import { type HistoryInput, historyInput } from '../http/input.ts'
 import { findAsset } from './assets.ts'
-import { type AppEnv, log } from './context.ts'
-import { taggedJson } from './etag.ts'
-import { readHistory } from './history.ts'
-import { type HistoryInput, historyInput } from './input.ts'
-import { lookUp } from './quote-mirror.ts'
+import { lookUp } from './cache.ts'
 
 const DAY = 86_400
 /** Seconds of the ranges whose bars are not made of days. */

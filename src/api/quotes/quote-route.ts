@@ -1,5 +1,5 @@
-import type { Candidate } from '../protocol/asset.ts'
-import type { ErrorCode } from '../protocol/errors.ts'
+import type { Candidate } from '../../protocol/asset.ts'
+import type { ErrorCode } from '../../protocol/errors.ts'
 
 const KEY = /^quotes(?:\.([1-9]\d?))?$/
 

@@ -1,12 +1,12 @@
 import { Hono } from 'hono'
-import { quoteBoard, type RefreshReport } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
-import { normalName } from '../pricing/symbol.ts'
-import { jsonBody } from './body.ts'
-import type { AppEnv } from './context.ts'
-import { refreshInput } from './input.ts'
-import { lookUp, placesOf } from './quote-mirror.ts'
-import { serviceKeyOnly } from './service-key.ts'
+import { settings } from '../../config.ts'
+import { quoteBoard, type RefreshReport } from '../../objects.ts'
+import { normalName } from '../../pricing/symbol.ts'
+import { jsonBody } from '../http/body.ts'
+import type { AppEnv } from '../http/context.ts'
+import { refreshInput } from '../http/input.ts'
+import { serviceKeyOnly } from '../http/service-key.ts'
+import { lookUp, placesOf } from './cache.ts'
 
 const NONE: RefreshReport = { refreshed: 0, failed: 0, waiting: 0 }
 

@@ -1,9 +1,9 @@
-import { normalName } from '../pricing/symbol.ts'
-import { type CandleChannel, channelName, parseChannel } from '../protocol/channel.ts'
-import type { ErrorCode } from '../protocol/errors.ts'
-import { GRANULARITIES, isGranularity } from '../protocol/granularity.ts'
-import { productFault } from './input.ts'
-import type { QuotePlace, QuotePlaces } from './quote-places.ts'
+import { normalName } from '../../pricing/symbol.ts'
+import { type CandleChannel, channelName, parseChannel } from '../../protocol/channel.ts'
+import type { ErrorCode } from '../../protocol/errors.ts'
+import { GRANULARITIES, isGranularity } from '../../protocol/granularity.ts'
+import { productFault } from '../http/input.ts'
+import type { QuotePlace, QuotePlaces } from '../quotes/quote-route.ts'
 
 /** What is wrong with a subscribe: the first channel that cannot be had. */
 export type ChannelFault = { code: ErrorCode; message: string; field: string }

@@ -1,6 +1,6 @@
-import type { Candle, Coverage } from '../protocol/candle.ts'
-import type { Granularity } from '../protocol/granularity.ts'
-import { MAX_POSITION_LENGTH } from '../protocol/position.ts'
+import type { Candle, Coverage } from '../../protocol/candle.ts'
+import type { Granularity } from '../../protocol/granularity.ts'
+import { MAX_POSITION_LENGTH } from '../../protocol/stream-position.ts'
 
 /**
  * Cuts an object's frames as text. Numbers of candles never go through JSON.parse, so that every digit leaves as the

@@ -1,6 +1,6 @@
-import { CLOSE, CodedError, ERROR_CODES } from '../protocol/errors.ts'
-import { PING, type RequestId } from '../protocol/messages.ts'
-import { joinPositions } from '../protocol/position.ts'
+import { CLOSE, CodedError, ERROR_CODES } from '../../protocol/errors.ts'
+import { PING, type RequestId } from '../../protocol/messages.ts'
+import { joinPositions } from '../../protocol/stream-position.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
 import { framePosition, frameType, withPosition } from './frames.ts'
 

@@ -1,9 +1,9 @@
-import { productCandles, quoteBoard, userPortfolio } from '../../durable-objects/stubs.ts'
-import { CodedError, ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
+import { productCandles, quoteBoard, userPortfolio } from '../../objects.ts'
+import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
+import type { SocketUser } from '../accounts/tickets.ts'
+import { log } from '../http/context.ts'
+import { shardOfKey } from '../quotes/quote-route.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
-import { log } from './context.ts'
-import { shardOfKey } from './quote-places.ts'
-import type { SocketUser } from './tickets.ts'
 
 /**
  * Who opens a socket to an object: the client's address, for the limit per client, whether it counts as a viewer, and

@@ -1,6 +1,6 @@
 import { Hono, type MiddlewareHandler } from 'hono'
-import { settings } from '../config.ts'
-import { CLOSE, CodedError } from '../protocol/errors.ts'
+import { settings } from '../../config.ts'
+import { CLOSE, CodedError } from '../../protocol/errors.ts'
 import {
   type ClientMessage,
   errorFrame,
@@ -8,18 +8,18 @@ import {
   readClientMessage,
   subscribedFrame,
   unsubscribedFrame,
-} from '../protocol/messages.ts'
-import { splitPositions } from '../protocol/position.ts'
+} from '../../protocol/messages.ts'
+import { splitPositions } from '../../protocol/stream-position.ts'
+import { socketVisitor } from '../accounts/socket-user.ts'
+import { offlineProducts } from '../candles/products.ts'
+import { type AppEnv, log } from '../http/context.ts'
+import { checkProduct } from '../http/input.ts'
+import { clientOf, socketLimit } from '../http/rate-limits.ts'
+import { everyBoard, quotePlaces } from '../quotes/channels.ts'
+import { shardOfKey } from '../quotes/quote-route.ts'
 import { expandChannels, type Market, symbolsOf } from './channels.ts'
-import { type AppEnv, log } from './context.ts'
-import { checkProduct } from './input.ts'
-import { joinObjects } from './join.ts'
-import { clientOf, socketLimit } from './limits.ts'
+import { joinObjects } from './multiplexer.ts'
 import { joinDeps, openObjectSocket, type Viewer } from './object-socket.ts'
-import { offlineProducts } from './products.ts'
-import { everyBoard, quotePlaces } from './quote-channels.ts'
-import { shardOfKey } from './quote-places.ts'
-import { socketVisitor } from './socket-user.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
 export const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {

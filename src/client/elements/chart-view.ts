@@ -8,9 +8,9 @@ import {
   type Time,
   type UTCTimestamp,
 } from 'lightweight-charts'
-import { priceText } from './number-text.ts'
+import { priceText } from './format-number.ts'
+import { timeText } from './format-time.ts'
 import { type Bar, type Change, priceDigits, type Series, slots } from './series.ts'
-import { timeText } from './time-text.ts'
 
 /** Colours of a chart, each a CSS colour; read from custom properties so that a page's theme is the chart's. */
 export type ChartTheme = {

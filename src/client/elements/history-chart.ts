@@ -1,4 +1,4 @@
-import type { Gap } from '../protocol/candle.ts'
+import type { Gap } from '../../protocol/candle.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
 import { type Bar, merge, priceDigits, type Series } from './series.ts'

@@ -1,6 +1,6 @@
-import { compactText, percentText, priceText } from './number-text.ts'
+import { compactText, percentText, priceText } from './format-number.ts'
+import { timeText } from './format-time.ts'
 import type { Bar } from './series.ts'
-import { timeText } from './time-text.ts'
 
 const COVERAGE_TEXT = {
   full: '',

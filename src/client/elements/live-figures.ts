@@ -1,4 +1,4 @@
-import { type FigureKind, figureClass, figureText, UNKNOWN } from '../portfolio/words.ts'
+import { type FigureKind, figureClass, figureText, UNKNOWN } from '../../portfolio/format.ts'
 
 /** The page's element of this id. @throws Error where it has none */
 export const byId = (id: string): HTMLElement => {

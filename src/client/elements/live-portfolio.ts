@@ -1,6 +1,6 @@
+import { connectPortfolio, type PortfolioConnection } from '../sdk/portfolio.ts'
+import type { PortfolioState } from '../sdk/portfolio-state.ts'
 import { byId, write } from './live-figures.ts'
-import { connectPortfolio, type PortfolioConnection } from './portfolio.ts'
-import type { PortfolioState } from './portfolio-state.ts'
 
 /** A page's total is read aloud at most this often, milliseconds. */
 const SPEAK_MS = 60_000

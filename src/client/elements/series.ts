@@ -1,5 +1,5 @@
-import type { Coverage, Gap, WireCandle } from '../protocol/candle.ts'
-import type { LiveCandle } from './candles.ts'
+import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
+import type { LiveCandle } from '../sdk/candles.ts'
 
 /** One candle on a chart. `t` is its start in unix seconds; prices and volume are for showing only. */
 export type Bar = {

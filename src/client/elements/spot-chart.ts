@@ -1,6 +1,7 @@
-import type { Coverage, Gap, WireCandle } from '../protocol/candle.ts'
-import { type Granularity, isGranularity, SECONDS } from '../protocol/granularity.ts'
-import { connectCandles, type LiveCandle } from './candles.ts'
+import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
+import { type Granularity, isGranularity, SECONDS } from '../../protocol/granularity.ts'
+import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
+import type { Stream, StreamState } from '../sdk/stream.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
 import {
@@ -16,7 +17,6 @@ import {
   withGaps,
 } from './series.ts'
 import { chartSheet } from './spot-chart-style.ts'
-import type { Stream, StreamState } from './stream.ts'
 
 /** What a chart tells its page, as `CustomEvent`s that bubble. */
 export type SpotChartEvents = {

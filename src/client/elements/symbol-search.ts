@@ -1,4 +1,4 @@
-import type { Asset } from '../protocol/asset.ts'
+import type { Asset } from '../../protocol/asset.ts'
 
 /** Typing goes on for so long before it is asked what is meant, milliseconds. */
 const PAUSE_MS = 200

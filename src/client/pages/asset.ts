@@ -7,11 +7,11 @@ import {
   providerText,
   quantityText,
   staleText,
-} from '../../pricing/words.ts'
+} from '../../pricing/format.ts'
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
-import { drawHistory, moveHistory } from '../history-chart.ts'
-import { connectQuotes, type Doubt, doubtOf, type LiveQuote } from '../quotes.ts'
-import type { StreamState } from '../stream.ts'
+import { drawHistory, moveHistory } from '../elements/history-chart.ts'
+import { connectQuotes, type Doubt, doubtOf, type LiveQuote } from '../sdk/quotes.ts'
+import type { StreamState } from '../sdk/stream.ts'
 
 /** Ages are written anew this often, milliseconds; so is the judgement of what is still the price of now. */
 const TICK_MS = 1_000

@@ -1,7 +1,7 @@
-import { startDatastar } from '../datastar.ts'
-import { percentText, priceText } from '../number-text.ts'
-import { decimals } from '../series.ts'
-import { SpotCandle, type SpotCandleChange } from '../spot-candle.ts'
+import { startDatastar } from '../elements/datastar.ts'
+import { percentText, priceText } from '../elements/format-number.ts'
+import { decimals } from '../elements/series.ts'
+import { SpotCandle, type SpotCandleChange } from '../elements/spot-candle.ts'
 
 /** Prices without an open feed, ages and statuses are read again this often. */
 const REFRESH_MS = 30_000

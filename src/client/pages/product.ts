@@ -1,9 +1,9 @@
 import { isGranularity, SECONDS } from '../../protocol/granularity.ts'
-import { compactText, percentText, priceText } from '../number-text.ts'
-import type { Bar, CoverageSummary } from '../series.ts'
-import { SpotChart, type SpotChartEvents } from '../spot-chart.ts'
-import type { StreamState } from '../stream.ts'
-import { shortTimeText, timeText } from '../time-text.ts'
+import { compactText, percentText, priceText } from '../elements/format-number.ts'
+import { shortTimeText, timeText } from '../elements/format-time.ts'
+import type { Bar, CoverageSummary } from '../elements/series.ts'
+import { SpotChart, type SpotChartEvents } from '../elements/spot-chart.ts'
+import type { StreamState } from '../sdk/stream.ts'
 
 /** The feed's own state, which a connection to us cannot show, is read this often. */
 const FACTS_MS = 10_000

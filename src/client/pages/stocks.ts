@@ -1,10 +1,10 @@
+import { LOT_FIGURES } from '../../portfolio/format.ts'
 import { valueLot } from '../../portfolio/valuation.ts'
-import { LOT_FIGURES } from '../../portfolio/words.ts'
 import type { LotView, PortfolioPrice, Position } from '../../protocol/portfolio.ts'
-import { showFigures } from '../live-figures.ts'
-import { followPortfolio, readAgain } from '../live-portfolio.ts'
-import type { PortfolioState } from '../portfolio-state.ts'
-import { suggestSymbols } from '../symbol-search.ts'
+import { showFigures } from '../elements/live-figures.ts'
+import { followPortfolio, readAgain } from '../elements/live-portfolio.ts'
+import { suggestSymbols } from '../elements/symbol-search.ts'
+import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
 /** What the page was written with: its lots, the prices of their assets, and the portfolio's currency and version. */
 type Written = { currency: string; version: number; lots: LotView[]; prices: PortfolioPrice[] }

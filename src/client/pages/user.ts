@@ -6,12 +6,12 @@ import {
   POSITION_FIGURES,
   peText,
   TOTAL_FIGURES,
-} from '../../portfolio/words.ts'
+} from '../../portfolio/format.ts'
 import type { Position, Totals } from '../../protocol/portfolio.ts'
-import { drawHistory, moveHistory } from '../history-chart.ts'
-import { byId, showFigures, write } from '../live-figures.ts'
-import { followPortfolio, readAgain, speak } from '../live-portfolio.ts'
-import type { PortfolioState } from '../portfolio-state.ts'
+import { drawHistory, moveHistory } from '../elements/history-chart.ts'
+import { byId, showFigures, write } from '../elements/live-figures.ts'
+import { followPortfolio, readAgain, speak } from '../elements/live-portfolio.ts'
+import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
 let state: PortfolioState | null = null
 

@@ -1,6 +1,6 @@
-import type { Gap, WireCandle } from '../protocol/candle.ts'
-import type { Granularity } from '../protocol/granularity.ts'
-import type { FeedState } from '../protocol/product.ts'
+import type { Gap, WireCandle } from '../../protocol/candle.ts'
+import type { Granularity } from '../../protocol/granularity.ts'
+import type { FeedState } from '../../protocol/product.ts'
 import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 

@@ -1,13 +1,13 @@
 // What the published package has to offer: see docs/client.md.
-export type { Gap } from '../protocol/candle.ts'
-export type { Granularity } from '../protocol/granularity.ts'
+export type { Gap } from '../../protocol/candle.ts'
+export type { Granularity } from '../../protocol/granularity.ts'
 export type {
   LotView,
   PortfolioMessage,
   PortfolioPrice,
   Position,
   Totals,
-} from '../protocol/portfolio.ts'
+} from '../../protocol/portfolio.ts'
 export { type CandleOptions, connectCandles, type LiveCandle, type LiveFeed } from './candles.ts'
 export {
   connectPortfolio,

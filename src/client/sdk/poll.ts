@@ -1,4 +1,4 @@
-import type { Enriched } from '../protocol/portfolio.ts'
+import type { Enriched } from '../../protocol/portfolio.ts'
 import type { Answer, Ask } from './rest.ts'
 import type { Stream, StreamDeps } from './stream.ts'
 

@@ -1,7 +1,7 @@
-import { type Revaluation, revalued, revaluedLot } from '../portfolio/revalue.ts'
-import { instant } from '../portfolio/time.ts'
-import { totalsOf } from '../portfolio/totals.ts'
-import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../protocol/portfolio.ts'
+import { type Revaluation, revalued, revaluedLot } from '../../portfolio/revalue.ts'
+import { instant } from '../../portfolio/time.ts'
+import { totalsOf } from '../../portfolio/totals.ts'
+import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../protocol/portfolio.ts'
 
 /**
  * What is known of a portfolio. What has not changed is the same object in the next state. `prices` and `lots` are those

@@ -1,4 +1,4 @@
-import type { StaleReason, WireQuote } from '../protocol/quote.ts'
+import type { StaleReason, WireQuote } from '../../protocol/quote.ts'
 import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 

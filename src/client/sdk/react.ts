@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useSyncExternalStore } from 'react'
-import type { Position, Totals } from '../protocol/portfolio.ts'
+import type { Position, Totals } from '../../protocol/portfolio.ts'
 import { connectPortfolio, type Portfolio, type PortfolioConnection, type PortfolioOptions } from './portfolio.ts'
 import type { PortfolioState } from './portfolio-state.ts'
 import { browserDeps, type ClientDeps } from './stream.ts'

@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../auth/password-rule.ts'
-import { MAX_NAME } from '../protocol/profile.ts'
-import { type FormState, field, goodNote, problemNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
+import { MAX_PASSWORD, MIN_PASSWORD } from '../../auth/password-rule.ts'
+import { MAX_NAME } from '../../protocol/profile.ts'
+import { type FormState, field, goodNote, problemNote } from '../site/form.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 
 const EMAIL = { name: 'email', label: 'Email', type: 'email', autocomplete: 'username', maxLength: 254 } as const
 const NEW_PASSWORD = {

@@ -1,9 +1,9 @@
 import { html } from 'hono/html'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../auth/password-rule.ts'
-import { MAX_NAME, type Profile } from '../protocol/profile.ts'
-import { type FormState, field, goodNote, problemNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { userNav } from './user-nav.ts'
+import { MAX_PASSWORD, MIN_PASSWORD } from '../../auth/password-rule.ts'
+import { MAX_NAME, type Profile } from '../../protocol/profile.ts'
+import { userNav } from '../portfolio/nav.ts'
+import { type FormState, field, goodNote, problemNote } from '../site/form.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 
 /** What the page of a profile shows: the forms as they came back, and what went well. */
 export type ProfilePage = { profile: Profile; form: FormState; passwordForm: FormState; saved: string | null }

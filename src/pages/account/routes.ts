@@ -1,20 +1,28 @@
 import { Hono } from 'hono'
-import { confirmsEmails } from '../api/accounts.ts'
-import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from '../api/auth.ts'
-import { profileChangeSchema } from '../api/auth-input.ts'
-import type { AppEnv } from '../api/context.ts'
-import { parse } from '../api/input.ts'
-import { authLimit } from '../api/limits.ts'
-import { findProfile, saveProfile } from '../api/profile.ts'
-import { currentUser, sameOrigin } from '../api/session.ts'
-import type { Profile } from '../protocol/profile.ts'
+import { confirmsEmails } from '../../api/accounts/accounts.ts'
+import {
+  changePassword,
+  confirmEmail,
+  requestReset,
+  resetPassword,
+  signIn,
+  signOut,
+  signUp,
+} from '../../api/accounts/auth.ts'
+import { profileChangeSchema } from '../../api/accounts/input.ts'
+import { findProfile, saveProfile } from '../../api/accounts/profile.ts'
+import { currentUser, sameOrigin } from '../../api/accounts/session.ts'
+import type { AppEnv } from '../../api/http/context.ts'
+import { parse } from '../../api/http/input.ts'
+import { authLimit } from '../../api/http/rate-limits.ts'
+import type { Profile } from '../../protocol/profile.ts'
+import { EMPTY_FORM, type FormState } from '../site/form.ts'
+import { safeNext } from '../site/next.ts'
+import { errorPage, fresh, headers, site } from '../site/routes.ts'
+import { submit, WORDS } from '../site/submit.ts'
 import { confirmPage, forgotPage, resetPage, signInPage, signUpPage } from './account.ts'
-import { EMPTY_FORM, type FormState } from './form.ts'
-import { safeNext } from './next.ts'
 import { profilePage } from './profile.ts'
-import { errorPage, fresh, headers, site } from './routes.ts'
 import { signedIn } from './signed-in.ts'
-import { submit, WORDS } from './submit.ts'
 
 /** A token is in no field that could show what is wrong with it. */
 const overWithoutToken = (form: FormState): FormState =>

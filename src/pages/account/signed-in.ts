@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
-import type { AppEnv } from '../api/context.ts'
-import { currentUser } from '../api/session.ts'
+import { currentUser } from '../../api/accounts/session.ts'
+import type { AppEnv } from '../../api/http/context.ts'
 
 /** Sends who is not signed in to where that is done, and back afterwards. */
 export const signedIn: MiddlewareHandler<AppEnv> = async (c, next) => {

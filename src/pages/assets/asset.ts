@@ -1,5 +1,4 @@
 import { html, raw } from 'hono/html'
-import type { PriceHistory } from '../pricing/price-history.ts'
 import {
   agoText,
   decimalText,
@@ -10,12 +9,13 @@ import {
   quantityText,
   staleText,
   withoutFloatTail,
-} from '../pricing/words.ts'
-import type { Asset, Candidate } from '../protocol/asset.ts'
-import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../protocol/price-history.ts'
-import type { Quote, StaleReason } from '../protocol/quote.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { utcText } from './text.ts'
+} from '../../pricing/format.ts'
+import type { PriceHistory } from '../../pricing/price-history.ts'
+import type { Asset, Candidate } from '../../protocol/asset.ts'
+import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../../protocol/price-history.ts'
+import type { Quote, StaleReason } from '../../protocol/quote.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 
 /** What is known of an asset's price at the moment of the page. `freshUntil` is unix milliseconds. */
 export type AssetPrice =

@@ -1,10 +1,10 @@
 import { html } from 'hono/html'
-import { agoText, decimalText, direction, percentText, staleText } from '../pricing/words.ts'
-import type { Asset } from '../protocol/asset.ts'
-import type { Quote, StaleReason } from '../protocol/quote.ts'
+import { agoText, decimalText, direction, percentText, staleText } from '../../pricing/format.ts'
+import type { Asset } from '../../protocol/asset.ts'
+import type { Quote, StaleReason } from '../../protocol/quote.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 import { assetPath } from './asset.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { utcText } from './text.ts'
 
 /** An asset that was found, and its price as far as it is known: `stale` says why it is not the price of now. */
 export type FoundAsset = { asset: Asset; quote: Quote | null; stale: StaleReason | null }

@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
-import type { Audit } from '../db/audits.ts'
-import { matchRate } from '../market/audit.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { GRANULARITY_TEXT, utcText } from './text.ts'
+import type { Audit } from '../../db/audits.ts'
+import { matchRate } from '../../market/audit.ts'
+import { GRANULARITY_TEXT, utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 
 /** One line of the table: a product's day, or one granularity of it. */
 type Line = {

@@ -1,5 +1,5 @@
-import type { Candle } from '../protocol/candle.ts'
-import type { Granularity } from '../protocol/granularity.ts'
+import type { Candle } from '../../protocol/candle.ts'
+import type { Granularity } from '../../protocol/granularity.ts'
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 

@@ -1,5 +1,5 @@
-import { ageText, agoText } from '../pricing/words.ts'
-import type { ProductStatus } from '../protocol/product.ts'
+import { ageText, agoText } from '../../pricing/format.ts'
+import type { ProductStatus } from '../../protocol/product.ts'
 
 /** What a feed's state means to a reader. `tone` colours it; it never says anything that `title` does not. */
 export type FeedText = { tone: 'good' | 'quiet' | 'warn' | 'bad'; title: string; detail: string }

@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
-import { agoText, decimalText, direction, percentText } from '../pricing/words.ts'
-import type { Product } from '../protocol/product.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { utcText } from './text.ts'
+import { agoText, decimalText, direction, percentText } from '../../pricing/format.ts'
+import type { Product } from '../../protocol/product.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 
 /** The list of active products at `now` (unix milliseconds). Prices are live only where a feed is open already. */
 export function listPage(site: Site, products: readonly Product[], now: number): Html {

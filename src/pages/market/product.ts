@@ -1,13 +1,13 @@
 import { html, raw } from 'hono/html'
-import { agoText, decimalText, direction, percentText } from '../pricing/words.ts'
-import type { Candle, Gap } from '../protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
-import type { Product, ProductStatus } from '../protocol/product.ts'
+import { agoText, decimalText, direction, percentText } from '../../pricing/format.ts'
+import type { Candle, Gap } from '../../protocol/candle.ts'
+import { GRANULARITIES, type Granularity } from '../../protocol/granularity.ts'
+import type { Product, ProductStatus } from '../../protocol/product.ts'
+import { GRANULARITY_TEXT, utcText } from '../site/labels.ts'
+import { exchangeName, type Html, layout, type Site } from '../site/layout.ts'
 import { renderSpotChart } from './elements.ts'
-import { feedText } from './feed-text.ts'
-import { exchangeName, type Html, layout, type Site } from './layout.ts'
+import { feedText } from './feed-labels.ts'
 import { priceBefore } from './list.ts'
-import { GRANULARITY_TEXT, utcText } from './text.ts'
 
 /** A product and how its feed is at `now` (unix milliseconds). */
 export type ProductFacts = { product: Product; status: ProductStatus; now: number }

@@ -1,11 +1,12 @@
 import { html } from 'hono/html'
-import { KIND_TEXT } from '../portfolio/words.ts'
-import type { ActivityView } from '../protocol/activity.ts'
-import { ACTIVITY_KINDS } from '../protocol/portfolio.ts'
-import { assetPath } from './asset.ts'
-import { figure } from './figure.ts'
-import { choice, type FormState, goodNote, problemNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
+import { KIND_TEXT } from '../../portfolio/format.ts'
+import type { ActivityView } from '../../protocol/activity.ts'
+import { ACTIVITY_KINDS } from '../../protocol/portfolio.ts'
+import { assetPath } from '../assets/asset.ts'
+import { figure } from '../site/figure.ts'
+import { choice, type FormState, goodNote, problemNote } from '../site/form.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
 import {
   amountField,
   currencyField,
@@ -15,9 +16,8 @@ import {
   symbolField,
   timeField,
   whenField,
-} from './stock-forms.ts'
-import { utcText } from './text.ts'
-import { userNav } from './user-nav.ts'
+} from './lot-forms.ts'
+import { userNav } from './nav.ts'
 
 /** Activities of one page, newest first; `next` leads to the page after it, null: there is none. */
 export type ActivitiesPage = {

@@ -1,11 +1,11 @@
 import { html } from 'hono/html'
-import type { ImportAnswer } from '../api/import-answer.ts'
-import { KIND_TEXT } from '../portfolio/words.ts'
-import { figure } from './figure.ts'
-import { type FormState, field, problemNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { keyField } from './stock-forms.ts'
-import { userNav } from './user-nav.ts'
+import type { ImportAnswer } from '../../api/portfolio/import/result.ts'
+import { KIND_TEXT } from '../../portfolio/format.ts'
+import { figure } from '../site/figure.ts'
+import { type FormState, field, problemNote } from '../site/form.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
+import { keyField } from './lot-forms.ts'
+import { userNav } from './nav.ts'
 
 /** A file that was looked at: `content` is its bytes in base64, for the form that imports it. */
 export type LookedAt = { name: string; content: string; own: boolean; answer: ImportAnswer }

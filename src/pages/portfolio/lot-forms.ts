@@ -1,12 +1,12 @@
 import { html } from 'hono/html'
-import { figureText } from '../portfolio/words.ts'
-import type { Sale } from '../protocol/activity.ts'
-import type { LotView } from '../protocol/portfolio.ts'
-import { MAX_NOTE } from '../protocol/stock-input.ts'
-import { figure } from './figure.ts'
-import { choice, type FormState, field, problemNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { userNav } from './user-nav.ts'
+import { figureText } from '../../portfolio/format.ts'
+import type { Sale } from '../../protocol/activity.ts'
+import type { LotView } from '../../protocol/portfolio.ts'
+import { MAX_NOTE } from '../../protocol/stock-input.ts'
+import { figure } from '../site/figure.ts'
+import { choice, type FormState, field, problemNote } from '../site/form.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
+import { userNav } from './nav.ts'
 
 /** Longest decimal and symbol that a field takes, characters. */
 const MAX_TYPED = 100

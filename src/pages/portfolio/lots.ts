@@ -1,13 +1,13 @@
 import { html } from 'hono/html'
-import { figureText, LOT_FIGURES } from '../portfolio/words.ts'
-import type { LotView, PortfolioPrice } from '../protocol/portfolio.ts'
-import { assetPath } from './asset.ts'
-import { figure } from './figure.ts'
-import { type FormState, goodNote } from './form.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { addForm } from './stock-forms.ts'
-import { utcText } from './text.ts'
-import { connectionNote, userNav } from './user-nav.ts'
+import { figureText, LOT_FIGURES } from '../../portfolio/format.ts'
+import type { LotView, PortfolioPrice } from '../../protocol/portfolio.ts'
+import { assetPath } from '../assets/asset.ts'
+import { figure } from '../site/figure.ts'
+import { type FormState, goodNote } from '../site/form.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
+import { addForm } from './lot-forms.ts'
+import { connectionNote, userNav } from './nav.ts'
 
 /** Lots of one page, newest first; `next` leads to the page after it, null: there is none. */
 export type StocksPage = {

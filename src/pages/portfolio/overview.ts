@@ -1,14 +1,21 @@
 import { html } from 'hono/html'
-import { holdingStaleText, lotsText, missingText, POSITION_FIGURES, peText, TOTAL_FIGURES } from '../portfolio/words.ts'
-import type { Position, Totals } from '../protocol/portfolio.ts'
-import type { Range } from '../protocol/price-history.ts'
-import type { Profile } from '../protocol/profile.ts'
-import type { ValueHistory } from '../protocol/value-history.ts'
-import { assetPath } from './asset.ts'
-import { figure } from './figure.ts'
-import { type Html, layout, type Site } from './layout.ts'
-import { utcText } from './text.ts'
-import { connectionNote, userNav } from './user-nav.ts'
+import {
+  holdingStaleText,
+  lotsText,
+  missingText,
+  POSITION_FIGURES,
+  peText,
+  TOTAL_FIGURES,
+} from '../../portfolio/format.ts'
+import type { Position, Totals } from '../../protocol/portfolio.ts'
+import type { Range } from '../../protocol/price-history.ts'
+import type { Profile } from '../../protocol/profile.ts'
+import type { ValueHistory } from '../../protocol/value-history.ts'
+import { assetPath } from '../assets/asset.ts'
+import { figure } from '../site/figure.ts'
+import { utcText } from '../site/labels.ts'
+import { type Html, layout, type Site } from '../site/layout.ts'
+import { connectionNote, userNav } from './nav.ts'
 import { valueCard } from './value-card.ts'
 
 /** What the overview shows: the portfolio as the database has it at the moment of the page. */

@@ -1,19 +1,25 @@
 import { type Context, Hono } from 'hono'
-import { addingActivity, changingActivity, listActivities, readActivity, removing } from '../api/activities.ts'
-import type { AppEnv } from '../api/context.ts'
-import { perform, performOnce } from '../api/idempotency.ts'
-import { findProfile } from '../api/profile.ts'
-import { addingStock, previewSale, readStock, selling } from '../api/stocks.ts'
-import type { ActivityView } from '../protocol/activity.ts'
+import { findProfile } from '../../api/accounts/profile.ts'
+import type { AppEnv } from '../../api/http/context.ts'
+import { perform, performOnce } from '../../api/http/idempotency.ts'
+import {
+  addingActivity,
+  changingActivity,
+  listActivities,
+  readActivity,
+  removing,
+} from '../../api/portfolio/activities.ts'
+import { addingStock, previewSale, readStock, selling } from '../../api/portfolio/lots.ts'
+import type { ActivityView } from '../../protocol/activity.ts'
+import { signedIn } from '../account/signed-in.ts'
+import { EMPTY_FORM, type FormState } from '../site/form.ts'
+import { errorPage, fresh, headers, rangeOf, site } from '../site/routes.ts'
+import { submit } from '../site/submit.ts'
 import { activitiesPage, activityPage, type Back, deletePage, valuesOf } from './activities.ts'
-import { EMPTY_FORM, type FormState } from './form.ts'
+import { previewedText, sellPage, timeOfField } from './lot-forms.ts'
+import { stocksPage } from './lots.ts'
+import { userPage } from './overview.ts'
 import { readLotsPage, readOverview, readValues } from './read-portfolio.ts'
-import { errorPage, fresh, headers, rangeOf, site } from './routes.ts'
-import { signedIn } from './signed-in.ts'
-import { previewedText, sellPage, timeOfField } from './stock-forms.ts'
-import { stocksPage } from './stocks.ts'
-import { submit } from './submit.ts'
-import { userPage } from './user.ts'
 
 /** Activities of one page. */
 const PAGE = 50

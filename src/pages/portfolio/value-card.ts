@@ -1,11 +1,11 @@
 import { html, raw } from 'hono/html'
-import { type Decimal, decimal, ratio, text } from '../portfolio/decimal.ts'
-import { type DayInterval, periodOf } from '../pricing/history-range.ts'
-import { RANGES, type Range } from '../protocol/price-history.ts'
-import type { ValueHistory } from '../protocol/value-history.ts'
-import { INTERVAL_TEXT, RANGE_TEXT } from './asset.ts'
-import { figure } from './figure.ts'
-import type { Html } from './layout.ts'
+import { type Decimal, decimal, ratio, text } from '../../portfolio/decimal.ts'
+import { type DayInterval, periodOf } from '../../pricing/history-range.ts'
+import { RANGES, type Range } from '../../protocol/price-history.ts'
+import type { ValueHistory } from '../../protocol/value-history.ts'
+import { INTERVAL_TEXT, RANGE_TEXT } from '../assets/asset.ts'
+import { figure } from '../site/figure.ts'
+import type { Html } from '../site/layout.ts'
 
 type Point = ValueHistory['data'][number]
 

@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import type { Document } from '../api/openapi.ts'
+import type { Document } from '../../api/openapi.ts'
 import { type Html, layout, type Site } from './layout.ts'
 
 /** What of JSON Schema the document uses. */

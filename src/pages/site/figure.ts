@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import { type FigureKind, figureClass, figureText, UNKNOWN } from '../portfolio/words.ts'
+import { type FigureKind, figureClass, figureText, UNKNOWN } from '../../portfolio/format.ts'
 import type { Html } from './layout.ts'
 
 /** What a missing figure says beside its dash. */

@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import type { FieldError } from '../protocol/errors.ts'
+import type { FieldError } from '../../protocol/errors.ts'
 import type { Html } from './layout.ts'
 
 /** What a form comes back with when it could not be done: what was typed, and what is wrong with it. */

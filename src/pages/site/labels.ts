@@ -1,4 +1,4 @@
-import type { Granularity } from '../protocol/granularity.ts'
+import type { Granularity } from '../../protocol/granularity.ts'
 
 /** Short names of the granularities, as they stand on a chart's switch, and long ones to read aloud. */
 export const GRANULARITY_TEXT: Readonly<Record<Granularity, { short: string; long: string }>> = {

@@ -1,13 +1,13 @@
-import { renderSpotChart } from '../pages/elements.ts'
-import type { Candle } from '../protocol/candle.ts'
-import { CodedError } from '../protocol/errors.ts'
-import type { Granularity } from '../protocol/granularity.ts'
-import { parsePosition, splitPositions } from '../protocol/position.ts'
-import { log } from './context.ts'
-import type { EventSink } from './event-stream.ts'
-import { candleTexts, framePosition, readCandle } from './frames.ts'
-import { readHistory } from './history.ts'
-import type { StreamAdapter } from './joined-stream.ts'
+import { readHistory } from '../../api/candles/candle-history.ts'
+import { log } from '../../api/http/context.ts'
+import type { EventSink } from '../../api/streams/event-stream.ts'
+import { candleTexts, framePosition, readCandle } from '../../api/streams/frames.ts'
+import type { StreamAdapter } from '../../api/streams/sse.ts'
+import type { Candle } from '../../protocol/candle.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { Granularity } from '../../protocol/granularity.ts'
+import { parsePosition, splitPositions } from '../../protocol/stream-position.ts'
+import { renderSpotChart } from '../market/elements.ts'
 
 /** A chart is sent whole, so at most this often (milliseconds); what changes in between goes with the next. */
 const CHART_MS = 1_000

@@ -1,14 +1,14 @@
 import { ServerSentEventGenerator } from '@starfederation/datastar-sdk/web'
 import { Hono } from 'hono'
-import { renderSpotCandle } from '../pages/elements.ts'
-import type { Candle } from '../protocol/candle.ts'
+import type { AppEnv } from '../../api/http/context.ts'
+import { barsInput } from '../../api/http/input.ts'
+import { socketLimit } from '../../api/http/rate-limits.ts'
+import type { StreamEvent } from '../../api/streams/event-stream.ts'
+import { candleTexts, readCandle } from '../../api/streams/frames.ts'
+import { joinedStream, type StreamAdapter, streamOf } from '../../api/streams/sse.ts'
+import type { Candle } from '../../protocol/candle.ts'
+import { renderSpotCandle } from '../market/elements.ts'
 import { chartEvents } from './charts.ts'
-import type { AppEnv } from './context.ts'
-import type { StreamEvent } from './event-stream.ts'
-import { candleTexts, readCandle } from './frames.ts'
-import { barsInput } from './input.ts'
-import { joinedStream, type StreamAdapter, streamOf } from './joined-stream.ts'
-import { socketLimit } from './limits.ts'
 
 /** The SDK's own formatting of events, without its stream: that one queues without end for a reader who is slow. */
 class PatchFormat extends ServerSentEventGenerator {

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { decodeProtectedHeader, jwtVerify } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { coinbaseKey } from '../../src/auth/coinbase-jwt.ts'
+import { coinbaseKey } from '../../../src/auth/coinbase-jwt.ts'
 
 const NAME = 'organizations/1f2e/apiKeys/3d4c'
 const NOW = Date.UTC(2026, 7, 9, 21, 5, 48) + 900

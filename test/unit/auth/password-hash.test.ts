@@ -1,6 +1,6 @@
 import { scryptSync } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { hashPassword, verifyPassword } from '../../src/auth/password-hash.ts'
+import { hashPassword, verifyPassword } from '../../../src/auth/password-hash.ts'
 
 test('a password fits its own hash alone, and no two hashes are alike', async () => {
   const [hash, again] = [await hashPassword('correct horse battery'), await hashPassword('correct horse battery')]

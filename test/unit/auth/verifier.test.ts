@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { exportJWK, exportSPKI, generateKeyPair, type JSONWebKeySet, type JWK, SignJWT } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Refusal, tokenVerifier } from '../../src/auth/verifier.ts'
+import { type Refusal, tokenVerifier } from '../../../src/auth/verifier.ts'
 
 const NOW = Date.UTC(2026, 10, 21, 9)
 const SECONDS = NOW / 1_000

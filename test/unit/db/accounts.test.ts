@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
-import { dropOver } from '../../src/db/accounts.ts'
-import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../src/db/client.ts'
-import { changeProfile, readProfile } from '../../src/db/profiles.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
+import { dropOver } from '../../../src/db/accounts.ts'
+import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
+import { changeProfile, readProfile } from '../../../src/db/profiles.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-accounts-'))
 let server: Postgres

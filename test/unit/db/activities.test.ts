@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import {
   type ActivitiesChange,
   addOwnAssets,
@@ -12,18 +12,18 @@ import {
   deriveAssets,
   MAX_ACTIVITIES,
   type NewActivity,
-} from '../../src/db/activities.ts'
-import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../src/db/client.ts'
-import { claimKey, dropOldKeys, findKey, storeAnswer } from '../../src/db/idempotency.ts'
-import { readProfile } from '../../src/db/profiles.ts'
+} from '../../../src/db/activities.ts'
+import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
+import { claimKey, dropOldKeys, findKey, storeAnswer } from '../../../src/db/idempotency.ts'
+import { readProfile } from '../../../src/db/profiles.ts'
 import {
   type ActivityPlace,
   findActivity,
   findOwnAsset,
   readActivities,
   readNamedAssets,
-} from '../../src/db/read-activities.ts'
-import type { ActivityView } from '../../src/protocol/activity.ts'
+} from '../../../src/db/read-activities.ts'
+import type { ActivityView } from '../../../src/protocol/activity.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-activities-'))
 const NOW = new Date('2026-03-01T12:00:00Z')

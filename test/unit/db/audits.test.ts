@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import {
   type AuditPlan,
   claimAudits,
@@ -13,15 +13,15 @@ import {
   readAudits,
   recordComparison,
   repairCandles,
-} from '../../src/db/audits.ts'
-import { readCandles, upsertCandles } from '../../src/db/candles.ts'
-import { type LiveSql, openDatabase } from '../../src/db/client.ts'
-import { dropOldRecords, insertMetrics } from '../../src/db/metrics.ts'
-import { insertRevisions } from '../../src/db/revisions.ts'
-import type { Repair } from '../../src/market/audit.ts'
-import type { Revision, Told } from '../../src/market/revision.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import { GRANULARITIES } from '../../src/protocol/granularity.ts'
+} from '../../../src/db/audits.ts'
+import { readCandles, upsertCandles } from '../../../src/db/candles.ts'
+import { type LiveSql, openDatabase } from '../../../src/db/client.ts'
+import { dropOldRecords, insertMetrics } from '../../../src/db/metrics.ts'
+import { insertRevisions } from '../../../src/db/revisions.ts'
+import type { Repair } from '../../../src/market/audit.ts'
+import type { Revision, Told } from '../../../src/market/revision.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres

@@ -2,18 +2,18 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
-import * as candles from '../../src/db/candles.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
+import * as candles from '../../../src/db/candles.ts'
 import {
   type CachedSql,
   type LiveSql,
   openDatabase,
   withCachedDatabase,
   withLiveDatabase,
-} from '../../src/db/client.ts'
-import * as products from '../../src/db/products.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
+} from '../../../src/db/client.ts'
+import * as products from '../../../src/db/products.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
 
 const { dropExpired, ensurePartitions, readCandles, readClosedCandles, readGaps, replaceGaps, upsertCandles } = candles
 const { listProducts, upsertProducts } = products
@@ -379,7 +379,7 @@ const files = await Promise.all(
     .map((file) => file.replace(/\.ts$/, ''))
     .filter((file) => file !== 'client')
     .map(async (file) => {
-      const exported = Object.entries((await import(`../../src/db/${file}.ts`)) as Record<string, unknown>)
+      const exported = Object.entries((await import(`../../../src/db/${file}.ts`)) as Record<string, unknown>)
       return [file, exported.filter((entry): entry is [string, AnyQuery] => typeof entry[1] === 'function')] as const
     }),
 )

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
-import { type CachedSql, type LiveSql, openDatabase } from '../../src/db/client.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
+import { type CachedSql, type LiveSql, openDatabase } from '../../../src/db/client.ts'
 import {
   claimHistory,
   ensureHistoryPartitions,
@@ -19,10 +19,10 @@ import {
   readRunningBar,
   storeHistory,
   wantHistory,
-} from '../../src/db/price-history.ts'
-import { adjustBars } from '../../src/pricing/adjust.ts'
-import type { DailyBar } from '../../src/pricing/provider-quote.ts'
-import type { CorporateAction, Interval } from '../../src/protocol/price-history.ts'
+} from '../../../src/db/price-history.ts'
+import { adjustBars } from '../../../src/pricing/adjust.ts'
+import type { DailyBar } from '../../../src/pricing/provider-quote.ts'
+import type { CorporateAction, Interval } from '../../../src/protocol/price-history.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -174,7 +174,7 @@ const trimmed = (bar: Bar): Bar => {
   }
 }
 
-const file = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/daily', name))
+const file = (name: string) => readFileSync(join(import.meta.dirname, '../../fixtures/daily', name))
 const lines = (text: string) => text.trim().split('\n')
 /** `Date,Open,High,Low,Close,…`; `volume` is that column's number. */
 const csv = (text: string, volume: number): DailyBar[] =>

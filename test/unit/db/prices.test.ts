@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
-import { type Postgres, startPostgres } from '../../dev/postgres.ts'
-import { addAsset } from '../../src/db/assets.ts'
-import { dropExpired, ensurePartitions, upsertCandles } from '../../src/db/candles.ts'
-import { type LiveSql, openDatabase } from '../../src/db/client.ts'
-import { type JobRun, readJobs, recordJob } from '../../src/db/jobs.ts'
-import { insertMetrics } from '../../src/db/metrics.ts'
+import { migrate } from '../../../dev/migrate.ts'
+import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
+import { addAsset } from '../../../src/db/assets.ts'
+import { dropExpired, ensurePartitions, upsertCandles } from '../../../src/db/candles.ts'
+import { type LiveSql, openDatabase } from '../../../src/db/client.ts'
+import { type JobRun, readJobs, recordJob } from '../../../src/db/jobs.ts'
+import { insertMetrics } from '../../../src/db/metrics.ts'
 import {
   dropOldSnapshots,
   ensureSnapshotPartitions,
@@ -16,9 +16,9 @@ import {
   readSnapshots,
   writePrices,
   writeProviderLimits,
-} from '../../src/db/prices.ts'
-import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
-import type { HeldQuote } from '../../src/pricing/quote.ts'
+} from '../../../src/db/prices.ts'
+import type { ProviderLimit } from '../../../src/pricing/provider-limit.ts'
+import type { HeldQuote } from '../../../src/pricing/quote.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres

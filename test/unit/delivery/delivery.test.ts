@@ -11,11 +11,11 @@ import {
   passed,
   SLOW_MS,
   UNHEARD_FRAMES,
-} from '../../src/delivery/reader.ts'
-import { UpdateLog } from '../../src/delivery/update-log.ts'
-import { type Candle, candleText } from '../../src/protocol/candle.ts'
-import type { Granularity } from '../../src/protocol/granularity.ts'
-import { updateFrame } from '../../src/protocol/messages.ts'
+} from '../../../src/delivery/reader.ts'
+import { UpdateLog } from '../../../src/delivery/update-log.ts'
+import { type Candle, candleText } from '../../../src/protocol/candle.ts'
+import type { Granularity } from '../../../src/protocol/granularity.ts'
+import { updateFrame } from '../../../src/protocol/messages.ts'
 
 const MINUTE = 1
 const FIVE = 2

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import postgres from 'postgres'
 import { afterEach, expect, test } from 'vitest'
-import { checkServer, type Postgres, runningPostgres, startPostgres } from '../../dev/postgres.ts'
+import { checkServer, type Postgres, runningPostgres, startPostgres } from '../../../dev/postgres.ts'
 
 const dirs: string[] = []
 const children: ChildProcess[] = []
@@ -48,7 +48,7 @@ async function run<T>(url: string, use: (sql: postgres.Sql) => Promise<T>): Prom
 
 /** Another process that starts a server in `dir` and keeps it; resolves with its address. */
 async function startElsewhere(dir: string): Promise<{ child: ChildProcess; url: string }> {
-  const program = `import { startPostgres } from '${join(import.meta.dirname, '../../dev/postgres.ts')}'
+  const program = `import { startPostgres } from '${join(import.meta.dirname, '../../../dev/postgres.ts')}'
     const server = await startPostgres({ dir: '${dir}', fast: true })
     console.log(server.url)
     process.on('SIGTERM', () => process.exit())

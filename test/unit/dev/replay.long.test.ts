@@ -4,16 +4,16 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { replay } from '../../dev/replay/drive.ts'
-import { readRecording, readTrades } from '../../dev/replay/recording.ts'
-import { drawOptions, type MadeOptions, makeRecording, tradesFile } from '../support/made-recording.ts'
-import { type Printed, type Rest, SIZES, violations } from '../support/recording-rules.ts'
-import { fixtureLines, parseExact } from '../support/recordings.ts'
+import { replay } from '../../../dev/replay/drive.ts'
+import { readRecording, readTrades } from '../../../dev/replay/recording.ts'
+import { drawOptions, type MadeOptions, makeRecording, tradesFile } from '../../support/made-recording.ts'
+import { type Printed, type Rest, SIZES, violations } from '../../support/recording-rules.ts'
+import { fixtureLines, parseExact } from '../../support/recordings.ts'
 
 // Each test starts a workerd: a busy machine takes its time.
 vi.setConfig({ testTimeout: 120_000 })
 
-const root = join(import.meta.dirname, '..', '..')
+const root = join(import.meta.dirname, '../../..')
 const folder = mkdtempSync(join(tmpdir(), 'kerb-replay-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const state = mkdtempSync(join(tmpdir(), 'kerb-start-'))
 let child: ChildProcess | null = null
 let output = ''

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
-import { stateFolder } from '../../dev/variables.ts'
-import { settings } from '../../src/config.ts'
+import { stateFolder } from '../../../dev/variables.ts'
+import { settings } from '../../../src/config.ts'
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
 /** The example with the # taken away from every variable: prose has a space behind it. */
 const written = example.replaceAll(/^#(?! )/gm, '')

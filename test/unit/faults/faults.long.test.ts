@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import type { WireTrade } from '../../dev/exchange/wire.ts'
-import { type Comparison, compare, distinct, type Seen } from '../../dev/faults/compare.ts'
-import { FAULTS } from '../../dev/faults/events.ts'
-import { fold } from '../../dev/faults/fold.ts'
-import { planRun, seedsOf } from '../../dev/faults/plan.ts'
-import { runSuite, type SuiteOptions, summary, table } from '../../dev/faults/suite.ts'
+import type { WireTrade } from '../../../simulators/exchange/wire.ts'
+import { type Comparison, compare, distinct, type Seen } from '../../faults/compare.ts'
+import { FAULTS } from '../../faults/events.ts'
+import { fold } from '../../faults/fold.ts'
+import { planRun, seedsOf } from '../../faults/plan.ts'
+import { runSuite, type SuiteOptions, summary, table } from '../../faults/suite.ts'
 
 const T = Date.UTC(2026, 3, 1) / 1000
 

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Bar } from '../../src/market/bar.ts'
-import { CandleBook, type ExchangeCandle } from '../../src/market/book.ts'
-import type { Trade } from '../../src/market/coinbase.ts'
-import { units, unitsText } from '../../src/market/decimal.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import { GRANULARITIES, type Granularity, SECONDS } from '../../src/protocol/granularity.ts'
-import { exact, plain, SIZES } from '../support/recording-rules.ts'
+import { CandleBook, type ExchangeCandle } from '../../../src/market/aggregator.ts'
+import type { Bar } from '../../../src/market/bar.ts'
+import type { Trade } from '../../../src/market/coinbase.ts'
+import { units, unitsText } from '../../../src/market/decimal.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES, type Granularity, SECONDS } from '../../../src/protocol/granularity.ts'
+import { exact, plain, SIZES } from '../../support/recording-rules.ts'
 
 const GRACE = 1_000
 const KEPT = 7_200_000

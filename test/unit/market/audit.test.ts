@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
-import { compareCandles, matchRate, repairs } from '../../src/market/audit.ts'
-import type { Bar } from '../../src/market/bar.ts'
-import { CandleBook } from '../../src/market/book.ts'
-import type { Trade } from '../../src/market/coinbase.ts'
-import { revisionOf } from '../../src/market/revision.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import { GRANULARITIES } from '../../src/protocol/granularity.ts'
+import { CandleBook } from '../../../src/market/aggregator.ts'
+import { compareCandles, matchRate, repairs } from '../../../src/market/audit.ts'
+import type { Bar } from '../../../src/market/bar.ts'
+import type { Trade } from '../../../src/market/coinbase.ts'
+import { revisionOf } from '../../../src/market/revision.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
 
 const DAY = Date.UTC(2026, 9, 5) / 1000
 const END = (DAY + 86_400) * 1000 + 60_000

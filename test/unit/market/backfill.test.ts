@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } from '../../src/market/backfill.ts'
-import type { Hole } from '../../src/market/coverage.ts'
+import { type BackfillLimits, NOTHING_REFUSED, nextStep, PAGE, type Refused } from '../../../src/market/backfill.ts'
+import type { Hole } from '../../../src/market/coverage.ts'
 
 const HOUR = 3_600
 /** 2026-03-01, 12:00 UTC, in seconds. */

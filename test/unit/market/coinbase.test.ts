@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MALFORMED } from '../../dev/exchange/malformed.ts'
-import { parseTime, readMessage } from '../../src/market/coinbase.ts'
+import { MALFORMED } from '../../../simulators/exchange/malformed.ts'
+import { parseTime, readMessage } from '../../../src/market/coinbase.ts'
 import {
   coinbaseErrorSchema,
   coinbaseMessageSchema,
   heartbeatsSchema,
   marketTradesSchema,
-} from '../../src/protocol/coinbase.ts'
-import { recordedFrames } from '../support/recordings.ts'
+} from '../../../src/protocol/coinbase.ts'
+import { recordedFrames } from '../../support/recordings.ts'
 
 const trade = (more: object = {}) => ({
   product_id: 'BTC-USD',

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CandleBook } from '../../src/market/book.ts'
-import { parseTime } from '../../src/market/coinbase.ts'
-import { Ledger } from '../../src/market/coverage.ts'
-import { Intake } from '../../src/market/intake.ts'
-import { type Candle, type Coverage, candleText } from '../../src/protocol/candle.ts'
-import { GRANULARITIES } from '../../src/protocol/granularity.ts'
-import { drawOptions, makeRecording } from '../support/made-recording.ts'
-import { type Printed, violations } from '../support/recording-rules.ts'
-import { parseExact } from '../support/recordings.ts'
+import { CandleBook } from '../../../src/market/aggregator.ts'
+import { parseTime } from '../../../src/market/coinbase.ts'
+import { Ledger } from '../../../src/market/coverage.ts'
+import { Intake } from '../../../src/market/feed-processor.ts'
+import { type Candle, type Coverage, candleText } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
+import { drawOptions, makeRecording } from '../../support/made-recording.ts'
+import { type Printed, violations } from '../../support/recording-rules.ts'
+import { parseExact } from '../../support/recordings.ts'
 
 const GRACE = 1_000
 const KEPT = 7_200_000

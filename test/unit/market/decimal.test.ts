@@ -7,8 +7,8 @@ import {
   trimDecimal,
   units,
   unitsText,
-} from '../../src/market/decimal.ts'
-import { exact, plain } from '../support/recording-rules.ts'
+} from '../../../src/market/decimal.ts'
+import { exact, plain } from '../../support/recording-rules.ts'
 
 const digits = (min: number, max: number) =>
   fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: min, maxLength: max })

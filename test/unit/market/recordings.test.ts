@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { CandleBook, type ExchangeCandle } from '../../src/market/book.ts'
-import { readMessage, type Trade } from '../../src/market/coinbase.ts'
-import { GRANULARITIES, type Granularity, SECONDS } from '../../src/protocol/granularity.ts'
-import { fixture, fixtureLines, parseExact, recordedFrames } from '../support/recordings.ts'
+import { CandleBook, type ExchangeCandle } from '../../../src/market/aggregator.ts'
+import { readMessage, type Trade } from '../../../src/market/coinbase.ts'
+import { GRANULARITIES, type Granularity, SECONDS } from '../../../src/protocol/granularity.ts'
+import { fixture, fixtureLines, parseExact, recordedFrames } from '../../support/recordings.ts'
 
 /** Prices and volume as plain decimal text without needless zeros. */
 type Numbers = { start: number; open: string; high: string; low: string; close: string; volume: string }

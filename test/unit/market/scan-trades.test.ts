@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readMessage } from '../../src/market/coinbase.ts'
-import { scanTrades } from '../../src/market/scan-trades.ts'
-import { recordedFrames } from '../support/recordings.ts'
+import { readMessage } from '../../../src/market/coinbase.ts'
+import { scanTrades } from '../../../src/market/scan-trades.ts'
+import { recordedFrames } from '../../support/recordings.ts'
 
 const RECORDINGS = [
   'replay/xrp-eth-36h.jsonl.gz',

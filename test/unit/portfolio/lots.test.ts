@@ -1,10 +1,10 @@
 import Big from 'big.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Activity, Split } from '../../src/portfolio/activity.ts'
-import { decimal, quotient, ratio, text } from '../../src/portfolio/decimal.ts'
-import { type Derived, deriveLots } from '../../src/portfolio/lots.ts'
-import * as worked from '../support/worked-portfolio.ts'
+import type { Activity, Split } from '../../../src/portfolio/activity.ts'
+import { decimal, quotient, ratio, text } from '../../../src/portfolio/decimal.ts'
+import { type Derived, deriveLots } from '../../../src/portfolio/lots.ts'
+import * as worked from '../../support/worked-portfolio.ts'
 
 const NOW = '2026-01-01T00:00:00Z'
 const uuid = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { revalued, revaluedLot } from '../../src/portfolio/revalue.ts'
-import { type LotBase, type PositionBase, valueLot, valuePosition } from '../../src/portfolio/valuation.ts'
-import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { revalued, revaluedLot } from '../../../src/portfolio/revalue.ts'
+import { type LotBase, type PositionBase, valueLot, valuePosition } from '../../../src/portfolio/valuation.ts'
+import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
 
 const DAY = '2026-03-04'
 const currencies = fc.constantFrom('USD', 'EUR')

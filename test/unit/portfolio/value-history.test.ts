@@ -1,15 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Activity } from '../../src/portfolio/activity.ts'
-import { decimal, text } from '../../src/portfolio/decimal.ts'
-import { deriveLots } from '../../src/portfolio/lots.ts'
+import type { Activity } from '../../../src/portfolio/activity.ts'
+import { decimal, text } from '../../../src/portfolio/decimal.ts'
+import { deriveLots } from '../../../src/portfolio/lots.ts'
 import {
   type PointOfTime,
   pointsOf,
   spanOf,
   type ValueHistoryInput,
   valueHistory,
-} from '../../src/portfolio/value-history.ts'
+} from '../../../src/portfolio/value-history.ts'
 
 const micros = (time: string): number => Date.parse(time) * 1000
 

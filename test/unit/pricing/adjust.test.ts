@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { actionsVersion, adjustBars } from '../../src/pricing/adjust.ts'
-import type { CorporateAction, PriceBar } from '../../src/protocol/price-history.ts'
+import { actionsVersion, adjustBars } from '../../../src/pricing/adjust.ts'
+import type { CorporateAction, PriceBar } from '../../../src/protocol/price-history.ts'
 
 const bar = (date: string, close: string, change: Partial<PriceBar> = {}): PriceBar => ({
   date,
@@ -163,7 +163,7 @@ describe('properties', () => {
 })
 
 describe('against a factor file', () => {
-  const file = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/daily', name))
+  const file = (name: string) => readFileSync(join(import.meta.dirname, '../../fixtures/daily', name))
   const day = (text: string) => `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6, 8)}`
   const dollars = (text: string) => {
     const digits = text.padStart(5, '0')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type Candidate, dueAssets, FIRST_SETTINGS, probesOf } from '../../src/pricing/due.ts'
+import { type Candidate, dueAssets, FIRST_SETTINGS, probesOf } from '../../../src/pricing/due.ts'
 
 const AT = 1_700_000_000_000
 const settings = FIRST_SETTINGS

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { effectiveInterval, freshUntil, staleOf } from '../../src/pricing/freshness.ts'
+import { effectiveInterval, freshUntil, staleOf } from '../../../src/pricing/freshness.ts'
 
 const limits = { refresh_min_seconds: 15, refresh_max_seconds: 300 }
 

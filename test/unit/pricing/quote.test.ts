@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { ProviderQuote } from '../../src/pricing/provider-quote.ts'
-import { besideFeed, type HeldQuote, quoteOf, sameView, streamedQuote, supersedes } from '../../src/pricing/quote.ts'
-import { QuoteBook } from '../../src/pricing/quote-book.ts'
+import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
+import { besideFeed, type HeldQuote, quoteOf, sameView, streamedQuote, supersedes } from '../../../src/pricing/quote.ts'
+import { QuoteBook } from '../../../src/pricing/quote-cache.ts'
 
 const AT = Date.parse('2025-12-03T10:00:00Z')
 const at = (seconds: number) => new Date(AT + seconds * 1_000).toISOString()

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { candidatesOf, normalName, resolve, shardOf } from '../../src/pricing/symbol.ts'
-import type { Asset } from '../../src/protocol/asset.ts'
+import { candidatesOf, normalName, resolve, shardOf } from '../../../src/pricing/symbol.ts'
+import type { Asset } from '../../../src/protocol/asset.ts'
 
 let ids = 0
 const asset = (given: Partial<Asset>): Asset => {

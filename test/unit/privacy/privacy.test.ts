@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { type Canaries, canaries, isUnlikely } from '../../dev/privacy/canaries.ts'
-import { drawing } from '../../dev/privacy/draw.ts'
-import { openJudge } from '../../dev/privacy/judge.ts'
-import { learn, newPerson } from '../../dev/privacy/person.ts'
+import { type Canaries, canaries, isUnlikely } from '../../privacy/canaries.ts'
+import { drawing } from '../../privacy/draw.ts'
+import { openJudge } from '../../privacy/judge.ts'
+import { learn, newPerson } from '../../privacy/person.ts'
 
 const LOT = '8717814d-44d0-48c6-ba55-c132628ffac0'
 const NUMBER = '1268.6982540976425651'

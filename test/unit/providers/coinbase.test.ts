@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
-import { type ExchangeOptions, startExchange } from '../../dev/exchange/server.ts'
-import { productSchema } from '../../src/protocol/product.ts'
-import { fetchCandles, fetchProducts, fetchTrades, toProduct } from '../../src/providers/coinbase.ts'
-import type { Fetch } from '../../src/providers/result.ts'
-import { fixture } from '../support/recordings.ts'
+import { manualProduct, PRODUCTS } from '../../../simulators/exchange/products.ts'
+import { type ExchangeOptions, startExchange } from '../../../simulators/exchange/server.ts'
+import { productSchema } from '../../../src/protocol/product.ts'
+import { fetchCandles, fetchProducts, fetchTrades, toProduct } from '../../../src/providers/coinbase.ts'
+import type { Fetch } from '../../../src/providers/result.ts'
+import { fixture } from '../../support/recordings.ts'
 
 const START = Date.UTC(2026, 7, 9, 21, 5, 48)
 const SECOND = START / 1000

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { NoQuote, ProviderListing, ProviderQuote } from '../../src/pricing/provider-quote.ts'
-import type { QuoteProvider } from '../../src/providers/provider.ts'
-import type { Fetch, FetchInit } from '../../src/providers/result.ts'
+import type { NoQuote, ProviderListing, ProviderQuote } from '../../../src/pricing/provider-quote.ts'
+import type { QuoteProvider } from '../../../src/providers/provider.ts'
+import type { Fetch, FetchInit } from '../../../src/providers/result.ts'
 
 /** An answer to one request: text goes out as it stands, everything else as JSON. */
 export type Canned = { status?: number; body: unknown; headers?: Record<string, string> }

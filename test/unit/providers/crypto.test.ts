@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { startExchange } from '../../dev/exchange/server.ts'
-import { binanceProvider } from '../../src/providers/binance.ts'
-import { coinbaseProvider } from '../../src/providers/coinbase-quotes.ts'
-import { coinMarketCapProvider } from '../../src/providers/coinmarketcap.ts'
-import { over, ratio } from '../../src/providers/decimal.ts'
-import { twelveDataProvider } from '../../src/providers/twelvedata.ts'
-import { fixture, fixtureLines } from '../support/recordings.ts'
-import { type Canned, canned } from './providers-contract.ts'
+import { startExchange } from '../../../simulators/exchange/server.ts'
+import { binanceProvider } from '../../../src/providers/binance.ts'
+import { coinbaseProvider } from '../../../src/providers/coinbase-quotes.ts'
+import { coinMarketCapProvider } from '../../../src/providers/coinmarketcap.ts'
+import { over, ratio } from '../../../src/providers/decimal.ts'
+import { twelveDataProvider } from '../../../src/providers/twelvedata.ts'
+import { fixture, fixtureLines } from '../../support/recordings.ts'
+import { type Canned, canned } from './contract.ts'
 
 const DAY = 86_400_000
 const NOW = Date.UTC(2026, 1, 4, 10)

@@ -11,7 +11,7 @@ import {
   settle,
   standing,
   usage,
-} from '../../src/pricing/budget.ts'
+} from '../../../src/providers/rate-limit.ts'
 
 const LIMITS: Limits = {
   budget: 10,

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { availableSources, sourcesOf } from '../../src/pricing/sources.ts'
-import type { Asset } from '../../src/protocol/asset.ts'
-import { currencyOf } from '../../src/providers/currency.ts'
-import { movePoint, over, plain, ratio, ratioText, rounded, times } from '../../src/providers/decimal.ts'
-import { read } from '../../src/providers/read.ts'
-import { canned } from './providers-contract.ts'
+import { availableSources, sourcesOf } from '../../../src/pricing/sources.ts'
+import type { Asset } from '../../../src/protocol/asset.ts'
+import { currencyOf } from '../../../src/providers/currency.ts'
+import { movePoint, over, plain, ratio, ratioText, rounded, times } from '../../../src/providers/decimal.ts'
+import { read } from '../../../src/providers/read.ts'
+import { canned } from './contract.ts'
 
 const decimal = fc
   .tuple(fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n }), fc.nat({ max: 18 }))

@@ -1,5 +1,5 @@
-import { fixture } from '../support/recordings.ts'
-import type { Canned } from './providers-contract.ts'
+import { fixture } from '../../support/recordings.ts'
+import type { Canned } from './contract.ts'
 
 /** The body of a recorded exchange with Yahoo. */
 export const yahooBody = (file: string): unknown => JSON.parse(fixture(`yahoo/${file}`)).response.bodyJson

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { DailyHistory } from '../../src/pricing/provider-quote.ts'
-import { dailyOf } from '../../src/providers/yahoo-days.ts'
-import { fixtureLines } from '../support/recordings.ts'
+import type { DailyHistory } from '../../../src/pricing/provider-quote.ts'
+import { dailyOf } from '../../../src/providers/yahoo-days.ts'
+import { fixtureLines } from '../../support/recordings.ts'
 import { yahooBody } from './yahoo-answers.ts'
 
 type Column = (number | null)[]

@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { yahooProvider } from '../../src/providers/yahoo.ts'
-import { fixture } from '../support/recordings.ts'
-import { type Canned, CUT, canned, expectSound, HANGS } from './providers-contract.ts'
+import { yahooProvider } from '../../../src/providers/yahoo.ts'
+import { fixture } from '../../support/recordings.ts'
+import { type Canned, CUT, canned, expectSound, HANGS } from './contract.ts'
 import { COOKIE, CRUMB, session, yahooBody } from './yahoo-answers.ts'
 
 const URL_OF_YAHOO = 'https://query2.finance.yahoo.com'
@@ -244,7 +244,9 @@ describe('failures', () => {
 })
 
 describe('quotes', () => {
-  const files = readdirSync(join(import.meta.dirname, '../fixtures/yahoo')).filter((file) => file.startsWith('quote-'))
+  const files = readdirSync(join(import.meta.dirname, '../../fixtures/yahoo')).filter((file) =>
+    file.startsWith('quote-'),
+  )
 
   test.each(files)('%s is read', async (file) => {
     const body = yahooBody(file) as typeof aapl

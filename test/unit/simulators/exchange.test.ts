@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import type { Fault } from '../../dev/exchange/faults.ts'
-import { MALFORMED } from '../../dev/exchange/malformed.ts'
-import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
-import { type Exchange, type ExchangeOptions, startExchange } from '../../dev/exchange/server.ts'
-import { units, type WireTrade } from '../../dev/exchange/wire.ts'
-import { recordedFrames } from '../support/recordings.ts'
+import type { Exchange } from '../../../simulators/exchange/exchange.ts'
+import type { Fault } from '../../../simulators/exchange/faults.ts'
+import { MALFORMED } from '../../../simulators/exchange/malformed.ts'
+import { manualProduct, PRODUCTS } from '../../../simulators/exchange/products.ts'
+import { type ExchangeOptions, startExchange } from '../../../simulators/exchange/server.ts'
+import { units, type WireTrade } from '../../../simulators/exchange/wire.ts'
+import { recordedFrames } from '../../support/recordings.ts'
 
 const MINUTE = 60_000
 const START = Date.UTC(2026, 7, 9, 21, 5, 48)

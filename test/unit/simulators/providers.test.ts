@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import YahooFinance from 'yahoo-finance2'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
-import { startExchange } from '../../dev/exchange/server.ts'
-import { cryptoPair, type Instrument, yahooInstrument } from '../../dev/providers/instruments.ts'
-import { openPrices } from '../../dev/providers/market.ts'
-import { type Providers, type ProvidersOptions, startProviders } from '../../dev/providers/server.ts'
-import { dateOf, dayOf, sessionOf, tradesOn } from '../../dev/providers/venues.ts'
+import { startExchange } from '../../../simulators/exchange/server.ts'
+import { cryptoPair, type Instrument, yahooInstrument } from '../../../simulators/providers/instruments.ts'
+import { openPrices } from '../../../simulators/providers/market.ts'
+import type { Providers } from '../../../simulators/providers/providers.ts'
+import { type ProvidersOptions, startProviders } from '../../../simulators/providers/server.ts'
+import { dateOf, dayOf, sessionOf, tradesOn } from '../../../simulators/providers/venues.ts'
 
 /** A Friday in winter, 14:00 in New York: London has closed. */
 const FRIDAY = Date.parse('2026-11-20T19:00:00Z')
@@ -692,7 +693,7 @@ describe('faults and settings', () => {
 })
 
 test('the recordings of the repository are answers that the library takes', async () => {
-  const yahoo = client(await start({ recorded: join(import.meta.dirname, '../fixtures') }))
+  const yahoo = client(await start({ recorded: join(import.meta.dirname, '../../fixtures') }))
   const quotes = await yahoo.quote(['AAPL', 'LDO.MI', 'MSFT'])
   expect(quotes.map(({ regularMarketPrice }) => regularMarketPrice).slice(0, 2)).toEqual([244.6, 33.38])
   expect(quotes[2]).toMatchObject({ symbol: 'MSFT', regularMarketTime: new Date(FRIDAY) })

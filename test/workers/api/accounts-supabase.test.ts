@@ -1,9 +1,9 @@
 import { env } from 'cloudflare:workers'
 import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { Problem } from '../../src/protocol/errors.ts'
-import { newcomer, PASSWORD, person, profileBy } from './person.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import type { Problem } from '../../../src/protocol/errors.ts'
+import { newcomer, PASSWORD, person, profileBy } from '../support/person.ts'
 
 const supabase = {
   ...env,

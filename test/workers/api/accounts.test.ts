@@ -1,10 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { decodeJwt, decodeProtectedHeader, exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { Problem } from '../../src/protocol/errors.ts'
-import { confirmToken, mailTo, member, newcomer, ORIGIN, PASSWORD, person, profileBy } from './person.ts'
-import { gate, getWith } from './wire.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import type { Problem } from '../../../src/protocol/errors.ts'
+import { confirmToken, mailTo, member, newcomer, ORIGIN, PASSWORD, person, profileBy } from '../support/person.ts'
+import { gate, getWith } from '../support/wire.ts'
 
 const problem = async (response: Response): Promise<Problem> => (await response.json()) as Problem
 const codeOf = async (response: Response) => [response.status, (await problem(response)).code]

@@ -1,13 +1,13 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import type { Look, PortfolioChange, QuoteBoardObject } from '../../durable-objects/stubs.ts'
-import { type ImportAnswer, importAnswerSchema } from '../../src/api/import-answer.ts'
-import { addAsset } from '../../src/db/assets.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { ActivityView } from '../../src/protocol/activity.ts'
-import type { Problem } from '../../src/protocol/errors.ts'
-import { member } from './person.ts'
-import { getWith } from './wire.ts'
+import { type ImportAnswer, importAnswerSchema } from '../../../src/api/portfolio/import/result.ts'
+import { addAsset } from '../../../src/db/assets.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import type { Look, PortfolioChange, QuoteBoardObject } from '../../../src/objects.ts'
+import type { ActivityView } from '../../../src/protocol/activity.ts'
+import type { Problem } from '../../../src/protocol/errors.ts'
+import { member } from '../support/person.ts'
+import { getWith } from '../support/wire.ts'
 
 declare global {
   interface ImportMeta {
@@ -15,8 +15,8 @@ declare global {
   }
 }
 
-const FILES = import.meta.glob('../fixtures/portfolio/**/*', { query: '?raw', import: 'default', eager: true })
-const file = (path: string): string => FILES[`../fixtures/portfolio/${path}`] as string
+const FILES = import.meta.glob('../../fixtures/portfolio/**/*', { query: '?raw', import: 'default', eager: true })
+const file = (path: string): string => FILES[`../../fixtures/portfolio/${path}`] as string
 const named = (folder: string): string[] =>
   Object.keys(FILES).flatMap((path) => path.split(`portfolio/${folder}/`)[1] ?? [])
 

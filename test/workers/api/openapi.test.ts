@@ -1,12 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Look } from '../../durable-objects/stubs.ts'
-import { app } from '../../src/api/app.ts'
-import { ERROR_CODES, type Problem } from '../../src/protocol/errors.ts'
-import type { Enriched } from '../../src/protocol/portfolio.ts'
-import { document, eachOperation, faults, type Schema } from './document.ts'
-import { confirmToken, type Member, member, PASSWORD, person } from './person.ts'
-import { closeAll, get, getWith, openEvents, openSocket } from './wire.ts'
+import type { Look } from '../../../src/objects.ts'
+import { ERROR_CODES, type Problem } from '../../../src/protocol/errors.ts'
+import type { Enriched } from '../../../src/protocol/portfolio.ts'
+import { app } from '../../../workers/app.ts'
+import { document, eachOperation, faults, type Schema } from '../support/document.ts'
+import { confirmToken, type Member, member, PASSWORD, person } from '../support/person.ts'
+import { closeAll, get, getWith, openEvents, openSocket } from '../support/wire.ts'
 
 afterEach(closeAll)
 

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Look, QuoteBoardObject } from '../../durable-objects/stubs.ts'
-import { discover, lookUp, placesOf, quoteAtHand } from '../../src/api/quote-mirror.ts'
-import { shardOf } from '../../src/pricing/symbol.ts'
-import type { Quote } from '../../src/protocol/quote.ts'
+import { discover, lookUp, placesOf, quoteAtHand } from '../../../src/api/quotes/cache.ts'
+import type { Look, QuoteBoardObject } from '../../../src/objects.ts'
+import { shardOf } from '../../../src/pricing/symbol.ts'
+import type { Quote } from '../../../src/protocol/quote.ts'
 
 const T0 = Date.parse('2026-03-02T15:00:00Z')
 

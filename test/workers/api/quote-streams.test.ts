@@ -1,12 +1,22 @@
 import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { quoteBoard } from '../../durable-objects/stubs.ts'
-import { readRefreshSettings } from '../../src/db/app-settings.ts'
-import { plannedAssets } from '../../src/db/assets.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { WireQuote } from '../../src/protocol/quote.ts'
-import { closeAll, get, getWith, type Message, openEvents, openSocket, type ReadEvent, trade, until } from './wire.ts'
+import { readRefreshSettings } from '../../../src/db/app-settings.ts'
+import { plannedAssets } from '../../../src/db/assets.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import { quoteBoard } from '../../../src/objects.ts'
+import type { WireQuote } from '../../../src/protocol/quote.ts'
+import {
+  closeAll,
+  get,
+  getWith,
+  type Message,
+  openEvents,
+  openSocket,
+  type ReadEvent,
+  trade,
+  until,
+} from '../support/wire.ts'
 
 afterEach(closeAll)
 

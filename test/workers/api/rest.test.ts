@@ -1,14 +1,14 @@
 import { env, exports } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { productCandles } from '../../durable-objects/stubs.ts'
-import { readHistory } from '../../src/api/history.ts'
-import { upsertCandles } from '../../src/db/candles.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import { changeAgainst } from '../../src/pricing/quote.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import type { Problem } from '../../src/protocol/errors.ts'
-import type { Product } from '../../src/protocol/product.ts'
-import { gate, get, getWith, openSocket, trade, until } from './wire.ts'
+import { readHistory } from '../../../src/api/candles/candle-history.ts'
+import { upsertCandles } from '../../../src/db/candles.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import { productCandles } from '../../../src/objects.ts'
+import { changeAgainst } from '../../../src/pricing/quote.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import type { Problem } from '../../../src/protocol/errors.ts'
+import type { Product } from '../../../src/protocol/product.ts'
+import { gate, get, getWith, openSocket, trade, until } from '../support/wire.ts'
 
 const now = Math.floor(Date.now() / 1_000)
 const today = now - (now % 86_400)

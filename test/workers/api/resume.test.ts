@@ -1,10 +1,10 @@
 import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
-import { productCandles } from '../../durable-objects/stubs.ts'
-import { candleTexts, framePosition, frameType } from '../../src/api/frames.ts'
-import { settings } from '../../src/config.ts'
-import { closeAll, get, type Message, openEvents, openSocket, trade, until } from './wire.ts'
+import { candleTexts, framePosition, frameType } from '../../../src/api/streams/frames.ts'
+import { settings } from '../../../src/config.ts'
+import { productCandles } from '../../../src/objects.ts'
+import { closeAll, get, type Message, openEvents, openSocket, trade, until } from '../support/wire.ts'
 
 afterEach(closeAll)
 

@@ -1,10 +1,10 @@
 import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
-import { feedSlots, productCandles } from '../../durable-objects/stubs.ts'
-import { candleText } from '../../src/protocol/candle.ts'
-import { GRANULARITIES } from '../../src/protocol/granularity.ts'
-import { closeAll, type Message, openEvents, openSocket, type ReadEvent, trade, until } from './wire.ts'
+import { feedSlots, productCandles } from '../../../src/objects.ts'
+import { candleText } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
+import { closeAll, type Message, openEvents, openSocket, type ReadEvent, trade, until } from '../support/wire.ts'
 
 afterEach(closeAll)
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { Audience } from '../../durable-objects/audience.ts'
-import { granularitiesOf } from '../../src/delivery/channel-mask.ts'
-import { SLOW_MS, UNHEARD_FRAMES } from '../../src/delivery/reader.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import { CLOSE } from '../../src/protocol/errors.ts'
-import { GRANULARITIES, type Granularity, SECONDS } from '../../src/protocol/granularity.ts'
-import { feedFrame, PING } from '../../src/protocol/messages.ts'
+import { Audience } from '../../../durable-objects/candles/channels.ts'
+import { granularitiesOf } from '../../../src/delivery/channel-mask.ts'
+import { SLOW_MS, UNHEARD_FRAMES } from '../../../src/delivery/reader.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import { CLOSE } from '../../../src/protocol/errors.ts'
+import { GRANULARITIES, type Granularity, SECONDS } from '../../../src/protocol/granularity.ts'
+import { feedFrame, PING } from '../../../src/protocol/messages.ts'
 
 const PRODUCT = 'BTC-USD'
 const LIMITS = { window: 8, beat: 100, silence: 600_000, dead: 60_000 }

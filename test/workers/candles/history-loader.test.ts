@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { WireCandle } from '../../src/protocol/candle.ts'
-import { closeAll, get } from './wire.ts'
+import type { WireCandle } from '../../../src/protocol/candle.ts'
+import { closeAll, get } from '../support/wire.ts'
 
 const fault = (method: 'POST' | 'DELETE', body?: object) =>
   fetch(`${env.COINBASE_REST_URL}/_faults`, { method, ...(body ? { body: JSON.stringify(body) } : {}) })

@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, expect, test } from 'vitest'
-import { productCandles } from '../../durable-objects/stubs.ts'
-import { closeAll, openSocket, trade, until } from './wire.ts'
+import { productCandles } from '../../../src/objects.ts'
+import { closeAll, openSocket, trade, until } from '../support/wire.ts'
 
 // Before the first object reads it: an Ed25519 key, as base64 of its seed.
 Object.assign(env, {

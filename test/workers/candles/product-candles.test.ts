@@ -1,11 +1,11 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
-import { feedSlots, productCandles, productObjectName } from '../../durable-objects/stubs.ts'
-import { readCandles } from '../../src/db/candles.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { Candle, WireCandle } from '../../src/protocol/candle.ts'
-import { closeAll, gate, type Message, openSocket, until } from './wire.ts'
+import { readCandles } from '../../../src/db/candles.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import { feedSlots, productCandles, productObjectName } from '../../../src/objects.ts'
+import type { Candle, WireCandle } from '../../../src/protocol/candle.ts'
+import { closeAll, gate, type Message, openSocket, until } from '../support/wire.ts'
 
 // Before the first object reads them: what takes a minute in life takes moments here.
 Object.assign(env, {

@@ -1,10 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
-import { upsertCandles } from '../../src/db/candles.ts'
-import { withLiveDatabase } from '../../src/db/client.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
+import { ProviderGate } from '../../../durable-objects/providers/provider-gate.ts'
+import { upsertCandles } from '../../../src/db/candles.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
 import {
   advance,
   ask,
@@ -22,8 +22,8 @@ import {
   recover,
   rest,
   unfinished,
-} from './quotes-judge.ts'
-import { gate, get, until } from './wire.ts'
+} from '../support/quotes-judge.ts'
+import { gate, get, until } from '../support/wire.ts'
 
 // Before the first object reads it.
 Object.assign(env, { PROVIDER_TIMEOUT_MS: '2000', HISTORY_PER_MINUTE: '6', PRODUCTS: 'BTC-USD', ALWAYS_ON: '' })

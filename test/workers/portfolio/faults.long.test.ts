@@ -1,26 +1,33 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { userPortfolio } from '../../durable-objects/stubs.ts'
-import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
-import type { NewActivity } from '../../src/db/activities.ts'
-import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { readLots } from '../../src/db/portfolio-views.ts'
-import { CLOSE } from '../../src/protocol/errors.ts'
+import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio.ts'
+import type { NewActivity } from '../../../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
+import { readLots } from '../../../src/db/portfolio-views.ts'
+import { userPortfolio } from '../../../src/objects.ts'
+import { CLOSE } from '../../../src/protocol/errors.ts'
 import {
   type Enriched,
   type PortfolioPrice,
   type Position,
   portfolioMessageSchema,
   type Totals,
-} from '../../src/protocol/portfolio.ts'
-// biome-ignore lint/style/noRestrictedImports: what cron does is what is looked at here
-import * as cron from '../../workers/portfolios.ts'
-// biome-ignore lint/style/noRestrictedImports: likewise
-import { planQuotes } from '../../workers/quotes.ts'
-import { member } from './person.ts'
-import { assetIds, buy, openReader, openUser, priceOf, store, type Told, type User } from './portfolio-world.ts'
-import { gate, openSocket, until } from './wire.ts'
+} from '../../../src/protocol/portfolio.ts'
+import * as cron from '../../../workers/jobs/portfolios.ts'
+import { planQuotes } from '../../../workers/jobs/quotes.ts'
+import { member } from '../support/person.ts'
+import {
+  assetIds,
+  buy,
+  openReader,
+  openUser,
+  priceOf,
+  store,
+  type Told,
+  type User,
+} from '../support/portfolio-world.ts'
+import { gate, openSocket, until } from '../support/wire.ts'
 
 type Asset = { id: number; currency: string; symbol: string }
 const SYMBOLS = ['AAPL', 'MSFT', 'SAP.DE', 'BTC', 'EURUSD=X'] as const

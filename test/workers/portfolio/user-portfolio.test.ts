@@ -1,14 +1,14 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { quoteBoard, type UserPortfolioObject, userPortfolio } from '../../durable-objects/stubs.ts'
-import { EMPTY, folded } from '../../src/client/portfolio-state.ts'
-import { addOwnAssets } from '../../src/db/activities.ts'
-import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { decimal, ratio, text } from '../../src/portfolio/decimal.ts'
-import { ratesOf } from '../../src/portfolio/rates.ts'
-import { valueLot } from '../../src/portfolio/valuation.ts'
-import { CLOSE } from '../../src/protocol/errors.ts'
+import { EMPTY, folded } from '../../../src/client/sdk/portfolio-state.ts'
+import { addOwnAssets } from '../../../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
+import { quoteBoard, type UserPortfolioObject, userPortfolio } from '../../../src/objects.ts'
+import { decimal, ratio, text } from '../../../src/portfolio/decimal.ts'
+import { ratesOf } from '../../../src/portfolio/rates.ts'
+import { valueLot } from '../../../src/portfolio/valuation.ts'
+import { CLOSE } from '../../../src/protocol/errors.ts'
 import {
   type Enriched,
   type LotView,
@@ -17,10 +17,10 @@ import {
   type Position,
   portfolioMessageSchema,
   type Totals,
-} from '../../src/protocol/portfolio.ts'
-import * as worked from '../support/worked-portfolio.ts'
-import { assetIds, buy, openReader, openUser, priceOf, store, Told, type User } from './portfolio-world.ts'
-import { until } from './wire.ts'
+} from '../../../src/protocol/portfolio.ts'
+import * as worked from '../../support/worked-portfolio.ts'
+import { assetIds, buy, openReader, openUser, priceOf, store, Told, type User } from '../support/portfolio-world.ts'
+import { until } from '../support/wire.ts'
 
 type Asset = { id: number; currency: string; symbol: string }
 const SYMBOLS = ['AAPL', 'MSFT', 'SAP.DE', 'BTC', 'EURUSD=X'] as const

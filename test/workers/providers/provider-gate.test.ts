@@ -1,10 +1,10 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
-import type { ProviderGateObject, QuoteOutcome, QuoteRequest } from '../../durable-objects/stubs.ts'
-import type { Source } from '../../src/pricing/sources.ts'
-import { until } from './wire.ts'
+import { ProviderGate } from '../../../durable-objects/providers/provider-gate.ts'
+import type { ProviderGateObject, QuoteOutcome, QuoteRequest } from '../../../src/objects.ts'
+import type { Source } from '../../../src/pricing/sources.ts'
+import { until } from '../support/wire.ts'
 
 // Before the first object reads them.
 Object.assign(env, {

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { QuoteAudience } from '../../durable-objects/quote-audience.ts'
-import { newListener, note, restored } from '../../durable-objects/quote-listener.ts'
-import type { Named } from '../../durable-objects/quote-names.ts'
-import { MAX_IDS } from '../../durable-objects/quote-subscription.ts'
-import { SLOW_MS } from '../../src/delivery/reader.ts'
-import type { HeldQuote } from '../../src/pricing/quote.ts'
-import { QuoteBook } from '../../src/pricing/quote-book.ts'
-import { CLOSE } from '../../src/protocol/errors.ts'
-import { quoteText, type WireQuote } from '../../src/protocol/quote.ts'
+import { QuoteAudience } from '../../../durable-objects/quotes/channels.ts'
+import { newListener, note, restored } from '../../../durable-objects/quotes/connection.ts'
+import { MAX_IDS } from '../../../durable-objects/quotes/subscription.ts'
+import type { Named } from '../../../durable-objects/quotes/symbols.ts'
+import { SLOW_MS } from '../../../src/delivery/reader.ts'
+import type { HeldQuote } from '../../../src/pricing/quote.ts'
+import { QuoteBook } from '../../../src/pricing/quote-cache.ts'
+import { CLOSE } from '../../../src/protocol/errors.ts'
+import { quoteText, type WireQuote } from '../../../src/protocol/quote.ts'
 
 const LIMITS = { window: 4, beat: 100, silence: 600_000, dead: 60_000 }
 const TTL = 60_000

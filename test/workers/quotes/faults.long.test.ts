@@ -24,8 +24,8 @@ import {
   rest,
   ring,
   unfinished,
-} from './quotes-judge.ts'
-import { gate, until } from './wire.ts'
+} from '../support/quotes-judge.ts'
+import { gate, until } from '../support/wire.ts'
 
 // Before the first object reads it.
 Object.assign(env, { PROVIDER_TIMEOUT_MS: '700', HISTORY_PER_MINUTE: '1', PRODUCTS: 'ONE-USD', ALWAYS_ON: '' })

@@ -1,10 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { type Following, PortfolioBoards } from '../../durable-objects/portfolio-boards.ts'
-import { QuoteFollowers } from '../../durable-objects/quote-followers.ts'
-import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { priceOf } from './portfolio-world.ts'
+import { type Following, PortfolioBoards } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import { QuoteFollowers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
+import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
+import { priceOf } from '../support/portfolio-world.ts'
 
 type Call = { user: string; prices: string[]; answer(listens: boolean): Promise<void>; fail(): Promise<void> }
 

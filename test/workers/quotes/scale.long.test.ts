@@ -21,8 +21,8 @@ import {
   requestsSince,
   rest,
   unfinished,
-} from './quotes-judge.ts'
-import { gate, get, until } from './wire.ts'
+} from '../support/quotes-judge.ts'
+import { gate, get, until } from '../support/wire.ts'
 
 // Before the first object reads it. Two boards share the thousand.
 Object.assign(env, {
@@ -111,7 +111,7 @@ test('Q4 a storm of refusals everywhere, people looking all the while: no budget
 
 test('Q4 who asks for everything again and again with the service key gets no more than the budget', async () => {
   const here = { ...env, SUPABASE_SERVICE_ROLE_KEY: 'service-key-of-tests' }
-  const { getWith } = await import('./wire.ts')
+  const { getWith } = await import('../support/wire.ts')
   const from = Date.now()
   for (let n = 0; n < 14; n++) {
     const response = await getWith(here, '/refresh-prices', {

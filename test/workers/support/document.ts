@@ -1,4 +1,4 @@
-import { openApiDocument } from '../../src/api/openapi.ts'
+import { openApiDocument } from '../../../src/api/openapi.ts'
 
 export type Schema = { [key: string]: unknown }
 export type Operation = {

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { decodeJwt } from 'jose'
-import { withLiveDatabase } from '../../src/db/client.ts'
+import { withLiveDatabase } from '../../../src/db/client.ts'
 import { getWith, until } from './wire.ts'
 
 export const ORIGIN = 'http://kerb.test'

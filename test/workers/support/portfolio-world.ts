@@ -1,11 +1,11 @@
 import { env } from 'cloudflare:workers'
-import { type PortfolioChange, type UserPortfolioObject, userPortfolio } from '../../durable-objects/stubs.ts'
-import { type ActivitiesChange, changeActivities, type NewActivity } from '../../src/db/activities.ts'
-import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { readValued } from '../../src/db/portfolio-views.ts'
-import { writePrices } from '../../src/db/prices.ts'
-import { FIRST_SETTINGS } from '../../src/pricing/due.ts'
-import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
+import { type ActivitiesChange, changeActivities, type NewActivity } from '../../../src/db/activities.ts'
+import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
+import { readValued } from '../../../src/db/portfolio-views.ts'
+import { writePrices } from '../../../src/db/prices.ts'
+import { type PortfolioChange, type UserPortfolioObject, userPortfolio } from '../../../src/objects.ts'
+import { FIRST_SETTINGS } from '../../../src/pricing/due.ts'
+import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../../src/protocol/portfolio.ts'
 import { until } from './wire.ts'
 
 /** Numbers and currencies of assets that the database begins with, by symbol. */

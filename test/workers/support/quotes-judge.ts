@@ -2,7 +2,7 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
 import postgres from 'postgres'
 import { expect, vi } from 'vitest'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
+import { ProviderGate } from '../../../durable-objects/providers/provider-gate.ts'
 import { get } from './wire.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
-import { app } from '../../src/api/app.ts'
+import { app } from '../../../workers/app.ts'
 
 /** How long a test waits for what must come, in milliseconds. */
 const PATIENCE_MS = 10_000

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { exportQuerySchema } from './export.ts'
+import { json, operation } from '../../http/operation.ts'
+import { exportQuerySchema } from '../export.ts'
 import { importQuerySchema } from './import.ts'
-import { importAnswerSchema } from './import-answer.ts'
-import { json, operation } from './operation.ts'
+import { importAnswerSchema } from './result.ts'
 
 const tags = ['Portfolio']
 const asUser: Record<string, string[]>[] = [{ user: [] }, { session: [] }]

@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
-import { addOwnAssets } from '../db/activities.ts'
-import type { UserSql } from '../db/client.ts'
-import { readOwnAssets } from '../db/import-activities.ts'
-import type { ImportedActivity } from '../portfolio/import/row.ts'
-import { MAX_NOTE } from '../protocol/stock-input.ts'
-import type { AppEnv } from './context.ts'
-import type { RowError } from './import-answer.ts'
-import { findImportAssets } from './import-assets.ts'
+import { addOwnAssets } from '../../../db/activities.ts'
+import type { UserSql } from '../../../db/client.ts'
+import { readOwnAssets } from '../../../db/import-activities.ts'
+import type { ImportedActivity } from '../../../portfolio/import/row.ts'
+import { MAX_NOTE } from '../../../protocol/stock-input.ts'
+import type { AppEnv } from '../../http/context.ts'
+import { findImportAssets } from './assets.ts'
+import type { RowError } from './result.ts'
 
 /** An asset as the database will have it: a number, or one of the user's own that may have to be made (`refused`: not). */
 type Target = { asset_id: number; symbol: string; name: string } | { own: OwnAsset; refused: string | null } | null

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { splitSchema } from '../protocol/activity.ts'
-import { ACTIVITY_KINDS, decimalSchema } from '../protocol/portfolio.ts'
+import { splitSchema } from '../../../protocol/activity.ts'
+import { ACTIVITY_KINDS, decimalSchema } from '../../../protocol/portfolio.ts'
 
 /** Errors, skipped rows and activities that an answer lists at most; it counts all of them. */
 export const MAX_LISTED = 500

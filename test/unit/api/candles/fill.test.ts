@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { type FlatFill, fillFlat } from '../../src/api/fill.ts'
-import { clip } from '../../src/api/gaps.ts'
-import type { Candle, Coverage } from '../../src/protocol/candle.ts'
+import { type FlatFill, fillFlat } from '../../../../src/api/candles/fill.ts'
+import { clip } from '../../../../src/api/candles/gaps.ts'
+import type { Candle, Coverage } from '../../../../src/protocol/candle.ts'
 
 const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): Candle => ({
   exchange: 'coinbase',

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { expandChannels } from '../../src/api/channels.ts'
-import { barsInput, candlesInput, checkProduct, streamInput } from '../../src/api/input.ts'
-import { settings } from '../../src/config.ts'
-import { CodedError } from '../../src/protocol/errors.ts'
-import { GRANULARITIES } from '../../src/protocol/granularity.ts'
+import { barsInput, candlesInput, checkProduct, streamInput } from '../../../../src/api/http/input.ts'
+import { expandChannels } from '../../../../src/api/streams/channels.ts'
+import { settings } from '../../../../src/config.ts'
+import { CodedError } from '../../../../src/protocol/errors.ts'
+import { GRANULARITIES } from '../../../../src/protocol/granularity.ts'
 
 const SETTINGS = settings({ PRODUCTS: 'BTC-USD,ETH-USD' })
 const query = (text: string) => new URLSearchParams(text)

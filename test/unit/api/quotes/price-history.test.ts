@@ -1,11 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import { historyInput, nameOf, priceInput, refreshInput, symbolsInput } from '../../src/api/input.ts'
-import { settings } from '../../src/config.ts'
-import { intervalOf, marketDay, periodOf, rangeStart, runningDay, withDays } from '../../src/pricing/history-range.ts'
-import { snapshotBars } from '../../src/pricing/snapshot-bars.ts'
-import { CodedError } from '../../src/protocol/errors.ts'
-import type { PriceBar } from '../../src/protocol/price-history.ts'
-import type { Quote } from '../../src/protocol/quote.ts'
+import { historyInput, nameOf, priceInput, refreshInput, symbolsInput } from '../../../../src/api/http/input.ts'
+import { settings } from '../../../../src/config.ts'
+import {
+  intervalOf,
+  marketDay,
+  periodOf,
+  rangeStart,
+  runningDay,
+  withDays,
+} from '../../../../src/pricing/history-range.ts'
+import { snapshotBars } from '../../../../src/pricing/snapshot-bars.ts'
+import { CodedError } from '../../../../src/protocol/errors.ts'
+import type { PriceBar } from '../../../../src/protocol/price-history.ts'
+import type { Quote } from '../../../../src/protocol/quote.ts'
 
 const query = (text: string) => new URLSearchParams(text)
 const SETTINGS = settings({ MAX_SYMBOLS: '3' })

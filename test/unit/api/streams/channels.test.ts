@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { expandChannels, type Market, symbolsOf } from '../../src/api/channels.ts'
-import { framePosition, quoteKey, quoteTexts, withPosition } from '../../src/api/frames.ts'
-import { boardKey, shardOfKey } from '../../src/api/quote-places.ts'
-import { PRODUCT_ID } from '../../src/protocol/channel.ts'
-import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
-import { joinPositions, splitPositions } from '../../src/protocol/position.ts'
-import { type Quote, quoteText } from '../../src/protocol/quote.ts'
+import { boardKey, shardOfKey } from '../../../../src/api/quotes/quote-route.ts'
+import { expandChannels, type Market, symbolsOf } from '../../../../src/api/streams/channels.ts'
+import { framePosition, quoteKey, quoteTexts, withPosition } from '../../../../src/api/streams/frames.ts'
+import { PRODUCT_ID } from '../../../../src/protocol/channel.ts'
+import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
+import { type Quote, quoteText } from '../../../../src/protocol/quote.ts'
+import { joinPositions, splitPositions } from '../../../../src/protocol/stream-position.ts'
 
 const quote = (more: Partial<Quote> = {}): string =>
   quoteText(

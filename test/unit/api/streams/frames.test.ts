@@ -1,9 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { candleKey, candleTexts, framePosition, frameType, readCandle, withPosition } from '../../src/api/frames.ts'
-import { renderSpotCandle, renderSpotChart, tenDecimals } from '../../src/pages/elements.ts'
-import { type Candle, candleText } from '../../src/protocol/candle.ts'
-import { snapshotFrame, subscribedFrame, updateFrame } from '../../src/protocol/messages.ts'
+import {
+  candleKey,
+  candleTexts,
+  framePosition,
+  frameType,
+  readCandle,
+  withPosition,
+} from '../../../../src/api/streams/frames.ts'
+import { renderSpotCandle, renderSpotChart, tenDecimals } from '../../../../src/pages/market/elements.ts'
+import { type Candle, candleText } from '../../../../src/protocol/candle.ts'
+import { snapshotFrame, subscribedFrame, updateFrame } from '../../../../src/protocol/messages.ts'
 
 const candle = (over: Partial<Candle> = {}): Candle => ({
   exchange: 'coinbase',

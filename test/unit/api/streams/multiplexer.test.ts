@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type JoinDeps, joinObjects, type ObjectSocket } from '../../src/api/join.ts'
-import { CLOSE, CodedError } from '../../src/protocol/errors.ts'
+import { type JoinDeps, joinObjects, type ObjectSocket } from '../../../../src/api/streams/multiplexer.ts'
+import { CLOSE, CodedError } from '../../../../src/protocol/errors.ts'
 import {
   errorFrame,
   feedFrame,
@@ -10,7 +10,7 @@ import {
   snapshotFrame,
   subscribedFrame,
   updateFrame,
-} from '../../src/protocol/messages.ts'
+} from '../../../../src/protocol/messages.ts'
 
 type Listeners = {
   message: (event: { data: unknown }) => void

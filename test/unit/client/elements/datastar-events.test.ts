@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { translateElements, translateSignals } from '../../src/client/datastar-events.ts'
+import { translateElements, translateSignals } from '../../../../src/client/elements/datastar-events.ts'
 
 /** Stands in for the browser's parser: elements are written `id` or `id!` (no place in the document), one a space. */
 const elementsOf = (html: string) =>

@@ -11,7 +11,7 @@ import {
   type Series,
   slots,
   withGaps,
-} from '../../src/client/series.ts'
+} from '../../../../src/client/elements/series.ts'
 
 const bar = (t: number, more: Partial<Bar> = {}): Bar => ({
   t,

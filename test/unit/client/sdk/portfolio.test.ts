@@ -1,17 +1,21 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { connectPortfolio, type PortfolioConnection, type PortfolioOptions } from '../../src/client/portfolio.ts'
-import type { PortfolioState } from '../../src/client/portfolio-state.ts'
-import { totalsOf } from '../../src/portfolio/totals.ts'
+import {
+  connectPortfolio,
+  type PortfolioConnection,
+  type PortfolioOptions,
+} from '../../../../src/client/sdk/portfolio.ts'
+import type { PortfolioState } from '../../../../src/client/sdk/portfolio-state.ts'
+import { totalsOf } from '../../../../src/portfolio/totals.ts'
 import {
   lotUpdateFrame,
   portfolioSnapshotFrame,
   positionUpdateFrame,
   priceUpdateFrame,
   updateFrame,
-} from '../../src/protocol/messages.ts'
-import type { PortfolioMessage, Position } from '../../src/protocol/portfolio.ts'
-import { bitcoin, lot, portfolioServer, position, price } from '../support/portfolio-server.ts'
+} from '../../../../src/protocol/messages.ts'
+import type { PortfolioMessage, Position } from '../../../../src/protocol/portfolio.ts'
+import { bitcoin, lot, portfolioServer, position, price } from '../../../support/portfolio-server.ts'
 
 type Server = ReturnType<typeof portfolioServer>
 

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { parseExact } from '../../src/client/exact-json.ts'
-import { connectQuotes, doubtOf, type LiveQuote } from '../../src/client/quotes.ts'
-import type { StreamState } from '../../src/client/stream.ts'
-import { quoteSnapshotFrame, quoteUpdateFrame } from '../../src/protocol/messages.ts'
-import { type Quote, quoteText } from '../../src/protocol/quote.ts'
-import { clientWorld } from '../support/client-world.ts'
+import { parseExact } from '../../../../src/client/sdk/exact-json.ts'
+import { connectQuotes, doubtOf, type LiveQuote } from '../../../../src/client/sdk/quotes.ts'
+import type { StreamState } from '../../../../src/client/sdk/stream.ts'
+import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
+import { type Quote, quoteText } from '../../../../src/protocol/quote.ts'
+import { clientWorld } from '../../../support/client-world.ts'
 
 const QUOTE: Quote = {
   asset_id: 7,

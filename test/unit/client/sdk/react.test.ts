@@ -1,9 +1,13 @@
 import { createRequire } from 'node:module'
 import { act, createElement, type ReactNode, StrictMode } from 'react'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { type PortfolioUpdates, type PortfolioUpdatesOptions, usePortfolioWithUpdates } from '../../src/client/react.ts'
-import { updateFrame } from '../../src/protocol/messages.ts'
-import { bitcoin, portfolioServer, position } from '../support/portfolio-server.ts'
+import {
+  type PortfolioUpdates,
+  type PortfolioUpdatesOptions,
+  usePortfolioWithUpdates,
+} from '../../../../src/client/sdk/react.ts'
+import { updateFrame } from '../../../../src/protocol/messages.ts'
+import { bitcoin, portfolioServer, position } from '../../../support/portfolio-server.ts'
 
 type Root = { render(node: ReactNode): void; unmount(): void }
 const require = createRequire(import.meta.url)

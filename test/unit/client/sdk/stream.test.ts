@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { connectCandles } from '../../src/client/candles.ts'
-import { openStream, type StreamState, socketUrl } from '../../src/client/stream.ts'
-import { PING } from '../../src/protocol/messages.ts'
-import { clientWorld } from '../support/client-world.ts'
+import { connectCandles } from '../../../../src/client/sdk/candles.ts'
+import { openStream, type StreamState, socketUrl } from '../../../../src/client/sdk/stream.ts'
+import { PING } from '../../../../src/protocol/messages.ts'
+import { clientWorld } from '../../../support/client-world.ts'
 
 /** Candles of one product in a world of their own. */
 function open(since: string | null = 'e-7', random = 0.5) {

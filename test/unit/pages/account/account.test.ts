@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { forgotPage, resetPage, signInPage, signUpPage } from '../../src/pages/account.ts'
-import { EMPTY_FORM, type FormState } from '../../src/pages/form.ts'
-import { safeNext } from '../../src/pages/next.ts'
-import { profilePage } from '../../src/pages/profile.ts'
-import type { Profile } from '../../src/protocol/profile.ts'
+import { forgotPage, resetPage, signInPage, signUpPage } from '../../../../src/pages/account/account.ts'
+import { profilePage } from '../../../../src/pages/account/profile.ts'
+import { EMPTY_FORM, type FormState } from '../../../../src/pages/site/form.ts'
+import { safeNext } from '../../../../src/pages/site/next.ts'
+import type { Profile } from '../../../../src/protocol/profile.ts'
 
 const SITE = { exchange: 'simulated', version: '1' }
 const EVIL = `"><script>alert(1)</script>'&`

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { type AssetPage, ambiguousPage, assetFacts, assetPage } from '../../src/pages/asset.ts'
-import { assetsPage } from '../../src/pages/assets.ts'
-import { withoutFloatTail } from '../../src/pricing/words.ts'
-import type { Asset } from '../../src/protocol/asset.ts'
-import { RANGES } from '../../src/protocol/price-history.ts'
-import { type Quote, STALE_REASONS } from '../../src/protocol/quote.ts'
+import { type AssetPage, ambiguousPage, assetFacts, assetPage } from '../../../../src/pages/assets/asset.ts'
+import { assetsPage } from '../../../../src/pages/assets/list.ts'
+import { withoutFloatTail } from '../../../../src/pricing/format.ts'
+import type { Asset } from '../../../../src/protocol/asset.ts'
+import { RANGES } from '../../../../src/protocol/price-history.ts'
+import { type Quote, STALE_REASONS } from '../../../../src/protocol/quote.ts'
 
 const NOW = Date.parse('2026-10-05T14:07:30Z')
 const site = { exchange: 'coinbase', version: '0.1.0' }

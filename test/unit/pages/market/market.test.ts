@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { feedText } from '../../src/pages/feed-text.ts'
-import { listPage, priceBefore } from '../../src/pages/list.ts'
-import { productPage } from '../../src/pages/product.ts'
-import { ageText, agoText, decimalText, direction, percentText } from '../../src/pricing/words.ts'
-import type { Candle } from '../../src/protocol/candle.ts'
-import type { Product, ProductStatus } from '../../src/protocol/product.ts'
+import { feedText } from '../../../../src/pages/market/feed-labels.ts'
+import { listPage, priceBefore } from '../../../../src/pages/market/list.ts'
+import { productPage } from '../../../../src/pages/market/product.ts'
+import { ageText, agoText, decimalText, direction, percentText } from '../../../../src/pricing/format.ts'
+import type { Candle } from '../../../../src/protocol/candle.ts'
+import type { Product, ProductStatus } from '../../../../src/protocol/product.ts'
 
 const NOW = Date.parse('2026-10-05T14:07:30Z')
 const site = { exchange: 'simulated', version: '0.1.0' }
