@@ -7,7 +7,8 @@ import { serveWorkerd } from '../dev/workerd.ts'
 import type { Exchange } from '../simulators/exchange/exchange.ts'
 import { manualProduct, PRODUCTS } from '../simulators/exchange/products.ts'
 import { startExchange } from '../simulators/exchange/server.ts'
-import { type Providers, startProviders } from '../simulators/providers/server.ts'
+import type { Providers } from '../simulators/providers/providers.ts'
+import { startProviders } from '../simulators/providers/server.ts'
 
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
 export const PRODUCT = 'BENCH-USD'
