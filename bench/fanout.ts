@@ -1,8 +1,8 @@
 import { GRANULARITIES } from '../src/protocol/granularity.ts'
-import { type Child, cpuOf, startChild } from './child.ts'
+import { type Child, cpuMicroseconds, startChild } from './child.ts'
 import { type Figures, median, rounded } from './figures.ts'
 import { PRODUCT, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 import type { WsRequest } from './ws-server.ts'
 
 const SOCKETS = 1_000
@@ -14,15 +14,18 @@ const CANDLES = GRANULARITIES.length
 const candleTexts = (frame: string): string[] =>
   frame.slice(frame.indexOf('[') + 1, frame.lastIndexOf(']')).split(/(?<=\}),(?=\{)/)
 
-type Side = { pid: number; group: string; tick(frame: number): Promise<void> }
+type Contender = { pid: number; group: string; tick(frame: number): Promise<void> }
 
 /** CPU microseconds of a side's server per candle delivered, over one round of ticks; every delivery is counted. */
-async function round(side: Side, viewers: Child<ViewerRequest>): Promise<{ cost: number; taken: Taken }> {
+async function runRound(
+  side: Contender,
+  viewers: Child<ViewerRequest>,
+): Promise<{ cost: number; taken: ReceivedCounts }> {
   await viewers.ask({ do: 'take', group: side.group })
-  const before = cpuOf(side.pid)
+  const before = cpuMicroseconds(side.pid)
   for (let tick = 0; tick < TICKS; tick++) await side.tick(tick)
-  const spent = cpuOf(side.pid) - before
-  const taken = await viewers.ask<Taken>({ do: 'take', group: side.group })
+  const spent = cpuMicroseconds(side.pid) - before
+  const taken = await viewers.ask<ReceivedCounts>({ do: 'take', group: side.group })
   if (taken.candles < SOCKETS * CANDLES * TICKS)
     throw new Error(`${side.group}: ${taken.candles} candles came of ${SOCKETS * CANDLES * TICKS}`)
   return { cost: spent / taken.candles, taken }
@@ -56,12 +59,12 @@ export async function fanout(): Promise<Figures> {
     await viewers.ask({ do: 'take', group: 'kerb' })
     closes.length = 0
     for (let tick = 0; tick < TICKS; tick++) await trade()
-    const { texts } = await viewers.ask<Taken>({ do: 'take', group: 'kerb' })
+    const { texts } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'kerb' })
     const frames = texts.filter((text) => candleTexts(text).length === CANDLES).slice(-TICKS)
     if (frames.length < TICKS) throw new Error(`${frames.length} frames with ${CANDLES} candles came of ${TICKS}`)
 
     const port = await ws.ask<number>({ do: 'listen' })
-    const sides: Record<string, Side> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
+    const sides: Record<string, Contender> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
     // Prices must differ from round to round, or the viewers could not tell the ticks apart.
     let sent = 0
     const raised = (text: string, close: string) => text.replaceAll(/"close":[\d.]+/g, `"close":${close}`)
@@ -88,12 +91,12 @@ export async function fanout(): Promise<Figures> {
   }
 }
 
-async function measure(sides: Record<string, Side>, viewers: Child<ViewerRequest>): Promise<Figures> {
+async function measure(sides: Record<string, Contender>, viewers: Child<ViewerRequest>): Promise<Figures> {
   const costs = new Map<string, number[]>()
   let deliveries = 0
   for (let turn = 0; turn < ROUNDS; turn++)
     for (const [name, side] of Object.entries(sides)) {
-      const { cost, taken } = await round(side, viewers)
+      const { cost, taken } = await runRound(side, viewers)
       costs.set(name, [...(costs.get(name) ?? []), cost])
       if (name === 'kerb') deliveries += taken.candles
     }

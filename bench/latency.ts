@@ -3,7 +3,7 @@ import { GRANULARITIES } from '../src/protocol/granularity.ts'
 import { startChild } from './child.ts'
 import { type Figures, median, quantile, rounded } from './figures.ts'
 import { PRODUCT, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 
 const VIEWERS = 100
 const TICKS = 300
@@ -30,7 +30,7 @@ export async function latency(): Promise<Figures> {
         pause(PAUSE_MS),
       ])
     }
-    const { arrivals } = await viewers.ask<Taken>({ do: 'take', group: 'kerb' })
+    const { arrivals } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'kerb' })
     const delays = arrivals.flatMap(([close, at]) => {
       const start = sent.get(close)
       return start === undefined ? [] : [Number(BigInt(at) - start) / 1e6]

@@ -13,7 +13,7 @@ import { startProviders } from '../simulators/providers/server.ts'
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
 export const PRODUCT = 'BENCH-USD'
 
-export type Server = {
+export type BenchServer = {
   /** Base of the HTTP API, and the product's own socket. */
   url: string
   socketUrl: string
@@ -33,7 +33,7 @@ export async function startServer({
   speed = 1,
   entry = speed === 1 ? 'workers/index.ts' : 'dev/worker/fast.ts',
   vars = {},
-}: ServerOptions = {}): Promise<Server> {
+}: ServerOptions = {}): Promise<BenchServer> {
   const anchor = Date.now()
   const dir = mkdtempSync(join(tmpdir(), 'kerb-bench-'))
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]

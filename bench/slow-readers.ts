@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { GRANULARITIES } from '../src/protocol/granularity.ts'
-import { type Child, memoryOf, startChild } from './child.ts'
+import { type Child, residentBytes, startChild } from './child.ts'
 import { type Figures, median, quantile, rounded } from './figures.ts'
-import { PRODUCT, type Server, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import { type BenchServer, PRODUCT, startServer } from './server.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 
 const LIVE = 900
 /** Half of them have acked once, half never. None of them reads. */
@@ -28,7 +28,7 @@ const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUC
 let ticks = 0
 
 /** One trade; resolves when every reading viewer has all eight candles of it. Gives its price and when it was sent. */
-async function tick(server: Server, viewers: Viewers): Promise<{ close: string; at: bigint }> {
+async function sendTick(server: BenchServer, viewers: Viewers): Promise<{ close: string; at: bigint }> {
   const close = (100 + ++ticks / 100).toFixed(2).replace(/\.?0+$/, '')
   const at = process.hrtime.bigint()
   server.exchange.trade(PRODUCT, { price: close, size: '0.5' })
@@ -36,25 +36,25 @@ async function tick(server: Server, viewers: Viewers): Promise<{ close: string; 
   return { close, at }
 }
 
-async function openDead(viewers: Viewers, url: string, group: string, acks: boolean): Promise<void> {
+async function openDeadViewers(viewers: Viewers, url: string, group: string, acks: boolean): Promise<void> {
   await viewers.ask({ do: 'open', group, url, count: DEAD / 2, subscribe, acks })
   await viewers.ask({ do: 'pause', group })
 }
 
 /** Milliseconds from the exchange's send to each receipt at the viewers that read; the dead stand around them. */
-async function round(server: Server, viewers: Viewers, withDead: boolean): Promise<number[]> {
+async function runRound(server: BenchServer, viewers: Viewers, withDead: boolean): Promise<number[]> {
   const { url } = server
-  if (withDead) await openDead(viewers, url, 'dead', true)
+  if (withDead) await openDeadViewers(viewers, url, 'dead', true)
   await viewers.ask({ do: 'open', group: 'live', url, count: LIVE, subscribe, timed: true })
-  if (withDead) await openDead(viewers, url, 'mute', false)
-  for (let i = 0; i < WARM_UP; i++) await tick(server, viewers)
+  if (withDead) await openDeadViewers(viewers, url, 'mute', false)
+  for (let i = 0; i < WARM_UP; i++) await sendTick(server, viewers)
   await viewers.ask({ do: 'take', group: 'live' })
   const sent = new Map<string, bigint>()
   for (let i = 0; i < TICKS; i++) {
-    const [{ close, at }] = await Promise.all([tick(server, viewers), pause(PAUSE_MS)])
+    const [{ close, at }] = await Promise.all([sendTick(server, viewers), pause(PAUSE_MS)])
     sent.set(close, at)
   }
-  const { arrivals } = await viewers.ask<Taken>({ do: 'take', group: 'live' })
+  const { arrivals } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'live' })
   for (const group of withDead ? ['dead', 'live', 'mute'] : ['live']) await viewers.ask({ do: 'end', group })
   const delays = arrivals.flatMap(([close, at]) => {
     const start = sent.get(close)
@@ -64,14 +64,14 @@ async function round(server: Server, viewers: Viewers, withDead: boolean): Promi
   return delays
 }
 
-async function latencies(): Promise<{ with: number[]; without: number[] }> {
+async function measureLatencies(): Promise<{ with: number[]; without: number[] }> {
   const server = await startServer()
   const viewers = startChild<ViewerRequest>('viewers.ts')
   const medians = { with: [] as number[], without: [] as number[] }
   try {
     for (let turn = 0; turn < ROUNDS; turn++) {
-      medians.without.push(median(await round(server, viewers, false)))
-      medians.with.push(median(await round(server, viewers, true)))
+      medians.without.push(median(await runRound(server, viewers, false)))
+      medians.with.push(median(await runRound(server, viewers, true)))
     }
     return medians
   } finally {
@@ -81,21 +81,21 @@ async function latencies(): Promise<{ with: number[]; without: number[] }> {
 }
 
 /** Resident memory of workerd, megabytes, at every half minute of market time; the dead are there from the start. */
-async function memory(withDead: boolean): Promise<{ megabytes: number[]; ticks: number }> {
+async function measureMemory(withDead: boolean): Promise<{ megabytes: number[]; ticks: number }> {
   const server = await startServer({ speed: SPEED })
   const viewers = startChild<ViewerRequest>('viewers.ts')
   try {
-    if (withDead) await openDead(viewers, server.socketUrl, 'dead', true)
-    if (withDead) await openDead(viewers, server.socketUrl, 'mute', false)
+    if (withDead) await openDeadViewers(viewers, server.socketUrl, 'dead', true)
+    if (withDead) await openDeadViewers(viewers, server.socketUrl, 'mute', false)
     await viewers.ask({ do: 'open', group: 'live', url: server.socketUrl, count: MEMORY_LIVE, subscribe })
     const began = server.exchange.now()
     const first = ticks
     const megabytes: number[] = []
     while (megabytes.length < MINUTES * 2) {
       const next = server.exchange.now() + TICK_MS
-      await tick(server, viewers)
+      await sendTick(server, viewers)
       if (server.exchange.now() - began >= (megabytes.length + 1) * 30_000) {
-        megabytes.push(Math.round(memoryOf(server.pid) / 2 ** 20))
+        megabytes.push(Math.round(residentBytes(server.pid) / 2 ** 20))
         await viewers.ask({ do: 'take', group: 'live' })
       }
       await pause(Math.max(0, next - server.exchange.now()) / SPEED)
@@ -113,9 +113,9 @@ async function memory(withDead: boolean): Promise<{ megabytes: number[]; ticks: 
  * its middle, since a server that has just started grows for some minutes whoever is there.
  */
 export async function slowReaders(): Promise<Figures> {
-  const medians = await latencies()
-  const without = await memory(false)
-  const held = await memory(true)
+  const medians = await measureLatencies()
+  const without = await measureMemory(false)
+  const held = await measureMemory(true)
   const end = (megabytes: number[]) => median(megabytes.slice(-4))
   return {
     ratios: {

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
-import { complaint } from './build.ts'
+import { formatBuildError } from './build.ts'
 import { ROOT } from './variables.ts'
 
 const OUT = join(ROOT, 'dist')
@@ -36,6 +36,6 @@ export async function buildPackage(): Promise<void> {
 
 if (import.meta.main)
   buildPackage().catch((failure) => {
-    console.error(`build:package: ${complaint(failure)}`)
+    console.error(`build:package: ${formatBuildError(failure)}`)
     process.exitCode = 1
   })

@@ -5,7 +5,7 @@ import { UserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts
 import { ProviderGate } from '../../durable-objects/providers/provider-gate.ts'
 import { QuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import type { Revision } from '../../src/market/revision.ts'
-import { productCandles, productOfName } from '../../src/objects.ts'
+import { parseProductName, productCandles } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { Step } from '../../test/faults/steps.ts'
@@ -26,31 +26,31 @@ type Variables = {
 const variablesOf = (env: Env): Variables => env as unknown as Variables
 
 /** By product: the base class looks at the clock before a field of the subclass exists. */
-const doomed = new Map<string, { step: Step; left: number }>()
+const plannedKills = new Map<string, { step: Step; left: number }>()
 /** By product: how often its object was killed. */
 const deaths = new Map<string, number>()
 /** By product: the ids of trades in the feed's messages. */
-const brought = new Map<string, Set<number>>()
+const receivedTradeIds = new Map<string, Set<number>>()
 
-const productOf = (ctx: DurableObjectState): string => productOfName(ctx.id.name ?? '')
+const productOf = (ctx: DurableObjectState): string => parseProductName(ctx.id.name ?? '')
 
 /** Kills the object if this is the step at which it has to die. */
-function pass(ctx: DurableObjectState, step: Step): void {
+function reachStep(ctx: DurableObjectState, step: Step): void {
   const product = productOf(ctx)
-  const doom = doomed.get(product)
+  const doom = plannedKills.get(product)
   if (doom?.step !== step || --doom.left > 0) return
-  doomed.delete(product)
+  plannedKills.delete(product)
   deaths.set(product, (deaths.get(product) ?? 0) + 1)
   ctx.abort(`killed at ${step}`)
 }
 
 /** Every transaction, and every send to a viewer, passes a step before and after. */
-function watched(ctx: DurableObjectState): DurableObjectState {
+function instrumented(ctx: DurableObjectState): DurableObjectState {
   const transaction = ctx.storage.transactionSync.bind(ctx.storage)
   ctx.storage.transactionSync = <T>(run: () => T): T => {
-    pass(ctx, 'sqlite-before')
+    reachStep(ctx, 'sqlite-before')
     const result = transaction(run)
-    pass(ctx, 'sqlite-after')
+    reachStep(ctx, 'sqlite-after')
     return result
   }
   const accept = ctx.acceptWebSocket.bind(ctx)
@@ -58,9 +58,9 @@ function watched(ctx: DurableObjectState): DurableObjectState {
     accept(socket, tags)
     const send = socket.send.bind(socket)
     socket.send = (message) => {
-      pass(ctx, 'broadcast-before')
+      reachStep(ctx, 'broadcast-before')
       send(message)
-      pass(ctx, 'broadcast-after')
+      reachStep(ctx, 'broadcast-after')
     }
   }
   return ctx
@@ -68,8 +68,8 @@ function watched(ctx: DurableObjectState): DurableObjectState {
 
 /** Notes the trades of a message as it stands on the wire, without the reader under test. */
 function record(product: string, text: string): void {
-  const ids = brought.get(product) ?? new Set()
-  brought.set(product, ids)
+  const ids = receivedTradeIds.get(product) ?? new Set()
+  receivedTradeIds.set(product, ids)
   // Of messages that are not valid, none has an id above 7.
   for (const [, digits] of text.matchAll(/"trade_id":"(\d+)"/g)) ids.add(Number(digits))
 }
@@ -77,12 +77,12 @@ function record(product: string, text: string): void {
 /** The very object on a clock that runs faster, which can be killed at any of its steps. */
 export class ProductCandles extends RealProductCandles {
   constructor(ctx: DurableObjectState, env: Env) {
-    prepare(variablesOf(env))
-    super(watched(ctx), env)
+    patchPlatform(variablesOf(env))
+    super(instrumented(ctx), env)
   }
 
   protected override now(): number {
-    pass(this.ctx, 'clock')
+    reachStep(this.ctx, 'clock')
     const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(this.env)
     return Number(CLOCK_ANCHOR) + (Date.now() + Number(CLOCK_SHIFT) - Number(CLOCK_ANCHOR)) * Number(CLOCK_SPEED)
   }
@@ -93,17 +93,17 @@ export class ProductCandles extends RealProductCandles {
     super.wakeAt(Math.ceil(real))
   }
 
-  protected override received(text: string): void {
-    pass(this.ctx, 'received')
+  protected override onFeedMessage(text: string): void {
+    reachStep(this.ctx, 'received')
     if (variablesOf(this.env).RECORD) record(productOf(this.ctx), text)
-    super.received(text)
-    pass(this.ctx, 'received-after')
+    super.onFeedMessage(text)
+    reachStep(this.ctx, 'received-after')
   }
 
   override alarm(): void {
-    pass(this.ctx, 'alarm')
+    reachStep(this.ctx, 'alarm')
     super.alarm()
-    pass(this.ctx, 'alarm-after')
+    reachStep(this.ctx, 'alarm-after')
   }
 
   protected override async write(
@@ -111,10 +111,10 @@ export class ProductCandles extends RealProductCandles {
     gaps: { range: Gap; gaps: Gap[] } | null,
     revisions: Revision[],
   ): Promise<void> {
-    pass(this.ctx, 'postgres-before')
+    reachStep(this.ctx, 'postgres-before')
     const broken = variablesOf(this.env).BREAK === 'flush'
     await super.write(broken ? candles.filter((candle) => candle.timestamp % 120 !== 0) : candles, gaps, revisions)
-    pass(this.ctx, 'postgres-after')
+    reachStep(this.ctx, 'postgres-after')
   }
 
   /** Dies now. */
@@ -142,7 +142,7 @@ const SHORTEST_TIMEOUT_MS = 800
 let prepared = false
 
 /** Once for each process, by the first object: what an object calls that is no method of its own. */
-function prepare({ CLOCK_SPEED, BREAK }: Variables): void {
+function patchPlatform({ CLOCK_SPEED, BREAK }: Variables): void {
   if (prepared) return
   prepared = true
   AbortSignal.timeout = (ms) => timeout(Math.max(SHORTEST_TIMEOUT_MS, ms / Number(CLOCK_SPEED)))
@@ -164,10 +164,13 @@ export default {
     if (action === 'held') return Response.json(await object.held(Number(url.searchParams.get('start'))))
     if (action === 'status') return Response.json(await object.status())
     if (action === 'deaths') return Response.json(deaths.get(product) ?? 0)
-    if (action === 'brought') return Response.json([...(brought.get(product) ?? [])])
+    if (action === 'brought') return Response.json([...(receivedTradeIds.get(product) ?? [])])
     if (action === 'doom')
-      doomed.set(product, { step: url.searchParams.get('step') as Step, left: Number(url.searchParams.get('times')) })
-    if (action === 'spare') doomed.delete(product)
+      plannedKills.set(product, {
+        step: url.searchParams.get('step') as Step,
+        left: Number(url.searchParams.get('times')),
+      })
+    if (action === 'spare') plannedKills.delete(product)
     // The call fails because its object is gone: that is what was asked for.
     if (action === 'die') await object.die().catch(() => {})
     return new Response(null, { status: 204 })

@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import { settings } from '../../src/config.ts'
+import { readSettings } from '../../src/config.ts'
 import type { FeedLease } from '../../src/objects.ts'
 
 /** A lease not renewed for this long is over: a dead object must not keep its slot. The feed's alarm renews every 30 s. */
@@ -21,7 +21,7 @@ export class FeedSlots extends DurableObject<Env> {
    */
   acquire(product: string, now: number): boolean {
     const others = this.open(now).filter((lease) => lease.product !== product)
-    if (others.length >= settings(this.env).MAX_OPEN_FEEDS) return false
+    if (others.length >= readSettings(this.env).MAX_OPEN_FEEDS) return false
     this.ctx.storage.sql.exec('DELETE FROM leases WHERE until <= ?', now)
     this.ctx.storage.sql.exec('INSERT OR REPLACE INTO leases (product, until) VALUES (?, ?)', product, now + LEASE_MS)
     return true

@@ -1,32 +1,32 @@
 import type { Candle } from '../../src/protocol/candle.ts'
-import { type Granularity, SECONDS } from '../../src/protocol/granularity.ts'
+import { GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
 import { fetchCandles } from '../../src/providers/coinbase.ts'
 
 /** Longest wait of a reader for the exchange's history: past it the answer holds what there is. Milliseconds. */
-const PATIENCE_MS = 3_000
+const LOAD_TIMEOUT_MS = 3_000
 
 /** Loads within a minute: a reader that walks through all of time must not use up what the exchange grants us. */
-const LOADS_A_MINUTE = 20
+const MAX_LOADS_PER_MINUTE = 20
 
 /** Stretches that are remembered for each granularity. */
-const STRETCHES = 50
+const MAX_RANGES = 50
 
 /** A stretch of time, unix seconds, the end exclusive. */
-type Stretch = [from: number, to: number]
+type TimeRange = [from: number, to: number]
 
 /** What was loaded, by granularity. */
-export type Loaded = Partial<Record<Granularity, Stretch[]>>
+export type LoadedRanges = Partial<Record<Granularity, TimeRange[]>>
 
 /** What loading history needs of the object that holds it. */
-export type HistoryHost = {
+export type HistoryLoaderHost = {
   exchange: string
   product: string
   restUrl: string
-  /** See RETENTION: days that a granularity is kept. */
-  retention: Partial<Record<Granularity, number>>
+  /** See CANDLE_RETENTION: days that a granularity is kept. */
+  retentionDays: Partial<Record<Granularity, number>>
   now(): number
-  loaded(): Loaded
-  save(loaded: Loaded): void
+  loadedRanges(): LoadedRanges
+  save(loaded: LoadedRanges): void
   write(candles: Candle[]): Promise<void>
   log(event: string, fields: Record<string, unknown>): void
 }
@@ -35,13 +35,13 @@ export type HistoryHost = {
  * Candles from before the object's own record: the exchange's own, asked for when a reader wants them, once, and kept
  * in Postgres as `source: exchange`.
  */
-export class History {
-  readonly #host: HistoryHost
-  readonly #underWay = new Map<string, Promise<void>>()
+export class HistoryLoader {
+  readonly #host: HistoryLoaderHost
+  readonly #inFlight = new Map<string, Promise<void>>()
   #minute = 0
   #loads = 0
 
-  constructor(host: HistoryHost) {
+  constructor(host: HistoryLoaderHost) {
     this.#host = host
   }
 
@@ -49,30 +49,30 @@ export class History {
    * Has the closed candles of [from, to) (unix seconds) in Postgres, as far as the exchange has them and answers in
    * time. Never rejects: what cannot be had now is asked for again by the next reader.
    */
-  async ensure(granularity: Granularity, from: number, to: number): Promise<void> {
+  async ensureLoaded(granularity: Granularity, from: number, to: number): Promise<void> {
     const now = Math.floor(this.#host.now() / 1000)
-    const size = SECONDS[granularity]
-    const days = this.#host.retention[granularity]
+    const size = GRANULARITY_SECONDS[granularity]
+    const days = this.#host.retentionDays[granularity]
     const start = Math.max(from - (from % size), days === undefined ? 0 : now - days * 86_400, 0)
     const end = Math.min(to, now - (now % size))
-    if (start >= end || this.#has(granularity, start, end) || !this.#grant(now)) return
+    if (start >= end || this.#isLoaded(granularity, start, end) || !this.#takeLoad(now)) return
     const key = `${granularity}/${start}/${end}`
-    const known = this.#underWay.get(key)
+    const known = this.#inFlight.get(key)
     if (known) return known
-    const work = this.#load(granularity, start, end).finally(() => this.#underWay.delete(key))
-    this.#underWay.set(key, work)
+    const work = this.#load(granularity, start, end).finally(() => this.#inFlight.delete(key))
+    this.#inFlight.set(key, work)
     return work
   }
 
-  #has(granularity: Granularity, start: number, end: number): boolean {
-    return (this.#host.loaded()[granularity] ?? []).some(([from, to]) => from <= start && to >= end)
+  #isLoaded(granularity: Granularity, start: number, end: number): boolean {
+    return (this.#host.loadedRanges()[granularity] ?? []).some(([from, to]) => from <= start && to >= end)
   }
 
-  #grant(now: number): boolean {
+  #takeLoad(now: number): boolean {
     const minute = Math.floor(now / 60)
     if (minute !== this.#minute) this.#loads = 0
     this.#minute = minute
-    return ++this.#loads <= LOADS_A_MINUTE
+    return ++this.#loads <= MAX_LOADS_PER_MINUTE
   }
 
   async #load(granularity: Granularity, start: number, end: number): Promise<void> {
@@ -82,10 +82,10 @@ export class History {
       restUrl,
       product,
       { granularity, start, end },
-      AbortSignal.timeout(PATIENCE_MS),
+      AbortSignal.timeout(LOAD_TIMEOUT_MS),
     )
     if (!answer.ok)
-      return this.#host.log('history_refused', { granularity, reason: answer.reason, detail: answer.detail })
+      return this.#host.log('history_fetch_failed', { granularity, reason: answer.reason, detail: answer.detail })
     const last_update = new Date(this.#host.now()).toISOString()
     try {
       await this.#host.write(
@@ -103,17 +103,17 @@ export class History {
         })),
       )
     } catch (error) {
-      return this.#host.log('history_unwritten', { granularity, detail: String(error) })
+      return this.#host.log('history_write_failed', { granularity, detail: String(error) })
     }
-    const loaded = this.#host.loaded()
-    const stretches = join([...(loaded[granularity] ?? []), [start, end]]).slice(-STRETCHES)
+    const loaded = this.#host.loadedRanges()
+    const stretches = mergeRanges([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
     this.#host.save({ ...loaded, [granularity]: stretches })
   }
 }
 
 /** Stretches in order, those that touch made one. */
-function join(stretches: Stretch[]): Stretch[] {
-  const joined: Stretch[] = []
+function mergeRanges(stretches: TimeRange[]): TimeRange[] {
+  const joined: TimeRange[] = []
   for (const [from, to] of stretches.sort((a, b) => a[0] - b[0])) {
     const previous = joined.at(-1)
     if (previous && from <= previous[1]) previous[1] = Math.max(previous[1], to)

@@ -1,24 +1,24 @@
 import type { Bar } from '../../src/market/bar.ts'
-import type { LedgerState } from '../../src/market/coverage.ts'
-import { units, unitsText } from '../../src/market/decimal.ts'
-import { type Revision, revisionOf } from '../../src/market/revision.ts'
+import type { TradeCoverageState } from '../../src/market/coverage.ts'
+import { formatUnits, parseUnits } from '../../src/market/decimal.ts'
+import { createRevision, type Revision } from '../../src/market/revision.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 
 /** What one product's object knows beside its bars. `lastGoodAt` is unix milliseconds. */
-export type StoredState = { ledger: LedgerState; lastGoodAt: number }
+export type StoredState = { ledger: TradeCoverageState; lastGoodAt: number }
 
 type Row = { size: number; start: number; body: string; unflushed: number }
 
-const write = (bar: Bar): string => JSON.stringify({ ...bar, volume: unitsText(bar.volume), touched: false })
+const serializeBar = (bar: Bar): string => JSON.stringify({ ...bar, volume: formatUnits(bar.volume), touched: false })
 
-function read(body: string): Bar {
+function parseBar(body: string): Bar {
   const bar = JSON.parse(body) as Bar & { volume: string }
-  return { ...bar, volume: units(bar.volume) }
+  return { ...bar, volume: parseUnits(bar.volume) }
 }
 
 /** The object's own SQLite: where a closed candle is before anybody is told, and until Postgres has it (C12). */
-export class BarStore {
+export class CandleStore {
   readonly #storage: DurableObjectStorage
 
   constructor(storage: DurableObjectStorage) {
@@ -40,17 +40,17 @@ export class BarStore {
   }
 
   /** What was stored last; null in a new object. */
-  state(): StoredState | null {
+  loadState(): StoredState | null {
     const [row] = this.#storage.sql.exec<{ body: string }>('SELECT body FROM state').toArray()
     return row ? (JSON.parse(row.body) as StoredState) : null
   }
 
   /** Every stored bar, minutes first, and whether Postgres lacks it. */
-  bars(): { bar: Bar; unflushed: boolean }[] {
+  loadBars(): { bar: Bar; unflushed: boolean }[] {
     return this.#storage.sql
       .exec<Row>('SELECT size, start, body, unflushed FROM bars ORDER BY size, start')
       .toArray()
-      .map((row) => ({ bar: read(row.body), unflushed: row.unflushed === 1 }))
+      .map((row) => ({ bar: parseBar(row.body), unflushed: row.unflushed === 1 }))
   }
 
   /**
@@ -60,12 +60,12 @@ export class BarStore {
   save(bars: Iterable<Bar>, state: StoredState, now: number): void {
     this.#storage.transactionSync(() => {
       for (const bar of bars) {
-        if (bar.rev > 0) this.#revise(bar, now)
+        if (bar.rev > 0) this.#saveRevision(bar, now)
         this.#storage.sql.exec(
           'INSERT OR REPLACE INTO bars (size, start, body, unflushed) VALUES (?, ?, ?, ?)',
           bar.size,
           bar.start,
-          write(bar),
+          serializeBar(bar),
           bar.complete ? 1 : 0,
         )
       }
@@ -74,10 +74,10 @@ export class BarStore {
   }
 
   /** The stored bar is what was last told: every state of a complete bar is stored before it is (C12). */
-  #revise(bar: Bar, now: number): void {
+  #saveRevision(bar: Bar, now: number): void {
     const { sql } = this.#storage
     const [row] = sql.exec<Row>('SELECT body FROM bars WHERE size = ? AND start = ?', bar.size, bar.start).toArray()
-    const revision = revisionOf(bar, row ? read(row.body) : null, now)
+    const revision = createRevision(bar, row ? parseBar(row.body) : null, now)
     if (revision === null) return
     sql.exec(
       'INSERT OR REPLACE INTO revisions (size, start, rev, body) VALUES (?, ?, ?, ?)',
@@ -89,7 +89,7 @@ export class BarStore {
   }
 
   /** What Postgres lacks of the revisions of these candles, ascending for each. */
-  revisions(candles: readonly Candle[]): Revision[] {
+  loadRevisions(candles: readonly Candle[]): Revision[] {
     return candles
       .filter((candle) => candle.rev > 0)
       .flatMap((candle) =>
@@ -116,7 +116,7 @@ export class BarStore {
   }
 
   /** Forgets what is older than `start` (unix seconds) and in Postgres. */
-  forget(start: number): void {
+  deleteBefore(start: number): void {
     this.#storage.sql.exec('DELETE FROM bars WHERE start < ? AND unflushed = 0', start)
   }
 }

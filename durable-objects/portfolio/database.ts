@@ -1,10 +1,10 @@
 import { findAssets } from '../../src/db/assets.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { readLots, readPortfolio } from '../../src/db/portfolio-views.ts'
+import { readLots, readPortfolioData } from '../../src/db/portfolio-views.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import { type LotView, MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
 
-export type LoadedPortfolio = Awaited<ReturnType<typeof readPortfolio>>
+export type LoadedPortfolio = Awaited<ReturnType<typeof readPortfolioData>>
 
 /** What a user's object asks of Postgres, each in one visit. Each rejects when that cannot be had. */
 export type PortfolioDatabase = {
@@ -20,7 +20,7 @@ export type PortfolioDatabase = {
 export const portfolioDatabase = (env: Env, userId: string): PortfolioDatabase => ({
   read: (assetIds, ids) =>
     withUserDatabase(env, { id: userId }, async (sql) => {
-      const portfolio = await readPortfolio(sql, userId, assetIds)
+      const portfolio = await readPortfolioData(sql, userId, assetIds)
       return { portfolio, lots: ids.length === 0 ? [] : await readLots(sql, userId, { ids, limit: ids.length }) }
     }),
   openLots: (assetIds) =>

@@ -6,71 +6,71 @@ import {
   priceUpdateFrame,
 } from '../../src/protocol/messages.ts'
 import type { LotView, PortfolioMessage } from '../../src/protocol/portfolio.ts'
-import { parsePosition, positionText } from '../../src/protocol/stream-position.ts'
-import type { Lots } from './connection.ts'
-import type { Change, PortfolioBook } from './state.ts'
+import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
+import type { OpenLots } from './connection.ts'
+import type { PortfolioState, PortfolioUpdate } from './state.ts'
 import type { PortfolioSubscription } from './subscription.ts'
 
 /** Lots that were written and are remembered, for those who are behind or come back; they get a snapshot beyond that. */
-const MAX_LOTS = 500
+const MAX_LOT_CHANGES = 500
 
 type PositionUpdate = Omit<Extract<PortfolioMessage, { type: 'position_update' }>, 'type' | 'position'>
 
 /** A lot that was written; `lot` is null when it is gone. `asset_id` is null where that is not known then. */
-type Written = { n: number; lot: LotView | null }
+type LotChange = { n: number; lot: LotView | null }
 
 /** The frames up to the present offset, each made once for all who subscribe to the same and lack the same (D1). */
 export class PortfolioFrames {
-  readonly #book: PortfolioBook
+  readonly #state: PortfolioState
   /** By where they begin and what they are of. */
-  readonly #made = new Map<string, string[]>()
-  #newest: Change | null = null
+  readonly #frameCache = new Map<string, string[]>()
+  #latestUpdate: PortfolioUpdate | null = null
   /** By id, in the order of their last change. */
-  readonly #lots = new Map<string, Written>()
+  readonly #lotChanges = new Map<string, LotChange>()
   /** Lots that were written up to this offset may have been forgotten. */
   #lotsFloor: number
 
-  constructor(book: PortfolioBook) {
-    this.#book = book
+  constructor(book: PortfolioState) {
+    this.#state = book
     this.#lotsFloor = book.head.lotsAt
   }
 
   get position(): string {
-    return this.#at(this.#book.n)
+    return this.#positionAt(this.#state.offset)
   }
 
-  #at(offset: number): string {
-    return positionText({ epoch: this.#book.head.epoch, offset })
+  #positionAt(offset: number): string {
+    return formatStreamPosition({ epoch: this.#state.head.epoch, offset })
   }
 
   /** The offset that a position of this epoch names; null for any other text, and for what is not sent yet. */
   offsetOf(text: string): number | null {
-    const position = parsePosition(text)
-    return position?.epoch === this.#book.head.epoch && position.offset <= this.#book.n ? position.offset : null
+    const position = parseStreamPosition(text)
+    return position?.epoch === this.#state.head.epoch && position.offset <= this.#state.offset ? position.offset : null
   }
 
   /** Whether all that has changed after an offset is known. */
-  reaches(offset: number): boolean {
-    return offset >= Math.max(this.#book.head.floor, this.#lotsFloor)
+  canResumeFrom(offset: number): boolean {
+    return offset >= Math.max(this.#state.head.floor, this.#lotsFloor)
   }
 
   /** A change has come. */
-  advance(change: Change): void {
-    this.#made.clear()
-    this.#newest = change
+  advance(change: PortfolioUpdate): void {
+    this.#frameCache.clear()
+    this.#latestUpdate = change
     const { n } = change
-    for (const lot of change.lots) this.#note(lot.id, { n, lot })
-    for (const id of change.removedLots) this.#note(id, { n, lot: null })
-    for (const [id, written] of this.#lots) {
-      if (this.#lots.size <= MAX_LOTS) break
-      this.#lots.delete(id)
+    for (const lot of change.lots) this.#recordLot(lot.id, { n, lot })
+    for (const id of change.removedLots) this.#recordLot(id, { n, lot: null })
+    for (const [id, written] of this.#lotChanges) {
+      if (this.#lotChanges.size <= MAX_LOT_CHANGES) break
+      this.#lotChanges.delete(id)
       this.#lotsFloor = written.n
     }
   }
 
-  #note(id: string, written: Written): void {
-    this.#lots.delete(id)
-    this.#lots.set(id, written)
+  #recordLot(id: string, written: LotChange): void {
+    this.#lotChanges.delete(id)
+    this.#lotChanges.set(id, written)
   }
 
   /**
@@ -79,56 +79,59 @@ export class PortfolioFrames {
    */
   updates(what: PortfolioSubscription, from: number): string[] {
     const name = `${from}/${what.key}`
-    const made = this.#made.get(name)
+    const made = this.#frameCache.get(name)
     if (made) return made
-    const isNewest = this.#newest !== null && this.#newest.n === this.#book.n && from === this.#newest.n - 1
-    const { prices, lots, removedLots, update } = isNewest ? this.#step(what, this.#newest!) : this.#leap(what, from)
+    const isNewest =
+      this.#latestUpdate !== null && this.#latestUpdate.n === this.#state.offset && from === this.#latestUpdate.n - 1
+    const { prices, lots, removedLots, update } = isNewest
+      ? this.#latestChanges(what, this.#latestUpdate!)
+      : this.#changesSince(what, from)
     const makes: ((position: string) => string)[] = []
     if (prices.length > 0) makes.push((position) => priceUpdateFrame(position, prices))
     if (lots.length > 0 || removedLots.length > 0) makes.push((at) => lotUpdateFrame(at, lots, removedLots))
     const { positions, removed, portfolio } = update
     if (positions.length > 0 || removed.length > 0 || Object.keys(portfolio).length > 0)
       makes.push((position) => positionUpdateFrame(position, update))
-    const before = this.#at(from)
+    const before = this.#positionAt(from)
     const frames = makes.map((make, i) => make(i === makes.length - 1 ? this.position : before))
-    this.#made.set(name, frames)
+    this.#frameCache.set(name, frames)
     return frames
   }
 
-  #step(what: PortfolioSubscription, change: Change) {
+  #latestChanges(what: PortfolioSubscription, change: PortfolioUpdate) {
     const update: PositionUpdate = { positions: [], removed: [], portfolio: {} }
     for (const [id, { before, after }] of change.positions) {
-      if (!concerns(what, id)) continue
+      if (!includesAsset(what, id)) continue
       const keys = after && changedKeys(before, after)
       if (keys) update.positions.push(keys)
       else if (after === null) update.removed.push(id)
     }
     if (what.portfolio) update.portfolio = changedTotals(change.totals.before, change.totals.after)
     const prices = [...change.prices.values()].filter(({ asset_id }) => this.#isPriced(what, asset_id))
-    const lots = change.lots.filter(({ asset_id }) => concerns(what, asset_id))
+    const lots = change.lots.filter(({ asset_id }) => includesAsset(what, asset_id))
     return { prices, lots, removedLots: change.removedLots, update }
   }
 
-  #leap(what: PortfolioSubscription, from: number) {
-    const { prices, positions, removed } = this.#book.since(from)
+  #changesSince(what: PortfolioSubscription, from: number) {
+    const { prices, positions, removed } = this.#state.changesSince(from)
     const update: PositionUpdate = {
-      positions: positions.filter(({ asset_id }) => concerns(what, asset_id)),
-      removed: removed.filter((id) => concerns(what, id)),
+      positions: positions.filter(({ asset_id }) => includesAsset(what, asset_id)),
+      removed: removed.filter((id) => includesAsset(what, id)),
       portfolio: {},
     }
-    if (what.portfolio && from < this.#book.n) update.portfolio = this.#book.totals
+    if (what.portfolio && from < this.#state.offset) update.portfolio = this.#state.totals
     const lots: LotView[] = []
     const removedLots: string[] = []
-    for (const [id, { n, lot }] of this.#lots) {
+    for (const [id, { n, lot }] of this.#lotChanges) {
       if (n <= from) continue
       if (lot === null) removedLots.push(id)
-      else if (concerns(what, lot.asset_id)) lots.push(this.#book.lot(lot))
+      else if (includesAsset(what, lot.asset_id)) lots.push(this.#state.lot(lot))
     }
     return { prices: prices.filter(({ asset_id }) => this.#isPriced(what, asset_id)), lots, removedLots, update }
   }
 
   #isPriced(what: PortfolioSubscription, id: number): boolean {
-    return what.assets.has(id) || (what.portfolio && this.#book.isHeld(id))
+    return what.assets.has(id) || (what.portfolio && this.#state.isHeld(id))
   }
 
   /**
@@ -136,8 +139,8 @@ export class PortfolioFrames {
    * returned to.
    * @param lots the open lots of the assets that `lotsNeeded` names
    */
-  snapshots(what: PortfolioSubscription, lots: Lots): string[] {
-    const book = this.#book
+  snapshots(what: PortfolioSubscription, lots: OpenLots): string[] {
+    const book = this.#state
     const makes: ((position: string) => string)[] = []
     if (what.portfolio)
       makes.push((position) =>
@@ -149,17 +152,17 @@ export class PortfolioFrames {
       const state = {
         positions: held ? [held] : [],
         prices: price ? [price] : [],
-        lots: (lots.of.get(id) ?? []).map((lot) => book.lot(lot)),
+        lots: (lots.byAsset.get(id) ?? []).map((lot) => book.lot(lot)),
       }
       makes.push((position) => portfolioSnapshotFrame(position, channel, state))
     }
-    return makes.map((make, i) => make(i === makes.length - 1 ? this.position : this.#at(0)))
+    return makes.map((make, i) => make(i === makes.length - 1 ? this.position : this.#positionAt(0)))
   }
 
   /** The assets of which a snapshot has lots. */
-  lotsNeeded(what: PortfolioSubscription): number[] {
-    return [...what.assets.keys()].filter((id) => this.#book.isHeld(id))
+  assetsWithLots(what: PortfolioSubscription): number[] {
+    return [...what.assets.keys()].filter((id) => this.#state.isHeld(id))
   }
 }
 
-const concerns = ({ portfolio, assets }: PortfolioSubscription, id: number): boolean => portfolio || assets.has(id)
+const includesAsset = ({ portfolio, assets }: PortfolioSubscription, id: number): boolean => portfolio || assets.has(id)

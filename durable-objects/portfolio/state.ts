@@ -1,90 +1,93 @@
-import { type Rates, ratesOf } from '../../src/portfolio/rates.ts'
-import { replaced, type Sums, sumsOf, totals } from '../../src/portfolio/totals.ts'
+import { currentRates, type Rates } from '../../src/portfolio/rates.ts'
+import { computeTotals, replacePosition, sumPositions, type TotalSums } from '../../src/portfolio/totals.ts'
 import { changedKeys } from '../../src/portfolio/updates.ts'
 import { type PositionBase, valueLot, valuePosition } from '../../src/portfolio/valuation.ts'
 import type { LotView, PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
-import { isNewer, samePrice } from '../quotes/portfolio-price.ts'
+import { isNewer, isSamePrice } from '../quotes/portfolio-price.ts'
 import type { LoadedPortfolio } from './database.ts'
-import type { At, Head, Kept } from './store.ts'
+import type { PortfolioHead, StoredPortfolio, WithOffset } from './store.ts'
 
 /** Writes that are remembered one by one: what was written at once may be told in any order. */
-const MAX_SEEN = 50
+const MAX_SEEN_WRITES = 50
 
 /** A position before and after a change; null: it was not there, or is not any more. */
-export type Moved = { before: Position | null; after: Position | null }
+export type PositionChange = { before: Position | null; after: Position | null }
 
 /** What came of one change: `n` is the offset that it has. */
-export type Change = {
+export type PortfolioUpdate = {
   n: number
   prices: ReadonlyMap<number, PortfolioPrice>
-  positions: ReadonlyMap<number, Moved>
+  positions: ReadonlyMap<number, PositionChange>
   totals: { before: Totals; after: Totals }
   lots: readonly LotView[]
   removedLots: readonly string[]
 }
 
 /** What was read, and why: `ids` are the assets that were read, null: all; `told` is the write, by its versions. */
-export type Load = {
+export type PortfolioLoad = {
   portfolio: LoadedPortfolio
-  ids: readonly number[] | null
-  told: { before: number; version: number } | null
+  assetIds: readonly number[] | null
+  write: { before: number; version: number } | null
   lots: readonly LotView[]
   removedLots: readonly string[]
   /** Which lots have changed is not known, or they are too many: everybody gets a snapshot. */
-  afresh: boolean
+  needsSnapshot: boolean
   now: number
 }
 
 type Watched = Pick<ReadonlyMap<number, unknown>, 'has'>
 
 /** What is to be stored of a load. */
-export type Stored = { positions: Map<number, At<PositionBase | null>>; prices: At<PortfolioPrice>[] }
+export type ChangedRows = {
+  positions: Map<number, WithOffset<PositionBase | null>>
+  prices: WithOffset<PortfolioPrice>[]
+}
 
 /**
  * A portfolio in memory: what every position is without prices, the prices, and what follows from them. A change costs
  * what it touches: the positions whose price, rate or lots have changed, and the sums by their difference.
  */
-export class PortfolioBook {
-  readonly #head: Head
-  readonly #bases: Map<number, At<PositionBase>>
+export class PortfolioState {
+  readonly #head: PortfolioHead
+  readonly #bases: Map<number, WithOffset<PositionBase>>
   /** Positions that are gone, and the change in which they went. */
-  readonly #gone: Map<number, number>
-  readonly #prices: Map<number, At<PortfolioPrice>>
+  readonly #removedAt: Map<number, number>
+  readonly #prices: Map<number, WithOffset<PortfolioPrice>>
   #rates: Rates = { now: new Map() }
   readonly #positions = new Map<number, Position>()
   /** The change in which a position has moved last, as far as it is known that it has not since. */
-  readonly #movedAt = new Map<number, number>()
-  #sums: Sums
+  readonly #changedAt = new Map<number, number>()
+  #sums: TotalSums
   /** When anything was heard of prices last, unix milliseconds. */
-  heardAt: number
+  lastPriceAt: number
 
-  constructor({ head, positions, prices, heardAt }: Kept) {
+  constructor({ head, positions, prices, lastPriceAt: heardAt }: StoredPortfolio) {
     this.#head = head
     this.#bases = new Map()
-    this.#gone = new Map()
+    this.#removedAt = new Map()
     for (const [id, { of, n }] of positions)
       if (of) this.#bases.set(id, { of, n })
-      else this.#gone.set(id, n)
+      else this.#removedAt.set(id, n)
     this.#prices = prices
-    this.heardAt = Math.max(heardAt, head.loadedAt)
-    this.#rates = ratesOf(head.rateSources, this.#sourcePrices())
+    this.lastPriceAt = Math.max(heardAt, head.loadedAt)
+    this.#rates = currentRates(head.rateSources, this.#sourcePrices())
     for (const [id, base] of this.#bases) {
-      this.#positions.set(id, this.#valued(base.of))
-      this.#movedAt.set(id, Math.max(base.n, this.#prices.get(id)?.n ?? 0, this.#rateAt(base.of)))
+      this.#positions.set(id, this.#valuePosition(base.of))
+      this.#changedAt.set(id, Math.max(base.n, this.#prices.get(id)?.n ?? 0, this.#rateChangedAt(base.of)))
     }
-    this.#sums = sumsOf(this.#positions.values())
+    this.#sums = sumPositions(this.#positions.values())
   }
 
-  get head(): Head {
+  get head(): PortfolioHead {
     return this.#head
   }
 
-  get n(): number {
+  get offset(): number {
     return this.#head.n
   }
 
   get totals(): Totals {
-    return totals(this.#sums, this.#head)
+    return computeTotals(this.#sums, this.#head)
   }
 
   /** All of them, by symbol. */
@@ -108,7 +111,7 @@ export class PortfolioBook {
   }
 
   /** What is held under a symbol; null: nothing is, or several assets are. */
-  heldAs(symbol: string): number | null {
+  findHolding(symbol: string): number | null {
     const found = [...this.#bases.values()].filter(({ of }) => of.symbol === symbol)
     const open = found.filter(({ of }) => of.lots > 0)
     const [one, ...others] = open.length > 0 ? open : found
@@ -116,7 +119,7 @@ export class PortfolioBook {
   }
 
   /** The assets whose prices matter: of what is held, and of rates. The symbol is null where it was never told. */
-  priced(): Map<number, string | null> {
+  pricedAssets(): Map<number, string | null> {
     const ids = new Map<number, string | null>()
     for (const { asset_id } of this.#head.rateSources) ids.set(asset_id, this.price(asset_id)?.symbol ?? null)
     for (const [id, { of }] of this.#bases) if (id > 0 && of.lots > 0) ids.set(id, of.symbol)
@@ -132,11 +135,11 @@ export class PortfolioBook {
   }
 
   /** Prices, positions and what is gone, as far as they have changed after `from`. */
-  since(from: number): { prices: PortfolioPrice[]; positions: Position[]; removed: number[] } {
+  changesSince(from: number): { prices: PortfolioPrice[]; positions: Position[]; removed: number[] } {
     return {
       prices: [...this.#prices.values()].filter(({ n }) => n > from).map(({ of }) => of),
-      positions: [...this.#positions.values()].filter(({ asset_id }) => (this.#movedAt.get(asset_id) ?? 0) > from),
-      removed: [...this.#gone].filter(([, n]) => n > from).map(([id]) => id),
+      positions: [...this.#positions.values()].filter(({ asset_id }) => (this.#changedAt.get(asset_id) ?? 0) > from),
+      removed: [...this.#removedAt].filter(([, n]) => n > from).map(([id]) => id),
     }
   }
 
@@ -152,49 +155,53 @@ export class PortfolioBook {
   }
 
   /** Takes prices in; null when they say nothing new. `watched` are assets that matter beside those of the portfolio. */
-  hear(
+  applyPrices(
     prices: readonly PortfolioPrice[],
     watched: Watched,
     now: number,
-  ): { change: Change; prices: At<PortfolioPrice>[] } | null {
-    this.heardAt = now
+  ): { change: PortfolioUpdate; prices: WithOffset<PortfolioPrice>[] } | null {
+    this.lastPriceAt = now
     const news = prices.filter((price) => {
       const held = this.#prices.get(price.asset_id)?.of
-      if (held && (samePrice(held, price) || !isNewer(price, held))) return false
+      if (held && (isSamePrice(held, price) || !isNewer(price, held))) return false
       return this.#isPriced(price.asset_id) || watched.has(price.asset_id)
     })
     if (news.length === 0) return null
     const before = this.totals
     const n = ++this.#head.n
-    const told = this.#put(news, n)
-    const moved = this.#revalue(this.#touchedBy(told.keys()), n)
+    const told = this.#setPrices(news, n)
+    const moved = this.#revalue(this.#affectedBy(told.keys()), n)
     const change = { n, prices: told, positions: moved, totals: { before, after: this.totals } }
     return { change: { ...change, lots: [], removedLots: [] }, prices: news.map((of) => ({ of, n })) }
   }
 
   /** Takes in what the database has told, of all or of some assets. */
-  load({ portfolio, ids, told, lots, removedLots, now, ...load }: Load): { change: Change; stored: Stored } {
+  load({ portfolio, assetIds: ids, write: told, lots, removedLots, now, ...load }: PortfolioLoad): {
+    change: PortfolioUpdate
+    stored: ChangedRows
+  } {
     const head = this.#head
     const before = this.totals
     const n = ++head.n
-    const isNew = this.#takeSources(portfolio, ids)
+    const isNew = this.#setRateSources(portfolio, ids)
     const unnamed = ids !== null && lots.length === 0 && removedLots.length === 0
-    const afresh = load.afresh || isNew || (unnamed && portfolio.positions.some((base) => this.#hasOtherLots(base)))
+    const afresh =
+      load.needsSnapshot || isNew || (unnamed && portfolio.positions.some((base) => this.#hasChangedLots(base)))
     head.loadedAt = now
     if (ids === null) Object.assign(head, { version: portfolio.version, whole: portfolio.version, seen: [] })
-    else if (told !== null) this.#see(told)
+    else if (told !== null) this.#recordWrite(told)
     if (afresh) head.floor = n
     if (afresh || lots.length > 0 || removedLots.length > 0) head.lotsAt = n
-    const bases = this.#rebase(portfolio.positions, ids ?? [...this.#bases.keys()], n)
+    const bases = this.#setBases(portfolio.positions, ids ?? [...this.#bases.keys()], n)
     const news = portfolio.prices.filter((price) => {
       const held = this.price(price.asset_id)
       // Of two that are equally old, the one that a board has told says more: whether it is stale.
       return held === null || (isNewer(price, held) && price.updated_at !== held.updated_at)
     })
-    const prices = this.#put(news, n)
-    const touched = this.#touchedBy(prices.keys())
-    const positions = this.#revalue(isNew ? this.#all() : union(touched, bases.keys()), n)
-    this.heardAt = Math.max(this.heardAt, now)
+    const prices = this.#setPrices(news, n)
+    const touched = this.#affectedBy(prices.keys())
+    const positions = this.#revalue(isNew ? this.#allIds() : union(touched, bases.keys()), n)
+    this.lastPriceAt = Math.max(this.lastPriceAt, now)
     const change = { n, prices, positions, totals: { before, after: this.totals } }
     return {
       change: { ...change, lots: lots.map((lot) => this.lot(lot)), removedLots },
@@ -203,23 +210,23 @@ export class PortfolioBook {
   }
 
   /** Notes that a write was read: everything up to it was, unless one before it was not. */
-  #see({ before, version }: { before: number; version: number }): void {
+  #recordWrite({ before, version }: { before: number; version: number }): void {
     const head = this.#head
     head.version = Math.max(head.version, version)
     const writes = [...head.seen, [before, version] as [number, number]].sort((a, b) => a[0] - b[0])
     for (const write of writes) if (write[0] <= head.whole) head.whole = Math.max(head.whole, write[1])
-    head.seen = writes.filter((write) => write[1] > head.whole).slice(-MAX_SEEN)
+    head.seen = writes.filter((write) => write[1] > head.whole).slice(-MAX_SEEN_WRITES)
   }
 
   /** Every price that matters; the others are forgotten. */
-  keptPrices(watched: Watched): At<PortfolioPrice>[] {
-    const mine = this.priced()
+  prunePrices(watched: Watched): WithOffset<PortfolioPrice>[] {
+    const mine = this.pricedAssets()
     for (const id of this.#prices.keys()) if (!mine.has(id) && !watched.has(id)) this.#prices.delete(id)
     return [...this.#prices.values()]
   }
 
   /** Notes the currency, and where rates come from; gives whether that is something else than it was. */
-  #takeSources({ currency, rateSources }: LoadedPortfolio, ids: readonly number[] | null): boolean {
+  #setRateSources({ currency, rateSources }: LoadedPortfolio, ids: readonly number[] | null): boolean {
     const head = this.#head
     const before = new Map(head.rateSources.map((source) => [source.currency, source]))
     const isNew =
@@ -232,45 +239,49 @@ export class PortfolioBook {
   }
 
   /** Whether lots of a position must have changed, whichever. */
-  #hasOtherLots({ asset_id, lots, quantity, invested }: PositionBase): boolean {
+  #hasChangedLots({ asset_id, lots, quantity, invested }: PositionBase): boolean {
     const before = this.#bases.get(asset_id)?.of ?? { lots: 0, quantity: '0', invested: '0' }
     return before.lots !== lots || before.quantity !== quantity || before.invested !== invested
   }
 
   /** Takes in what the positions of these assets are now; what is not among them any more is gone. */
-  #rebase(bases: readonly PositionBase[], ids: readonly number[], n: number): Map<number, At<PositionBase | null>> {
-    const changed = new Map<number, At<PositionBase | null>>()
+  #setBases(
+    bases: readonly PositionBase[],
+    ids: readonly number[],
+    n: number,
+  ): Map<number, WithOffset<PositionBase | null>> {
+    const changed = new Map<number, WithOffset<PositionBase | null>>()
     const there = new Set<number>()
     for (const of of bases) {
       there.add(of.asset_id)
-      this.#gone.delete(of.asset_id)
+      this.#removedAt.delete(of.asset_id)
       if (JSON.stringify(this.#bases.get(of.asset_id)?.of) === JSON.stringify(of)) continue
       this.#bases.set(of.asset_id, { of, n })
       changed.set(of.asset_id, { of, n })
     }
     for (const id of ids) {
       if (there.has(id) || !this.#bases.delete(id)) continue
-      this.#gone.set(id, n)
+      this.#removedAt.set(id, n)
       changed.set(id, { of: null, n })
     }
     return changed
   }
 
-  #put(prices: readonly PortfolioPrice[], n: number): Map<number, PortfolioPrice> {
+  #setPrices(prices: readonly PortfolioPrice[], n: number): Map<number, PortfolioPrice> {
     for (const of of prices) this.#prices.set(of.asset_id, { of, n })
     return new Map(prices.map((price) => [price.asset_id, price]))
   }
 
-  #all(): Set<number> {
+  #allIds(): Set<number> {
     return union(this.#bases.keys(), this.#positions.keys())
   }
 
   /** The positions that follow from these prices; rates are brought up to them. */
-  #touchedBy(priced: Iterable<number>): Set<number> {
+  #affectedBy(priced: Iterable<number>): Set<number> {
     const touched = new Set<number>()
     for (const id of priced) if (this.#bases.has(id)) touched.add(id)
     const before = this.#rates
-    const after = ratesOf(this.#head.rateSources, this.#sourcePrices())
+    const after = currentRates(this.#head.rateSources, this.#sourcePrices())
     this.#rates = after
     const currencies = [...before.now.keys(), ...after.now.keys()]
     const told = ({ now, stale }: Rates, of: string) => `${now.get(of) ?? ''} ${stale?.get(of) ?? ''}`
@@ -294,7 +305,7 @@ export class PortfolioBook {
   }
 
   /** The change in which a rate of a position has moved last. */
-  #rateAt(base: PositionBase): number {
+  #rateChangedAt(base: PositionBase): number {
     const own = this.#currencyOf(base)
     const { currency, rateSources } = this.#head
     if (own === currency) return 0
@@ -302,20 +313,20 @@ export class PortfolioBook {
     return Math.max(0, ...sources.map(({ asset_id }) => this.#prices.get(asset_id)?.n ?? 0))
   }
 
-  #valued(base: PositionBase): Position {
+  #valuePosition(base: PositionBase): Position {
     return valuePosition(base, this.price(base.asset_id), this.#rates, this.#head.currency)
   }
 
-  #revalue(ids: Iterable<number>, n: number): Map<number, Moved> {
-    const moved = new Map<number, Moved>()
+  #revalue(ids: Iterable<number>, n: number): Map<number, PositionChange> {
+    const moved = new Map<number, PositionChange>()
     for (const id of ids) {
       const base = this.#bases.get(id)
       const before = this.#positions.get(id) ?? null
-      const after = base ? this.#valued(base.of) : null
+      const after = base ? this.#valuePosition(base.of) : null
       if (after ? changedKeys(before, after) === null : before === null) continue
       moved.set(id, { before, after })
-      this.#sums = replaced(this.#sums, before, after)
-      this.#movedAt.set(id, n)
+      this.#sums = replacePosition(this.#sums, before, after)
+      this.#changedAt.set(id, n)
       if (after) this.#positions.set(id, after)
       else this.#positions.delete(id)
     }

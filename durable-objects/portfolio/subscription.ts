@@ -7,7 +7,7 @@ import type { ChannelError } from '../quotes/subscription.ts'
 export type Followed = { asset_id: number; symbol: string }
 
 /** What a symbol means to a user. `unread`: who knows it cannot be asked at the moment. */
-export type NamedAsset =
+export type AssetMatch =
   | ({ kind: 'asset' } & Followed)
   | { kind: 'ambiguous'; candidates: Candidate[] }
   | { kind: 'unknown' }
@@ -19,37 +19,40 @@ export type PortfolioSubscription = { portfolio: boolean; assets: ReadonlyMap<nu
 /** As the client has called it, and the symbol of the asset itself. */
 export type AssetChannel = { channel: string; symbol: string }
 
-const keyOf = (portfolio: boolean, ids: Iterable<number>): string =>
+const subscriptionKey = (portfolio: boolean, ids: Iterable<number>): string =>
   [portfolio ? ['p'] : [], [...ids].sort((a, b) => a - b)].flat().join()
 
-export const subscription = (portfolio: boolean, assets: ReadonlyMap<number, AssetChannel>): PortfolioSubscription => ({
+export const newSubscription = (
+  portfolio: boolean,
+  assets: ReadonlyMap<number, AssetChannel>,
+): PortfolioSubscription => ({
   portfolio,
   assets,
-  key: keyOf(portfolio, assets.keys()),
+  key: subscriptionKey(portfolio, assets.keys()),
 })
 
-export const NOTHING = subscription(false, new Map())
+export const NO_SUBSCRIPTION = newSubscription(false, new Map())
 
-export const joined = (a: PortfolioSubscription, b: PortfolioSubscription): PortfolioSubscription =>
-  subscription(a.portfolio || b.portfolio, new Map([...a.assets, ...b.assets]))
+export const mergeSubscriptions = (a: PortfolioSubscription, b: PortfolioSubscription): PortfolioSubscription =>
+  newSubscription(a.portfolio || b.portfolio, new Map([...a.assets, ...b.assets]))
 
 /** The names of its channels. */
-export const channelsOf = ({ portfolio, assets }: PortfolioSubscription): string[] => [
+export const getChannelNames = ({ portfolio, assets }: PortfolioSubscription): string[] => [
   ...(portfolio ? ['portfolio'] : []),
   ...[...assets.values()].map(({ channel }) => channel),
 ]
 
 /** What is left when these channels are given up; what was never had is no matter. */
-export function without(before: PortfolioSubscription, channels: readonly string[]): PortfolioSubscription {
+export function removeChannels(before: PortfolioSubscription, channels: readonly string[]): PortfolioSubscription {
   const gone = new Set(channels)
   const left = [...before.assets].filter(
     ([, { channel, symbol }]) => !gone.has(channel) && !gone.has(`asset.${symbol}`),
   )
-  return subscription(before.portfolio && !gone.has('portfolio'), new Map(left))
+  return newSubscription(before.portfolio && !gone.has('portfolio'), new Map(left))
 }
 
 /** The symbols of the channels among these that are of one asset. */
-export const symbolsOf = (channels: readonly string[]): string[] =>
+export const getChannelSymbols = (channels: readonly string[]): string[] =>
   channels.flatMap((name) => {
     const channel = parseChannel(name)
     return channel?.kind === 'asset' ? [channel.symbol] : []
@@ -61,10 +64,10 @@ export const symbolsOf = (channels: readonly string[]): string[] =>
  * @param named what the symbols of `symbolsOf` mean
  * @param most see MAX_CHANNELS
  */
-export function readChannels(
+export function parsePortfolioChannels(
   channels: readonly string[],
   before: PortfolioSubscription,
-  named: ReadonlyMap<string, NamedAsset>,
+  named: ReadonlyMap<string, AssetMatch>,
   most: number,
 ): PortfolioSubscription | { error: ChannelError } {
   const assets = new Map<number, AssetChannel>()
@@ -77,17 +80,20 @@ export function readChannels(
       return { error: { code: 'unknown_channel', message: 'a channel is portfolio or asset.<symbol>', field } }
     else {
       const found = named.get(channel.symbol) ?? { kind: 'unread' }
-      if (found.kind !== 'asset') return { error: { ...refusal(channel.symbol, found), field } }
+      if (found.kind !== 'asset') return { error: { ...toChannelError(channel.symbol, found), field } }
       assets.set(found.asset_id, { channel: name, symbol: found.symbol })
     }
   }
-  const asked = subscription(portfolio, assets)
-  if (joined(before, asked).assets.size > most)
+  const asked = newSubscription(portfolio, assets)
+  if (mergeSubscriptions(before, asked).assets.size > most)
     return { error: { code: 'too_many_channels', message: `a socket has at most ${most} channels`, field: 'channels' } }
   return asked
 }
 
-function refusal(symbol: string, found: Exclude<NamedAsset, { kind: 'asset' }>): { code: ErrorCode; message: string } {
+function toChannelError(
+  symbol: string,
+  found: Exclude<AssetMatch, { kind: 'asset' }>,
+): { code: ErrorCode; message: string } {
   switch (found.kind) {
     case 'ambiguous': {
       const meant = found.candidates.map(({ name_for_it }) => name_for_it).join(', ')

@@ -1,24 +1,24 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Settings, settings } from '../../src/config.ts'
+import { readSettings, type Settings } from '../../src/config.ts'
 import {
   type PortfolioChange,
   type PortfolioStatus,
+  parseUserName,
   type QuoteBoardObject,
   quoteBoard,
   type UserPortfolioObject,
-  userOfName,
 } from '../../src/objects.ts'
-import type { Enriched, PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { PortfolioAudience } from './channels.ts'
+import type { EnrichedPortfolio, PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { PortfolioHub } from './channels.ts'
 import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
-import { PortfolioDesk } from './engine.ts'
-import { PortfolioBoards } from './quote-subscriptions.ts'
+import { PortfolioEngine } from './engine.ts'
+import { QuoteSubscriptions } from './quote-subscriptions.ts'
 import { PortfolioStore } from './store.ts'
-import type { NamedAsset } from './subscription.ts'
+import type { AssetMatch } from './subscription.ts'
 import { PortfolioTickets } from './tickets.ts'
 
 /** A refresh that did not come for so long never will, milliseconds. */
-const REFRESH_LOST_MS = 60_000
+const REFRESH_TIMEOUT_MS = 60_000
 
 /**
  * One user: sockets, what they are sent, and the portfolio as it was valued last. All it does is bring desk, boards and
@@ -27,12 +27,12 @@ const REFRESH_LOST_MS = 60_000
 export class UserPortfolio extends DurableObject<Env> implements UserPortfolioObject {
   readonly #settings: Settings
   readonly #store: PortfolioStore
-  readonly #desk: PortfolioDesk
-  readonly #boards: PortfolioBoards
-  readonly #audience: PortfolioAudience
+  readonly #engine: PortfolioEngine
+  readonly #quoteSubscriptions: QuoteSubscriptions
+  readonly #hub: PortfolioHub
   readonly #tickets: PortfolioTickets
   /** Assets that somebody is about to subscribe to. */
-  readonly #coming = new Set<ReadonlyMap<number, { symbol: string }>>()
+  readonly #pendingSubscriptions = new Set<ReadonlyMap<number, { symbol: string }>>()
   /** Work that goes on between events. */
   protected readonly work = new Set<Promise<unknown>>()
   /** When `alarm` will be called; null: that was set before this object woke up. */
@@ -41,58 +41,58 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const config = settings(env)
+    const config = readSettings(env)
     this.#settings = config
     const now = () => this.now()
     const track = (work: Promise<unknown>) => this.#track(work)
     const log = (event: string, fields: Record<string, unknown>) => this.#log(event, fields)
     const store = new PortfolioStore(ctx.storage)
     this.#store = store
-    this.#activeUntil = store.moment('active_until')
-    this.#tickets = new PortfolioTickets(ctx.storage.kv, config.TICKET_MS)
-    const desk = new PortfolioDesk({
+    this.#activeUntil = store.loadTimestamp('active_until')
+    this.#tickets = new PortfolioTickets(ctx.storage.kv, config.TICKET_TTL_MS)
+    const desk = new PortfolioEngine({
       store,
       now,
       database: () => this.database(),
       watched: () => this.#watched(),
       announce: (change) => {
-        this.#audience.broadcast(change)
+        this.#hub.broadcast(change)
         // Readers that were not ready have a turn to come.
         this.#arm()
       },
     })
-    this.#desk = desk
-    this.#boards = new PortfolioBoards({
-      user: userOfName(ctx.id.name ?? ''),
+    this.#engine = desk
+    this.#quoteSubscriptions = new QuoteSubscriptions({
+      user: parseUserName(ctx.id.name ?? ''),
       shards: config.QUOTE_SHARDS,
-      following: store.following(),
+      subscriptions: store.loadSubscriptions(),
       now,
       board: (shard) => this.board(shard),
-      save: (following) => store.saveFollowing(following),
-      wanted: () => new Map([...(desk.book?.priced() ?? []), ...this.#watched()]),
-      watched: () => this.#lookedAt(),
-      learn: (prices) => desk.hear(prices),
-      lost: (ids, stale) => desk.lost(ids, stale),
+      save: (following) => store.saveSubscriptions(following),
+      wanted: () => new Map([...(desk.state?.pricedAssets() ?? []), ...this.#watched()]),
+      watched: () => this.#unheldWatched(),
+      applyPrices: (prices) => desk.applyPrices(prices),
+      markStale: (ids, stale) => desk.markStale(ids, stale),
       findAssets: (names) => this.database().findAssets(names),
       track,
       log,
     })
-    this.#audience = new PortfolioAudience(ctx, {
+    this.#hub = new PortfolioHub(ctx, {
       limits: {
-        window: config.READER_WINDOW,
-        beat: config.READER_BEAT_MS,
-        silence: config.READER_SILENCE_MS,
-        dead: config.READER_DEAD_MS,
+        maxUnackedFrames: config.MAX_UNACKED_FRAMES,
+        sendIntervalMs: config.UNACKED_SEND_INTERVAL_MS,
+        idleTimeoutMs: config.CONNECTION_IDLE_TIMEOUT_MS,
+        ackTimeoutMs: config.ACK_TIMEOUT_MS,
       },
       maxChannels: config.MAX_CHANNELS,
       now,
       frames: () => desk.frames,
-      offset: () => desk.book?.n ?? 0,
-      find: (symbols) => this.#find(symbols),
-      watch: (assets) => this.#watch(assets),
-      unwatch: () => this.#track(this.#boards.follow()),
+      offset: () => desk.state?.offset ?? 0,
+      resolve: (symbols) => this.#resolve(symbols),
+      subscribeQuotes: (assets) => this.#subscribeQuotes(assets),
+      onUnsubscribe: () => this.#track(this.#quoteSubscriptions.sync()),
       readLots: (ids) => desk.readLots(ids),
-      lotsAt: () => desk.book?.head.lotsAt ?? 0,
+      lotsAt: () => desk.state?.head.lotsAt ?? 0,
       track,
       log,
     })
@@ -111,15 +111,15 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
   }
 
   /** When `alarm` is to be called, unix milliseconds, as `wakeAt` has it; null: it is not. */
-  protected async waking(): Promise<number | null> {
+  protected async scheduledAlarm(): Promise<number | null> {
     return this.ctx.storage.getAlarm()
   }
 
   protected database(): PortfolioDatabase {
-    return portfolioDatabase(this.env, userOfName(this.ctx.id.name ?? ''))
+    return portfolioDatabase(this.env, parseUserName(this.ctx.id.name ?? ''))
   }
 
-  protected board(shard: number): Pick<QuoteBoardObject, 'follow' | 'look'> {
+  protected board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'> {
     return quoteBoard(this.env, shard)
   }
 
@@ -127,23 +127,23 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
     if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return new Response(null, { status: 426 })
     const until = Number(request.headers.get('kerb-until'))
     if (!(until > this.now())) return new Response(null, { status: 401 })
-    this.#audience.expire()
-    if (this.#audience.sockets >= this.#settings.MAX_SOCKETS_PER_CLIENT)
+    this.#hub.closeExpired()
+    if (this.#hub.socketCount >= this.#settings.MAX_SOCKETS_PER_CLIENT)
       return new Response(null, { status: 429, headers: { 'retry-after': '10' } })
     const [ours, theirs] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket]
-    this.#audience.open(theirs, until)
+    this.#hub.open(theirs, until)
     this.#arm()
     return new Response(null, { status: 101, webSocket: ours })
   }
 
   override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
-    this.#audience.expire()
-    await this.#audience.receive(socket, data)
+    this.#hub.closeExpired()
+    await this.#hub.onMessage(socket, data)
     this.#arm()
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#audience.leave(socket)
+    this.#hub.remove(socket)
   }
 
   override webSocketError(socket: WebSocket): void {
@@ -152,10 +152,10 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
 
   override alarm(): void {
     this.#wakeAt = Number.POSITIVE_INFINITY
-    this.#audience.expire()
-    this.#audience.tick()
+    this.#hub.closeExpired()
+    this.#hub.tick()
     // Boards that could not be reached, or that may have given us up since.
-    this.#track(this.#follow())
+    this.#track(this.#syncQuotes())
     this.#arm()
   }
 
@@ -169,71 +169,71 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
 
   async signedOut(): Promise<void> {
     this.#tickets.clear()
-    this.#audience.signedOut()
+    this.#hub.closeSignedOut()
   }
 
   async forget(): Promise<void> {
-    this.#audience.signedOut()
+    this.#hub.closeSignedOut()
     this.#tickets.clear()
     this.#activeUntil = 0
-    this.#boards.stop()
-    await this.#desk.forget()
+    this.#quoteSubscriptions.clear()
+    await this.#engine.forget()
   }
 
   async enriched(): Promise<string | null> {
-    const { book } = this.#desk
+    const { state: book } = this.#engine
     if (book === null) return null
-    this.#read()
-    await this.#boards.follow()
-    const enriched: Enriched = {
+    this.#extendActive()
+    await this.#quoteSubscriptions.sync()
+    const enriched: EnrichedPortfolio = {
       portfolio: book.totals,
       positions: book.positions(),
-      refreshed_at: new Date(book.heardAt).toISOString(),
-      age_seconds: Math.max(0, (this.now() - book.heardAt) / 1_000),
+      refreshed_at: new Date(book.lastPriceAt).toISOString(),
+      age_seconds: Math.max(0, (this.now() - book.lastPriceAt) / 1_000),
     }
     return JSON.stringify(enriched)
   }
 
   async requestRefresh(): Promise<boolean> {
     const now = this.now()
-    if (now < this.#store.moment('refresh_asked') + REFRESH_LOST_MS) return false
-    this.#store.saveMoment('refresh_asked', now)
+    if (now < this.#store.loadTimestamp('refresh_asked') + REFRESH_TIMEOUT_MS) return false
+    this.#store.saveTimestamp('refresh_asked', now)
     return true
   }
 
   async withdrawRefresh(): Promise<void> {
-    this.#store.saveMoment('refresh_asked', 0)
+    this.#store.saveTimestamp('refresh_asked', 0)
   }
 
   async refresh(): Promise<void> {
-    this.#audience.expire()
-    await this.#desk.refresh()
-    if (this.#store.moment('refresh_asked') > 0) this.#store.saveMoment('refresh_asked', 0)
-    await this.#follow()
+    this.#hub.closeExpired()
+    await this.#engine.refresh()
+    if (this.#store.loadTimestamp('refresh_asked') > 0) this.#store.saveTimestamp('refresh_asked', 0)
+    await this.#syncQuotes()
   }
 
   async changed(change: PortfolioChange): Promise<void> {
-    this.#audience.expire()
-    await this.#desk.changed(change)
+    this.#hub.closeExpired()
+    await this.#engine.applyChange(change)
     // What is held since has a price to come.
-    this.#track(this.#follow())
+    this.#track(this.#syncQuotes())
   }
 
   async prices(prices: PortfolioPrice[], gone: number[] = []): Promise<boolean> {
-    this.#audience.expire()
-    if (this.#desk.book === null || !this.#isActive) {
-      this.#boards.stop()
+    this.#hub.closeExpired()
+    if (this.#engine.state === null || !this.#isActive) {
+      this.#quoteSubscriptions.clear()
       return false
     }
-    this.#boards.told(prices)
-    this.#desk.lost(gone, 'unknown')
+    this.#quoteSubscriptions.receivePrices(prices)
+    this.#engine.markStale(gone, 'unknown')
     return true
   }
 
   async status(): Promise<PortfolioStatus> {
-    const { book, frames } = this.#desk
+    const { state: book, frames } = this.#engine
     return {
-      sockets: this.#audience.sockets,
+      sockets: this.#hub.socketCount,
       positions: book?.totals.positions ?? 0,
       version: book?.head.version ?? 0,
       loads: book?.head.loads ?? 0,
@@ -242,61 +242,61 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
   }
 
   get #isActive(): boolean {
-    return this.#audience.sockets > 0 || this.now() < this.#activeUntil
+    return this.#hub.socketCount > 0 || this.now() < this.#activeUntil
   }
 
   /** Somebody has read it: it is kept up to date for a while. Noted seldom: a row written costs money. */
-  #read(): void {
-    const { ACTIVE_MS } = this.#settings
+  #extendActive(): void {
+    const { PORTFOLIO_ACTIVE_MS } = this.#settings
     const now = this.now()
-    if (this.#activeUntil > now + ACTIVE_MS / 2) return
-    this.#activeUntil = now + ACTIVE_MS
-    this.#store.saveMoment('active_until', this.#activeUntil)
+    if (this.#activeUntil > now + PORTFOLIO_ACTIVE_MS / 2) return
+    this.#activeUntil = now + PORTFOLIO_ACTIVE_MS
+    this.#store.saveTimestamp('active_until', this.#activeUntil)
   }
 
   /** Assets that pages have open though they are neither held nor a rate of what is. */
-  #lookedAt(): Set<number> {
-    const priced = this.#desk.book?.priced()
+  #unheldWatched(): Set<number> {
+    const priced = this.#engine.state?.pricedAssets()
     return new Set([...this.#watched().keys()].filter((id) => !priced?.has(id)))
   }
 
   /** Follows what is held by now, if anybody looks. Never rejects. */
-  async #follow(): Promise<void> {
-    if (this.#desk.book !== null && this.#isActive) await this.#boards.follow()
+  async #syncQuotes(): Promise<void> {
+    if (this.#engine.state !== null && this.#isActive) await this.#quoteSubscriptions.sync()
   }
 
-  async #watch(assets: ReadonlyMap<number, { symbol: string }>): Promise<void> {
-    this.#coming.add(assets)
+  async #subscribeQuotes(assets: ReadonlyMap<number, { symbol: string }>): Promise<void> {
+    this.#pendingSubscriptions.add(assets)
     try {
-      await this.#boards.follow()
+      await this.#quoteSubscriptions.sync()
     } finally {
-      this.#coming.delete(assets)
+      this.#pendingSubscriptions.delete(assets)
     }
   }
 
   /** The assets that sockets follow by name, or are about to. */
   #watched(): Map<number, string> {
-    const named = [this.#audience.watched(), ...this.#coming].flatMap((assets) => [...assets])
+    const named = [this.#hub.subscribedAssets(), ...this.#pendingSubscriptions].flatMap((assets) => [...assets])
     return new Map(named.filter(([id]) => id > 0).map(([id, { symbol }]) => [id, symbol]))
   }
 
-  async #find(symbols: readonly string[]): Promise<ReadonlyMap<string, NamedAsset>> {
-    const book = await this.#desk.ready()
-    const found = new Map<string, NamedAsset>()
+  async #resolve(symbols: readonly string[]): Promise<ReadonlyMap<string, AssetMatch>> {
+    const book = await this.#engine.ensureLoaded()
+    const found = new Map<string, AssetMatch>()
     for (const symbol of symbols) {
-      const asset_id = book.heldAs(symbol)
+      const asset_id = book.findHolding(symbol)
       if (asset_id !== null) found.set(symbol, { kind: 'asset', asset_id, symbol })
     }
     const others = symbols.filter((symbol) => !found.has(symbol))
     if (others.length === 0) return found
-    return new Map([...found, ...(await this.#boards.find(others))])
+    return new Map([...found, ...(await this.#quoteSubscriptions.resolve(others))])
   }
 
   /** Sets the alarm to the least of everything due, unless it is set for before. */
   #arm(): void {
-    const due = Math.min(this.#audience.due, this.#isActive ? this.#boards.due : Number.POSITIVE_INFINITY)
+    const due = Math.min(this.#hub.dueAt, this.#isActive ? this.#quoteSubscriptions.dueAt : Number.POSITIVE_INFINITY)
     if (due === Number.POSITIVE_INFINITY) return
-    if (this.#wakeAt === null) this.#track(this.#lookAtAlarm())
+    if (this.#wakeAt === null) this.#track(this.#loadAlarm())
     else if (due < this.#wakeAt) {
       this.#wakeAt = due
       this.wakeAt(Math.max(due, this.now()))
@@ -304,8 +304,8 @@ export class UserPortfolio extends DurableObject<Env> implements UserPortfolioOb
   }
 
   /** A row is written with each alarm that is set: one that was set before the object slept still stands. */
-  async #lookAtAlarm(): Promise<void> {
-    const at = await this.waking()
+  async #loadAlarm(): Promise<void> {
+    const at = await this.scheduledAlarm()
     this.#wakeAt ??= at ?? Number.POSITIVE_INFINITY
   }
 

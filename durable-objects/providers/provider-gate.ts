@@ -1,14 +1,14 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Settings, settings } from '../../src/config.ts'
+import { readSettings, type Settings } from '../../src/config.ts'
 import type { DailyOutcome, FindOutcome, ProviderGateObject, QuoteOutcome, QuoteRequest } from '../../src/objects.ts'
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
-import { availableSources, type QuoteSourceId, type Source } from '../../src/pricing/sources.ts'
+import { availableProviders, type ProviderAssetId, type QuoteProviderName } from '../../src/pricing/sources.ts'
 import type { QuoteProvider } from '../../src/providers/provider.ts'
-import type { Limits, ProviderState, Purpose } from '../../src/providers/rate-limit.ts'
-import { openProvider } from '../../src/providers/registry.ts'
+import type { ProviderState, Purpose, RateLimits } from '../../src/providers/rate-limit.ts'
+import { createProvider } from '../../src/providers/registry.ts'
 import type { Fetch } from '../../src/providers/result.ts'
-import { ProviderDesk, type Told, type Trouble } from './provider-client.ts'
-import { BudgetedFetch } from './rate-limited-fetch.ts'
+import { type FailedProviderResult, ProviderClient, type ProviderResult } from './provider-client.ts'
+import { RateLimitedFetch } from './rate-limited-fetch.ts'
 
 /** Budgets are told for a minute. */
 const WINDOW_MS = 60_000
@@ -17,7 +17,7 @@ const WINDOW_MS = 60_000
 const LEASE_SLACK_MS = 5_000
 
 /** As many assets as one person looks at: they may use what is kept back from refreshes. */
-const LOOKED_AT = 20
+const MAX_INTERACTIVE_ASSETS = 20
 
 /** No request for quotes begins later than so many timeouts after it was wanted: time for two sources to fail. */
 const QUOTE_TIMEOUTS = 2
@@ -26,7 +26,7 @@ const QUOTE_TIMEOUTS = 2
 const HISTORY_TIMEOUTS = 6
 
 /** Names of pairs that Coinbase may have: it is the market itself, and so asked before Yahoo, which only tells of it. */
-const PAIR = /^[A-Z0-9]{1,20}-(?:USD|USDC|USDT|EUR|GBP|BTC|ETH)$/
+const COINBASE_PAIR = /^[A-Z0-9]{1,20}-(?:USD|USDC|USDT|EUR|GBP|BTC|ETH)$/
 
 /**
  * Through which every request to a provider of quotes goes (Q4). There is one, so that a budget is held in one place:
@@ -34,17 +34,19 @@ const PAIR = /^[A-Z0-9]{1,20}-(?:USD|USDC|USDT|EUR|GBP|BTC|ETH)$/
  */
 export class ProviderGate extends DurableObject<Env> implements ProviderGateObject {
   readonly #settings: Settings
-  readonly #desks: ReadonlyMap<Source, ProviderDesk>
+  readonly #clients: ReadonlyMap<QuoteProviderName, ProviderClient>
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#settings = settings(env)
+    this.#settings = readSettings(env)
     const { sql } = ctx.storage
     sql.exec('CREATE TABLE IF NOT EXISTS providers (provider TEXT PRIMARY KEY, state TEXT NOT NULL)')
     sql.exec(`CREATE TABLE IF NOT EXISTS bad_ids (
       provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)) WITHOUT ROWID`)
     sql.exec('DELETE FROM bad_ids WHERE until <= ?', this.now())
-    this.#desks = new Map([...availableSources(this.#settings)].map((source) => [source, this.#desk(source)]))
+    this.#clients = new Map(
+      [...availableProviders(this.#settings)].map((source) => [source, this.#createClient(source)]),
+    )
   }
 
   /** Unix milliseconds. */
@@ -62,8 +64,8 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
     return fetch(url, init)
   }
 
-  protected openProvider(source: Source, fetch: Fetch): QuoteProvider {
-    return openProvider(source, this.#settings, { fetch, now: () => this.now() })
+  protected createProvider(source: QuoteProviderName, fetch: Fetch): QuoteProvider {
+    return createProvider(source, this.#settings, { fetch, now: () => this.now() })
   }
 
   /**
@@ -72,11 +74,11 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
    * asks again. Never rejects for a provider's failure.
    */
   async quotes(requests: QuoteRequest[]): Promise<QuoteOutcome[]> {
-    const purpose: Purpose = requests.length <= LOOKED_AT ? 'look' : 'refresh'
+    const purpose: Purpose = requests.length <= MAX_INTERACTIVE_ASSETS ? 'look' : 'refresh'
     const until = this.now() + QUOTE_TIMEOUTS * this.#settings.PROVIDER_TIMEOUT_MS
     const outcomes = new Map<QuoteRequest, QuoteOutcome>()
-    await this.#ask(
-      requests.map((request) => ({ request, left: request.sources, troubles: [] })),
+    await this.#requestQuotes(
+      requests.map((request) => ({ request, sourcesLeft: request.sources, failures: [] })),
       purpose,
       until,
       outcomes,
@@ -85,83 +87,86 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
   }
 
   /** Asks for each at its next source, all sources at once; and for what has failed then, at the one after. */
-  async #ask(
-    wanted: Wanted[],
+  async #requestQuotes(
+    wanted: PendingRequest[],
     purpose: Purpose,
     until: number,
     outcomes: Map<QuoteRequest, QuoteOutcome>,
   ): Promise<void> {
-    const groups = new Map<ProviderDesk, { one: Wanted; source: QuoteSourceId }[]>()
-    for (const { request, left, troubles } of wanted) {
-      const next = left.findIndex(({ provider }) => this.#desks.has(provider))
+    const groups = new Map<ProviderClient, { one: PendingRequest; source: ProviderAssetId }[]>()
+    for (const { request, sourcesLeft: left, failures: troubles } of wanted) {
+      const next = left.findIndex(({ provider }) => this.#clients.has(provider))
       const source = left[next]
-      const desk = source && this.#desks.get(source.provider)
+      const desk = source && this.#clients.get(source.provider)
       if (!desk) {
-        const { reason, retryAt } = worst(troubles)
+        const { reason, retryAt } = mergeFailures(troubles)
         outcomes.set(request, { asset_id: request.asset_id, ok: false, reason, retryAt })
         continue
       }
       const group = groups.get(desk) ?? []
       groups.set(desk, group)
-      group.push({ one: { request, left: left.slice(next + 1), troubles }, source })
+      group.push({ one: { request, sourcesLeft: left.slice(next + 1), failures: troubles }, source })
     }
-    const askDesk = async (desk: ProviderDesk, group: { one: Wanted; source: QuoteSourceId }[]): Promise<void> => {
+    const askDesk = async (
+      desk: ProviderClient,
+      group: { one: PendingRequest; source: ProviderAssetId }[],
+    ): Promise<void> => {
       const ids = group.map(({ source }) => source.id)
       const told = await desk.quotes(ids, purpose, until)
-      const again: Wanted[] = []
+      const again: PendingRequest[] = []
       for (const { one, source } of group) {
-        const quote = told.get(source.id) as Told<Parameters<typeof priced>[2]>
-        if (quote.ok) outcomes.set(one.request, priced(one.request, source.provider, quote.value))
-        else again.push({ ...one, troubles: [...one.troubles, quote] })
+        const quote = told.get(source.id) as ProviderResult<Parameters<typeof toOutcome>[2]>
+        if (quote.ok) outcomes.set(one.request, toOutcome(one.request, source.provider, quote.value))
+        else again.push({ ...one, failures: [...one.failures, quote] })
       }
-      if (again.length > 0) await this.#ask(again, purpose, until, outcomes)
+      if (again.length > 0) await this.#requestQuotes(again, purpose, until, outcomes)
     }
     await Promise.all([...groups].map(([desk, group]) => askDesk(desk, group)))
   }
 
   /** The days of one asset from the first of its sources that can tell them; never rejects for a provider's failure. */
-  async daily(sources: QuoteSourceId[], from: string | null): Promise<DailyOutcome> {
-    const troubles: Trouble[] = []
+  async daily(sources: ProviderAssetId[], from: string | null): Promise<DailyOutcome> {
+    const troubles: FailedProviderResult[] = []
     const until = this.now() + HISTORY_TIMEOUTS * this.#settings.PROVIDER_TIMEOUT_MS
     for (const { provider, id } of sources) {
-      const told = await this.#desks.get(provider)?.daily(id, from, until)
+      const told = await this.#clients.get(provider)?.daily(id, from, until)
       if (told?.ok) return { ok: true, provider, history: told.value }
       if (told) troubles.push(told)
     }
-    const { reason, retryAt, detail } = worst(troubles)
-    return { ok: false, reason, retryAt, detail, asked: troubles.some(({ unasked }) => unasked === undefined) }
+    const { reason, retryAt, detail } = mergeFailures(troubles)
+    return { ok: false, reason, retryAt, detail, asked: troubles.some(({ notSent: unasked }) => unasked === undefined) }
   }
 
   /** Costs a request, two for the name of a pair; searches have a quarter of a budget at most. */
   async find(name: string): Promise<FindOutcome> {
-    const troubles: Trouble[] = []
+    const troubles: FailedProviderResult[] = []
     const until = this.now() + QUOTE_TIMEOUTS * this.#settings.PROVIDER_TIMEOUT_MS
-    for (const provider of PAIR.test(name) ? (['coinbase', 'yahoo'] as const) : (['yahoo'] as const)) {
-      const told = await this.#desks.get(provider)?.find(name, until)
+    for (const provider of COINBASE_PAIR.test(name) ? (['coinbase', 'yahoo'] as const) : (['yahoo'] as const)) {
+      const told = await this.#clients.get(provider)?.find(name, until)
       if (told?.ok && told.value) return { ok: true, found: { provider, listing: told.value } }
       if (told && !told.ok) troubles.push(told)
     }
     if (troubles.length === 0) return { ok: true, found: null }
-    const { reason, retryAt } = worst(troubles)
+    const { reason, retryAt } = mergeFailures(troubles)
     return { ok: false, reason, retryAt }
   }
 
   async limits(): Promise<ProviderLimit[]> {
-    return [...this.#desks.values()].map((desk) => desk.status())
+    return [...this.#clients.values()].map((desk) => desk.status())
   }
 
-  #desk(source: Source): ProviderDesk {
+  #createClient(source: QuoteProviderName): ProviderClient {
     const { sql } = this.ctx.storage
     const { PROVIDER_TIMEOUT_MS, STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY } = this.#settings
     const host = {
       now: () => this.now(),
       log: (event: string, fields: Record<string, unknown>) => console.log(JSON.stringify({ event, ...fields })),
     }
-    const fetch = new BudgetedFetch({
+    const fetch = new RateLimitedFetch({
       ...host,
       provider: source,
-      limits: limitsOf(source, this.#settings),
-      timeout: PROVIDER_TIMEOUT_MS,
+      limits: getLimits(source, this.#settings),
+      timeoutMs: PROVIDER_TIMEOUT_MS,
       secrets: [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY].filter((key) => key !== undefined),
       random: () => this.random(),
       send: (url, init) => this.send(url, init),
@@ -179,10 +184,10 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
     const badIds = sql
       .exec<{ id: string; until: number }>('SELECT id, until FROM bad_ids WHERE provider = ? ORDER BY until', source)
       .toArray()
-    return new ProviderDesk({
+    return new ProviderClient({
       ...host,
       fetch,
-      provider: this.openProvider(source, fetch.fetch),
+      provider: this.createProvider(source, fetch.fetch),
       badIds: badIds.map(({ id, until }) => [id, until]),
       saveBadId: (id, until) =>
         void sql.exec('INSERT OR REPLACE INTO bad_ids (provider, id, until) VALUES (?, ?, ?)', source, id, until),
@@ -192,11 +197,11 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
 }
 
 /** An asset on its way from source to source. */
-type Wanted = { request: QuoteRequest; left: QuoteSourceId[]; troubles: Trouble[] }
+type PendingRequest = { request: QuoteRequest; sourcesLeft: ProviderAssetId[]; failures: FailedProviderResult[] }
 
-const priced = (
+const toOutcome = (
   { asset_id }: QuoteRequest,
-  provider: Source,
+  provider: QuoteProviderName,
   quote: Extract<QuoteOutcome, { ok: true }>['quote'],
 ): QuoteOutcome => ({ asset_id, ok: true, provider, quote })
 
@@ -204,7 +209,7 @@ const priced = (
  * What several sources' troubles come to. The first that may pass: that another source does not know an asset says
  * nothing while its own is down. `retryAt` is the earliest that one of them names.
  */
-function worst(troubles: readonly Trouble[]): Trouble {
+function mergeFailures(troubles: readonly FailedProviderResult[]): FailedProviderResult {
   const [first] = troubles
   if (!first) return { ok: false, reason: 'unavailable', retryAt: null, detail: 'no source is set up' }
   const passing = troubles.find(({ reason }) => reason === 'rate_limited' || reason === 'unavailable') ?? first
@@ -212,8 +217,8 @@ function worst(troubles: readonly Trouble[]): Trouble {
   return { ...passing, retryAt: times.length === 0 ? null : Math.min(...times) }
 }
 
-function limitsOf(source: Source, config: Settings): Limits {
-  const budget: Record<Source, number> = {
+function getLimits(source: QuoteProviderName, config: Settings): RateLimits {
+  const budget: Record<QuoteProviderName, number> = {
     yahoo: config.YAHOO_PER_MINUTE,
     coinbase: config.COINBASE_PER_MINUTE,
     binance: config.BINANCE_WEIGHT_PER_MINUTE,

@@ -1,77 +1,85 @@
 import type { ClientMessage } from '../../src/protocol/messages.ts'
-import { keep, kept, newSocketReader, type SocketReader } from '../sockets/connection.ts'
-import { keyOf, type Subscription } from './subscription.ts'
+import { type Connection, loadAttachment, newConnection, saveAttachment } from '../sockets/connection.ts'
+import { type QuoteSubscription, subscriptionKey } from './subscription.ts'
 
 /** What is kept with a socket beside what is kept with each: 16 KiB in all. */
-type Own = { all: boolean; ids: number[]; since: number; sent: number | null }
+type StoredFields = { all: boolean; ids: number[]; since: number; sent: number | null }
 
 /**
  * One socket of a board. `since`: when its subscription has changed last. `waiting`: messages that are to be handled
  * yet.
  */
-export type Listener = SocketReader & Subscription & { since: number; waiting: ClientMessage[] | null }
+export type QuoteConnection = Connection & QuoteSubscription & { since: number; queuedMessages: ClientMessage[] | null }
 
-const listenerOf = (reader: SocketReader, { all, ids, since, sent }: Own): Listener => ({
+const toConnection = (reader: Connection, { all, ids, since, sent }: StoredFields): QuoteConnection => ({
   ...reader,
   all,
   ids: new Set(ids),
-  key: keyOf(all, ids),
+  key: subscriptionKey(all, ids),
   since,
-  sent,
-  waiting: null,
+  sentOffset: sent,
+  queuedMessages: null,
 })
 
-export const newListener = (now: number, client: string, passive: boolean): Listener =>
-  listenerOf(newSocketReader(now, client, passive), { all: false, ids: [], since: now, sent: null })
+export const newQuoteConnection = (now: number, client: string, passive: boolean): QuoteConnection =>
+  toConnection(newConnection(now, client, passive), { all: false, ids: [], since: now, sent: null })
 
 /** Keeps with a socket what is to be known of it after a sleep. */
-export function note(socket: WebSocket, listener: Listener): void {
-  const { all, ids, since, sent } = listener
-  const own: Own = { all, ids: [...ids], since, sent }
-  keep(socket, listener, own)
+export function saveQuoteConnection(socket: WebSocket, listener: QuoteConnection): void {
+  const { all, ids, since, sentOffset: sent } = listener
+  const own: StoredFields = { all, ids: [...ids], since, sent }
+  saveAttachment(socket, listener, own)
 }
 
 /** What was kept with a socket; null for one that was let go, and whose other side has not answered yet. */
-export function restored(socket: WebSocket): Listener | null {
-  const was = kept<Own>(socket)
-  return was && listenerOf(was.reader, was.own)
+export function loadQuoteConnection(socket: WebSocket): QuoteConnection | null {
+  const was = loadAttachment<StoredFields>(socket)
+  return was && toConnection(was.reader, was.own)
 }
 
 /** Messages of one socket that may wait for the database to say what a name means. */
-const MAX_WAITING = 64
+const MAX_QUEUED_MESSAGES = 64
 
-type Handling = {
+type MessageHandler = {
   /** Finds what has to be known before a message can be handled; null: that is at hand. */
-  find(message: ClientMessage): Promise<unknown> | null
+  prepare(message: ClientMessage): Promise<unknown> | null
   handle(message: ClientMessage): void
   refuse(message: ClientMessage): void
 }
 
-type Waiting = Pick<Listener, 'waiting'>
+type MessageQueue = Pick<QuoteConnection, 'queuedMessages'>
 
 /**
  * Has a socket's message handled, at once or when what it needs was found; those that come meanwhile
  * are handled after it, in their order.
  * @returns a promise where something has to be found first
  */
-export function inOrder(listener: Waiting, message: ClientMessage, handling: Handling): Promise<void> | undefined {
-  if (listener.waiting === null) return run(listener, [message], handling)
-  if (listener.waiting.length < MAX_WAITING) listener.waiting.push(message)
+export function handleInOrder(
+  listener: MessageQueue,
+  message: ClientMessage,
+  handling: MessageHandler,
+): Promise<void> | undefined {
+  if (listener.queuedMessages === null) return handleAll(listener, [message], handling)
+  if (listener.queuedMessages.length < MAX_QUEUED_MESSAGES) listener.queuedMessages.push(message)
   else handling.refuse(message)
   return undefined
 }
 
-function run(listener: Waiting, messages: ClientMessage[], handling: Handling): Promise<void> | undefined {
-  listener.waiting = null
+function handleAll(
+  listener: MessageQueue,
+  messages: ClientMessage[],
+  handling: MessageHandler,
+): Promise<void> | undefined {
+  listener.queuedMessages = null
   for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
     const asked = message
-    const finding = handling.find(asked)
+    const finding = handling.prepare(asked)
     if (finding === null) handling.handle(asked)
     else {
-      listener.waiting = messages
+      listener.queuedMessages = messages
       return finding.then(() => {
         handling.handle(asked)
-        return run(listener, messages, handling)
+        return handleAll(listener, messages, handling)
       })
     }
   }
@@ -79,7 +87,7 @@ function run(listener: Waiting, messages: ClientMessage[], handling: Handling): 
 }
 
 /** Which assets sockets follow by name: how many, and since when. */
-export class Watched {
+export class WatchCounts {
   readonly #watched = new Map<number, { sockets: number; since: number }>()
 
   ids(): Iterable<number> {

@@ -1,12 +1,12 @@
-import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { QuoteDatabase } from './database.ts'
 
 /** A database that did not answer is left alone for this long, milliseconds. */
-const REST_MS = 2_000
+const DATABASE_RETRY_MS = 2_000
 
 /** What loading needs of the object that holds it. Times are unix milliseconds. */
-export type LoadHost = {
-  book: QuoteBook
+export type PriceLoaderHost = {
+  cache: QuoteCache
   simulated: boolean
   now(): number
   database(): Pick<QuoteDatabase, 'readPrices'>
@@ -17,13 +17,13 @@ export type LoadHost = {
 }
 
 /** Prices from Postgres: read once for all who want the same. */
-export class QuoteLoad {
-  readonly #host: LoadHost
+export class PriceLoader {
+  readonly #host: PriceLoaderHost
   readonly #loading = new Map<number, Promise<void>>()
-  readonly #read = new Set<number>()
-  #restUntil = 0
+  readonly #loadedIds = new Set<number>()
+  #databaseRetryAt = 0
 
-  constructor(host: LoadHost) {
+  constructor(host: PriceLoaderHost) {
     this.#host = host
   }
 
@@ -32,8 +32,8 @@ export class QuoteLoad {
   }
 
   /** Brings prices of those of these that were not read yet: what Postgres did not have, this board has written since. */
-  first(ids: readonly number[]): Promise<void> {
-    return this.load(ids.filter((id) => !this.#read.has(id)))
+  loadOnce(ids: readonly number[]): Promise<void> {
+    return this.load(ids.filter((id) => !this.#loadedIds.has(id)))
   }
 
   /** Brings prices of these, as far as Postgres has any and answers. Never rejects. */
@@ -45,8 +45,8 @@ export class QuoteLoad {
       if (other) waits.add(other)
       else missing.push(id)
     }
-    if (missing.length > 0 && this.#host.now() >= this.#restUntil) {
-      const loading = this.#run(missing).finally(() => {
+    if (missing.length > 0 && this.#host.now() >= this.#databaseRetryAt) {
+      const loading = this.#loadPrices(missing).finally(() => {
         for (const id of missing) this.#loading.delete(id)
       })
       for (const id of missing) this.#loading.set(id, loading)
@@ -55,23 +55,23 @@ export class QuoteLoad {
     await Promise.all(waits)
   }
 
-  async #run(ids: number[]): Promise<void> {
-    const { book, simulated, now, database, isManual, commit, log } = this.#host
+  async #loadPrices(ids: number[]): Promise<void> {
+    const { cache: book, simulated, now, database, isManual, commit, log } = this.#host
     try {
       const quotes = await database().readPrices(ids)
-      for (const id of ids) this.#read.add(id)
+      for (const id of ids) this.#loadedIds.add(id)
       for (const quote of quotes) {
         // Prices that are made up are never told with those of a market.
         if ((quote.provider === 'simulated') !== simulated) continue
         const { asset_id, price, change24h, updated_at } = quote
-        if (!book.offer(quote, { price, change24h }, true)) continue
+        if (!book.put(quote, { price, change24h }, true)) continue
         const at = isManual(asset_id) ? now() : Date.parse(updated_at)
-        book.tried(asset_id, { at, trouble: null, retryAt: null })
+        book.recordAttempt(asset_id, { at, trouble: null, retryAt: null })
       }
       commit()
     } catch (error) {
-      this.#restUntil = now() + REST_MS
-      log('prices_unread', { assets: ids.length, error: String(error) })
+      this.#databaseRetryAt = now() + DATABASE_RETRY_MS
+      log('prices_read_failed', { assets: ids.length, error: String(error) })
     }
   }
 }

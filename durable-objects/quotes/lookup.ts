@@ -1,31 +1,31 @@
-import type { Look } from '../../src/objects.ts'
-import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { LookupResult } from '../../src/objects.ts'
+import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
-import type { QuoteSource } from '../../src/protocol/quote.ts'
-import type { QuoteFeeds } from './feed-prices.ts'
-import type { QuoteLoad } from './load.ts'
+import type { QuoteLayer } from '../../src/protocol/quote.ts'
+import type { FeedPrices } from './feed-prices.ts'
+import type { PriceLoader } from './load.ts'
 import type { QuoteRefresh } from './refresh.ts'
-import type { QuotePace } from './refresh-policy.ts'
-import type { QuoteNames } from './symbols.ts'
+import type { RefreshPolicy } from './refresh-policy.ts'
+import type { SymbolResolver } from './symbols.ts'
 
 /** Seconds after which to ask again for a price that is being asked for. */
 const RETRY_S = 2
 
 /** Longest that a look waits for what an open feed says now, milliseconds: an object answers within a few. */
-const FEED_WAIT_MS = 250
+const FEED_TIMEOUT_MS = 250
 
 /** What looks need of the object that holds them. Times are unix milliseconds. */
 export type LookupHost = {
-  names: QuoteNames
-  book: QuoteBook
-  load: QuoteLoad
+  names: SymbolResolver
+  book: QuoteCache
+  load: PriceLoader
   refresh: QuoteRefresh
-  feeds: QuoteFeeds
-  pace: QuotePace
-  /** See LOOK_WAIT_MS. */
-  wait: number
+  feeds: FeedPrices
+  refreshPolicy: RefreshPolicy
+  /** See LOOKUP_TIMEOUT_MS. */
+  timeoutMs: number
   /** Where answers are counted, by the layer that gave them; `none` had no price. */
-  counts: Record<QuoteSource | 'none', number>
+  counts: Record<QuoteLayer | 'none', number>
   now(): number
   /** Sees to it that `tick` is called when something is due. */
   arm(): void
@@ -43,21 +43,21 @@ export class QuoteLookup {
   }
 
   /** In the order of `names`. */
-  async look(names: readonly string[]): Promise<Look[]> {
-    const from = new Map<number, QuoteSource>()
-    const { wait, feeds } = this.#host
-    if (names.some((name) => !this.#isAtHand(name))) await this.#inTime(this.#fetch(names, from), wait)
-    const streamed = this.#streamed(names)
-    const told = streamed.length === 0 ? null : feeds.want(streamed)
-    if (told) await this.#inTime(told, FEED_WAIT_MS)
-    const looks = names.map((name) => this.#tell(name, from))
+  async lookup(names: readonly string[]): Promise<LookupResult[]> {
+    const from = new Map<number, QuoteLayer>()
+    const { timeoutMs: wait, feeds } = this.#host
+    if (names.some((name) => !this.#isCached(name))) await this.#withTimeout(this.#loadPrices(names, from), wait)
+    const streamed = this.#assetsWithFeed(names)
+    const told = streamed.length === 0 ? null : feeds.request(streamed)
+    if (told) await this.#withTimeout(told, FEED_TIMEOUT_MS)
+    const looks = names.map((name) => this.#toResult(name, from))
     for (const look of looks) this.#host.counts[look.kind === 'quote' ? look.source : 'none']++
-    this.#renew(names)
+    this.#refreshStale(names)
     return looks
   }
 
   /** When `tick` is to be called, unix milliseconds. */
-  get due(): number {
+  get dueAt(): number {
     let due = Number.POSITIVE_INFINITY
     for (const { until } of this.#waiters) due = Math.min(due, until)
     return due
@@ -70,25 +70,25 @@ export class QuoteLookup {
   }
 
   /** Seconds to a moment; where it is not known, a little while. */
-  secondsTo(at: number | null): number {
+  secondsUntil(at: number | null): number {
     return at === null ? RETRY_S : Math.max(1, Math.ceil((at - this.#host.now()) / 1_000))
   }
 
-  #isAtHand(name: string): boolean {
-    const named = this.#host.names.atHand(name)
+  #isCached(name: string): boolean {
+    const named = this.#host.names.resolveCached(name)
     return named !== null && (named.kind !== 'asset' || this.#host.book.quote(named.asset.asset_id) !== null)
   }
 
   /** What these names mean that has a feed. */
-  #streamed(names: readonly string[]): Asset[] {
+  #assetsWithFeed(names: readonly string[]): Asset[] {
     return names.flatMap((name) => {
-      const named = this.#host.names.now(name)
-      return named.kind === 'asset' && this.#host.feeds.has(named.asset) ? [named.asset] : []
+      const named = this.#host.names.resolveLocally(name)
+      return named.kind === 'asset' && this.#host.feeds.hasFeed(named.asset) ? [named.asset] : []
     })
   }
 
   /** Over when `work` is, or after `wait` milliseconds; then it goes on by itself. */
-  #inTime(work: Promise<unknown>, wait: number): Promise<void> {
+  #withTimeout(work: Promise<unknown>, wait: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const over = () => {
       this.#waiters.delete(waiter)
@@ -101,9 +101,9 @@ export class QuoteLookup {
     return promise
   }
 
-  #tell(name: string, from: ReadonlyMap<number, QuoteSource>): Look {
-    const { names, book, pace } = this.#host
-    const named = names.now(name)
+  #toResult(name: string, from: ReadonlyMap<number, QuoteLayer>): LookupResult {
+    const { names, book, refreshPolicy: pace } = this.#host
+    const named = names.resolveLocally(name)
     if (named.kind === 'unread')
       return { name, kind: 'unpriced', symbol: name, reason: 'unavailable', retryAfter: RETRY_S }
     if (named.kind !== 'asset') return { name, ...named }
@@ -115,46 +115,46 @@ export class QuoteLookup {
       return { name, kind: 'quote', quote, source, freshUntil: pace.freshUntil(entry.quote), trouble: entry.trouble }
     }
     const reason = provider === 'manual' ? 'unknown' : (entry?.trouble ?? 'expired')
-    return { name, kind: 'unpriced', symbol, reason, retryAfter: this.secondsTo(entry?.retryAt ?? null) }
+    return { name, kind: 'unpriced', symbol, reason, retryAfter: this.secondsUntil(entry?.retryAt ?? null) }
   }
 
   /** Brings prices of what these names mean, from Postgres or else a provider, and notes which it was. */
-  async #fetch(names: readonly string[], from: Map<number, QuoteSource>): Promise<void> {
-    const { book, load, refresh, pace, now } = this.#host
+  async #loadPrices(names: readonly string[], from: Map<number, QuoteLayer>): Promise<void> {
+    const { book, load, refresh, refreshPolicy: pace, now } = this.#host
     const missing = (assets: readonly Asset[]) => assets.filter(({ asset_id }) => book.quote(asset_id) === null)
-    const note = (assets: readonly Asset[], source: QuoteSource) => {
+    const note = (assets: readonly Asset[], source: QuoteLayer) => {
       for (const { asset_id } of assets)
         if (book.quote(asset_id) !== null && !from.has(asset_id)) from.set(asset_id, source)
     }
-    const named = [...(await this.#host.names.find(names)).values()]
+    const named = [...(await this.#host.names.resolve(names)).values()]
     const asked = missing(named.flatMap((one) => (one.kind === 'asset' ? [one.asset] : [])))
     if (asked.length === 0) return
-    await load.first(asked.map(({ asset_id }) => asset_id))
+    await load.loadOnce(asked.map(({ asset_id }) => asset_id))
     note(asked, 'database')
     const left = missing(asked).filter(({ asset_id, provider }) => {
       if (provider === 'manual') return false
-      return refresh.isAsking(asset_id) || pace.mayAsk(asset_id, book.entry(asset_id), now())
+      return refresh.isRefreshing(asset_id) || pace.canRefresh(asset_id, book.entry(asset_id), now())
     })
-    await refresh.ask(left, now())
+    await refresh.refresh(left, now())
     note(left, 'provider')
   }
 
   /** Has what these names mean renewed, where it is stale; nobody waits for it. */
-  #renew(names: readonly string[]): void {
-    const { book, load, refresh, pace, track } = this.#host
+  #refreshStale(names: readonly string[]): void {
+    const { book, load, refresh, refreshPolicy: pace, track } = this.#host
     const now = this.#host.now()
     const stale: Asset[] = []
     for (const name of names) {
-      const named = this.#host.names.now(name)
+      const named = this.#host.names.resolveLocally(name)
       if (named.kind !== 'asset') continue
       const { asset } = named
       const entry = book.entry(asset.asset_id)
       const isStale = entry?.quote && pace.freshUntil(entry.quote) < now
-      if (isStale && pace.mayAsk(asset.asset_id, entry, now)) stale.push(asset)
+      if (isStale && pace.canRefresh(asset.asset_id, entry, now)) stale.push(asset)
     }
     const manual = stale.filter(({ provider }) => provider === 'manual')
     if (manual.length > 0) track(load.load(manual.map(({ asset_id }) => asset_id)))
     const asked = stale.filter(({ provider }) => provider !== 'manual')
-    if (asked.length > 0) track(refresh.ask(asked, now))
+    if (asked.length > 0) track(refresh.refresh(asked, now))
   }
 }

@@ -2,7 +2,7 @@ import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import type { Quote, StaleReason } from '../../src/protocol/quote.ts'
 
 /** A quote as portfolios are told of it. */
-export const portfolioPrice = (quote: Quote, stale: StaleReason | null): PortfolioPrice => ({
+export const toPortfolioPrice = (quote: Quote, stale: StaleReason | null): PortfolioPrice => ({
   asset_id: quote.asset_id,
   symbol: quote.symbol,
   price: quote.price,
@@ -18,7 +18,7 @@ export const portfolioPrice = (quote: Quote, stale: StaleReason | null): Portfol
   stale,
 })
 
-const KEYS = [
+const COMPARED_KEYS = [
   'symbol',
   'price',
   'currency',
@@ -34,7 +34,8 @@ const KEYS = [
 ] as const satisfies readonly (keyof PortfolioPrice)[]
 
 /** Whether two prices of one asset say the same. */
-export const samePrice = (a: PortfolioPrice, b: PortfolioPrice): boolean => KEYS.every((key) => a[key] === b[key])
+export const isSamePrice = (a: PortfolioPrice, b: PortfolioPrice): boolean =>
+  COMPARED_KEYS.every((key) => a[key] === b[key])
 
 /** Whether a price may take the place of the one that is held: neither its provider's word nor the market's time goes back. */
 export const isNewer = (next: PortfolioPrice, held: PortfolioPrice | undefined): boolean =>

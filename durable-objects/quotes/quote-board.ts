@@ -1,30 +1,30 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Settings, settings } from '../../src/config.ts'
+import { readSettings, type Settings } from '../../src/config.ts'
 import {
-  type BoardStatus,
   type FeedSlotsObject,
   feedSlots,
-  type Look,
+  type LookupResult,
   type ProductObject,
   type ProviderGateObject,
+  parseShardName,
   productCandles,
   providerGate,
   type QuoteBoardObject,
+  type QuoteBoardStatus,
   type RefreshReport,
-  shardOfName,
   userPortfolio,
 } from '../../src/objects.ts'
-import type { Entry } from '../../src/pricing/quote-cache.ts'
+import type { QuoteEntry } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { quoteText } from '../../src/protocol/quote.ts'
-import { QuoteAudience } from './channels.ts'
+import { formatQuote } from '../../src/protocol/quote.ts'
+import { QuoteHub } from './channels.ts'
 import { type QuoteDatabase, quoteDatabase } from './database.ts'
-import { QuoteDesk } from './engine.ts'
-import { portfolioPrice } from './portfolio-price.ts'
-import { QuoteFollowers } from './portfolio-subscribers.ts'
+import { QuoteEngine } from './engine.ts'
+import { toPortfolioPrice } from './portfolio-price.ts'
+import { PortfolioSubscribers } from './portfolio-subscribers.ts'
 import { QuoteStore } from './store.ts'
-import { symbolsOf } from './subscription.ts'
+import { getChannelSymbols } from './subscription.ts'
 
 /**
  * The hot layer of quotes: what the plan names is refreshed by the beat, kept in SQLite, told to sockets and users' objects,
@@ -32,40 +32,40 @@ import { symbolsOf } from './subscription.ts'
  */
 export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   readonly #settings: Settings
-  readonly #desk: QuoteDesk
-  readonly #audience: QuoteAudience
-  readonly #followers: QuoteFollowers
+  readonly #engine: QuoteEngine
+  readonly #hub: QuoteHub
+  readonly #subscribers: PortfolioSubscribers
   /** Work that goes on between events. */
   protected readonly work = new Set<Promise<unknown>>()
   #wakeAt = Number.POSITIVE_INFINITY
   /** When a quote that was told as fresh will not be fresh any more; null: to be found out. */
   #staleAt: number | null = null
   /** Texts of quotes as they stand, each written once (D1). */
-  readonly #texts = new WeakMap<Entry, string>()
-  readonly #prices = new WeakMap<Entry, PortfolioPrice>()
+  readonly #quoteTexts = new WeakMap<QuoteEntry, string>()
+  readonly #portfolioPrices = new WeakMap<QuoteEntry, PortfolioPrice>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const config = settings(env)
+    const config = readSettings(env)
     this.#settings = config
     const now = () => this.now()
-    const desk = new QuoteDesk({
+    const desk = new QuoteEngine({
       config,
-      shard: shardOfName(ctx.id.name ?? ''),
+      shard: parseShardName(ctx.id.name ?? ''),
       store: new QuoteStore(ctx.storage),
       now,
       gate: () => this.gate(),
       database: () => this.database(),
       slots: () => this.slots(),
       product: (id) => this.product(id),
-      watched: () => new Set([...this.#audience.watched(), ...this.#followers.watched()]),
+      watched: () => new Set([...this.#hub.watched(), ...this.#subscribers.watched()]),
       watchedSince: (id) => this.watchedSince(id),
-      wantsAll: () => this.#audience.wantsAll,
-      isFollowed: (id) => this.#followers.isFollowed(id),
+      isWatchingAll: () => this.#hub.isWatchingAll,
+      isSubscribed: (id) => this.#subscribers.isSubscribed(id),
       announce: (ids, dropped, before) => {
         this.#staleAt = null
-        this.#audience.broadcast(ids, dropped, before)
-        this.#followers.broadcast([...ids, ...dropped])
+        this.#hub.broadcast(ids, dropped, before)
+        this.#subscribers.broadcast([...ids, ...dropped])
         // Readers that were not ready have a turn to come.
         this.#arm()
       },
@@ -73,34 +73,34 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
       track: (work) => this.#track(work),
       log: (event, fields) => this.#log(event, fields),
     })
-    this.#desk = desk
-    this.#audience = new QuoteAudience(ctx, {
+    this.#engine = desk
+    this.#hub = new QuoteHub(ctx, {
       epoch: desk.epoch,
       limits: {
-        window: config.READER_WINDOW,
-        beat: config.READER_BEAT_MS,
-        silence: config.READER_SILENCE_MS,
-        dead: config.READER_DEAD_MS,
+        maxUnackedFrames: config.MAX_UNACKED_FRAMES,
+        sendIntervalMs: config.UNACKED_SEND_INTERVAL_MS,
+        idleTimeoutMs: config.CONNECTION_IDLE_TIMEOUT_MS,
+        ackTimeoutMs: config.ACK_TIMEOUT_MS,
       },
       maxChannels: config.MAX_CHANNELS,
       now,
-      offset: () => desk.book.n,
-      floor: () => desk.book.floor,
-      symbolOf: (id) => desk.names.asset(id)?.symbol ?? desk.book.quote(id)?.symbol ?? String(id),
-      all: () => desk.book.ids(),
-      told: (id) => this.#told(id),
-      find: (channels) => {
-        const unknown = symbolsOf(channels).filter((symbol) => desk.names.atHand(symbol) === null)
-        return unknown.length === 0 ? null : desk.names.find(unknown)
+      offset: () => desk.cache.lastBatch,
+      floor: () => desk.cache.minResumableBatch,
+      symbolOf: (id) => desk.symbols.asset(id)?.symbol ?? desk.cache.quote(id)?.symbol ?? String(id),
+      assetIds: () => desk.cache.ids(),
+      publishedQuote: (id) => this.#publishedQuote(id),
+      loadSymbols: (channels) => {
+        const unknown = getChannelSymbols(channels).filter((symbol) => desk.symbols.resolveCached(symbol) === null)
+        return unknown.length === 0 ? null : desk.symbols.resolve(unknown)
       },
-      named: (symbol) => desk.names.now(symbol),
-      settle: () => this.#settle(),
+      resolve: (symbol) => desk.symbols.resolveLocally(symbol),
+      publishStale: () => this.#publishStale(),
     })
-    this.#followers = new QuoteFollowers(ctx.storage, {
+    this.#subscribers = new PortfolioSubscribers(ctx.storage, {
       now,
-      offset: () => desk.book.n,
-      price: (id) => this.#price(id),
-      tell: (user, prices, gone) => this.tell(user, prices, gone),
+      offset: () => desk.cache.lastBatch,
+      price: (id) => this.#publishedPrice(id),
+      sendPrices: (user, prices, gone) => this.sendPrices(user, prices, gone),
       track: (work) => this.#track(work),
       log: (event, fields) => this.#log(event, fields),
     })
@@ -135,34 +135,34 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   }
 
   /** Tells a user's object of prices, and of assets that have none any more; false: it wants no more. */
-  protected tell(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean> {
+  protected sendPrices(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean> {
     return userPortfolio(this.env, user).prices(prices, gone)
   }
 
   /** Since when a socket, or a page of a user, has an asset open by name, unix milliseconds; null: none has. */
   protected watchedSince(id: number): number | null {
-    const moments = [this.#audience.watchedSince(id), this.#followers.watchedSince(id)].filter((at) => at !== null)
+    const moments = [this.#hub.watchedSince(id), this.#subscribers.watchedSince(id)].filter((at) => at !== null)
     return moments.length === 0 ? null : Math.min(...moments)
   }
 
   override async fetch(request: Request): Promise<Response> {
     if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return new Response(null, { status: 426 })
     const client = request.headers.get('kerb-client') ?? ''
-    if (client !== '' && this.#audience.socketsOf(client) >= this.#settings.MAX_SOCKETS_PER_CLIENT)
+    if (client !== '' && this.#hub.countSockets(client) >= this.#settings.MAX_SOCKETS_PER_CLIENT)
       return new Response(null, { status: 429, headers: { 'retry-after': '10' } })
     const [ours, theirs] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket]
-    this.#audience.accept(theirs, client, new URL(request.url).searchParams.get('passive') === 'true')
+    this.#hub.accept(theirs, client, new URL(request.url).searchParams.get('passive') === 'true')
     this.#arm()
     return new Response(null, { status: 101, webSocket: ours })
   }
 
   override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
-    await this.#audience.receive(socket, data)
+    await this.#hub.onMessage(socket, data)
     this.#arm()
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#audience.leave(socket)
+    this.#hub.remove(socket)
     this.#arm()
   }
 
@@ -175,69 +175,69 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
     this.#tick()
   }
 
-  async look(names: string[]): Promise<Look[]> {
-    return this.#desk.lookup.look(names)
+  async lookup(names: string[]): Promise<LookupResult[]> {
+    return this.#engine.lookup.lookup(names)
   }
 
-  async discover(name: string): Promise<Look> {
-    return this.#desk.discover(name)
+  async discover(name: string): Promise<LookupResult> {
+    return this.#engine.discover(name)
   }
 
-  async plan(plan: QuotePlan): Promise<void> {
-    this.#desk.plan(plan)
+  async setPlan(plan: QuotePlan): Promise<void> {
+    this.#engine.setPlan(plan)
     // Cron is the guard of the alarm: if that was lost, this sets another.
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.#tick()
   }
 
-  async follow(user: string, assetIds: number[], watched: number[]): Promise<PortfolioPrice[]> {
-    await this.#desk.know(assetIds)
-    this.#followers.follow(user, assetIds, watched)
+  async subscribe(user: string, assetIds: number[], watched: number[]): Promise<PortfolioPrice[]> {
+    await this.#engine.loadMissing(assetIds)
+    this.#subscribers.subscribe(user, assetIds, watched)
     // What has become stale is a change too, and is told in this answer.
-    this.#settle()
+    this.#publishStale()
     this.#arm()
-    return assetIds.flatMap((id) => this.#price(id)?.price ?? [])
+    return assetIds.flatMap((id) => this.#publishedPrice(id)?.price ?? [])
   }
 
   async refresh(names: string[] | null): Promise<RefreshReport> {
-    return this.#desk.refresh(names)
+    return this.#engine.refresh(names)
   }
 
-  async status(): Promise<BoardStatus> {
-    const { book, names, counts, lagMs, flush } = this.#desk
+  async status(): Promise<QuoteBoardStatus> {
+    const { cache: book, symbols: names, counts, lagMs, writeBehind: flush } = this.#engine
     return {
       assets: names.planned.size,
       quotes: [...book.ids()].filter((id) => book.quote(id) !== null).length,
-      watchers: this.#audience.viewers,
-      position: this.#audience.position,
+      watchers: this.#hub.viewers,
+      position: this.#hub.position,
       ...counts,
       looks: { ...counts.looks },
       lagMs,
-      unflushed: flush.waiting.length,
+      unflushed: flush.pending.length,
       flushFailures: flush.failures,
-      conflations: this.#audience.conflations,
-      closedReaders: { ...this.#audience.closedReaders },
+      conflations: this.#hub.conflations,
+      closedReaders: { ...this.#hub.closedConnections },
     }
   }
 
-  #told(id: number): { text: string; changed: number } | null {
-    const entry = this.#desk.book.entry(id)
+  #publishedQuote(id: number): { text: string; changed: number } | null {
+    const entry = this.#engine.cache.entry(id)
     if (!entry?.quote || !entry.told) return null
-    let text = this.#texts.get(entry)
+    let text = this.#quoteTexts.get(entry)
     if (text === undefined) {
-      text = quoteText(entry.quote, 'cache', entry.told.stale)
-      this.#texts.set(entry, text)
+      text = formatQuote(entry.quote, 'cache', entry.told.stale)
+      this.#quoteTexts.set(entry, text)
     }
     return { text, changed: entry.changed }
   }
 
-  #price(id: number): { price: PortfolioPrice; changed: number } | null {
-    const entry = this.#desk.book.entry(id)
+  #publishedPrice(id: number): { price: PortfolioPrice; changed: number } | null {
+    const entry = this.#engine.cache.entry(id)
     if (!entry?.quote || !entry.told) return null
-    let price = this.#prices.get(entry)
+    let price = this.#portfolioPrices.get(entry)
     if (price === undefined) {
-      price = portfolioPrice(entry.quote, entry.told.stale)
-      this.#prices.set(entry, price)
+      price = toPortfolioPrice(entry.quote, entry.told.stale)
+      this.#portfolioPrices.set(entry, price)
     }
     return { price, changed: entry.changed }
   }
@@ -245,29 +245,29 @@ export class QuoteBoard extends DurableObject<Env> implements QuoteBoardObject {
   /** Does what is due. */
   #tick(): void {
     // With each beat the time to live of what sockets have begun or ceased to follow is looked at anew.
-    if (this.#desk.tick()) this.#staleAt = null
-    this.#settle()
-    this.#audience.tick()
-    this.#followers.tick()
+    if (this.#engine.tick()) this.#staleAt = null
+    this.#publishStale()
+    this.#hub.tick()
+    this.#subscribers.tick()
     this.#arm()
   }
 
   /** Tells what has become stale, if anything has. */
-  #settle(): void {
-    if (this.now() < this.#nextStale()) return
-    this.#desk.settle()
+  #publishStale(): void {
+    if (this.now() < this.#nextStaleAt()) return
+    this.#engine.publishStale()
     this.#staleAt = null
   }
 
-  #nextStale(): number {
-    if (this.#audience.isEmpty && this.#followers.isEmpty) return Number.POSITIVE_INFINITY
-    this.#staleAt ??= this.#desk.book.staleAt()
+  #nextStaleAt(): number {
+    if (this.#hub.isEmpty && this.#subscribers.isEmpty) return Number.POSITIVE_INFINITY
+    this.#staleAt ??= this.#engine.cache.nextStaleAt()
     return this.#staleAt
   }
 
   /** Sets the alarm to the least of everything due. */
   #arm(): void {
-    const due = Math.min(this.#audience.due, this.#followers.due, this.#nextStale(), this.#desk.due)
+    const due = Math.min(this.#hub.dueAt, this.#subscribers.dueAt, this.#nextStaleAt(), this.#engine.dueAt)
     if (due >= this.#wakeAt) return
     this.#wakeAt = due
     this.wakeAt(Math.max(due, this.now()))

@@ -1,17 +1,17 @@
 import type { ProviderGateObject, QuoteOutcome } from '../../src/objects.ts'
-import type { QuoteSourceId } from '../../src/pricing/sources.ts'
+import type { ProviderAssetId } from '../../src/pricing/sources.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 
 /** What came of a request for one asset that was begun at `askedAt`, unix milliseconds. */
-export type Landed = { asset: Asset; outcome: QuoteOutcome }
+export type RefreshResult = { asset: Asset; outcome: QuoteOutcome }
 
 /** What a refresh needs of the object that holds it. Times are unix milliseconds. */
 export type RefreshHost = {
   now(): number
   gate(): Pick<ProviderGateObject, 'quotes'>
-  sourcesOf(asset: Asset): QuoteSourceId[]
+  sourcesOf(asset: Asset): ProviderAssetId[]
   /** Takes results in. `at` is the moment that the try counts for, `askedAt` when the provider was asked. */
-  land(landed: Landed[], at: number, askedAt: number): void
+  onResults(landed: RefreshResult[], at: number, askedAt: number): void
   log(event: string, fields: Record<string, unknown>): void
 }
 
@@ -21,30 +21,30 @@ export type RefreshHost = {
  */
 export class QuoteRefresh {
   readonly #host: RefreshHost
-  readonly #asking = new Map<number, Promise<void>>()
+  readonly #inFlight = new Map<number, Promise<void>>()
 
   constructor(host: RefreshHost) {
     this.#host = host
   }
 
-  isAsking(id: number): boolean {
-    return this.#asking.has(id)
+  isRefreshing(id: number): boolean {
+    return this.#inFlight.has(id)
   }
 
   /** How many assets are being asked for. */
   get size(): number {
-    return this.#asking.size
+    return this.#inFlight.size
   }
 
   /**
    * Asks for these assets, and joins what is being asked already; over when all have landed. Never rejects.
    * @param at the moment that the try counts for, unix milliseconds
    */
-  async ask(assets: Iterable<Asset>, at: number): Promise<void> {
+  async refresh(assets: Iterable<Asset>, at: number): Promise<void> {
     const joined = new Set<Promise<void>>()
-    const groups = new Map<string, { asset: Asset; sources: QuoteSourceId[] }[]>()
+    const groups = new Map<string, { asset: Asset; sources: ProviderAssetId[] }[]>()
     for (const asset of assets) {
-      const other = this.#asking.get(asset.asset_id)
+      const other = this.#inFlight.get(asset.asset_id)
       if (other) {
         joined.add(other)
         continue
@@ -56,14 +56,14 @@ export class QuoteRefresh {
       else groups.set(first, [{ asset, sources }])
     }
     for (const group of groups.values()) {
-      const asked = this.#askGroup(group, at)
-      for (const { asset } of group) this.#asking.set(asset.asset_id, asked)
+      const asked = this.#refreshGroup(group, at)
+      for (const { asset } of group) this.#inFlight.set(asset.asset_id, asked)
       joined.add(asked)
     }
     await Promise.all(joined)
   }
 
-  async #askGroup(group: readonly { asset: Asset; sources: QuoteSourceId[] }[], at: number): Promise<void> {
+  async #refreshGroup(group: readonly { asset: Asset; sources: ProviderAssetId[] }[], at: number): Promise<void> {
     const askedAt = this.#host.now()
     const failed = ({ asset_id }: Asset): QuoteOutcome => ({
       asset_id,
@@ -78,19 +78,19 @@ export class QuoteRefresh {
         outcomes = new Map((await this.#host.gate().quotes(requests)).map((outcome) => [outcome.asset_id, outcome]))
       }
     } catch (error) {
-      this.#host.log('gate_unreached', { assets: group.length, error: String(error) })
+      this.#host.log('provider_gate_unreachable', { assets: group.length, error: String(error) })
     }
-    for (const { asset } of group) this.#asking.delete(asset.asset_id)
+    for (const { asset } of group) this.#inFlight.delete(asset.asset_id)
     const landed = group.map(({ asset }) => {
       const outcome = outcomes.get(asset.asset_id) ?? failed(asset)
-      if (!isForeign(asset, outcome)) return { asset, outcome }
-      this.#host.log('foreign_currency', { asset_id: asset.asset_id, provider: outcome.provider })
+      if (!hasForeignCurrency(asset, outcome)) return { asset, outcome }
+      this.#host.log('currency_mismatch', { asset_id: asset.asset_id, provider: outcome.provider })
       return { asset, outcome: { ...failed(asset), reason: 'invalid' as const } }
     })
-    this.#host.land(landed, at, askedAt)
+    this.#host.onResults(landed, at, askedAt)
   }
 }
 
 /** Whether another provider than the asset's own has told a price in another currency: that is of another thing. */
-const isForeign = (asset: Asset, outcome: QuoteOutcome): outcome is Extract<QuoteOutcome, { ok: true }> =>
+const hasForeignCurrency = (asset: Asset, outcome: QuoteOutcome): outcome is Extract<QuoteOutcome, { ok: true }> =>
   outcome.ok && outcome.provider !== asset.provider && outcome.quote.currency !== asset.currency

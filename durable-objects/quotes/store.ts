@@ -1,9 +1,9 @@
-import type { Batch } from '../../src/pricing/quote-cache.ts'
+import type { QuoteBatch } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
-import type { QuoteSource } from '../../src/protocol/quote.ts'
+import type { QuoteLayer } from '../../src/protocol/quote.ts'
 
 /** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
-const ROW_CHARS = 600_000
+const MAX_ROW_CHARS = 600_000
 
 /**
  * When so many rows, or so many characters, have gathered since the first batch, one batch is made of all. An object that
@@ -16,12 +16,12 @@ const COMPACT_CHARS = 2_000_000
  * What is kept beside the batches. `epoch` and `floor` are of positions: returns to before `floor` get a snapshot.
  * `flushed` is the last batch that Postgres has.
  */
-export type Head = { epoch: string; floor: number; flushed: number }
+export type QuoteHead = { epoch: string; floor: number; flushed: number }
 
 /** What a board counts since `since` (unix milliseconds): looks by the layer that answered, and what beats have brought. */
-export type Counts = {
+export type BoardCounts = {
   since: number
-  looks: Record<QuoteSource | 'none', number>
+  looks: Record<QuoteLayer | 'none', number>
   beats: number
   refreshed: number
   failed: number
@@ -30,13 +30,13 @@ export type Counts = {
 type Row = { n: number; body: string }
 
 /** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
-function split<T>(list: readonly T[]): string[] {
+function splitIntoRows<T>(list: readonly T[]): string[] {
   const parts: string[] = []
   let texts: string[] = []
   let chars = 0
   for (const one of list) {
     const text = JSON.stringify(one)
-    if (chars + text.length > ROW_CHARS && texts.length > 0) {
+    if (chars + text.length > MAX_ROW_CHARS && texts.length > 0) {
       parts.push(`[${texts.join(',')}]`)
       texts = []
       chars = 0
@@ -67,34 +67,34 @@ export class QuoteStore {
     storage.sql.exec('CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until)')
   }
 
-  head(): Head | null {
-    return this.#storage.kv.get<Head>('head') ?? null
+  loadHead(): QuoteHead | null {
+    return this.#storage.kv.get<QuoteHead>('head') ?? null
   }
 
-  saveHead(head: Head): void {
+  saveHead(head: QuoteHead): void {
     this.#storage.kv.put('head', head)
   }
 
-  counts(): Counts | null {
-    return this.#storage.kv.get<Counts>('counts') ?? null
+  loadCounts(): BoardCounts | null {
+    return this.#storage.kv.get<BoardCounts>('counts') ?? null
   }
 
   /** Once a beat: what was counted since is lost with the object. */
-  saveCounts(counts: Counts): void {
+  saveCounts(counts: BoardCounts): void {
     this.#storage.kv.put('counts', counts)
   }
 
   /** Every batch since the last compaction, ascending; a large one in several parts of the same number. */
-  batches(): Batch[] {
+  loadBatches(): QuoteBatch[] {
     const rows = this.#storage.sql.exec<Row>('SELECT n, body FROM batches ORDER BY n, part').toArray()
     const since = rows.filter(({ n }) => n !== rows[0]?.n)
     this.#rows = since.length
     this.#chars = since.reduce((sum, { body }) => sum + body.length, 0)
-    return rows.map(({ n, body }) => ({ n, ...(JSON.parse(body) as Omit<Batch, 'n'>) }))
+    return rows.map(({ n, body }) => ({ n, ...(JSON.parse(body) as Omit<QuoteBatch, 'n'>) }))
   }
 
   /** Stores a batch; now and then `whole`, all that is known, takes the place of all that were stored. */
-  save(batch: Batch, whole: () => Batch): void {
+  saveBatch(batch: QuoteBatch, whole: () => QuoteBatch): void {
     this.#storage.transactionSync(() => {
       if (this.#rows < COMPACT_ROWS && this.#chars < COMPACT_CHARS) {
         this.#write(batch)
@@ -107,8 +107,8 @@ export class QuoteStore {
     })
   }
 
-  #write({ n, entries, dropped, opened }: Batch): void {
-    for (const [part, text] of split(entries).entries()) {
+  #write({ n, entries, dropped, opened }: QuoteBatch): void {
+    for (const [part, text] of splitIntoRows(entries).entries()) {
       const rest = part === 0 ? { dropped, opened } : { dropped: [], opened: [] }
       const body = `{"entries":${text},"dropped":${JSON.stringify(rest.dropped)},"opened":${JSON.stringify(rest.opened)}}`
       this.#storage.sql.exec('INSERT OR REPLACE INTO batches (n, part, body) VALUES (?, ?, ?)', n, part, body)
@@ -118,7 +118,7 @@ export class QuoteStore {
   }
 
   /** The plan in force; null: none has come yet. */
-  plan(): QuotePlan | null {
+  loadPlan(): QuotePlan | null {
     const rows = this.#storage.sql.exec<{ body: string }>('SELECT body FROM plan ORDER BY part').toArray()
     const [head, ...parts] = rows.map(({ body }) => JSON.parse(body))
     return head === undefined ? null : { ...(head as Omit<QuotePlan, 'assets'>), assets: parts.flat() }
@@ -127,7 +127,7 @@ export class QuoteStore {
   savePlan({ at, settings, assets }: QuotePlan): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM plan')
-      const bodies = [JSON.stringify({ at, settings }), ...split(assets)]
+      const bodies = [JSON.stringify({ at, settings }), ...splitIntoRows(assets)]
       for (const [part, body] of bodies.entries())
         this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
     })
@@ -140,7 +140,7 @@ export class QuoteStore {
   }
 
   /** Notes that no provider knows a name; what is over by now is forgotten. The providers' budgets keep these few. */
-  noteUnknown(name: string, until: number, now: number): void {
+  saveUnknown(name: string, until: number, now: number): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM unknown WHERE until <= ?', now)
       this.#storage.sql.exec('INSERT OR REPLACE INTO unknown (name, until) VALUES (?, ?)', name, until)

@@ -1,17 +1,17 @@
-import type { HeldQuote } from '../../src/pricing/quote.ts'
-import type { QuoteBook } from '../../src/pricing/quote-cache.ts'
+import type { CachedQuote } from '../../src/pricing/quote.ts'
+import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { QuoteDatabase } from './database.ts'
 
 /** A write of which nothing was heard for so long is lost, milliseconds. */
-const LOST_MS = 60_000
+const WRITE_TIMEOUT_MS = 60_000
 
 /** What a flush needs of the object that holds it. Times are unix milliseconds. */
-export type QuoteFlushHost = {
-  book: QuoteBook
+export type QuoteWriteBehindHost = {
+  cache: QuoteCache
   /** The last batch that Postgres has, as it was kept. */
-  flushed: number
-  rules(): RefreshSettings
+  writtenBatch: number
+  refreshSettings(): RefreshSettings
   now(): number
   database(): Pick<QuoteDatabase, 'writePrices'>
   /** Keeps which batch Postgres has now. */
@@ -21,51 +21,51 @@ export type QuoteFlushHost = {
 }
 
 /** Brings quotes to Postgres: what it lacks, the last state of each, in one write a beat; one that fails waits for the next. */
-export class QuoteFlush {
-  readonly #host: QuoteFlushHost
-  #flushed: number
+export class QuoteWriteBehind {
+  readonly #host: QuoteWriteBehindHost
+  #writtenBatch: number
   #mayWrite = true
-  #since = 0
+  #writingSince = 0
   failures = 0
 
-  constructor(host: QuoteFlushHost) {
+  constructor(host: QuoteWriteBehindHost) {
     this.#host = host
-    this.#flushed = host.flushed
+    this.#writtenBatch = host.writtenBatch
   }
 
   /** The quotes that Postgres lacks. */
-  get waiting(): HeldQuote[] {
-    return this.#host.book.broughtAfter(this.#flushed)
+  get pending(): CachedQuote[] {
+    return this.#host.cache.quotesAfter(this.#writtenBatch)
   }
 
   /** A beat begins: what could not be written in the last one has its turn now, and this one allows another. */
-  beat(): void {
-    this.run()
+  onRefreshTick(): void {
+    this.writePending()
     this.#mayWrite = true
   }
 
   /** Writes, if this beat has not written yet. */
-  run(): void {
+  writePending(): void {
     const now = this.#host.now()
-    if (!this.#mayWrite || now < this.#since + LOST_MS) return
-    const quotes = this.waiting
+    if (!this.#mayWrite || now < this.#writingSince + WRITE_TIMEOUT_MS) return
+    const quotes = this.pending
     if (quotes.length === 0) return
     this.#mayWrite = false
-    this.#since = now
-    this.#host.track(this.#write(quotes, this.#host.book.n))
+    this.#writingSince = now
+    this.#host.track(this.#write(quotes, this.#host.cache.lastBatch))
   }
 
-  async #write(quotes: HeldQuote[], upTo: number): Promise<void> {
-    const { rules, database, save, log } = this.#host
+  async #write(quotes: CachedQuote[], upTo: number): Promise<void> {
+    const { refreshSettings: rules, database, save, log } = this.#host
     try {
       await database().writePrices(quotes, rules())
-      this.#flushed = Math.max(this.#flushed, upTo)
-      save(this.#flushed)
+      this.#writtenBatch = Math.max(this.#writtenBatch, upTo)
+      save(this.#writtenBatch)
     } catch (error) {
       this.failures++
       log('flush_failed', { quotes: quotes.length, error: String(error) })
     } finally {
-      this.#since = 0
+      this.#writingSince = 0
     }
   }
 }

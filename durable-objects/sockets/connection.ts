@@ -1,16 +1,16 @@
-import { newReader, type Reader } from '../../src/delivery/reader.ts'
+import { type DeliveryState, newDeliveryState } from '../../src/delivery/reader.ts'
 
 /**
  * The reader at the other end of a socket. `notedAt` is the `heardAt` of its attachment; `pingedAt` the last ping that
  * was answered without us, by its clock.
  */
-export type SocketReader = Reader & { passive: boolean; client: string; notedAt: number; pingedAt: number }
+export type Connection = DeliveryState & { passive: boolean; client: string; savedMessageAt: number; pingedAt: number }
 
-export const newSocketReader = (now: number, client: string, passive: boolean): SocketReader => ({
-  ...newReader(now),
+export const newConnection = (now: number, client: string, passive: boolean): Connection => ({
+  ...newDeliveryState(now),
   passive,
   client,
-  notedAt: now,
+  savedMessageAt: now,
   pingedAt: 0,
 })
 
@@ -21,26 +21,26 @@ type Attachment = { passive: boolean; client: string; acks: boolean; heardAt: nu
  * Keeps with a socket what is to be known of its reader after a sleep.
  * @param own what its object keeps beside that
  */
-export function keep(socket: WebSocket, reader: SocketReader, own: object): void {
-  const { passive, client, unacked, heardAt, pingedAt } = reader
+export function saveAttachment(socket: WebSocket, reader: Connection, own: object): void {
+  const { passive, client, unackedOffsets: unacked, lastMessageAt: heardAt, pingedAt } = reader
   const attachment: Attachment = { ...own, passive, client, acks: unacked !== null, heardAt, pingedAt }
-  reader.notedAt = heardAt
+  reader.savedMessageAt = heardAt
   socket.serializeAttachment(attachment)
 }
 
 /** What `keep` was given; null for a socket that was let go, and whose other side has not answered yet. */
-export function kept<Own extends object>(socket: WebSocket): { reader: SocketReader; own: Own } | null {
+export function loadAttachment<Own extends object>(socket: WebSocket): { reader: Connection; own: Own } | null {
   const own = socket.deserializeAttachment() as (Attachment & Own) | null
   if (own === null) return null
   const { passive, client, acks, heardAt, pingedAt } = own
-  const reader = { ...newSocketReader(heardAt, client, passive), unacked: acks ? [] : null, pingedAt }
+  const reader = { ...newConnection(heardAt, client, passive), unacked: acks ? [] : null, pingedAt }
   return { reader, own }
 }
 
 /** How the readers of one object begin, and what is kept of them. */
-export type Keeping<R extends SocketReader> = {
-  newListener(now: number, client: string, passive: boolean): R
-  note(socket: WebSocket, listener: R): void
+export type AttachmentCodec<R extends Connection> = {
+  create(now: number, client: string, passive: boolean): R
+  save(socket: WebSocket, listener: R): void
   /** Null: see `kept`. */
-  restored(socket: WebSocket): R | null
+  load(socket: WebSocket): R | null
 }

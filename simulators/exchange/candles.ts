@@ -20,18 +20,18 @@ export const REST_GRANULARITIES: Readonly<Record<string, number>> = {
 }
 
 /** Minutes that are over stay as they are, so they are folded once. Three days of them per product are kept. */
-const KEPT_MINUTES = 3 * 1_440
+const MAX_CACHED_MINUTES = 3 * 1_440
 
-const DAY = 86_400
+const DAY_S = 86_400
 
 /** Candles reach this far back, in seconds: a seeded market's past is made when it is asked for, 40 ms a busy day. */
-const REACH = 30 * DAY
+const HISTORY_S = 30 * DAY_S
 
 /** Days are folded from all their trades this far back; an older one comes from a few of them. Seconds. */
-const WHOLE_DAYS = 8 * DAY
+const EXACT_DAYS_S = 8 * DAY_S
 
 /** How far apart an old day's level is looked at, to find where it was highest and lowest, seconds. */
-const LOOKS = 900
+const LEVEL_SAMPLE_S = 900
 
 function foldTrades(trades: readonly MarketTrade[], seconds: number): ExchangeCandle[] {
   const candles = new Map<number, ExchangeCandle>()
@@ -72,21 +72,21 @@ function foldMinutes(minutes: readonly ExchangeCandle[], seconds: number): Excha
  * beside it; high and low are of trades about where its level was highest and lowest, and the volume is estimated from
  * those that were read. A candle may so change once, when its day gets old: Coinbase revises old candles, too.
  */
-function oldDay(tape: SeededTape, day: number, now: number): ExchangeCandle | null {
+function estimateDay(tape: SeededTape, day: number, now: number): ExchangeCandle | null {
   let [highAt, lowAt] = [day, day]
   let [high, low] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
-  for (let at = day; at < day + DAY; at += LOOKS) {
+  for (let at = day; at < day + DAY_S; at += LEVEL_SAMPLE_S) {
     const level = tape.level(at * 1000)
     if (level > high) [high, highAt] = [level, at]
     if (level < low) [low, lowAt] = [level, at]
   }
   const block = tape.blockSeconds
-  const blocks = new Set([day, highAt - (highAt % block), lowAt - (lowAt % block), day + DAY - block])
+  const blocks = new Set([day, highAt - (highAt % block), lowAt - (lowAt % block), day + DAY_S - block])
   const starts = [...blocks].sort((a, b) => a - b)
   const trades = starts.flatMap((start) => tape.byTime(start * 1_000_000, (start + block) * 1_000_000, now))
-  const candle = foldTrades(trades, DAY)[0]
+  const candle = foldTrades(trades, DAY_S)[0]
   if (!candle) return null
-  return { ...candle, volume: (candle.volume * BigInt(DAY / block)) / BigInt(starts.length) }
+  return { ...candle, volume: (candle.volume * BigInt(DAY_S / block)) / BigInt(starts.length) }
 }
 
 /**
@@ -117,7 +117,7 @@ export function candleReader(tape: Tape) {
     if (to > running && from <= running)
       found.push(...foldTrades(tape.byTime(running * 1_000_000, (running + 60) * 1_000_000, now), 60))
     for (const minute of kept.keys()) {
-      if (kept.size <= KEPT_MINUTES) break
+      if (kept.size <= MAX_CACHED_MINUTES) break
       kept.delete(minute)
     }
     return found
@@ -126,14 +126,14 @@ export function candleReader(tape: Tape) {
   return {
     read(seconds: number, from: number, to: number, now: number): ExchangeCandle[] {
       if (isManual(tape)) return foldTrades(tape.byTime(from * 1_000_000, to * 1_000_000, now), seconds)
-      const days = seconds === DAY && isSeeded(tape)
-      const oldest = Math.ceil((now / 1_000_000 - (days ? WHOLE_DAYS : REACH)) / seconds) * seconds
+      const days = seconds === DAY_S && isSeeded(tape)
+      const oldest = Math.ceil((now / 1_000_000 - (days ? EXACT_DAYS_S : HISTORY_S)) / seconds) * seconds
       const found: ExchangeCandle[] = []
       if (days)
-        for (let day = Math.max(from, ORIGIN_MS / 1000); day < Math.min(to, oldest); day += DAY) {
+        for (let day = Math.max(from, ORIGIN_MS / 1000); day < Math.min(to, oldest); day += DAY_S) {
           let candle = oldDays.get(day)
           if (candle === undefined) {
-            candle = oldDay(tape, day, now)
+            candle = estimateDay(tape, day, now)
             oldDays.set(day, candle)
           }
           if (candle) found.push({ ...candle })

@@ -1,18 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 import type { Exchange, ManualTrade } from './exchange.ts'
 import type { Fault } from './faults.ts'
-import type { Answer } from './rest.ts'
+import type { RestResponse } from './rest.ts'
 
-const ok = (body: unknown): Answer => ({ status: 200, body })
+const ok = (body: unknown): RestResponse => ({ status: 200, body })
 
 /**
  * The paths under `/_`, for tests in another process: what the exchange can be told, and what it knows. Faults and trades
  * are posted one or several at a time; times are unix milliseconds of the market's clock. Bad input throws.
  */
-export async function control(exchange: Exchange, request: IncomingMessage, url: URL): Promise<Answer> {
+export async function handleControlRequest(
+  exchange: Exchange,
+  request: IncomingMessage,
+  url: URL,
+): Promise<RestResponse> {
   switch (`${request.method} ${url.pathname}`) {
     case 'POST /_faults':
-      for (const item of await items(request)) exchange.fault(item as Fault)
+      for (const item of await readItems(request)) exchange.fault(item as Fault)
       return ok(exchange.faults())
     case 'DELETE /_faults':
       exchange.clearFaults()
@@ -20,7 +24,7 @@ export async function control(exchange: Exchange, request: IncomingMessage, url:
     case 'GET /_faults':
       return ok(exchange.faults())
     case 'POST /_trades':
-      return ok({ trades: exchange.tick((await items(request)) as ManualTrade[]) })
+      return ok({ trades: exchange.tick((await readItems(request)) as ManualTrade[]) })
     case 'GET /_sent': {
       const to = Number(url.searchParams.get('to') ?? exchange.now() + 1)
       const from = Number(url.searchParams.get('from') ?? to - 3_600_000)
@@ -38,7 +42,7 @@ export async function control(exchange: Exchange, request: IncomingMessage, url:
   }
 }
 
-async function items(request: IncomingMessage): Promise<unknown[]> {
+async function readItems(request: IncomingMessage): Promise<unknown[]> {
   let text = ''
   for await (const chunk of request) text += chunk
   const body: unknown = JSON.parse(text)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Effect, Fault } from './faults.ts'
+import type { Fault, FaultEffect } from './faults.ts'
 import type { SubscriptionRecord } from './socket.ts'
 import type { WireTrade } from './wire.ts'
 
@@ -31,7 +31,7 @@ export type Exchange = {
   tick(trades: readonly ManualTrade[]): WireTrade[]
   /** Does what is due by the clock at once; it is done by a timer too. */
   step(): void
-  fault(fault: Fault): Effect
+  fault(fault: Fault): FaultEffect
   clearFaults(): void
   /** The faults that still wait for their frames and requests. */
   faults(): object

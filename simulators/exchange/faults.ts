@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { generator, hashText } from './random.ts'
+import { hashText, seededRandom } from './random.ts'
 
 const product = z.string().optional()
 const frames = z.int().min(1).default(1)
@@ -56,7 +56,7 @@ type FrameFault = Extract<ParsedFault, { kind: 'skip' | 'repeat' | 'swap' | 'del
 export type RestFault = Extract<ParsedFault, { kind: 'rest' }>
 
 /** How many sockets, frames or requests a fault has fallen on so far. */
-export type Effect = { hits: number }
+export type FaultEffect = { hits: number }
 
 /** A message on its way to one socket. `trades` only where it carries them; `text()` writes it with its number. */
 export type Frame = {
@@ -70,11 +70,11 @@ export type Frame = {
 export type Delivery = { text: string; when: 'now' | 'after-next' | { at: number } }
 
 /** The faults that are waiting for their frames and requests. The seed decides every order and choice. */
-export function openFaults(seed: string) {
-  const random = generator(hashText(`${seed} faults`))
-  let pending: { fault: FrameFault; effect: Effect }[] = []
-  let rest: { fault: RestFault; left: number; until: number; effect: Effect }[] = []
-  let refused: { until: number; effect: Effect } = { until: 0, effect: { hits: 0 } }
+export function createFaultQueue(seed: string) {
+  const random = seededRandom(hashText(`${seed} faults`))
+  let pending: { fault: FrameFault; effect: FaultEffect }[] = []
+  let rest: { fault: RestFault; left: number; until: number; effect: FaultEffect }[] = []
+  let refused: { until: number; effect: FaultEffect } = { until: 0, effect: { hits: 0 } }
 
   const take = (kind: FrameFault['kind'], frame: Frame): FrameFault | undefined => {
     const found = pending.find(
@@ -102,7 +102,7 @@ export function openFaults(seed: string) {
   return {
     random,
     /** Remembers a fault that waits for frames or requests; the others act at once and are not for this place. */
-    add(fault: FrameFault | RestFault | Extract<ParsedFault, { kind: 'refuse' }>, now: number): Effect {
+    add(fault: FrameFault | RestFault | Extract<ParsedFault, { kind: 'refuse' }>, now: number): FaultEffect {
       const effect = { hits: 0 }
       if (fault.kind === 'refuse') refused = { until: Math.max(refused.until, now + fault.ms), effect }
       else if (fault.kind === 'rest')
@@ -121,13 +121,13 @@ export function openFaults(seed: string) {
       refused = { until: 0, effect: { hits: 0 } }
     },
     /** Whether a new socket is turned away. */
-    refuses(now: number): boolean {
+    rejectsConnection(now: number): boolean {
       if (now >= refused.until) return false
       refused.effect.hits++
       return true
     },
     /** The fault that the next REST request meets, used up by asking. */
-    forRequest(path: string, now: number): RestFault | undefined {
+    takeRequestFault(path: string, now: number): RestFault | undefined {
       rest = rest.filter((r) => r.left > 0 && now < r.until)
       const found = rest.find(
         ({ fault }) =>
@@ -157,4 +157,4 @@ export function openFaults(seed: string) {
   }
 }
 
-export type Faults = ReturnType<typeof openFaults>
+export type FaultQueue = ReturnType<typeof createFaultQueue>

@@ -2,7 +2,7 @@
  * Messages that are not valid, by name. `product` is one that the socket is subscribed to; the sequence numbers inside
  * belong to nothing, since the number of a message that is not valid counts for nothing (C8).
  */
-export const MALFORMED: Readonly<Record<string, (product: string) => string>> = {
+export const MALFORMED_MESSAGES: Readonly<Record<string, (product: string) => string>> = {
   not_json: () => 'slow down',
   truncated: () => '{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.228568804Z","sequence_num":3,"eve',
   empty: () => '',

@@ -1,5 +1,5 @@
 import type { ProductSpec } from './products.ts'
-import { generator, hashText, lattice, mix } from './random.ts'
+import { hashText, lattice, mix, seededRandom } from './random.ts'
 
 /** The maker's side, as Coinbase tells it. */
 export type Side = 'BUY' | 'SELL'
@@ -26,7 +26,7 @@ export type Tape = {
 export const ORIGIN_MS = Date.UTC(2020, 0, 1)
 
 /** Blocks kept per product: the last minutes are read again and again, the past once (its candles are kept instead). */
-const KEPT_BLOCKS = 300
+const MAX_CACHED_BLOCKS = 300
 
 /** Waves of the price: period in ms and amplitude as a part of the level. Together they stay within a fifth of it. */
 const OCTAVES = [
@@ -41,7 +41,7 @@ const OCTAVES = [
 ] as const
 
 /** Value noise: random heights at the multiples of each period, smoothed between. Pure in seed and time. */
-function wave(seed: number, ms: number): number {
+function priceNoise(seed: number, ms: number): number {
   let sum = 0
   for (let i = 0; i < OCTAVES.length; i++) {
     const octave = OCTAVES[i] as (typeof OCTAVES)[number]
@@ -63,7 +63,7 @@ export const levelAt = (
   seed: number,
   { price, liveliness }: { price: number; liveliness: number },
   ms: number,
-): number => price * (1 + liveliness * wave(seed, ms))
+): number => price * (1 + liveliness * priceNoise(seed, ms))
 
 /** The trades of one block: bursts around random moments, so that a quiet product has empty minutes. */
 function blockTrades(product: ProductSpec, seed: number, block: number): MarketTrade[] {
@@ -71,7 +71,7 @@ function blockTrades(product: ProductSpec, seed: number, block: number): MarketT
   const { blockSeconds, perBlock, medianSize } = product.trades
   const length = blockSeconds * 1_000_000
   const start = (ORIGIN_MS / 1000 + block * blockSeconds) * 1_000_000
-  const random = generator(mix(seed, block))
+  const random = seededRandom(mix(seed, block))
   const bursts = Array.from({ length: Math.max(1, Math.round(perBlock / 4)) }, () => ({
     at: Math.floor(random() * length),
     side: (random() < 0.5 ? 'BUY' : 'SELL') as Side,
@@ -125,7 +125,7 @@ function seededTape(product: ProductSpec, seedText: string): SeededTape {
     if (known) return known
     const made = blockTrades(product, seed, block)
     kept.set(block, made)
-    if (kept.size > KEPT_BLOCKS) kept.delete(kept.keys().next().value as number)
+    if (kept.size > MAX_CACHED_BLOCKS) kept.delete(kept.keys().next().value as number)
     return made
   }
   return {

@@ -1,34 +1,34 @@
 import type { CandleReader } from './candles.ts'
 import type { MarketTrade, Tape } from './market.ts'
-import { decimalText } from './wire.ts'
+import { formatUnits } from './wire.ts'
 
-const DAY = 86_400
+const DAY_S = 86_400
 
 /** What the calls read: tapes and candles by product id, the market's clock in unix milliseconds. */
-export type Books = {
+export type MarketData = {
   tapes: ReadonlyMap<string, Tape>
   candles: ReadonlyMap<string, CandleReader>
   now(): number
 }
 
 /** A product as Advanced Trade REST describes it; what the market did in the last 24 hours agrees with its trades. */
-export function productBody(tape: Tape, books: Books): Record<string, unknown> {
+export function productBody(tape: Tape, books: MarketData): Record<string, unknown> {
   const product = tape.product
   const now = Math.floor(books.now() * 1000)
   const newest = tape.newestId(now)
   const last: MarketTrade | undefined = newest >= tape.firstId ? tape.byId(newest, newest)[0] : undefined
-  const day = last ? dayBefore(tape, books, now) : null
+  const day = last ? last24Hours(tape, books, now) : null
   const trading = product.status === 'online'
   const [base, quote] = product.id.split('-') as [string, string]
-  const price = (value: bigint | undefined) => (value === undefined ? '' : decimalText(value, product.priceDecimals))
+  const price = (value: bigint | undefined) => (value === undefined ? '' : formatUnits(value, product.priceDecimals))
   return {
     product_id: product.id,
     price: last ? price(last.price) : trading ? '' : product.price.toFixed(product.priceDecimals),
     price_percentage_change_24h: last && day?.first ? percentChange(day.first, last.price) : '',
-    volume_24h: day ? decimalText(day.volume, product.sizeDecimals) : '',
+    volume_24h: day ? formatUnits(day.volume, product.sizeDecimals) : '',
     volume_percentage_change_24h: '',
-    base_increment: decimalText(1n, product.sizeDecimals),
-    quote_increment: decimalText(1n, product.priceDecimals),
+    base_increment: formatUnits(1n, product.sizeDecimals),
+    quote_increment: formatUnits(1n, product.priceDecimals),
     quote_min_size: '1',
     quote_max_size: '150000000',
     base_min_size: product.minSize,
@@ -54,7 +54,7 @@ export function productBody(tape: Tape, books: Books): Record<string, unknown> {
     base_display_symbol: base,
     quote_display_symbol: quote,
     view_only: false,
-    price_increment: decimalText(1n, product.priceDecimals),
+    price_increment: formatUnits(1n, product.priceDecimals),
     display_name: product.id,
     product_venue: 'CBE',
     approximate_quote_24h_volume: '',
@@ -76,9 +76,9 @@ export function productBody(tape: Tape, books: Books): Record<string, unknown> {
 }
 
 /** The last 24 hours, in whole minutes: the price that they began with, their volume and range. */
-function dayBefore(tape: Tape, books: Books, now: number) {
+function last24Hours(tape: Tape, books: MarketData, now: number) {
   const from = Math.floor(now / 60_000_000 - 1_440) * 60
-  const minutes = books.candles.get(tape.product.id)?.read(60, from, from + DAY + 120, now) ?? []
+  const minutes = books.candles.get(tape.product.id)?.read(60, from, from + DAY_S + 120, now) ?? []
   let volume = 0n
   let high: bigint | undefined
   let low: bigint | undefined
@@ -92,5 +92,5 @@ function dayBefore(tape: Tape, books: Books, now: number) {
 
 /** `(to - from) / from` in per cent with fourteen decimals. */
 function percentChange(from: bigint, to: bigint): string {
-  return decimalText(((to - from) * 100n * 10n ** 14n) / from, 14)
+  return formatUnits(((to - from) * 100n * 10n ** 14n) / from, 14)
 }

@@ -16,22 +16,22 @@ export type ProductSpec = {
   price: number
   /** How much it moves: 1 for most, next to nothing for a coin that stands for a currency. */
   liveliness: number
-  trades: Activity
+  trades: TradePattern
 }
 
 /**
  * `seeded`: every block of `blockSeconds` has exactly `perBlock` trades, whose median size is `medianSize` in the base
  * currency. `manual`: only what a test appends, ids from `firstId` up. `none`: no trades at all.
  */
-export type Activity =
+export type TradePattern =
   | { kind: 'seeded'; blockSeconds: number; perBlock: number; medianSize: number }
   | { kind: 'manual'; firstId: number }
   | { kind: 'none' }
 
-const BUSY = 60
-const QUIET = 600
+const BUSY_BLOCK_S = 60
+const QUIET_BLOCK_S = 600
 
-const seeded = (blockSeconds: number, perBlock: number, medianSize: number): Activity => ({
+const seeded = (blockSeconds: number, perBlock: number, medianSize: number): TradePattern => ({
   kind: 'seeded',
   blockSeconds,
   perBlock,
@@ -50,7 +50,7 @@ const product = (
   price: number,
   priceDecimals: number,
   maxSize: string,
-  trades: Activity,
+  trades: TradePattern,
   more: Partial<ProductSpec> = {},
 ): ProductSpec => ({
   id,
@@ -77,26 +77,34 @@ export function livelinessOf(id: string): number {
 
 /** The default market: price levels and increments of August 2026; ten products busier than the rest, one offline, one delisted. */
 export const PRODUCTS: readonly ProductSpec[] = [
-  product('BTC-USD', 'Bitcoin', 65_086, 2, '3400', seeded(BUSY, 60, 0.002)),
-  product('ETH-USD', 'Ethereum', 1_919, 2, '42000', seeded(BUSY, 45, 0.03)),
-  product('SOL-USD', 'Solana', 77.12, 2, '1274000', seeded(BUSY, 30, 1.2)),
-  product('XRP-USD', 'XRP', 1.0411, 4, '11996772.8407292192545075', seeded(BUSY, 24, 90), {
+  product('BTC-USD', 'Bitcoin', 65_086, 2, '3400', seeded(BUSY_BLOCK_S, 60, 0.002)),
+  product('ETH-USD', 'Ethereum', 1_919, 2, '42000', seeded(BUSY_BLOCK_S, 45, 0.03)),
+  product('SOL-USD', 'Solana', 77.12, 2, '1274000', seeded(BUSY_BLOCK_S, 30, 1.2)),
+  product('XRP-USD', 'XRP', 1.0411, 4, '11996772.8407292192545075', seeded(BUSY_BLOCK_S, 24, 90), {
     sizeDecimals: 6,
     minSize: '0.000001',
   }),
-  product('DOGE-USD', 'Dogecoin', 0.0712, 5, '75000000', seeded(BUSY, 20, 800)),
-  product('ADA-USD', 'Cardano', 0.19782, 5, '30176000', seeded(QUIET, 60, 300)),
-  product('LINK-USD', 'Chainlink', 8.413, 3, '890000', seeded(QUIET, 40, 9)),
-  product('LTC-USD', 'Litecoin', 54.37, 2, '60000', seeded(QUIET, 30, 0.8)),
-  product('AVAX-USD', 'Avalanche', 6.58, 2, '500000', seeded(QUIET, 24, 12)),
-  product('BTC-EUR', 'Bitcoin', 56_240, 2, '300', seeded(QUIET, 12, 0.0015)),
+  product('DOGE-USD', 'Dogecoin', 0.0712, 5, '75000000', seeded(BUSY_BLOCK_S, 20, 800)),
+  product('ADA-USD', 'Cardano', 0.19782, 5, '30176000', seeded(QUIET_BLOCK_S, 60, 300)),
+  product('LINK-USD', 'Chainlink', 8.413, 3, '890000', seeded(QUIET_BLOCK_S, 40, 9)),
+  product('LTC-USD', 'Litecoin', 54.37, 2, '60000', seeded(QUIET_BLOCK_S, 30, 0.8)),
+  product('AVAX-USD', 'Avalanche', 6.58, 2, '500000', seeded(QUIET_BLOCK_S, 24, 12)),
+  product('BTC-EUR', 'Bitcoin', 56_240, 2, '300', seeded(QUIET_BLOCK_S, 12, 0.0015)),
   product('NU-USD', 'NuCypher', 0.0281, 4, '10000000', { kind: 'none' }, { status: 'offline' }),
   product('DAI-USD', 'Dai', 0.9985, 4, '10514300', { kind: 'none' }, { status: 'delisted', sizeDecimals: 5 }),
   // A trade in about a minute, of some thirty dollars.
   ...LISTINGS.map(({ id, name, price, priceDecimals }) =>
-    product(id, name, price, priceDecimals, '10000000', seeded(QUIET, 8, (id.endsWith('-BTC') ? 0.0005 : 30) / price), {
-      liveliness: livelinessOf(id),
-    }),
+    product(
+      id,
+      name,
+      price,
+      priceDecimals,
+      '10000000',
+      seeded(QUIET_BLOCK_S, 8, (id.endsWith('-BTC') ? 0.0005 : 30) / price),
+      {
+        liveliness: livelinessOf(id),
+      },
+    ),
   ),
 ]
 

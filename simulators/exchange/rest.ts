@@ -1,42 +1,43 @@
 import { REST_GRANULARITIES } from './candles.ts'
 import type { RestFault } from './faults.ts'
 import type { Tape } from './market.ts'
-import { type Books, productBody } from './product-body.ts'
-import { decimalText, paddedText, paddedTime, wireTrade } from './wire.ts'
+import { type MarketData, productBody } from './product-body.ts'
+import { formatMicroseconds, formatPaddedUnits, formatUnits, toWireTrade } from './wire.ts'
 
 /** Most trades that Exchange REST gives at once, and most candles that Advanced Trade REST does. */
 const MAX_TRADES = 1_000
 const MAX_CANDLES = 350
-const DAY = 86_400
+const DAY_S = 86_400
 
-export type Answer = { status: number; body: unknown; headers?: Record<string, string> }
+export type RestResponse = { status: number; body: unknown; headers?: Record<string, string> }
 
-const ok = (body: unknown, headers?: Record<string, string>): Answer => ({ status: 200, body, headers })
+const ok = (body: unknown, headers?: Record<string, string>): RestResponse => ({ status: 200, body, headers })
 
 /** An error of Advanced Trade REST. */
-const refuse = (status: number, error: string, message: string): Answer => ({
+const advancedTradeError = (status: number, error: string, message: string): RestResponse => ({
   status,
   body: { error, error_details: message, message },
 })
 
-const exchangeError = (status: number, message: string): Answer => ({ status, body: { message } })
+const exchangeError = (status: number, message: string): RestResponse => ({ status, body: { message } })
 
-const integer = (text: string | null): number | null => (text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null)
+const parseInteger = (text: string | null): number | null =>
+  text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null
 
 /** The answer to a GET of either REST style; null where there is no such path. */
-export function answerRest(url: URL, books: Books): Answer | null {
+export function handleRest(url: URL, books: MarketData): RestResponse | null {
   const parts = url.pathname.split('/').filter((part) => part !== '')
   if (parts[0] === 'products' && parts[2] === 'trades' && parts.length === 3)
-    return exchangeTrades(parts[1] as string, url.searchParams, books)
+    return listExchangeTrades(parts[1] as string, url.searchParams, books)
   if (parts.slice(0, 5).join('/') !== 'api/v3/brokerage/market/products') return null
   const [id, call, ...more] = parts.slice(5)
   if (more.length > 0) return null
-  if (id === undefined) return products(url.searchParams, books)
+  if (id === undefined) return listProducts(url.searchParams, books)
   const tape = books.tapes.get(id)
-  if (!tape) return refuse(404, 'NOT_FOUND', 'valid product_id is required')
+  if (!tape) return advancedTradeError(404, 'NOT_FOUND', 'valid product_id is required')
   if (call === undefined) return ok(productBody(tape, books))
-  if (call === 'candles') return candles(tape, url.searchParams, books)
-  if (call === 'ticker') return ticker(tape, url.searchParams, books)
+  if (call === 'candles') return listCandles(tape, url.searchParams, books)
+  if (call === 'ticker') return getTicker(tape, url.searchParams, books)
   return null
 }
 
@@ -44,24 +45,24 @@ export function answerRest(url: URL, books: Books): Answer | null {
  * `GET /products/:id/trades`: newest first, `after=ID` gives ids below it, `before=ID` ids above it, of which the newest
  * `limit` (1,000 by default and at most).
  */
-function exchangeTrades(id: string, query: URLSearchParams, books: Books): Answer {
+function listExchangeTrades(id: string, query: URLSearchParams, books: MarketData): RestResponse {
   const tape = books.tapes.get(id)
   if (!tape) return exchangeError(404, 'NotFound')
   for (const name of ['after', 'before', 'limit'])
-    if (query.has(name) && integer(query.get(name)) === null) return exchangeError(400, `Invalid ${name}`)
-  const limit = Math.min(integer(query.get('limit')) ?? MAX_TRADES, MAX_TRADES)
+    if (query.has(name) && parseInteger(query.get(name)) === null) return exchangeError(400, `Invalid ${name}`)
+  const limit = Math.min(parseInteger(query.get('limit')) ?? MAX_TRADES, MAX_TRADES)
   const newest = tape.newestId(Math.floor(books.now() * 1000))
-  const to = Math.min(newest, (integer(query.get('after')) ?? newest + 1) - 1)
-  const from = Math.max(tape.firstId, (integer(query.get('before')) ?? 0) + 1, to - limit + 1)
+  const to = Math.min(newest, (parseInteger(query.get('after')) ?? newest + 1) - 1)
+  const from = Math.max(tape.firstId, (parseInteger(query.get('before')) ?? 0) + 1, to - limit + 1)
   const trades = (to < from ? [] : tape.byId(from, to)).reverse()
   const { priceDecimals, sizeDecimals } = tape.product
   return ok(
     trades.map((trade) => ({
       trade_id: trade.tradeId,
       side: trade.side.toLowerCase(),
-      size: paddedText(trade.size, sizeDecimals, 8),
-      price: paddedText(trade.price, priceDecimals, 8),
-      time: paddedTime(trade.time),
+      size: formatPaddedUnits(trade.size, sizeDecimals, 8),
+      price: formatPaddedUnits(trade.price, priceDecimals, 8),
+      time: formatMicroseconds(trade.time),
     })),
     trades.length === 0
       ? {}
@@ -69,11 +70,11 @@ function exchangeTrades(id: string, query: URLSearchParams, books: Books): Answe
   )
 }
 
-function products(query: URLSearchParams, books: Books): Answer {
+function listProducts(query: URLSearchParams, books: MarketData): RestResponse {
   const wanted = query.getAll('product_ids')
   const all = [...books.tapes.values()].filter((tape) => wanted.length === 0 || wanted.includes(tape.product.id))
-  const offset = integer(query.get('offset')) ?? 0
-  const page = all.slice(offset, offset + (integer(query.get('limit')) ?? all.length))
+  const offset = parseInteger(query.get('offset')) ?? 0
+  const page = all.slice(offset, offset + (parseInteger(query.get('limit')) ?? all.length))
   return ok({
     products: page.map((tape) => productBody(tape, books)),
     num_products: page.length,
@@ -85,26 +86,26 @@ function products(query: URLSearchParams, books: Books): Answer {
  * Newest first; `start` and `end` in unix seconds. The bucket that starts at `end` is given too, as Coinbase does it, and
  * the one that `start` stands in. An interval without trades is left out; more than 350 intervals are refused.
  */
-function candles(tape: Tape, query: URLSearchParams, books: Books): Answer {
+function listCandles(tape: Tape, query: URLSearchParams, books: MarketData): RestResponse {
   const seconds = REST_GRANULARITIES[query.get('granularity') ?? '']
-  if (seconds === undefined) return refuse(400, 'INVALID_ARGUMENT', 'granularity argument is invalid')
-  const start = integer(query.get('start'))
-  const end = integer(query.get('end'))
-  const limit = query.has('limit') ? integer(query.get('limit')) : MAX_CANDLES
+  if (seconds === undefined) return advancedTradeError(400, 'INVALID_ARGUMENT', 'granularity argument is invalid')
+  const start = parseInteger(query.get('start'))
+  const end = parseInteger(query.get('end'))
+  const limit = query.has('limit') ? parseInteger(query.get('limit')) : MAX_CANDLES
   if (start === null || end === null || start > end)
-    return refuse(400, 'INVALID_ARGUMENT', 'start and end argument is invalid')
+    return advancedTradeError(400, 'INVALID_ARGUMENT', 'start and end argument is invalid')
   const from = start - (start % seconds)
   const to = end - (end % seconds) + seconds
   if ((to - from) / seconds > MAX_CANDLES)
-    return refuse(
+    return advancedTradeError(
       400,
       'INVALID_ARGUMENT',
       `start and end argument is invalid - number of candles requested should be less than ${MAX_CANDLES} `,
     )
   if (limit === null || limit < 1 || limit > MAX_CANDLES)
-    return refuse(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
+    return advancedTradeError(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
   const found = books.candles.get(tape.product.id)?.read(seconds, from, to, Math.floor(books.now() * 1000)) ?? []
-  const price = (value: bigint) => decimalText(value, tape.product.priceDecimals)
+  const price = (value: bigint) => formatUnits(value, tape.product.priceDecimals)
   return ok({
     candles: found
       .reverse()
@@ -115,36 +116,36 @@ function candles(tape: Tape, query: URLSearchParams, books: Books): Answer {
         high: price(candle.high),
         open: price(candle.open),
         close: price(candle.close),
-        volume: decimalText(candle.volume, tape.product.sizeDecimals),
+        volume: formatUnits(candle.volume, tape.product.sizeDecimals),
       })),
   })
 }
 
-function ticker(tape: Tape, query: URLSearchParams, books: Books): Answer {
-  const limit = integer(query.get('limit')) ?? 100
-  if (limit < 1 || limit > MAX_TRADES) return refuse(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
+function getTicker(tape: Tape, query: URLSearchParams, books: MarketData): RestResponse {
+  const limit = parseInteger(query.get('limit')) ?? 100
+  if (limit < 1 || limit > MAX_TRADES) return advancedTradeError(400, 'INVALID_ARGUMENT', 'limit argument is invalid')
   const now = Math.floor(books.now() * 1000)
   const newest = tape.newestId(now)
-  const start = integer(query.get('start'))
-  const end = integer(query.get('end'))
+  const start = parseInteger(query.get('start'))
+  const end = parseInteger(query.get('end'))
   const trades =
     start === null && end === null
       ? tape.byId(Math.max(tape.firstId, newest - limit + 1), newest)
-      : tape.byTime((start ?? (end as number) - DAY) * 1_000_000, ((end ?? now / 1_000_000) + 1) * 1_000_000, now)
+      : tape.byTime((start ?? (end as number) - DAY_S) * 1_000_000, ((end ?? now / 1_000_000) + 1) * 1_000_000, now)
   const last = trades.at(-1)
-  const text = last ? decimalText(last.price, tape.product.priceDecimals) : ''
+  const text = last ? formatUnits(last.price, tape.product.priceDecimals) : ''
   return ok({
     trades: trades
       .slice(-limit)
       .reverse()
-      .map((trade) => ({ ...wireTrade(tape.product, trade), bid: '', ask: '', exchange: 'coinbase' })),
+      .map((trade) => ({ ...toWireTrade(tape.product, trade), bid: '', ask: '', exchange: 'coinbase' })),
     best_bid: text,
     best_ask: text,
   })
 }
 
 /** The answer that a fault gives instead of the true one; undefined where it changes nothing but the time. */
-export function faultAnswer(fault: RestFault | undefined, url: URL): Answer | undefined {
+export function faultResponse(fault: RestFault | undefined, url: URL): RestResponse | undefined {
   const advanced = url.pathname.startsWith('/api/')
   switch (fault?.answer) {
     case '429':

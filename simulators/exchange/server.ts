@@ -2,16 +2,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { candleReader } from './candles.ts'
-import { control } from './control.ts'
+import { handleControlRequest } from './control.ts'
 import { type Exchange, type ManualTrade, manualTradeSchema, type RequestRecord } from './exchange.ts'
-import { type Effect, type Fault, faultSchema, openFaults } from './faults.ts'
-import { MALFORMED } from './malformed.ts'
+import { createFaultQueue, type Fault, type FaultEffect, faultSchema } from './faults.ts'
+import { MALFORMED_MESSAGES } from './malformed.ts'
 import { isManual, type ManualTape, openMarket, type Tape } from './market.ts'
-import type { Books } from './product-body.ts'
+import type { MarketData } from './product-body.ts'
 import { PRODUCTS, type ProductSpec } from './products.ts'
-import { type Answer, answerRest, faultAnswer } from './rest.ts'
-import { type Connection, type Floor, openConnection, type SubscriptionRecord } from './socket.ts'
-import { microseconds, units, type WireTrade, wireTrade } from './wire.ts'
+import { faultResponse, handleRest, type RestResponse } from './rest.ts'
+import { type Connection, type ConnectionContext, openConnection, type SubscriptionRecord } from './socket.ts'
+import { parseMicroseconds, parseUnits, toWireTrade, type WireTrade } from './wire.ts'
 
 export type ExchangeOptions = {
   /** 0, the default, takes any free port of 127.0.0.1. */
@@ -30,7 +30,7 @@ export type ExchangeOptions = {
 }
 
 /** Records kept for tests to look at. */
-const KEPT_RECORDS = 10_000
+const MAX_RECORDS = 10_000
 
 /** Starts a simulated exchange on loopback: Advanced Trade WebSocket, both REST styles, and `/_` paths for tests. */
 export async function startExchange(options: ExchangeOptions = {}): Promise<Exchange> {
@@ -44,12 +44,12 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   const now = () => steady() + stepped
 
   const tapes = openMarket(options.products ?? PRODUCTS, seed)
-  const books: Books = { tapes, candles: new Map([...tapes].map(([id, tape]) => [id, candleReader(tape)])), now }
-  const faults = openFaults(seed)
+  const books: MarketData = { tapes, candles: new Map([...tapes].map(([id, tape]) => [id, candleReader(tape)])), now }
+  const faults = createFaultQueue(seed)
   const subscriptions: SubscriptionRecord[] = []
   const requests: RequestRecord[] = []
   const connections = new Set<Connection>()
-  const floor: Floor = { tapes, faults, now, real, startedAt: Math.floor(now()), subscriptions }
+  const floor: ConnectionContext = { tapes, faults, now, real, startedAt: Math.floor(now()), subscriptions }
   const late = new Set<NodeJS.Timeout>()
   let connected = 0
   let beat = 0
@@ -59,14 +59,14 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     const { product, price, size, time, side } = manualTradeSchema.parse(trade)
     const tape = tapes.get(product)
     if (!tape || !isManual(tape)) throw new RangeError(`${product} is no manual product`)
-    const at = time === undefined ? now() * 1000 : typeof time === 'number' ? time * 1000 : microseconds(time)
+    const at = time === undefined ? now() * 1000 : typeof time === 'number' ? time * 1000 : parseMicroseconds(time)
     const appended = tape.append({
       time: Math.floor(at),
-      price: units(price, tape.product.priceDecimals),
-      size: units(size, tape.product.sizeDecimals),
+      price: parseUnits(price, tape.product.priceDecimals),
+      size: parseUnits(size, tape.product.sizeDecimals),
       side,
     })
-    return { tape, wire: wireTrade(tape.product, appended) }
+    return { tape, wire: toWireTrade(tape.product, appended) }
   }
 
   const publish = (changed: Iterable<Tape>) => {
@@ -88,18 +88,18 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       for (const connection of connections) connection.heartbeat(beat)
     }
     for (const connection of connections) connection.tick()
-    subscriptions.splice(0, subscriptions.length - KEPT_RECORDS)
-    requests.splice(0, requests.length - KEPT_RECORDS)
+    subscriptions.splice(0, subscriptions.length - MAX_RECORDS)
+    requests.splice(0, requests.length - MAX_RECORDS)
   }
 
-  const fault = (input: Fault): Effect => {
+  const fault = (input: Fault): FaultEffect => {
     const parsed = faultSchema.parse(input)
     if (parsed.kind === 'refuse' || parsed.kind === 'rest') return faults.add(parsed, now())
     if (parsed.kind === 'clock') {
       stepped += parsed.ms
       return { hits: 1 }
     }
-    const concerned = [...connections].filter((connection) => connection.concerns(parsed.product))
+    const concerned = [...connections].filter((connection) => connection.matchesFault(parsed.product))
     switch (parsed.kind) {
       case 'close':
         for (const { socket } of concerned) parsed.code === 1006 ? socket.terminate() : socket.close(parsed.code)
@@ -108,11 +108,11 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
         for (const connection of concerned) connection.silence(now() + parsed.ms)
         break
       case 'text':
-        for (const connection of concerned) connection.raw(parsed.text)
+        for (const connection of concerned) connection.sendRaw(parsed.text)
         break
       case 'malformed': {
-        const names = parsed.name === undefined ? Object.keys(MALFORMED) : [parsed.name]
-        if (parsed.name !== undefined && !Object.hasOwn(MALFORMED, parsed.name))
+        const names = parsed.name === undefined ? Object.keys(MALFORMED_MESSAGES) : [parsed.name]
+        if (parsed.name !== undefined && !Object.hasOwn(MALFORMED_MESSAGES, parsed.name))
           throw new RangeError(`no malformed message is called ${parsed.name}`)
         for (let i = 0; i < parsed.frames; i++) {
           const name = names[malformed++ % names.length] as string
@@ -131,7 +131,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     if (!tape) throw new RangeError(`${product} is not a product`)
     return tape
       .byTime(Math.floor(from * 1000), Math.floor(to * 1000), Math.floor(now() * 1000))
-      .map((trade) => wireTrade(tape.product, trade))
+      .map((trade) => toWireTrade(tape.product, trade))
   }
 
   const clearFaults = () => {
@@ -140,7 +140,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     for (const connection of connections) connection.silence(0)
   }
 
-  const respond = (response: ServerResponse, answer: Answer) => {
+  const respond = (response: ServerResponse, answer: RestResponse) => {
     response.writeHead(answer.status, { 'content-type': 'application/json; charset=utf-8', ...answer.headers })
     response.end(JSON.stringify(answer.body))
   }
@@ -155,14 +155,14 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
     })
 
   const rest = async (request: IncomingMessage, response: ServerResponse, url: URL) => {
-    const found = faults.forRequest(url.pathname, now())
+    const found = faults.takeRequestFault(url.pathname, now())
     const record: RequestRecord = { at: now(), path: url.pathname + url.search, status: 0 }
     requests.push(record)
     if (found?.answer === 'hang') return
     if (found?.answer === 'late') await wait(found.ms)
     const answer =
       request.method === 'GET'
-        ? (faultAnswer(found, url) ?? answerRest(url, books) ?? { status: 404, body: { message: 'NotFound' } })
+        ? (faultResponse(found, url) ?? handleRest(url, books) ?? { status: 404, body: { message: 'NotFound' } })
         : { status: 405, body: { message: 'Method Not Allowed' } }
     record.status = answer.status
     respond(response, answer)
@@ -171,7 +171,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
     const answered = url.pathname.startsWith('/_')
-      ? control(exchange, request, url).then((answer) => respond(response, answer))
+      ? handleControlRequest(exchange, request, url).then((answer) => respond(response, answer))
       : rest(request, response, url)
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
@@ -179,7 +179,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
   server.keepAliveTimeout = 0
   const sockets = new WebSocketServer({ noServer: true })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    if (faults.refuses(now())) {
+    if (faults.rejectsConnection(now())) {
       socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
       return
     }

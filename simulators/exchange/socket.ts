@@ -1,14 +1,14 @@
 import type { WebSocket } from 'ws'
 import { z } from 'zod'
-import type { Faults, Frame } from './faults.ts'
-import { MALFORMED } from './malformed.ts'
+import type { FaultQueue, Frame } from './faults.ts'
+import { MALFORMED_MESSAGES } from './malformed.ts'
 import type { MarketTrade, Tape } from './market.ts'
-import { envelopeTime, goTime, type WireTrade, wireTrade } from './wire.ts'
+import { formatEnvelopeTime, formatGoTime, toWireTrade, type WireTrade } from './wire.ts'
 
 /** Trades of a product that a new subscriber gets first. */
 const SNAPSHOT_TRADES = 100
 /** Coinbase closes a socket that has subscribed to nothing for this long; in real time, whatever the market's speed. */
-const SUBSCRIBE_WITHIN_MS = 5_000
+const SUBSCRIBE_TIMEOUT_MS = 5_000
 
 /** A subscribe or unsubscribe message as it came, for tests: `at` is the market's time in ms. */
 export type SubscriptionRecord = {
@@ -28,9 +28,9 @@ const requestSchema = z.object({
 })
 
 /** What a connection needs of its exchange. Times are milliseconds; `now` is the market's clock, `real` the machine's. */
-export type Floor = {
+export type ConnectionContext = {
   tapes: ReadonlyMap<string, Tape>
-  faults: Faults
+  faults: FaultQueue
   now(): number
   real(): number
   startedAt: number
@@ -38,7 +38,7 @@ export type Floor = {
 }
 
 /** One client's socket: its own sequence over everything it is sent, and how far it has been told of each product. */
-export function openConnection(id: number, socket: WebSocket, floor: Floor) {
+export function openConnection(id: number, socket: WebSocket, floor: ConnectionContext) {
   const openedAt = floor.real()
   /** Product -> the newest trade id that was sent. */
   const trades = new Map<string, number>()
@@ -62,7 +62,7 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
 
   const envelope = (channel: string, events: unknown): string => {
     const ms = Math.floor(floor.now())
-    return JSON.stringify({ channel, timestamp: envelopeTime(ms, nanos(ms)), sequence_num: sequence++, events })
+    return JSON.stringify({ channel, timestamp: formatEnvelopeTime(ms, nanos(ms)), sequence_num: sequence++, events })
   }
 
   const deliver = (frame: Frame) => {
@@ -77,7 +77,7 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
   }
 
   const newestFirst = (tape: Tape, part: readonly MarketTrade[]): WireTrade[] =>
-    part.map((trade) => wireTrade(tape.product, trade)).reverse()
+    part.map((trade) => toWireTrade(tape.product, trade)).reverse()
 
   const acknowledge = () => {
     const active: Record<string, string[]> = {}
@@ -129,7 +129,7 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
     id,
     socket,
     /** Whether a fault for this product (or for any) is meant for this socket. */
-    concerns: (product: string | undefined) => product === undefined || trades.has(product),
+    matchesFault: (product: string | undefined) => product === undefined || trades.has(product),
     silence(until: number) {
       silentUntil = until
     },
@@ -151,7 +151,7 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
     heartbeat(counter: number) {
       if (!heartbeats) return
       const ms = Math.floor(floor.now())
-      const current_time = goTime(ms, nanos(ms), ms - floor.startedAt)
+      const current_time = formatGoTime(ms, nanos(ms), ms - floor.startedAt)
       deliver({
         channel: 'heartbeats',
         product: trades.size === 1 ? (trades.keys().next().value as string) : null,
@@ -159,9 +159,9 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
         text: () => envelope('heartbeats', [{ current_time, heartbeat_counter: counter }]),
       })
     },
-    raw: put,
+    sendRaw: put,
     malformed(name: string) {
-      const make = MALFORMED[name] as (product: string) => string
+      const make = MALFORMED_MESSAGES[name] as (product: string) => string
       put(make(trades.keys().next().value ?? 'BTC-USD'))
     },
     /** What is due by the clock: delayed frames, and the end of a socket that never subscribed. */
@@ -170,7 +170,7 @@ export function openConnection(id: number, socket: WebSocket, floor: Floor) {
       const due = delayed.filter((frame) => frame.at <= now)
       if (due.length > 0) delayed = delayed.filter((frame) => frame.at > now)
       for (const { text } of due) put(text)
-      if (!subscribed && floor.real() - openedAt >= SUBSCRIBE_WITHIN_MS) socket.close(1008)
+      if (!subscribed && floor.real() - openedAt >= SUBSCRIBE_TIMEOUT_MS) socket.close(1008)
     },
   }
 }

@@ -1,13 +1,13 @@
 import { PRODUCTS } from '../exchange/products.ts'
-import { type Answer, type Ask, ok, type Provider } from './answer.ts'
-import { type Board, pairOfBinance } from './board.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
+import { type ProviderMarket, pairOfBinance } from './board.ts'
 import type { Bar } from './market.ts'
 import type { Recorded } from './recorded.ts'
 
 /** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
-export const WEIGHT_LIMIT = 6_000
+export const WEIGHT_PER_MINUTE = 6_000
 /** So many requests after the first 429 of a minute, and the address is banned; for so long at first. */
-const PATIENCE = 5
+const REFUSALS_BEFORE_BAN = 5
 const BAN_MS = 120_000
 
 const ILLEGAL = `Illegal characters found in parameter 'symbols'; legal range is '^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$'.`
@@ -25,28 +25,28 @@ const INTERVALS: Readonly<Record<string, number>> = {
   '8h': 28_800,
   '12h': 43_200,
 }
-const DAY = 86_400
+const DAY_S = 86_400
 const MAX_KLINES = 1_000
 
 /** What a request for all pairs is answered with. */
-const LISTED = PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online')
+const LISTED_PAIRS = PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online')
   .filter(({ id }) => !id.startsWith('USDT-'))
   .map(({ id }) => `${id.slice(0, -4)}USDT`)
 
-const error = (status: number, code: number, msg: string): Answer => ({ status, body: { code, msg } })
-const fixed = (value: number | string): string => (typeof value === 'number' ? value.toFixed(8) : value)
+const error = (status: number, code: number, msg: string): ProviderResponse => ({ status, body: { code, msg } })
+const formatFixed = (value: number | string): string => (typeof value === 'number' ? value.toFixed(8) : value)
 
 /**
  * Binance's public REST. Each minute of the clock has a limit of weight, told with every answer; whoever goes on after a
  * 429 is banned, and gets 418 until the ban is over.
  */
-export function openBinance(board: Board, recorded: Recorded | null, limit = WEIGHT_LIMIT) {
+export function openBinance(board: ProviderMarket, recorded: Recorded | null, limit = WEIGHT_PER_MINUTE) {
   let minute = -1
   let used = 0
   let refused = 0
   let bannedUntil = 0
 
-  const banned = (now: number, until: number): Answer => ({
+  const banned = (now: number, until: number): ProviderResponse => ({
     ...error(
       418,
       -1003,
@@ -55,7 +55,7 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
     headers: { 'retry-after': String(Math.max(1, Math.ceil((until - now) / 1000))) },
   })
 
-  const tooMany = (retryAfter: number | null): Answer => ({
+  const tooMany = (retryAfter: number | null): ProviderResponse => ({
     ...error(
       429,
       -1003,
@@ -64,10 +64,10 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
     ...(retryAfter !== null && { headers: { 'retry-after': String(retryAfter) } }),
   })
 
-  const provider: Provider = {
+  const provider: SimulatedProvider = {
     idsOf,
-    tooMany,
-    refuseBatch: (status) => (status === 400 ? error(400, -1121, 'Invalid symbol.') : { status, body: '' }),
+    tooManyRequests: tooMany,
+    rejectBatch: (status) => (status === 400 ? error(400, -1121, 'Invalid symbol.') : { status, body: '' }),
     answer(ask) {
       const { now, url } = ask
       if (now < bannedUntil) return banned(now, bannedUntil)
@@ -76,7 +76,7 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
       const weight = weightOf(url)
       if (used + weight > limit) {
         refused++
-        if (refused > PATIENCE) {
+        if (refused > REFUSALS_BEFORE_BAN) {
           bannedUntil = Math.floor(now) + BAN_MS
           return banned(now, bannedUntil)
         }
@@ -104,11 +104,11 @@ export function openBinance(board: Board, recorded: Recorded | null, limit = WEI
 function idsOf(url: URL): string[] {
   const one = url.searchParams.get('symbol')
   if (one) return [one]
-  return listOf(url.searchParams.get('symbols')) ?? []
+  return parseSymbols(url.searchParams.get('symbols')) ?? []
 }
 
 /** `["BTCUSDT","ETHUSDT"]`, nothing else: no spaces, no small letters. */
-function listOf(text: string | null): string[] | null {
+function parseSymbols(text: string | null): string[] | null {
   return text !== null && /^\["[A-Z0-9-_.]{1,20}"(?:,"[A-Z0-9-_.]{1,20}")*\]$/.test(text) ? JSON.parse(text) : null
 }
 
@@ -117,11 +117,16 @@ function weightOf({ pathname, searchParams }: URL): number {
   if (pathname === '/api/v3/klines') return 2
   if (pathname !== '/api/v3/ticker/24hr') return 1
   if (searchParams.has('symbol')) return 2
-  const count = searchParams.has('symbols') ? (listOf(searchParams.get('symbols'))?.length ?? 1) : 101
+  const count = searchParams.has('symbols') ? (parseSymbols(searchParams.get('symbols'))?.length ?? 1) : 101
   return count <= 20 ? 2 : count <= 100 ? 40 : 80
 }
 
-function route(board: Board, { url, now }: Ask, recorded: Recorded | null, limit: number): Answer {
+function route(
+  board: ProviderMarket,
+  { url, now }: IncomingRequest,
+  recorded: Recorded | null,
+  limit: number,
+): ProviderResponse {
   switch (url.pathname) {
     case '/api/v3/ping':
       return ok({})
@@ -139,30 +144,35 @@ function route(board: Board, { url, now }: Ask, recorded: Recorded | null, limit
 }
 
 /** The symbols that a call names, or why it cannot be answered: one bad symbol fails the whole call. */
-function named(board: Board, query: URLSearchParams): string[] | null | Answer {
+function requestedSymbols(board: ProviderMarket, query: URLSearchParams): string[] | null | ProviderResponse {
   const [one, several] = [query.get('symbol'), query.get('symbols')]
   if (one !== null && several !== null) return error(400, -1128, 'Combination of optional parameters invalid.')
   if (one === '' || several === '')
     return error(400, -1105, `Parameter '${one === '' ? 'symbol' : 'symbols'}' was empty.`)
   if (one === null && several === null) return null
-  const ids = one !== null ? [one] : listOf(several)
+  const ids = one !== null ? [one] : parseSymbols(several)
   if (!ids) return error(400, -1100, ILLEGAL)
   if (new Set(ids).size < ids.length) return error(400, -1151, 'Symbol is present multiple times in the list.')
   return ids.every((id) => board.instrument('binance', id)) ? ids : error(400, -1121, 'Invalid symbol.')
 }
 
-function tickers(board: Board, query: URLSearchParams, recorded: Recorded | null, now: number): Answer {
-  const ids = named(board, query)
+function tickers(
+  board: ProviderMarket,
+  query: URLSearchParams,
+  recorded: Recorded | null,
+  now: number,
+): ProviderResponse {
+  const ids = requestedSymbols(board, query)
   if (ids !== null && !Array.isArray(ids)) return ids
-  const all = ids ?? LISTED.filter((id) => board.instrument('binance', id))
+  const all = ids ?? LISTED_PAIRS.filter((id) => board.instrument('binance', id))
   const bodies = all.map((id) => recorded?.binanceTicker(id) ?? ticker(board, id, now)).filter((body) => body !== null)
   return ok(query.has('symbol') ? bodies[0] : bodies)
 }
 
-function ticker(board: Board, id: string, now: number): Record<string, unknown> | null {
+function ticker(board: ProviderMarket, id: string, now: number): Record<string, unknown> | null {
   const instrument = board.instrument('binance', id)
-  const view = board.view('binance', id, now)
-  const day = instrument && board.prices.rolling(instrument, now / 1000)
+  const view = board.quote('binance', id, now)
+  const day = instrument && board.prices.last24Hours(instrument, now / 1000)
   if (!instrument || !view || !day) return null
   const unit = 10 ** instrument.decimals
   const open = day.open / unit
@@ -175,21 +185,21 @@ function ticker(board: Board, id: string, now: number): Record<string, unknown> 
   const firstId = 1_000_000 + Math.floor(now / 86_400)
   return {
     symbol: id,
-    priceChange: fixed(last - open),
+    priceChange: formatFixed(last - open),
     priceChangePercent: (((last - open) / open) * 100).toFixed(3),
-    weightedAvgPrice: fixed(average),
-    prevClosePrice: fixed(open),
-    lastPrice: fixed(view.price),
-    lastQty: fixed(0.00352),
-    bidPrice: fixed(last - 1 / unit),
-    bidQty: fixed(0.65849),
-    askPrice: fixed(last),
-    askQty: fixed(0.13802),
-    openPrice: fixed(open),
-    highPrice: fixed(high),
-    lowPrice: fixed(low),
-    volume: fixed(day.volume),
-    quoteVolume: fixed(day.volume * average),
+    weightedAvgPrice: formatFixed(average),
+    prevClosePrice: formatFixed(open),
+    lastPrice: formatFixed(view.price),
+    lastQty: formatFixed(0.00352),
+    bidPrice: formatFixed(last - 1 / unit),
+    bidQty: formatFixed(0.65849),
+    askPrice: formatFixed(last),
+    askQty: formatFixed(0.13802),
+    openPrice: formatFixed(open),
+    highPrice: formatFixed(high),
+    lowPrice: formatFixed(low),
+    volume: formatFixed(day.volume),
+    quoteVolume: formatFixed(day.volume * average),
     openTime: closeTime - 86_400_000,
     closeTime,
     firstId,
@@ -198,13 +208,13 @@ function ticker(board: Board, id: string, now: number): Record<string, unknown> 
   }
 }
 
-function klines(board: Board, query: URLSearchParams, now: number): Answer {
+function klines(board: ProviderMarket, query: URLSearchParams, now: number): ProviderResponse {
   const id = query.get('symbol')
   if (id === null) return error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
   const instrument = board.instrument('binance', id)
   if (!instrument) return error(400, -1121, 'Invalid symbol.')
   const interval = query.get('interval')
-  const length = interval === '1d' ? DAY : INTERVALS[interval ?? '']
+  const length = interval === '1d' ? DAY_S : INTERVALS[interval ?? '']
   if (length === undefined) return error(400, -1120, 'Invalid interval.')
   const number = (name: string) => (query.has(name) ? Number(query.get(name)) : null)
   const limit = Math.min(number('limit') ?? 500, MAX_KLINES)
@@ -214,27 +224,27 @@ function klines(board: Board, query: URLSearchParams, now: number): Answer {
   const begin =
     number('startTime') === null
       ? end - limit * length
-      : Math.max(Math.ceil((number('startTime') as number) / 1000), instrument.firstDay * DAY)
+      : Math.max(Math.ceil((number('startTime') as number) / 1000), instrument.firstDay * DAY_S)
   const from = Math.ceil(begin / length) * length
   const to = Math.min(end, from + limit * length)
   const unit = 10 ** instrument.decimals
   const bars =
-    length === DAY
+    length === DAY_S
       ? dailyBars(board, instrument, from, to, seconds)
       : board.prices.bars(instrument, length, from, to, seconds)
   return ok(
     bars.map((bar) => [
       bar.start * 1000,
-      fixed(bar.open / unit),
-      fixed(bar.high / unit),
-      fixed(bar.low / unit),
-      fixed(bar.close / unit),
-      fixed(bar.volume),
+      formatFixed(bar.open / unit),
+      formatFixed(bar.high / unit),
+      formatFixed(bar.low / unit),
+      formatFixed(bar.close / unit),
+      formatFixed(bar.volume),
       (bar.start + length) * 1000 - 1,
-      fixed((bar.volume * bar.close) / unit),
+      formatFixed((bar.volume * bar.close) / unit),
       Math.max(1, Math.floor(bar.volume / 10)),
-      fixed(bar.volume / 2),
-      fixed(((bar.volume / 2) * bar.close) / unit),
+      formatFixed(bar.volume / 2),
+      formatFixed(((bar.volume / 2) * bar.close) / unit),
       '0',
     ]),
   )
@@ -242,26 +252,26 @@ function klines(board: Board, query: URLSearchParams, now: number): Answer {
 
 /** UTC days; the running one as far as it has come. */
 function dailyBars(
-  board: Board,
-  instrument: NonNullable<ReturnType<Board['instrument']>>,
+  board: ProviderMarket,
+  instrument: NonNullable<ReturnType<ProviderMarket['instrument']>>,
   from: number,
   to: number,
   now: number,
 ): Bar[] {
   const bars: Bar[] = []
-  const present = board.prices.present(instrument, now)
-  for (let start = from; start < to && start <= now; start += DAY) {
-    const day = start / DAY
+  const present = board.prices.currentDay(instrument, now)
+  for (let start = from; start < to && start <= now; start += DAY_S) {
+    const day = start / DAY_S
     const bar = present?.day === day ? present : board.prices.day(instrument, day)
     if (bar) bars.push({ ...bar, start })
   }
   return bars
 }
 
-function exchangeInfo(board: Board, query: URLSearchParams, now: number, limit: number): Answer {
-  const ids = named(board, query)
+function exchangeInfo(board: ProviderMarket, query: URLSearchParams, now: number, limit: number): ProviderResponse {
+  const ids = requestedSymbols(board, query)
   if (ids !== null && !Array.isArray(ids)) return ids
-  const symbols = (ids ?? LISTED.filter((id) => board.instrument('binance', id))).map((symbol) => {
+  const symbols = (ids ?? LISTED_PAIRS.filter((id) => board.instrument('binance', id))).map((symbol) => {
     const [baseAsset, quoteAsset] = (pairOfBinance(symbol) as string).split('-')
     const tick = (10 ** -(board.instrument('binance', symbol)?.decimals ?? 8)).toFixed(8)
     return {

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { cryptoPair, type Instrument, yahooInstrument } from './instruments.ts'
-import { openPrices, type Present, type Prices } from './market.ts'
+import { type CurrentDay, openPrices, type Prices } from './market.ts'
 
 export const PROVIDER_NAMES = ['yahoo', 'binance', 'twelvedata', 'coinmarketcap'] as const
-export type FakeProvider = (typeof PROVIDER_NAMES)[number]
+export type SimulatedProviderName = (typeof PROVIDER_NAMES)[number]
 
 /**
  * What is set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market
@@ -26,7 +26,7 @@ export const priceSettingSchema = z
 export type PriceSetting = z.input<typeof priceSettingSchema>
 
 /** How one instrument looks to a provider now, in plain numbers; a price set by hand may be text that is no number. */
-export type View = {
+export type InstrumentQuote = {
   instrument: Instrument
   price: number | string
   previousClose: number
@@ -35,17 +35,17 @@ export type View = {
   low: number
   volume: number
   currency: string
-  state: Present['state']
+  state: CurrentDay['state']
   /** Unix seconds. */
   time: number
 }
 
-export type Board = {
+export type ProviderMarket = {
   prices: Prices
   /** What a provider has under this id; null: it does not know it. */
-  instrument(provider: FakeProvider, id: string): Instrument | null
-  view(provider: FakeProvider, id: string, now: number): View | null
-  setting(provider: FakeProvider, id: string): Partial<PriceSetting>
+  instrument(provider: SimulatedProviderName, id: string): Instrument | null
+  quote(provider: SimulatedProviderName, id: string, now: number): InstrumentQuote | null
+  setting(provider: SimulatedProviderName, id: string): Partial<PriceSetting>
   set(setting: PriceSetting): void
   clear(): void
 }
@@ -59,7 +59,7 @@ export function pairOfBinance(id: string): string | null {
   return quote === undefined || !/^[A-Z0-9]{2,17}$/.test(id) ? null : `${id.slice(0, -quote.length)}-${quote}`
 }
 
-const known: Record<FakeProvider, (id: string) => Instrument | null> = {
+const findInstrument: Record<SimulatedProviderName, (id: string) => Instrument | null> = {
   yahoo: yahooInstrument,
   binance: (id) => {
     const pair = pairOfBinance(id)
@@ -73,38 +73,38 @@ const known: Record<FakeProvider, (id: string) => Instrument | null> = {
 }
 
 /** A price set by hand as text goes out as the number that it is; other text as it stands. */
-const numberOf = (price: PriceSetting['price']): number | string | null | undefined =>
+const parsePrice = (price: PriceSetting['price']): number | string | null | undefined =>
   typeof price === 'string' && price.trim() !== '' && Number.isFinite(Number(price)) ? Number(price) : price
 
 /**
  * What the providers have to tell.
  * @param ids if given, nothing else exists, at any provider.
  */
-export function openBoard(seed: string, ids: ReadonlySet<string> | null): Board {
+export function openProviderMarket(seed: string, ids: ReadonlySet<string> | null): ProviderMarket {
   const prices = openPrices(seed)
   const instruments = new Map<string, Instrument | null>()
   const settings = new Map<string, PriceSetting>()
 
-  const setting = (provider: FakeProvider, id: string): Partial<PriceSetting> => ({
+  const setting = (provider: SimulatedProviderName, id: string): Partial<PriceSetting> => ({
     ...settings.get(` ${id}`),
     ...settings.get(`${provider} ${id}`),
   })
 
-  const instrument = (provider: FakeProvider, id: string): Instrument | null => {
+  const instrument = (provider: SimulatedProviderName, id: string): Instrument | null => {
     if (setting(provider, id).unknown || (ids && !ids.has(id))) return null
     const key = `${provider} ${id}`
     let found = instruments.get(key)
     if (found === undefined) {
-      found = known[provider](id)
+      found = findInstrument[provider](id)
       // Whoever asks for names that do not exist must not fill this.
       if (found) instruments.set(key, found)
     }
     return found
   }
 
-  const view = (provider: FakeProvider, id: string, now: number): View | null => {
+  const view = (provider: SimulatedProviderName, id: string, now: number): InstrumentQuote | null => {
     const found = instrument(provider, id)
-    const present = found && prices.present(found, now / 1000)
+    const present = found && prices.currentDay(found, now / 1000)
     if (!found || !present) return null
     const own = setting(provider, id)
     const { code, market } = found.venue
@@ -113,9 +113,9 @@ export function openBoard(seed: string, ids: ReadonlySet<string> | null): Board 
     const unit = 10 ** found.decimals
     const seconds = Math.floor(now / 1000)
     // Opened by hand on a closed day: it moves a little around its last close, for something to move at all.
-    const held = state === 'open' && !present.running && found.kind !== 'fund'
-    const moved = held ? prices.flutter(found, present.price, seconds) : present.price
-    const price = numberOf(own.price) ?? moved / unit
+    const held = state === 'open' && !present.inSession && found.kind !== 'fund'
+    const moved = held ? prices.jitter(found, present.price, seconds) : present.price
+    const price = parsePrice(own.price) ?? moved / unit
     const reached = Number(price) > 0 ? Number(price) : present.price / unit
     return {
       instrument: found,
@@ -134,7 +134,7 @@ export function openBoard(seed: string, ids: ReadonlySet<string> | null): Board 
   return {
     prices,
     instrument,
-    view,
+    quote: view,
     setting,
     set(input) {
       const parsed = priceSettingSchema.parse(input)

@@ -1,12 +1,12 @@
 import { hashText } from '../exchange/random.ts'
-import { type Answer, type Ask, ok, type Provider } from './answer.ts'
-import type { Board } from './board.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
+import type { ProviderMarket } from './board.ts'
 
 /** Requests of a minute of the clock on the least plan. */
-export const REQUESTS = 30
+export const REQUESTS_PER_MINUTE = 30
 
 /** The codes of its keys and limits (1001 and 1002: the key; 1008: the minute). */
-const error = (httpStatus: number, code: number, message: string, now: number): Answer => ({
+const error = (httpStatus: number, code: number, message: string, now: number): ProviderResponse => ({
   status: httpStatus,
   body: { status: status(now, code, message, 0) },
 })
@@ -24,12 +24,12 @@ const status = (now: number, code = 0, message: string | null = null, credits = 
  * CoinMarketCap's quotes: keyed, by ticker and one currency a request. Version 2 answers a list of coins under each
  * ticker; one that it does not know fails the request, unless `skip_invalid=true`.
  */
-export function openCoinMarketCap(board: Board, limit = REQUESTS): Provider {
+export function openCoinMarketCap(board: ProviderMarket, limit = REQUESTS_PER_MINUTE): SimulatedProvider {
   let minute = -1
   let used = 0
   let last = 0
 
-  const tooMany = (retryAfter: number | null): Answer => ({
+  const tooMany = (retryAfter: number | null): ProviderResponse => ({
     ...error(
       429,
       1008,
@@ -41,8 +41,8 @@ export function openCoinMarketCap(board: Board, limit = REQUESTS): Provider {
 
   return {
     idsOf,
-    tooMany,
-    refuseBatch: (code) => error(code, code, 'Invalid value for "symbol"', last),
+    tooManyRequests: tooMany,
+    rejectBatch: (code) => error(code, code, 'Invalid value for "symbol"', last),
     answer(ask) {
       last = ask.now
       // Any key but one that begins with `wrong` is right.
@@ -66,7 +66,7 @@ function idsOf(url: URL): string[] {
   return symbols.map((symbol) => `${symbol.toUpperCase()}-${convertOf(url)}`)
 }
 
-function route(board: Board, { url, now }: Ask): Answer {
+function route(board: ProviderMarket, { url, now }: IncomingRequest): ProviderResponse {
   const version = /^\/v([12])\/cryptocurrency\/(quotes\/latest|map)$/.exec(url.pathname)
   if (!version) return error(404, 404, 'Not Found', now)
   const ids = idsOf(url)
@@ -97,10 +97,10 @@ function coin(id: string) {
   }
 }
 
-function quote(board: Board, id: string, now: number) {
-  const view = board.view('coinmarketcap', id, now)
+function quote(board: ProviderMarket, id: string, now: number) {
+  const view = board.quote('coinmarketcap', id, now)
   const instrument = board.instrument('coinmarketcap', id)
-  const day = instrument && board.prices.rolling(instrument, now / 1000)
+  const day = instrument && board.prices.last24Hours(instrument, now / 1000)
   if (!view || !instrument || !day) return { quote: {} }
   const before = day.open / 10 ** instrument.decimals
   const time = new Date(view.time * 1000).toISOString()

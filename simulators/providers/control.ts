@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { type Answer, ok } from './answer.ts'
-import { type FakeProvider, PROVIDER_NAMES, type PriceSetting } from './board.ts'
+import { ok, type ProviderResponse } from './answer.ts'
+import { PROVIDER_NAMES, type PriceSetting, type SimulatedProviderName } from './board.ts'
 import type { ProviderFault } from './faults.ts'
 import type { Providers } from './providers.ts'
 
@@ -8,29 +8,33 @@ import type { Providers } from './providers.ts'
  * The paths under `/_`, for tests in another process: what the providers can be told, and what they were asked. Faults and
  * prices are posted one or several at a time; times are unix milliseconds. Bad input throws.
  */
-export async function control(providers: Providers, request: IncomingMessage, url: URL): Promise<Answer> {
+export async function handleControlRequest(
+  providers: Providers,
+  request: IncomingMessage,
+  url: URL,
+): Promise<ProviderResponse> {
   const query = url.searchParams
   switch (`${request.method} ${url.pathname}`) {
     case 'POST /_faults':
-      for (const item of await items(request)) providers.fault(item as ProviderFault)
+      for (const item of await readItems(request)) providers.fault(item as ProviderFault)
       return ok({ faults: providers.faults() })
     case 'DELETE /_faults':
-      providers.clearFaults(providerOf(query) ?? undefined)
+      providers.clearFaults(parseProvider(query) ?? undefined)
       return ok({ faults: providers.faults() })
     case 'GET /_faults':
       return ok({ faults: providers.faults() })
     case 'POST /_prices':
-      for (const item of await items(request)) providers.setPrice(item as PriceSetting)
+      for (const item of await readItems(request)) providers.setPrice(item as PriceSetting)
       return ok({})
     case 'DELETE /_prices':
       providers.clearPrices()
       return ok({})
     case 'GET /_prices':
-      return ok({ view: providers.view(providerOf(query) ?? 'yahoo', query.get('id') ?? '') })
+      return ok({ view: providers.view(parseProvider(query) ?? 'yahoo', query.get('id') ?? '') })
     case 'GET /_requests': {
       const since = Number(query.get('since') ?? 0)
       if (Number.isNaN(since)) throw new RangeError('since is in unix milliseconds')
-      const filter = { provider: providerOf(query) ?? undefined, since, path: query.get('path') ?? '' }
+      const filter = { provider: parseProvider(query) ?? undefined, since, path: query.get('path') ?? '' }
       return ok({ counts: providers.counts(), requests: providers.requests(filter), now: providers.now() })
     }
     case 'DELETE /_requests':
@@ -41,7 +45,7 @@ export async function control(providers: Providers, request: IncomingMessage, ur
   }
 }
 
-function providerOf(query: URLSearchParams): FakeProvider | null {
+function parseProvider(query: URLSearchParams): SimulatedProviderName | null {
   const name = query.get('provider')
   if (name === null) return null
   const known = PROVIDER_NAMES.find((provider) => provider === name)
@@ -49,7 +53,7 @@ function providerOf(query: URLSearchParams): FakeProvider | null {
   return known
 }
 
-async function items(request: IncomingMessage): Promise<unknown[]> {
+async function readItems(request: IncomingMessage): Promise<unknown[]> {
   let text = ''
   for await (const chunk of request) text += chunk
   const body: unknown = JSON.parse(text)

@@ -1,26 +1,26 @@
-import type { Answer, Provider } from './answer.ts'
-import type { Board, FakeProvider } from './board.ts'
+import type { ProviderResponse, SimulatedProvider } from './answer.ts'
+import type { ProviderMarket, SimulatedProviderName } from './board.ts'
 import type { ParsedFault } from './faults.ts'
 
 export type Poison = Extract<ParsedFault, { kind: 'poison' }>
 
 /** Texts that stand where a price should. */
-const NO_PRICE = { NaN: 'NaN', negative: -5, zero: 0, text: 'n/a' } as const
+const POISONED_PRICES = { NaN: 'NaN', negative: -5, zero: 0, text: 'n/a' } as const
 
 /** The true answer, with what is poisoned in it; what was set by hand before stands again afterwards. */
-export function distorted(
-  board: Board,
-  provider: FakeProvider,
+export function applyPoison(
+  board: ProviderMarket,
+  provider: SimulatedProviderName,
   poisons: readonly Poison[],
-  answer: () => Answer,
-): Answer {
+  answer: () => ProviderResponse,
+): ProviderResponse {
   const before = poisons.map(({ id }) => {
     const { price = null, unknown = null } = board.setting(provider, id)
     return { id, provider, price, unknown }
   })
   for (const { id, effect } of poisons)
     if (effect === 'missing') board.set({ provider, id, unknown: true })
-    else if (effect !== 'breaks') board.set({ provider, id, price: NO_PRICE[effect] })
+    else if (effect !== 'breaks') board.set({ provider, id, price: POISONED_PRICES[effect] })
   try {
     return answer()
   } finally {
@@ -29,12 +29,16 @@ export function distorted(
 }
 
 /** What a fault is answered with; null where the answer is the true one. */
-export function faultAnswer(fault: ParsedFault, provider: Provider, name: FakeProvider): Answer | null {
+export function faultResponse(
+  fault: ParsedFault,
+  provider: SimulatedProvider,
+  name: SimulatedProviderName,
+): ProviderResponse | null {
   switch (fault.kind) {
     case '429':
-      return provider.tooMany(fault.retryAfter)
+      return provider.tooManyRequests(fault.retryAfter)
     case '418':
-      return { ...provider.tooMany(fault.retryAfter), status: 418 }
+      return { ...provider.tooManyRequests(fault.retryAfter), status: 418 }
     case '500':
       return {
         status: fault.status,
@@ -44,13 +48,16 @@ export function faultAnswer(fault: ParsedFault, provider: Provider, name: FakePr
     case 'body':
       return wrongBody(fault.body, name)
     case 'poison':
-      return fault.effect === 'breaks' ? provider.refuseBatch(fault.status) : null
+      return fault.effect === 'breaks' ? provider.rejectBatch(fault.status) : null
     default:
       return null
   }
 }
 
-function wrongBody(kind: Extract<ParsedFault, { kind: 'body' }>['body'], name: FakeProvider): Answer {
+function wrongBody(
+  kind: Extract<ParsedFault, { kind: 'body' }>['body'],
+  name: SimulatedProviderName,
+): ProviderResponse {
   const headers = { 'content-type': 'text/html; charset=utf-8' }
   switch (kind) {
     case 'text':
@@ -62,14 +69,14 @@ function wrongBody(kind: Extract<ParsedFault, { kind: 'body' }>['body'], name: F
     case 'empty':
       return { status: 200, body: '' }
     case 'none':
-      return { status: 200, body: EMPTY[name] }
+      return { status: 200, body: EMPTY_BODIES[name] }
     case 'schema':
       return { status: 200, body: { surprise: [{ price: 'NaN', symbol: null }] } }
   }
 }
 
 /** Answers of the right shape that hold nothing. */
-const EMPTY: Readonly<Record<FakeProvider, unknown>> = {
+const EMPTY_BODIES: Readonly<Record<SimulatedProviderName, unknown>> = {
   yahoo: { quoteResponse: { result: [], error: null } },
   binance: [],
   twelvedata: {},

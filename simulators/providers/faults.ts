@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { type FakeProvider, PROVIDER_NAMES } from './board.ts'
+import { PROVIDER_NAMES, type SimulatedProviderName } from './board.ts'
 
-const common = {
+const commonFields = {
   /** All of them unless given. */
   provider: z.enum(PROVIDER_NAMES).optional(),
   /** Only requests whose path contains this. */
@@ -15,21 +15,25 @@ const common = {
 /** What a provider can be told to do wrong. */
 export const providerFaultSchema = z.discriminatedUnion('kind', [
   /** The connection is reset without an answer. */
-  z.object({ kind: z.literal('down'), ...common }),
+  z.object({ kind: z.literal('down'), ...commonFields }),
   /** The true answer comes `ms` later. */
-  z.object({ kind: z.literal('slow'), ms: z.number().min(0), ...common }),
+  z.object({ kind: z.literal('slow'), ms: z.number().min(0), ...commonFields }),
   /** No answer ever comes. */
-  z.object({ kind: z.literal('hang'), ...common }),
+  z.object({ kind: z.literal('hang'), ...commonFields }),
   /** 429 with or without `Retry-After` (seconds). */
-  z.object({ kind: z.literal('429'), retryAfter: z.int().min(0).nullable().default(null), ...common }),
+  z.object({ kind: z.literal('429'), retryAfter: z.int().min(0).nullable().default(null), ...commonFields }),
   /** Binance's ban: 418 with `Retry-After` (seconds). */
-  z.object({ kind: z.literal('418'), retryAfter: z.int().min(0).default(120), ...common }),
-  z.object({ kind: z.literal('500'), status: z.int().min(500).max(599).default(500), ...common }),
+  z.object({ kind: z.literal('418'), retryAfter: z.int().min(0).default(120), ...commonFields }),
+  z.object({ kind: z.literal('500'), status: z.int().min(500).max(599).default(500), ...commonFields }),
   /**
    * 200 with a body that cannot be used: not JSON, cut off in the middle, JSON of another shape, a page of HTML, nothing,
    * or an answer without entries.
    */
-  z.object({ kind: z.literal('body'), body: z.enum(['text', 'cut', 'schema', 'html', 'empty', 'none']), ...common }),
+  z.object({
+    kind: z.literal('body'),
+    body: z.enum(['text', 'cut', 'schema', 'html', 'empty', 'none']),
+    ...commonFields,
+  }),
   /** Yahoo: every crumb given so far is stale at once; with `cookie`, so is every cookie. */
   z.object({ kind: z.literal('crumb'), cookie: z.boolean().default(false) }),
   /**
@@ -40,19 +44,19 @@ export const providerFaultSchema = z.discriminatedUnion('kind', [
     id: z.string(),
     effect: z.enum(['breaks', 'NaN', 'negative', 'zero', 'text', 'missing']).default('breaks'),
     status: z.int().min(400).max(599).default(400),
-    ...common,
+    ...commonFields,
   }),
 ])
 export type ProviderFault = z.input<typeof providerFaultSchema>
 export type ParsedFault = z.output<typeof providerFaultSchema>
-type Standing = Exclude<ParsedFault, { kind: 'crumb' }>
+type ActiveFault = Exclude<ParsedFault, { kind: 'crumb' }>
 
 /** The faults that are waiting for requests. Times are unix milliseconds. */
 export function openProviderFaults() {
-  let standing: { fault: Standing; left: number; until: number; hits: number }[] = []
+  let standing: { fault: ActiveFault; left: number; until: number; hits: number }[] = []
 
   return {
-    add(fault: Standing, now: number): void {
+    add(fault: ActiveFault, now: number): void {
       standing.push({
         fault,
         left: fault.times ?? Number.POSITIVE_INFINITY,
@@ -61,11 +65,11 @@ export function openProviderFaults() {
       })
     },
     /** Ends those of one provider and those of all; without a name, every one. */
-    clear(provider?: FakeProvider): void {
+    clear(provider?: SimulatedProviderName): void {
       standing = provider === undefined ? [] : standing.filter(({ fault }) => fault.provider !== provider)
     },
     /** Those that a request meets, the oldest first; each is used up by one. */
-    meet(provider: FakeProvider, path: string, ids: readonly string[], now: number): Standing[] {
+    takeMatching(provider: SimulatedProviderName, path: string, ids: readonly string[], now: number): ActiveFault[] {
       standing = standing.filter(({ left, until }) => left > 0 && now < until)
       const met = standing.filter(
         ({ fault }) =>

@@ -1,7 +1,7 @@
 import { PRODUCTS } from '../exchange/products.ts'
 
 /** US dollars for one unit. */
-export const DOLLARS: Readonly<Record<string, number>> = {
+export const USD_RATES: Readonly<Record<string, number>> = {
   USD: 1,
   EUR: 1.16,
   GBP: 1.32,
@@ -55,7 +55,7 @@ export const DOLLARS: Readonly<Record<string, number>> = {
 }
 
 /** Coins and about what one costs, US dollars; those that the simulated exchange has cost what they cost there. */
-export const COINS: Readonly<Record<string, number>> = {
+export const COIN_PRICES_USD: Readonly<Record<string, number>> = {
   USDC: 1,
   XMR: 330,
   ...Object.fromEntries(
@@ -64,7 +64,7 @@ export const COINS: Readonly<Record<string, number>> = {
 }
 
 /** About what some of them cost, in the currency that they trade in. */
-export const LEVELS: Readonly<Record<string, number>> = {
+export const PRICE_LEVELS: Readonly<Record<string, number>> = {
   AAPL: 272,
   MSFT: 478,
   NVDA: 181,
@@ -141,7 +141,7 @@ export const INDEX_VENUES: Readonly<Record<string, string>> = {
 }
 
 /** What trades in another currency than its market. */
-export const CURRENCIES_OF: Readonly<Record<string, string>> = Object.fromEntries(
+export const CURRENCY_OVERRIDES: Readonly<Record<string, string>> = Object.fromEntries(
   ['CSPX.L', 'IWDA.L', 'EIMI.L', 'VUAA.L', 'VWRA.L', 'VWRD.L', 'CNDX.L', 'IUIT.L', 'IGLN.L'].map((id) => [id, 'USD']),
 )
 
@@ -214,5 +214,5 @@ export const ETFS = new Set(
 )
 
 /** Stocks that pay dividends, or do not, whatever their seed says. */
-export const PAYERS = new Set(['AAPL', 'MSFT', 'NVDA', 'GE', 'SHEL.L', 'SHEL.AS', 'VOD.L'])
-export const NO_PAYERS = new Set(['AMZN', 'TSLA', 'NFLX', 'BRK-A', 'BRK-B'])
+export const DIVIDEND_PAYERS = new Set(['AAPL', 'MSFT', 'NVDA', 'GE', 'SHEL.L', 'SHEL.AS', 'VOD.L'])
+export const NON_PAYERS = new Set(['AMZN', 'TSLA', 'NFLX', 'BRK-A', 'BRK-B'])

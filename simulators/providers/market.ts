@@ -1,11 +1,11 @@
 import { levelAt, productSeed } from '../exchange/market.ts'
 import { hashText, lattice, mix } from '../exchange/random.ts'
 import type { Instrument } from './instruments.ts'
-import { dateOf, dayBefore, dayFrom, dayOf, localDay, sessionOf, tradesOn } from './venues.ts'
+import { dateOf, dayOf, isTradingDay, localDay, previousTradingDay, sessionOf, tradingDayFrom } from './venues.ts'
 
 /** The price moves every so many seconds of a session. */
-const SLOT = 15
-const DAY = 86_400
+const SLOT_S = 15
+const DAY_S = 86_400
 
 /** Prices in units of the last decimal, on the basis of that day (raw); `volume` in whole shares or coins. */
 export type DayBar = { day: number; open: number; high: number; low: number; close: number; volume: number }
@@ -14,15 +14,15 @@ export type DayBar = { day: number; open: number; high: number; low: number; clo
 export type Bar = Omit<DayBar, 'day'> & { start: number }
 
 /** How a day goes: it opens, touches its extremes in two slots, and closes in its last one. */
-type Path = DayBar & { highSlot: number; lowSlot: number; slots: number; seed: number }
+type DayPath = DayBar & { highSlot: number; lowSlot: number; slots: number; seed: number }
 
 /** The last or present day of trading as far as it has come. `time` is unix seconds, `previousClose` in today's shares. */
-export type Present = DayBar & {
+export type CurrentDay = DayBar & {
   price: number
   previousClose: number
   time: number
   /** Whether its session is going on. */
-  running: boolean
+  inSession: boolean
   state: 'open' | 'closed' | 'pre' | 'post'
 }
 
@@ -64,7 +64,7 @@ export function openPrices(seedText: string) {
       return levelAt(
         productSeed(seedText, instrument.waves),
         { price: instrument.level, liveliness: instrument.liveliness },
-        (day + 1) * DAY * 1000,
+        (day + 1) * DAY_S * 1000,
       )
     const seed = seedOf(instrument)
     let sum = 0
@@ -87,10 +87,10 @@ export function openPrices(seedText: string) {
     return shares
   }
 
-  const path = (instrument: Instrument, day: number): Path => {
+  const path = (instrument: Instrument, day: number): DayPath => {
     const { venue, kind, liveliness, decimals } = instrument
     const seed = mix(seedOf(instrument), day)
-    const before = anchor(instrument, dayBefore(venue, day))
+    const before = anchor(instrument, previousTradingDay(venue, day))
     const around = venue.close - venue.open === 1_440
     const opening = before * (1 + (around ? 0 : lattice(seed, 1) * 0.006 * liveliness))
     const closing = anchor(instrument, day)
@@ -99,7 +99,7 @@ export function openPrices(seedText: string) {
     const bottom = Math.min(opening, closing) * (1 - ((lattice(seed, 3) + 1) / 2) * reach)
     const unit = 10 ** decimals * sharesSince(instrument, day)
     const units = (price: number) => Math.max(1, Math.round(price * unit))
-    const slots = Math.max(8, ((venue.close - venue.open) * 60) / SLOT)
+    const slots = Math.max(8, ((venue.close - venue.open) * 60) / SLOT_S)
     const highSlot = 1 + (mix(seed, 4) % (slots - 2))
     const placed = 1 + (mix(seed, 5) % (slots - 2))
     const lowSlot = placed === highSlot ? 1 + (highSlot % (slots - 2)) : placed
@@ -125,7 +125,7 @@ export function openPrices(seedText: string) {
   }
 
   /** The price of one slot of a day: a line from one known slot to the next with some noise, never out of the range. */
-  const slotPrice = (p: Path, slot: number): number => {
+  const slotPrice = (p: DayPath, slot: number): number => {
     const [first, firstAt, second, secondAt] =
       p.highSlot < p.lowSlot ? [p.high, p.highSlot, p.low, p.lowSlot] : [p.low, p.lowSlot, p.high, p.highSlot]
     const last = p.slots - 1
@@ -143,10 +143,10 @@ export function openPrices(seedText: string) {
     return Math.min(p.high, Math.max(p.low, Math.round(line + noise)))
   }
 
-  const volumeBy = (p: Path, slot: number): number => Math.floor((p.volume * (slot + 1)) / p.slots)
+  const volumeBy = (p: DayPath, slot: number): number => Math.floor((p.volume * (slot + 1)) / p.slots)
 
   /** Slots from..to (inclusive) of a day as one bar. */
-  const fold = (p: Path, from: number, to: number): Omit<DayBar, 'day'> => {
+  const fold = (p: DayPath, from: number, to: number): Omit<DayBar, 'day'> => {
     const open = slotPrice(p, from)
     let [high, low, close] = [open, open, open]
     for (let slot = from + 1; slot <= to; slot++) {
@@ -158,7 +158,7 @@ export function openPrices(seedText: string) {
   }
 
   /** The running day of each instrument as far as it was asked for: a quote a second must not fold the whole day. */
-  const running = new Map<string, { path: Path; slot: number; high: number; low: number }>()
+  const running = new Map<string, { path: DayPath; slot: number; high: number; low: number }>()
 
   const soFar = (instrument: Instrument, day: number, slot: number) => {
     const known = running.get(instrument.id)
@@ -175,8 +175,8 @@ export function openPrices(seedText: string) {
     return state
   }
 
-  const stateAt = ({ venue }: Instrument, day: number, seconds: number): Present['state'] => {
-    if (!tradesOn(venue, day)) return 'closed'
+  const stateAt = ({ venue }: Instrument, day: number, seconds: number): CurrentDay['state'] => {
+    if (!isTradingDay(venue, day)) return 'closed'
     const { open, close, pre, post } = sessionOf(venue, day)
     if (seconds >= open && seconds < close) return 'open'
     if (seconds >= pre && seconds < open) return 'pre'
@@ -187,32 +187,32 @@ export function openPrices(seedText: string) {
     sharesSince,
 
     /** A price that moves around `price` by at most a thousandth of it. */
-    flutter: (instrument: Instrument, price: number, seconds: number): number =>
-      Math.max(1, Math.round(price * (1 + 0.001 * lattice(mix(seedOf(instrument), 99), Math.floor(seconds / SLOT))))),
+    jitter: (instrument: Instrument, price: number, seconds: number): number =>
+      Math.max(1, Math.round(price * (1 + 0.001 * lattice(mix(seedOf(instrument), 99), Math.floor(seconds / SLOT_S))))),
 
     /** One whole day; null where the instrument did not trade on it. */
     day(instrument: Instrument, day: number): DayBar | null {
-      if (day < instrument.firstDay || !tradesOn(instrument.venue, day)) return null
+      if (day < instrument.firstDay || !isTradingDay(instrument.venue, day)) return null
       const { open, high, low, close, volume } = path(instrument, day)
       return { day, open, high, low, close, volume }
     },
 
     /** How it stands at a moment (unix seconds); null before its first session. */
-    present(instrument: Instrument, seconds: number): Present | null {
+    currentDay(instrument: Instrument, seconds: number): CurrentDay | null {
       const { venue, kind } = instrument
       const today = localDay(venue, seconds)
       const state = stateAt(instrument, today, seconds)
       const session = sessionOf(venue, today)
-      const begun = tradesOn(venue, today) && seconds >= (kind === 'fund' ? session.close : session.open)
-      const day = begun ? today : dayBefore(venue, today)
+      const begun = isTradingDay(venue, today) && seconds >= (kind === 'fund' ? session.close : session.open)
+      const day = begun ? today : previousTradingDay(venue, today)
       if (day < instrument.firstDay) return null
       const { open, close } = sessionOf(venue, day)
       const over = seconds >= close
-      const slots = Math.max(8, (close - open) / SLOT)
-      const slot = over ? slots - 1 : Math.floor((seconds - open) / SLOT)
+      const slots = Math.max(8, (close - open) / SLOT_S)
+      const slot = over ? slots - 1 : Math.floor((seconds - open) / SLOT_S)
       const known = over ? null : soFar(instrument, day, slot)
       const p = known?.path ?? path(instrument, day)
-      const before = dayBefore(venue, day)
+      const before = previousTradingDay(venue, day)
       const previous = before < instrument.firstDay ? p.open : path(instrument, before).close
       const shares = sharesSince(instrument, before, day)
       return {
@@ -224,8 +224,8 @@ export function openPrices(seedText: string) {
         price: slotPrice(p, slot),
         volume: volumeBy(p, slot),
         previousClose: shares === 1 ? previous : Math.round(previous / shares),
-        time: over ? close : open + slot * SLOT,
-        running: !over,
+        time: over ? close : open + slot * SLOT_S,
+        inSession: !over,
         state,
       }
     },
@@ -234,19 +234,19 @@ export function openPrices(seedText: string) {
     priceAt(instrument: Instrument, seconds: number): number | null {
       const day = localDay(instrument.venue, seconds)
       const { open, close } = sessionOf(instrument.venue, day)
-      if (tradesOn(instrument.venue, day) && seconds >= open && day >= instrument.firstDay) {
+      if (isTradingDay(instrument.venue, day) && seconds >= open && day >= instrument.firstDay) {
         const p = path(instrument, day)
-        return seconds >= close ? p.close : slotPrice(p, Math.floor((seconds - open) / SLOT))
+        return seconds >= close ? p.close : slotPrice(p, Math.floor((seconds - open) / SLOT_S))
       }
-      const before = dayBefore(instrument.venue, day)
+      const before = previousTradingDay(instrument.venue, day)
       return before < instrument.firstDay ? null : path(instrument, before).close
     },
 
     /** The last 24 hours of a pair that always trades; null before it has had them. */
-    rolling(instrument: Instrument, seconds: number): (Omit<DayBar, 'day'> & { time: number }) | null {
-      const today = Math.floor(seconds / DAY)
+    last24Hours(instrument: Instrument, seconds: number): (Omit<DayBar, 'day'> & { time: number }) | null {
+      const today = Math.floor(seconds / DAY_S)
       if (today - 1 < instrument.firstDay) return null
-      const slot = Math.floor((seconds - today * DAY) / SLOT)
+      const slot = Math.floor((seconds - today * DAY_S) / SLOT_S)
       const known = soFar(instrument, today, slot)
       const yesterday = path(instrument, today - 1)
       const old = slot + 1 < yesterday.slots ? fold(yesterday, slot + 1, yesterday.slots - 1) : null
@@ -256,7 +256,7 @@ export function openPrices(seedText: string) {
         low: Math.min(old?.low ?? known.low, known.low),
         close: slotPrice(known.path, slot),
         volume: (old?.volume ?? 0) + volumeBy(known.path, slot),
-        time: today * DAY + slot * SLOT,
+        time: today * DAY_S + slot * SLOT_S,
       }
     },
 
@@ -266,15 +266,15 @@ export function openPrices(seedText: string) {
       const found: Bar[] = []
       if (kind === 'fund') return found
       const first = Math.max(instrument.firstDay, localDay(venue, from))
-      for (let day = dayFrom(venue, first); ; day = dayFrom(venue, day + 1)) {
+      for (let day = tradingDayFrom(venue, first); ; day = tradingDayFrom(venue, day + 1)) {
         const { open, close } = sessionOf(venue, day)
         if (open >= to || open > now) return found
         const p = path(instrument, day)
         for (let start = open; start < close && start <= now; start += length) {
           if (start < from || start >= to) continue
-          const slot = (start - open) / SLOT
-          const end = Math.min(start + length, close, (Math.floor((now - open) / SLOT) + 1) * SLOT + open)
-          found.push({ start, ...fold(p, slot, (end - open) / SLOT - 1) })
+          const slot = (start - open) / SLOT_S
+          const end = Math.min(start + length, close, (Math.floor((now - open) / SLOT_S) + 1) * SLOT_S + open)
+          found.push({ start, ...fold(p, slot, (end - open) / SLOT_S - 1) })
         }
       }
     },
@@ -288,10 +288,10 @@ export function openPrices(seedText: string) {
       for (let year = Number(dateOf(start).slice(0, 4)); year <= Number(dateOf(to).slice(0, 4)); year++)
         for (let k = 0; k < payouts.perYear; k++) {
           const month = payouts.firstMonth + (k * 12) / payouts.perYear
-          const day = dayFrom(venue, Date.UTC(year, month, payouts.dayOfMonth) / (DAY * 1000))
+          const day = tradingDayFrom(venue, Date.UTC(year, month, payouts.dayOfMonth) / (DAY_S * 1000))
           if (day < start || day > to) continue
-          const price = path(instrument, dayBefore(venue, day)).close
-          const shares = sharesSince(instrument, dayBefore(venue, day), day)
+          const price = path(instrument, previousTradingDay(venue, day)).close
+          const shares = sharesSince(instrument, previousTradingDay(venue, day), day)
           found.push({ day, amount: Math.max(1, Math.round((price / shares) * payouts.part)) })
         }
       return found

@@ -1,4 +1,4 @@
-import type { Board, FakeProvider, PriceSetting, View } from './board.ts'
+import type { InstrumentQuote, PriceSetting, ProviderMarket, SimulatedProviderName } from './board.ts'
 import type { ProviderFault } from './faults.ts'
 import type { ProviderRequest, RequestCounts, RequestFilter } from './requests.ts'
 
@@ -13,18 +13,18 @@ export type Providers = {
   now(): number
   /** Stands until it is used up or cleared. @throws ZodError on a fault of no known shape. */
   fault(fault: ProviderFault): void
-  clearFaults(provider?: FakeProvider): void
+  clearFaults(provider?: SimulatedProviderName): void
   faults(): object[]
   /** Sets a price, a state, a currency by hand. @throws ZodError on bad input. */
   setPrice(setting: PriceSetting): void
   clearPrices(): void
   /** What a provider would tell of an id now; null: it does not know it. */
-  view(provider: FakeProvider, id: string): View | null
+  view(provider: SimulatedProviderName, id: string): InstrumentQuote | null
   /** The last requests, oldest first. */
   requests(filter?: RequestFilter): ProviderRequest[]
   /** All since the start or the last clearing. */
-  counts(): Record<FakeProvider, RequestCounts>
+  counts(): Record<SimulatedProviderName, RequestCounts>
   clearRequests(): void
-  board: Board
+  board: ProviderMarket
   close(): Promise<void>
 }

@@ -10,7 +10,7 @@ export type Recorded = {
   binanceTicker(symbol: string): Body | null
 }
 
-type Exchange = { request?: { url?: string }; response?: { status?: number; bodyJson?: unknown } }
+type RecordedExchange = { request?: { url?: string }; response?: { status?: number; bodyJson?: unknown } }
 
 /** What makes one chart another. */
 const chartKey = (symbol: string, query: URLSearchParams): string =>
@@ -21,8 +21,8 @@ export function readRecorded(folder: string): Recorded {
   const quotes = new Map<string, Body>()
   const charts = new Map<string, { status: number; body: unknown }>()
   const tickers = new Map<string, Body>()
-  for (const [name, value] of jsonOf(join(folder, 'yahoo'))) {
-    const { request, response } = value as Exchange
+  for (const [name, value] of readJsonFiles(join(folder, 'yahoo'))) {
+    const { request, response } = value as RecordedExchange
     if (!request?.url || !response) throw new Error(`${name} is no recorded request`)
     const url = new URL(request.url)
     const status = response.status ?? 200
@@ -34,7 +34,7 @@ export function readRecorded(folder: string): Recorded {
     const { quoteResponse } = response.bodyJson as { quoteResponse: { result: Body[] } }
     for (const quote of quoteResponse.result) quotes.set(String(quote.symbol), quote)
   }
-  for (const [name, value] of jsonOf(join(folder, 'binance')))
+  for (const [name, value] of readJsonFiles(join(folder, 'binance')))
     if (name.startsWith('ticker24hr')) tickers.set(String((value as Body).symbol), value as Body)
   return {
     yahooQuote: (symbol) => quotes.get(symbol) ?? null,
@@ -43,7 +43,7 @@ export function readRecorded(folder: string): Recorded {
   }
 }
 
-function jsonOf(folder: string): [string, unknown][] {
+function readJsonFiles(folder: string): [string, unknown][] {
   if (!existsSync(folder)) return []
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))

@@ -1,8 +1,8 @@
-import { type FakeProvider, PROVIDER_NAMES } from './board.ts'
+import { PROVIDER_NAMES, type SimulatedProviderName } from './board.ts'
 
 /** One request that a provider got. `status` 0 was never answered; `ids` as the provider names them. */
 export type ProviderRequest = {
-  provider: FakeProvider
+  provider: SimulatedProviderName
   /** Unix milliseconds. */
   at: number
   path: string
@@ -22,25 +22,31 @@ export type RequestCounts = {
 }
 
 /** Those of a provider, at or after a moment (unix ms), whose path contains a text. */
-export type RequestFilter = { provider?: FakeProvider; since?: number; path?: string }
+export type RequestFilter = { provider?: SimulatedProviderName; since?: number; path?: string }
 
 /** Records kept; the counts go on. */
-const KEPT = 20_000
+const MAX_RECORDS = 20_000
 
-const none = (): RequestCounts => ({ requests: 0, weight: 0, ids: 0, inFlight: 0, peak: 0, statuses: {} })
-const noCounts = () =>
-  Object.fromEntries(PROVIDER_NAMES.map((name) => [name, none()])) as Record<FakeProvider, RequestCounts>
+const emptyCounts = (): RequestCounts => ({ requests: 0, weight: 0, ids: 0, inFlight: 0, peak: 0, statuses: {} })
+const emptyCountsByProvider = () =>
+  Object.fromEntries(PROVIDER_NAMES.map((name) => [name, emptyCounts()])) as Record<
+    SimulatedProviderName,
+    RequestCounts
+  >
 
 /** What the providers were asked. */
-export function openRequests() {
+export function createRequestLog() {
   let kept: ProviderRequest[] = []
-  let counts = noCounts()
+  let counts = emptyCountsByProvider()
 
   return {
-    open(provider: FakeProvider, { at, path, ids }: Pick<ProviderRequest, 'at' | 'path' | 'ids'>): ProviderRequest {
+    open(
+      provider: SimulatedProviderName,
+      { at, path, ids }: Pick<ProviderRequest, 'at' | 'path' | 'ids'>,
+    ): ProviderRequest {
       const record = { provider, at, path, ids, status: 0, weight: 0 }
       kept.push(record)
-      if (kept.length > 2 * KEPT) kept = kept.slice(-KEPT)
+      if (kept.length > 2 * MAX_RECORDS) kept = kept.slice(-MAX_RECORDS)
       const count = counts[provider]
       count.requests++
       count.ids += ids.length
@@ -49,7 +55,7 @@ export function openRequests() {
       return record
     },
     /** When the answer is out or the connection is gone. */
-    close(provider: FakeProvider, { status, weight }: ProviderRequest): void {
+    close(provider: SimulatedProviderName, { status, weight }: ProviderRequest): void {
       const count = counts[provider]
       count.inFlight = Math.max(0, count.inFlight - 1)
       count.weight += weight
@@ -61,7 +67,7 @@ export function openRequests() {
     clear(): void {
       kept = []
       const before = counts
-      counts = noCounts()
+      counts = emptyCountsByProvider()
       for (const name of PROVIDER_NAMES) counts[name].inFlight = before[name].inFlight
     },
   }

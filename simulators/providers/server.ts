@@ -1,15 +1,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Answer, Provider } from './answer.ts'
+import type { ProviderResponse, SimulatedProvider } from './answer.ts'
 import { openBinance } from './binance.ts'
-import { type FakeProvider, openBoard, PROVIDER_NAMES } from './board.ts'
+import { openProviderMarket, PROVIDER_NAMES, type SimulatedProviderName } from './board.ts'
 import { openCoinMarketCap } from './coinmarketcap.ts'
-import { control } from './control.ts'
-import { distorted, faultAnswer, type Poison } from './fault-answer.ts'
+import { handleControlRequest } from './control.ts'
+import { applyPoison, faultResponse, type Poison } from './fault-answer.ts'
 import { openProviderFaults, type ProviderFault, providerFaultSchema } from './faults.ts'
 import type { Providers } from './providers.ts'
 import { readRecorded } from './recorded.ts'
-import { openRequests } from './requests.ts'
+import { createRequestLog } from './requests.ts'
 import { openTwelveData } from './twelvedata.ts'
 import { openYahoo } from './yahoo.ts'
 
@@ -35,18 +35,18 @@ export type ProvidersOptions = {
 export async function startProviders(options: ProvidersOptions = {}): Promise<Providers> {
   const now = options.now ?? Date.now
   const seed = options.seed ?? 'kerb'
-  const board = openBoard(seed, options.assets ? new Set(options.assets) : null)
+  const board = openProviderMarket(seed, options.assets ? new Set(options.assets) : null)
   const recorded = options.recorded === undefined ? null : readRecorded(options.recorded)
   const yahoo = openYahoo(board, seed, recorded)
   const binance = openBinance(board, recorded, options.binanceWeight)
-  const all: Record<FakeProvider, Provider> = {
+  const all: Record<SimulatedProviderName, SimulatedProvider> = {
     yahoo: yahoo.provider,
     binance: binance.provider,
     twelvedata: openTwelveData(board, options.twelvedataCredits),
     coinmarketcap: openCoinMarketCap(board, options.coinmarketcapRequests),
   }
   const faults = openProviderFaults()
-  const requests = openRequests()
+  const requests = createRequestLog()
   const late = new Set<NodeJS.Timeout>()
 
   const fault = (input: ProviderFault): void => {
@@ -65,13 +65,13 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
       late.add(timer)
     })
 
-  const serve = async (name: FakeProvider, request: IncomingMessage, response: ServerResponse, url: URL) => {
+  const serve = async (name: SimulatedProviderName, request: IncomingMessage, response: ServerResponse, url: URL) => {
     const provider = all[name]
     const ids = provider.idsOf(url)
     const at = now()
     const record = requests.open(name, { at, path: url.pathname + url.search, ids })
     response.once('close', () => requests.close(name, record))
-    const met = faults.meet(name, url.pathname, ids, at)
+    const met = faults.takeMatching(name, url.pathname, ids, at)
     for (const one of met) if (one.kind === 'slow') await wait(one.ms)
     if (met.some(({ kind }) => kind === 'down')) return request.socket.resetAndDestroy()
     if (met.some(({ kind }) => kind === 'hang')) return
@@ -81,12 +81,12 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     }
     const told =
       request.method === 'GET'
-        ? met.map((one) => faultAnswer(one, provider, name)).find((answer) => answer !== null)
+        ? met.map((one) => faultResponse(one, provider, name)).find((answer) => answer !== null)
         : { status: 405, body: { message: 'Method Not Allowed' } }
     const poisons = met.filter((one) => one.kind === 'poison').map((one) => one as Poison)
     const answer =
       told ??
-      distorted(board, name, poisons, () =>
+      applyPoison(board, name, poisons, () =>
         provider.answer({ url, header, host: header('x-forwarded-host') ?? null, now: at }),
       )
     record.status = answer.status
@@ -102,7 +102,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     if (name) {
       url.pathname = `/${rest.join('/')}`
       answered = serve(name, request, response, url)
-    } else answered = control(providers, request, url).then((answer) => respond(response, answer))
+    } else answered = handleControlRequest(providers, request, url).then((answer) => respond(response, answer))
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
   // A connection that is closed for idleness while a request is on its way is a fault that nobody asked for.
@@ -130,7 +130,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     faults: faults.list,
     setPrice: board.set,
     clearPrices: board.clear,
-    view: (provider, id) => board.view(provider, id, now()),
+    view: (provider, id) => board.quote(provider, id, now()),
     requests: requests.list,
     counts: requests.counts,
     clearRequests: requests.clear,
@@ -146,7 +146,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
   return providers
 }
 
-function respond(response: ServerResponse, answer: Answer): void {
+function respond(response: ServerResponse, answer: ProviderResponse): void {
   const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body)
   response.writeHead(answer.status, { 'content-type': 'application/json;charset=utf-8', ...answer.headers })
   response.end(text)

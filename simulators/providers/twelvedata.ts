@@ -1,12 +1,15 @@
-import { type Answer, type Ask, ok, type Provider } from './answer.ts'
-import type { Board } from './board.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
+import type { ProviderMarket } from './board.ts'
 import { dateOf, dayOf, localDay, offsetOf } from './venues.ts'
 
 /** Credits of a minute of the clock on the least plan; each symbol of a request costs one. */
-export const CREDITS = 8
+export const CREDITS_PER_MINUTE = 8
 const MAX_ROWS = 5_000
 
-const error = (code: number, message: string): Answer => ({ status: code, body: { code, message, status: 'error' } })
+const error = (code: number, message: string): ProviderResponse => ({
+  status: code,
+  body: { code, message, status: 'error' },
+})
 
 const notFound = (symbol: string) => ({
   code: 404,
@@ -16,11 +19,11 @@ const notFound = (symbol: string) => ({
 })
 
 /** Twelve Data: keyed, a credit a symbol; amounts are text of five decimals. One symbol is answered bare, several by name. */
-export function openTwelveData(board: Board, credits = CREDITS): Provider {
+export function openTwelveData(board: ProviderMarket, credits = CREDITS_PER_MINUTE): SimulatedProvider {
   let minute = -1
   let used = 0
 
-  const tooMany = (retryAfter: number | null): Answer => ({
+  const tooMany = (retryAfter: number | null): ProviderResponse => ({
     ...error(
       429,
       `You have run out of API credits for the current minute. ${used} API credits were used, with the current limit being ${credits}. Wait for the next minute or consider switching to a higher tier plan at https://twelvedata.com/pricing`,
@@ -30,10 +33,10 @@ export function openTwelveData(board: Board, credits = CREDITS): Provider {
 
   return {
     idsOf,
-    tooMany,
-    refuseBatch: (status) => error(status, 'Invalid **symbol** parameter'),
+    tooManyRequests: tooMany,
+    rejectBatch: (status) => error(status, 'Invalid **symbol** parameter'),
     answer(ask) {
-      if (!keyOf(ask))
+      if (!apiKeyOf(ask))
         return error(
           401,
           '**apikey** parameter is incorrect or not specified. You can get your free API key instantly following this link: https://twelvedata.com/pricing. If you believe that everything is correct, you can contact us at https://twelvedata.com/contact/customer',
@@ -53,7 +56,7 @@ export function openTwelveData(board: Board, credits = CREDITS): Provider {
 }
 
 /** Any key but one that begins with `wrong` is right. */
-function keyOf(ask: Ask): string | null {
+function apiKeyOf(ask: IncomingRequest): string | null {
   const key = ask.url.searchParams.get('apikey') ?? /^apikey (.+)$/.exec(ask.header('authorization') ?? '')?.[1]
   return key && !key.startsWith('wrong') ? key : null
 }
@@ -62,7 +65,7 @@ function idsOf(url: URL): string[] {
   return (url.searchParams.get('symbol') ?? '').split(',').filter((id) => id !== '')
 }
 
-function route(board: Board, { url, now }: Ask): Answer {
+function route(board: ProviderMarket, { url, now }: IncomingRequest): ProviderResponse {
   const ids = idsOf(url)
   if (ids.length === 0) return error(400, 'There is an error in the query. Missing **symbol** parameter.')
   const each = {
@@ -77,15 +80,15 @@ function route(board: Board, { url, now }: Ask): Answer {
   return 'code' in body && typeof body.code === 'number' ? { status: body.code, body } : ok(body)
 }
 
-const text = (value: number | string): string => (typeof value === 'number' ? value.toFixed(5) : value)
+const formatAmount = (value: number | string): string => (typeof value === 'number' ? value.toFixed(5) : value)
 
-function price(board: Board, id: string, now: number): Record<string, unknown> {
-  const view = board.view('twelvedata', id, now)
-  return view ? { price: text(view.price) } : notFound(id)
+function price(board: ProviderMarket, id: string, now: number): Record<string, unknown> {
+  const view = board.quote('twelvedata', id, now)
+  return view ? { price: formatAmount(view.price) } : notFound(id)
 }
 
-function quote(board: Board, id: string, now: number): Record<string, unknown> {
-  const view = board.view('twelvedata', id, now)
+function quote(board: ProviderMarket, id: string, now: number): Record<string, unknown> {
+  const view = board.quote('twelvedata', id, now)
   if (!view) return notFound(id)
   const change = Number(view.price) - view.previousClose
   const { venue } = view.instrument
@@ -98,27 +101,27 @@ function quote(board: Board, id: string, now: number): Record<string, unknown> {
     datetime: dateOf(localDay(venue, view.time)),
     timestamp: Math.floor(view.time / 60) * 60,
     last_quote_at: view.time,
-    open: text(view.open),
-    high: text(view.high),
-    low: text(view.low),
-    close: text(view.price),
+    open: formatAmount(view.open),
+    high: formatAmount(view.high),
+    low: formatAmount(view.low),
+    close: formatAmount(view.price),
     volume: String(view.volume),
-    previous_close: text(view.previousClose),
-    change: text(change),
-    percent_change: text((change / view.previousClose) * 100),
+    previous_close: formatAmount(view.previousClose),
+    change: formatAmount(change),
+    percent_change: formatAmount((change / view.previousClose) * 100),
     average_volume: String(view.volume),
     is_market_open: view.state === 'open',
-    fifty_two_week: { low: text(view.low * 0.8), high: text(view.high * 1.2), range: '' },
+    fifty_two_week: { low: formatAmount(view.low * 0.8), high: formatAmount(view.high * 1.2), range: '' },
   }
 }
 
 /** Days, newest first unless `order=ASC`; of `start_date`..`end_date`, the last `outputsize`; in today's shares. */
-function series(board: Board, id: string, query: URLSearchParams, now: number): Record<string, unknown> {
+function series(board: ProviderMarket, id: string, query: URLSearchParams, now: number): Record<string, unknown> {
   const instrument = board.instrument('twelvedata', id)
   if (!instrument) return notFound(id)
   if (query.get('interval') !== '1day') return { code: 400, message: 'Invalid **interval** provided.', status: 'error' }
   const seconds = now / 1000
-  const present = board.prices.present(instrument, seconds)
+  const present = board.prices.currentDay(instrument, seconds)
   const start = query.get('start_date')
   const end = query.get('end_date')
   const size = Math.min(Number(query.get('outputsize') ?? (start === null ? 30 : MAX_ROWS)), MAX_ROWS)
@@ -160,7 +163,7 @@ function series(board: Board, id: string, query: URLSearchParams, now: number): 
   }
 }
 
-function search(board: Board, id: string): Answer {
+function search(board: ProviderMarket, id: string): ProviderResponse {
   const found = board.instrument('twelvedata', id.toUpperCase())
   const data = found
     ? [

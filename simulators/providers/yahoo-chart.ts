@@ -1,10 +1,10 @@
-import { type Answer, ok } from './answer.ts'
-import type { Board } from './board.ts'
+import { ok, type ProviderResponse } from './answer.ts'
+import type { ProviderMarket } from './board.ts'
 import { type Instrument, QUOTE_TYPE } from './instruments.ts'
 import type { Bar, Prices } from './market.ts'
-import { dayBefore, dayFrom, localDay, offsetOf, sessionOf, tradesOn, zoneName } from './venues.ts'
+import { isTradingDay, localDay, offsetOf, previousTradingDay, sessionOf, tradingDayFrom, zoneName } from './venues.ts'
 
-const DAY = 86_400
+const DAY_S = 86_400
 
 /** Intraday intervals in seconds, and how far back each reaches, days. Rows of weeks and months are not made here. */
 const INTRADAY: Readonly<Record<string, { seconds: number; days: number }>> = {
@@ -18,7 +18,7 @@ const INTRADAY: Readonly<Record<string, { seconds: number; days: number }>> = {
 }
 
 /** Most days of one request for minutes. */
-const MINUTE_DAYS = 8
+const MAX_MINUTE_DAYS = 8
 
 const RANGES: Readonly<Record<string, number>> = {
   '1d': 1,
@@ -32,28 +32,39 @@ const RANGES: Readonly<Record<string, number>> = {
   '10y': 3_653,
 }
 
-const refuse = (status: number, code: string, description: string): Answer => ({
+const chartError = (status: number, code: string, description: string): ProviderResponse => ({
   status,
   body: { chart: { result: null, error: { code, description } } },
 })
 
-type Row = { time: number; open: number; high: number; low: number; close: number; volume: number; adjclose?: number }
+type ChartRow = {
+  time: number
+  open: number
+  high: number
+  low: number
+  close: number
+  volume: number
+  adjclose?: number
+}
 
 /** `/v8/finance/chart/:symbol`: rows of [period1, period2), and the splits and dividends among them. */
-export function chart(board: Board, symbol: string, query: URLSearchParams, now: number): Answer {
+export function chart(board: ProviderMarket, symbol: string, query: URLSearchParams, now: number): ProviderResponse {
   const seconds = Math.floor(now / 1000)
-  const view = board.view('yahoo', symbol, now)
-  if (!view) return refuse(404, 'Not Found', 'No data found, symbol may be delisted')
+  const view = board.quote('yahoo', symbol, now)
+  if (!view) return chartError(404, 'Not Found', 'No data found, symbol may be delisted')
   const { instrument } = view
   const interval = query.get('interval') ?? '1d'
   const intraday = INTRADAY[interval]
   if (interval !== '1d' && !intraday)
-    return refuse(422, 'Unprocessable Entity', `Invalid input - interval=${interval} is not supported.`)
-  const stretch = stretchOf(query, instrument, seconds)
-  if (stretch === null) return refuse(400, 'Bad Request', 'Invalid input - start date cannot be after end date.')
+    return chartError(422, 'Unprocessable Entity', `Invalid input - interval=${interval} is not supported.`)
+  const stretch = parseRange(query, instrument, seconds)
+  if (stretch === null) return chartError(400, 'Bad Request', 'Invalid input - start date cannot be after end date.')
   const { from, to } = stretch
-  if (intraday && (from < seconds - intraday.days * DAY || (interval === '1m' && to - from > MINUTE_DAYS * DAY)))
-    return refuse(
+  if (
+    intraday &&
+    (from < seconds - intraday.days * DAY_S || (interval === '1m' && to - from > MAX_MINUTE_DAYS * DAY_S))
+  )
+    return chartError(
       422,
       'Unprocessable Entity',
       `${interval} data not available for startTime=${from} and endTime=${to}.`,
@@ -67,7 +78,7 @@ export function chart(board: Board, symbol: string, query: URLSearchParams, now:
     : dailyRows(prices, instrument, from, to, seconds)
   const asked = (query.get('events') ?? '').split(/[|,]/)
   const events = intraday ? {} : eventsOf(prices, instrument, from, to, seconds, asked)
-  const column = (pick: (row: Row) => number) => rows.map((row) => Math.fround(pick(row)))
+  const column = (pick: (row: ChartRow) => number) => rows.map((row) => Math.fround(pick(row)))
   return ok({
     chart: {
       result: [
@@ -97,12 +108,12 @@ export function chart(board: Board, symbol: string, query: URLSearchParams, now:
   })
 }
 
-function stretchOf(query: URLSearchParams, instrument: Instrument, now: number): { from: number; to: number } | null {
+function parseRange(query: URLSearchParams, instrument: Instrument, now: number): { from: number; to: number } | null {
   const range = query.get('range')
   if (range !== null) {
     if (range === 'max') return { from: sessionOf(instrument.venue, instrument.firstDay).open, to: now + 1 }
     const days = RANGES[range]
-    return days === undefined ? null : { from: now - days * DAY, to: now + 1 }
+    return days === undefined ? null : { from: now - days * DAY_S, to: now + 1 }
   }
   const [from, to] = [query.get('period1'), query.get('period2')].map((text) =>
     text !== null && /^-?\d{1,12}$/.test(text) ? Number(text) : null,
@@ -121,7 +132,7 @@ const adjusted = (prices: Prices, instrument: Instrument, day: number, now: numb
   return { price, volume }
 }
 
-function intradayRow(prices: Prices, instrument: Instrument, bar: Bar, now: number): Row {
+function intradayRow(prices: Prices, instrument: Instrument, bar: Bar, now: number): ChartRow {
   const { price, volume } = adjusted(prices, instrument, localDay(instrument.venue, bar.start), now)
   return {
     time: bar.start,
@@ -134,26 +145,26 @@ function intradayRow(prices: Prices, instrument: Instrument, bar: Bar, now: numb
 }
 
 /** A row of each day whose opening is in the range. That of the running day has the time of its last price. */
-function dailyRows(prices: Prices, instrument: Instrument, from: number, to: number, now: number): Row[] {
+function dailyRows(prices: Prices, instrument: Instrument, from: number, to: number, now: number): ChartRow[] {
   const { venue } = instrument
-  const present = prices.present(instrument, now)
+  const present = prices.currentDay(instrument, now)
   if (!present) return []
-  const rows: Row[] = []
+  const rows: ChartRow[] = []
   const first = Math.max(instrument.firstDay, localDay(venue, from))
   const dividends = prices.dividends(instrument, first, present.day)
   // What the prices before each dividend are multiplied by, from the last one back.
   const taken = dividends.map(({ day, amount }) => {
-    const before = dayBefore(venue, day)
+    const before = previousTradingDay(venue, day)
     const close = (prices.day(instrument, before)?.close ?? 0) / prices.sharesSince(instrument, before, day)
     return close > 0 ? 1 - amount / close : 1
   })
   let factor = taken.reduce((product, part) => product * part, 1)
   let next = 0
-  for (let day = dayFrom(venue, first); day <= present.day; day = dayFrom(venue, day + 1)) {
+  for (let day = tradingDayFrom(venue, first); day <= present.day; day = tradingDayFrom(venue, day + 1)) {
     const { open } = sessionOf(venue, day)
     if (open >= to) break
     while (next < dividends.length && (dividends[next]?.day as number) <= day) factor /= taken[next++] as number
-    const running = day === present.day && present.running
+    const running = day === present.day && present.inSession
     const bar = day === present.day ? present : prices.day(instrument, day)
     if (!bar || open < from) continue
     const { price, volume } = adjusted(prices, instrument, day, now)
@@ -213,17 +224,20 @@ function eventsOf(
   }
 }
 
-function meta(board: Board, symbol: string, interval: string, range: string, from: number, now: number) {
+function meta(board: ProviderMarket, symbol: string, interval: string, range: string, from: number, now: number) {
   const seconds = Math.floor(now / 1000)
-  const view = board.view('yahoo', symbol, now)
+  const view = board.quote('yahoo', symbol, now)
   if (!view) throw new Error(`${symbol} has no view`)
   const { instrument } = view
   const { venue } = instrument
   const gmtoffset = offsetOf(venue, seconds)
   const timezone = zoneName(venue, seconds)
   const today = localDay(venue, seconds)
-  const { open, close, pre, post } = sessionOf(venue, tradesOn(venue, today) ? today : dayBefore(venue, today))
-  const before = dayBefore(venue, Math.max(instrument.firstDay + 1, localDay(venue, from)))
+  const { open, close, pre, post } = sessionOf(
+    venue,
+    isTradingDay(venue, today) ? today : previousTradingDay(venue, today),
+  )
+  const before = previousTradingDay(venue, Math.max(instrument.firstDay + 1, localDay(venue, from)))
   const first = board.prices.day(instrument, before)
   const period = (start: number, end: number) => ({ timezone, start, end, gmtoffset })
   return {

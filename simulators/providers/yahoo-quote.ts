@@ -1,9 +1,9 @@
-import { generator } from '../exchange/random.ts'
-import type { Board, View } from './board.ts'
-import { type Instrument, type Kind, QUOTE_TYPE } from './instruments.ts'
+import { seededRandom } from '../exchange/random.ts'
+import type { InstrumentQuote, ProviderMarket } from './board.ts'
+import { type Instrument, type InstrumentKind, QUOTE_TYPE } from './instruments.ts'
 import { offsetOf, sessionOf, zoneName } from './venues.ts'
 
-export const TYPE_NAME: Readonly<Record<Kind, string>> = {
+export const TYPE_NAME: Readonly<Record<InstrumentKind, string>> = {
   stock: 'Equity',
   etf: 'ETF',
   fund: 'Fund',
@@ -14,7 +14,7 @@ export const TYPE_NAME: Readonly<Record<Kind, string>> = {
 }
 
 /** Seven digits, as Yahoo tells changes. */
-const float = (value: number): number => Number(value.toPrecision(8))
+const roundFloat = (value: number): number => Number(value.toPrecision(8))
 
 const basics = (symbol: string) => ({
   language: 'en-US',
@@ -25,7 +25,7 @@ const basics = (symbol: string) => ({
 })
 
 /** A symbol's entry in the answer of `/v7/finance/quote`; null where Yahoo leaves it out. */
-export function quoteBody(board: Board, symbol: string, now: number): Record<string, unknown> | null {
+export function quoteBody(board: ProviderMarket, symbol: string, now: number): Record<string, unknown> | null {
   const { unknown } = board.setting('yahoo', symbol)
   if (!unknown && (symbol === 'SIMP' || symbol.startsWith('GONE')))
     return {
@@ -60,11 +60,11 @@ export function quoteBody(board: Board, symbol: string, now: number): Record<str
       priceHint: 2,
       fullExchangeName: 'YHD',
     }
-  const view = board.view('yahoo', symbol, now)
+  const view = board.quote('yahoo', symbol, now)
   return view && body(view, now)
 }
 
-function body(view: View, now: number): Record<string, unknown> {
+function body(view: InstrumentQuote, now: number): Record<string, unknown> {
   const { instrument, price, previousClose } = view
   const { kind, venue, name } = instrument
   const seconds = Math.floor(now / 1000)
@@ -82,7 +82,7 @@ function body(view: View, now: number): Record<string, unknown> {
     shortName: name,
     longName: name,
     marketState: marketState(view, seconds),
-    regularMarketChangePercent: float((change / previousClose) * 100),
+    regularMarketChangePercent: roundFloat((change / previousClose) * 100),
     regularMarketPrice: price,
     currency: view.currency,
     exchange: venue.code,
@@ -92,7 +92,7 @@ function body(view: View, now: number): Record<string, unknown> {
     gmtOffSetMilliseconds: offsetOf(venue, seconds) * 1000,
     market: venue.market,
     regularMarketTime: view.time,
-    regularMarketChange: float(change),
+    regularMarketChange: roundFloat(change),
     regularMarketPreviousClose: previousClose,
     fullExchangeName: venue.name,
     ...(!flat && {
@@ -121,8 +121,8 @@ function body(view: View, now: number): Record<string, unknown> {
         postMarketChange: 0,
         postMarketChangePercent: 0,
       }),
-    fiftyTwoWeekLow: float(view.low * 0.8),
-    fiftyTwoWeekHigh: float(view.high * 1.2),
+    fiftyTwoWeekLow: roundFloat(view.low * 0.8),
+    fiftyTwoWeekHigh: roundFloat(view.high * 1.2),
     sourceInterval: 15,
     exchangeDataDelayedBy: venue.code === 'NMS' || kind === 'crypto' || kind === 'forex' ? 0 : 15,
     tradeable: false,
@@ -135,7 +135,7 @@ function body(view: View, now: number): Record<string, unknown> {
 
 /** One of eight loses money, and has no P/E then. `.L` companies report in pounds while they trade in pence. */
 function earnings(instrument: Instrument, price: number): Record<string, unknown> {
-  const random = generator(instrument.seed)
+  const random = seededRandom(instrument.seed)
   const part = 0.02 + random() * 0.06
   const minor = /[a-z]/.test(instrument.currency) || instrument.currency === 'ILA'
   const level = minor ? instrument.level / 100 : instrument.level
@@ -144,13 +144,13 @@ function earnings(instrument: Instrument, price: number): Record<string, unknown
   return {
     financialCurrency: minor ? { GBp: 'GBP', ZAc: 'ZAR', ILA: 'ILS' }[instrument.currency] : instrument.currency,
     epsTrailingTwelveMonths: eps,
-    ...(eps > 0 && { trailingPE: float((minor ? price / 100 : price) / eps) }),
+    ...(eps > 0 && { trailingPE: roundFloat((minor ? price / 100 : price) / eps) }),
     sharesOutstanding: 15_022_100_480,
   }
 }
 
 /** Yahoo's own words: before and after the extended hours of a day of trading, a night has two names. */
-function marketState(view: View, seconds: number): string {
+function marketState(view: InstrumentQuote, seconds: number): string {
   const { venue } = view.instrument
   if (view.state === 'open') return 'REGULAR'
   if (view.state === 'pre') return 'PRE'

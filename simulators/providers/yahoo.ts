@@ -1,6 +1,6 @@
-import { generator, hashText } from '../exchange/random.ts'
-import { type Answer, type Ask, ok, type Provider } from './answer.ts'
-import type { Board } from './board.ts'
+import { hashText, seededRandom } from '../exchange/random.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
+import type { ProviderMarket } from './board.ts'
 import { QUOTE_TYPE } from './instruments.ts'
 import { ISINS } from './isins.ts'
 import type { Recorded } from './recorded.ts'
@@ -8,28 +8,28 @@ import { chart } from './yahoo-chart.ts'
 import { quoteBody, TYPE_NAME } from './yahoo-quote.ts'
 
 /** Cookies that are remembered; the oldest goes first. */
-const KEPT_COOKIES = 1_000
+const MAX_COOKIES = 1_000
 const YEAR_S = 31_557_600
 
 /** Fields that an answer has whatever `fields` asks for. */
-const ESSENTIAL = new Set(
+const ALWAYS_RETURNED = new Set(
   `language region quoteType typeDisp quoteSourceName triggerable customPriceAlertConfidence regularMarketTime exchange
   marketState sourceInterval exchangeDataDelayedBy tradeable cryptoTradeable hasPrePostMarketData
   firstTradeDateMilliseconds fullExchangeName exchangeTimezoneName exchangeTimezoneShortName gmtOffSetMilliseconds market
   esgPopulated regularMarketPrice priceHint symbol`.split(/\s+/),
 )
 
-const unauthorized = (description: string): Answer => ({
+const unauthorized = (description: string): ProviderResponse => ({
   status: 401,
   body: { finance: { result: null, error: { code: 'Unauthorized', description } } },
 })
 
-const badRequest = (description: string): Answer => ({
+const badRequest = (description: string): ProviderResponse => ({
   status: 400,
   body: { finance: { result: null, error: { code: 'Bad Request', description } } },
 })
 
-const tooMany = (retryAfter: number | null): Answer => ({
+const tooMany = (retryAfter: number | null): ProviderResponse => ({
   status: 429,
   body: 'Edge: Too Many Requests',
   headers: {
@@ -39,8 +39,8 @@ const tooMany = (retryAfter: number | null): Answer => ({
 })
 
 /** Text of letters and digits and some of the signs that a crumb may have, from a seed. */
-function secret(seed: string, length: number, letters: string): string {
-  const random = generator(hashText(seed))
+function seededToken(seed: string, length: number, letters: string): string {
+  const random = seededRandom(hashText(seed))
   return Array.from({ length }, () => letters[Math.floor(random() * letters.length)]).join('')
 }
 
@@ -51,26 +51,26 @@ const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
  * both. Every host of it is one here; which was meant stands in `x-forwarded-host`, and a path of another host is not
  * found.
  */
-export function openYahoo(board: Board, seed: string, recorded: Recorded | null) {
+export function openYahoo(board: ProviderMarket, seed: string, recorded: Recorded | null) {
   const cookies = new Set<string>()
   let given = 0
   let generation = 0
 
-  const crumbOf = (cookie: string): string => secret(`${seed} ${cookie} ${generation}`, 11, `${LETTERS}./`)
+  const crumbOf = (cookie: string): string => seededToken(`${seed} ${cookie} ${generation}`, 11, `${LETTERS}./`)
 
-  const cookieOf = (ask: Ask): string | null => {
+  const cookieOf = (ask: IncomingRequest): string | null => {
     const value = /(?:^|;\s*)A3=([^;]+)/.exec(ask.header('cookie') ?? '')?.[1]
     return value !== undefined && cookies.has(value) ? value : null
   }
 
   /** A page sets cookies only for what takes a page. */
-  const page = (ask: Ask): Answer => {
+  const page = (ask: IncomingRequest): ProviderResponse => {
     const html = '<!DOCTYPE html><html lang="en-US"><head><title>Yahoo Finance</title></head><body></body></html>'
-    const headers: Answer['headers'] = { 'content-type': 'text/html; charset=utf-8' }
+    const headers: ProviderResponse['headers'] = { 'content-type': 'text/html; charset=utf-8' }
     if (ask.header('accept')?.includes('text/html')) {
-      const value = `d=AQABB${secret(`${seed} cookie ${given++}`, 40, LETTERS)}&S=AQAAAq${secret(`${given}`, 20, LETTERS)}`
+      const value = `d=AQABB${seededToken(`${seed} cookie ${given++}`, 40, LETTERS)}&S=AQAAAq${seededToken(`${given}`, 20, LETTERS)}`
       cookies.add(value)
-      if (cookies.size > KEPT_COOKIES) cookies.delete(cookies.values().next().value as string)
+      if (cookies.size > MAX_COOKIES) cookies.delete(cookies.values().next().value as string)
       const expires = new Date(ask.now + YEAR_S * 1000).toUTCString()
       const more = `Expires=${expires}; Max-Age=${YEAR_S}; Domain=.yahoo.com; Path=/; SameSite=None; Secure; HttpOnly`
       headers['set-cookie'] = [
@@ -82,13 +82,13 @@ export function openYahoo(board: Board, seed: string, recorded: Recorded | null)
     return ok(html, { headers })
   }
 
-  const crumb = (ask: Ask): Answer => {
+  const crumb = (ask: IncomingRequest): ProviderResponse => {
     const cookie = cookieOf(ask)
     if (cookie === null) return unauthorized('Invalid Cookie')
     return ok(crumbOf(cookie), { headers: { 'content-type': 'text/plain;charset=utf-8' } })
   }
 
-  const quote = (ask: Ask): Answer => {
+  const quote = (ask: IncomingRequest): ProviderResponse => {
     const { searchParams: query } = ask.url
     const cookie = cookieOf(ask)
     if (cookie === null)
@@ -97,7 +97,7 @@ export function openYahoo(board: Board, seed: string, recorded: Recorded | null)
     const symbols = idsOf(ask.url)
     if (symbols.length === 0) return badRequest('Missing required query parameter=symbols')
     const fields = query.get('fields')?.split(',')
-    const wanted = fields && new Set([...ESSENTIAL, ...fields])
+    const wanted = fields && new Set([...ALWAYS_RETURNED, ...fields])
     const result = symbols
       .map((symbol) => recorded?.yahooQuote(symbol) ?? quoteBody(board, symbol, ask.now))
       .filter((body) => body !== null)
@@ -105,7 +105,7 @@ export function openYahoo(board: Board, seed: string, recorded: Recorded | null)
     return ok({ quoteResponse: { result, error: null } })
   }
 
-  const search = (ask: Ask): Answer => {
+  const search = (ask: IncomingRequest): ProviderResponse => {
     const asked = ask.url.searchParams.get('q')?.trim().toUpperCase()
     if (!asked) return badRequest('Missing required query parameter=q')
     const q = ISINS[asked] ?? asked
@@ -146,10 +146,10 @@ export function openYahoo(board: Board, seed: string, recorded: Recorded | null)
     })
   }
 
-  const provider: Provider = {
+  const provider: SimulatedProvider = {
     idsOf,
-    tooMany,
-    refuseBatch: (status) =>
+    tooManyRequests: tooMany,
+    rejectBatch: (status) =>
       status === 400 ? badRequest('Invalid symbol') : { status, body: 'Internal Server Error' },
     answer(ask) {
       const { pathname } = ask.url

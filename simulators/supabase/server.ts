@@ -4,18 +4,18 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
 
 /** How long an access token of Supabase is valid, seconds. */
-const ACCESS_SECONDS = 3_600
+const ACCESS_TOKEN_S = 3_600
 /** A refresh token that was used opens the same session again for so long: two tabs may use it at once. Milliseconds. */
-const REUSE_MS = 10_000
+const REFRESH_REUSE_MS = 10_000
 /** Least length of a password, as a project has it by itself. */
-const MIN_PASSWORD = 6
+const MIN_PASSWORD_LENGTH = 6
 
 type Account = { id: string; email: string; password: string; name: string }
-type Refresh = { account: Account; session: string; usedAt: number | null }
+type RefreshToken = { account: Account; session: string; usedAt: number | null }
 type Key = { kid: string; privateKey: CryptoKey; publicKey: CryptoKey; jwk: JWK }
 
 /** A refusal as Supabase Auth writes it. */
-class Refused extends Error {
+class AuthError extends Error {
   readonly status: number
   readonly code: string
   constructor(status: number, code: string, message: string) {
@@ -32,10 +32,10 @@ export type Supabase = {
   close(): Promise<void>
 }
 
-const text = (body: Record<string, unknown>, field: string): string => {
+const requireText = (body: Record<string, unknown>, field: string): string => {
   const value = body[field]
   if (typeof value === 'string' && value !== '') return value
-  throw new Refused(400, 'validation_failed', `${field} is required`)
+  throw new AuthError(400, 'validation_failed', `${field} is required`)
 }
 
 async function newKey(): Promise<Key> {
@@ -44,16 +44,16 @@ async function newKey(): Promise<Key> {
   return { kid, privateKey, publicKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' } }
 }
 
-async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
+async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
   let written = ''
   for await (const chunk of request) written += chunk
   if (request.method === 'GET' || written === '') return {}
   if (!request.headers['content-type']?.startsWith('application/json'))
-    throw new Refused(400, 'bad_json', 'Could not parse request body as JSON')
+    throw new AuthError(400, 'bad_json', 'Could not parse request body as JSON')
   try {
     return JSON.parse(written) as Record<string, unknown>
   } catch {
-    throw new Refused(400, 'bad_json', 'Could not parse request body as JSON')
+    throw new AuthError(400, 'bad_json', 'Could not parse request body as JSON')
   }
 }
 
@@ -66,25 +66,25 @@ export async function startSupabase(): Promise<Supabase> {
   const anonKey = `anon-${randomBytes(16).toString('hex')}`
   const accounts = new Map<string, Account>()
   const sessions = new Set<string>()
-  const refreshes = new Map<string, Refresh>()
+  const refreshes = new Map<string, RefreshToken>()
   const recoveries = new Map<string, Account>()
   let key = await newKey()
   let url = ''
 
   const accountOf = async (request: IncomingMessage): Promise<{ account: Account; session: string }> => {
     const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
-    if (token === undefined) throw new Refused(401, 'no_authorization', 'This endpoint requires a Bearer token')
+    if (token === undefined) throw new AuthError(401, 'no_authorization', 'This endpoint requires a Bearer token')
     let claims: Record<string, unknown>
     try {
       claims = (await jwtVerify(token, key.publicKey, { issuer: `${url}/auth/v1`, audience: 'authenticated' })).payload
     } catch {
-      throw new Refused(403, 'bad_jwt', 'invalid JWT: unable to parse or verify signature')
+      throw new AuthError(403, 'bad_jwt', 'invalid JWT: unable to parse or verify signature')
     }
     const session = String(claims.session_id)
     if (!sessions.has(session))
-      throw new Refused(403, 'session_not_found', 'Session from session_id claim in JWT does not exist')
+      throw new AuthError(403, 'session_not_found', 'Session from session_id claim in JWT does not exist')
     const account = [...accounts.values()].find(({ id }) => id === claims.sub)
-    if (!account) throw new Refused(403, 'user_not_found', 'User from sub claim in JWT does not exist')
+    if (!account) throw new AuthError(403, 'user_not_found', 'User from sub claim in JWT does not exist')
     return { account, session }
   }
 
@@ -107,10 +107,10 @@ export async function startSupabase(): Promise<Supabase> {
       .setAudience('authenticated')
       .setSubject(account.id)
       .setIssuedAt()
-      .setExpirationTime(`${ACCESS_SECONDS}s`)
+      .setExpirationTime(`${ACCESS_TOKEN_S}s`)
       .sign(key.privateKey)
     const user = { id: account.id, email: account.email, user_metadata: { name: account.name } }
-    return { access_token: token, token_type: 'bearer', expires_in: ACCESS_SECONDS, refresh_token: refresh, user }
+    return { access_token: token, token_type: 'bearer', expires_in: ACCESS_TOKEN_S, refresh_token: refresh, user }
   }
 
   const end = (ended: (session: string, account: Account) => boolean) => {
@@ -122,40 +122,40 @@ export async function startSupabase(): Promise<Supabase> {
   }
 
   const checkPassword = (password: string) => {
-    if (password.length < MIN_PASSWORD)
-      throw new Refused(422, 'weak_password', `Password should be at least ${MIN_PASSWORD} characters.`)
+    if (password.length < MIN_PASSWORD_LENGTH)
+      throw new AuthError(422, 'weak_password', `Password should be at least ${MIN_PASSWORD_LENGTH} characters.`)
   }
   const hash = (password: string) => createHash('sha256').update(password).digest('hex')
 
   const routes: Record<string, (request: IncomingMessage, query: URLSearchParams) => Promise<[number, unknown]>> = {
     'GET /auth/v1/.well-known/jwks.json': async () => [200, { keys: [key.jwk] }],
     'POST /auth/v1/signup': async (request) => {
-      const body = await bodyOf(request)
-      const [email, password] = [text(body, 'email'), text(body, 'password')]
+      const body = await readBody(request)
+      const [email, password] = [requireText(body, 'email'), requireText(body, 'password')]
       checkPassword(password)
-      if (accounts.has(email)) throw new Refused(422, 'user_already_exists', 'User already registered')
+      if (accounts.has(email)) throw new AuthError(422, 'user_already_exists', 'User already registered')
       const name = String((body.data as { name?: unknown } | undefined)?.name ?? '')
       const account = { id: randomUUID(), email, password: hash(password), name }
       accounts.set(email, account)
       return [200, await open(account)]
     },
     'POST /auth/v1/token': async (request, query) => {
-      const body = await bodyOf(request)
+      const body = await readBody(request)
       if (query.get('grant_type') === 'password') {
-        const account = accounts.get(text(body, 'email'))
-        if (!account || account.password !== hash(text(body, 'password')))
-          throw new Refused(400, 'invalid_credentials', 'Invalid login credentials')
+        const account = accounts.get(requireText(body, 'email'))
+        if (!account || account.password !== hash(requireText(body, 'password')))
+          throw new AuthError(400, 'invalid_credentials', 'Invalid login credentials')
         return [200, await open(account)]
       }
       if (query.get('grant_type') !== 'refresh_token')
-        throw new Refused(400, 'validation_failed', 'unsupported_grant_type')
-      const known = refreshes.get(text(body, 'refresh_token'))
+        throw new AuthError(400, 'validation_failed', 'unsupported_grant_type')
+      const known = refreshes.get(requireText(body, 'refresh_token'))
       if (!known || !sessions.has(known.session))
-        throw new Refused(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found')
-      if (known.usedAt !== null && Date.now() - known.usedAt > REUSE_MS) {
+        throw new AuthError(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found')
+      if (known.usedAt !== null && Date.now() - known.usedAt > REFRESH_REUSE_MS) {
         // Whoever uses it now may have stolen it: the whole session ends.
         end((session) => session === known.session)
-        throw new Refused(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used')
+        throw new AuthError(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used')
       }
       known.usedAt ??= Date.now()
       return [200, await open(known.account, known.session)]
@@ -171,24 +171,24 @@ export async function startSupabase(): Promise<Supabase> {
       return [204, null]
     },
     'POST /auth/v1/recover': async (request) => {
-      const account = accounts.get(text(await bodyOf(request), 'email'))
+      const account = accounts.get(requireText(await readBody(request), 'email'))
       if (account) recoveries.set(randomBytes(28).toString('hex'), account)
       return [200, {}]
     },
     'POST /auth/v1/verify': async (request) => {
-      const body = await bodyOf(request)
-      const token = text(body, 'token_hash')
+      const body = await readBody(request)
+      const token = requireText(body, 'token_hash')
       const account = body.type === 'recovery' ? recoveries.get(token) : undefined
-      if (!account) throw new Refused(403, 'otp_expired', 'Email link is invalid or has expired')
+      if (!account) throw new AuthError(403, 'otp_expired', 'Email link is invalid or has expired')
       recoveries.delete(token)
       return [200, await open(account)]
     },
     'PUT /auth/v1/user': async (request) => {
       const { account } = await accountOf(request)
-      const password = text(await bodyOf(request), 'password')
+      const password = requireText(await readBody(request), 'password')
       checkPassword(password)
       if (account.password === hash(password))
-        throw new Refused(422, 'same_password', 'New password should be different from the old password.')
+        throw new AuthError(422, 'same_password', 'New password should be different from the old password.')
       account.password = hash(password)
       return [200, { id: account.id, email: account.email }]
     },
@@ -210,7 +210,7 @@ export async function startSupabase(): Promise<Supabase> {
         .end(body === null ? undefined : JSON.stringify(body))
     try {
       const route = routes[`${request.method} ${pathname}`]
-      if (!route) throw new Refused(404, 'not_found', 'no such path')
+      if (!route) throw new AuthError(404, 'not_found', 'no such path')
       const open = pathname.startsWith('/_') || pathname.endsWith('jwks.json')
       if (!open && request.headers.apikey !== anonKey) {
         write(401, { message: 'Invalid API key', hint: 'Double check your Supabase `anon` or `service_role` API key.' })
@@ -218,7 +218,7 @@ export async function startSupabase(): Promise<Supabase> {
       }
       write(...(await route(request, searchParams)))
     } catch (error) {
-      if (!(error instanceof Refused)) return void write(500, { code: 500, error_code: 'unexpected_failure' })
+      if (!(error instanceof AuthError)) return void write(500, { code: 500, error_code: 'unexpected_failure' })
       write(error.status, { code: error.status, error_code: error.code, msg: error.message })
     }
   })

@@ -1,8 +1,8 @@
-import { channelName, parseChannel } from '../protocol/channel.ts'
+import { formatCandleChannel, parseChannel } from '../protocol/channel.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES, type Granularity, isGranularity } from '../protocol/granularity.ts'
 
-const ALL = (1 << GRANULARITIES.length) - 1
+const ALL_GRANULARITIES = (1 << GRANULARITIES.length) - 1
 
 export type ChannelError = { code: ErrorCode; message: string; field: string }
 
@@ -10,7 +10,10 @@ export type ChannelError = { code: ErrorCode; message: string; field: string }
  * The granularities that channels of one product name, as a mask: bit n for the one of index n. A name that is none,
  * or of another product, gives an error that names it.
  */
-export function channelMask(product: string, channels: readonly string[]): { mask: number } | { error: ChannelError } {
+export function parseCandleChannels(
+  product: string,
+  channels: readonly string[],
+): { mask: number } | { error: ChannelError } {
   let mask = 0
   for (const [index, name] of channels.entries()) {
     const field = `channels/${index}`
@@ -24,15 +27,15 @@ export function channelMask(product: string, channels: readonly string[]): { mas
     }
     if (channel.product !== '*' && channel.product !== product)
       return { error: { code: 'unknown_product', message: `this socket is of ${product}`, field } }
-    mask |= channel.granularity === '*' ? ALL : 1 << GRANULARITIES.indexOf(channel.granularity)
+    mask |= channel.granularity === '*' ? ALL_GRANULARITIES : 1 << GRANULARITIES.indexOf(channel.granularity)
   }
   return { mask }
 }
 
 /** The granularities of a mask, smallest first. */
-export const granularitiesOf = (mask: number): Granularity[] =>
+export const getGranularities = (mask: number): Granularity[] =>
   GRANULARITIES.filter((_, index) => (mask & (1 << index)) !== 0)
 
 /** The channels of a mask, each by its own name. */
-export const channelsOf = (product: string, mask: number): string[] =>
-  granularitiesOf(mask).map((granularity) => channelName({ product, granularity }))
+export const getChannelNames = (product: string, mask: number): string[] =>
+  getGranularities(mask).map((granularity) => formatCandleChannel({ product, granularity }))

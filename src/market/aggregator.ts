@@ -2,26 +2,26 @@ import type { Candle, Gap } from '../protocol/candle.ts'
 import type { RevisionReason } from './bar.ts'
 import {
   addTrade,
-  apart,
-  assign,
   type Bar,
-  barOf,
-  barOfExchange,
+  barFromExchange,
+  copyText,
   foldMinutes,
+  hasSameValues,
+  newBar,
   type Ohlcv,
-  SIZES,
-  sameNumbers,
+  replaceValues,
+  SECONDS_BY_INDEX,
   toCandle,
 } from './bar.ts'
 import type { Trade } from './coinbase.ts'
-import { Ledger, type LedgerState } from './coverage.ts'
-import { type Units, units } from './decimal.ts'
+import { TradeCoverage, type TradeCoverageState } from './coverage.ts'
+import { parseUnits, type Units } from './decimal.ts'
 
-const MINUTE = 60
-const DAY = 86_400
+const MINUTE_S = 60
+const DAY_S = 86_400
 
-/** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and KEPT_MS. */
-export type BookOptions = { exchange: string; product: string; grace: number; kept: number }
+/** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
+export type AggregatorOptions = { exchange: string; product: string; closeGraceMs: number; tradeWindowMs: number }
 
 /** A minute as the exchange's REST tells it; `start` is unix seconds. */
 export type ExchangeCandle = Ohlcv & { start: number }
@@ -31,28 +31,28 @@ export type ExchangeCandle = Ohlcv & { start: number }
  * `reconcile`; `drain` gives what has changed since, closing by the clock what is over. Holds the current UTC day and
  * what `kept` reaches of the one before, so that every larger candle can be folded anew from its minutes.
  */
-export class CandleBook {
+export class CandleAggregator {
   readonly exchange: string
   readonly product: string
-  readonly ledger: Ledger
-  readonly #grace: number
-  readonly #kept: number
+  readonly tradeCoverage: TradeCoverage
+  readonly #closeGraceMs: number
+  readonly #tradeWindowMs: number
   /** Bars by start, one map a granularity. */
-  readonly #bars: Map<number, Bar>[] = SIZES.map(() => new Map())
+  readonly #bars: Map<number, Bar>[] = SECONDS_BY_INDEX.map(() => new Map())
   /** The newest bar of each granularity: where nearly every trade goes. */
-  readonly #newest: (Bar | undefined)[] = SIZES.map(() => undefined)
+  readonly #newest: (Bar | undefined)[] = SECONDS_BY_INDEX.map(() => undefined)
   #touched: Bar[] = []
   /** Why complete bars are being changed now. */
   #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
-  #nextClose = Number.POSITIVE_INFINITY
+  #nextCloseAt = Number.POSITIVE_INFINITY
 
-  constructor(options: BookOptions, ledger?: LedgerState) {
+  constructor(options: AggregatorOptions, ledger?: TradeCoverageState) {
     this.exchange = options.exchange
     this.product = options.product
-    this.#grace = options.grace
-    this.#kept = options.kept
-    this.ledger = new Ledger(ledger)
+    this.#closeGraceMs = options.closeGraceMs
+    this.#tradeWindowMs = options.tradeWindowMs
+    this.tradeCoverage = new TradeCoverage(ledger)
   }
 
   /**
@@ -61,16 +61,16 @@ export class CandleBook {
    * @param reason of the revisions that this makes.
    * @returns how many were new.
    */
-  apply(trades: readonly Trade[], now: number, reason: 'late_trade' | 'backfill' = 'late_trade'): number {
+  addTrades(trades: readonly Trade[], now: number, reason: 'late_trade' | 'backfill' = 'late_trade'): number {
     this.#reason = reason
-    const oldest = now / 1000 - this.#kept / 1000 - MINUTE
+    const oldest = now / 1000 - this.#tradeWindowMs / 1000 - MINUTE_S
     let added = 0
     // Events hold the newest first: from the end, nearly every id is the next one.
     for (let i = trades.length - 1; i >= 0; i--) {
       const trade = trades[i] as Trade
       if (trade.product !== this.product) continue
-      if (trade.minute < oldest) this.ledger.miss(trade.id, trade.minute, now)
-      else if (this.ledger.take(trade.id, trade.minute, now)) {
+      if (trade.minute < oldest) this.tradeCoverage.recordTooOld(trade.id, trade.minute, now)
+      else if (this.tradeCoverage.record(trade.id, trade.minute, now)) {
         added++
         this.#fold(trade)
       }
@@ -84,13 +84,13 @@ export class CandleBook {
     const minute = current?.start === trade.minute ? current : this.#bars[0]?.get(trade.minute)
     if (minute?.source === 'exchange') return
     const price = Number(trade.price)
-    const quantity: Units = units(trade.size)
-    for (let size = 0; size < SIZES.length; size++) {
+    const quantity: Units = parseUnits(trade.size)
+    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
       const newest = this.#newest[size]
       let bar: Bar | undefined
       if (newest !== undefined && trade.minute >= newest.start && trade.minute < newest.end) bar = newest
-      else bar = this.#bars[size]?.get(trade.minute - (trade.minute % (SIZES[size] as number)))
-      if (bar === undefined) this.#add(barOf(size, trade, price, quantity))
+      else bar = this.#bars[size]?.get(trade.minute - (trade.minute % (SECONDS_BY_INDEX[size] as number)))
+      if (bar === undefined) this.#add(newBar(size, trade, price, quantity))
       else {
         addTrade(bar, trade, price, quantity)
         this.#touch(bar)
@@ -103,7 +103,7 @@ export class CandleBook {
     if (bar.start >= (this.#newest[bar.size]?.start ?? 0)) this.#newest[bar.size] = bar
     if (!bar.complete) {
       this.#forming.add(bar)
-      this.#nextClose = Math.min(this.#nextClose, bar.end * 1000 + this.#grace)
+      this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
     }
     this.#touch(bar)
   }
@@ -132,74 +132,75 @@ export class CandleBook {
     const starts = new Set<number>()
     for (const candle of candles) {
       if (candle.start < from || candle.start > to) continue
-      const minute = barOfExchange(candle.start, candle, time)
+      const minute = barFromExchange(candle.start, candle, time)
       const ours = this.#bars[0]?.get(candle.start)
       if (ours === undefined) this.#addLate(minute, now)
-      else if (sameNumbers(ours, minute)) continue
+      else if (hasSameValues(ours, minute)) continue
       else {
-        assign(ours, minute)
+        replaceValues(ours, minute)
         this.#touch(ours)
       }
       starts.add(candle.start)
     }
-    for (let size = 1; size < SIZES.length; size++) {
-      const length = SIZES[size] as number
+    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
+      const length = SECONDS_BY_INDEX[size] as number
       for (const start of new Set([...starts].map((minute) => minute - (minute % length))))
         this.#refold(size, start, now)
     }
-    this.ledger.heal(from, to)
+    this.tradeCoverage.markComplete(from, to)
   }
 
   /** Adds a bar that there was none of. */
   #addLate(bar: Bar, now: number): void {
-    const complete = this.#reason === 'audit' && now >= bar.end * 1000 + this.#grace
+    const complete = this.#reason === 'audit' && now >= bar.end * 1000 + this.#closeGraceMs
     this.#add({ ...bar, complete, rev: 0, reason: null })
   }
 
   #refold(size: number, start: number, now: number): void {
-    const folded = foldMinutes(size, this.#minutes(start, start + (SIZES[size] as number)))
+    const folded = foldMinutes(size, this.#minutes(start, start + (SECONDS_BY_INDEX[size] as number)))
     if (folded === null) return
     const bar = this.#bars[size]?.get(start)
     if (bar === undefined) this.#addLate(folded, now)
     else {
-      assign(bar, folded)
+      replaceValues(bar, folded)
       this.#touch(bar)
     }
   }
 
   *#minutes(start: number, end: number): Generator<Bar> {
-    for (let minute = start; minute < end; minute += MINUTE) {
+    for (let minute = start; minute < end; minute += MINUTE_S) {
       const bar = this.#bars[0]?.get(minute)
       if (bar) yield bar
     }
   }
 
   /** Unix milliseconds at which the next candle is over and its grace is out; infinite when none is forming. */
-  get nextClose(): number {
-    return this.#nextClose
+  get nextCloseAt(): number {
+    return this.#nextCloseAt
   }
 
   /**
    * Every bar that differs from what was last told: its numbers, its coverage, or that it is complete (C5). A change of
    * a complete bar is a new revision (C6).
    */
-  drain(now: number): Bar[] {
-    const changed = this.ledger.takeChanged()
+  takeChanged(now: number): Bar[] {
+    const changed = this.tradeCoverage.takeChanged()
     if (changed !== null) this.#touchMinutes(changed)
-    if (now >= this.#nextClose) this.#touchOver(now)
+    if (now >= this.#nextCloseAt) this.#touchClosing(now)
     if (this.#touched.length === 0) return []
     const bars: Bar[] = []
     for (const bar of this.#touched) {
       bar.touched = false
-      const coverage = bar.size === 0 && bar.source === 'exchange' ? 'full' : this.ledger.coverage(bar.start, bar.end)
-      const closes = !bar.complete && now >= bar.end * 1000 + this.#grace
+      const coverage =
+        bar.size === 0 && bar.source === 'exchange' ? 'full' : this.tradeCoverage.coverage(bar.start, bar.end)
+      const closes = !bar.complete && now >= bar.end * 1000 + this.#closeGraceMs
       if (!bar.altered && !closes && coverage === bar.coverage) continue
       if (bar.complete) {
         bar.rev++
         if (!bar.altered) bar.reason = 'coverage'
       } else if (closes) {
         bar.complete = true
-        bar.lastTime = apart(bar.lastTime)
+        bar.lastTime = copyText(bar.lastTime)
         this.#forming.delete(bar)
       }
       bar.coverage = coverage
@@ -207,20 +208,21 @@ export class CandleBook {
       bars.push(bar)
     }
     this.#touched = []
-    if (now >= this.#nextClose) {
-      this.#nextClose = Number.POSITIVE_INFINITY
-      for (const bar of this.#forming) this.#nextClose = Math.min(this.#nextClose, bar.end * 1000 + this.#grace)
+    if (now >= this.#nextCloseAt) {
+      this.#nextCloseAt = Number.POSITIVE_INFINITY
+      for (const bar of this.#forming)
+        this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
     }
     return bars
   }
 
-  #touchOver(now: number): void {
-    for (const bar of this.#forming) if (now >= bar.end * 1000 + this.#grace) this.#touch(bar)
+  #touchClosing(now: number): void {
+    for (const bar of this.#forming) if (now >= bar.end * 1000 + this.#closeGraceMs) this.#touch(bar)
   }
 
   #touchMinutes([from, to]: Gap): void {
-    for (let size = 0; size < SIZES.length; size++) {
-      const length = SIZES[size] as number
+    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
+      const length = SECONDS_BY_INDEX[size] as number
       const bars = this.#bars[size] as Map<number, Bar>
       const newest = this.#newest[size]?.start ?? -1
       if ((Math.min(to, newest) - from) / length > bars.size) {
@@ -247,26 +249,26 @@ export class CandleBook {
   }
 
   /** The newest minute's last price and its time. */
-  last(): { price: string; time: string } | null {
+  lastTrade(): { price: string; time: string } | null {
     const bar = this.#newest[0]
     return bar ? { price: bar.close, time: bar.lastTime } : null
   }
 
-  candle(bar: Bar): Candle {
+  toCandle(bar: Bar): Candle {
     return toCandle(bar, this.exchange, this.product)
   }
 
   /** Start of the oldest day that a trade or a hole may still change, unix seconds. */
-  horizon(now: number): number {
-    let oldest = now / 1000 - this.#kept / 1000
-    for (const hole of this.ledger.holes) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
+  oldestOpenDay(now: number): number {
+    let oldest = now / 1000 - this.#tradeWindowMs / 1000
+    for (const hole of this.tradeCoverage.missing) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
     // What is in doubt becomes a hole with the next trade: its day must be whole then, to be folded anew.
-    if (this.ledger.doubt !== null) oldest = Math.min(oldest, this.ledger.doubt.from)
-    return oldest - (oldest % DAY)
+    if (this.tradeCoverage.uncertain !== null) oldest = Math.min(oldest, this.tradeCoverage.uncertain.from)
+    return oldest - (oldest % DAY_S)
   }
 
   /** Forgets what is older than `start`, the start of a day. */
-  forget(start: number): void {
+  dropBefore(start: number): void {
     for (const bars of this.#bars)
       for (const bar of bars.values()) {
         if (bar.start >= start) continue
@@ -280,8 +282,8 @@ export class CandleBook {
     const lives = new Map(bars.filter((bar) => bar.size > 0).map((bar) => [`${bar.size}/${bar.start}`, bar]))
     for (const bar of bars) if (bar.size === 0) this.#add({ ...bar, touched: false })
     const minutes = this.range(0, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
-    for (let size = 1; size < SIZES.length; size++) {
-      const length = SIZES[size] as number
+    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
+      const length = SECONDS_BY_INDEX[size] as number
       for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % length)))) {
         const folded = foldMinutes(size, this.#minutes(start, start + length)) as Bar
         const life = lives.get(`${size}/${start}`)
@@ -291,7 +293,7 @@ export class CandleBook {
           rev: life?.rev ?? 0,
           reason: life?.reason ?? null,
           coverage: life?.coverage ?? 'full',
-          altered: life === undefined || !sameNumbers(life, folded),
+          altered: life === undefined || !hasSameValues(life, folded),
         })
       }
     }

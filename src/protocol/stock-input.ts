@@ -3,17 +3,17 @@ import { MINOR_UNITS } from './minor-unit.ts'
 import { ACTIVITY_KINDS } from './portfolio.ts'
 
 /** Longest note, in UTF-16 units. */
-export const MAX_NOTE = 500
+export const MAX_NOTE_CHARS = 500
 /** Lots that one sale may name. */
 const MAX_NAMED_LOTS = 1_000
-const MAX_SYMBOL = 100
+const MAX_SYMBOL_CHARS = 100
 
-const DECIMAL =
+const DECIMAL_ERROR =
   'must be a decimal in quotes, such as "12.5", not below 0, of 30 digits before the point and 18 after it at most'
-const IN_QUOTES = 'must be in quotes, such as "12.5": a number of JSON may have lost digits'
+const NOT_A_STRING_ERROR = 'must be in quotes, such as "12.5": a number of JSON may have lost digits'
 
 /** `007.50` -> `7.5` */
-function plain(text: string): string {
+function trimZeros(text: string): string {
   const digits = text.replace(/^0+(?=\d)/, '')
   return digits.includes('.') ? digits.replace(/\.?0+$/, '') : digits
 }
@@ -21,11 +21,12 @@ function plain(text: string): string {
 /** An amount of 0 or more. */
 const amount = z
   .string({
-    error: ({ input }) => (input === undefined ? 'is required' : typeof input === 'number' ? IN_QUOTES : DECIMAL),
+    error: ({ input }) =>
+      input === undefined ? 'is required' : typeof input === 'number' ? NOT_A_STRING_ERROR : DECIMAL_ERROR,
   })
   .trim()
-  .regex(/^\d{1,30}(\.\d{1,18})?$/, DECIMAL)
-  .transform(plain)
+  .regex(/^\d{1,30}(\.\d{1,18})?$/, DECIMAL_ERROR)
+  .transform(trimZeros)
   .meta({ example: '12.5' })
 const positive = amount.refine((text) => text !== '0', 'must be above 0').meta({ example: '12.5' })
 
@@ -33,7 +34,7 @@ const symbol = z
   .string({ error: ({ input }) => (input === undefined ? 'is required: a symbol such as AAPL' : 'must be text') })
   .trim()
   .min(1, 'is required: a symbol such as AAPL')
-  .max(MAX_SYMBOL, `has ${MAX_SYMBOL} characters at most`)
+  .max(MAX_SYMBOL_CHARS, `has ${MAX_SYMBOL_CHARS} characters at most`)
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text of one line')
   .meta({
     description: 'Any name of an asset, as GET /get-price takes it; or the symbol of an asset of your own',
@@ -53,10 +54,10 @@ const currency = z
   .regex(/^[A-Z][A-Z0-9]{1,11}$/, 'must be a currency such as USD')
   .meta({ description: 'Of price and fees', example: 'USD' })
 
-const WHEN = 'must be an RFC 3339 time such as 2026-01-31T14:30:00Z, or a date, from 1900 on'
+const TIME_ERROR = 'must be an RFC 3339 time such as 2026-01-31T14:30:00Z, or a date, from 1900 on'
 
 const traded_at = z
-  .string(WHEN)
+  .string(TIME_ERROR)
   .trim()
   .transform((text, context) => {
     const time = z.iso.date().safeParse(text).success ? `${text}T00:00:00Z` : text
@@ -68,7 +69,7 @@ const traded_at = z
       // Of UTC, since an import, also of what was exported here, takes none before.
       if (utc >= '1900') return utc
     }
-    context.addIssue({ code: 'custom', message: WHEN })
+    context.addIssue({ code: 'custom', message: TIME_ERROR })
     return z.NEVER
   })
   .meta({ description: 'RFC 3339, or a date: its midnight in UTC; not in the future', example: '2026-01-31T14:30:00Z' })
@@ -76,7 +77,7 @@ const traded_at = z
 const note = z
   .string('must be text')
   .trim()
-  .max(MAX_NOTE, `has ${MAX_NOTE} characters at most`)
+  .max(MAX_NOTE_CHARS, `has ${MAX_NOTE_CHARS} characters at most`)
   // Neither controls nor halves of a character, which the database takes for no text.
   .regex(/^(?:[\t\r\n]|[^\p{Cc}\p{Cs}])*$/u, 'must be text')
   .transform((text) => (text === '' ? null : text))
@@ -96,12 +97,12 @@ const split = z.strictObject(
   'is required: how many new for how many old',
 )
 
-const unknownKeys = {
+const unknownKeysError = {
   error: (issue: { code?: string }) =>
     issue.code === 'unrecognized_keys' ? 'has fields that are not known here' : undefined,
 }
 
-const rest = {
+const optionalFields = {
   fees: amount.optional(),
   currency: currency.optional(),
   traded_at: traded_at.optional(),
@@ -109,15 +110,18 @@ const rest = {
 }
 
 /** `POST /api/v1/stocks`: a purchase. What is not given: no fees, the asset's currency, now. */
-export const stockSchema = z.strictObject({ symbol, quantity: positive, price: amount, ...rest }, unknownKeys)
+export const newLotSchema = z.strictObject(
+  { symbol, quantity: positive, price: amount, ...optionalFields },
+  unknownKeysError,
+)
 
 /** `PATCH /api/v1/stocks/:id`; what is not given stays. */
-export const stockChangeSchema = stockSchema.partial()
+export const lotChangeSchema = newLotSchema.partial()
 
 /** `POST /api/v1/stocks/:id/sell` */
 export const sellSchema = z.strictObject(
-  { quantity: positive, price: amount, ...rest, lots: lots.optional() },
-  unknownKeys,
+  { quantity: positive, price: amount, ...optionalFields, lots: lots.optional() },
+  unknownKeysError,
 )
 
 /** `POST /api/v1/activities`: any kind, each with the fields that it has. */
@@ -125,12 +129,18 @@ export const newActivitySchema = z.discriminatedUnion(
   'kind',
   [
     z.strictObject(
-      { kind: z.enum(['buy', 'transfer_in', 'dividend']), symbol, quantity: positive, price: amount, ...rest },
-      unknownKeys,
+      {
+        kind: z.enum(['buy', 'transfer_in', 'dividend']),
+        symbol,
+        quantity: positive,
+        price: amount,
+        ...optionalFields,
+      },
+      unknownKeysError,
     ),
     z.strictObject(
-      { kind: z.literal('sell'), symbol, quantity: positive, price: amount, ...rest, lots: lots.optional() },
-      unknownKeys,
+      { kind: z.literal('sell'), symbol, quantity: positive, price: amount, ...optionalFields, lots: lots.optional() },
+      unknownKeysError,
     ),
     z.strictObject(
       {
@@ -138,10 +148,10 @@ export const newActivitySchema = z.discriminatedUnion(
         symbol,
         quantity: positive,
         price: amount.optional(),
-        ...rest,
+        ...optionalFields,
         lots: lots.optional(),
       },
-      unknownKeys,
+      unknownKeysError,
     ),
     z.strictObject(
       {
@@ -149,13 +159,13 @@ export const newActivitySchema = z.discriminatedUnion(
         symbol: symbol.optional(),
         quantity: positive.optional().meta({ description: '1 if it is not given: the amount is then price' }),
         price: amount,
-        ...rest,
+        ...optionalFields,
       },
-      unknownKeys,
+      unknownKeysError,
     ),
     z.strictObject(
-      { kind: z.literal('split'), symbol, split, traded_at: rest.traded_at, note: rest.note },
-      unknownKeys,
+      { kind: z.literal('split'), symbol, split, traded_at: optionalFields.traded_at, note: optionalFields.note },
+      unknownKeysError,
     ),
   ],
   { error: () => `must be one of ${ACTIVITY_KINDS.join(', ')}` },
@@ -164,26 +174,26 @@ export type NewActivityInput = z.output<typeof newActivitySchema>
 
 /** `PATCH /api/v1/activities/:id`; what is not given stays, its kind always. */
 export const activityChangeSchema = z.strictObject(
-  { ...stockChangeSchema.shape, lots: lots.optional(), split: split.optional() },
-  unknownKeys,
+  { ...lotChangeSchema.shape, lots: lots.optional(), split: split.optional() },
+  unknownKeysError,
 )
 export type ActivityChange = z.output<typeof activityChangeSchema>
 
-const LIMIT = 'must be a whole number from 1 to 500'
+const LIMIT_ERROR = 'must be a whole number from 1 to 500'
 const paging = {
   limit: z
     .string()
-    .regex(/^\d{1,3}$/, LIMIT)
+    .regex(/^\d{1,3}$/, LIMIT_ERROR)
     .transform(Number)
-    .pipe(z.number().min(1, LIMIT).max(500, LIMIT))
+    .pipe(z.number().min(1, LIMIT_ERROR).max(500, LIMIT_ERROR))
     .default(100)
     .meta({ description: 'From 1 to 500; 100 if it is not given' }),
   cursor: z.string().max(200, 'must be what a page gave as next_cursor').optional(),
-  symbol: z.string().trim().max(MAX_SYMBOL, `has ${MAX_SYMBOL} characters at most`).optional(),
+  symbol: z.string().trim().max(MAX_SYMBOL_CHARS, `has ${MAX_SYMBOL_CHARS} characters at most`).optional(),
 }
 
 /** The query of `GET /api/v1/stocks`. */
-export const stocksQuerySchema = z.object({
+export const lotsQuerySchema = z.object({
   ...paging,
   open: z
     .enum(['true', 'false'], 'must be true or false')

@@ -2,7 +2,7 @@
 export type Purpose = 'look' | 'find' | 'refresh' | 'history'
 
 /** How far one provider may be used. Weights are in the provider's own unit, times in milliseconds. */
-export type Limits = {
+export type RateLimits = {
   /** Weight that may fall into any stretch of `window`. */
   budget: number
   window: number
@@ -19,7 +19,7 @@ export type Limits = {
 }
 
 /** A request as the provider may have seen it: at any moment from `at` to `ended`. Unix milliseconds. */
-type Spent = {
+type Reservation = {
   lease: number
   call: number
   at: number
@@ -40,7 +40,7 @@ type Breaker =
 
 /** All that is known of one provider's budget: a plain value that can be stored as JSON. */
 export type ProviderState = {
-  spent: Spent[]
+  spent: Reservation[]
   nextLease: number
   breaker: Breaker
   /** Failures, and failures or refusals, since the provider last answered. */
@@ -60,7 +60,7 @@ export type ProviderState = {
 }
 
 /** How a request ended. `told` is the weight that the provider says is used, `retryAfter` milliseconds. */
-export type Ending = {
+export type RequestOutcome = {
   status: number | null
   told: number | null
   retryAfter: number | null
@@ -73,9 +73,9 @@ export type Ending = {
 }
 
 /** Of a whole call: `none` says nothing about the provider. */
-export type Verdict = 'ok' | 'failed' | 'limited' | 'none'
+export type CallOutcome = 'ok' | 'failed' | 'limited' | 'none'
 
-export type Refusal = {
+export type RateLimitRefusal = {
   /** `window`, `concurrency`: our own limits. `limited`: the provider's word. `backoff`, `breaker`: it has failed. */
   reason: 'window' | 'concurrency' | 'limited' | 'backoff' | 'breaker'
   /** It is of no use to ask before; unix milliseconds. */
@@ -87,7 +87,7 @@ export type Refusal = {
  * person waits for must find something left behind a refresh of a thousand assets, a refresh behind loading history;
  * and searches for names that nobody knows must not use up what the known ones need.
  */
-const SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = {
+const PURPOSE_SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = {
   look: { all: 1, own: 1 },
   find: { all: 1, own: 0.25 },
   refresh: { all: 0.9, own: 1 },
@@ -95,7 +95,7 @@ const SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = {
 }
 
 /** The longest ban that is believed: Binance bans for three days at most. */
-const LONGEST_BLOCK_MS = 3 * 86_400_000
+const MAX_BLOCK_MS = 3 * 86_400_000
 
 /** A provider of which nothing is known. `now` is unix milliseconds. */
 export const newProviderState = (now: number): ProviderState => ({
@@ -116,40 +116,43 @@ export const newProviderState = (now: number): ProviderState => ({
 })
 
 /** The most weight that all requests together may have when one of this purpose is granted. */
-export const allowance = (limits: Limits, purpose: Purpose): number =>
-  Math.max(1, Math.floor(limits.budget * SHARES[purpose].all))
+export const maxWeight = (limits: RateLimits, purpose: Purpose): number =>
+  Math.max(1, Math.floor(limits.budget * PURPOSE_SHARES[purpose].all))
 
 /** Whether a person waits for it. */
-export const isUrgent = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
+export const isInteractive = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
 
 /** How many requests of this purpose may be under way: one is left for whom a person waits for. */
-export const slots = (limits: Limits, purpose: Purpose): number =>
-  isUrgent(purpose) ? limits.concurrency : Math.max(1, limits.concurrency - 1)
+export const maxConcurrency = (limits: RateLimits, purpose: Purpose): number =>
+  isInteractive(purpose) ? limits.concurrency : Math.max(1, limits.concurrency - 1)
 
-const sum = (spent: readonly Spent[]): number => spent.reduce((total, one) => total + one.weight, 0)
+const totalWeight = (spent: readonly Reservation[]): number => spent.reduce((total, one) => total + one.weight, 0)
 
 /**
  * What still counts at `now`. A request may reach the provider at any moment until it has ended, so that it counts for
  * a whole window after its end; then no stretch of a window, wherever it begins, holds more than was granted together.
  */
-const counted = (state: ProviderState, limits: Limits, now: number): Spent[] =>
-  state.spent.filter((one) => countedUntil(one, limits) >= now)
+const activeReservations = (state: ProviderState, limits: RateLimits, now: number): Reservation[] =>
+  state.spent.filter((one) => countsUntil(one, limits) >= now)
 
-const countedUntil = (one: Spent, limits: Limits): number => (one.ended ?? one.until) + limits.window
+const countsUntil = (one: Reservation, limits: RateLimits): number => (one.ended ?? one.until) + limits.window
 
-const underWay = (state: ProviderState, now: number): Spent[] =>
+const inFlightReservations = (state: ProviderState, now: number): Reservation[] =>
   state.spent.filter((one) => one.ended === null && one.until > now)
 
 /** Weight used at `now`, and requests under way. */
-export const usage = (state: ProviderState, limits: Limits, now: number): { used: number; inFlight: number } => ({
-  used: sum(counted(state, limits, now)),
-  inFlight: underWay(state, now).length,
+export const usage = (state: ProviderState, limits: RateLimits, now: number): { used: number; inFlight: number } => ({
+  used: totalWeight(activeReservations(state, limits, now)),
+  inFlight: inFlightReservations(state, now).length,
 })
 
 /**
  * The breaker at `now`, and until when nothing goes out; null if something may.
  */
-export function standing(state: ProviderState, now: number): { breaker: Breaker['kind']; blockedUntil: number | null } {
+export function breakerState(
+  state: ProviderState,
+  now: number,
+): { breaker: Breaker['kind']; blockedUntil: number | null } {
   const { breaker, blocked } = state
   const over = breaker.kind === 'open' && breaker.until <= now
   const until = Math.max(blocked?.until ?? 0, breaker.kind === 'open' ? breaker.until : 0)
@@ -157,10 +160,16 @@ export function standing(state: ProviderState, now: number): { breaker: Breaker[
 }
 
 /** The first moment from which `weight` more stays within `most`, if nothing else is granted. */
-function roomAt(spent: readonly Spent[], limits: Limits, weight: number, most: number, now: number): number | null {
-  let used = sum(spent) + weight
+function availableAt(
+  spent: readonly Reservation[],
+  limits: RateLimits,
+  weight: number,
+  most: number,
+  now: number,
+): number | null {
+  let used = totalWeight(spent) + weight
   if (used <= most) return null
-  const ends = spent.map((one) => ({ weight: one.weight, at: countedUntil(one, limits) + 1 }))
+  const ends = spent.map((one) => ({ weight: one.weight, at: countsUntil(one, limits) + 1 }))
   ends.sort((a, b) => a.at - b.at)
   for (const end of ends) {
     used -= end.weight
@@ -170,12 +179,12 @@ function roomAt(spent: readonly Spent[], limits: Limits, weight: number, most: n
   return now + limits.window
 }
 
-function refusal(
+function findRefusal(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   now: number,
   ask: { call: number; purpose: Purpose; weight: number },
-): Refusal | null {
+): RateLimitRefusal | null {
   const { blocked, breaker } = state
   const open = breaker.kind === 'open' ? breaker.until : 0
   if (blocked && blocked.until > Math.max(now, open))
@@ -183,19 +192,19 @@ function refusal(
   if (open > now) return { reason: 'breaker', retryAt: open }
   if (breaker.kind === 'half_open' && breaker.call !== null && breaker.call !== ask.call && breaker.until > now)
     return { reason: 'breaker', retryAt: breaker.until }
-  const spent = counted(state, limits, now)
-  const { all, own } = SHARES[ask.purpose]
+  const spent = activeReservations(state, limits, now)
+  const { all, own } = PURPOSE_SHARES[ask.purpose]
   const share = (part: number) => Math.max(1, Math.floor(limits.budget * part))
   const mine = spent.filter((one) => one.purpose === ask.purpose)
   const room = Math.max(
-    roomAt(spent, limits, ask.weight, share(all), now) ?? 0,
-    roomAt(mine, limits, ask.weight, share(own), now) ?? 0,
+    availableAt(spent, limits, ask.weight, share(all), now) ?? 0,
+    availableAt(mine, limits, ask.weight, share(own), now) ?? 0,
   )
   if (room > 0) return { reason: 'window', retryAt: room }
-  const busy = underWay(state, now)
+  const busy = inFlightReservations(state, now)
   // The slot that is left for people takes nothing from the others when it is used: they go on beside it.
-  const beside = isUrgent(ask.purpose) ? busy : busy.filter((one) => !isUrgent(one.purpose))
-  if (busy.length < limits.concurrency && beside.length < slots(limits, ask.purpose)) return null
+  const beside = isInteractive(ask.purpose) ? busy : busy.filter((one) => !isInteractive(one.purpose))
+  if (busy.length < limits.concurrency && beside.length < maxConcurrency(limits, ask.purpose)) return null
   return { reason: 'concurrency', retryAt: Math.min(...busy.map((one) => one.until)) }
 }
 
@@ -208,11 +217,11 @@ function refusal(
  */
 export function reserve(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   now: number,
   ask: { call: number; purpose: Purpose; weight: number },
-): { state: ProviderState; lease: number } | { state: ProviderState; refusal: Refusal } {
-  const refused = refusal(state, limits, now, ask)
+): { state: ProviderState; lease: number } | { state: ProviderState; refusal: RateLimitRefusal } {
+  const refused = findRefusal(state, limits, now, ask)
   if (refused !== null)
     // Who waits for a slot asks again: that is no refusal yet.
     return {
@@ -221,7 +230,7 @@ export function reserve(
     }
   const { nextLease: lease, breaker } = state
   const until = now + limits.lease
-  const spent = counted(state, limits, now)
+  const spent = activeReservations(state, limits, now)
   spent.push({ lease, call: ask.call, at: now, weight: ask.weight, purpose: ask.purpose, until, ended: null })
   return {
     lease,
@@ -242,9 +251,9 @@ export function reserve(
  */
 export function settle(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   lease: number,
-  ending: Ending,
+  ending: RequestOutcome,
   now: number,
   random: number,
 ): ProviderState {
@@ -253,22 +262,22 @@ export function settle(
     one.lease === lease ? { ...one, ended: ending.status === null ? Math.max(now, one.until) : now } : one,
   )
   let next: ProviderState = { ...state, spent, lastStatus: ending.status, lastError: ending.error ?? state.lastError }
-  if (ending.told !== null) next = believe(next, limits, ending.told, now)
+  if (ending.told !== null) next = applyReportedUsage(next, limits, ending.told, now)
   if (ending.kind === 'answered') return next
-  if (ending.kind === 'limited') return limited(next, limits, ending.retryAfter, now, random)
+  if (ending.kind === 'limited') return recordRateLimit(next, limits, ending.retryAfter, now, random)
   const call = state.spent.find((one) => one.lease === lease)?.call ?? 0
-  return failed(next, limits, call, ending.retryAfter, now, random)
+  return recordFailure(next, limits, call, ending.retryAfter, now, random)
 }
 
 /**
  * What the whole call came to, after its requests were settled; said once for each call.
  * @param call as it was given to `reserve`
  */
-export function judge(
+export function recordCallOutcome(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   call: number,
-  verdict: Verdict,
+  verdict: CallOutcome,
   now: number,
   random: number,
   told: { error: string | null; retryAfter: number | null } = { error: null, retryAfter: null },
@@ -279,18 +288,18 @@ export function judge(
   if (verdict === 'ok' && breaker.kind === 'closed' && state.strikes === 0) return next
   if (verdict === 'ok' && (breaker.kind === 'closed' || (breaker.kind === 'half_open' && breaker.call === call)))
     return { ...next, breaker: { kind: 'closed' }, failures: 0, strikes: 0 }
-  if (verdict === 'failed') return failed(next, limits, call, told.retryAfter, now, random)
+  if (verdict === 'failed') return recordFailure(next, limits, call, told.retryAfter, now, random)
   const freed: ProviderState =
     breaker.kind === 'half_open' && breaker.call === call ? { ...next, breaker: { ...breaker, call: null } } : next
-  return verdict === 'limited' ? limited(freed, limits, told.retryAfter, now, random) : freed
+  return verdict === 'limited' ? recordRateLimit(freed, limits, told.retryAfter, now, random) : freed
 }
 
 /** If the provider says that more is used than we know of, somebody else at our address uses it too. */
-function believe(state: ProviderState, limits: Limits, told: number, now: number): ProviderState {
+function applyReportedUsage(state: ProviderState, limits: RateLimits, told: number, now: number): ProviderState {
   // Requests under way may not be in it yet: they are not held against what it says.
-  const known = sum(counted(state, limits, now).filter((one) => one.ended !== null))
+  const known = totalWeight(activeReservations(state, limits, now).filter((one) => one.ended !== null))
   if (told <= known) return { ...state, told }
-  const others: Spent = {
+  const others: Reservation = {
     lease: 0,
     call: 0,
     at: now,
@@ -303,29 +312,29 @@ function believe(state: ProviderState, limits: Limits, told: number, now: number
 }
 
 /** Full jitter: anywhere between nothing and the pause that has doubled with each strike. */
-const pause = (limits: Limits, strikes: number, random: number): number =>
+const backoffMs = (limits: RateLimits, strikes: number, random: number): number =>
   Math.ceil(random * Math.min(limits.backoffMax, limits.backoffMin * 2 ** Math.min(strikes - 1, 30)))
 
-function blockedUntil(state: ProviderState, until: number, isLimit: boolean): ProviderState['blocked'] {
+function extendBlock(state: ProviderState, until: number, isLimit: boolean): ProviderState['blocked'] {
   const { blocked } = state
   return blocked && blocked.until >= until ? blocked : { until, limited: isLimit }
 }
 
-function limited(
+function recordRateLimit(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   retryAfter: number | null,
   now: number,
   random: number,
 ): ProviderState {
   const strikes = state.strikes + 1
-  const wait = Math.min(LONGEST_BLOCK_MS, Math.max(retryAfter ?? 0, pause(limits, strikes, random)))
-  return { ...state, strikes, limited: state.limited + 1, blocked: blockedUntil(state, now + wait, true) }
+  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  return { ...state, strikes, limited: state.limited + 1, blocked: extendBlock(state, now + wait, true) }
 }
 
-function failed(
+function recordFailure(
   state: ProviderState,
-  limits: Limits,
+  limits: RateLimits,
   call: number,
   retryAfter: number | null,
   now: number,
@@ -334,8 +343,8 @@ function failed(
   const { breaker } = state
   const strikes = state.strikes + 1
   const failures = state.failures + 1
-  const wait = Math.min(LONGEST_BLOCK_MS, Math.max(retryAfter ?? 0, pause(limits, strikes, random)))
-  const next = { ...state, strikes, failures, blocked: blockedUntil(state, now + wait, false) }
+  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  const next = { ...state, strikes, failures, blocked: extendBlock(state, now + wait, false) }
   if (breaker.kind === 'open' || (breaker.kind === 'half_open' && breaker.call !== call)) return next
   if (breaker.kind === 'closed' && failures < limits.breakerFailures) return next
   const times = breaker.kind === 'closed' ? 1 : breaker.times + 1

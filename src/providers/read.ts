@@ -12,7 +12,7 @@ const DETAIL_LENGTH = 200
  * @param options.signal ends the request, which then is `unavailable`; 10 s unless given.
  * @param options.headers go out with the request: the place for a key, as nothing that is sent is ever in a failure.
  */
-export async function read<T>(
+export async function fetchJson<T>(
   fetch: Fetch,
   url: string,
   schema: z.ZodType<T>,
@@ -27,21 +27,23 @@ export async function read<T>(
     })
     body = await response.text()
   } catch (error) {
-    return noAnswer(error)
+    return noResponseFailure(error)
   }
-  if (response.status !== 200) return refusal(response, body)
+  if (response.status !== 200) return statusFailure(response, body)
   let json: unknown
   try {
     json = JSON.parse(body)
   } catch {
-    return failed('invalid', response, `not JSON: ${body}`)
+    return responseFailure('invalid', response, `not JSON: ${body}`)
   }
   const parsed = schema.safeParse(json)
-  return parsed.success ? { ok: true, value: parsed.data } : failed('invalid', response, issueOf(parsed.error))
+  return parsed.success
+    ? { ok: true, value: parsed.data }
+    : responseFailure('invalid', response, firstIssue(parsed.error))
 }
 
 /** What a request without an answer comes to: refused, cut, or ended by its signal. */
-export const noAnswer = (error: unknown): Failure => ({
+export const noResponseFailure = (error: unknown): Failure => ({
   ok: false,
   reason: 'unavailable',
   status: null,
@@ -50,15 +52,15 @@ export const noAnswer = (error: unknown): Failure => ({
 })
 
 /** What an answer that is not 200 means. 400 is `invalid`, for the caller to find out which part of it was. */
-export function refusal(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
+export function statusFailure(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
   const { status } = response
-  if (status === 429 || status === 418) return failed('rate_limited', response, body)
-  if (status === 404) return failed('not_found', response, body)
-  if (status === 400) return failed('invalid', response, body)
-  return failed('unavailable', response, body)
+  if (status === 429 || status === 418) return responseFailure('rate_limited', response, body)
+  if (status === 404) return responseFailure('not_found', response, body)
+  if (status === 400) return responseFailure('invalid', response, body)
+  return responseFailure('unavailable', response, body)
 }
 
-export const failed = (
+export const responseFailure = (
   reason: Failure['reason'],
   response: Pick<Response, 'status' | 'headers'>,
   detail: string,
@@ -66,12 +68,12 @@ export const failed = (
   ok: false,
   reason,
   status: response.status,
-  retryAfter: retryAfter(response.headers),
+  retryAfter: parseRetryAfterMs(response.headers),
   detail: detail.slice(0, DETAIL_LENGTH),
 })
 
 /** The first of what is wrong with an answer. */
-export function issueOf(error: z.ZodError): string {
+export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]
   return `${issue?.path.join('/')}: ${issue?.message}`
 }
@@ -80,7 +82,7 @@ export function issueOf(error: z.ZodError): string {
  * `Retry-After` in milliseconds: seconds, or a date, counted from the answer's own `Date` where it has one, so that the
  * two clocks need not agree (RFC 9110, 10.2.3). Null where there is none, or none that can be read.
  */
-function retryAfter(headers: Headers): number | null {
+function parseRetryAfterMs(headers: Headers): number | null {
   const text = headers.get('retry-after')?.trim() ?? ''
   if (/^\d{1,6}$/.test(text)) return Number(text) * 1000
   // The form of a date in HTTP: whatever else Date.parse takes, a number among it, is none.

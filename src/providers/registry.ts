@@ -1,5 +1,5 @@
 import type { Settings } from '../config.ts'
-import type { Source } from '../pricing/sources.ts'
+import type { QuoteProviderName } from '../pricing/sources.ts'
 import { binanceProvider } from './binance.ts'
 import { coinbaseProvider } from './coinbase-quotes.ts'
 import { coinMarketCapProvider } from './coinmarketcap.ts'
@@ -8,7 +8,11 @@ import { twelveDataProvider } from './twelvedata.ts'
 import { yahooProvider } from './yahoo.ts'
 
 /** The provider of a source that is set up. The keyed ones are only with a key (see availableSources). */
-export function openProvider(source: Source, config: Settings, deps: Omit<ProviderDeps, 'url'>): QuoteProvider {
+export function createProvider(
+  source: QuoteProviderName,
+  config: Settings,
+  deps: Omit<ProviderDeps, 'url'>,
+): QuoteProvider {
   const { STOCK_PROVIDER_API_KEY: stockKey = '', CRYPTO_PROVIDER_API_KEY: cryptoKey = '' } = config
   switch (source) {
     case 'yahoo':

@@ -1,16 +1,16 @@
 import { z } from 'zod'
 import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
-import { currencyOf } from './currency.ts'
-import { over, plain, type Ratio, ratio, ratioText, times } from './decimal.ts'
-import { issueOf } from './read.ts'
+import { majorCurrency } from './currency.ts'
+import { divide, formatNumber, formatRatio, multiply, parseRatio, type Ratio } from './decimal.ts'
+import { firstIssue } from './read.ts'
 import type { Failure, Result } from './result.ts'
 
 /** A day's last price and volume are there this long after its close: auctions, and quotes that come 20 minutes late. */
-const SETTLE_SECONDS = 30 * 60
+const SETTLE_S = 30 * 60
 
-const column = z.array(z.number().nullable())
-const event = z.object({ date: z.number() })
+const columnSchema = z.array(z.number().nullable())
+const eventSchema = z.object({ date: z.number() })
 
 const chartSchema = z.object({
   chart: z.object({
@@ -26,11 +26,11 @@ const chartSchema = z.object({
           timestamp: z.array(z.number()).default([]),
           events: z
             .object({
-              dividends: z.record(z.string(), event.extend({ amount: z.number().positive() })).default({}),
+              dividends: z.record(z.string(), eventSchema.extend({ amount: z.number().positive() })).default({}),
               splits: z
                 .record(
                   z.string(),
-                  event.extend({ numerator: z.number().positive(), denominator: z.number().positive() }),
+                  eventSchema.extend({ numerator: z.number().positive(), denominator: z.number().positive() }),
                 )
                 .default({}),
             })
@@ -39,11 +39,11 @@ const chartSchema = z.object({
             quote: z
               .array(
                 z.object({
-                  open: column.default([]),
-                  high: column.default([]),
-                  low: column.default([]),
-                  close: column.default([]),
-                  volume: column.default([]),
+                  open: columnSchema.default([]),
+                  high: columnSchema.default([]),
+                  low: columnSchema.default([]),
+                  close: columnSchema.default([]),
+                  volume: columnSchema.default([]),
                 }),
               )
               .min(1),
@@ -56,7 +56,13 @@ const chartSchema = z.object({
 type Chart = z.infer<typeof chartSchema>['chart']['result'][number]
 type Split = { ex_date: string; by: Ratio; action: CorporateAction }
 
-const invalid = (detail: string): Failure => ({ ok: false, reason: 'invalid', status: 200, retryAfter: null, detail })
+const invalidResponse = (detail: string): Failure => ({
+  ok: false,
+  reason: 'invalid',
+  status: 200,
+  retryAfter: null,
+  detail,
+})
 
 /**
  * The days of a chart on the basis of each day. Yahoo tells prices and dividends in the shares of today: they are
@@ -65,24 +71,24 @@ const invalid = (detail: string): Failure => ({ ok: false, reason: 'invalid', st
  * @param from the first day wanted; what is before serves as a dividend's reference.
  * @param now unix milliseconds
  */
-export function dailyOf(body: unknown, from: string | null, now: number): Result<DailyHistory> {
+export function parseDailyHistory(body: unknown, from: string | null, now: number): Result<DailyHistory> {
   const parsed = chartSchema.safeParse(body)
-  if (!parsed.success) return invalid(issueOf(parsed.error))
+  if (!parsed.success) return invalidResponse(firstIssue(parsed.error))
   const chart = parsed.data.chart.result[0] as Chart
-  const dateOf = dates(chart.meta.exchangeTimezoneName)
-  if (dateOf === null) return invalid(`no such time zone: ${chart.meta.exchangeTimezoneName}`)
-  const { currency, amount } = currencyOf(chart.meta.currency)
-  const splits = splitsOf(chart, dateOf)
+  const dateOf = dateFormatter(chart.meta.exchangeTimezoneName)
+  if (dateOf === null) return invalidResponse(`no such time zone: ${chart.meta.exchangeTimezoneName}`)
+  const { currency, amount } = majorCurrency(chart.meta.currency)
+  const splits = readSplits(chart, dateOf)
   /** How many of today's shares one of that day has become. */
   const sharesSince = (date: string): Ratio =>
-    splits.filter((split) => split.ex_date > date).reduce((all, split) => times(all, split.by), ONE)
-  const raw = (value: number, shares: Ratio): string => amount(ratioText(times(exact(value), shares)))
+    splits.filter((split) => split.ex_date > date).reduce((all, split) => multiply(all, split.by), ONE)
+  const raw = (value: number, shares: Ratio): string => amount(formatRatio(multiply(numberRatio(value), shares)))
 
   const days = new Map<string, DailyBar>()
-  for (const row of rowsOf(chart, dateOf, now)) {
+  for (const row of completedRows(chart, dateOf, now)) {
     const shares = sharesSince(row.date)
     const [open, close] = [raw(row.open, shares), raw(row.close, shares)]
-    const volume = ratioText(over(exact(row.volume), shares))
+    const volume = formatRatio(divide(numberRatio(row.volume), shares))
     days.set(row.date, { date: row.date, open, high: raw(row.high, shares), low: raw(row.low, shares), close, volume })
   }
   const all = [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1))
@@ -101,10 +107,10 @@ export function dailyOf(body: unknown, from: string | null, now: number): Result
 }
 
 const ONE: Ratio = { numerator: 1n, denominator: 1n }
-const exact = (value: number): Ratio => ratio(plain(value) ?? '0')
+const numberRatio = (value: number): Ratio => parseRatio(formatNumber(value) ?? '0')
 
 /** The day, in the time zone, of unix seconds; null where there is no such zone. Old days keep their own offset. */
-function dates(timeZone: string): ((seconds: number) => string) | null {
+function dateFormatter(timeZone: string): ((seconds: number) => string) | null {
   try {
     const format = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' })
     return (seconds) => format.format(seconds * 1000)
@@ -113,31 +119,35 @@ function dates(timeZone: string): ((seconds: number) => string) | null {
   }
 }
 
-function splitsOf({ events }: Chart, dateOf: (seconds: number) => string): Split[] {
+function readSplits({ events }: Chart, dateOf: (seconds: number) => string): Split[] {
   return Object.values(events.splits).map(({ date, numerator, denominator }) => {
     const ex_date = dateOf(date)
-    const [top, bottom] = [plain(numerator) ?? '1', plain(denominator) ?? '1']
+    const [top, bottom] = [formatNumber(numerator) ?? '1', formatNumber(denominator) ?? '1']
     return {
       ex_date,
-      by: over(ratio(top), ratio(bottom)),
+      by: divide(parseRatio(top), parseRatio(bottom)),
       action: { kind: 'split', ex_date, numerator: top, denominator: bottom },
     }
   })
 }
 
-type Row = { date: string; open: number; high: number; low: number; close: number; volume: number }
+type ChartRow = { date: string; open: number; high: number; low: number; close: number; volume: number }
 
 /** The rows of days that are over and have prices. Of two rows of a day, the last one is the later one. */
-function rowsOf({ meta, timestamp, indicators }: Chart, dateOf: (seconds: number) => string, now: number): Row[] {
+function completedRows(
+  { meta, timestamp, indicators }: Chart,
+  dateOf: (seconds: number) => string,
+  now: number,
+): ChartRow[] {
   const quote = indicators.quote[0]
   const seconds = now / 1000
   const today = dateOf(seconds)
   const { start, end } = meta.currentTradingPeriod.regular
   const isOver = (date: string): boolean =>
-    date < today || (date === today && dateOf(start) === today && seconds >= end + SETTLE_SECONDS)
+    date < today || (date === today && dateOf(start) === today && seconds >= end + SETTLE_S)
   // Of crypto Yahoo tells the money that changed hands, which is no number of coins: it counts as not told.
   const counted = meta.instrumentType !== 'CRYPTOCURRENCY'
-  const rows: Row[] = []
+  const rows: ChartRow[] = []
   timestamp.forEach((time, i) => {
     const [open, high, low, close] = [quote?.open[i], quote?.high[i], quote?.low[i], quote?.close[i]]
     if (!open || !high || !low || !close || Math.min(open, high, low, close) <= 0) return

@@ -1,30 +1,30 @@
 import type { WireTrade } from '../../simulators/exchange/wire.ts'
-import { fold, LENGTHS, minuteOf, type Numbers } from './fold.ts'
+import { type CandleNumbers, foldCandles, GRANULARITY_SECONDS, startOfMinute } from './fold.ts'
 
 /** A candle as one place shows it. */
-export type Seen = Numbers & { complete: boolean; coverage: string; rev: number }
+export type ObservedCandle = CandleNumbers & { complete: boolean; coverage: string; rev: number }
 
 /**
  * One of the places that must agree: the objects, Postgres, a viewer. `candles` by product and key; of one `granularity`
  * alone, or of all (null).
  */
-export type Place = {
+export type Replica = {
   name: string
   granularity: string | null
-  candles: ReadonlyMap<string, ReadonlyMap<string, Seen>>
+  candles: ReadonlyMap<string, ReadonlyMap<string, ObservedCandle>>
 }
 
 /** What one place says of missing trades, by product: [from, to) in unix seconds. */
-export type GapPlace = { name: string; gaps: ReadonlyMap<string, readonly (readonly [number, number])[]> }
+export type ReplicaGaps = { name: string; gaps: ReadonlyMap<string, readonly (readonly [number, number])[]> }
 
-export type Comparison = {
+export type ComparisonInput = {
   /** By product: every trade that there was. */
   trades: ReadonlyMap<string, readonly WireTrade[]>
   /** Candles with starts from `from` on and ends up to `to` are compared, unix seconds. */
   from: number
   to: number
-  places: readonly Place[]
-  gapPlaces: readonly GapPlace[]
+  places: readonly Replica[]
+  gapPlaces: readonly ReplicaGaps[]
   /** By product, the ids that the socket brought, where REST was never to bring the others; null: nothing may be missing. */
   taken: ReadonlyMap<string, ReadonlySet<number>> | null
 }
@@ -33,20 +33,20 @@ export type Comparison = {
 export type Finding = { product: string; key: string; place: string; reason: string }
 
 /** Distinct closed candles that were compared, and those of them that are lost or wrong anywhere. */
-export type Verdict = { compared: number; lost: Finding[]; wrong: Finding[] }
+export type ComparisonResult = { compared: number; lost: Finding[]; wrong: Finding[] }
 
 /** Distinct candles of findings. */
-export const distinct = (findings: readonly Finding[]): number =>
+export const countCandles = (findings: readonly Finding[]): number =>
   new Set(findings.map(({ product, key }) => `${product} ${key}`)).size
 
-const NUMBERS = ['open', 'high', 'low', 'close', 'volume'] as const
+const COMPARED_FIELDS = ['open', 'high', 'low', 'close', 'volume'] as const
 
 /** Minutes [from, to] (unix seconds) between two trades that came, with the trades between them that never did. */
-type Missing = { from: number; to: number; minutes: ReadonlySet<number> }
+type MissingRange = { from: number; to: number; minutes: ReadonlySet<number> }
 
-function missingOf(trades: readonly WireTrade[], taken: ReadonlySet<number>): Missing[] {
+function findMissing(trades: readonly WireTrade[], taken: ReadonlySet<number>): MissingRange[] {
   const ordered = [...trades].sort((a, b) => Number(a.trade_id) - Number(b.trade_id))
-  const missing: Missing[] = []
+  const missing: MissingRange[] = []
   let before: WireTrade | null = null
   let between: WireTrade[] = []
   for (const trade of ordered) {
@@ -55,8 +55,8 @@ function missingOf(trades: readonly WireTrade[], taken: ReadonlySet<number>): Mi
       continue
     }
     if (before && between.length > 0) {
-      const ends = [minuteOf(before), minuteOf(trade)]
-      const minutes = new Set(between.map(minuteOf))
+      const ends = [startOfMinute(before), startOfMinute(trade)]
+      const minutes = new Set(between.map(startOfMinute))
       missing.push({ from: Math.min(...ends, ...minutes), to: Math.max(...ends, ...minutes), minutes })
     }
     before = trade
@@ -65,23 +65,28 @@ function missingOf(trades: readonly WireTrade[], taken: ReadonlySet<number>): Mi
   return missing
 }
 
-const interval = (key: string): [number, number] => {
+const parseInterval = (key: string): [number, number] => {
   const [granularity = '', start = ''] = key.split('/')
-  return [Number(start), Number(start) + (LENGTHS[granularity] as number)]
+  return [Number(start), Number(start) + (GRANULARITY_SECONDS[granularity] as number)]
 }
 
 /** Holds every place against the fold of the trades. */
-export function compare(input: Comparison): Verdict {
-  const verdict: Verdict = { compared: 0, lost: [], wrong: [] }
+export function compare(input: ComparisonInput): ComparisonResult {
+  const verdict: ComparisonResult = { compared: 0, lost: [], wrong: [] }
   for (const [product, trades] of input.trades) compareProduct(input, product, trades, verdict)
   return verdict
 }
 
-function compareProduct(input: Comparison, product: string, trades: readonly WireTrade[], verdict: Verdict): void {
+function compareProduct(
+  input: ComparisonInput,
+  product: string,
+  trades: readonly WireTrade[],
+  verdict: ComparisonResult,
+): void {
   const { from, to, places, gapPlaces, taken } = input
-  const expected = fold(trades, from, to)
+  const expected = foldCandles(trades, from, to)
   verdict.compared += expected.size
-  const missing = taken ? missingOf(trades, taken.get(product) ?? new Set()) : []
+  const missing = taken ? findMissing(trades, taken.get(product) ?? new Set()) : []
   /** Whether trades are missing inside for good, and whether it may look as if they were. */
   const lacking = ([start, end]: [number, number]) => ({
     surely: missing.some(({ minutes }) => [...minutes].some((minute) => minute >= start && minute < end)),
@@ -95,7 +100,7 @@ function compareProduct(input: Comparison, product: string, trades: readonly Wir
     for (const [key, numbers] of expected) {
       if (place.granularity !== null && !key.startsWith(`${place.granularity}/`)) continue
       const candle = seen.get(key)
-      const { surely, perhaps } = lacking(interval(key))
+      const { surely, perhaps } = lacking(parseInterval(key))
       if (!candle) {
         if (!surely) lost(key, 'is not there')
         continue
@@ -109,12 +114,12 @@ function compareProduct(input: Comparison, product: string, trades: readonly Wir
         if (taken) wrong(key, `is called ${candle.coverage} and nothing is missing`)
         else lost(key, `is called ${candle.coverage}`)
       }
-      const off = NUMBERS.filter((name) => candle[name] !== numbers[name])
+      const off = COMPARED_FIELDS.filter((name) => candle[name] !== numbers[name])
       if (off.length > 0)
         wrong(key, off.map((name) => `${name} is ${candle[name]} and should be ${numbers[name]}`).join(', '))
     }
     for (const key of seen.keys()) {
-      const [start, end] = interval(key)
+      const [start, end] = parseInterval(key)
       if (start >= from && end <= to && !expected.has(key)) wrong(key, 'is there without a trade')
     }
   }

@@ -1,4 +1,4 @@
-import { type Draw, MINUTE, SECOND } from './draw.ts'
+import { MINUTE_MS, type Random, SECOND_MS } from './draw.ts'
 import { STEPS, type Step } from './steps.ts'
 
 /** Every fault that there is, by the name that `--fault` takes. */
@@ -51,23 +51,23 @@ export type FaultEvent = { at: number } & (
 )
 
 /** What events can fall on: products, the market's start (unix ms), and when faults end after it. */
-type Ground = { ids: readonly string[]; quiet: string; manual: string; start: number; end: number }
+type EventContext = { ids: readonly string[]; quiet: string; manual: string; start: number; end: number }
 
 /** A moment of the time of faults, one in three at the end of a minute, around its close. */
-function moment(draw: Draw, { start, end }: Ground): number {
-  const at = draw.between(1.5 * MINUTE, end - 2 * MINUTE)
+function drawMoment(draw: Random, { start, end }: EventContext): number {
+  const at = draw.between(1.5 * MINUTE_MS, end - 2 * MINUTE_MS)
   if (!draw.chance(0.35)) return at
-  const boundary = Math.ceil((start + at) / MINUTE) * MINUTE - start
-  return boundary + draw.between(-2 * SECOND, 18 * SECOND)
+  const boundary = Math.ceil((start + at) / MINUTE_MS) * MINUTE_MS - start
+  return boundary + draw.between(-2 * SECOND_MS, 18 * SECOND_MS)
 }
 
 /** Draws when and how one fault comes. */
-export function eventsOf(fault: FaultName, draw: Draw, ground: Ground): FaultEvent[] {
+export function drawEvents(fault: FaultName, draw: Random, ground: EventContext): FaultEvent[] {
   const several = (most: number, make: (at: number) => FaultEvent): FaultEvent[] =>
-    Array.from({ length: draw.between(1, most + 1) }, () => make(moment(draw, ground)))
+    Array.from({ length: draw.between(1, most + 1) }, () => make(drawMoment(draw, ground)))
   const { ids, quiet, manual } = ground
   const product = (): string | undefined => (draw.chance(0.6) ? draw.one(ids) : undefined)
-  const lasting = (from: number, to: number) => draw.between(from * SECOND, to * SECOND)
+  const lasting = (from: number, to: number) => draw.between(from * SECOND_MS, to * SECOND_MS)
   switch (fault) {
     case 'socket-closed':
       return several(3, (at) => ({
@@ -112,10 +112,10 @@ export function eventsOf(fault: FaultName, draw: Draw, ground: Ground): FaultEve
     case 'rest-refused':
       return [
         {
-          at: 1.5 * MINUTE,
+          at: 1.5 * MINUTE_MS,
           fault,
           answer: draw.one(['429', '500']),
-          frames: Array.from({ length: draw.between(1, 4) }, () => moment(draw, ground)),
+          frames: Array.from({ length: draw.between(1, 4) }, () => drawMoment(draw, ground)),
         },
       ]
     case 'object-killed':
@@ -129,15 +129,15 @@ export function eventsOf(fault: FaultName, draw: Draw, ground: Ground): FaultEve
     case 'deploy':
       return several(2, (at) => ({ at, fault }))
     case 'postgres-stopped':
-      return [{ at: moment(draw, ground), fault, ms: lasting(10, 180) }]
+      return [{ at: drawMoment(draw, ground), fault, ms: lasting(10, 180) }]
     case 'postgres-slow':
     case 'postgres-full':
       return several(2, (at) => ({ at, fault, ms: lasting(20, 180) }))
     case 'clock-step':
-      return several(2, (at) => ({ at, fault, ms: draw.between(-20, 21) * SECOND + draw.between(0, 1000) }))
+      return several(2, (at) => ({ at, fault, ms: draw.between(-20, 21) * SECOND_MS + draw.between(0, 1000) }))
     case 'never-read':
-      return [{ at: moment(draw, ground), fault, product: draw.one(ids), viewers: 20 }]
+      return [{ at: drawMoment(draw, ground), fault, product: draw.one(ids), viewers: 20 }]
     case 'crowd':
-      return [{ at: moment(draw, ground), fault, product: quiet, viewers: 500 }]
+      return [{ at: drawMoment(draw, ground), fault, product: quiet, viewers: 500 }]
   }
 }

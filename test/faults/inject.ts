@@ -1,21 +1,21 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
-import type { Effect } from '../../simulators/exchange/faults.ts'
+import type { FaultEffect } from '../../simulators/exchange/faults.ts'
 import type { FaultEvent } from './events.ts'
-import type { Stage } from './stage.ts'
+import type { TestEnvironment } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /** What events leave behind: more viewers to compare, and connections to close. */
-export type Crowd = { viewers: Viewer[]; ends: (() => void)[] }
+export type Crowd = { viewers: Viewer[]; cleanups: (() => void)[] }
 
 /** Real milliseconds that something may take which an event waits for. */
-const WAIT_MS = 5_000
+const EFFECT_TIMEOUT_MS = 5_000
 /** Real milliseconds that a crowd may take to be there. */
-const CROWD_MS = 15_000
+const CROWD_TIMEOUT_MS = 15_000
 /** How many of a crowd stay. */
-const STAYING = 30
+const REMAINING_VIEWERS = 30
 
-async function eventually(what: () => boolean | Promise<boolean>, limit = WAIT_MS): Promise<boolean> {
+async function waitFor(what: () => boolean | Promise<boolean>, limit = EFFECT_TIMEOUT_MS): Promise<boolean> {
   for (const until = Date.now() + limit; Date.now() < until; ) {
     if (await what()) return true
     await new Promise((done) => setTimeout(done, 10))
@@ -24,9 +24,9 @@ async function eventually(what: () => boolean | Promise<boolean>, limit = WAIT_M
 }
 
 /** Does what an event says, from its time to its end. @returns how to ask later whether it took effect. */
-export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
+export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
   const { exchange, worker, database, lane } = stage
-  const hit = (...effects: Effect[]) => {
+  const hit = (...effects: FaultEffect[]) => {
     return () => effects.some((effect) => effect.hits > 0)
   }
   await stage.until(event.at)
@@ -87,17 +87,19 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
         deaths()
           .then((now) => now > before)
           .catch(() => false)
-      const died = await eventually(dead)
+      const died = await waitFor(dead)
       return () => died
     }
     case 'process-killed':
     case 'deploy': {
       const pid = worker.pid
-      await stage.inTurn(() => (event.fault === 'deploy' ? worker.restart('SIGTERM', 500) : worker.restart('SIGKILL')))
+      await stage.runExclusive(() =>
+        event.fault === 'deploy' ? worker.restart('SIGTERM', 500) : worker.restart('SIGKILL'),
+      )
       return () => worker.pid !== pid
     }
     case 'postgres-stopped':
-      await stage.inTurn(async () => {
+      await stage.runExclusive(async () => {
         await lane.server.stop()
         await stage.until(event.at + event.ms)
         await lane.server.start()
@@ -117,9 +119,9 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
     case 'postgres-full': {
       const taken = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
       const limit = (connections: number) =>
-        stage.inTurn(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT ${connections}`))
+        stage.runExclusive(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT ${connections}`))
       try {
-        await stage.inTurn(() => taken`SELECT 1`)
+        await stage.runExclusive(() => taken`SELECT 1`)
         await limit(1)
         await stage.until(event.at + event.ms)
       } finally {
@@ -131,9 +133,9 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
     case 'clock-step':
       return hit(exchange.fault({ kind: 'clock', ms: event.ms }))
     case 'never-read': {
-      const readers = Array.from({ length: event.viewers }, () => neverReads(worker.url, event.product))
-      crowd.ends.push(...readers.map(({ end }) => end))
-      const up = await eventually(() => readers.some(({ connected }) => connected()))
+      const readers = Array.from({ length: event.viewers }, () => openNeverReading(worker.url, event.product))
+      crowd.cleanups.push(...readers.map(({ end }) => end))
+      const up = await waitFor(() => readers.some(({ connected }) => connected()))
       return () => up
     }
     case 'crowd': {
@@ -148,20 +150,20 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
           random: Math.random,
         }),
       )
-      crowd.ends.push(...viewers.map((viewer) => viewer.close))
-      await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      crowd.cleanups.push(...viewers.map((viewer) => viewer.close))
+      await waitFor(() => viewers.every((viewer) => viewer.ready()), CROWD_TIMEOUT_MS)
       for (const viewer of viewers) viewer.drop()
-      const back = await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      const back = await waitFor(() => viewers.every((viewer) => viewer.ready()), CROWD_TIMEOUT_MS)
       // Those that stay are looked at like any other; more would be a load on this machine and no other fault.
-      for (const viewer of viewers.slice(STAYING)) viewer.close()
-      crowd.viewers.push(...viewers.slice(0, STAYING))
+      for (const viewer of viewers.slice(REMAINING_VIEWERS)) viewer.close()
+      crowd.viewers.push(...viewers.slice(0, REMAINING_VIEWERS))
       return () => back
     }
   }
 }
 
 /** A socket that asks for everything and never reads what comes, so that it backs up to the server. */
-function neverReads(url: string, product: string): { connected(): boolean; end(): void } {
+function openNeverReading(url: string, product: string): { connected(): boolean; end(): void } {
   const { hostname, port } = new URL(url)
   let connected = false
   const socket = connect(Number(port), hostname, () => {

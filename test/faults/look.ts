@@ -1,8 +1,8 @@
 import type { WireTrade } from '../../simulators/exchange/wire.ts'
-import { compare, type GapPlace, type Place, type Seen, type Verdict } from './compare.ts'
-import { keyOf, plain, scaled } from './fold.ts'
+import { type ComparisonResult, compare, type ObservedCandle, type Replica, type ReplicaGaps } from './compare.ts'
+import { candleKey, formatScaled, parseScaled } from './fold.ts'
 import type { Plan } from './plan.ts'
-import type { Stage } from './stage.ts'
+import type { TestEnvironment } from './stage.ts'
 import type { Viewer } from './viewer.ts'
 
 type Row = {
@@ -19,13 +19,13 @@ type Row = {
   rev: number
 }
 
-function byKey(rows: Iterable<Row>): Map<string, Map<string, Seen>> {
-  const places = new Map<string, Map<string, Seen>>()
+function candlesByKey(rows: Iterable<Row>): Map<string, Map<string, ObservedCandle>> {
+  const places = new Map<string, Map<string, ObservedCandle>>()
   for (const row of rows) {
-    const ours = places.get(row.product_id) ?? new Map<string, Seen>()
+    const ours = places.get(row.product_id) ?? new Map<string, ObservedCandle>()
     places.set(row.product_id, ours)
-    const exact = (text: string) => plain(scaled(text))
-    ours.set(keyOf(row.granularity, row.start), {
+    const exact = (text: string) => formatScaled(parseScaled(text))
+    ours.set(candleKey(row.granularity, row.start), {
       open: exact(row.open),
       high: exact(row.high),
       low: exact(row.low),
@@ -39,19 +39,19 @@ function byKey(rows: Iterable<Row>): Map<string, Map<string, Seen>> {
   return places
 }
 
-type Held = { candles: (Omit<Row, 'start'> & { timestamp: number })[]; gaps: [number, number][] }
+type ObjectState = { candles: (Omit<Row, 'start'> & { timestamp: number })[]; gaps: [number, number][] }
 
 /**
  * One look at all places: candles with starts from `from` on and ends up to `to`, unix seconds.
  * @throws Error when the Worker or Postgres cannot be asked now
  */
-export async function lookAt(
-  stage: Stage,
+export async function observe(
+  stage: TestEnvironment,
   plan: Plan,
   viewers: readonly Viewer[],
   from: number,
   to: number,
-): Promise<Verdict> {
+): Promise<ComparisonResult> {
   const products = plan.products.map(({ id }) => id)
   const { admin } = stage.database
   const rows = await admin<Row[]>`
@@ -67,16 +67,16 @@ export async function lookAt(
   const taken = new Map<string, Set<number>>()
   for (const product of products) {
     trades.set(product, stage.exchange.sent(product, (from - 3_600) * 1000, stage.exchange.now() + 1))
-    const answer = (await (await stage.call(`${product}/held?start=${from}`)).json()) as Held
+    const answer = (await (await stage.call(`${product}/held?start=${from}`)).json()) as ObjectState
     for (const { timestamp, ...candle } of answer.candles) held.push({ ...candle, start: timestamp })
     heldGaps.set(product, answer.gaps)
     if (plan.faults.includes('rest-refused'))
       taken.set(product, new Set((await (await stage.call(`${product}/brought`)).json()) as number[]))
   }
-  const empty = () => new Map(products.map((product) => [product, new Map<string, Seen>()]))
-  const places: Place[] = [
-    { name: 'object', granularity: null, candles: new Map([...empty(), ...byKey(held)]) },
-    { name: 'postgres', granularity: null, candles: new Map([...empty(), ...byKey(rows)]) },
+  const empty = () => new Map(products.map((product) => [product, new Map<string, ObservedCandle>()]))
+  const places: Replica[] = [
+    { name: 'object', granularity: null, candles: new Map([...empty(), ...candlesByKey(held)]) },
+    { name: 'postgres', granularity: null, candles: new Map([...empty(), ...candlesByKey(rows)]) },
     ...viewers.map((viewer) => ({
       name: viewer.name,
       granularity: viewer.granularity,
@@ -86,7 +86,7 @@ export async function lookAt(
   const storedGaps = new Map<string, [number, number][]>()
   for (const { product_id, start, end } of gapRows)
     storedGaps.set(product_id, [...(storedGaps.get(product_id) ?? []), [start, end]])
-  const gapPlaces: GapPlace[] = [
+  const gapPlaces: ReplicaGaps[] = [
     { name: 'object', gaps: heldGaps },
     { name: 'postgres', gaps: storedGaps },
   ]

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { FAULTS, type FaultName } from './events.ts'
-import { runSuite, summary, table } from './suite.ts'
+import { formatSummary, formatTable, runSuite } from './suite.ts'
 
 const USAGE = `usage: npm run test:faults -- [--runs N] [--seed S] [--fault NAME]
   NAME is one of ${FAULTS.join(' ')}`
@@ -18,7 +18,7 @@ const DEFAULT_RUNS = 20
 type Arguments = { runs: number; seed: number; fault: FaultName | null }
 
 /** @throws Error that says what is wrong with the arguments */
-function readArguments(): Arguments {
+function parseArguments(): Arguments {
   const { values } = parseArgs({
     options: { runs: { type: 'string' }, seed: { type: 'string' }, fault: { type: 'string' } },
   })
@@ -42,7 +42,7 @@ function readArguments(): Arguments {
 async function main(signal: AbortSignal): Promise<number> {
   let given: Arguments
   try {
-    given = readArguments()
+    given = parseArguments()
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`)
     return 2
@@ -50,11 +50,18 @@ async function main(signal: AbortSignal): Promise<number> {
   const began = Date.now()
   console.error(`seed ${given.seed}`)
   const tell = (line: string) => console.error(line)
-  const report = await runSuite({ ...given, minutes: FAULT_MINUTES, heal: HEAL_MINUTES, lanes: LANES, tell, signal })
-  for (const line of table(report)) console.log(line)
+  const report = await runSuite({
+    ...given,
+    minutes: FAULT_MINUTES,
+    healMinutes: HEAL_MINUTES,
+    lanes: LANES,
+    log: tell,
+    signal,
+  })
+  for (const line of formatTable(report)) console.log(line)
   if (report.failed > 0) console.log(`${report.failed} runs could not be run to their end`)
   console.log(`took ${((Date.now() - began) / 1000).toFixed(0)} s`)
-  console.log(summary(report))
+  console.log(formatSummary(report))
   if (signal.aborted) return 130
   return report.lost + report.wrong + report.failed === 0 ? 0 : 1
 }

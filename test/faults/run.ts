@@ -1,47 +1,47 @@
-import { generator, mix } from '../../simulators/exchange/random.ts'
-import { distinct, type Verdict } from './compare.ts'
+import { mix, seededRandom } from '../../simulators/exchange/random.ts'
+import { type ComparisonResult, countCandles } from './compare.ts'
 import type { FaultName } from './events.ts'
 import { type Crowd, inject } from './inject.ts'
-import { lookAt } from './look.ts'
+import { observe } from './look.ts'
 import type { Plan } from './plan.ts'
-import { type Lane, openStage, SPEED, type Stage } from './stage.ts'
+import { type Lane, SPEED, startEnvironment, type TestEnvironment } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /**
  * `heal`: minutes of the market in which everything must be right again. `broken`: what the Worker does wrong on purpose.
  * `signal` breaks it off.
  */
-export type RunOptions = { heal: number; broken?: 'flush' | 'backfill'; signal?: AbortSignal }
+export type RunOptions = { healMinutes: number; broken?: 'flush' | 'backfill'; signal?: AbortSignal }
 
 /** How a run ended. `effects`: of each fault, how often it took effect; `healed`: market ms after the faults, null: never. */
 export type RunResult = {
   seed: number
   effects: Map<FaultName, number>
-  verdict: Verdict
-  healed: number | null
+  verdict: ComparisonResult
+  healedAfterMs: number | null
   returns: { recovered: number; snapshots: number }
   /** Real milliseconds. */
-  took: number
+  durationMs: number
 }
 
-const MINUTE = 60_000
+const MINUTE_MS = 60_000
 
 /** Real milliseconds that everything may take to come up. */
-const UP_MS = 20_000
+const STARTUP_TIMEOUT_MS = 20_000
 /** Real milliseconds after which a run is broken off, whatever it waits for. */
-const RUN_MS = 240_000
+const RUN_TIMEOUT_MS = 240_000
 /** Real milliseconds between two looks at whether everything is right again. */
-const LOOK_MS = 100
+const POLL_INTERVAL_MS = 100
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 
 /** Runs one plan from bringing up to the last comparison. @throws Error when it could not be run to its end */
 export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Promise<RunResult> {
-  const stage = await openStage(plan, lane, options.broken)
-  const signals = [AbortSignal.timeout(RUN_MS), ...(options.signal ? [options.signal] : [])]
+  const stage = await startEnvironment(plan, lane, options.broken)
+  const signals = [AbortSignal.timeout(RUN_TIMEOUT_MS), ...(options.signal ? [options.signal] : [])]
   const ends: (() => void)[] = []
   try {
-    return await Promise.race([play(stage, plan, options, ends), brokenOff(AbortSignal.any(signals))])
+    return await Promise.race([executeRun(stage, plan, options, ends), rejectOnAbort(AbortSignal.any(signals))])
   } finally {
     for (const end of ends) end()
     await stage.stop()
@@ -49,7 +49,7 @@ export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Prom
 }
 
 /** Rejects when the signal comes. */
-const brokenOff = (signal: AbortSignal): Promise<never> =>
+const rejectOnAbort = (signal: AbortSignal): Promise<never> =>
   new Promise((_, fail) => {
     const broke = () => fail(new Error('broken off', { cause: signal.reason }))
     if (signal.aborted) broke()
@@ -57,15 +57,22 @@ const brokenOff = (signal: AbortSignal): Promise<never> =>
   })
 
 /** The run on its stage; `ends` is how to end what it has begun. */
-async function play(stage: Stage, plan: Plan, options: RunOptions, ends: (() => void)[]): Promise<RunResult> {
+async function executeRun(
+  stage: TestEnvironment,
+  plan: Plan,
+  options: RunOptions,
+  ends: (() => void)[],
+): Promise<RunResult> {
   const began = Date.now()
-  const crowd: Crowd = { viewers: [], ends }
-  ends.push(startPump(stage, plan))
-  const random = generator(mix(plan.seed, 0x7e))
-  const viewers = plan.viewers.map((viewer, i) => openPlanned(stage, plan, viewer.product, viewer.acks, i, random))
+  const crowd: Crowd = { viewers: [], cleanups: ends }
+  ends.push(startManualTrades(stage, plan))
+  const random = seededRandom(mix(plan.seed, 0x7e))
+  const viewers = plan.viewers.map((viewer, i) =>
+    openPlannedViewer(stage, plan, viewer.product, viewer.acks, i, random),
+  )
   ends.push(...viewers.map((viewer) => viewer.close))
   const products = plan.products.map(({ id }) => id)
-  const from = await allLive(stage, plan, viewers)
+  const from = await waitUntilLive(stage, plan, viewers)
   const drops = plan.viewers.map(async ({ drops: times }, i) => {
     for (const at of [...times].sort((a, b) => a - b)) {
       await stage.until(at)
@@ -78,19 +85,19 @@ async function play(stage: Stage, plan: Plan, options: RunOptions, ends: (() => 
   )
   await Promise.all(drops)
   // Where it took long to come up, the market goes on for as long as a run is to have.
-  const end = Math.max(plan.end, from * 1000 - plan.start + plan.minutes * MINUTE)
+  const end = Math.max(plan.end, from * 1000 - plan.start + plan.minutes * MINUTE_MS)
   await stage.until(end)
   for (const { event, effective } of injected)
     if (effective()) effects.set(event.fault, (effects.get(event.fault) ?? 0) + 1)
-  await calm(stage, plan, products)
-  const to = Math.floor((plan.start + end) / MINUTE) * 60
-  const look = () => lookAt(stage, plan, [...viewers, ...crowd.viewers], from, to)
-  const first = await heal(stage, plan.start + end, options.heal, look)
+  await clearFaults(stage, plan, products)
+  const to = Math.floor((plan.start + end) / MINUTE_MS) * 60
+  const look = () => observe(stage, plan, [...viewers, ...crowd.viewers], from, to)
+  const first = await waitUntilHealed(stage, plan.start + end, options.healMinutes, look)
   let { verdict, healed } = first
   if (healed !== null) {
     // What SQLite kept must be enough: every object dies, and comes back from it.
     for (const product of products) await stage.call(`${product}/die`)
-    const second = await heal(stage, stage.exchange.now(), options.heal, look)
+    const second = await waitUntilHealed(stage, stage.exchange.now(), options.healMinutes, look)
     verdict = second.verdict
     healed = second.healed === null ? null : Math.max(healed, second.healed)
   }
@@ -102,14 +109,14 @@ async function play(stage: Stage, plan: Plan, options: RunOptions, ends: (() => 
     seed: plan.seed,
     effects,
     verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] },
-    healed,
+    healedAfterMs: healed,
     returns: { recovered: sum('recovered'), snapshots: sum('snapshots') },
-    took: Date.now() - began,
+    durationMs: Date.now() - began,
   }
 }
 
 /** Makes the trades of the manual product when their time comes. @returns how to end it */
-function startPump({ exchange }: Stage, { start, manual }: Plan): () => void {
+function startManualTrades({ exchange }: TestEnvironment, { start, manual }: Plan): () => void {
   let next = 0
   const make = () => {
     const due = []
@@ -122,8 +129,8 @@ function startPump({ exchange }: Stage, { start, manual }: Plan): () => void {
   return () => clearInterval(timer)
 }
 
-function openPlanned(
-  { worker }: Stage,
+function openPlannedViewer(
+  { worker }: TestEnvironment,
   plan: Plan,
   product: string | null,
   acks: boolean,
@@ -143,8 +150,8 @@ function openPlanned(
 }
 
 /** Waits until every feed and every viewer is up. @returns the first whole minute after that, unix seconds */
-async function allLive(stage: Stage, plan: Plan, viewers: readonly Viewer[]): Promise<number> {
-  const until = Date.now() + UP_MS
+async function waitUntilLive(stage: TestEnvironment, plan: Plan, viewers: readonly Viewer[]): Promise<number> {
+  const until = Date.now() + STARTUP_TIMEOUT_MS
   for (;;) {
     const states = await Promise.all(
       plan.products.map(async ({ id }) => {
@@ -158,30 +165,30 @@ async function allLive(stage: Stage, plan: Plan, viewers: readonly Viewer[]): Pr
     if (Date.now() > until) throw new Error(`not every feed and viewer came up: ${states.join(' ')}`)
     await sleep(20)
   }
-  return (Math.floor(stage.exchange.now() / MINUTE) + 1) * 60
+  return (Math.floor(stage.exchange.now() / MINUTE_MS) + 1) * 60
 }
 
 /** Ends what faults are still going on, but for a REST that refuses for good. */
-async function calm(stage: Stage, plan: Plan, products: readonly string[]): Promise<void> {
+async function clearFaults(stage: TestEnvironment, plan: Plan, products: readonly string[]): Promise<void> {
   stage.exchange.clearFaults()
   if (plan.faults.includes('rest-refused')) stage.exchange.fault({ kind: 'rest', answer: '500', forMs: 1e12 })
-  await stage.inTurn(async () => {
+  await stage.runExclusive(async () => {
     for (const product of products) await stage.call(`${product}/spare`)
   })
 }
 
 /** Looks until nothing is lost or wrong any more, or the time is over. */
-async function heal(
-  stage: Stage,
+async function waitUntilHealed(
+  stage: TestEnvironment,
   since: number,
   minutes: number,
-  look: () => Promise<Verdict>,
-): Promise<{ verdict: Verdict; healed: number | null }> {
-  let verdict: Verdict = { compared: 0, lost: [], wrong: [] }
+  look: () => Promise<ComparisonResult>,
+): Promise<{ verdict: ComparisonResult; healed: number | null }> {
+  let verdict: ComparisonResult = { compared: 0, lost: [], wrong: [] }
   let failure: unknown = null
-  const over = Date.now() + (minutes * MINUTE) / SPEED
+  const over = Date.now() + (minutes * MINUTE_MS) / SPEED
   do {
-    await sleep(LOOK_MS)
+    await sleep(POLL_INTERVAL_MS)
     const now = stage.exchange.now()
     try {
       verdict = await look()
@@ -199,4 +206,4 @@ async function heal(
 
 /** Whether a run is as it must be. */
 export const isClean = ({ verdict }: RunResult): boolean =>
-  distinct(verdict.lost) === 0 && distinct(verdict.wrong) === 0
+  countCandles(verdict.lost) === 0 && countCandles(verdict.wrong) === 0

@@ -14,19 +14,19 @@ import type { Plan } from './plan.ts'
 export const SPEED = 120
 
 /** Who the Worker is to Postgres: not its superuser, so that limits hold for it. It migrates, too, and that makes a role. */
-const USER = 'kerb_faults'
+const WORKER_ROLE = 'kerb_faults'
 
 /**
  * Times are the market's. What is a race against this machine is given more time than on the exchange's own clock: a
  * hundredth of a second here is more than a second there.
  */
-const SETTINGS = {
+const WORKER_SETTINGS = {
   CLOSE_GRACE_MS: 12_000,
-  FEED_SILENCE_MS: 45_000,
-  FEED_DIAL_MS: 120_000,
+  FEED_SILENCE_TIMEOUT_MS: 45_000,
+  FEED_CONNECT_TIMEOUT_MS: 120_000,
   FLUSH_CLOSED_MS: 1_000,
   FLUSH_FORMING_MS: 30_000,
-  CHECKPOINT_MS: 20_000,
+  CHECKPOINT_INTERVAL_MS: 20_000,
 }
 
 /** A Postgres of its own for the runs that follow each other on it. */
@@ -45,12 +45,12 @@ export type Lane = {
 export type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
 
 const withPath = (url: string, path: string): URL => Object.assign(new URL(url), { pathname: `/${path}` })
-const quietly = { fetch_types: false, onnotice: () => {} }
+const QUIET_OPTIONS = { fetch_types: false, onnotice: () => {} }
 
 export async function openLane(): Promise<Lane> {
   const dir = mkdtempSync(join(tmpdir(), 'kerb-faults-'))
   const server = await startPostgres({ dir, fast: true })
-  const admin = postgres(withPath(server.url, 'postgres').href, { ...quietly, max: 1 })
+  const admin = postgres(withPath(server.url, 'postgres').href, { ...QUIET_OPTIONS, max: 1 })
   const stop = async () => {
     await admin.end({ timeout: 1 })
     await server.stop()
@@ -58,9 +58,10 @@ export async function openLane(): Promise<Lane> {
   }
   try {
     const password = randomBytes(12).toString('hex')
-    await admin.unsafe(`CREATE ROLE ${USER} LOGIN CREATEROLE PASSWORD '${password}'`)
-    await admin.unsafe(`CREATE DATABASE template_faults OWNER ${USER}`)
-    const asWorker = (name: string) => Object.assign(withPath(server.url, name), { username: USER, password }).href
+    await admin.unsafe(`CREATE ROLE ${WORKER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
+    await admin.unsafe(`CREATE DATABASE template_faults OWNER ${WORKER_ROLE}`)
+    const asWorker = (name: string) =>
+      Object.assign(withPath(server.url, name), { username: WORKER_ROLE, password }).href
     await migrate(asWorker('template_faults'))
     const code = await bundleWorker('dev/worker/faults.ts')
     let databases = 0
@@ -71,8 +72,8 @@ export async function openLane(): Promise<Lane> {
       stop,
       async database() {
         const name = `faults_${++databases}`
-        await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template_faults OWNER ${USER}`)
-        const own = postgres(withPath(server.url, name).href, { ...quietly, max: 2 })
+        await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template_faults OWNER ${WORKER_ROLE}`)
+        const own = postgres(withPath(server.url, name).href, { ...QUIET_OPTIONS, max: 2 })
         return {
           name,
           url: asWorker(name),
@@ -91,13 +92,13 @@ export async function openLane(): Promise<Lane> {
 }
 
 /** What one run stands on. */
-export type Stage = {
+export type TestEnvironment = {
   lane: Lane
   database: Database
   exchange: Exchange
   worker: Workerd
   /** One after the other: two faults do not start the same server at once. */
-  inTurn<T>(work: () => Promise<T>): Promise<T>
+  runExclusive<T>(work: () => Promise<T>): Promise<T>
   /** Sleeps until so many market milliseconds after the start; ends early when the run is broken off. */
   until(at: number): Promise<void>
   /** A call to the Worker's own paths for the suite. @throws Error when it cannot be reached or answers with an error */
@@ -106,13 +107,17 @@ export type Stage = {
 }
 
 /** Real milliseconds that an answer of the Worker may take. */
-const CALL_MS = 20_000
+const CALL_TIMEOUT_MS = 20_000
 
 /** Real milliseconds between the start of the exchange and that of the plan. */
 const LEAD_MS = 2_500
 
 /** Brings up exchange, database and Worker on a clock that starts at the plan's time. */
-export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'backfill'): Promise<Stage> {
+export async function startEnvironment(
+  plan: Plan,
+  lane: Lane,
+  broken?: 'flush' | 'backfill',
+): Promise<TestEnvironment> {
   const stops: (() => Promise<unknown>)[] = []
   const stop = async () => {
     for (const end of stops.splice(0).reverse()) await end()
@@ -132,7 +137,7 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
     })
     stops.push(() => exchange.close())
     const ids = plan.products.map(({ id }) => id).join(',')
-    const numbers = Object.entries(SETTINGS).map(([name, value]) => [name, String(value)])
+    const numbers = Object.entries(WORKER_SETTINGS).map(([name, value]) => [name, String(value)])
     const worker = await serveWorkerd({
       code: lane.code,
       log: 'nothing',
@@ -159,7 +164,7 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
       database,
       exchange,
       worker,
-      inTurn: (work) => {
+      runExclusive: (work) => {
         const done = turn.then(work)
         turn = done.catch(() => {})
         return done
@@ -169,7 +174,7 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
         return new Promise((done) => setTimeout(done, Math.max(0, wait)))
       },
       call: async (path) => {
-        const signal = AbortSignal.timeout(CALL_MS)
+        const signal = AbortSignal.timeout(CALL_TIMEOUT_MS)
         const response = await fetch(`${worker.url}/_faults/${path}`, { signal }).catch((cause: Error) => {
           throw new Error(`${path} was not answered: ${cause.message}`, { cause })
         })

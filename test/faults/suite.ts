@@ -1,6 +1,6 @@
-import { distinct, type Finding } from './compare.ts'
+import { countCandles, type Finding } from './compare.ts'
 import { FAULTS, type FaultName } from './events.ts'
-import { planRun, seedsOf } from './plan.ts'
+import { planRun, runSeeds } from './plan.ts'
 import { isClean, type RunOptions, type RunResult, runPlan } from './run.ts'
 import { type Lane, openLane } from './stage.ts'
 
@@ -12,7 +12,7 @@ export type SuiteOptions = RunOptions & {
   minutes: number
   lanes: number
   /** Progress, a line each. */
-  tell: (line: string) => void
+  log: (line: string) => void
 }
 
 /** What is told of each fault, of the runs that it was part of; `healed` is the longest, market ms. */
@@ -39,13 +39,13 @@ export type SuiteReport = {
 }
 
 /** Findings that are told of one run. */
-const TOLD = 12
+const MAX_FINDINGS_SHOWN = 12
 
-const minutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`
+const formatMinutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`
 
 /** Runs the suite. Nothing that it starts outlives it. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const seeds = seedsOf(options.seed, options.runs)
+  const seeds = runSeeds(options.seed, options.runs)
   const results: RunResult[] = []
   let failed = 0
   let next = 0
@@ -57,10 +57,10 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
       try {
         const result = await runPlan(plan, lane, options)
         results.push(result)
-        options.tell(`${name}: ${told(result)}`)
+        options.log(`${name}: ${formatResult(result)}`)
       } catch (error) {
         failed++
-        options.tell(`${name}: could not be run: ${(error as Error).stack} ${(error as Error).cause ?? ''}`)
+        options.log(`${name}: could not be run: ${(error as Error).stack} ${(error as Error).cause ?? ''}`)
       }
     }
   }
@@ -70,30 +70,30 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   } finally {
     await Promise.all(lanes.map((lane) => lane.stop()))
   }
-  return report(results, failed)
+  return buildReport(results, failed)
 }
 
-function told(result: RunResult): string {
-  const { verdict, healed, returns, took } = result
+function formatResult(result: RunResult): string {
+  const { verdict, healedAfterMs: healed, returns, durationMs: took } = result
   const effects = [...result.effects].map(([fault, times]) => `${fault} ${times}`).join(', ')
-  const head = `${verdict.compared} compared, ${distinct(verdict.lost)} lost, ${distinct(verdict.wrong)} wrong, ${
-    healed === null ? 'not healed' : `healed after ${minutes(healed)}`
+  const head = `${verdict.compared} compared, ${countCandles(verdict.lost)} lost, ${countCandles(verdict.wrong)} wrong, ${
+    healed === null ? 'not healed' : `healed after ${formatMinutes(healed)}`
   }, effects: ${effects}, returns: ${returns.recovered} recovered ${returns.snapshots} snapshots, ${(took / 1000).toFixed(1)} s`
   if (isClean(result)) return head
   const line = ({ place, product, key, reason }: Finding) => `\n    ${place}: ${product} ${key} ${reason}`
   const findings = [...verdict.lost, ...verdict.wrong]
-  return `${head}${findings.slice(0, TOLD).map(line).join('')}${findings.length > TOLD ? `\n    and ${findings.length - TOLD} more` : ''}`
+  return `${head}${findings.slice(0, MAX_FINDINGS_SHOWN).map(line).join('')}${findings.length > MAX_FINDINGS_SHOWN ? `\n    and ${findings.length - MAX_FINDINGS_SHOWN} more` : ''}`
 }
 
-function report(results: readonly RunResult[], failed: number): SuiteReport {
+function buildReport(results: readonly RunResult[], failed: number): SuiteReport {
   const sum = (of: readonly RunResult[], value: (result: RunResult) => number) =>
     of.reduce((all, result) => all + value(result), 0)
   const figures = (of: readonly RunResult[]) => ({
     runs: of.length,
     compared: sum(of, ({ verdict }) => verdict.compared),
-    lost: sum(of, ({ verdict }) => distinct(verdict.lost)),
-    wrong: sum(of, ({ verdict }) => distinct(verdict.wrong)),
-    healed: Math.max(0, ...of.map(({ healed }) => healed ?? 0)),
+    lost: sum(of, ({ verdict }) => countCandles(verdict.lost)),
+    wrong: sum(of, ({ verdict }) => countCandles(verdict.wrong)),
+    healed: Math.max(0, ...of.map(({ healedAfterMs: healed }) => healed ?? 0)),
   })
   const byFault = FAULTS.map((fault) => {
     const of = results.filter(({ effects }) => effects.has(fault))
@@ -108,12 +108,12 @@ function report(results: readonly RunResult[], failed: number): SuiteReport {
 }
 
 /** The report as a table, a line a fault. */
-export function table(report: SuiteReport): string[] {
+export function formatTable(report: SuiteReport): string[] {
   const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'longest to heal']
   const rows = report.byFault.map((row) => [
     row.fault,
     ...[row.runs, row.effects, row.compared, row.lost, row.wrong].map(String),
-    minutes(row.healed),
+    formatMinutes(row.healed),
   ])
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] as string).length)))
   return [head, ...rows].map((row) =>
@@ -122,5 +122,5 @@ export function table(report: SuiteReport): string[] {
 }
 
 /** The last line of the suite's output. */
-export const summary = ({ runs, faults, compared, lost, wrong }: SuiteReport): string =>
+export const formatSummary = ({ runs, faults, compared, lost, wrong }: SuiteReport): string =>
   JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong })

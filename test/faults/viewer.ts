@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws'
-import type { Finding, Seen } from './compare.ts'
-import { keyOf, plain, scaled } from './fold.ts'
+import type { Finding, ObservedCandle } from './compare.ts'
+import { candleKey, formatScaled, parseScaled } from './fold.ts'
 
 /** How one viewer behaves. `acks`: it says what it has handled; the pause before it comes back is real milliseconds. */
 export type ViewerOptions = {
@@ -20,7 +20,7 @@ export type Viewer = {
   name: string
   granularity: string | null
   /** The candles as they stand on this viewer's screen, by product and key. */
-  candles(): Map<string, Map<string, Seen>>
+  candles(): Map<string, Map<string, ObservedCandle>>
   /** What it was told that can never be: a candle that opened again, went back, or changed without a new revision. */
   contradictions: Finding[]
   /** Whether it has had a first snapshot and is connected. */
@@ -43,7 +43,7 @@ type WireCandle = {
   coverage: string
   rev: number
 }
-type Kept = { candle: WireCandle; text: string }
+type ReceivedCandle = { candle: WireCandle; text: string }
 
 const RETRY_MIN_MS = 10
 const RETRY_MAX_MS = 150
@@ -51,11 +51,11 @@ const RETRY_MAX_MS = 150
 /** The flat objects of a frame's candles, as they were written: numbers are compared digit by digit. */
 const candleTexts = (frame: string): string[] => frame.slice(frame.indexOf('"candles":[')).match(/\{[^{}]*\}/g) ?? []
 
-function seenOf({ candle, text }: Kept): Seen {
+function toObserved({ candle, text }: ReceivedCandle): ObservedCandle {
   const numbers = JSON.parse(text, (_key, value, context?: { source?: string }) =>
     typeof value === 'number' && context?.source !== undefined ? context.source : value,
   ) as Record<'open' | 'high' | 'low' | 'close' | 'volume', string>
-  const exact = (decimal: string) => plain(scaled(decimal))
+  const exact = (decimal: string) => formatScaled(parseScaled(decimal))
   return {
     open: exact(numbers.open),
     high: exact(numbers.high),
@@ -73,7 +73,7 @@ function seenOf({ candle, text }: Kept): Seen {
  * position that it has, with a pause that doubles.
  */
 export function openViewer(options: ViewerOptions): Viewer {
-  const kept = new Map<string, Map<string, Kept>>()
+  const kept = new Map<string, Map<string, ReceivedCandle>>()
   const contradictions: Finding[] = []
   const returns = { recovered: 0, snapshots: 0 }
   const channels = options.products.map((product) => `candles.${product}.${options.granularity ?? '*'}`)
@@ -86,8 +86,8 @@ export function openViewer(options: ViewerOptions): Viewer {
   let subscribed = false
 
   const put = (candle: WireCandle, text: string) => {
-    const key = keyOf(candle.granularity, candle.timestamp)
-    const ours = kept.get(candle.product_id) ?? new Map<string, Kept>()
+    const key = candleKey(candle.granularity, candle.timestamp)
+    const ours = kept.get(candle.product_id) ?? new Map<string, ReceivedCandle>()
     kept.set(candle.product_id, ours)
     const before = ours.get(key)
     if (before?.candle.is_complete) {
@@ -109,7 +109,7 @@ export function openViewer(options: ViewerOptions): Viewer {
       if (candle.timestamp < (firsts.get(group)?.timestamp ?? Number.POSITIVE_INFINITY)) firsts.set(group, candle)
     }
     const named = new Set(
-      candles.map((candle) => `${candle.product_id} ${keyOf(candle.granularity, candle.timestamp)}`),
+      candles.map((candle) => `${candle.product_id} ${candleKey(candle.granularity, candle.timestamp)}`),
     )
     for (const { product_id, granularity, timestamp } of firsts.values())
       for (const [key, { candle }] of kept.get(product_id) ?? [])
@@ -166,7 +166,7 @@ export function openViewer(options: ViewerOptions): Viewer {
     name: options.name,
     granularity: options.granularity,
     candles: () =>
-      new Map([...kept].map(([product, ours]) => [product, new Map([...ours].map(([k, v]) => [k, seenOf(v)]))])),
+      new Map([...kept].map(([product, ours]) => [product, new Map([...ours].map(([k, v]) => [k, toObserved(v)]))])),
     contradictions,
     ready: () => subscribed && position !== null,
     returns,

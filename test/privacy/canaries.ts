@@ -2,28 +2,28 @@
 export type Canary = { text: string; owner: string }
 
 /** Digits that a number must have to be somebody's: of shorter ones, some would meet by chance. */
-const LEAST_DIGITS = 16
-const LEAST_TEXT = 10
+const MIN_DIGITS = 16
+const MIN_TEXT_LENGTH = 10
 
 /** What is looked for first is the end of a canary: many begin alike (times, positions). */
-const WINDOW = 8
+const HASH_WINDOW = 8
 const BITS = 1 << 24
 const FACTOR = 31
-const LEAVES = Array.from({ length: WINDOW - 1 }).reduce<number>((power) => Math.imul(power, FACTOR), 1)
+const OUTGOING_FACTOR = Array.from({ length: HASH_WINDOW - 1 }).reduce<number>((power) => Math.imul(power, FACTOR), 1)
 
 const isNumber = (text: string): boolean => /^-?\d+(\.\d+)?$/.test(text)
 
 /** Whether a text is long enough to be nobody else's by chance. */
-export const isUnlikely = (text: string): boolean =>
-  isNumber(text) ? text.replace(/^-?[0.]*|\./g, '').length >= LEAST_DIGITS : text.length >= LEAST_TEXT
+export const isDistinctive = (text: string): boolean =>
+  isNumber(text) ? text.replace(/^-?[0.]*|\./g, '').length >= MIN_DIGITS : text.length >= MIN_TEXT_LENGTH
 
 /**
  * A text as it is, and again with everything undone that may hide a canary in it: marks of addresses and of HTML, digits
  * in groups, base64. All in small letters, so that ids are found however they are written.
  */
-export function viewsOf(text: string): string[] {
+export function decodedViews(text: string): string[] {
   const views = [text]
-  const plain = unmarked(text)
+  const plain = decodeEscapes(text)
   if (plain !== text) views.push(plain)
   if (/\d[ ,'\u00a0\u202f]\d/.test(plain)) views.push(plain.replaceAll(/(?<=\d)[ ,'\u00a0\u202f](?=\d)/g, ''))
   const decoded = [...plain.matchAll(/[A-Za-z0-9+/_-]{16,}/g)]
@@ -35,7 +35,7 @@ export function viewsOf(text: string): string[] {
 
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0' }
 
-function unmarked(text: string): string {
+function decodeEscapes(text: string): string {
   let plain = text
   if (plain.includes('%'))
     plain = plain.replaceAll(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
@@ -49,7 +49,7 @@ function unmarked(text: string): string {
 }
 
 /** All canaries of all users, and which of them are in a text. */
-export function canaries() {
+export function createCanaries() {
   const owners = new Map<string, string>()
   const byEnd = new Map<string, string[]>()
   /** A bit for the hash of each end: nearly every place of a text is passed over by one look at it. */
@@ -60,12 +60,12 @@ export function canaries() {
   function searched(view: string, found: Map<string, string>): void {
     let hash = 0
     for (let i = 0; i < view.length; i++) {
-      if (i >= WINDOW) hash -= Math.imul(view.charCodeAt(i - WINDOW), LEAVES)
+      if (i >= HASH_WINDOW) hash -= Math.imul(view.charCodeAt(i - HASH_WINDOW), OUTGOING_FACTOR)
       hash = (Math.imul(hash, FACTOR) + view.charCodeAt(i)) | 0
-      if (i < WINDOW - 1) continue
+      if (i < HASH_WINDOW - 1) continue
       const bit = place(hash)
       if (((ends[bit >>> 5] as number) & (1 << (bit & 31))) === 0) continue
-      for (const text of byEnd.get(view.slice(i - WINDOW + 1, i + 1)) ?? [])
+      for (const text of byEnd.get(view.slice(i - HASH_WINDOW + 1, i + 1)) ?? [])
         if (view.startsWith(text, i - text.length + 1)) found.set(text, owners.get(text) as string)
     }
   }
@@ -80,12 +80,12 @@ export function canaries() {
      */
     add(owner: string, given: string): void {
       const text = given.toLowerCase()
-      if (!isUnlikely(text) || owners.has(text)) return
+      if (!isDistinctive(text) || owners.has(text)) return
       owners.set(text, owner)
-      const end = text.slice(-WINDOW)
+      const end = text.slice(-HASH_WINDOW)
       byEnd.set(end, [...(byEnd.get(end) ?? []), text])
       let hash = 0
-      for (let i = 0; i < WINDOW; i++) hash = (Math.imul(hash, FACTOR) + end.charCodeAt(i)) | 0
+      for (let i = 0; i < HASH_WINDOW; i++) hash = (Math.imul(hash, FACTOR) + end.charCodeAt(i)) | 0
       const bit = place(hash)
       ends[bit >>> 5] = (ends[bit >>> 5] as number) | (1 << (bit & 31))
     },
@@ -94,9 +94,9 @@ export function canaries() {
     /** Every canary in a text, however it is hidden there (`viewsOf`), by its owner. */
     find(text: string): Map<string, string> {
       const found = new Map<string, string>()
-      for (const view of viewsOf(text)) searched(view, found)
+      for (const view of decodedViews(text)) searched(view, found)
       return found
     },
   }
 }
-export type Canaries = ReturnType<typeof canaries>
+export type Canaries = ReturnType<typeof createCanaries>

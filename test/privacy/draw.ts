@@ -1,8 +1,8 @@
-import { generator, mix } from '../../simulators/exchange/random.ts'
+import { mix, seededRandom } from '../../simulators/exchange/random.ts'
 
 /** Things drawn at random, the same ones for the same seed. */
-export function drawing(seed: number, of = 0) {
-  const next = generator(mix(seed, of))
+export function createRandom(seed: number, of = 0) {
+  const next = seededRandom(mix(seed, of))
   const under = (n: number): number => Math.floor(next() * n)
   const letters = (alphabet: string, length: number): string =>
     Array.from({ length }, () => alphabet[under(alphabet.length)]).join('')
@@ -26,4 +26,4 @@ export function drawing(seed: number, of = 0) {
       `${letters('0123456789abcdef', 8)}-${letters('0123456789abcdef', 4)}-4${letters('0123456789abcdef', 3)}-a${letters('0123456789abcdef', 3)}-${letters('0123456789abcdef', 12)}`,
   }
 }
-export type Drawing = ReturnType<typeof drawing>
+export type Random = ReturnType<typeof createRandom>

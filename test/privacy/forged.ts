@@ -1,15 +1,15 @@
 import { createHmac } from 'node:crypto'
 import { exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
-import type { World } from './ask.ts'
+import type { RunContext } from './ask.ts'
 import type { Person } from './person.ts'
 
-const encoded = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+const encodeJson = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
 /** Keys of nobody's, and the public one of the Worker: the same for a whole run. */
 type Keys = { own: CryptoKey; jwk: JWK; pem: string }
-const known = new WeakMap<World, Promise<Keys>>()
+const keysByRun = new WeakMap<RunContext, Promise<Keys>>()
 
-async function readKeys({ wire }: World): Promise<Keys> {
+async function readKeys({ wire }: RunContext): Promise<Keys> {
   const { privateKey } = await generateKeyPair('ES256')
   const told = await wire.ask({ method: 'GET', path: '/api/v1/auth/jwks', headers: {}, body: null })
   const [jwk] = (JSON.parse(told.body) as { keys: JWK[] }).keys
@@ -18,9 +18,9 @@ async function readKeys({ wire }: World): Promise<Keys> {
 }
 
 /** Tokens in the name of `other`, none of which is one, by how they were made; `me` has a right one. */
-export async function forgedTokens(world: World, me: Person, other: Person): Promise<[string, string][]> {
-  const keys = known.get(world) ?? readKeys(world)
-  known.set(world, keys)
+export async function forgedTokens(world: RunContext, me: Person, other: Person): Promise<[string, string][]> {
+  const keys = keysByRun.get(world) ?? readKeys(world)
+  keysByRun.set(world, keys)
   const { own, jwk, pem } = await keys
   const { kid } = jwk
   const [header, payload, signature] = me.token.split('.') as [string, string, string]
@@ -31,13 +31,13 @@ export async function forgedTokens(world: World, me: Person, other: Person): Pro
   const signed = (change: object, protectedHeader: { kid?: string; jwk?: JWK } = { kid }) =>
     new SignJWT({ ...claims, ...change }).setProtectedHeader({ alg: 'ES256', ...protectedHeader }).sign(own)
   const hmac = (secret: string) => {
-    const text = `${encoded({ alg: 'HS256', typ: 'JWT', kid })}.${encoded(claims)}`
+    const text = `${encodeJson({ alg: 'HS256', typ: 'JWT', kid })}.${encodeJson(claims)}`
     return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
   }
   return [
-    ['alg none', `${encoded({ alg: 'none' })}.${theirPayload}.`],
-    ['alg NONE', `${encoded({ alg: 'NONE', kid })}.${encoded(claims)}.`],
-    ['alg none, signed', `${encoded({ alg: 'none', kid })}.${theirPayload}.${theirSignature}`],
+    ['alg none', `${encodeJson({ alg: 'none' })}.${theirPayload}.`],
+    ['alg NONE', `${encodeJson({ alg: 'NONE', kid })}.${encodeJson(claims)}.`],
+    ['alg none, signed', `${encodeJson({ alg: 'none', kid })}.${theirPayload}.${theirSignature}`],
     ['their claims, my signature', `${header}.${theirPayload}.${signature}`],
     ['my claims, their signature', `${header}.${payload}.${theirSignature}`],
     ['no signature', `${header}.${theirPayload}.`],

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { PLANTS, type Plant } from './stage.ts'
-import { runSuite, summary, table } from './suite.ts'
+import { formatSummary, formatTable, runSuite } from './suite.ts'
 
 const USAGE = `usage: npm run test:privacy -- [--requests N] [--seed S] [--plant NAME]
   NAME is one of ${PLANTS.join(' ')}: that is broken on purpose, to see that it is found`
@@ -9,12 +9,12 @@ const USAGE = `usage: npm run test:privacy -- [--requests N] [--seed S] [--plant
 const DEFAULT_REQUESTS = 10_000
 
 /** The whole of it; whatever hangs then, ends. */
-const LIMIT_MS = 780_000
+const SUITE_TIMEOUT_MS = 780_000
 
 type Arguments = { requests: number; seed: number; plant: Plant | null }
 
 /** @throws Error that says what is wrong with the arguments */
-function readArguments(): Arguments {
+function parseArguments(): Arguments {
   const { values } = parseArgs({
     options: { requests: { type: 'string' }, seed: { type: 'string' }, plant: { type: 'string' } },
   })
@@ -36,15 +36,15 @@ function readArguments(): Arguments {
 async function main(signal: AbortSignal): Promise<number> {
   let given: Arguments
   try {
-    given = readArguments()
+    given = parseArguments()
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`)
     return 2
   }
   const began = Date.now()
   console.error(`seed ${given.seed}`)
-  const report = await runSuite({ ...given, tell: (line) => console.error(line), signal })
-  for (const line of table(report)) console.log(line)
+  const report = await runSuite({ ...given, log: (line) => console.error(line), signal })
+  for (const line of formatTable(report)) console.log(line)
   for (const { where, to, of, canary, around } of report.leaks)
     console.log(`LEAK to ${to ?? 'nobody'} of ${of}: ${canary}\n  ${where}\n  … ${around.replaceAll('\n', ' ')}`)
   for (const line of report.faults) console.log(`FAULT ${line}`)
@@ -52,7 +52,7 @@ async function main(signal: AbortSignal): Promise<number> {
   console.log(
     `${report.canaries} canaries, ${megabytes} MB searched, took ${((Date.now() - began) / 1_000).toFixed(0)} s`,
   )
-  console.log(summary(report, given.seed))
+  console.log(formatSummary(report, given.seed))
   if (signal.aborted) return 130
   return report.found + report.wrong === 0 ? 0 : 1
 }
@@ -62,9 +62,9 @@ const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))
 setTimeout(() => {
-  console.error(`not done within ${LIMIT_MS / 1_000} s`)
+  console.error(`not done within ${SUITE_TIMEOUT_MS / 1_000} s`)
   process.exit(1)
-}, LIMIT_MS).unref()
+}, SUITE_TIMEOUT_MS).unref()
 
 main(interrupted.signal).then(
   (code) => process.exit(code),

@@ -1,11 +1,11 @@
-import { type Draft, jsonOf, send, sendTwins, type Turn } from './ask.ts'
+import { jsonBody, type RequestDraft, send, sendTwins, type Turn } from './ask.ts'
 import { forgedTokens } from './forged.ts'
-import { file, type Kind, PLAIN, purchase } from './own-requests.ts'
-import { cookieOf } from './person.ts'
+import { ghostfolioFile, PLAIN_FEE, purchase, type RequestKind } from './own-requests.ts'
+import { cookieHeader } from './person.ts'
 import { SERVICE_KEY } from './stage.ts'
 
 /** A symbol that nobody has, like those of users' own assets. */
-const nobodys = ({ random }: Turn): string => `ZZ${random.symbol()}`
+const unknownSymbol = ({ random }: Turn): string => `ZZ${random.symbol()}`
 
 /** An id of somebody else's in every address that takes one: as if there were none. */
 async function theirId(turn: Turn): Promise<void> {
@@ -15,7 +15,7 @@ async function theirId(turn: Turn): Promise<void> {
   const at = random.pick(['stocks', 'activities'])
   const headers: Record<string, string> = random.chance(0.5) ? { 'if-match': random.pick(['*', '"v1"']) } : {}
   const sale = { quantity: '0.5', price: '10' }
-  const drafts: Draft[] = [
+  const drafts: RequestDraft[] = [
     { what: 'their id', as: me, path: `/api/v1/${at}/${id}` },
     { what: 'their id', as: me, path: `/api/v1/${at}/${id.toUpperCase()}` },
     { what: 'their id changed', as: me, method: 'PATCH', path: `/api/v1/${at}/${id}`, headers, body: { price: '1' } },
@@ -62,8 +62,8 @@ async function theirKey(turn: Turn): Promise<void> {
   const key = random.pick(other.things.keys)
   if (key === undefined || me.things.keys.length === 0) return
   const headers = { 'idempotency-key': key }
-  const draft = { what: 'their key', as: me, method: 'POST', path: '/api/v1/activities', headers, body: PLAIN }
-  me.tried.push(key)
+  const draft = { what: 'their key', as: me, method: 'POST', path: '/api/v1/activities', headers, body: PLAIN_FEE }
+  me.triedKeys.push(key)
   await send(world, draft)
 }
 
@@ -81,7 +81,7 @@ async function theirCursor(turn: Turn): Promise<void> {
 /** An asset of somebody else's own, by its symbol, wherever there are symbols. */
 async function theirSymbol(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
-  const asset = random.pick(other.own)
+  const asset = random.pick(other.customAssets)
   if (asset === undefined) return
   const { symbol, name } = asset
   const q = encodeURIComponent(symbol)
@@ -90,7 +90,7 @@ async function theirSymbol(turn: Turn): Promise<void> {
   const mine = random.pick(me.things.lots) ?? random.uuid()
   const as = random.chance(0.5) ? me : null
   const post = { what, as, method: 'POST', echoes: true }
-  const drafts: Draft[] = [
+  const drafts: RequestDraft[] = [
     { what, as: me, path: `/api/v1/stocks?symbol=${q}` },
     { what, as: me, path: `/api/v1/activities?symbol=${q}` },
     { what, as: me, method: 'POST', path: '/api/v1/stocks', body, refused: true },
@@ -110,7 +110,7 @@ async function theirSymbol(turn: Turn): Promise<void> {
   const draft = random.pick(drafts)
   // What looks like no symbol has no double that does.
   if (draft.refused && symbol.startsWith('ZZ') && random.chance(0.3))
-    await sendTwins(world, draft, symbol, nobodys(turn))
+    await sendTwins(world, draft, symbol, unknownSymbol(turn))
   else await send(world, draft)
 }
 
@@ -120,7 +120,7 @@ async function theirFile(turn: Turn): Promise<void> {
   const what = 'their file'
   const post = { as: me, method: 'POST', path: '/api/v1/portfolio/import?dry_run=true&unknown=own', echoes: true }
   if (other.file !== null && random.chance(0.4)) {
-    const json = jsonOf(await send(world, { ...post, what, body: other.file }))
+    const json = jsonBody(await send(world, { ...post, what, body: other.file }))
     // Fees of one dollar are everybody's.
     const rows = (json?.activities ?? []) as { duplicate: boolean; kind: string }[]
     if (rows.some(({ duplicate, kind }) => duplicate && kind !== 'fee'))
@@ -128,7 +128,7 @@ async function theirFile(turn: Turn): Promise<void> {
     return
   }
   const lot = random.pick(other.things.lots)
-  const asset = random.pick(other.own)
+  const asset = random.pick(other.customAssets)
   if (lot === undefined || asset === undefined) return
   const row = { symbol: asset.symbol, dataSource: 'MANUAL', currency: 'USD', date: '2026-02-01', fee: 0, quantity: 1 }
   const sold = { ...row, symbol: 'AAPL', dataSource: 'YAHOO', id: 'x', type: 'SELL', unitPrice: 1 }
@@ -154,7 +154,7 @@ async function theirRefresh({ world, random, me, other }: Turn): Promise<void> {
 }
 
 /** Says that one is somebody else, beside a token that says who one is. */
-async function saidToBe({ world, random, me, other }: Turn): Promise<void> {
+async function impersonate({ world, random, me, other }: Turn): Promise<void> {
   const id = `${other.id}`
   const headers: Record<string, string> = {
     'x-user-id': id,
@@ -165,10 +165,10 @@ async function saidToBe({ world, random, me, other }: Turn): Promise<void> {
   }
   const path = random.pick(['/api/v1/stocks', '/api/v1/users/profile', '/api/v1/portfolio/export'])
   const query = `?user_id=${id}&userId=${id}&sub=${id}`
-  const drafts: Draft[] = [
+  const drafts: RequestDraft[] = [
     { what: 'said to be them', as: me, path: path + query, headers },
     // A bearer goes before cookies: whose it is, asks.
-    { what: 'their cookies, my token', as: me, path, headers: { cookie: cookieOf(other) } },
+    { what: 'their cookies, my token', as: me, path, headers: { cookie: cookieHeader(other) } },
     {
       what: 'profile of another',
       as: me,
@@ -193,7 +193,7 @@ async function saidToBe({ world, random, me, other }: Turn): Promise<void> {
 }
 
 /** Tokens that somebody else has made up, or has changed. */
-async function forged({ world, random, me, other }: Turn): Promise<void> {
+async function forgedToken({ world, random, me, other }: Turn): Promise<void> {
   const [how, token] = random.pick(await forgedTokens(world, me, other))
   const path = random.pick([
     '/api/v1/users/profile',
@@ -218,7 +218,7 @@ async function theirEmail({ world, random, me, other }: Turn): Promise<void> {
   const { email } = other
   const post = { as: null, method: 'POST', headers: { origin: world.stage.url }, echoes: true }
   const password = me.password
-  const drafts: Draft[] = [
+  const drafts: RequestDraft[] = [
     { ...post, what: 'their email', path: '/api/v1/auth/sign-in', body: { email, password }, refused: true },
     { ...post, what: 'sign-up of theirs', path: '/api/v1/auth/sign-up', body: { email, password, name: 'somebody' } },
     { ...post, what: 'reset of theirs', path: '/api/v1/auth/password/reset-request', body: { email } },
@@ -227,12 +227,12 @@ async function theirEmail({ world, random, me, other }: Turn): Promise<void> {
 }
 
 /** What is for everybody. */
-async function everybody({ world, random, me, other }: Turn): Promise<void> {
+async function publicPages({ world, random, me, other }: Turn): Promise<void> {
   const key: Record<string, string> = random.chance(0.5) ? { authorization: `Bearer ${SERVICE_KEY}` } : {}
   const as = random.chance(0.5) ? me : null
   const thing = random.pick([...other.things.lots, ...other.things.keys, `${other.id}`, other.name])
   const what = 'for everybody'
-  const drafts: Draft[] = [
+  const drafts: RequestDraft[] = [
     { what, as: null, path: '/health', headers: key },
     { what, as: null, path: '/health?verbose', headers: key },
     { what, as, path: '/openapi.json' },
@@ -274,7 +274,7 @@ async function everybody({ world, random, me, other }: Turn): Promise<void> {
 }
 
 /** What belongs to nobody moves: a price that both of them hold, and a change past the Worker. */
-async function moves(turn: Turn): Promise<void> {
+async function publicChanges(turn: Turn): Promise<void> {
   const { world, random, me } = turn
   world.stage.setPrice('AAPL', 150 + random.under(10_000) / 100)
   const headers = { authorization: `Bearer ${SERVICE_KEY}` }
@@ -283,20 +283,20 @@ async function moves(turn: Turn): Promise<void> {
   const id = me.things.activities.at(-1)
   if (id === undefined || random.chance(0.7)) return
   const note = `note ${random.word()}`
-  world.all.add(me.tag, note)
+  world.canaries.add(me.tag, note)
   await world.stage.admin`UPDATE activities SET note = ${note} WHERE id = ${id}`
   await send(world, { ...post, what: 'past the Worker', path: '/_privacy/drain' })
 }
 
 /** A broken file, a broken body, a broken address: what is wrong is told, and nothing else. */
-async function broken(turn: Turn): Promise<void> {
+async function malformedRequests(turn: Turn): Promise<void> {
   const { world, random, me } = turn
   const what = 'broken'
   const post = { what, as: me, method: 'POST', refused: true }
-  const sheet = me.own.length > 0 ? file(turn, 1) : '{"activities":[{}]}'
+  const sheet = me.customAssets.length > 0 ? ghostfolioFile(turn, 1) : '{"activities":[{}]}'
   await send(
     world,
-    random.pick<Draft>([
+    random.pick<RequestDraft>([
       { ...post, path: '/api/v1/portfolio/import', body: sheet.replaceAll('"USD"', '7').replaceAll('BUY', 'x') },
       { ...post, path: '/api/v1/portfolio/import', body: 'Date,Code\n1,2,3' },
       { ...post, path: '/api/v1/portfolio/import', body: '\u0000\u0001' },
@@ -310,7 +310,7 @@ async function broken(turn: Turn): Promise<void> {
 }
 
 /** What a user tries with what is somebody else's, and what is for everybody. */
-export const OTHERS: readonly Kind[] = [
+export const OTHERS_REQUESTS: readonly RequestKind[] = [
   { weight: 14, run: theirId },
   { weight: 4, run: theirForm },
   { weight: 5, run: theirLotNamed },
@@ -319,10 +319,10 @@ export const OTHERS: readonly Kind[] = [
   { weight: 10, run: theirSymbol },
   { weight: 3, run: theirFile },
   { weight: 4, run: theirRefresh },
-  { weight: 6, run: saidToBe },
-  { weight: 8, run: forged },
+  { weight: 6, run: impersonate },
+  { weight: 8, run: forgedToken },
   { weight: 0.4, run: theirEmail },
-  { weight: 10, run: everybody },
-  { weight: 3, run: moves },
-  { weight: 4, run: broken },
+  { weight: 10, run: publicPages },
+  { weight: 3, run: publicChanges },
+  { weight: 4, run: malformedRequests },
 ]

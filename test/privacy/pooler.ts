@@ -3,13 +3,13 @@ import { connect, createServer, type Socket } from 'node:net'
 import postgres from 'postgres'
 
 /** Connections to the database: few, so that users follow each other on each. */
-const MOST = 8
+const POOL_SIZE = 8
 /** What it may take to get one of them, and until nothing more comes of one that is given back. */
-const WAIT_MS = 20_000
+const WAIT_TIMEOUT_MS = 20_000
 
 const SSL_REQUEST = 80_877_103
 const TERMINATE = 'X'.charCodeAt(0)
-const READY = 'Z'.charCodeAt(0)
+const READY_FOR_QUERY = 'Z'.charCodeAt(0)
 const IDLE = 'I'.charCodeAt(0)
 
 function message(type: string, body: Buffer): Buffer {
@@ -22,7 +22,7 @@ function message(type: string, body: Buffer): Buffer {
 const parameter = (name: string, value: string): Buffer => message('S', Buffer.from(`${name}\0${value}\0`))
 
 /** What a server says to who has signed in. */
-const WELCOME = Buffer.concat([
+const AUTHENTICATED = Buffer.concat([
   message('R', Buffer.alloc(4)),
   parameter('client_encoding', 'UTF8'),
   parameter('standard_conforming_strings', 'on'),
@@ -31,10 +31,10 @@ const WELCOME = Buffer.concat([
 ])
 
 /** Statements of one client are not the next one's; all else that it has set stays, as nobody may rely on. */
-const FORGET = message('Q', Buffer.from('DEALLOCATE ALL\0'))
+const DEALLOCATE_ALL = message('Q', Buffer.from('DEALLOCATE ALL\0'))
 
 /** Calls `take` with each whole message of a stream of them. */
-function framed(take: (type: number, whole: Buffer) => void): (part: Buffer) => void {
+function splitMessages(take: (type: number, whole: Buffer) => void): (part: Buffer) => void {
   let left: Buffer = Buffer.alloc(0)
   return (part) => {
     left = left.length === 0 ? part : Buffer.concat([left, part])
@@ -48,7 +48,7 @@ function framed(take: (type: number, whole: Buffer) => void): (part: Buffer) => 
 }
 
 /** A connection that is signed in, as it stands: what made it has let go of it. */
-async function signedIn(url: string): Promise<Socket> {
+async function openAuthenticated(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   await once(socket, 'connect')
@@ -80,7 +80,7 @@ export async function startPooler(url: string): Promise<Pooler> {
     else idle.push(socket)
   }
   const more = async (): Promise<void> => {
-    const socket = await signedIn(url)
+    const socket = await openAuthenticated(url)
     servers.add(socket)
     give(socket)
   }
@@ -95,7 +95,7 @@ export async function startPooler(url: string): Promise<Pooler> {
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(got), 1)
         fail(new Error('no connection is free'))
-      }, WAIT_MS)
+      }, WAIT_TIMEOUT_MS)
       waiting.push(got)
     })
   }
@@ -108,18 +108,18 @@ export async function startPooler(url: string): Promise<Pooler> {
     void more().catch(() => {})
   }
   const giveBack = (socket: Socket): void => {
-    const timer = setTimeout(() => drop(socket), WAIT_MS)
+    const timer = setTimeout(() => drop(socket), WAIT_TIMEOUT_MS)
     socket.removeAllListeners('data')
     socket.on(
       'data',
-      framed((type) => {
-        if (type !== READY) return
+      splitMessages((type) => {
+        if (type !== READY_FOR_QUERY) return
         clearTimeout(timer)
         socket.removeAllListeners('data')
         give(socket)
       }),
     )
-    socket.write(FORGET)
+    socket.write(DEALLOCATE_ALL)
   }
 
   const serve = async (client: Socket, first: Buffer): Promise<void> => {
@@ -139,11 +139,11 @@ export async function startPooler(url: string): Promise<Pooler> {
     server.on('data', (part: Buffer) => client.write(part))
     server.on(
       'data',
-      framed((type, whole) => {
-        if (type === READY) ready = whole[5] === IDLE
+      splitMessages((type, whole) => {
+        if (type === READY_FOR_QUERY) ready = whole[5] === IDLE
       }),
     )
-    const asked = framed((type, whole) => {
+    const asked = splitMessages((type, whole) => {
       if (type === TERMINATE) return leave()
       if (!open) return
       ready = false
@@ -156,7 +156,7 @@ export async function startPooler(url: string): Promise<Pooler> {
       server.uncork()
     })
     client.once('close', leave)
-    client.write(WELCOME)
+    client.write(AUTHENTICATED)
     if (first.length > 0) asked(first)
   }
 
@@ -181,7 +181,7 @@ export async function startPooler(url: string): Promise<Pooler> {
     })
   }).listen(0, '127.0.0.1')
   await once(listener, 'listening')
-  await Promise.all(Array.from({ length: MOST }, more))
+  await Promise.all(Array.from({ length: POOL_SIZE }, more))
   const { port } = listener.address() as { port: number }
   return {
     url: Object.assign(new URL(url), { host: `127.0.0.1:${port}` }).href,

@@ -1,33 +1,33 @@
 import WebSocket from 'ws'
-import { counted, jsonOf, send, type Turn, type World } from './ask.ts'
+import { countResponse, jsonBody, type RunContext, send, type Turn } from './ask.ts'
 import { forgedTokens } from './forged.ts'
-import type { Kind } from './own-requests.ts'
-import { cookieOf, learn, type Person, remember } from './person.ts'
+import type { RequestKind } from './own-requests.ts'
+import { cookieHeader, learnCanaries, type Person, remember } from './person.ts'
 
 /** Sockets of one user that stay open. */
-const MOST = 4
+const MAX_SOCKETS = 4
 /** What a handshake may take, and what came last may. */
-const OPEN_MS = 20_000
-const FLUSH_MS = 10_000
+const HANDSHAKE_TIMEOUT_MS = 20_000
+const DRAIN_TIMEOUT_MS = 10_000
 
-type Open = { of: Person; path: string; socket: WebSocket; sent: string; frames: number }
+type OpenSocket = { of: Person; path: string; socket: WebSocket; sent: string; frames: number }
 
-export type Sockets = { open: Open[]; frames: number; handshakes: number }
+export type Sockets = { open: OpenSocket[]; frames: number; handshakes: number }
 
-export const noSockets = (): Sockets => ({ open: [], frames: 0, handshakes: 0 })
+export const emptySockets = (): Sockets => ({ open: [], frames: 0, handshakes: 0 })
 
 /** The types of frames that may tell again what was sent: they name channels. */
-const ECHOES = new Set(['error', 'subscribed', 'unsubscribed', 'pong'])
+const ECHO_TYPES = new Set(['error', 'subscribed', 'unsubscribed', 'pong'])
 
 /** A frame: it is for the socket's user alone. */
-function take(world: World, sockets: Sockets, open: Open, text: string): void {
+function receiveFrame(world: RunContext, sockets: Sockets, open: OpenSocket, text: string): void {
   sockets.frames++
   open.frames++
   const { of, path, sent } = open
   const message = JSON.parse(text) as { type: string }
   const where = `frame ${message.type} of ${path.split('?')[0]}`
-  world.judge.look({ to: of.tag, where, text, sent, echoes: ECHOES.has(message.type) })
-  if (!ECHOES.has(message.type)) learn(world.all, of, message)
+  world.judge.check({ to: of.tag, where, text, sent, echoes: ECHO_TYPES.has(message.type) })
+  if (!ECHO_TYPES.has(message.type)) learnCanaries(world.canaries, of, message)
 }
 
 /**
@@ -35,20 +35,20 @@ function take(world: World, sockets: Sockets, open: Open, text: string): void {
  * @param of whose it is, if it opens
  */
 function connect(
-  world: World,
+  world: RunContext,
   sockets: Sockets,
   of: Person | null,
   { what, path, headers }: { what: string; path: string; headers: Record<string, string> },
-): Promise<Open | null> {
-  if (world.left <= 0) return Promise.resolve(null)
-  world.left--
+): Promise<OpenSocket | null> {
+  if (world.requestsLeft <= 0) return Promise.resolve(null)
+  world.requestsLeft--
   sockets.handshakes++
   const sent = `${path} ${JSON.stringify(headers)}`
-  const told = (text: string) => world.judge.look({ to: of?.tag ?? null, where: what, text, sent, echoes: true })
+  const told = (text: string) => world.judge.check({ to: of?.tag ?? null, where: what, text, sent, echoes: true })
   return new Promise((done) => {
     const socket = new WebSocket(world.stage.url.replace('http', 'ws') + path, {
       headers,
-      handshakeTimeout: OPEN_MS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       perMessageDeflate: false,
     })
     socket.once('upgrade', (response) => told(response.rawHeaders.join('\n')))
@@ -58,23 +58,23 @@ function connect(
         body += part.toString()
       })
       response.once('end', () => {
-        counted(world, what, response.statusCode ?? 0)
+        countResponse(world, what, response.statusCode ?? 0)
         if ((response.statusCode ?? 0) >= 500) world.judge.fault(`${what}: ${response.statusCode} ${body}`)
         told(`${response.rawHeaders.join('\n')}\n\n${body}`)
         done(null)
       })
     })
     socket.once('open', () => {
-      counted(world, what, 101)
+      countResponse(world, what, 101)
       if (of === null) {
         world.judge.fault(`${what}: a socket was opened that had to be refused`)
         socket.close()
         return done(null)
       }
-      const open: Open = { of, path, socket, sent, frames: 0 }
-      socket.on('message', (data) => take(world, sockets, open, String(data)))
+      const open: OpenSocket = { of, path, socket, sent, frames: 0 }
+      socket.on('message', (data) => receiveFrame(world, sockets, open, String(data)))
       socket.once('close', (code, reason) => {
-        world.judge.look({ to: of.tag, where: `close ${code}`, text: String(reason), sent: '', echoes: false })
+        world.judge.check({ to: of.tag, where: `close ${code}`, text: String(reason), sent: '', echoes: false })
         const at = sockets.open.indexOf(open)
         if (at >= 0) sockets.open.splice(at, 1)
       })
@@ -89,23 +89,23 @@ function connect(
   })
 }
 
-function say(world: World, open: Open, message: object | string): void {
-  if (world.left <= 0 || open.socket.readyState !== WebSocket.OPEN) return
-  world.left--
-  counted(world, 'message', 200)
+function sendMessage(world: RunContext, open: OpenSocket, message: object | string): void {
+  if (world.requestsLeft <= 0 || open.socket.readyState !== WebSocket.OPEN) return
+  world.requestsLeft--
+  countResponse(world, 'message', 200)
   const text = typeof message === 'string' ? message : JSON.stringify(message)
   open.sent += `\n${text}`
   open.socket.send(text)
 }
 
 /** Kinds of requests with sockets, for one set of them. */
-export function socketKinds(sockets: Sockets): Kind[] {
-  const mine = ({ me, random }: Turn): Open | undefined => random.pick(sockets.open.filter(({ of }) => of === me))
+export function socketRequests(sockets: Sockets): RequestKind[] {
+  const mine = ({ me, random }: Turn): OpenSocket | undefined => random.pick(sockets.open.filter(({ of }) => of === me))
 
-  const ticketOf = async (world: World, of: Person): Promise<string | null> => {
-    const json = jsonOf(await send(world, { what: 'ticket', as: of, method: 'POST', path: '/api/v1/auth/ticket' }))
+  const ticketOf = async (world: RunContext, of: Person): Promise<string | null> => {
+    const json = jsonBody(await send(world, { what: 'ticket', as: of, method: 'POST', path: '/api/v1/auth/ticket' }))
     if (typeof json?.ticket !== 'string') return null
-    world.all.add(of.tag, json.ticket.split('.')[1] as string)
+    world.canaries.add(of.tag, json.ticket.split('.')[1] as string)
     return json.ticket
   }
 
@@ -119,27 +119,27 @@ export function socketKinds(sockets: Sockets): Kind[] {
       by === 'bearer'
         ? { authorization: `Bearer ${me.token}` }
         : by === 'cookies'
-          ? { cookie: cookieOf(me), origin: world.stage.url }
+          ? { cookie: cookieHeader(me), origin: world.stage.url }
           : {}
     const path = `${at}${ticket ? `?ticket=${ticket}` : ''}`
     const opened = await connect(world, sockets, me, { what: `${at} by ${by}`, path, headers })
     if (opened && ticket) remember(me, 'spent', ticket)
-    if (opened) say(world, opened, { op: 'subscribe', channels: ['portfolio', 'asset.AAPL'], req_id: 1 })
+    if (opened) sendMessage(world, opened, { op: 'subscribe', channels: ['portfolio', 'asset.AAPL'], req_id: 1 })
     const many = sockets.open.filter(({ of }) => of === me)
-    if (many.length > MOST) many[0]?.socket.close(1000)
+    if (many.length > MAX_SOCKETS) many[0]?.socket.close(1000)
   }
 
   async function subscribe(turn: Turn): Promise<void> {
     const { world, random, me, other } = turn
     const to = mine(turn)
     if (!to) return open(turn)
-    const their = random.pick(other.own)?.symbol ?? 'ZZNOBODY'
-    const own = random.pick(me.own)?.symbol ?? 'MSFT'
+    const their = random.pick(other.customAssets)?.symbol ?? 'ZZNOBODY'
+    const own = random.pick(me.customAssets)?.symbol ?? 'MSFT'
     const joined = to.path.startsWith('/ws?') || to.path === '/ws'
     const since = random.pick([...other.things.positions.slice(-9), ...me.things.positions.slice(-3)])
     // Of `/ws` one names the portfolio's, on its own socket there is no other.
     const place = since && (joined ? (since.includes(':') ? since : `portfolio:${since}`) : since.replace(/^.*:/, ''))
-    say(
+    sendMessage(
       world,
       to,
       random.pick<object | string>([
@@ -185,7 +185,7 @@ export function socketKinds(sockets: Sockets): Kind[] {
     if (how === 'theirs, my token') {
       // Whose ticket it is, whose socket it is, whoever brings it.
       const opened = await connect(world, sockets, other, { what, path: to(fresh), headers: mine })
-      if (opened) say(world, opened, { op: 'subscribe', channels: ['portfolio'], req_id: 1 })
+      if (opened) sendMessage(world, opened, { op: 'subscribe', channels: ['portfolio'], req_id: 1 })
       return
     }
     if (how === 'used') await connect(world, sockets, me, { what: 'ticket', path: to(fresh), headers: {} })
@@ -203,7 +203,7 @@ export function socketKinds(sockets: Sockets): Kind[] {
     const address = `${at}?${random.pick(['token', 'access_token'])}=${me.token}`
     if (random.chance(0.2))
       await connect(world, sockets, null, { what: 'socket, token in address', path: address, headers: {} })
-    const cookies = { cookie: cookieOf(me), origin: 'https://evil.example' }
+    const cookies = { cookie: cookieHeader(me), origin: 'https://evil.example' }
     if (random.chance(0.2))
       await connect(world, sockets, null, { what: 'socket, another site', path: '/ws/portfolio', headers: cookies })
   }
@@ -226,7 +226,7 @@ export async function endSockets(sockets: Sockets): Promise<void> {
   const pings = [...sockets.open].map(
     ({ socket }) =>
       new Promise<void>((done) => {
-        const timer = setTimeout(done, FLUSH_MS)
+        const timer = setTimeout(done, DRAIN_TIMEOUT_MS)
         const end = () => {
           clearTimeout(timer)
           done()

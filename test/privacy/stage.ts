@@ -22,9 +22,9 @@ export type Plant = (typeof PLANTS)[number]
 const PRODUCT = 'BTC-USD'
 
 /** Who the Worker is to Postgres: not its superuser, whom no row level security holds. It migrates, and that makes a role. */
-const USER = 'kerb_privacy'
+const WORKER_ROLE = 'kerb_privacy'
 
-export type Stage = {
+export type TestEnvironment = {
   url: string
   databaseUrl: string
   /** As superuser. */
@@ -35,7 +35,7 @@ export type Stage = {
 }
 
 /** Brings up database, exchange, providers and Worker, all on loopback and in a folder that goes with them. */
-export async function openStage(plant: Plant | null): Promise<Stage> {
+export async function startEnvironment(plant: Plant | null): Promise<TestEnvironment> {
   const dir = mkdtempSync(join(tmpdir(), 'kerb-privacy-'))
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
   const stop = async () => {
@@ -51,10 +51,10 @@ export async function openStage(plant: Plant | null): Promise<Stage> {
     const admin = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
     stops.push(() => admin.end({ timeout: 1 }))
     const password = randomBytes(12).toString('hex')
-    await admin.unsafe(`CREATE ROLE ${USER} LOGIN CREATEROLE PASSWORD '${password}'`)
-    await admin.unsafe(`ALTER DATABASE kerb OWNER TO ${USER}`)
-    await admin.unsafe(`ALTER SCHEMA public OWNER TO ${USER}`)
-    const databaseUrl = Object.assign(new URL(database.url), { username: USER, password }).href
+    await admin.unsafe(`CREATE ROLE ${WORKER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
+    await admin.unsafe(`ALTER DATABASE kerb OWNER TO ${WORKER_ROLE}`)
+    await admin.unsafe(`ALTER SCHEMA public OWNER TO ${WORKER_ROLE}`)
+    const databaseUrl = Object.assign(new URL(database.url), { username: WORKER_ROLE, password }).href
     await migrate(databaseUrl)
     const pooler = await startPooler(databaseUrl)
     stops.push(() => pooler.close())

@@ -1,17 +1,17 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
 
 /** What one request may take; it has failed then. */
-const ANSWER_MS = 30_000
+const RESPONSE_TIMEOUT_MS = 30_000
 /** How much of a stream that does not end is read, in milliseconds from its beginning. */
 const STREAM_MS = 150
 
-export type Asked = { method: string; path: string; headers: Record<string, string>; body: string | null }
+export type SentRequest = { method: string; path: string; headers: Record<string, string>; body: string | null }
 
 /** `text`: the whole of it, status and headers and body, as it came. */
-export type Answer = { status: number; headers: IncomingMessage['headers']; body: string; text: string }
+export type ReceivedResponse = { status: number; headers: IncomingMessage['headers']; body: string; text: string }
 
 /** All that a request sends, as text. */
-export const sentText = ({ method, path, headers, body }: Asked): string =>
+export const sentText = ({ method, path, headers, body }: SentRequest): string =>
   `${method} ${path}\n${Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}`)
     .join('\n')}\n\n${body ?? ''}`
@@ -20,13 +20,13 @@ export const sentText = ({ method, path, headers, body }: Asked): string =>
  * Asks one server by few connections, which are shared by whoever asks.
  * @throws Error when there is no whole answer in time
  */
-export function openWire(url: string, connections: number) {
+export function createHttpClient(url: string, connections: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const { hostname, port } = new URL(url)
-  const ask = (asked: Asked, stream = false): Promise<Answer> =>
+  const ask = (asked: SentRequest, stream = false): Promise<ReceivedResponse> =>
     new Promise((done, fail) => {
       const { method, path, body } = asked
-      const signal = AbortSignal.timeout(ANSWER_MS)
+      const signal = AbortSignal.timeout(RESPONSE_TIMEOUT_MS)
       const headers =
         body === null ? asked.headers : { ...asked.headers, 'content-length': `${Buffer.byteLength(body)}` }
       // A stream is cut off, and would take its connection with it.
@@ -51,4 +51,4 @@ export function openWire(url: string, connections: number) {
     })
   return { ask, close: () => agent.destroy() }
 }
-export type Wire = ReturnType<typeof openWire>
+export type HttpClient = ReturnType<typeof createHttpClient>

@@ -4,7 +4,7 @@ import type { StreamDeps, StreamSocket } from '../../src/client/sdk/stream.ts'
 export type FakeSocket = StreamSocket & { url: string; sent: Record<string, unknown>[]; closed: boolean }
 
 /** The world of a client in a test: sockets that the test answers for, a clock that it moves, and a fixed die. */
-export function clientWorld(random = 0.5) {
+export function fakeClientDeps(random = 0.5) {
   let now = 0
   let timers: { at: number; run: () => void }[] = []
   const sockets: FakeSocket[] = []
@@ -46,10 +46,10 @@ export function clientWorld(random = 0.5) {
     sockets,
     socket,
     /** Timers that would still fire, and listeners for a network that is back. */
-    waiting: () => timers.length + returning.size,
-    hear: (message: unknown) => socket().onmessage?.(JSON.stringify(message)),
+    pendingCount: () => timers.length + returning.size,
+    receive: (message: unknown) => socket().onmessage?.(JSON.stringify(message)),
     /** The network is back. */
-    comeBack() {
+    restoreNetwork() {
       for (const run of returning) run()
     },
     advance(ms: number) {

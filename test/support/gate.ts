@@ -1,10 +1,10 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 /** A door on loopback in front of a TCP server: shut, it drops who is inside and turns away who comes. */
-export type Gate = { port: number; set(open: boolean): void; close(): Promise<void> }
+export type TcpProxy = { port: number; setOpen(open: boolean): void; close(): Promise<void> }
 
 /** Opens a gate to a port of this machine. */
-export async function openGate(target: number): Promise<Gate> {
+export async function openTcpProxy(target: number): Promise<TcpProxy> {
   const inside = new Set<Socket>()
   let open = true
   const server = createServer((client) => {
@@ -29,7 +29,7 @@ export async function openGate(target: number): Promise<Gate> {
   }
   return {
     port: (server.address() as AddressInfo).port,
-    set(value) {
+    setOpen(value) {
       open = value
       if (!open) drop()
     },

@@ -2,7 +2,7 @@ import { openDatabase } from '../../src/db/client.ts'
 import type { KerbServer } from './server.ts'
 
 /** What a page shows is refreshed each second from now on, so that no test waits for a quarter of a minute. */
-export async function paceOfASecond({ url, databaseUrl }: Pick<KerbServer, 'url' | 'databaseUrl'>): Promise<void> {
+export async function refreshEverySecond({ url, databaseUrl }: Pick<KerbServer, 'url' | 'databaseUrl'>): Promise<void> {
   const sql = openDatabase('live', databaseUrl)
   await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`
   await sql.end()
@@ -11,7 +11,7 @@ export async function paceOfASecond({ url, databaseUrl }: Pick<KerbServer, 'url'
 }
 
 /** Has the board ask for these now, not when they are due. @param key the service key that the server was started with */
-export async function refresh(
+export async function refreshPrices(
   { url }: Pick<KerbServer, 'url'>,
   key: string,
   symbols: readonly string[],

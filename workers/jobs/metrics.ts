@@ -1,13 +1,13 @@
-import { settings } from '../../src/config.ts'
+import { readSettings } from '../../src/config.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
-import { readJobs, type StoredJobRun } from '../../src/db/jobs.ts'
-import { databaseBytes, insertMetrics, type Metric } from '../../src/db/metrics.ts'
+import { readJobRuns, type StoredJobRun } from '../../src/db/jobs.ts'
+import { insertMetrics, type Metric, readDatabaseBytes } from '../../src/db/metrics.ts'
 import {
-  type BoardStatus,
   feedSlots,
   meter,
   productCandles,
   providerGate,
+  type QuoteBoardStatus,
   quoteBoard,
   type RouteCount,
 } from '../../src/objects.ts'
@@ -19,7 +19,7 @@ import type { ProductStatus } from '../../src/protocol/product.ts'
  * the providers' gate, what isolates counted of each route, and how the database and the jobs are.
  */
 export async function recordMetrics(env: Env, now: number): Promise<Record<string, unknown>> {
-  const { EXCHANGE, QUOTE_SHARDS } = settings(env)
+  const { EXCHANGE, QUOTE_SHARDS } = readSettings(env)
   const open = await feedSlots(env).open(now)
   const answers = await Promise.allSettled(open.map(({ product }) => productCandles(env, product).status()))
   const statuses = fulfilled(answers)
@@ -30,12 +30,12 @@ export async function recordMetrics(env: Env, now: number): Promise<Record<strin
   const written = await withLiveDatabase(env, async (sql) => {
     const metrics = [
       { metric_name: 'feeds_open', value: open.length, labels: { exchange: EXCHANGE } },
-      { metric_name: 'database_bytes', value: await databaseBytes(sql), labels: {} },
-      ...statuses.flatMap(metricsOf),
+      { metric_name: 'database_bytes', value: await readDatabaseBytes(sql), labels: {} },
+      ...statuses.flatMap(productMetrics),
       ...boards.flatMap((board, shard) => (board.status === 'fulfilled' ? boardMetrics(board.value, shard) : [])),
       ...(limits ?? []).flatMap(providerMetrics),
       ...(routes ?? []).flatMap(routeMetrics),
-      ...(await readJobs(sql)).map((job) => jobMetric(job, now)),
+      ...(await readJobRuns(sql)).map((job) => jobMetric(job, now)),
     ]
     await insertMetrics(sql, metrics, now)
     return metrics.length
@@ -47,7 +47,7 @@ const fulfilled = <T>(answers: readonly PromiseSettledResult<T>[]): T[] =>
   answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
 
 /** A board: how fresh its prices are, and which layer answered how often. */
-export function boardMetrics(board: BoardStatus, shard: number): Metric[] {
+export function boardMetrics(board: QuoteBoardStatus, shard: number): Metric[] {
   const place = { shard: String(shard) }
   const since = new Date(board.since).toISOString()
   const looks = Object.entries(board.looks)
@@ -64,14 +64,14 @@ export function boardMetrics(board: BoardStatus, shard: number): Metric[] {
     total('price_refresh_beats_total', board.beats),
     total('price_refresh_quotes_total', board.refreshed),
     total('price_refresh_failed_total', board.failed),
-    gauge('quotes_held', board.quotes),
-    gauge('quote_watchers', board.watchers),
+    gauge('quotes_cached', board.quotes),
+    gauge('quote_viewers', board.watchers),
     gauge('quote_flush_queue_depth', board.unflushed),
     total('quote_flush_failures_total', board.flushFailures),
     total('quote_conflations_total', board.conflations),
-    total('quote_readers_closed_total', board.closedReaders.slow, { reason: 'slow' }),
-    total('quote_readers_closed_total', board.closedReaders.silent, { reason: 'silent' }),
-    ...looks.map(([layer, count]) => total('quote_looks_total', count, { layer })),
+    total('quote_connections_closed_total', board.closedReaders.slow, { reason: 'slow' }),
+    total('quote_connections_closed_total', board.closedReaders.silent, { reason: 'silent' }),
+    ...looks.map(([layer, count]) => total('quote_lookups_total', count, { layer })),
     ...looks.map(([layer, count]) => gauge('quote_hit_rate', all === 0 ? 0 : count / all, { layer })),
   ]
 }
@@ -84,7 +84,7 @@ export function providerMetrics(limit: ProviderLimit): Metric[] {
     { metric_name: 'provider_requests_total', value: limit.requests_total, labels },
     { metric_name: 'provider_refused_total', value: limit.refused_total, labels },
     { metric_name: 'provider_rate_limited_total', value: limit.rate_limited_total, labels },
-    { metric_name: 'provider_budget_used', value: limit.used, labels: { provider } },
+    { metric_name: 'provider_rate_limit_used', value: limit.used, labels: { provider } },
     { metric_name: 'provider_up', value: limit.breaker === 'closed' ? 1 : 0, labels: { provider } },
   ]
 }
@@ -106,7 +106,7 @@ export function jobMetric({ job, period_seconds, ok_at }: StoredJobRun, now: num
 }
 
 /** What one object says of itself as figures: values of the moment, and counts since it started. */
-export function metricsOf(status: ProductStatus): Metric[] {
+export function productMetrics(status: ProductStatus): Metric[] {
   const { exchange, product_id, counters, feed, trades } = status
   const place = { exchange, product_id }
   const since = new Date(counters.since).toISOString()
@@ -125,7 +125,7 @@ export function metricsOf(status: ProductStatus): Metric[] {
     gauge('flush_queue_depth', status.unflushed),
     total('flush_failures_total', status.flushFailures),
     total('feed_messages_total', counters.messages),
-    total('feed_holes_total', counters.holes),
+    total('feed_sequence_gaps_total', counters.holes),
     ...byLabel('feed_dropped_total', 'reason', status.dropped),
     ...byLabel('feed_reconnects_total', 'reason', counters.reconnects),
     ...byLabel('feed_refused_total', 'by', counters.refused),
@@ -134,6 +134,6 @@ export function metricsOf(status: ProductStatus): Metric[] {
     total('backfill_refused_total', counters.backfill.refused),
     total('reconciliations_total', counters.reconciliations),
     total('conflations_total', counters.conflations),
-    ...byLabel('readers_closed_total', 'reason', counters.closedReaders),
+    ...byLabel('connections_closed_total', 'reason', counters.closedReaders),
   ]
 }

@@ -1,37 +1,43 @@
 import { log } from '../../src/api/http/context.ts'
-import { deriveAssets, readVersion } from '../../src/db/activities.ts'
+import { deriveAssets, readPortfolioVersion } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { dropOldKeys } from '../../src/db/idempotency.ts'
-import { jobWentWell } from '../../src/db/jobs.ts'
-import { drainOutbox, fillRates, portfoliosOfMinute, takeEffect, type Untold } from '../../src/db/portfolio-outbox.ts'
+import { deleteOldKeys } from '../../src/db/idempotency.ts'
+import { readLastSuccess } from '../../src/db/jobs.ts'
+import {
+  drainOutbox,
+  fillFxRates,
+  type PendingChange,
+  queueDueActivities,
+  readPortfoliosOfMinute,
+} from '../../src/db/portfolio-outbox.ts'
 import { hasProfile } from '../../src/db/profiles.ts'
 import { userPortfolio } from '../../src/objects.ts'
 import type { RefreshJob } from '../refresh-queue.ts'
 
 /** Users who are told at once: each takes a connection to the database here, and one in the object. */
-const AT_ONCE = 4
+const CONCURRENCY = 4
 /** No further batch is begun after so long: the next run is a minute after this one. Milliseconds. */
-const DRAIN_MS = 40_000
+const DRAIN_TIMEOUT_MS = 40_000
 /** One whose lots and object take longer is left for the next run: the others wait behind it. Milliseconds. */
-const TELL_MS = 15_000
+const NOTIFY_TIMEOUT_MS = 15_000
 /** What a queue takes at once. */
-const SEND_AT_ONCE = 100
+const QUEUE_BATCH_SIZE = 100
 /** What came meanwhile is looked at twice rather than never: runs and clocks differ. Milliseconds. */
 const OVERLAP_MS = 300_000
 /** An answer is given again for so long. Milliseconds. */
-const KEYS_MS = 86_400_000
+const IDEMPOTENCY_KEY_TTL_MS = 86_400_000
 
 /**
  * Makes the lots that are to be made, and tells the user's object. It reads everything where it is not known which lots
  * have changed: what was written before, and what an earlier run has made and could not tell. Who is deleted is forgotten.
  * @throws when lots cannot be made, or the object cannot be told
  */
-async function tell(env: Env, { userId, derive, written }: Untold, now: number): Promise<void> {
+async function notifyPortfolio(env: Env, { userId, derive, written }: PendingChange, now: number): Promise<void> {
   const nothing = derive !== null && derive.length === 0
   const { isUser, change } = await withUserDatabase(env, { id: userId }, async (sql) => ({
     isUser: await hasProfile(sql, userId),
     change: nothing
-      ? { version: await readVersion(sql, userId), lots: [], removed_lots: [] }
+      ? { version: await readPortfolioVersion(sql, userId), lots: [], removed_lots: [] }
       : await deriveAssets(sql, userId, new Date(now), derive),
   }))
   if (!isUser) return userPortfolio(env, userId).forget()
@@ -40,7 +46,7 @@ async function tell(env: Env, { userId, derive, written }: Untold, now: number):
 }
 
 /** @throws Error when it takes longer than so many milliseconds; what it does goes on */
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+async function withTimeout<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`took longer than ${ms} ms`)), ms)
@@ -57,24 +63,24 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
  * fails is left for the next run; the others go on.
  */
 export async function drainPortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
-  const until = Date.now() + DRAIN_MS
+  const until = Date.now() + DRAIN_TIMEOUT_MS
   const failed: string[] = []
   let told = 0
-  const deliver = async (untold: readonly Untold[]): Promise<boolean[]> => {
+  const deliver = async (untold: readonly PendingChange[]): Promise<boolean[]> => {
     const outcomes = untold.map(() => false)
     const waiting = [...untold.entries()]
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
         const [index, of] = next
         try {
-          await within(TELL_MS, tell(env, of, now))
+          await withTimeout(NOTIFY_TIMEOUT_MS, notifyPortfolio(env, of, now))
           outcomes[index] = true
         } catch (error) {
-          log('portfolio_not_told', { user_id: of.userId, error: String(error) })
+          log('portfolio_notify_failed', { user_id: of.userId, error: String(error) })
         }
       }
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    await Promise.all(Array.from({ length: CONCURRENCY }, work))
     return outcomes
   }
   await withLiveDatabase(env, async (sql) => {
@@ -91,32 +97,34 @@ export async function drainPortfolios(env: Env, now: number): Promise<Record<str
 
 /** Fills the rates of days that can be known by now. */
 export async function fillPortfolioRates(env: Env): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, async (sql) => ({ filled: await fillRates(sql) }))
+  return withLiveDatabase(env, async (sql) => ({ filled: await fillFxRates(sql) }))
 }
 
 /** The name of the job that has what was entered ahead of its time take effect: its last run says since when. */
 export const DUE_JOB = 'portfolio_due'
 
 /** Has what was entered ahead of its time take effect: the outbox's next run makes the lots of it. */
-export async function portfoliosDue(env: Env, now: number): Promise<Record<string, unknown>> {
+export async function queueDuePortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, async (sql) => {
-    const last = await jobWentWell(sql, DUE_JOB)
+    const last = await readLastSuccess(sql, DUE_JOB)
     const since = last && new Date(last.getTime() - OVERLAP_MS)
-    return { due: await takeEffect(sql, since, new Date(now)) }
+    return { due: await queueDueActivities(sql, since, new Date(now)) }
   })
 }
 
 /** Queues every portfolio once an hour, each at its minute; who looks at one has it up to date anyway. */
-export async function queuePortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
-  const users = await withLiveDatabase(env, (sql) => portfoliosOfMinute(sql, new Date(now).getUTCMinutes()))
-  for (let i = 0; i < users.length; i += SEND_AT_ONCE) {
-    const jobs = users.slice(i, i + SEND_AT_ONCE).map((user_id): RefreshJob => ({ user_id, unless_active: true }))
+export async function queueHourlyRefresh(env: Env, now: number): Promise<Record<string, unknown>> {
+  const users = await withLiveDatabase(env, (sql) => readPortfoliosOfMinute(sql, new Date(now).getUTCMinutes()))
+  for (let i = 0; i < users.length; i += QUEUE_BATCH_SIZE) {
+    const jobs = users.slice(i, i + QUEUE_BATCH_SIZE).map((user_id): RefreshJob => ({ user_id, unless_active: true }))
     await env.REFRESH_QUEUE.sendBatch(jobs.map((body) => ({ body })))
   }
   return { queued: users.length }
 }
 
 /** Forgets answers that are not given again. */
-export async function forgetKeys(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, async (sql) => ({ keys: await dropOldKeys(sql, new Date(now - KEYS_MS)) }))
+export async function deleteExpiredKeys(env: Env, now: number): Promise<Record<string, unknown>> {
+  return withLiveDatabase(env, async (sql) => ({
+    keys: await deleteOldKeys(sql, new Date(now - IDEMPOTENCY_KEY_TTL_MS)),
+  }))
 }

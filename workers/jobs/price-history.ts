@@ -1,28 +1,28 @@
-import { settings } from '../../src/config.ts'
+import { readSettings } from '../../src/config.ts'
 import { readCandles } from '../../src/db/candles.ts'
 import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
-import { claimHistory, failHistory, type HistoryClaim, storeHistory } from '../../src/db/price-history.ts'
+import { claimHistory, type HistoryClaim, recordHistoryFailure, storeHistory } from '../../src/db/price-history.ts'
 import { providerGate } from '../../src/objects.ts'
 import type { DailyBar, DailyHistory } from '../../src/pricing/provider-quote.ts'
-import { availableSources, sourcesOf } from '../../src/pricing/sources.ts'
+import { availableProviders, providersFor } from '../../src/pricing/sources.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 
 /** Assets that are asked for at once: the providers' budgets are shared with the quotes. */
-const AT_ONCE = 4
+const CONCURRENCY = 4
 /** Days of our own candles that are looked at when nothing is known yet. */
-const OWN_DAYS = 1_000
+const MAX_OWN_DAYS = 1_000
 const DAY_S = 86_400
 
-const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+const formatDate = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /**
  * Loads the whole history of assets that have none, and brings others up to date: HISTORY_PER_MINUTE of them. What a
  * dead run has begun, a later one takes again.
  */
 export async function loadHistory(env: Env, now: number): Promise<Record<string, unknown>> {
-  const { EXCHANGE, HISTORY_PER_MINUTE } = settings(env)
+  const { EXCHANGE, HISTORY_PER_MINUTE } = readSettings(env)
   const simulated = EXCHANGE === 'simulated'
-  const today = dayOf(now)
+  const today = formatDate(now)
   const claims = await withLiveDatabase(env, (sql) =>
     claimHistory(sql, { limit: HISTORY_PER_MINUTE, now, today, simulated }),
   )
@@ -32,46 +32,52 @@ export async function loadHistory(env: Env, now: number): Promise<Record<string,
   const work = async (): Promise<void> => {
     for (let claim = waiting.shift(); claim !== undefined; claim = waiting.shift())
       try {
-        if (await bringUpToDate(env, claim, now)) told.stored++
+        if (await updateHistory(env, claim, now)) told.stored++
         else told.failed++
       } catch (error) {
         // It is taken again when its lease is over; the others are loaded all the same.
         errors.push(`${claim.asset.symbol}: ${String(error)}`)
       }
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  await Promise.all(Array.from({ length: CONCURRENCY }, work))
   if (errors.length > 0) throw new Error(`${errors.length} of ${claims.length} not loaded: ${errors.join('; ')}`)
   return told
 }
 
-async function bringUpToDate(env: Env, claim: HistoryClaim, now: number): Promise<boolean> {
-  const { EXCHANGE } = settings(env)
+async function updateHistory(env: Env, claim: HistoryClaim, now: number): Promise<boolean> {
+  const { EXCHANGE } = readSettings(env)
   const { asset, from } = claim
-  const sources = sourcesOf(asset, availableSources(settings(env)))
+  const sources = providersFor(asset, availableProviders(readSettings(env)))
   const answer = await providerGate(env).daily(sources, from)
   return withLiveDatabase(env, async (sql) => {
-    const own = await ownDays(sql, env, asset, from, now)
+    const own = await readOwnDays(sql, env, asset, from, now)
     if (!answer.ok && (from === null || own.length === 0)) {
       const { reason, detail, retryAt, asked } = answer
-      await failHistory(sql, asset.asset_id, { error: `${reason}: ${detail}`, retryAt, asked })
+      await recordHistoryFailure(sql, asset.asset_id, { error: `${reason}: ${detail}`, retryAt, asked })
       return false
     }
     const told: DailyHistory = answer.ok ? answer.history : { currency: asset.currency, days: [], actions: [] }
     const provider = EXCHANGE === 'simulated' ? EXCHANGE : answer.ok ? answer.provider : asset.provider
-    await storeHistory(sql, claim, withOwn(told, own), { provider, today: dayOf(now), now })
+    await storeHistory(sql, claim, mergeOwnDays(told, own), { provider, today: formatDate(now), now })
     return true
   })
 }
 
 /** Our days win: they are what the page of the product shows. */
-function withOwn(told: DailyHistory, own: readonly DailyBar[]): DailyHistory {
+function mergeOwnDays(told: DailyHistory, own: readonly DailyBar[]): DailyHistory {
   const days = new Map([...told.days, ...own].map((day) => [day.date, day]))
   return { ...told, days: [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1)) }
 }
 
 /** The finished days of a product that we stream, of which no trade is missing. */
-async function ownDays(sql: LiveSql, env: Env, asset: Asset, from: string | null, now: number): Promise<DailyBar[]> {
-  const { EXCHANGE, PRODUCTS } = settings(env)
+async function readOwnDays(
+  sql: LiveSql,
+  env: Env,
+  asset: Asset,
+  from: string | null,
+  now: number,
+): Promise<DailyBar[]> {
+  const { EXCHANGE, PRODUCTS } = readSettings(env)
   if (asset.provider !== 'coinbase' || !PRODUCTS.includes(asset.provider_id)) return []
   const candles = await readCandles(sql, {
     exchange: EXCHANGE,
@@ -79,11 +85,11 @@ async function ownDays(sql: LiveSql, env: Env, asset: Asset, from: string | null
     granularity: 'ONE_DAY',
     start: from === null ? 0 : Date.parse(from) / 1_000,
     end: Math.floor(now / 1_000 / DAY_S) * DAY_S,
-    limit: OWN_DAYS,
+    limit: MAX_OWN_DAYS,
   })
   return candles
     .filter(({ is_complete, coverage }) => is_complete && coverage === 'full')
     .map(({ timestamp, open, high, low, close, volume }) => {
-      return { date: dayOf(timestamp * 1_000), open, high, low, close, volume }
+      return { date: formatDate(timestamp * 1_000), open, high, low, close, volume }
     })
 }

@@ -7,15 +7,15 @@ import {
   builtInIssuer,
   builtInKeys,
 } from '../../auth/built-in.ts'
-import type { Issuer, IssuerFailure, Outcome } from '../../auth/issuer.ts'
+import type { Issuer, IssuerFailure, IssuerResult } from '../../auth/issuer.ts'
 import {
+  accountExistsMail,
   confirmMail,
   consoleMailer,
   httpMailer,
   type Mail,
   type Mailer,
   resetMail,
-  takenMail,
 } from '../../auth/mail.ts'
 import {
   SUPABASE_AUDIENCE,
@@ -25,73 +25,73 @@ import {
   supabaseKeys,
 } from '../../auth/supabase.ts'
 import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
-import { settings } from '../../config.ts'
+import { readSettings } from '../../config.ts'
 import { accountRows } from '../../db/accounts.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { type AppEnv, log } from '../http/context.ts'
 
 /** Called as a method of something else, `fetch` of workerd throws. */
-const send: typeof fetch = (input, init) => fetch(input, init)
+const boundFetch: typeof fetch = (input, init) => fetch(input, init)
 
-function supabase(env: Env): SupabaseProject | null {
-  const { SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL } = settings(env)
+function supabaseProject(env: Env): SupabaseProject | null {
+  const { SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL } = readSettings(env)
   if (SUPABASE_URL === undefined || SUPABASE_ANON_KEY === undefined) return null
   return { url: SUPABASE_URL, anonKey: SUPABASE_ANON_KEY, jwksUrl: SUPABASE_JWKS_URL }
 }
 
-function mailer(env: Env): Mailer | null {
-  const { MAIL_URL, MAIL_API_KEY, MAIL_FROM } = settings(env)
+function createMailer(env: Env): Mailer | null {
+  const { MAIL_URL, MAIL_API_KEY, MAIL_FROM } = readSettings(env)
   if (MAIL_URL === undefined) return null
   if (MAIL_URL === 'console') return consoleMailer((line) => console.log(line))
-  return httpMailer({ url: MAIL_URL, key: MAIL_API_KEY, from: MAIL_FROM }, send)
+  return httpMailer({ url: MAIL_URL, key: MAIL_API_KEY, from: MAIL_FROM }, boundFetch)
 }
 
 /** Sends a mail as far as that is set up; that it failed is for the log alone. */
 async function sendMail(env: Env, mail: Mail): Promise<void> {
   try {
-    const post = mailer(env)
+    const post = createMailer(env)
     if (post) await post(mail)
-    else log('mail_not_set_up', { subject: mail.subject })
+    else log('mail_not_configured', { subject: mail.subject })
   } catch (error) {
     log('mail_failed', { subject: mail.subject, error: String(error) })
   }
 }
 
 /** Where people find this Kerb: pages in mails, and the one origin whose pages may write with cookies. */
-export const ownOrigin = (c: Context<AppEnv>): string => new URL(settings(c.env).PUBLIC_URL ?? c.req.url).origin
+export const publicOrigin = (c: Context<AppEnv>): string => new URL(readSettings(c.env).PUBLIC_URL ?? c.req.url).origin
 
-function secretOf(env: Env): string {
-  const { AUTH_SECRET } = settings(env)
+function authSecret(env: Env): string {
+  const { AUTH_SECRET } = readSettings(env)
   if (AUTH_SECRET !== undefined) return AUTH_SECRET
-  log('accounts_not_set_up', { missing: 'AUTH_SECRET' })
+  log('accounts_not_configured', { missing: 'AUTH_SECRET' })
   throw new CodedError('unavailable', 'accounts are not set up here')
 }
 
-const nobody = async () => {}
-const NO_MAILS = { confirm: false, sendConfirm: nobody, sendReset: nobody, sendTaken: nobody, afterwards: () => {} }
+const noop = async () => {}
+const NO_MAILS = { confirm: false, sendConfirm: noop, sendReset: noop, sendTaken: noop, afterwards: () => {} }
 
 /** The public keys of whoever issues tokens here. @throws Error when they cannot be read */
 export async function publicKeys(env: Env): Promise<JSONWebKeySet> {
-  const project = supabase(env)
-  if (project) return supabaseKeys(project, send)
-  const secret = secretOf(env)
+  const project = supabaseProject(env)
+  if (project) return supabaseKeys(project, boundFetch)
+  const secret = authSecret(env)
   return withLiveDatabase(env, async (sql) => builtInKeys({ ...NO_MAILS, rows: await accountRows(sql), secret }))
 }
 
 const verifiers = new WeakMap<Env, Verifier>()
 
 /** Judges the tokens that are taken here; it keeps the keys for as long as the environment is the same. */
-export function verifierOf(env: Env): Verifier {
+export function getVerifier(env: Env): Verifier {
   const known = verifiers.get(env)
   if (known) return known
-  const project = supabase(env)
+  const project = supabaseProject(env)
   const names = project
     ? { issuer: supabaseIssuerName(project), audience: SUPABASE_AUDIENCE }
     : { issuer: BUILT_IN_ISSUER, audience: BUILT_IN_AUDIENCE }
   const verifier = tokenVerifier(names, () =>
     publicKeys(env).catch((error: unknown) => {
-      log('keys_unread', { error: String(error) })
+      log('keys_read_failed', { error: String(error) })
       throw error
     }),
   )
@@ -99,11 +99,11 @@ export function verifierOf(env: Env): Verifier {
   return verifier
 }
 
-const REFUSALS = {
+const ISSUER_ERRORS = {
   invalid_credentials: () =>
     new CodedError('invalid_credentials', 'email and password do not fit together, or the email is not confirmed yet'),
-  session_over: () => new CodedError('unauthorized', 'the session is over'),
-  token_over: () => new CodedError('token_over', 'the token of this mail is over or was used'),
+  session_expired: () => new CodedError('unauthorized', 'the session is over'),
+  token_expired: () => new CodedError('token_expired', 'the token of this mail is over or was used'),
   weak_password: () =>
     new CodedError('invalid_request', 'password: is too weak', {
       errors: [{ field: 'password', message: 'is too weak: take a longer one' }],
@@ -113,25 +113,25 @@ const REFUSALS = {
 } as const satisfies Record<IssuerFailure, () => CodedError>
 
 /** What an outcome holds. @throws CodedError that says why it holds nothing */
-export function unwrapped<T>(outcome: Outcome<T>): T {
+export function unwrap<T>(outcome: IssuerResult<T>): T {
   if (outcome.ok) return outcome.value
-  throw REFUSALS[outcome.reason]()
+  throw ISSUER_ERRORS[outcome.reason]()
 }
 
 /** Whether an email has to be confirmed before anybody signs in with it: wherever mails really go out. */
-export function confirmsEmails(env: Env): boolean {
-  const { MAIL_URL } = settings(env)
+export function requiresEmailConfirmation(env: Env): boolean {
+  const { MAIL_URL } = readSettings(env)
   return MAIL_URL !== undefined && MAIL_URL !== 'console'
 }
 
 function builtInOptions(c: Context<AppEnv>): Omit<BuiltInOptions, 'rows'> {
-  const origin = ownOrigin(c)
+  const origin = publicOrigin(c)
   return {
-    secret: secretOf(c.env),
-    confirm: confirmsEmails(c.env),
+    secret: authSecret(c.env),
+    confirm: requiresEmailConfirmation(c.env),
     sendConfirm: ({ email, token }) => sendMail(c.env, confirmMail(email, `${origin}/confirm-email?token=${token}`)),
     sendReset: ({ email, token }) => sendMail(c.env, resetMail(email, `${origin}/reset-password?token=${token}`)),
-    sendTaken: ({ email }) => sendMail(c.env, takenMail(email, `${origin}/sign-in`)),
+    sendTaken: ({ email }) => sendMail(c.env, accountExistsMail(email, `${origin}/sign-in`)),
     afterwards: (work) => c.executionCtx.waitUntil(work),
   }
 }
@@ -142,11 +142,11 @@ function builtInOptions(c: Context<AppEnv>): Omit<BuiltInOptions, 'rows'> {
  */
 export async function withIssuer<T>(
   c: Context<AppEnv>,
-  use: (issuer: Issuer) => Promise<Outcome<T>>,
-): Promise<Outcome<T>> {
-  const project = supabase(c.env)
+  use: (issuer: Issuer) => Promise<IssuerResult<T>>,
+): Promise<IssuerResult<T>> {
+  const project = supabaseProject(c.env)
   if (project) {
-    const outcome = await use(supabaseIssuer(project, send))
+    const outcome = await use(supabaseIssuer(project, boundFetch))
     if (!outcome.ok && outcome.reason === 'unavailable')
       log('accounts_failed', { request_id: c.var.requestId, error: 'Supabase Auth gives no answer that can be used' })
     return outcome

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../../auth/password-rule.ts'
-import { MAX_INTERVAL, MAX_NAME } from '../../protocol/profile.ts'
+import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from '../../auth/password-rule.ts'
+import { MAX_NAME_CHARS, MAX_REFRESH_INTERVAL_S } from '../../protocol/profile.ts'
 import { isCurrency } from '../quotes/currency.ts'
 
 /** Longest email that can be delivered to (RFC 5321). */
@@ -15,20 +15,20 @@ const email = z
 
 const newPassword = z
   .string('is required')
-  .min(MIN_PASSWORD, `must have ${MIN_PASSWORD} characters at least`)
-  .max(MAX_PASSWORD, `has ${MAX_PASSWORD} characters at most`)
+  .min(MIN_PASSWORD_LENGTH, `must have ${MIN_PASSWORD_LENGTH} characters at least`)
+  .max(MAX_PASSWORD_LENGTH, `has ${MAX_PASSWORD_LENGTH} characters at most`)
 
 /** One that is longer cannot be right; that it is refused tells nothing of any account. */
 const oldPassword = z
   .string('is required')
   .min(1, 'is required')
-  .max(MAX_PASSWORD, `has ${MAX_PASSWORD} characters at most`)
+  .max(MAX_PASSWORD_LENGTH, `has ${MAX_PASSWORD_LENGTH} characters at most`)
 
 const personName = z
   .string('is required')
   .trim()
   .min(1, 'is required')
-  .max(MAX_NAME, `has ${MAX_NAME} characters at most`)
+  .max(MAX_NAME_CHARS, `has ${MAX_NAME_CHARS} characters at most`)
   .regex(/^\P{Cc}*$/u, 'must be text of one line')
 
 export const signUpSchema = z.object({ email, password: newPassword, name: personName })
@@ -49,16 +49,16 @@ const currency = z
   .refine(isCurrency, 'must be a currency of ISO 4217, such as USD')
   .meta({ example: 'EUR' })
 
-const INTERVAL = `must be a whole number of seconds from 1 to ${MAX_INTERVAL}`
+const INTERVAL_MESSAGE = `must be a whole number of seconds from 1 to ${MAX_REFRESH_INTERVAL_S}`
 
 export const profileChangeSchema = z.strictObject(
   {
     name: personName.optional(),
     currency: currency.optional(),
     refresh_interval_seconds: z
-      .int(INTERVAL)
-      .min(1, INTERVAL)
-      .max(MAX_INTERVAL, INTERVAL)
+      .int(INTERVAL_MESSAGE)
+      .min(1, INTERVAL_MESSAGE)
+      .max(MAX_REFRESH_INTERVAL_S, INTERVAL_MESSAGE)
       .nullable()
       .optional()
       .meta({ description: 'null: as often as this Kerb does by itself' }),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { profileSchema } from '../../protocol/profile.ts'
-import { json, operation } from '../http/operation.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
 import {
   confirmSchema,
   passwordChangeSchema,
@@ -13,15 +13,15 @@ import {
 } from './input.ts'
 
 const tags = ['Accounts']
-const takes = (schema: z.ZodType) => ({
+const jsonRequestBody = (schema: z.ZodType) => ({
   requestBody: { required: true, content: { 'application/json': { schema } } },
 })
-const empty = (description: string) => ({ 204: { description } })
+const noContent = (description: string) => ({ 204: { description } })
 const accepted = (description: string, schema: z.ZodType) => ({
   202: { description, content: { 'application/json': { schema } } },
 })
 
-const tokens = z
+const tokensSchema = z
   .object({
     access_token: z.string().meta({ description: 'A JWT, sent as `Authorization: Bearer …`' }),
     token_type: z.literal('bearer'),
@@ -29,9 +29,9 @@ const tokens = z
   })
   .meta({ id: 'Tokens', description: 'What opens what is yours; the refresh token is a cookie that no script reads' })
 
-const profileAnswer = profileSchema.meta({ id: 'Profile', description: 'What a person says of themselves' })
+const profileResponseSchema = profileSchema.meta({ id: 'Profile', description: 'What a person says of themselves' })
 
-const asUser: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
+const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
 /** The endpoints of accounts, for the OpenAPI document. */
 export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
@@ -42,7 +42,7 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         summary: 'Make an account',
         description: 'The answer is the same for an email that has an account; whoever reads its mail is told.',
         tags,
-        ...takes(signUpSchema),
+        ...jsonRequestBody(signUpSchema),
       },
       accepted('Sign in next', z.object({ next: z.string() })),
       ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
@@ -54,23 +54,23 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         operationId: 'confirmEmail',
         summary: 'Confirm an email by the token of the mail that was sent to it',
         tags,
-        ...takes(confirmSchema),
+        ...jsonRequestBody(confirmSchema),
       },
-      empty('Confirmed'),
-      ['invalid_request', 'token_over', 'forbidden', 'message_too_large', 'unavailable'],
+      noContent('Confirmed'),
+      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
   '/api/v1/auth/sign-in': {
     post: operation(
-      { operationId: 'signIn', summary: 'Sign in', tags, ...takes(signInSchema) },
-      json('Signed in; the cookies are set too', tokens),
+      { operationId: 'signIn', summary: 'Sign in', tags, ...jsonRequestBody(signInSchema) },
+      jsonResponse('Signed in; the cookies are set too', tokensSchema),
       ['invalid_request', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
   '/api/v1/auth/refresh': {
     post: operation(
       { operationId: 'refresh', summary: 'The next access token', tags, security: [{ session: [] }] },
-      json('The next one; the cookies are set too', tokens),
+      jsonResponse('The next one; the cookies are set too', tokensSchema),
       ['unauthorized', 'forbidden', 'unavailable'],
     ),
   },
@@ -83,7 +83,7 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         tags,
         security: [{ session: [] }, {}],
       },
-      empty('Signed out'),
+      noContent('Signed out'),
       ['forbidden', 'unavailable'],
     ),
   },
@@ -93,10 +93,10 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         operationId: 'changePassword',
         summary: 'Set another password, and end every other session',
         tags,
-        security: asUser,
-        ...takes(passwordChangeSchema),
+        security: userSecurity,
+        ...jsonRequestBody(passwordChangeSchema),
       },
-      json('A session with the new password', tokens),
+      jsonResponse('A session with the new password', tokensSchema),
       ['invalid_request', 'unauthorized', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
@@ -106,7 +106,7 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         operationId: 'requestPasswordReset',
         summary: 'Have the way to a new password mailed, if there is an account',
         tags,
-        ...takes(resetRequestSchema),
+        ...jsonRequestBody(resetRequestSchema),
       },
       accepted('If there is an account, a mail is on its way', z.object({})),
       ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
@@ -118,23 +118,23 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         operationId: 'resetPassword',
         summary: 'Set a password by the token of a mail, and end every session',
         tags,
-        ...takes(resetSchema),
+        ...jsonRequestBody(resetSchema),
       },
-      empty('Set'),
-      ['invalid_request', 'token_over', 'forbidden', 'message_too_large', 'unavailable'],
+      noContent('Set'),
+      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },
   '/api/v1/auth/jwks': {
     get: operation(
       { operationId: 'getKeys', summary: 'The public keys of the tokens (RFC 7517)', tags },
-      json('The keys', z.object({ keys: z.array(z.looseObject({ kid: z.string(), kty: z.string() })) })),
+      jsonResponse('The keys', z.object({ keys: z.array(z.looseObject({ kid: z.string(), kty: z.string() })) })),
       ['unavailable'],
     ),
   },
   '/api/v1/users/profile': {
     get: operation(
-      { operationId: 'getProfile', summary: 'Your profile', tags, security: asUser },
-      json('The profile', profileAnswer),
+      { operationId: 'getProfile', summary: 'Your profile', tags, security: userSecurity },
+      jsonResponse('The profile', profileResponseSchema),
       ['unauthorized', 'unavailable'],
     ),
     patch: operation(
@@ -142,10 +142,10 @@ export const ACCOUNT_PATHS: ZodOpenApiPathsObject = {
         operationId: 'changeProfile',
         summary: 'Change your profile; what is not given stays',
         tags,
-        security: asUser,
-        ...takes(profileChangeSchema),
+        security: userSecurity,
+        ...jsonRequestBody(profileChangeSchema),
       },
-      json('The profile as it is then', profileAnswer),
+      jsonResponse('The profile as it is then', profileResponseSchema),
       ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'unavailable'],
     ),
   },

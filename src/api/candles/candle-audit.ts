@@ -1,14 +1,14 @@
 import { Hono } from 'hono'
-import { settings } from '../../config.ts'
+import { readSettings } from '../../config.ts'
 import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { matchRate } from '../../market/audit.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { type AppEnv, log } from '../http/context.ts'
-import { type AuditInput, auditInput } from '../http/input.ts'
+import { type AuditInput, parseAuditInput } from '../http/input.ts'
 
 /** Days that are told when none is asked for. */
-const DAYS = 30
+const DEFAULT_DAYS = 30
 /** Rows of one answer: 30 days of 40 products. */
 const MAX_ROWS = 10_000
 
@@ -22,7 +22,7 @@ const DAY_MS = 86_400_000
 export async function findAudits(env: Env, { product, day }: AuditInput, days: number, now: number): Promise<Audit[]> {
   const date = (ms: number) => new Date(ms).toISOString().slice(0, 10)
   const range = {
-    exchange: settings(env).EXCHANGE,
+    exchange: readSettings(env).EXCHANGE,
     product,
     from: day ?? date(now - days * DAY_MS),
     to: day ?? date(now),
@@ -31,15 +31,15 @@ export async function findAudits(env: Env, { product, day }: AuditInput, days: n
   try {
     return await withLiveDatabase(env, (sql) => readAudits(sql, range))
   } catch (error) {
-    log('audits_unread', { error: String(error) })
+    log('audits_read_failed', { error: String(error) })
     throw new CodedError('unavailable', 'audits cannot be read at the moment', { retryAfter: 5 })
   }
 }
 
 /** `GET /api/v1/audit`: what the comparison of finished days with the exchange's own candles has found (C13). */
-export const audit = new Hono<AppEnv>().get('/api/v1/audit', async (c) => {
-  const input = auditInput(new URL(c.req.url).searchParams, settings(c.env))
-  const audits = (await findAudits(c.env, input, DAYS, Date.now())).map((row) => ({
+export const candleAuditRoutes = new Hono<AppEnv>().get('/api/v1/audit', async (c) => {
+  const input = parseAuditInput(new URL(c.req.url).searchParams, readSettings(c.env))
+  const audits = (await findAudits(c.env, input, DEFAULT_DAYS, Date.now())).map((row) => ({
     ...row,
     match_rate: row.compared === null ? null : matchRate(row.equal ?? 0, row.compared),
   }))

@@ -1,7 +1,7 @@
 import type { Gap } from '../../protocol/candle.ts'
 
 /** Gaps cut to [from, to), ascending; those that touch become one. */
-export function clip(gaps: readonly Gap[], from: number, to: number): Gap[] {
+export function clipGaps(gaps: readonly Gap[], from: number, to: number): Gap[] {
   const joined: Gap[] = []
   for (const [a, b] of [...gaps].sort((x, y) => x[0] - y[0])) {
     const gap: Gap = [Math.max(a, from), Math.min(b, to)]

@@ -3,7 +3,7 @@ import { assetSchema, candidateSchema } from '../../protocol/asset.ts'
 import { wireCandleSchema } from '../../protocol/candle.ts'
 import { ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { GRANULARITIES } from '../../protocol/granularity.ts'
-import { BASES, INTERVALS, RANGES, wireBarSchema } from '../../protocol/price-history.ts'
+import { HISTORY_INTERVALS, HISTORY_RANGES, PRICE_BASES, wirePriceBarSchema } from '../../protocol/price-history.ts'
 import { productSchema } from '../../protocol/product.ts'
 import { wireQuoteSchema } from '../../protocol/quote.ts'
 
@@ -41,15 +41,15 @@ export const candleSchema = wireCandleSchema.meta({
   id: 'Candle',
   description: 'A candle; its numbers have the exchange’s own digits',
 })
-export const candlesAnswer = z.object({ candles: z.array(candleSchema), gaps })
+export const candlesResponseSchema = z.object({ candles: z.array(candleSchema), gaps })
 
-export const productAnswer = productSchema.meta({
+export const productResponseSchema = productSchema.meta({
   id: 'Product',
   description: 'A trading pair, amounts as decimal text',
 })
-export const productsAnswer = z.object({ products: z.array(productAnswer) })
+export const productsResponseSchema = z.object({ products: z.array(productResponseSchema) })
 
-export const auditAnswer = z.object({
+export const auditResponseSchema = z.object({
   audits: z.array(
     z
       .object({
@@ -73,7 +73,7 @@ export const auditAnswer = z.object({
   ),
 })
 
-export const healthAnswer = z.object({
+export const healthResponseSchema = z.object({
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
   exchange: z.string(),
@@ -114,7 +114,7 @@ export const quoteSchema = wireQuoteSchema.meta({
 })
 
 /** One symbol of many that has no price. */
-const noQuote = z
+const quoteErrorSchema = z
   .object({
     symbol: z.string().meta({ description: 'As it was asked for' }),
     error: z.object({
@@ -125,22 +125,25 @@ const noQuote = z
   })
   .meta({ id: 'NoQuote', description: 'Why one symbol of many has no price' })
 
-export const batchAnswer = z.object({
+export const batchPricesResponseSchema = z.object({
   prices: z
-    .array(z.union([quoteSchema, noQuote]))
+    .array(z.union([quoteSchema, quoteErrorSchema]))
     .meta({ description: 'One for each symbol, in their order, under the name that was asked for' }),
   cached: z.int().meta({ description: 'Prices from the cache or the database' }),
   fetched: z.int().meta({ description: 'Prices that a provider was asked for' }),
   total: z.int().meta({ description: 'All symbols, those without a price as well' }),
 })
 
-const bar = wireBarSchema.meta({ id: 'Bar', description: 'A bar of price history; `date` is RFC 3339 within a day' })
+const bar = wirePriceBarSchema.meta({
+  id: 'Bar',
+  description: 'A bar of price history; `date` is RFC 3339 within a day',
+})
 
-export const historyAnswer = z.object({
+export const priceHistoryResponseSchema = z.object({
   symbol: z.string(),
-  range: z.enum(RANGES),
-  interval: z.enum(INTERVALS),
-  basis: z.enum(BASES),
+  range: z.enum(HISTORY_RANGES),
+  interval: z.enum(HISTORY_INTERVALS),
+  basis: z.enum(PRICE_BASES),
   currency: z.string(),
   data: z.array(bar),
   count: z.int(),
@@ -149,13 +152,13 @@ export const historyAnswer = z.object({
   gaps,
 })
 
-export const assetAnswer = assetSchema.meta({ id: 'Asset', description: 'What has a price' })
-export const assetsAnswer = z.object({
-  assets: z.array(assetAnswer),
+export const assetResponseSchema = assetSchema.meta({ id: 'Asset', description: 'What has a price' })
+export const assetsResponseSchema = z.object({
+  assets: z.array(assetResponseSchema),
   next: z.string().nullable().meta({ description: 'As `after`, asks for the next page; null: this is the last' }),
 })
 
-export const refreshAnswer = z.object({
+export const refreshResponseSchema = z.object({
   refreshed: z.int(),
   failed: z.int(),
   waiting: z.int().meta({ description: 'The providers’ budgets do not allow these yet' }),

@@ -4,11 +4,11 @@ import { ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { problemSchema } from './answers.ts'
 
 /** What any address may answer. */
-const ALWAYS: readonly ErrorCode[] = ['too_many_requests', 'internal']
+const COMMON_ERRORS: readonly ErrorCode[] = ['too_many_requests', 'internal']
 
 /** The problems of an operation by status, each with the codes that it may have. */
-function problems(codes: readonly ErrorCode[]) {
-  const byStatus = Map.groupBy([...codes, ...ALWAYS], (code) => ERROR_CODES[code].status)
+function problemResponses(codes: readonly ErrorCode[]) {
+  const byStatus = Map.groupBy([...codes, ...COMMON_ERRORS], (code) => ERROR_CODES[code].status)
   return Object.fromEntries(
     [...byStatus].map(([status, of]) => [
       `${status}` as `${400}`,
@@ -23,16 +23,16 @@ function problems(codes: readonly ErrorCode[]) {
 
 const retryAfter = z.string().optional().meta({ description: 'Seconds after which to try again' })
 
-type Parts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
+type OperationParts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
 
 /** An operation with its own answers and, beside them, the problems that it and every address may have. */
 export const operation = (
-  parts: Parts,
+  parts: OperationParts,
   responses: ZodOpenApiOperationObject['responses'],
   codes: readonly ErrorCode[],
-): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problems(codes) } })
+): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problemResponses(codes) } })
 
 /** An answer of JSON. */
-export const json = (description: string, schema: z.ZodType) => ({
+export const jsonResponse = (description: string, schema: z.ZodType) => ({
   200: { description, content: { 'application/json': { schema } } },
 })

@@ -3,8 +3,8 @@ import { CodedError, ERROR_CODES, type Problem } from '../../protocol/errors.ts'
 import { type AppEnv, log } from './context.ts'
 
 /** Answers with the problem details (RFC 9457) of any error; one without a code is logged and told as `internal`. */
-export function problem(error: Error, c: Context<AppEnv>): Response {
-  const coded = error instanceof CodedError ? error : undisclosed(error, c)
+export function problemResponse(error: Error, c: Context<AppEnv>): Response {
+  const coded = error instanceof CodedError ? error : toInternalError(error, c)
   const { status, title } = ERROR_CODES[coded.code]
   const body: Problem = {
     type: `urn:kerb:problem:${coded.code}`,
@@ -26,7 +26,7 @@ export function problem(error: Error, c: Context<AppEnv>): Response {
 }
 
 /** An error nobody foresaw: its own text may hold what is not for clients, so only the log gets it. */
-function undisclosed(error: Error & { overloaded?: boolean }, c: Context<AppEnv>): CodedError {
+function toInternalError(error: Error & { overloaded?: boolean }, c: Context<AppEnv>): CodedError {
   log('request_failed', { request_id: c.var.requestId, path: c.req.path, error: error.stack ?? String(error) })
   return error.overloaded === true
     ? new CodedError('unavailable', 'too much is asked of this product at the moment', { retryAfter: 5 })

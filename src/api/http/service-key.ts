@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { settings } from '../../config.ts'
+import { readSettings } from '../../config.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
@@ -10,7 +10,7 @@ const digest = (text: string): Promise<ArrayBuffer> => crypto.subtle.digest('SHA
  * takes tells nothing of a key: digests of one length are compared, all of them. Never where no key is set.
  */
 export async function isServiceKey(c: Context<AppEnv>): Promise<boolean> {
-  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS } = settings(c.env)
+  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS } = readSettings(c.env)
   const [, token] = /^Bearer +([^\s]+)$/i.exec(c.req.header('authorization') ?? '') ?? []
   const given = await digest(token ?? '')
   let right = false
@@ -20,7 +20,7 @@ export async function isServiceKey(c: Context<AppEnv>): Promise<boolean> {
 }
 
 /** Lets nobody pass but who brings the service key. @throws CodedError `unauthorized` */
-export const serviceKeyOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const requireServiceKey: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (!(await isServiceKey(c))) throw new CodedError('unauthorized', 'this takes the service key as a bearer')
   await next()
 }

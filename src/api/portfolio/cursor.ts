@@ -1,27 +1,27 @@
 import type { UserSql } from '../../db/client.ts'
-import { type ActivityPlace, readNamedAssets } from '../../db/read-activities.ts'
+import { type ActivityCursor, readActivityAssets } from '../../db/read-activities.ts'
 import { resolve } from '../../pricing/symbol.ts'
-import { wrong } from '../http/input.ts'
-import { isId } from './write-activity.ts'
+import { invalidField } from '../http/input.ts'
+import { isUuid } from './write-activity.ts'
 
-const PLACE = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
+const CURSOR_PATTERN = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
 
 /** A place as an opaque text that can stand in an address. */
-export const cursorOf = ({ traded_at, id }: ActivityPlace): string =>
+export const encodeCursor = ({ traded_at, id }: ActivityCursor): string =>
   btoa(`${traded_at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
 /** The place that a cursor means; null: from the start. @throws CodedError naming `cursor` when it is none */
-export function placeOf(cursor: string | undefined): ActivityPlace | null {
+export function decodeCursor(cursor: string | undefined): ActivityCursor | null {
   if (cursor === undefined) return null
-  const [, second = '', rest = '', id = ''] = PLACE.exec(plain(cursor)) ?? []
+  const [, second = '', rest = '', id = ''] = CURSOR_PATTERN.exec(decodeBase64Url(cursor)) ?? []
   // A day that is not in the calendar would be another one.
   const time = new Date(`${second}Z`)
-  if (!isId(id) || Number.isNaN(time.getTime()) || time.toISOString().slice(0, 19) !== second)
-    throw wrong('cursor', 'must be what a page gave as next_cursor')
+  if (!isUuid(id) || Number.isNaN(time.getTime()) || time.toISOString().slice(0, 19) !== second)
+    throw invalidField('cursor', 'must be what a page gave as next_cursor')
   return { traded_at: `${second}${rest}`, id }
 }
 
-function plain(cursor: string): string {
+function decodeBase64Url(cursor: string): string {
   try {
     return atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))
   } catch {
@@ -30,15 +30,22 @@ function plain(cursor: string): string {
 }
 
 /** The first `limit` of the rows, of which one more was asked for, and where the next page begins. */
-export function pageOf<T extends ActivityPlace>(rows: readonly T[], limit: number): { rows: T[]; next: string | null } {
+export function toPage<T extends ActivityCursor>(
+  rows: readonly T[],
+  limit: number,
+): { rows: T[]; next: string | null } {
   const last = rows.length > limit ? rows[limit - 1] : undefined
-  return { rows: rows.slice(0, limit), next: last ? cursorOf(last) : null }
+  return { rows: rows.slice(0, limit), next: last ? encodeCursor(last) : null }
 }
 
 /** The assets of a user's activities that a symbol means, all of several; null: of any. */
-export async function assetsNamed(sql: UserSql, userId: string, symbol: string | undefined): Promise<number[] | null> {
+export async function assetIdsBySymbol(
+  sql: UserSql,
+  userId: string,
+  symbol: string | undefined,
+): Promise<number[] | null> {
   if (symbol === undefined) return null
-  const found = resolve(symbol.toUpperCase(), await readNamedAssets(sql, userId))
+  const found = resolve(symbol.toUpperCase(), await readActivityAssets(sql, userId))
   if (found.kind === 'none') return []
   return found.kind === 'one' ? [found.asset.asset_id] : found.assets.map(({ asset_id }) => asset_id)
 }

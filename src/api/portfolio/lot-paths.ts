@@ -6,59 +6,59 @@ import { lotSchema } from '../../protocol/portfolio.ts'
 import {
   activitiesQuerySchema,
   activityChangeSchema,
+  lotChangeSchema,
+  lotsQuerySchema,
   newActivitySchema,
+  newLotSchema,
   sellQuerySchema,
   sellSchema,
-  stockChangeSchema,
-  stockSchema,
-  stocksQuerySchema,
 } from '../../protocol/stock-input.ts'
-import { json, operation } from '../http/operation.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
 
 const tags = ['Portfolio']
-const security: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
+const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
 const lot = lotSchema.meta({ id: 'Lot', description: 'A purchase, as far as it is still open' })
 const activity = activitySchema.meta({ id: 'Activity', description: 'What was entered or imported' })
 const sale = saleSchema.meta({ id: 'Sale', description: 'What a sale takes and realises' })
 
-const takes = (schema: z.ZodType) => ({
+const jsonRequestBody = (schema: z.ZodType) => ({
   requestBody: { required: true, content: { 'application/json': { schema } } },
 })
 
 const etag = z.string().meta({ description: 'The version, for If-Match', example: '"v1"' })
-const tagged = (description: string, schema: z.ZodType) => ({
-  200: { ...json(description, schema)[200], headers: z.object({ etag }) },
+const okWithEtag = (description: string, schema: z.ZodType) => ({
+  200: { ...jsonResponse(description, schema)[200], headers: z.object({ etag }) },
 })
-const created = (description: string, schema: z.ZodType) => ({
+const createdResponse = (description: string, schema: z.ZodType) => ({
   201: {
     description,
     headers: z.object({ etag, location: z.string() }),
     content: { 'application/json': { schema } },
   },
 })
-const gone = { 204: { description: 'Deleted' } }
+const deletedResponse = { 204: { description: 'Deleted' } }
 
-const id = z.object({ id: z.uuid() })
-const once = z.object({
+const idPath = z.object({ id: z.uuid() })
+const idempotencyHeaders = z.object({
   'idempotency-key': z.string().min(1).max(200).optional().meta({
     description: 'The same request with the same key is done once within a day, and has the same answer',
   }),
 })
-const matching = once.extend({
+const conditionalHeaders = idempotencyHeaders.extend({
   'if-match': z.string().optional().meta({ description: 'The ETag that was read: another version is not changed' }),
 })
 
-const READ: readonly ErrorCode[] = ['unauthorized', 'unavailable']
-const WRITE: readonly ErrorCode[] = [
-  ...READ,
+const READ_ERRORS: readonly ErrorCode[] = ['unauthorized', 'unavailable']
+const WRITE_ERRORS: readonly ErrorCode[] = [
+  ...READ_ERRORS,
   'invalid_request',
   'forbidden',
   'message_too_large',
   'insufficient_quantity',
   'idempotency_conflict',
 ]
-const SYMBOL: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol']
+const SYMBOL_ERRORS: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol']
 
 /** The endpoints of lots and activities, for the OpenAPI document. */
 export const STOCK_PATHS: ZodOpenApiPathsObject = {
@@ -68,11 +68,11 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         operationId: 'listStocks',
         summary: 'Your lots with their figures of now, the newest first',
         tags,
-        security,
-        requestParams: { query: stocksQuerySchema },
+        security: userSecurity,
+        requestParams: { query: lotsQuerySchema },
       },
-      json('A page of lots', lotPageSchema.extend({ stocks: z.array(lot) })),
-      [...READ, 'invalid_request'],
+      jsonResponse('A page of lots', lotPageSchema.extend({ stocks: z.array(lot) })),
+      [...READ_ERRORS, 'invalid_request'],
     ),
     post: operation(
       {
@@ -81,19 +81,19 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         description:
           'It opens a lot. Where short lots of the asset are open it closes those first; with nothing left, the lot that is answered has the quantity 0.',
         tags,
-        security,
-        requestParams: { header: once },
-        ...takes(stockSchema),
+        security: userSecurity,
+        requestParams: { header: idempotencyHeaders },
+        ...jsonRequestBody(newLotSchema),
       },
-      created('The lot', lot),
-      [...WRITE, ...SYMBOL],
+      createdResponse('The lot', lot),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS],
     ),
   },
   '/api/v1/stocks/{id}': {
     get: operation(
-      { operationId: 'getStock', summary: 'One lot', tags, security, requestParams: { path: id } },
-      tagged('The lot', lot),
-      [...READ, 'unknown_lot'],
+      { operationId: 'getStock', summary: 'One lot', tags, security: userSecurity, requestParams: { path: idPath } },
+      okWithEtag('The lot', lot),
+      [...READ_ERRORS, 'unknown_lot'],
     ),
     patch: operation(
       {
@@ -102,12 +102,12 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         description:
           'quantity and price are as they were traded, before later splits, as the activity with this id has them. Refused where later sales would lack what they took.',
         tags,
-        security,
-        requestParams: { path: id, header: matching },
-        ...takes(stockChangeSchema),
+        security: userSecurity,
+        requestParams: { path: idPath, header: conditionalHeaders },
+        ...jsonRequestBody(lotChangeSchema),
       },
-      tagged('The lot as it is then', lot),
-      [...WRITE, ...SYMBOL, 'unknown_lot', 'version_conflict'],
+      okWithEtag('The lot as it is then', lot),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot', 'version_conflict'],
     ),
     delete: operation(
       {
@@ -115,11 +115,11 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         summary: 'Delete the purchase that opened a lot',
         description: 'Refused where later sales would lack what they took.',
         tags,
-        security,
-        requestParams: { path: id, header: matching },
+        security: userSecurity,
+        requestParams: { path: idPath, header: conditionalHeaders },
       },
-      gone,
-      [...WRITE, 'unknown_lot', 'version_conflict'],
+      deletedResponse,
+      [...WRITE_ERRORS, 'unknown_lot', 'version_conflict'],
     ),
   },
   '/api/v1/stocks/{id}/sell': {
@@ -130,12 +130,12 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         description:
           'The id tells the asset. Without `lots` the oldest lots of it are taken first, whichever lot the id is; with `lots` those alone. Overselling is refused.',
         tags,
-        security,
-        requestParams: { path: id, query: sellQuerySchema, header: once },
-        ...takes(sellSchema),
+        security: userSecurity,
+        requestParams: { path: idPath, query: sellQuerySchema, header: idempotencyHeaders },
+        ...jsonRequestBody(sellSchema),
       },
-      { ...created('Sold', sale), ...json('With dry_run=true: what it would do', sale) },
-      [...WRITE, 'unknown_lot'],
+      { ...createdResponse('Sold', sale), ...jsonResponse('With dry_run=true: what it would do', sale) },
+      [...WRITE_ERRORS, 'unknown_lot'],
     ),
   },
   '/api/v1/activities': {
@@ -144,11 +144,11 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         operationId: 'listActivities',
         summary: 'What you have entered or imported, the newest first',
         tags,
-        security,
+        security: userSecurity,
         requestParams: { query: activitiesQuerySchema },
       },
-      json('A page of activities', activityPageSchema.extend({ activities: z.array(activity) })),
-      [...READ, 'invalid_request'],
+      jsonResponse('A page of activities', activityPageSchema.extend({ activities: z.array(activity) })),
+      [...READ_ERRORS, 'invalid_request'],
     ),
     post: operation(
       {
@@ -157,42 +157,48 @@ export const STOCK_PATHS: ZodOpenApiPathsObject = {
         description:
           'A dividend, interest, fee or tax amounts to quantity × price. A split changes the lots that were open before its day.',
         tags,
-        security,
-        requestParams: { header: once },
-        ...takes(newActivitySchema),
+        security: userSecurity,
+        requestParams: { header: idempotencyHeaders },
+        ...jsonRequestBody(newActivitySchema),
       },
-      created('The activity', activity),
-      [...WRITE, ...SYMBOL, 'unknown_lot'],
+      createdResponse('The activity', activity),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot'],
     ),
   },
   '/api/v1/activities/{id}': {
     get: operation(
-      { operationId: 'getActivity', summary: 'One activity', tags, security, requestParams: { path: id } },
-      tagged('The activity', activity),
-      [...READ, 'unknown_activity'],
+      {
+        operationId: 'getActivity',
+        summary: 'One activity',
+        tags,
+        security: userSecurity,
+        requestParams: { path: idPath },
+      },
+      okWithEtag('The activity', activity),
+      [...READ_ERRORS, 'unknown_activity'],
     ),
     patch: operation(
       {
         operationId: 'changeActivity',
         summary: 'Change an activity; what is not given stays, and its kind always',
         tags,
-        security,
-        requestParams: { path: id, header: matching },
-        ...takes(activityChangeSchema),
+        security: userSecurity,
+        requestParams: { path: idPath, header: conditionalHeaders },
+        ...jsonRequestBody(activityChangeSchema),
       },
-      tagged('The activity as it is then', activity),
-      [...WRITE, ...SYMBOL, 'unknown_lot', 'unknown_activity', 'version_conflict'],
+      okWithEtag('The activity as it is then', activity),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot', 'unknown_activity', 'version_conflict'],
     ),
     delete: operation(
       {
         operationId: 'deleteActivity',
         summary: 'Delete an activity',
         tags,
-        security,
-        requestParams: { path: id, header: matching },
+        security: userSecurity,
+        requestParams: { path: idPath, header: conditionalHeaders },
       },
-      gone,
-      [...WRITE, 'unknown_activity', 'version_conflict'],
+      deletedResponse,
+      [...WRITE_ERRORS, 'unknown_activity', 'version_conflict'],
     ),
   },
 }

@@ -1,37 +1,37 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { enrichedSchema } from '../../protocol/portfolio.ts'
-import { json, operation } from '../http/operation.ts'
+import { enrichedPortfolioSchema } from '../../protocol/portfolio.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
 import { refreshPortfolioSchema } from './refresh-portfolio.ts'
 
 const tags = ['Portfolio']
-const asUser: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
+const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
-const ticketAnswer = z.object({
+const ticketResponseSchema = z.object({
   ticket: z.string().meta({ description: 'Opens one socket: /ws/portfolio?ticket=…' }),
   expires_in: z.number().meta({ description: 'Seconds' }),
 })
 
 /** What a socket may be opened with. */
-export const ticket = z.string().optional().meta({ description: 'Of POST /api/v1/auth/ticket' })
+export const ticketParam = z.string().optional().meta({ description: 'Of POST /api/v1/auth/ticket' })
 
-const enrichedAnswer = enrichedSchema.meta({
+const enrichedResponseSchema = enrichedPortfolioSchema.meta({
   id: 'Enriched',
   description: 'A portfolio as of now: totals, and what is held. Amounts are decimals as text; null is not known',
 })
 
-const refreshing = z.object({
+const refreshingSchema = z.object({
   status: z.literal('refreshing'),
   location: z.string().meta({ description: 'Where it will be' }),
   retry_after: z.number().meta({ description: 'Seconds' }),
 })
 
-const ofEnriched = {
-  ...json('The portfolio; `age_seconds` tells how old the oldest of it is', enrichedAnswer),
+const enrichedResponses = {
+  ...jsonResponse('The portfolio; `age_seconds` tells how old the oldest of it is', enrichedResponseSchema),
   202: {
     description: 'It is being made: look again at `Location`, after `Retry-After`',
     headers: z.object({ location: z.string(), 'retry-after': z.string() }),
-    content: { 'application/json': { schema: refreshing } },
+    content: { 'application/json': { schema: refreshingSchema } },
   },
 }
 
@@ -43,9 +43,9 @@ export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         operationId: 'getTicket',
         summary: 'A ticket that opens one socket, for browsers: they send no header there',
         tags: ['Accounts'],
-        security: asUser,
+        security: userSecurity,
       },
-      json('The ticket', ticketAnswer),
+      jsonResponse('The ticket', ticketResponseSchema),
       ['unauthorized', 'forbidden', 'unavailable'],
     ),
   },
@@ -55,9 +55,9 @@ export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         operationId: 'getEnrichedPortfolio',
         summary: 'What you hold, with prices, values and gains, each and in total',
         tags,
-        security: asUser,
+        security: userSecurity,
       },
-      ofEnriched,
+      enrichedResponses,
       ['unauthorized', 'unavailable'],
     ),
   },
@@ -67,9 +67,9 @@ export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         operationId: 'getCachedPortfolio',
         summary: 'The same, for who was told to look again, or asks at an interval',
         tags,
-        security: asUser,
+        security: userSecurity,
       },
-      ofEnriched,
+      enrichedResponses,
       ['unauthorized', 'unavailable'],
     ),
   },
@@ -79,7 +79,7 @@ export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         operationId: 'refreshPortfolio',
         summary: 'Has a portfolio valued anew: your own; with the service key, anybody’s',
         tags,
-        security: [...asUser, { serviceKey: [] }],
+        security: [...userSecurity, { serviceKey: [] }],
         requestBody: { required: false, content: { 'application/json': { schema: refreshPortfolioSchema } } },
       },
       {
@@ -99,9 +99,9 @@ export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         description:
           'Let in are a bearer token, a ticket, and the cookies of our own pages. A browser’s page has to be ours, or of an allowed origin.',
         tags: ['Live'],
-        security: [...asUser, {}],
+        security: [...userSecurity, {}],
         requestParams: {
-          query: z.object({ ticket }),
+          query: z.object({ ticket: ticketParam }),
         },
       },
       {

@@ -1,37 +1,37 @@
 import { type Context, Hono } from 'hono'
 import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
 import { type LiveSql, withLiveDatabase } from '../../db/client.ts'
-import { candidatesOf, resolve } from '../../pricing/symbol.ts'
+import { resolve, toCandidates } from '../../pricing/symbol.ts'
 import type { Asset } from '../../protocol/asset.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { type AppEnv, log } from '../http/context.ts'
-import { assetsInput, nameOf } from '../http/input.ts'
-import { findLook, problemOf } from './prices.ts'
+import { parseAssetName, parseAssetsInput } from '../http/input.ts'
+import { lookupError, lookupOrDiscover } from './prices.ts'
 
 /** What a name means changes seldom: milliseconds that it is remembered for. */
-const KEPT_MS = 60_000
-const MAX_KEPT = 5_000
+const CACHE_TTL_MS = 60_000
+const MAX_CACHED = 5_000
 
 /** Assets by the names that were asked for. */
-const kept = new WeakMap<object, Map<string, { at: number; asset: Asset }>>()
+const assetCaches = new WeakMap<object, Map<string, { at: number; asset: Asset }>>()
 
 /** Reads what is needed of assets. @throws CodedError `unavailable` while the database cannot be read */
-async function read<T>(env: Env, use: (sql: LiveSql) => Promise<T>): Promise<T> {
+async function queryAssets<T>(env: Env, use: (sql: LiveSql) => Promise<T>): Promise<T> {
   try {
     return await withLiveDatabase(env, use)
   } catch (error) {
     if (error instanceof CodedError) throw error
-    log('assets_unread', { error: String(error) })
+    log('assets_read_failed', { error: String(error) })
     throw new CodedError('unavailable', 'assets cannot be read at the moment', { retryAfter: 5 })
   }
 }
 
 /** The one asset with this name, or null. @throws CodedError `ambiguous_symbol`, `unavailable` */
-async function storedAsset(env: Env, name: string): Promise<Asset | null> {
-  const found = resolve(name, await read(env, (sql) => findAssets(sql, [name])))
+async function findStoredAsset(env: Env, name: string): Promise<Asset | null> {
+  const found = resolve(name, await queryAssets(env, (sql) => findAssets(sql, [name])))
   if (found.kind === 'none') return null
   if (found.kind === 'one') return found.asset
-  throw problemOf({ name, kind: 'ambiguous', candidates: candidatesOf(found.assets) })
+  throw lookupError({ name, kind: 'ambiguous', candidates: toCandidates(found.assets) })
 }
 
 /**
@@ -41,34 +41,34 @@ async function storedAsset(env: Env, name: string): Promise<Asset | null> {
  */
 export async function findAsset(c: Context<AppEnv>, name: string): Promise<Asset> {
   const now = Date.now()
-  const known = kept.get(c.env) ?? new Map<string, { at: number; asset: Asset }>()
-  kept.set(c.env, known)
+  const known = assetCaches.get(c.env) ?? new Map<string, { at: number; asset: Asset }>()
+  assetCaches.set(c.env, known)
   const before = known.get(name)
-  if (before && now - before.at < KEPT_MS) return before.asset
-  const asset = (await storedAsset(c.env, name)) ?? (await newAsset(c, name))
-  if (known.size >= MAX_KEPT) known.clear()
+  if (before && now - before.at < CACHE_TTL_MS) return before.asset
+  const asset = (await findStoredAsset(c.env, name)) ?? (await discoverAsset(c, name))
+  if (known.size >= MAX_CACHED) known.clear()
   known.set(name, { at: now, asset })
   return asset
 }
 
 /** An asset that comes of asking the providers for its name. */
-async function newAsset(c: Context<AppEnv>, name: string): Promise<Asset> {
-  const look = await findLook(c, name)
-  const asset = look.kind === 'unknown' || look.kind === 'ambiguous' ? null : await storedAsset(c.env, name)
+async function discoverAsset(c: Context<AppEnv>, name: string): Promise<Asset> {
+  const look = await lookupOrDiscover(c, name)
+  const asset = look.kind === 'unknown' || look.kind === 'ambiguous' ? null : await findStoredAsset(c.env, name)
   if (asset) return asset
-  throw problemOf(look.kind === 'quote' ? { name, kind: 'unknown', asked: true } : look)
+  throw lookupError(look.kind === 'quote' ? { name, kind: 'unknown', asked: true } : look)
 }
 
 /** Those whose symbol or name fits best, and where the next page begins. @throws CodedError `unavailable` */
-export const findByText = (env: Env, input: AssetSearch) => read(env, (sql) => searchAssets(sql, input))
+export const searchAssetsByText = (env: Env, input: AssetSearch) => queryAssets(env, (sql) => searchAssets(sql, input))
 
 /** `GET /api/v1/assets` finds by symbol and name, the best first; `/api/v1/assets/:symbol` tells one. */
-export const assets = new Hono<AppEnv>()
+export const assetRoutes = new Hono<AppEnv>()
   .get('/api/v1/assets', async (c) => {
-    const found = await findByText(c.env, assetsInput(new URL(c.req.url).searchParams))
+    const found = await searchAssetsByText(c.env, parseAssetsInput(new URL(c.req.url).searchParams))
     return c.json(found, 200, { 'cache-control': 'public, max-age=15' })
   })
   .get('/api/v1/assets/:symbol', async (c) => {
-    const asset = await findAsset(c, nameOf(c.req.param('symbol')))
+    const asset = await findAsset(c, parseAssetName(c.req.param('symbol')))
     return c.json(asset, 200, { 'cache-control': 'public, max-age=15' })
   })

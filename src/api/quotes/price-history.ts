@@ -1,49 +1,55 @@
 import { Hono } from 'hono'
-import { settings } from '../../config.ts'
+import { readSettings } from '../../config.ts'
 import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
-import { readActions, readBars, readHistoryState, readRunningBar, wantHistory } from '../../db/price-history.ts'
+import {
+  readBars,
+  readCorporateActions,
+  readHistoryState,
+  readRunningBar,
+  requestHistory,
+} from '../../db/price-history.ts'
 import { readSnapshots } from '../../db/prices.ts'
-import { actionsVersion, adjustBars } from '../../pricing/adjust.ts'
+import { adjustBars, hashActions } from '../../pricing/adjust.ts'
 import {
   addDays,
+  currentDayBar,
   type DayInterval,
-  intervalOf,
-  periodOf,
+  historyInterval,
+  mergeDays,
   rangeStart,
-  runningDay,
-  withDays,
+  startOfPeriod,
 } from '../../pricing/history-range.ts'
 import type { PriceHistory } from '../../pricing/price-history.ts'
-import { snapshotBars, timeText } from '../../pricing/snapshot-bars.ts'
+import { barsFromSnapshots, formatTime } from '../../pricing/snapshot-bars.ts'
 import type { Asset } from '../../protocol/asset.ts'
 import type { Candle } from '../../protocol/candle.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { SECONDS } from '../../protocol/granularity.ts'
-import { barText, type PriceBar } from '../../protocol/price-history.ts'
+import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
+import { formatPriceBar, type PriceBar } from '../../protocol/price-history.ts'
 import type { Quote } from '../../protocol/quote.ts'
-import { readHistory } from '../candles/candle-history.ts'
+import { readCandleHistory } from '../candles/candle-history.ts'
 import { type AppEnv, log } from '../http/context.ts'
-import { taggedJson } from '../http/etag.ts'
-import { type HistoryInput, historyInput } from '../http/input.ts'
+import { jsonWithEtag } from '../http/etag.ts'
+import { type HistoryInput, parseHistoryInput } from '../http/input.ts'
 import { findAsset } from './assets.ts'
-import { lookUp } from './cache.ts'
+import { lookupQuotes } from './cache.ts'
 
-const DAY = 86_400
+const DAY_S = 86_400
 /** Seconds of the ranges whose bars are not made of days. */
-const SPAN = { '1d': DAY, '7d': 7 * DAY } as const
+const RANGE_S = { '1d': DAY_S, '7d': 7 * DAY_S } as const
 /** Our own days of a streamed product go on from the stored ones: the history is brought up to date each day. */
-const OWN_DAYS = 4
+const STREAMED_DAYS = 4
 /** Bars that are over for so many days are not corrected any more. */
 const SETTLED_DAYS = 7
 /** Seconds after which a history that is being loaded may be there: cron loads each minute. */
-const LOADING_S = 60
+const LOADING_RETRY_S = 60
 
 /** What is asked of the history of one asset. */
-export type HistoryQuery = Omit<HistoryInput, 'symbol'>
+export type PriceHistoryQuery = Omit<HistoryInput, 'symbol'>
 
 /** The active product that is this asset: its trades make its candles here. Null for any other. */
-export function productOf(env: Env, { provider, provider_id }: Asset): string | null {
-  return provider === 'coinbase' && settings(env).PRODUCTS.includes(provider_id) ? provider_id : null
+export function streamedProduct(env: Env, { provider, provider_id }: Asset): string | null {
+  return provider === 'coinbase' && readSettings(env).PRODUCTS.includes(provider_id) ? provider_id : null
 }
 
 /**
@@ -56,7 +62,7 @@ export async function readPriceHistory(
   env: Env,
   asset: Asset,
   name: string,
-  query: HistoryQuery,
+  query: PriceHistoryQuery,
   now: number,
 ): Promise<PriceHistory> {
   const { range } = query
@@ -65,105 +71,110 @@ export async function readPriceHistory(
       ? readIntraday(env, asset, name, { ...query, range }, now)
       : readDays(env, asset, name, query, now))
   } catch (error) {
-    log('price_history_unread', { symbol: asset.symbol, range, error: String(error) })
+    log('price_history_read_failed', { symbol: asset.symbol, range, error: String(error) })
     throw new CodedError('unavailable', 'the history cannot be read at the moment', { retryAfter: 5 })
   }
 }
 
-async function quoteOf(env: Env, name: string): Promise<Quote | null> {
-  const [look] = await lookUp(env, [name])
+async function findQuote(env: Env, name: string): Promise<Quote | null> {
+  const [look] = await lookupQuotes(env, [name])
   return look?.kind === 'quote' ? look.quote : null
 }
 
-const barOf = (candle: Candle, date: string): PriceBar => {
+const toPriceBar = (candle: Candle, date: string): PriceBar => {
   const { open, high, low, close, volume, is_complete } = candle
   return { date, open, high, low, close, volume, is_complete }
 }
 
-type Intraday = HistoryQuery & { range: keyof typeof SPAN }
+type IntradayQuery = PriceHistoryQuery & { range: keyof typeof RANGE_S }
 
 async function readIntraday(
   env: Env,
   asset: Asset,
   name: string,
-  query: Intraday,
+  query: IntradayQuery,
   nowMs: number,
 ): Promise<PriceHistory> {
   const { range, basis, until } = query
   const interval = range === '1d' ? 'FIVE_MINUTES' : 'THIRTY_MINUTES'
-  const size = SECONDS[interval]
+  const size = GRANULARITY_SECONDS[interval]
   const now = Math.floor(nowMs / 1_000)
-  const quote = until === null ? await quoteOf(env, name) : null
+  const quote = until === null ? await findQuote(env, name) : null
   let end = until === null ? now : Date.parse(until) / 1_000
   // Of a market that has closed, the last day that it was open is what there is to see.
   if (quote && asset.type !== 'crypto') end = Math.min(end, Date.parse(quote.as_of) / 1_000)
   const to = Math.floor(end / size) * size + (until === null ? size : 0)
-  const from = to - SPAN[range]
+  const from = to - RANGE_S[range]
   const told = {
     range,
     interval,
     basis,
     currency: asset.currency,
-    actionsVersion: actionsVersion([]),
+    actionsVersion: hashActions([]),
     loaded: true,
     lastDate: null,
   } as const
 
-  const product = productOf(env, asset)
+  const product = streamedProduct(env, asset)
   const streamed = product
-    ? await readHistory(env, product, { granularity: interval, start: from, end: to, limit: SPAN[range] / size }, now)
+    ? await readCandleHistory(
+        env,
+        product,
+        { granularity: interval, start: from, end: to, limit: RANGE_S[range] / size },
+        now,
+      )
     : null
-  const candles = streamed?.candles.map((candle) => barOf(candle, timeText(candle.timestamp))) ?? []
+  const candles = streamed?.candles.map((candle) => toPriceBar(candle, formatTime(candle.timestamp))) ?? []
   // One that nobody watched has few candles or none, and prices were told all the same.
-  if (streamed && candles.length > SPAN[range] / size / 2)
-    return { ...told, bars: candles, provider: settings(env).EXCHANGE, gaps: streamed.gaps }
+  if (streamed && candles.length > RANGE_S[range] / size / 2)
+    return { ...told, bars: candles, provider: readSettings(env).EXCHANGE, gaps: streamed.gaps }
 
   const [snapshots, actions] = await withLiveDatabase(env, (sql) =>
     Promise.all([
       readSnapshots(sql, asset.asset_id, from, to),
-      basis === 'raw' ? [] : readActions(sql, asset.asset_id),
+      basis === 'raw' ? [] : readCorporateActions(sql, asset.asset_id),
     ]),
   )
   const points = snapshots.map(({ recorded_at, price }) => ({ at: Date.parse(recorded_at) / 1_000, price }))
   const lastAt = quote === null ? 0 : Date.parse(quote.updated_at) / 1_000
   if (quote && lastAt >= from && lastAt < to && lastAt > (points.at(-1)?.at ?? 0))
     points.push({ at: lastAt, price: quote.price })
-  const bars = snapshotBars(points, size, now)
+  const bars = barsFromSnapshots(points, size, now)
   if (streamed && candles.length >= bars.length)
     return {
       ...told,
       bars: candles,
-      provider: candles.length === 0 ? null : settings(env).EXCHANGE,
+      provider: candles.length === 0 ? null : readSettings(env).EXCHANGE,
       gaps: streamed.gaps,
     }
-  const provider = bars.length === 0 ? null : (quote?.provider ?? providerOf(env, asset))
+  const provider = bars.length === 0 ? null : (quote?.provider ?? shownProvider(env, asset))
   const adjusted = adjustBars(bars, actions, basis, interval)
-  return { ...told, bars: adjusted, provider, actionsVersion: actionsVersion(actions), gaps: [] }
+  return { ...told, bars: adjusted, provider, actionsVersion: hashActions(actions), gaps: [] }
 }
 
 /** Who tells an asset's prices, as clients are told. */
-const providerOf = (env: Env, { provider }: Asset): string =>
-  settings(env).EXCHANGE === 'simulated' ? 'simulated' : provider
+const shownProvider = (env: Env, { provider }: Asset): string =>
+  readSettings(env).EXCHANGE === 'simulated' ? 'simulated' : provider
 
 async function readDays(
   env: Env,
   asset: Asset,
   name: string,
-  query: HistoryQuery,
+  query: PriceHistoryQuery,
   nowMs: number,
 ): Promise<PriceHistory> {
   const { range, basis, until } = query
   const today = new Date(nowMs).toISOString().slice(0, 10)
   const start = rangeStart(range, until ?? today)
-  const interval = intervalOf(range, start, today) as DayInterval
+  const interval = historyInterval(range, start, today) as DayInterval
   const id = asset.asset_id
-  const from = periodOf(start, interval)
+  const from = startOfPeriod(start, interval)
   const [stored, state, days] = await Promise.all([
     withCachedDatabase(env, (sql) => readBars(sql, id, interval, { from, to: until ?? today })),
     withLiveDatabase(env, (sql) =>
       Promise.all([
         readHistoryState(sql, id),
-        basis === 'raw' ? [] : readActions(sql, id),
+        basis === 'raw' ? [] : readCorporateActions(sql, id),
         until === null && interval !== 'ONE_DAY' ? readRunningBar(sql, id, interval, today) : null,
       ]),
     ),
@@ -172,24 +183,24 @@ async function readDays(
   const [history, actions, running] = state
   // What another market told, a simulated one or the real one, is not of this one.
   const ours =
-    history?.provider == null || (history.provider === 'simulated') === (settings(env).EXCHANGE === 'simulated')
+    history?.provider == null || (history.provider === 'simulated') === (readSettings(env).EXCHANGE === 'simulated')
   const bars = ours ? [...stored, ...(running ? [running] : [])] : []
   const held = interval === 'ONE_DAY' ? bars.at(-1)?.date : ours ? history?.last_date : null
-  const whole = withDays(
+  const whole = mergeDays(
     bars,
     days.filter(({ date }) => date > (held ?? '') && date >= start),
     interval,
   )
   const loaded = bars.length > 0 || (ours && history?.state === 'whole') || asset.provider === 'manual'
-  if (!loaded && history === null) await withLiveDatabase(env, (sql) => wantHistory(sql, id, nowMs))
+  if (!loaded && history === null) await withLiveDatabase(env, (sql) => requestHistory(sql, id, nowMs))
   return {
     range,
     interval,
     basis,
     currency: (ours && history?.currency) || asset.currency,
     bars: adjustBars(whole, actions, basis, interval),
-    provider: bars.length === 0 ? null : (history?.provider ?? providerOf(env, asset)),
-    actionsVersion: actionsVersion(actions),
+    provider: bars.length === 0 ? null : (history?.provider ?? shownProvider(env, asset)),
+    actionsVersion: hashActions(actions),
     gaps: [],
     loaded,
     lastDate: ours ? (history?.last_date ?? null) : null,
@@ -198,18 +209,18 @@ async function readDays(
 
 /** The days that may not be stored yet, ascending: our own candles of a streamed product, and the one the quote tells. */
 async function recentDays(env: Env, asset: Asset, name: string, today: string, nowMs: number): Promise<PriceBar[]> {
-  const product = productOf(env, asset)
+  const product = streamedProduct(env, asset)
   const days: PriceBar[] = []
   if (product) {
-    const start = Date.parse(addDays(today, 1 - OWN_DAYS)) / 1_000
-    const query = { granularity: 'ONE_DAY', start, limit: OWN_DAYS } as const
-    const { candles } = await readHistory(env, product, query, Math.floor(nowMs / 1_000))
+    const start = Date.parse(addDays(today, 1 - STREAMED_DAYS)) / 1_000
+    const query = { granularity: 'ONE_DAY', start, limit: STREAMED_DAYS } as const
+    const { candles } = await readCandleHistory(env, product, query, Math.floor(nowMs / 1_000))
     // A day of which trades are missing would be told wrong.
     for (const candle of candles)
-      if (candle.coverage === 'full') days.push(barOf(candle, timeText(candle.timestamp).slice(0, 10)))
+      if (candle.coverage === 'full') days.push(toPriceBar(candle, formatTime(candle.timestamp).slice(0, 10)))
   }
-  const quote = await quoteOf(env, name)
-  const day = quote && runningDay(asset, quote)
+  const quote = await findQuote(env, name)
+  const day = quote && currentDayBar(asset, quote)
   if (day && day.date > (days.at(-1)?.date ?? '')) days.push(day)
   return days
 }
@@ -224,16 +235,16 @@ function cacheControl({ interval, basis, lastDate }: PriceHistory, until: string
 }
 
 /** `GET /get-history` (brief 001). */
-export const priceHistory = new Hono<AppEnv>().get('/get-history', async (c) => {
+export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', async (c) => {
   const now = Date.now()
   const today = new Date(now).toISOString().slice(0, 10)
-  const { symbol, ...query } = historyInput(new URL(c.req.url).searchParams, today)
+  const { symbol, ...query } = parseHistoryInput(new URL(c.req.url).searchParams, today)
   const asset = await findAsset(c, symbol)
   const history = await readPriceHistory(c.env, asset, symbol, query, now)
   const { interval, basis, bars, loaded } = history
   if (!loaded)
     throw new CodedError('unavailable', `the history of ${asset.symbol} has not been loaded yet`, {
-      retryAfter: LOADING_S,
+      retryAfter: LOADING_RETRY_S,
     })
   const head = {
     symbol: asset.symbol,
@@ -248,8 +259,8 @@ export const priceHistory = new Hono<AppEnv>().get('/get-history', async (c) => 
     actions_version: history.actionsVersion,
     gaps: history.gaps,
   }
-  const text = `${JSON.stringify(head).slice(0, -1)},"data":[${bars.map(barText).join(',')}],${JSON.stringify(tail).slice(1)}`
-  return taggedJson(c, text, {
+  const text = `${JSON.stringify(head).slice(0, -1)},"data":[${bars.map(formatPriceBar).join(',')}],${JSON.stringify(tail).slice(1)}`
+  return jsonWithEtag(c, text, {
     version: `${history.actionsVersion}-`,
     cacheControl: cacheControl(history, query.until, today),
   })

@@ -1,34 +1,34 @@
-import { normalName } from '../../pricing/symbol.ts'
-import { type CandleChannel, channelName, parseChannel } from '../../protocol/channel.ts'
+import { normalizeName } from '../../pricing/symbol.ts'
+import { type CandleChannel, formatCandleChannel, parseChannel } from '../../protocol/channel.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../../protocol/granularity.ts'
-import { productFault } from '../http/input.ts'
-import type { QuotePlace, QuotePlaces } from '../quotes/quote-route.ts'
+import { productError } from '../http/input.ts'
+import type { QuoteRoute, QuoteRoutes } from '../quotes/quote-route.ts'
 
 /** What is wrong with a subscribe: the first channel that cannot be had. */
-export type ChannelFault = { code: ErrorCode; message: string; field: string }
+export type SubscribeError = { code: ErrorCode; message: string; field: string }
 
 /**
  * Which products there are: the active ones, and those among them that are not traded now; every board of quotes, and
  * where the symbols are that `symbolsOf` finds among the channels; and whether there is a portfolio to be had.
  */
-export type Market = {
+export type ChannelCatalog = {
   active: readonly string[]
   offline: ReadonlySet<string>
-  boards: readonly QuotePlace[]
-  quotes: QuotePlaces
+  boards: readonly QuoteRoute[]
+  quotes: QuoteRoutes
   signedIn: boolean
 }
 
 /** The key of the user's own object in joined positions. No product's id looks so. */
 export const PORTFOLIO_KEY = 'portfolio'
 
-const QUOTES = 'quotes.'
-const ASSET = 'asset.'
+const QUOTES_PREFIX = 'quotes.'
+const ASSET_PREFIX = 'asset.'
 
 /** The symbols of the quote channels among these names, as they are written there. */
-export const symbolsOf = (names: readonly string[]): string[] => [
-  ...new Set(names.filter((name) => name.startsWith(QUOTES)).map((name) => name.slice(QUOTES.length))),
+export const quoteSymbols = (names: readonly string[]): string[] => [
+  ...new Set(names.filter((name) => name.startsWith(QUOTES_PREFIX)).map((name) => name.slice(QUOTES_PREFIX.length))),
 ]
 
 /**
@@ -36,10 +36,13 @@ export const symbolsOf = (names: readonly string[]): string[] => [
  * asset's own symbol: `*` becomes every active product that is traded, every granularity, every board. One channel that
  * cannot be had fails them all.
  */
-export function expandChannels(names: readonly string[], market: Market): Map<string, string[]> | ChannelFault {
+export function expandChannels(
+  names: readonly string[],
+  market: ChannelCatalog,
+): Map<string, string[]> | SubscribeError {
   const byKey = new Map<string, Set<string>>()
   for (const [i, name] of names.entries()) {
-    const parts = partsOf(name, market)
+    const parts = routeChannel(name, market)
     if ('code' in parts) return { ...parts, field: `channels/${i}` }
     for (const [key, channels] of parts) {
       const known = byKey.get(key) ?? new Set()
@@ -50,49 +53,57 @@ export function expandChannels(names: readonly string[], market: Market): Map<st
   return new Map([...byKey].map(([key, channels]) => [key, [...channels]]))
 }
 
-type Fault = Omit<ChannelFault, 'field'>
+type RouteError = Omit<SubscribeError, 'field'>
 /** Channels by the keys of their objects. */
-type Parts = [string, string[]][]
+type ChannelsByObject = [string, string[]][]
 
-function partsOf(name: string, market: Market): Parts | Fault {
-  if (name.startsWith(QUOTES)) return quoteParts(name.slice(QUOTES.length), market)
-  return name === 'portfolio' || name.startsWith(ASSET) ? ownParts(name, market) : candleParts(name, market)
+function routeChannel(name: string, market: ChannelCatalog): ChannelsByObject | RouteError {
+  if (name.startsWith(QUOTES_PREFIX)) return routeQuoteChannel(name.slice(QUOTES_PREFIX.length), market)
+  return name === 'portfolio' || name.startsWith(ASSET_PREFIX)
+    ? routeUserChannel(name, market)
+    : routeCandleChannel(name, market)
 }
 
 /** Which assets there are, the user's object knows: some are the user's own. */
-function ownParts(name: string, { signedIn }: Market): Parts | Fault {
+function routeUserChannel(name: string, { signedIn }: ChannelCatalog): ChannelsByObject | RouteError {
   if (!signedIn) return { code: 'unauthorized', message: 'is for who is signed in: bring a ticket or a token' }
   return [[PORTFOLIO_KEY, [name]]]
 }
 
-function quoteParts(symbol: string, { boards, quotes }: Market): Parts | Fault {
+function routeQuoteChannel(symbol: string, { boards, quotes }: ChannelCatalog): ChannelsByObject | RouteError {
   if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
-  if (normalName(symbol) === null) return malformed(`${QUOTES}${symbol}`)
+  if (normalizeName(symbol) === null) return malformedChannel(`${QUOTES_PREFIX}${symbol}`)
   const place = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
   return 'code' in place ? place : [[place.key, [place.channel]]]
 }
 
-function candleParts(name: string, market: Market): Parts | Fault {
+function routeCandleChannel(name: string, market: ChannelCatalog): ChannelsByObject | RouteError {
   const channel = parseChannel(name)
-  if (channel?.kind !== 'candles') return malformed(name)
-  return productOf(channel, market) ?? concrete(channel, market)
+  if (channel?.kind !== 'candles') return malformedChannel(name)
+  return checkCandleProduct(channel, market) ?? expandCandleChannel(channel, market)
 }
 
-function concrete({ product, granularity }: CandleChannel, { active, offline }: Market): Parts {
+function expandCandleChannel(
+  { product, granularity }: CandleChannel,
+  { active, offline }: ChannelCatalog,
+): ChannelsByObject {
   const products = product === '*' ? active.filter((id) => !offline.has(id)) : [product]
   const granularities = granularity === '*' ? GRANULARITIES : [granularity]
-  return products.map((id) => [id, granularities.map((size) => channelName({ product: id, granularity: size }))])
+  return products.map((id) => [
+    id,
+    granularities.map((size) => formatCandleChannel({ product: id, granularity: size })),
+  ])
 }
 
-function productOf({ product }: CandleChannel, market: Market): Fault | null {
+function checkCandleProduct({ product }: CandleChannel, market: ChannelCatalog): RouteError | null {
   if (product === '*') return null
-  const fault = productFault(product, market.active)
+  const fault = productError(product, market.active)
   if (fault) return { code: 'unknown_product', message: fault }
   if (market.offline.has(product)) return { code: 'product_offline', message: `${product} is not traded now` }
   return null
 }
 
-function malformed(name: string): Fault {
+function malformedChannel(name: string): RouteError {
   const [kind, , granularity, ...rest] = name.split('.')
   const onlySize = kind === 'candles' && granularity !== undefined && rest.length === 0
   if (onlySize && granularity !== '*' && !isGranularity(granularity))

@@ -1,11 +1,11 @@
 /** A comment line goes out this often: PROTOCOL promises one every 15 s, and a proxy may be late. */
-const COMMENT_MS = 10_000
+const KEEP_ALIVE_INTERVAL_MS = 10_000
 /** Chunks that wait for the reader before events begin to replace each other. */
-const QUEUED_CHUNKS = 32
+const MAX_QUEUED_CHUNKS = 32
 /** Events that wait for a reader which does not read, each the last of its key. Past it the stream ends: it comes back. */
-const MAX_WAITING = 5_000
+const MAX_PENDING_EVENTS = 5_000
 /** How long a browser waits before it comes back, in milliseconds; told once. */
-const RETRY_MS = 2_000
+const RECONNECT_DELAY_MS = 2_000
 
 /** One event: `key` tells what it is the state of, `text` is its lines, each with its line end. */
 export type StreamEvent = { key: string; text: string }
@@ -30,18 +30,18 @@ export const EVENT_STREAM_HEADERS = {
 }
 
 /** What follows a stream: `caughtUp` when a reader that was behind has taken all, `ended` once, however it ends. */
-export type StreamWatch = { caughtUp(): void; ended(): void }
+export type StreamCallbacks = { onCaughtUp(): void; onEnd(): void }
 
 /**
  * Answers with an event stream that `open` begins. A reader that takes nothing for `deadMs` while events wait for it is
  * let go: the stream ends, and it may come back.
  */
-export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: number): Response {
+export function eventStream(open: (sink: EventSink) => StreamCallbacks, deadMs: number): Response {
   const encoder = new TextEncoder()
   const waiting = new Map<string, string>()
   let lastId: string | undefined
   let controller: ReadableStreamDefaultController<Uint8Array>
-  let watch: StreamWatch | null = null
+  let watch: StreamCallbacks | null = null
   let ended = false
   let behindSince: number | null = null
 
@@ -49,7 +49,7 @@ export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: numb
   const comments = setInterval(() => {
     if (behindSince !== null && Date.now() - behindSince >= deadMs) sink.end()
     else if (!isBehind()) controller.enqueue(encoder.encode(':\n\n'))
-  }, COMMENT_MS)
+  }, KEEP_ALIVE_INTERVAL_MS)
 
   const flush = () => {
     if (ended || waiting.size === 0) return
@@ -65,13 +65,13 @@ export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: numb
     controller.enqueue(encoder.encode(text))
     if (behindSince === null) return
     behindSince = null
-    watch?.caughtUp()
+    watch?.onCaughtUp()
   }
   const stop = () => {
     ended = true
     clearInterval(comments)
     waiting.clear()
-    watch?.ended()
+    watch?.onEnd()
   }
   const sink: EventSink = {
     push(events, id) {
@@ -81,7 +81,7 @@ export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: numb
         waiting.set(key, text)
       }
       lastId = id ?? lastId
-      if (waiting.size > MAX_WAITING) sink.end()
+      if (waiting.size > MAX_PENDING_EVENTS) sink.end()
       else flush()
     },
     get hasRoom() {
@@ -97,16 +97,16 @@ export function eventStream(open: (sink: EventSink) => StreamWatch, deadMs: numb
     {
       start(given) {
         controller = given
-        controller.enqueue(encoder.encode(`retry: ${RETRY_MS}\n\n`))
+        controller.enqueue(encoder.encode(`retry: ${RECONNECT_DELAY_MS}\n\n`))
         watch = open(sink)
-        if (ended) watch.ended()
+        if (ended) watch.onEnd()
       },
       pull: flush,
       cancel() {
         if (!ended) stop()
       },
     },
-    { highWaterMark: QUEUED_CHUNKS },
+    { highWaterMark: MAX_QUEUED_CHUNKS },
   )
   return new Response(body, { headers: EVENT_STREAM_HEADERS })
 }

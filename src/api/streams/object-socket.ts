@@ -2,27 +2,27 @@ import { productCandles, quoteBoard, userPortfolio } from '../../objects.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import type { SocketUser } from '../accounts/tickets.ts'
 import { log } from '../http/context.ts'
-import { shardOfKey } from '../quotes/quote-route.ts'
+import { parseBoardKey } from '../quotes/quote-route.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
 
 /**
  * Who opens a socket to an object: the client's address, for the limit per client, whether it counts as a viewer, and
  * who that is, where it is known.
  */
-export type Viewer = { client: string; passive: boolean; user: SocketUser | null }
+export type SocketClient = { client: string; passive: boolean; user: SocketUser | null }
 
 /** The object of a key, and what it is to know of who asks. @throws CodedError `unauthorized` */
-function objectOf(
+function resolveObject(
   env: Env,
   key: string,
-  { user }: Viewer,
+  { user }: SocketClient,
 ): { object: { fetch(request: Request): Promise<Response> }; headers: Record<string, string> } {
   if (key === PORTFOLIO_KEY) {
     if (user === null) throw new CodedError('unauthorized', 'sign in first, or bring a ticket of /api/v1/auth/ticket')
-    if (user.until <= Date.now()) throw new CodedError('unauthorized', 'the session is over: bring another token')
-    return { object: userPortfolio(env, user.id), headers: { 'kerb-until': String(user.until) } }
+    if (user.expiresAt <= Date.now()) throw new CodedError('unauthorized', 'the session is over: bring another token')
+    return { object: userPortfolio(env, user.id), headers: { 'kerb-until': String(user.expiresAt) } }
   }
-  const shard = shardOfKey(key)
+  const shard = parseBoardKey(key)
   return { object: shard === null ? productCandles(env, key) : quoteBoard(env, shard), headers: {} }
 }
 
@@ -32,8 +32,8 @@ function objectOf(
  * @throws CodedError with the object's own code if it refuses, `unavailable` if it cannot be reached, `unauthorized` for
  *   the portfolio of nobody
  */
-export async function openObjectSocket(env: Env, key: string, viewer: Viewer): Promise<WebSocket> {
-  const { object, headers } = objectOf(env, key, viewer)
+export async function openObjectSocket(env: Env, key: string, viewer: SocketClient): Promise<WebSocket> {
+  const { object, headers } = resolveObject(env, key, viewer)
   const request = new Request(`https://object/?passive=${viewer.passive}`, {
     headers: { upgrade: 'websocket', 'kerb-client': viewer.client, ...headers },
   })
@@ -45,11 +45,11 @@ export async function openObjectSocket(env: Env, key: string, viewer: Viewer): P
     throw new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: 5 })
   }
   if (response.webSocket) return response.webSocket
-  throw await refusal(response, key)
+  throw await readRefusal(response, key)
 }
 
 /** The error in an object's answer that is no socket. */
-async function refusal(response: Response, key: string): Promise<CodedError> {
+async function readRefusal(response: Response, key: string): Promise<CodedError> {
   const body: unknown = await response.json().catch(() => null)
   const { code, detail } = (body ?? {}) as { code?: unknown; detail?: unknown }
   const retryAfter = Number(response.headers.get('retry-after')) || undefined
@@ -62,7 +62,7 @@ async function refusal(response: Response, key: string): Promise<CodedError> {
 }
 
 /** What joining objects' sockets takes, inside a request of this viewer. */
-export const joinDeps = (env: Env, viewer: Viewer) => ({
+export const multiplexerDeps = (env: Env, viewer: SocketClient) => ({
   connect: async (key: string) => {
     const socket = await openObjectSocket(env, key, viewer)
     socket.accept()

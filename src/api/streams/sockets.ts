@@ -1,35 +1,35 @@
 import { Hono, type MiddlewareHandler } from 'hono'
-import { settings } from '../../config.ts'
-import { CLOSE, CodedError } from '../../protocol/errors.ts'
+import { readSettings } from '../../config.ts'
+import { CLOSE_CODES, CodedError } from '../../protocol/errors.ts'
 import {
   type ClientMessage,
   errorFrame,
+  parseClientMessage,
   pongFrame,
-  readClientMessage,
   subscribedFrame,
   unsubscribedFrame,
 } from '../../protocol/messages.ts'
-import { splitPositions } from '../../protocol/stream-position.ts'
-import { socketVisitor } from '../accounts/socket-user.ts'
+import { splitStreamPositions } from '../../protocol/stream-position.ts'
+import { authenticatePublicSocket } from '../accounts/socket-user.ts'
 import { offlineProducts } from '../candles/products.ts'
 import { type AppEnv, log } from '../http/context.ts'
 import { checkProduct } from '../http/input.ts'
-import { clientOf, socketLimit } from '../http/rate-limits.ts'
-import { everyBoard, quotePlaces } from '../quotes/channels.ts'
-import { shardOfKey } from '../quotes/quote-route.ts'
-import { expandChannels, type Market, symbolsOf } from './channels.ts'
-import { joinObjects } from './multiplexer.ts'
-import { joinDeps, openObjectSocket, type Viewer } from './object-socket.ts'
+import { clientAddress, socketLimit } from '../http/rate-limits.ts'
+import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
+import { parseBoardKey } from '../quotes/quote-route.ts'
+import { type ChannelCatalog, expandChannels, quoteSymbols } from './channels.ts'
+import { createMultiplexer } from './multiplexer.ts'
+import { multiplexerDeps, openObjectSocket, type SocketClient } from './object-socket.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
-export const upgradeOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
     throw new CodedError('upgrade_required', 'this address takes a WebSocket handshake (Upgrade: websocket)')
   await next()
 }
 
 /** @throws CodedError `product_offline` naming `field` if one of the products is not traded now */
-export async function checkTraded(env: Env, products: readonly string[], field: string): Promise<void> {
+export async function checkTradable(env: Env, products: readonly string[], field: string): Promise<void> {
   const [id] = await offlineProducts(env, products)
   if (id === undefined) return
   throw new CodedError('product_offline', `${id} is not traded now`, {
@@ -38,23 +38,23 @@ export async function checkTraded(env: Env, products: readonly string[], field: 
 }
 
 /** `/ws/products/:id` hands over the object's own socket; `/ws` joins those of any number of objects. */
-export const sockets = new Hono<AppEnv>()
-  .get('/ws/products/:id', upgradeOnly, socketLimit, async (c) => {
+export const socketRoutes = new Hono<AppEnv>()
+  .get('/ws/products/:id', requireUpgrade, socketLimit, async (c) => {
     const product = c.req.param('id')
-    checkProduct(product, settings(c.env), 'id')
-    await checkTraded(c.env, [product], 'id')
-    const viewer = { client: clientOf(c), passive: c.req.query('passive') === 'true', user: null }
+    checkProduct(product, readSettings(c.env), 'id')
+    await checkTradable(c.env, [product], 'id')
+    const viewer = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
     return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, viewer) })
   })
-  .get('/ws', upgradeOnly, socketLimit, async (c) => {
+  .get('/ws', requireUpgrade, socketLimit, async (c) => {
     const viewer = {
-      client: clientOf(c),
+      client: clientAddress(c),
       passive: c.req.query('passive') === 'true',
-      user: await socketVisitor(c),
+      user: await authenticatePublicSocket(c),
     }
     const { 0: client, 1: server } = new WebSocketPair()
     server.accept()
-    serve(server, c.env, viewer)
+    serveSocket(server, c.env, viewer)
     // The headers: cookies that had to be renewed.
     return new Response(null, { status: 101, webSocket: client, headers: c.res.headers })
   })
@@ -62,8 +62,8 @@ export const sockets = new Hono<AppEnv>()
 type Message<Op extends ClientMessage['op']> = Extract<ClientMessage, { op: Op }>
 
 /** Speaks PROTOCOL's socket messages with one client, for as long as its socket lives. */
-function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
-  const { MAX_CHANNELS } = settings(env)
+function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
+  const { MAX_CHANNELS } = readSettings(env)
   /** The channels as the client named them, and what each stands for, by the keys of the objects. */
   const subscribed = new Map<string, Map<string, string[]>>()
   let open = true
@@ -77,29 +77,29 @@ function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
     join.close()
     socket.close(code, reason)
   }
-  const join = joinObjects(
+  const join = createMultiplexer(
     {
-      subscribed: ({ key, channels, position, recovered, req_id }) =>
+      onSubscribed: ({ key, channels, position, recovered, req_id }) =>
         send(subscribedFrame(namesOf(key, channels), position, recovered, req_id)),
-      frame: send,
-      feed: send,
-      refused: ({ key, code, message, req_id }) => send(refusedFrame(key, code, message, req_id)),
-      lost: (_key, code, reason) => close(code, reason),
+      onFrame: send,
+      onFeed: send,
+      onRefused: ({ key, code, message, req_id }) => send(refusalFrame(key, code, message, req_id)),
+      onLost: (_key, code, reason) => close(code, reason),
     },
-    joinDeps(env, viewer),
+    multiplexerDeps(env, viewer),
   )
 
   /** A board knows an asset by its own symbol alone, the client by the name that it asked for. */
   const namesOf = (key: string, channels: readonly string[]): readonly string[] =>
-    shardOfKey(key) === null
+    parseBoardKey(key) === null
       ? channels
       : [...subscribed].filter(([, of]) => of.get(key)?.some((each) => channels.includes(each))).map(([name]) => name)
 
   const handle = async (data: unknown): Promise<void> => {
-    join.alive()
+    join.ping()
     if (typeof data !== 'string')
       return send(errorFrame('invalid_message', 'the message must be text, not binary', null))
-    const read = readClientMessage(data)
+    const read = parseClientMessage(data)
     if ('error' in read) return send(read.error)
     const { message } = read
     const { req_id } = message
@@ -107,7 +107,7 @@ function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
       case 'ping':
         return send(pongFrame(req_id))
       case 'ack':
-        return join.ack(splitPositions(message.position))
+        return join.ack(splitStreamPositions(message.position))
       case 'unsubscribe':
         return unsubscribe(message)
       case 'subscribe':
@@ -121,12 +121,12 @@ function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))
     }
-    const market = await marketOf(env, channels, viewer)
+    const market = await loadChannelCatalog(env, channels, viewer)
     const wanted = expandChannels(channels, market)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
     if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
     for (const name of channels) subscribed.set(name, expandChannels([name], market) as Map<string, string[]>)
-    const positions = splitPositions(since ?? '')
+    const positions = splitStreamPositions(since ?? '')
     for (const [key, names] of wanted) join.subscribe(key, names, positions.get(key) ?? null, req_id)
   }
 
@@ -155,21 +155,25 @@ function serve(socket: WebSocket, env: Env, viewer: Viewer): void {
     open = false
     join.close()
   })
-  socket.addEventListener('error', () => close(CLOSE.restarting, 'the connection broke'))
+  socket.addEventListener('error', () => close(CLOSE_CODES.restarting, 'the connection broke'))
 }
 
 /** What a subscribe to these channels may mean now. */
-async function marketOf(env: Env, channels: readonly string[], { user }: Viewer): Promise<Market> {
-  const { PRODUCTS } = settings(env)
+async function loadChannelCatalog(
+  env: Env,
+  channels: readonly string[],
+  { user }: SocketClient,
+): Promise<ChannelCatalog> {
+  const { PRODUCTS } = readSettings(env)
   const [offline, quotes] = await Promise.all([
     offlineProducts(env, PRODUCTS),
-    quotePlaces(
+    resolveQuoteRoutes(
       env,
-      symbolsOf(channels).filter((symbol) => symbol !== '*'),
+      quoteSymbols(channels).filter((symbol) => symbol !== '*'),
     ),
   ])
-  return { active: PRODUCTS, offline, boards: everyBoard(env), quotes, signedIn: user !== null }
+  return { active: PRODUCTS, offline, boards: allQuoteRoutes(env), quotes, signedIn: user !== null }
 }
 
-const refusedFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
+const refusalFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
   JSON.stringify({ type: 'error', code, message: `${key}: ${message}`, field: 'channels', req_id })

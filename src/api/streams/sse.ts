@@ -1,38 +1,38 @@
 import type { Context } from 'hono'
-import { settings } from '../../config.ts'
-import { channelName } from '../../protocol/channel.ts'
+import { readSettings } from '../../config.ts'
+import { formatCandleChannel } from '../../protocol/channel.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
-import { joinPositions, splitPositions } from '../../protocol/stream-position.ts'
+import { joinStreamPositions, splitStreamPositions } from '../../protocol/stream-position.ts'
 import { offlineProducts } from '../candles/products.ts'
 import type { AppEnv } from '../http/context.ts'
-import { streamInput } from '../http/input.ts'
-import { clientOf } from '../http/rate-limits.ts'
+import { parseStreamInput } from '../http/input.ts'
+import { clientAddress } from '../http/rate-limits.ts'
 import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
-import { joinObjects } from './multiplexer.ts'
-import { joinDeps } from './object-socket.ts'
+import { createMultiplexer } from './multiplexer.ts'
+import { multiplexerDeps } from './object-socket.ts'
 
 /** A stream begins when every object has answered, or after this long with those that have. */
-const BEGIN_MS = 5_000
+const START_TIMEOUT_MS = 5_000
 
-type Begun = { recovered: boolean; position: string }
-type Frame = { text: string; key: string; type: 'update' | 'snapshot' }
+type StreamStart = { recovered: boolean; position: string }
+type ReceivedFrame = { text: string; key: string; type: 'update' | 'snapshot' }
 
 /** What a stream is made of: channels by the key of the object that has them. */
-export type Joined = { channels: ReadonlyMap<string, string[]>; passive: boolean }
+export type StreamSelection = { channels: ReadonlyMap<string, string[]>; passive: boolean }
 
 /** What makes events of joined frames. */
 export type StreamAdapter = {
   /** The stream begins, or goes on after a break that could not be recovered: snapshots follow. */
-  begun(sink: EventSink, answer: Begun): void
-  frame(sink: EventSink, frame: Frame): void
+  onStart(sink: EventSink, answer: StreamStart): void
+  onFrame(sink: EventSink, frame: ReceivedFrame): void
   /** How a product's feed is: at the start after its candles, then when it changes. */
-  feed(sink: EventSink, text: string, key: string): void
-  ended(): void
+  onFeed(sink: EventSink, text: string, key: string): void
+  onEnd(): void
 }
 
 /** The products and granularities of an event stream, and their channels. @throws CodedError naming what is wrong with the query */
-export async function streamOf(c: Context<AppEnv>) {
-  const input = streamInput(new URL(c.req.url).searchParams, settings(c.env))
+export async function resolveCandleStream(c: Context<AppEnv>) {
+  const input = parseStreamInput(new URL(c.req.url).searchParams, readSettings(c.env))
   const offline = await offlineProducts(c.env, input.products)
   const products = input.products.filter((id) => !offline.has(id))
   if ((!input.everyProduct && offline.size > 0) || products.length === 0) {
@@ -44,7 +44,7 @@ export async function streamOf(c: Context<AppEnv>) {
   const channels = new Map(
     products.map((product) => [
       product,
-      input.granularities.map((granularity) => channelName({ product, granularity })),
+      input.granularities.map((granularity) => formatCandleChannel({ product, granularity })),
     ]),
   )
   return { ...input, products, channels }
@@ -54,16 +54,16 @@ export async function streamOf(c: Context<AppEnv>) {
  * Answers with an event stream of the frames of several objects; `since` is where the reader stands in each of them.
  * @throws CodedError if an object refuses, or none can be reached, before the stream has begun
  */
-export async function joinedStream(
+export async function multiplexedStream(
   c: Context<AppEnv>,
-  { channels, passive }: Joined,
+  { channels, passive }: StreamSelection,
   since: ReadonlyMap<string, string>,
   adapter: StreamAdapter,
 ): Promise<Response> {
   if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
   /** Objects that have begun: recovered, or with their snapshot. */
   const begun = new Set<string>()
-  const held: Frame[] = []
+  const held: ReceivedFrame[] = []
   const feeds = new Map<string, string>()
   /** Where each object stood when it answered. */
   const starts = new Map<string, string>()
@@ -72,46 +72,46 @@ export async function joinedStream(
   const ready = Promise.withResolvers<void>()
   const fail = (code: string, message: string) => {
     if (sink) sink.end()
-    else ready.reject(new CodedError(isCode(code) ? code : 'unavailable', message, { retryAfter: 5 }))
+    else ready.reject(new CodedError(isErrorCode(code) ? code : 'unavailable', message, { retryAfter: 5 }))
   }
   const begin = (key: string) => {
     begun.add(key)
     if (begun.size === channels.size) ready.resolve()
   }
 
-  const join = joinObjects(
+  const join = createMultiplexer(
     {
-      subscribed({ key, position, recovered }) {
+      onSubscribed({ key, position, recovered }) {
         if (sink) {
-          if (!recovered) adapter.begun(sink, { recovered, position })
+          if (!recovered) adapter.onStart(sink, { recovered, position })
           return
         }
-        starts.set(key, splitPositions(position).get(key) ?? '')
+        starts.set(key, splitStreamPositions(position).get(key) ?? '')
         if (recovered) begin(key)
         else recoveredAll = false
       },
-      frame(text, key, type) {
+      onFrame(text, key, type) {
         if (sink) {
-          adapter.frame(sink, { text, key, type })
-          if (sink.hasRoom) join.handled(key)
+          adapter.onFrame(sink, { text, key, type })
+          if (sink.hasRoom) join.ackReceived(key)
           return
         }
         held.push({ text, key, type })
         if (type === 'snapshot') begin(key)
       },
-      feed(text, key) {
-        if (sink) adapter.feed(sink, text, key)
+      onFeed(text, key) {
+        if (sink) adapter.onFeed(sink, text, key)
         else feeds.set(key, text)
       },
-      refused: ({ code, message }) => fail(code, message),
-      lost: (_key, _code, reason) => fail('unavailable', reason),
+      onRefused: ({ code, message }) => fail(code, message),
+      onLost: (_key, _code, reason) => fail('unavailable', reason),
     },
-    joinDeps(c.env, { client: clientOf(c), passive, user: null }),
+    multiplexerDeps(c.env, { client: clientAddress(c), passive, user: null }),
   )
   const timer = setTimeout(() => {
     if (begun.size > 0) ready.resolve()
     else fail('unavailable', 'nothing of this can be reached at the moment')
-  }, BEGIN_MS)
+  }, START_TIMEOUT_MS)
   try {
     for (const [key, names] of channels) join.subscribe(key, names, since.get(key) ?? null)
     await ready.promise
@@ -121,23 +121,23 @@ export async function joinedStream(
   } finally {
     clearTimeout(timer)
   }
-  const { READER_DEAD_MS } = settings(c.env)
+  const { ACK_TIMEOUT_MS } = readSettings(c.env)
   return eventStream((given) => {
     sink = given
     const recovered = recoveredAll && begun.size === channels.size
-    adapter.begun(given, { recovered, position: joinPositions(starts) })
-    for (const frame of held.splice(0)) adapter.frame(given, frame)
-    for (const [key, text] of feeds) adapter.feed(given, text, key)
+    adapter.onStart(given, { recovered, position: joinStreamPositions(starts) })
+    for (const frame of held.splice(0)) adapter.onFrame(given, frame)
+    for (const [key, text] of feeds) adapter.onFeed(given, text, key)
     // The objects learn of a reader that does not read by what is not acked (D3).
-    join.handled()
+    join.ackReceived()
     return {
-      caughtUp: () => join.handled(),
-      ended() {
+      onCaughtUp: () => join.ackReceived(),
+      onEnd() {
         join.close()
-        adapter.ended()
+        adapter.onEnd()
       },
     }
-  }, READER_DEAD_MS)
+  }, ACK_TIMEOUT_MS)
 }
 
-const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)

@@ -10,7 +10,7 @@ import {
 } from 'lightweight-charts'
 import { priceText } from './format-number.ts'
 import { timeText } from './format-time.ts'
-import { type Bar, type Change, priceDigits, type Series, slots } from './series.ts'
+import { type Bar, priceDigits, type Series, type SeriesChange, timeSlots } from './series.ts'
 
 /** Colours of a chart, each a CSS colour; read from custom properties so that a page's theme is the chart's. */
 export type ChartTheme = {
@@ -27,22 +27,22 @@ export type ChartTheme = {
 
 /** A drawn chart. */
 export type ChartView = {
-  draw(series: Series, change: Change): void
-  theme(theme: ChartTheme): void
+  draw(series: Series, change: SeriesChange): void
+  setTheme(theme: ChartTheme): void
   /** Puts the crosshair on a bar; null takes it away. */
-  point(bar: Bar | null): void
+  setCrosshair(bar: Bar | null): void
   /** Starts of the first and the last bar on screen. */
-  visible(): { from: number; to: number } | null
+  visibleRange(): { from: number; to: number } | null
   /** True when the user has scrolled so that fewer than a screen's tenth of bars is left of it. */
-  nearStart(): boolean
+  isNearStart(): boolean
   remove(): void
 }
 
 /** Pixels from one bar to the next at the beginning. */
-const MIN_SPACING = 6
-const MAX_SPACING = 16
+const MIN_SPACING_PX = 6
+const MAX_SPACING_PX = 16
 
-const at = (t: number): UTCTimestamp => t as UTCTimestamp
+const toTime = (t: number): UTCTimestamp => t as UTCTimestamp
 
 /**
  * Draws candles, volume and coverage into a container.
@@ -53,7 +53,7 @@ export function createChartView(
   container: HTMLElement,
   size: number,
   firstTheme: ChartTheme,
-  events: { pointed(t: number | null): void; scrolled(): void },
+  events: { onPoint(t: number | null): void; onScroll(): void },
 ): ChartView {
   let theme = firstTheme
   let digits = 0
@@ -91,28 +91,30 @@ export function createChartView(
   const candles = chart.addSeries(CandlestickSeries, { priceLineVisible: true })
 
   const candleOf = (bar: Bar) => {
-    const point = { time: at(bar.t), open: bar.o, high: bar.h, low: bar.l, close: bar.c }
+    const point = { time: toTime(bar.t), open: bar.o, high: bar.h, low: bar.l, close: bar.c }
     if (bar.coverage === 'full') return point
     const color = bar.c >= bar.o ? theme.upMuted : theme.downMuted
     return { ...point, color, borderColor: color, wickColor: color }
   }
   const volumeOf = (bar: Bar) => ({
-    time: at(bar.t),
+    time: toTime(bar.t),
     value: bar.v,
     color: bar.c >= bar.o ? theme.upMuted : theme.downMuted,
   })
   // Every bar has its point here too, at 0 where all is known: a point that appears later could not be put in between.
   const coverageOf = (bar: Bar) => ({
-    time: at(bar.t),
+    time: toTime(bar.t),
     value: bar.coverage === 'full' ? 0 : 1,
     color: theme.gap,
   })
 
   function drawAll(): void {
-    const places = slots(drawn, size)
-    candles.setData(places.map(({ t, bar }) => (bar ? candleOf(bar) : { time: at(t) })))
-    volume.setData(places.map(({ t, bar }) => (bar ? volumeOf(bar) : { time: at(t) })))
-    coverage.setData(places.map(({ t, bar }) => (bar ? coverageOf(bar) : { time: at(t), value: 1, color: theme.gap })))
+    const places = timeSlots(drawn, size)
+    candles.setData(places.map(({ t, bar }) => (bar ? candleOf(bar) : { time: toTime(t) })))
+    volume.setData(places.map(({ t, bar }) => (bar ? volumeOf(bar) : { time: toTime(t) })))
+    coverage.setData(
+      places.map(({ t, bar }) => (bar ? coverageOf(bar) : { time: toTime(t), value: 1, color: theme.gap })),
+    )
   }
 
   function fitDigits(bars: readonly Bar[]): void {
@@ -126,7 +128,7 @@ export function createChartView(
   function space(count: number): void {
     if (count === 0) return
     spaced = true
-    const barSpacing = Math.min(MAX_SPACING, Math.max(MIN_SPACING, (container.clientWidth * 0.75) / count))
+    const barSpacing = Math.min(MAX_SPACING_PX, Math.max(MIN_SPACING_PX, (container.clientWidth * 0.75) / count))
     chart.timeScale().applyOptions({ barSpacing })
   }
 
@@ -149,9 +151,9 @@ export function createChartView(
     })
   }
 
-  const onCrosshair = (event: MouseEventParams<Time>) => events.pointed((event.time as number | undefined) ?? null)
+  const onCrosshair = (event: MouseEventParams<Time>) => events.onPoint((event.time as number | undefined) ?? null)
   chart.subscribeCrosshairMove(onCrosshair)
-  chart.timeScale().subscribeVisibleLogicalRangeChange(events.scrolled)
+  chart.timeScale().subscribeVisibleLogicalRangeChange(events.onScroll)
   applyTheme()
 
   return {
@@ -172,20 +174,20 @@ export function createChartView(
         coverage.update(coverageOf(bar), older)
       }
     },
-    theme(next) {
+    setTheme(next) {
       theme = next
       applyTheme()
       drawAll()
     },
-    point(bar) {
-      if (bar) chart.setCrosshairPosition(bar.c, at(bar.t), candles)
+    setCrosshair(bar) {
+      if (bar) chart.setCrosshairPosition(bar.c, toTime(bar.t), candles)
       else chart.clearCrosshairPosition()
     },
-    visible() {
+    visibleRange() {
       const range = chart.timeScale().getVisibleRange()
       return range && { from: range.from as number, to: range.to as number }
     },
-    nearStart() {
+    isNearStart() {
       const range = chart.timeScale().getVisibleLogicalRange()
       return range !== null && range.from < (range.to - range.from) / 10
     },

@@ -14,7 +14,7 @@ const ENGINE_EVENT = 'datastar-sse'
 
 type EngineDetail = { type: string; elId: string; argsRaw: Record<string, string> }
 
-function retell(events: readonly EngineEvent[], elId: string): void {
+function redispatch(events: readonly EngineEvent[], elId: string): void {
   for (const { type, args } of events)
     (document as unknown as EventTarget).dispatchEvent(
       new CustomEvent<EngineDetail>(ENGINE_EVENT, { detail: { type, elId, argsRaw: args } }),
@@ -31,8 +31,8 @@ const patches: WatcherPlugin = {
   onGlobalInit: () => {
     ;(document as unknown as EventTarget).addEventListener(ENGINE_EVENT, (event) => {
       const { type, elId, argsRaw } = (event as CustomEvent<EngineDetail>).detail
-      if (type === 'datastar-patch-elements') retell(translateElements(argsRaw, elementsOf), elId)
-      else if (type === 'datastar-patch-signals') retell(translateSignals(argsRaw), elId)
+      if (type === 'datastar-patch-elements') redispatch(translateElements(argsRaw, elementsOf), elId)
+      else if (type === 'datastar-patch-signals') redispatch(translateSignals(argsRaw), elId)
     })
   },
 }
@@ -51,7 +51,7 @@ function elementsOf(html: string): { html: string; id: string; known: boolean }[
 const RETRY_MIN_MS = 1_000
 const RETRY_MAX_MS = 30_000
 /** A stream that held this long was a good one. */
-const SETTLED_MS = 10_000
+const MIN_UPTIME_MS = 10_000
 
 /**
  * `data-stream="/path"` keeps an event stream open for as long as its element is there. It is `@get` without an
@@ -74,7 +74,7 @@ const stream: AttributePlugin = {
         } catch (error) {
           console.warn(error)
         }
-        if (performance.now() - began > SETTLED_MS) attempt = 0
+        if (performance.now() - began > MIN_UPTIME_MS) attempt = 0
         const pause = Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempt)
         await new Promise((resolve) => setTimeout(resolve, pause))
       }

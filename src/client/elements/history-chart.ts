@@ -1,15 +1,15 @@
 import type { Gap } from '../../protocol/candle.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
-import { type Bar, merge, priceDigits, type Series } from './series.ts'
+import { type Bar, mergeBars, priceDigits, type Series } from './series.ts'
 
-type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v' | 'complete'>
+type HistoryBar = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v' | 'complete'>
 
 let series: Series = { bars: [], gaps: [] }
 let view: ChartView | null = null
 /** Whether the chart's colours follow the page's already. */
-let following = false
-let write: (t: number | null) => void = () => {}
+let followsTheme = false
+let showLegend: (t: number | null) => void = () => {}
 
 /** Draws the bars that the page's `#history` holds, in place of an earlier one; a page without them has no chart. */
 export function drawHistory(): void {
@@ -20,7 +20,7 @@ export function drawHistory(): void {
   if (!element) return
   const { bars = '[]', gaps = '[]', size = '86400', label = '' } = element.dataset
   series = {
-    bars: (JSON.parse(bars) as Written[]).map((bar) => ({ ...bar, coverage: 'full' as const, rev: 0 })),
+    bars: (JSON.parse(bars) as HistoryBar[]).map((bar) => ({ ...bar, coverage: 'full' as const, rev: 0 })),
     gaps: JSON.parse(gaps) as Gap[],
   }
   const legend = Object.assign(document.createElement('p'), { className: 'legend' })
@@ -29,34 +29,34 @@ export function drawHistory(): void {
   plot.setAttribute('role', 'img')
   plot.setAttribute('aria-label', label)
   element.append(legend, plot)
-  write = (t) => {
+  showLegend = (t) => {
     const index = t === null ? series.bars.length - 1 : series.bars.findIndex((bar) => bar.t === t)
     const [bar = null, before = null] = [series.bars[index], series.bars[index - 1]]
     drawLegend(legend, bar, before, priceDigits(series.bars), Number(size))
   }
-  view = createChartView(plot, Number(size), theme(plot), { pointed: write, scrolled() {} })
+  view = createChartView(plot, Number(size), readTheme(plot), { onPoint: showLegend, onScroll() {} })
   view.draw(series, { kind: 'all' })
-  write(null)
-  if (following) return
-  following = true
+  showLegend(null)
+  if (followsTheme) return
+  followsTheme = true
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
     const drawn = document.querySelector<HTMLElement>('#history .plot')
-    if (drawn) view?.theme(theme(drawn))
+    if (drawn) view?.setTheme(readTheme(drawn))
   })
 }
 
 /** Moves the bar that is still going on to a price of `at` (unix seconds); a bar that is over stays as it is. */
-export function moveHistory(price: number, at: number): void {
+export function updateHistory(price: number, at: number): void {
   const last = series.bars.at(-1)
   if (!last || last.complete || at < last.t) return
-  const moved = merge(series, [{ ...last, c: price, h: Math.max(last.h, price), l: Math.min(last.l, price) }])
+  const moved = mergeBars(series, [{ ...last, c: price, h: Math.max(last.h, price), l: Math.min(last.l, price) }])
   series = moved.series
   view?.draw(series, moved.change)
-  write(null)
+  showLegend(null)
 }
 
 /** The colours that the page's style sheet has for charts. */
-function theme(element: HTMLElement): ChartTheme {
+function readTheme(element: HTMLElement): ChartTheme {
   const style = getComputedStyle(element)
   const color = (name: string) => style.getPropertyValue(`--chart-${name}`).trim()
   return {

@@ -1,4 +1,4 @@
-import { type FigureKind, figureClass, figureText, UNKNOWN } from '../../portfolio/format.ts'
+import { type FigureKind, figureClass, formatFigure, UNKNOWN_FIGURE } from '../../portfolio/format.ts'
 
 /** The page's element of this id. @throws Error where it has none */
 export const byId = (id: string): HTMLElement => {
@@ -8,7 +8,7 @@ export const byId = (id: string): HTMLElement => {
 }
 
 /** Writes text where it is another one. */
-export function write(element: Element | null, text: string): void {
+export function setText(element: Element | null, text: string): void {
   if (element && element.textContent !== text) element.textContent = text
 }
 
@@ -46,14 +46,14 @@ function showFigure(element: HTMLDataElement, kind: FigureKind, amount: string |
     element.removeAttribute('title')
     const [sign, words] = [document.createElement('span'), document.createElement('span')]
     sign.ariaHidden = 'true'
-    sign.textContent = UNKNOWN.sign
+    sign.textContent = UNKNOWN_FIGURE.sign
     words.className = 'hidden'
-    words.textContent = UNKNOWN.words
+    words.textContent = UNKNOWN_FIGURE.words
     element.replaceChildren(sign, words)
     return
   }
   element.title = amount
-  const text = figureText(kind, amount, currency)
+  const text = formatFigure(kind, amount, currency)
   if (element.textContent === text) return
   element.textContent = text
   flash(element)

@@ -1,9 +1,9 @@
 import { connectPortfolio, type PortfolioConnection } from '../sdk/portfolio.ts'
 import type { PortfolioState } from '../sdk/portfolio-state.ts'
-import { byId, write } from './live-figures.ts'
+import { byId, setText } from './live-figures.ts'
 
 /** A page's total is read aloud at most this often, milliseconds. */
-const SPEAK_MS = 60_000
+const ANNOUNCE_INTERVAL_MS = 60_000
 
 /** How the page's connection is, in a word or two, and whether that is good. */
 function connectionText(state: PortfolioConnection): [tone: 'live' | 'waiting' | 'lost', text: string] {
@@ -28,15 +28,15 @@ function connectionText(state: PortfolioConnection): [tone: 'live' | 'waiting' |
 function showConnection(state: PortfolioConnection): void {
   const [tone, text] = connectionText(state)
   byId('connection').dataset.state = tone
-  write(byId('connection').querySelector('.text'), text)
+  setText(byId('connection').querySelector('.text'), text)
 }
 
-let spokenAt = Number.NEGATIVE_INFINITY
+let announcedAt = Number.NEGATIVE_INFINITY
 
 /** Has something read aloud, unless something was a short while ago. */
-export function speak(text: string): void {
-  if (performance.now() - spokenAt < SPEAK_MS) return
-  spokenAt = performance.now()
+export function announce(text: string): void {
+  if (performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
+  announcedAt = performance.now()
   byId('spoken').textContent = text
 }
 
@@ -49,32 +49,32 @@ export function followPortfolio(show: (state: PortfolioState) => void): void {
   connectPortfolio({ onChange: show, onState: showConnection })
 }
 
-let reading = false
-let again = false
+let reloading = false
+let reloadQueued = false
 
 /**
  * Reads the page again as the server writes it and takes these parts of it, with which what is not in the page yet comes
  * into it. What is asked for while it is read is done once, after that.
  * @param done called each time when the parts are there, or could not be read
  */
-export function readAgain(ids: readonly string[], done: () => void): void {
-  if (reading) {
-    again = true
+export function reloadParts(ids: readonly string[], done: () => void): void {
+  if (reloading) {
+    reloadQueued = true
     return
   }
-  reading = true
-  takeParts(ids)
+  reloading = true
+  replaceParts(ids)
     .catch((error) => console.warn(error))
     .finally(() => {
-      reading = false
-      const more = again
-      again = false
+      reloading = false
+      const more = reloadQueued
+      reloadQueued = false
       done()
-      if (more) readAgain(ids, done)
+      if (more) reloadParts(ids, done)
     })
 }
 
-async function takeParts(ids: readonly string[]): Promise<void> {
+async function replaceParts(ids: readonly string[]): Promise<void> {
   const response = await fetch(location.href, { headers: { accept: 'text/html' } })
   if (!response.ok) throw new Error(`the page answered ${response.status}`)
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')

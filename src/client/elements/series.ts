@@ -18,7 +18,7 @@ export type Bar = {
 export type Series = { bars: readonly Bar[]; gaps: readonly Gap[] }
 
 /** What a chart has to do: nothing, move these bars (`older`: not its last one), or draw everything anew. */
-export type Change = { kind: 'none' } | { kind: 'bars'; bars: { bar: Bar; older: boolean }[] } | { kind: 'all' }
+export type SeriesChange = { kind: 'none' } | { kind: 'bars'; bars: { bar: Bar; older: boolean }[] } | { kind: 'all' }
 
 /** A slot on the time scale: a bar, or nothing but its time. */
 export type Slot = { t: number; bar: Bar | null }
@@ -29,7 +29,7 @@ export type CoverageSummary = { full: number; partial: number; gap: number; gaps
 /** Empty slots drawn for one gap at most: enough to be seen, not so many that the candles beside it leave the screen. */
 const MAX_GAP_SLOTS = 30
 
-export const barOf = (candle: WireCandle | LiveCandle): Bar => ({
+export const toBar = (candle: WireCandle | LiveCandle): Bar => ({
   t: candle.timestamp,
   o: Number(candle.open),
   h: Number(candle.high),
@@ -41,7 +41,7 @@ export const barOf = (candle: WireCandle | LiveCandle): Bar => ({
   rev: candle.rev,
 })
 
-const same = (a: Bar, b: Bar): boolean =>
+const isSameBar = (a: Bar, b: Bar): boolean =>
   a.c === b.c &&
   a.v === b.v &&
   a.h === b.h &&
@@ -68,7 +68,7 @@ function lowerBound(bars: readonly Bar[], t: number): number {
  * between is put in its place. A lower revision than the known one, and a bar before the first one (it belongs to
  * history that was never loaded), changes nothing (C6, C11).
  */
-export function merge(series: Series, updates: readonly Bar[]): { series: Series; change: Change } {
+export function mergeBars(series: Series, updates: readonly Bar[]): { series: Series; change: SeriesChange } {
   const bars = [...series.bars]
   const first = series.bars[0]?.t ?? Number.NEGATIVE_INFINITY
   const moved = new Map<number, Bar>()
@@ -80,7 +80,7 @@ export function merge(series: Series, updates: readonly Bar[]): { series: Series
     if (known?.t !== bar.t) {
       if (index < bars.length) inserted = true
       bars.splice(index, 0, bar)
-    } else if (bar.rev < known.rev || same(known, bar)) {
+    } else if (bar.rev < known.rev || isSameBar(known, bar)) {
       continue
     } else {
       bars[index] = bar
@@ -97,7 +97,7 @@ export function merge(series: Series, updates: readonly Bar[]): { series: Series
 }
 
 /** Puts older history before a series; where both have a start, the series keeps its own bar. */
-export function prepend(series: Series, older: Series): Series {
+export function prependBars(series: Series, older: Series): Series {
   const first = series.bars[0]?.t ?? Number.POSITIVE_INFINITY
   return {
     bars: [...older.bars.filter((bar) => bar.t < first), ...series.bars],
@@ -109,7 +109,7 @@ export function prepend(series: Series, older: Series): Series {
  * A snapshot replaces all that it spans. Bars before its first one stay only if it continues them; otherwise there may
  * be a hole between, and `null` says that history must be read again.
  */
-export function replace(series: Series, snapshot: Series, size: number): Series | null {
+export function applySnapshot(series: Series, snapshot: Series, size: number): Series | null {
   const first = snapshot.bars[0]?.t
   const last = series.bars.at(-1)?.t
   if (first === undefined) return series.bars.length === 0 ? snapshot : null
@@ -120,7 +120,7 @@ export function replace(series: Series, snapshot: Series, size: number): Series 
 }
 
 /** The gaps from `from` on are these: what was known of that time before is replaced. */
-export const withGaps = (series: Series, from: number, gaps: readonly Gap[]): Series => ({
+export const replaceGaps = (series: Series, from: number, gaps: readonly Gap[]): Series => ({
   bars: series.bars,
   gaps: joinGaps(
     series.gaps.filter((gap) => gap[0] < from).map((gap): Gap => [gap[0], Math.min(gap[1], from)]),
@@ -142,7 +142,7 @@ function joinGaps(a: readonly Gap[], b: readonly Gap[]): Gap[] {
  * The slots of a time scale: every bar, and an empty slot for each interval of `size` seconds that lies in a gap and has
  * no bar. None follows the last bar, since a chart can only move on from its last slot.
  */
-export function slots(series: Series, size: number): Slot[] {
+export function timeSlots(series: Series, size: number): Slot[] {
   const times = new Map<number, Bar | null>()
   const first = series.bars[0]?.t ?? Number.POSITIVE_INFINITY
   const last = series.bars.at(-1)?.t ?? Number.NEGATIVE_INFINITY
@@ -155,7 +155,7 @@ export function slots(series: Series, size: number): Slot[] {
 }
 
 /** What is known of the bars that start in [from, to], and which gaps touch the time up to the end of the last one. */
-export function coverageOf(series: Series, from: number, to: number, size: number): CoverageSummary {
+export function summarizeCoverage(series: Series, from: number, to: number, size: number): CoverageSummary {
   const summary: CoverageSummary = { full: 0, partial: 0, gap: 0, gaps: [] }
   for (let i = lowerBound(series.bars, from); i < series.bars.length && series.bars[i]!.t <= to; i++)
     summary[series.bars[i]!.coverage]++
@@ -164,7 +164,7 @@ export function coverageOf(series: Series, from: number, to: number, size: numbe
 }
 
 /** Digits after the point as a number is written; exponents (below 1e-6) are resolved. */
-export function decimals(value: number): number {
+export function countDecimals(value: number): number {
   const [mantissa = '', exponent] = String(value).split('e')
   const fraction = mantissa.split('.')[1]?.length ?? 0
   return Math.max(0, fraction - (exponent ? Number(exponent) : 0))
@@ -173,6 +173,7 @@ export function decimals(value: number): number {
 /** The digits that prices of these bars need: the most that any of them is written with (the exchange trims zeros). */
 export function priceDigits(bars: readonly Bar[]): number {
   let digits = 0
-  for (const bar of bars) digits = Math.max(digits, decimals(bar.o), decimals(bar.h), decimals(bar.l), decimals(bar.c))
+  for (const bar of bars)
+    digits = Math.max(digits, countDecimals(bar.o), countDecimals(bar.h), countDecimals(bar.l), countDecimals(bar.c))
   return digits
 }

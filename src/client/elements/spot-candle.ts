@@ -8,7 +8,7 @@ export type SpotCandleChange = {
   price: string
 }
 
-const NS = 'http://www.w3.org/2000/svg'
+const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
 const WIDTH = 100
 const HEIGHT = 14
 
@@ -34,7 +34,7 @@ function candleSheet(): CSSStyleSheet {
  */
 export class SpotCandle extends HTMLElement {
   static readonly observedAttributes = ['data-open', 'data-high', 'data-low', 'data-close', 'data-timestamp']
-  #due = false
+  #drawScheduled = false
 
   connectedCallback(): void {
     this.#draw()
@@ -42,10 +42,10 @@ export class SpotCandle extends HTMLElement {
 
   attributeChangedCallback(): void {
     // A patch changes several attributes in one go: they are drawn once.
-    if (this.#due) return
-    this.#due = true
+    if (this.#drawScheduled) return
+    this.#drawScheduled = true
     queueMicrotask(() => {
-      this.#due = false
+      this.#drawScheduled = false
       if (this.isConnected) this.#draw()
     })
   }
@@ -57,7 +57,7 @@ export class SpotCandle extends HTMLElement {
     const change = { product, open: +open, high: +high, low: +low, close: +close, price: close }
     const span = change.high - change.low
     const x = (price: number) => (span > 0 ? (WIDTH * (price - change.low)) / span : WIDTH / 2)
-    const svg = document.createElementNS(NS, 'svg')
+    const svg = document.createElementNS(SVG_NAMESPACE, 'svg')
     svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`)
     svg.setAttribute('preserveAspectRatio', 'none')
     svg.setAttribute('aria-hidden', 'true')
@@ -70,7 +70,7 @@ export class SpotCandle extends HTMLElement {
 }
 
 function line(name: string, from: number, to: number): SVGLineElement {
-  const element = document.createElementNS(NS, 'line')
+  const element = document.createElementNS(SVG_NAMESPACE, 'line')
   element.setAttribute('class', name)
   element.setAttribute('x1', String(from))
   element.setAttribute('x2', String(to))

@@ -1,20 +1,20 @@
 import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
-import { type Granularity, isGranularity, SECONDS } from '../../protocol/granularity.ts'
+import { GRANULARITY_SECONDS, type Granularity, isGranularity } from '../../protocol/granularity.ts'
 import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
 import type { Stream, StreamState } from '../sdk/stream.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
 import {
+  applySnapshot,
   type Bar,
-  barOf,
   type CoverageSummary,
-  coverageOf,
-  merge,
-  prepend,
+  mergeBars,
+  prependBars,
   priceDigits,
-  replace,
+  replaceGaps,
   type Series,
-  withGaps,
+  summarizeCoverage,
+  toBar,
 } from './series.ts'
 import { chartSheet } from './spot-chart-style.ts'
 
@@ -31,7 +31,14 @@ export type SpotChartEvents = {
 }
 
 /** The attributes and the child that hold a chart's state: a change of any of them is a change of the chart. */
-const WATCHED = ['data-product', 'data-granularity', 'data-position', 'data-gaps', 'data-marks', 'data-candles']
+const OBSERVED_ATTRIBUTES = [
+  'data-product',
+  'data-granularity',
+  'data-position',
+  'data-gaps',
+  'data-marks',
+  'data-candles',
+]
 
 /** Bars read at once when the user scrolls past the first one. */
 const PAGE_LIMIT = 300
@@ -49,17 +56,17 @@ export class SpotChart extends HTMLElement {
   #series: Series = { bars: [], gaps: [] }
   #view: ChartView | null = null
   #stream: Stream | null = null
-  #shown = ''
-  #size = 60
-  #pointed: Bar | null = null
-  #reading = false
+  #seriesKey = ''
+  #sizeS = 60
+  #crosshairBar: Bar | null = null
+  #loadingOlder = false
   #atStart = false
-  #announced = 0
+  #changeFrame = 0
   readonly #legend = document.createElement('p')
   readonly #plot = document.createElement('div')
   readonly #mutations = new MutationObserver(() => this.#load())
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)')
-  readonly #retheme = () => this.#view?.theme(this.#theme())
+  readonly #onSchemeChange = () => this.#view?.setTheme(this.#theme())
 
   /** The bars that are drawn, for scripts and tests. */
   get bars(): readonly Bar[] {
@@ -68,19 +75,24 @@ export class SpotChart extends HTMLElement {
 
   connectedCallback(): void {
     if (!this.shadowRoot) this.#build()
-    this.#mutations.observe(this, { attributes: true, attributeFilter: WATCHED, childList: true, subtree: true })
-    this.#scheme.addEventListener('change', this.#retheme)
+    this.#mutations.observe(this, {
+      attributes: true,
+      attributeFilter: OBSERVED_ATTRIBUTES,
+      childList: true,
+      subtree: true,
+    })
+    this.#scheme.addEventListener('change', this.#onSchemeChange)
     this.#load()
   }
 
   disconnectedCallback(): void {
     this.#mutations.disconnect()
-    this.#scheme.removeEventListener('change', this.#retheme)
+    this.#scheme.removeEventListener('change', this.#onSchemeChange)
     this.#stream?.close()
     this.#stream = null
     this.#view?.remove()
     this.#view = null
-    this.#shown = ''
+    this.#seriesKey = ''
   }
 
   #build(): void {
@@ -91,7 +103,7 @@ export class SpotChart extends HTMLElement {
     this.#plot.className = 'plot'
     this.#plot.tabIndex = 0
     this.#plot.setAttribute('role', 'img')
-    this.#plot.addEventListener('keydown', (event) => this.#key(event))
+    this.#plot.addEventListener('keydown', (event) => this.#onKey(event))
     const credit = document.createElement('a')
     credit.className = 'credit'
     credit.href = 'https://www.tradingview.com/'
@@ -106,17 +118,17 @@ export class SpotChart extends HTMLElement {
     const product = this.dataset.product ?? ''
     const granularity = this.dataset.granularity ?? ''
     if (!isGranularity(granularity)) return
-    this.#series = this.#written()
-    this.#size = SECONDS[granularity]
+    this.#series = this.#readDocument()
+    this.#sizeS = GRANULARITY_SECONDS[granularity]
     this.#atStart = false
     const shown = `${product} ${granularity}`
-    if (this.#shown !== shown) {
-      this.#shown = shown
-      this.#pointed = null
+    if (this.#seriesKey !== shown) {
+      this.#seriesKey = shown
+      this.#crosshairBar = null
       this.#view?.remove()
-      this.#view = createChartView(this.#plot, this.#size, this.#theme(), {
-        pointed: (t) => this.#point(t === null ? null : (this.#series.bars.find((bar) => bar.t === t) ?? null)),
-        scrolled: () => this.#scrolled(),
+      this.#view = createChartView(this.#plot, this.#sizeS, this.#theme(), {
+        onPoint: (t) => this.#showBar(t === null ? null : (this.#series.bars.find((bar) => bar.t === t) ?? null)),
+        onScroll: () => this.#onScroll(),
       })
       this.#plot.setAttribute('aria-label', `${product} candles, ${granularity.replace('_', ' ').toLowerCase()}`)
     }
@@ -126,7 +138,7 @@ export class SpotChart extends HTMLElement {
   }
 
   /** The series as the server wrote it into the document. */
-  #written(): Series {
+  #readDocument(): Series {
     type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v'>
     type Marks = { partial?: number[]; gap?: number[]; forming?: number[]; revised?: [number, number][] }
     const canvas = this.querySelector<HTMLElement>('canvas[data-candles]')
@@ -152,43 +164,43 @@ export class SpotChart extends HTMLElement {
     this.#stream = null
     const since = this.dataset.position
     if (!since) {
-      this.#tell('spot-state', null)
+      this.#emit('spot-state', null)
       return
     }
-    this.#tell('spot-state', { name: 'connecting' })
+    this.#emit('spot-state', { name: 'connecting' })
     this.#stream = connectCandles({
       products: [product],
       granularities: [granularity],
       since,
-      onState: (state) => this.#tell('spot-state', state),
-      onCandles: (candles) => this.#update(candles),
-      onSnapshot: (candles, gaps) => this.#snapshot(candles, gaps),
+      onState: (state) => this.#emit('spot-state', state),
+      onCandles: (candles) => this.#applyUpdate(candles),
+      onSnapshot: (candles, gaps) => this.#applySnapshot(candles, gaps),
       onFeed: ({ state, gaps_from, gaps }) => {
-        this.#tell('spot-feed', state)
-        this.#gaps(gaps_from, gaps)
+        this.#emit('spot-feed', state)
+        this.#applyGaps(gaps_from, gaps)
       },
     })
   }
 
-  #update(candles: LiveCandle[]): void {
-    const { series, change } = merge(this.#series, this.#own(candles))
+  #applyUpdate(candles: LiveCandle[]): void {
+    const { series, change } = mergeBars(this.#series, this.#ownBars(candles))
     if (change.kind === 'none') return
     this.#series = series
     this.#view?.draw(series, change)
     this.#changed()
   }
 
-  #snapshot(candles: LiveCandle[], gaps: Gap[]): void {
-    const snapshot = { bars: this.#own(candles).sort((a, b) => a.t - b.t), gaps }
-    const series = replace(this.#series, snapshot, this.#size)
-    if (series === null && !this.#tell('spot-lost', null)) return
+  #applySnapshot(candles: LiveCandle[], gaps: Gap[]): void {
+    const snapshot = { bars: this.#ownBars(candles).sort((a, b) => a.t - b.t), gaps }
+    const series = applySnapshot(this.#series, snapshot, this.#sizeS)
+    if (series === null && !this.#emit('spot-lost', null)) return
     this.#series = series ?? snapshot
     this.#view?.draw(this.#series, { kind: 'all' })
     this.#changed()
   }
 
-  #gaps(from: number, gaps: Gap[]): void {
-    const series = withGaps(this.#series, from, gaps)
+  #applyGaps(from: number, gaps: Gap[]): void {
+    const series = replaceGaps(this.#series, from, gaps)
     if (JSON.stringify(series.gaps) === JSON.stringify(this.#series.gaps)) return
     this.#series = series
     this.#view?.draw(series, { kind: 'all' })
@@ -196,21 +208,21 @@ export class SpotChart extends HTMLElement {
   }
 
   /** The bars of this chart's granularity: a frame may carry others. */
-  #own(candles: LiveCandle[]): Bar[] {
-    return candles.filter((candle) => candle.granularity === this.dataset.granularity).map(barOf)
+  #ownBars(candles: LiveCandle[]): Bar[] {
+    return candles.filter((candle) => candle.granularity === this.dataset.granularity).map(toBar)
   }
 
-  #scrolled(): void {
-    this.#announce()
-    if (this.#view?.nearStart() && this.dataset.position !== undefined) void this.#readOlder()
+  #onScroll(): void {
+    this.#scheduleChangeEvent()
+    if (this.#view?.isNearStart() && this.dataset.position !== undefined) void this.#loadOlder()
   }
 
   /** Reads the history before the first bar, a page at a time, as the user scrolls towards it. */
-  async #readOlder(): Promise<void> {
+  async #loadOlder(): Promise<void> {
     const first = this.#series.bars[0]
-    if (this.#reading || this.#atStart || !first) return
-    this.#reading = true
-    const shown = this.#shown
+    if (this.#loadingOlder || this.#atStart || !first) return
+    this.#loadingOlder = true
+    const shown = this.#seriesKey
     try {
       const { product = '', granularity = '' } = this.dataset
       const query = new URLSearchParams({ granularity, end: String(first.t), limit: String(PAGE_LIMIT) })
@@ -218,9 +230,9 @@ export class SpotChart extends HTMLElement {
       const response = await fetch(`/api/v1/products/${encodeURIComponent(product)}/candles?${query}`)
       if (!response.ok) throw new Error(`history before ${first.t} answered ${response.status}`)
       const page = (await response.json()) as { candles: WireCandle[]; gaps: Gap[] }
-      if (shown !== this.#shown) return
+      if (shown !== this.#seriesKey) return
       if (page.candles.length === 0) this.#atStart = true
-      this.#series = prepend(this.#series, { bars: page.candles.map(barOf), gaps: page.gaps })
+      this.#series = prependBars(this.#series, { bars: page.candles.map(toBar), gaps: page.gaps })
       this.#view?.draw(this.#series, { kind: 'all' })
       this.#changed()
     } catch (error) {
@@ -228,51 +240,51 @@ export class SpotChart extends HTMLElement {
       console.warn(error)
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     } finally {
-      this.#reading = false
+      this.#loadingOlder = false
     }
   }
 
-  #point(bar: Bar | null): void {
-    this.#pointed = bar
+  #showBar(bar: Bar | null): void {
+    this.#crosshairBar = bar
     this.#drawLegend()
   }
 
   #drawLegend(): void {
     const { bars } = this.#series
-    const index = this.#pointed ? bars.findIndex((bar) => bar.t === this.#pointed?.t) : bars.length - 1
-    drawLegend(this.#legend, bars[index] ?? null, bars[index - 1] ?? null, priceDigits(bars), this.#size)
+    const index = this.#crosshairBar ? bars.findIndex((bar) => bar.t === this.#crosshairBar?.t) : bars.length - 1
+    drawLegend(this.#legend, bars[index] ?? null, bars[index - 1] ?? null, priceDigits(bars), this.#sizeS)
   }
 
   /** Arrow keys walk along the bars, Escape leaves them. */
-  #key(event: KeyboardEvent): void {
+  #onKey(event: KeyboardEvent): void {
     const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0
     if (step === 0 && event.key !== 'Escape') return
     event.preventDefault()
     const { bars } = this.#series
-    const from = this.#pointed ? bars.findIndex((bar) => bar.t === this.#pointed?.t) : bars.length
+    const from = this.#crosshairBar ? bars.findIndex((bar) => bar.t === this.#crosshairBar?.t) : bars.length
     const bar = step === 0 ? null : (bars[Math.min(Math.max(from + step, 0), bars.length - 1)] ?? null)
-    this.#view?.point(bar)
-    this.#point(bar)
+    this.#view?.setCrosshair(bar)
+    this.#showBar(bar)
   }
 
   #changed(): void {
     this.#drawLegend()
-    this.#announce()
+    this.#scheduleChangeEvent()
   }
 
   /** Tells the page, once a frame at most. */
-  #announce(): void {
-    if (this.#announced !== 0) return
-    this.#announced = requestAnimationFrame(() => {
-      this.#announced = 0
+  #scheduleChangeEvent(): void {
+    if (this.#changeFrame !== 0) return
+    this.#changeFrame = requestAnimationFrame(() => {
+      this.#changeFrame = 0
       const { bars } = this.#series
-      const range = this.#view?.visible() ?? { from: bars[0]?.t ?? 0, to: bars.at(-1)?.t ?? 0 }
-      const coverage = coverageOf(this.#series, range.from, range.to, this.#size)
-      this.#tell('spot-change', { bars, digits: priceDigits(bars), coverage })
+      const range = this.#view?.visibleRange() ?? { from: bars[0]?.t ?? 0, to: bars.at(-1)?.t ?? 0 }
+      const coverage = summarizeCoverage(this.#series, range.from, range.to, this.#sizeS)
+      this.#emit('spot-change', { bars, digits: priceDigits(bars), coverage })
     })
   }
 
-  #tell<K extends keyof SpotChartEvents>(type: K, detail: SpotChartEvents[K]): boolean {
+  #emit<K extends keyof SpotChartEvents>(type: K, detail: SpotChartEvents[K]): boolean {
     return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, cancelable: true }))
   }
 

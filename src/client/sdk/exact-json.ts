@@ -10,9 +10,9 @@ export type Exact<T, K extends keyof T> = {
  */
 export function parseExact(text: string, amounts: ReadonlySet<string>): unknown {
   const read = (key: string, value: unknown, context?: { source?: string }) =>
-    typeof value === 'number' && amounts.has(key) ? (context?.source ?? plain(value)) : value
+    typeof value === 'number' && amounts.has(key) ? (context?.source ?? decimalText(value)) : value
   return JSON.parse(text, read as (key: string, value: unknown) => unknown)
 }
 
-const plain = (value: number): string =>
+const decimalText = (value: number): string =>
   value.toLocaleString('en-US', { useGrouping: false, maximumFractionDigits: 20 })

@@ -1,21 +1,21 @@
-import type { Enriched } from '../../protocol/portfolio.ts'
-import type { Answer, Ask } from './rest.ts'
+import type { EnrichedPortfolio } from '../../protocol/portfolio.ts'
+import type { RestClient, RestResponse } from './rest.ts'
 import type { Stream, StreamDeps } from './stream.ts'
 
-const CACHE = '/api/v1/stocks/portfolio-cache'
+const CACHE_PATH = '/api/v1/stocks/portfolio-cache'
 
 export type PollHandlers = {
-  enriched(answer: Enriched): void
+  onPortfolio(answer: EnrichedPortfolio): void
   /** What is wrong with the last attempt; null: nothing. */
-  tried(error: string | null): void
-  signedOut(): void
+  onAttempt(error: string | null): void
+  onSignedOut(): void
 }
 
 /**
  * Reads the portfolio at once, and again so many milliseconds after each answer; sooner while it is being made (202), later
  * where the server says so. Ends by itself when nobody is signed in any more.
  */
-export function pollPortfolio(ask: Ask, intervalMs: number, handlers: PollHandlers, deps: StreamDeps): Stream {
+export function pollPortfolio(ask: RestClient, intervalMs: number, handlers: PollHandlers, deps: StreamDeps): Stream {
   let closed = false
   let asking = false
   let unmade = 0
@@ -24,27 +24,27 @@ export function pollPortfolio(ask: Ask, intervalMs: number, handlers: PollHandle
   async function poll(): Promise<void> {
     cancel?.()
     asking = true
-    const answer = await ask(CACHE).catch((error: unknown) => String(error))
+    const answer = await ask(CACHE_PATH).catch((error: unknown) => String(error))
     asking = false
     if (closed) return
     if (typeof answer === 'string') {
       again(intervalMs)
-      handlers.tried(answer)
+      handlers.onAttempt(answer)
       return
     }
     take(answer)
   }
 
-  function take({ status, body, retryAfterMs }: Answer): void {
+  function take({ status, body, retryAfterMs }: RestResponse): void {
     if (status === 401) {
       close()
-      handlers.signedOut()
+      handlers.onSignedOut()
       return
     }
     if (status !== 202) unmade = 0
     again(status === 202 ? Math.min(intervalMs, retryAfterMs * 2 ** unmade++) : Math.max(intervalMs, retryAfterMs))
-    if (status === 200) handlers.enriched(body as Enriched)
-    handlers.tried(status === 200 || status === 202 ? null : `the portfolio answered ${status}`)
+    if (status === 200) handlers.onPortfolio(body as EnrichedPortfolio)
+    handlers.onAttempt(status === 200 || status === 202 ? null : `the portfolio answered ${status}`)
   }
 
   const again = (ms: number) => {

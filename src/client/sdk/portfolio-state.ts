@@ -1,5 +1,5 @@
-import { type Revaluation, revalued, revaluedLot } from '../../portfolio/revalue.ts'
-import { instant } from '../../portfolio/time.ts'
+import { type Revaluation, revalueLot, revaluePosition } from '../../portfolio/revalue.ts'
+import { parseMicros } from '../../portfolio/time.ts'
 import { totalsOf } from '../../portfolio/totals.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../protocol/portfolio.ts'
 
@@ -14,42 +14,49 @@ export type PortfolioState = {
   lots: readonly LotView[]
 }
 
-export const EMPTY: PortfolioState = { portfolio: null, positions: [], prices: [], lots: [] }
+export const EMPTY_STATE: PortfolioState = { portfolio: null, positions: [], prices: [], lots: [] }
 
 /** The product whose candles tell the price of a position as it moves; null: it is not of that kind, or nothing is held. */
-export const productOf = (position: Position): string | null =>
+export const streamedProduct = (position: Position): string | null =>
   position.type === 'crypto' && Number(position.quantity) !== 0 ? `${position.symbol}-${position.cmp_currency}` : null
 
 /** The state after a message: a snapshot replaces what its channel tells of, an update the keys that it has (P7). */
-export function folded(state: PortfolioState, message: PortfolioMessage): PortfolioState {
+export function applyMessage(state: PortfolioState, message: PortfolioMessage): PortfolioState {
   switch (message.type) {
     case 'snapshot':
       return message.portfolio === undefined
-        ? ofAsset(state, message)
-        : taken(state, message.portfolio, message.positions)
+        ? applyAssetSnapshot(state, message)
+        : replacePortfolio(state, message.portfolio, message.positions)
     case 'price_update':
-      return { ...state, prices: merged(state.prices, assetId, message.prices) }
+      return { ...state, prices: mergeByKey(state.prices, assetId, message.prices) }
     case 'position_update':
       return {
         ...state,
         // Who follows single assets has no totals, and is told none.
-        portfolio: state.portfolio && like(state.portfolio, { ...state.portfolio, ...message.portfolio }),
-        positions: merged(state.positions, assetId, message.positions, new Set(message.removed)),
+        portfolio: state.portfolio && reuseObject(state.portfolio, { ...state.portfolio, ...message.portfolio }),
+        positions: mergeByKey(state.positions, assetId, message.positions, new Set(message.removed)),
       }
     case 'lot_update':
-      return { ...state, lots: merged(state.lots, lotId, message.lots, new Set(message.removed)) }
+      return { ...state, lots: mergeByKey(state.lots, lotId, message.lots, new Set(message.removed)) }
   }
 }
 
 /** The state with this portfolio and these positions, and no others. */
-export const taken = (state: PortfolioState, portfolio: Totals, positions: readonly Position[]): PortfolioState => ({
+export const replacePortfolio = (
+  state: PortfolioState,
+  portfolio: Totals,
+  positions: readonly Position[],
+): PortfolioState => ({
   ...state,
-  portfolio: like(state.portfolio, portfolio),
-  positions: alike(state.positions, positions, assetId),
+  portfolio: reuseObject(state.portfolio, portfolio),
+  positions: reuseList(state.positions, positions, assetId),
 })
 
 /** A snapshot of `asset.X`: of that asset what it says, and nothing else. */
-function ofAsset(state: PortfolioState, message: Extract<PortfolioMessage, { type: 'snapshot' }>): PortfolioState {
+function applyAssetSnapshot(
+  state: PortfolioState,
+  message: Extract<PortfolioMessage, { type: 'snapshot' }>,
+): PortfolioState {
   const { prices = [], positions, lots = [] } = message
   const symbol = message.channel.slice('asset.'.length)
   const ids = new Set([
@@ -61,9 +68,9 @@ function ofAsset(state: PortfolioState, message: Extract<PortfolioMessage, { typ
     new Set(list.filter((item) => ids.has(item.asset_id) && !told.has(key(item))).map(key))
   return {
     ...state,
-    prices: merged(state.prices, assetId, prices),
-    positions: merged(state.positions, assetId, positions, gone(state.positions, assetId)),
-    lots: merged(state.lots, lotId, lots, gone(state.lots, lotId)),
+    prices: mergeByKey(state.prices, assetId, prices),
+    positions: mergeByKey(state.positions, assetId, positions, gone(state.positions, assetId)),
+    lots: mergeByKey(state.lots, lotId, lots, gone(state.lots, lotId)),
   }
 }
 
@@ -72,64 +79,69 @@ function ofAsset(state: PortfolioState, message: Extract<PortfolioMessage, { typ
  * functions of the server, to the last digit). Where the server's price is as new, the server's stands.
  * @param shown the state before, whose objects are kept where they are the same
  */
-export function ticked(
+export function applyTicks(
   server: PortfolioState,
   ticks: ReadonlyMap<string, Revaluation>,
   shown: PortfolioState,
 ): PortfolioState {
   const moved = new Map<number, Position>()
   for (const position of server.positions) {
-    const tick = ticks.get(productOf(position) ?? '')
+    const tick = ticks.get(streamedProduct(position) ?? '')
     if (tick === undefined || position.cmp === null || position.as_of === null) continue
-    if (instant(tick.as_of) > instant(position.as_of)) moved.set(position.asset_id, position)
+    if (parseMicros(tick.as_of) > parseMicros(position.as_of)) moved.set(position.asset_id, position)
   }
-  if (moved.size === 0) return kept(shown, server)
-  const tickOf = (position: Position) => ticks.get(productOf(position) ?? '') as Revaluation
+  if (moved.size === 0) return reuseState(shown, server)
+  const tickOf = (position: Position) => ticks.get(streamedProduct(position) ?? '') as Revaluation
   const positions = server.positions.map((position) =>
-    moved.has(position.asset_id) ? revalued(position, tickOf(position)) : position,
+    moved.has(position.asset_id) ? revaluePosition(position, tickOf(position)) : position,
   )
   const lots = server.lots.map((lot) => {
     const position = moved.get(lot.asset_id)
-    return position ? revaluedLot(lot, position, tickOf(position)) : lot
+    return position ? revalueLot(lot, position, tickOf(position)) : lot
   })
   const portfolio = server.portfolio && totalsOf(positions, server.portfolio)
-  return kept(shown, { ...server, positions, lots, portfolio })
+  return reuseState(shown, { ...server, positions, lots, portfolio })
 }
 
-const kept = (before: PortfolioState, next: PortfolioState): PortfolioState => {
+const reuseState = (before: PortfolioState, next: PortfolioState): PortfolioState => {
   const state = {
-    portfolio: next.portfolio && like(before.portfolio, next.portfolio),
-    positions: alike(before.positions, next.positions, assetId),
-    prices: alike(before.prices, next.prices, assetId),
-    lots: alike(before.lots, next.lots, lotId),
+    portfolio: next.portfolio && reuseObject(before.portfolio, next.portfolio),
+    positions: reuseList(before.positions, next.positions, assetId),
+    prices: reuseList(before.prices, next.prices, assetId),
+    lots: reuseList(before.lots, next.lots, lotId),
   }
-  return same(before, state) ? before : state
+  return shallowEqual(before, state) ? before : state
 }
 
 const assetId = (item: { asset_id: number }): number => item.asset_id
 const lotId = (lot: LotView): string => lot.id
 
 /** Whether all keys have the same values; lists of texts are looked into. */
-function same(a: object, b: object): boolean {
+function shallowEqual(a: object, b: object): boolean {
   const keys = Object.keys(a)
   const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>]
-  return keys.length === Object.keys(b).length && keys.every((key) => equal(left[key], right[key]))
+  return keys.length === Object.keys(b).length && keys.every((key) => valuesEqual(left[key], right[key]))
 }
 
-const equal = (a: unknown, b: unknown): boolean =>
+const valuesEqual = (a: unknown, b: unknown): boolean =>
   a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => item === b[i]))
 
-const like = <T extends object>(before: T | null, next: T): T => (before !== null && same(before, next) ? before : next)
+const reuseObject = <T extends object>(before: T | null, next: T): T =>
+  before !== null && shallowEqual(before, next) ? before : next
 
 /** `next` with the objects of `before` where they are the same. */
-function alike<T extends object>(before: readonly T[], next: readonly T[], key: (item: T) => unknown): readonly T[] {
+function reuseList<T extends object>(
+  before: readonly T[],
+  next: readonly T[],
+  key: (item: T) => unknown,
+): readonly T[] {
   const known = new Map(before.map((item) => [key(item), item]))
-  const list = next.map((item) => like(known.get(key(item)) ?? null, item))
-  return [before, next].find((known) => equal(known, list)) ?? list
+  const list = next.map((item) => reuseObject(known.get(key(item)) ?? null, item))
+  return [before, next].find((known) => valuesEqual(known, list)) ?? list
 }
 
 /** The list with these changes, by key; what is not known yet comes last. */
-function merged<T extends object>(
+function mergeByKey<T extends object>(
   known: readonly T[],
   key: (item: T) => unknown,
   changes: readonly Partial<T>[],
@@ -140,5 +152,5 @@ function merged<T extends object>(
     const id = key(change as T)
     list.set(id, { ...list.get(id), ...change } as T)
   }
-  return alike(known, [...list.values()], key)
+  return reuseList(known, [...list.values()], key)
 }

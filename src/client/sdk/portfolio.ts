@@ -1,9 +1,9 @@
 import type { Revaluation } from '../../portfolio/revalue.ts'
-import { CLOSE } from '../../protocol/errors.ts'
+import { CLOSE_CODES } from '../../protocol/errors.ts'
 import type { PortfolioMessage, Position, Totals } from '../../protocol/portfolio.ts'
 import { pollPortfolio } from './poll.ts'
-import { EMPTY, folded, type PortfolioState, taken, ticked } from './portfolio-state.ts'
-import { type Access, restOf } from './rest.ts'
+import { applyMessage, applyTicks, EMPTY_STATE, type PortfolioState, replacePortfolio } from './portfolio-state.ts'
+import { createRestClient, type RestAccess } from './rest.ts'
 import {
   browserDeps,
   type ClientDeps,
@@ -13,7 +13,7 @@ import {
   type StreamState,
   socketUrl,
 } from './stream.ts'
-import { followTicks, type Ticks } from './ticks.ts'
+import { openTickStream, type TickStream } from './ticks.ts'
 
 /**
  * How a portfolio is connected: as a stream is; or `polling`, with what was wrong with the last attempt (null: nothing); or
@@ -24,7 +24,7 @@ export type PortfolioConnection = StreamState | { name: 'polling'; error: string
 /** `live`: by a socket, and by polls where sockets are blocked. `poll`: by polls alone. */
 export type PortfolioMode = 'live' | 'poll'
 
-export type PortfolioOptions = Access & {
+export type PortfolioOptions = RestAccess & {
   /** `portfolio`, and `asset.AAPL` for the lots of an asset. By default `portfolio`. */
   channels?: readonly string[]
   mode?: PortfolioMode
@@ -42,13 +42,13 @@ export type PortfolioOptions = Access & {
 /** `state` is the newest. */
 export type Portfolio = Stream & { readonly state: PortfolioState }
 
-const INTERVAL_MS = 15_000
+const POLL_INTERVAL_MS = 15_000
 /** So many attempts that failed one after the other mean that sockets are blocked, or the server is away. */
-const FAILED_ATTEMPTS = 3
+const MAX_FAILED_ATTEMPTS = 3
 /** While it polls it tries a socket this often; half of it at least, so that clients spread. */
-const SOCKET_AGAIN_MS = 120_000
+const SOCKET_RETRY_MS = 120_000
 
-const MESSAGES: ReadonlySet<string> = new Set<PortfolioMessage['type']>([
+const MESSAGE_TYPES: ReadonlySet<string> = new Set<PortfolioMessage['type']>([
   'snapshot',
   'price_update',
   'position_update',
@@ -62,18 +62,18 @@ const MESSAGES: ReadonlySet<string> = new Set<PortfolioMessage['type']>([
  * or a later one stands (see `ticked`).
  */
 export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = browserDeps): Portfolio {
-  const { channels = ['portfolio'], mode = 'live', intervalMs = INTERVAL_MS } = options
-  const ask = restOf(options, deps)
+  const { channels = ['portfolio'], mode = 'live', intervalMs = POLL_INTERVAL_MS } = options
+  const ask = createRestClient(options, deps)
   /** As the server told it, and with the prices that have moved since. */
   let server: PortfolioState = options.initial
-    ? taken(EMPTY, options.initial.portfolio, options.initial.positions)
-    : EMPTY
+    ? replacePortfolio(EMPTY_STATE, options.initial.portfolio, options.initial.positions)
+    : EMPTY_STATE
   let shown = server
   const prices = new Map<string, Revaluation>()
   let connection: PortfolioConnection = { name: 'connecting' }
   let stream: Stream | null = null
   let poll: Stream | null = null
-  let ticks: Ticks | null = null
+  let ticks: TickStream | null = null
   let socketLater: (() => void) | null = null
   let failures = 0
   let signedOut = false
@@ -81,22 +81,22 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   function tell(next: PortfolioConnection): void {
     const told = connection
     connection = next
-    if (next.name === told.name && next.name !== 'reconnecting' && errorOf(next) === errorOf(told)) return
+    if (next.name === told.name && next.name !== 'reconnecting' && pollError(next) === pollError(told)) return
     options.onState?.(next)
   }
 
   function change(next: PortfolioState, message: PortfolioMessage | null): void {
     const before = shown
     server = next
-    shown = ticked(server, prices, shown)
-    ticks?.follow(server.positions)
+    shown = applyTicks(server, prices, shown)
+    ticks?.setPositions(server.positions)
     if (message !== null || shown !== before) options.onChange(shown, message)
   }
 
   function take({ type, body }: Frame): string | null {
-    if (!MESSAGES.has(type) || typeof body.position !== 'string') return null
+    if (!MESSAGE_TYPES.has(type) || typeof body.position !== 'string') return null
     const message = body as PortfolioMessage
-    change(folded(server, message), message)
+    change(applyMessage(server, message), message)
     return message.position
   }
 
@@ -121,7 +121,7 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   }
 
   function streamed(state: StreamState): void {
-    if (state.name === 'reconnecting' && (poll !== null || ++failures >= FAILED_ATTEMPTS)) {
+    if (state.name === 'reconnecting' && (poll !== null || ++failures >= MAX_FAILED_ATTEMPTS)) {
       pollInstead()
       return
     }
@@ -129,11 +129,11 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
       failures = 0
       poll?.close()
       poll = null
-      ticks ??= followTicks({ url: options.url, ask, onTick: moved }, deps)
+      ticks ??= openTickStream({ url: options.url, ask, onTick: moved }, deps)
     }
     const stopped = state.name === 'stopped'
     if (stopped) end()
-    tell(stopped && (signedOut || state.code === CLOSE.signed_out) ? { name: 'signed_out' } : state)
+    tell(stopped && (signedOut || state.code === CLOSE_CODES.signed_out) ? { name: 'signed_out' } : state)
   }
 
   function moved(product: string, tick: Revaluation): void {
@@ -147,7 +147,7 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
     stream = null
     ticks?.close()
     ticks = null
-    socketLater = deps.later(openSocket, SOCKET_AGAIN_MS * (0.5 + deps.random() / 2))
+    socketLater = deps.later(openSocket, SOCKET_RETRY_MS * (0.5 + deps.random() / 2))
     if (poll === null) startPolling()
   }
 
@@ -161,13 +161,13 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
       ask,
       intervalMs,
       {
-        enriched: ({ portfolio, positions }) => change(taken(server, portfolio, positions), null),
-        tried(error) {
+        onPortfolio: ({ portfolio, positions }) => change(replacePortfolio(server, portfolio, positions), null),
+        onAttempt(error) {
           // The server is back: so may be its sockets.
-          if (error === null && errorOf(connection) !== null) trySocket()
+          if (error === null && pollError(connection) !== null) trySocket()
           tell({ name: 'polling', error })
         },
-        signedOut() {
+        onSignedOut() {
           end()
           tell({ name: 'signed_out' })
         },
@@ -201,4 +201,4 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   }
 }
 
-const errorOf = (state: PortfolioConnection): string | null => (state.name === 'polling' ? state.error : null)
+const pollError = (state: PortfolioConnection): string | null => (state.name === 'polling' ? state.error : null)

@@ -28,7 +28,7 @@ export type QuoteOptions = {
 }
 
 /** Why a quote is not to be taken for the price of now; null: it may be. */
-export type Doubt = StaleReason | 'connection' | null
+export type StaleCause = StaleReason | 'connection' | null
 
 /** Follows the quotes of some symbols over `/ws`. Comes back by itself (see `openStream`). */
 export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserDeps): Stream =>
@@ -57,12 +57,12 @@ export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserD
  * @param connected false from a loss on until the server has told the state of now
  * @param now of the server's clock, unix milliseconds
  */
-export function doubtOf(
+export function staleCause(
   quote: { updatedAt: string; stale: StaleReason | null },
   ttl: number,
   connected: boolean,
   now: number,
-): Doubt {
+): StaleCause {
   if (quote.stale !== null) return quote.stale
   if (!connected) return 'connection'
   return now > Date.parse(quote.updatedAt) + ttl ? 'expired' : null

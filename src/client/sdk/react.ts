@@ -34,12 +34,12 @@ export function usePortfolioWithUpdates(
   })
   const { url, mode, intervalMs } = options
   // Another connection for another address, mode or interval; not for a function that was made anew.
-  const store = useMemo(() => storeOf({ url, mode, intervalMs }, newest, deps), [url, mode, intervalMs, deps])
+  const store = useMemo(() => createStore({ url, mode, intervalMs }, newest, deps), [url, mode, intervalMs, deps])
   return useSyncExternalStore(store.subscribe, store.snapshot, store.first)
 }
 
 /** A connection that is open while somebody listens. */
-function storeOf(
+function createStore(
   where: Pick<PortfolioUpdatesOptions, 'url' | 'mode' | 'intervalMs'>,
   options: { readonly current: PortfolioUpdatesOptions },
   deps: ClientDeps,
@@ -72,13 +72,13 @@ function storeOf(
       {
         ...where,
         // The newest that were given: a component may make them anew whenever it is drawn.
-        ...(token === undefined ? {} : { token: () => tokenOf(options.current) }),
+        ...(token === undefined ? {} : { token: () => resolveToken(options.current) }),
         ...(ticket === undefined ? {} : { ticket: () => options.current.ticket?.() ?? Promise.resolve(null) }),
         ...(portfolio === null ? {} : { initial: { portfolio, positions } }),
         onChange(state) {
           if (!known(state)) show({ portfolio: state.portfolio, positions: state.positions })
         },
-        onState: (state) => show({ status: state.name, error: errorOf(state) }),
+        onState: (state) => show({ status: state.name, error: errorText(state) }),
       },
       deps,
     )
@@ -100,10 +100,10 @@ function storeOf(
   }
 }
 
-const tokenOf = ({ token = '' }: PortfolioUpdatesOptions): string | Promise<string> =>
+const resolveToken = ({ token = '' }: PortfolioUpdatesOptions): string | Promise<string> =>
   typeof token === 'function' ? token() : token
 
-function errorOf(state: PortfolioConnection): string | null {
+function errorText(state: PortfolioConnection): string | null {
   if (state.name === 'polling') return state.error
   return state.name === 'stopped' ? state.reason : null
 }

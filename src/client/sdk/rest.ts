@@ -1,7 +1,7 @@
 import type { ClientDeps } from './stream.ts'
 
 /** Whose data is asked for: who has the token; without it, who is signed in in this browser. */
-export type Access = {
+export type RestAccess = {
   /** Of the Kerb, such as `https://kerb.example`; in a page of it, nothing. */
   url?: string
   /** An access token, or what gives the one of now. */
@@ -9,20 +9,20 @@ export type Access = {
 }
 
 /** An answer that takes longer is given up, milliseconds. */
-const TIMEOUT_MS = 10_000
+const REQUEST_TIMEOUT_MS = 10_000
 
 /** `body` is null but of 200. `retryAfterMs` is 0 where the server does not say. */
-export type Answer = { status: number; body: unknown; retryAfterMs: number }
+export type RestResponse = { status: number; body: unknown; retryAfterMs: number }
 
 /** Asks one address of the REST API. Rejects when no answer comes, or none in time. */
-export type Ask = (path: string, method?: 'GET' | 'POST') => Promise<Answer>
+export type RestClient = (path: string, method?: 'GET' | 'POST') => Promise<RestResponse>
 
 /** Requests to the REST API, as whom `access` says. */
-export function restOf({ url, token }: Access, deps: ClientDeps): Ask {
+export function createRestClient({ url, token }: RestAccess, deps: ClientDeps): RestClient {
   return async (path, method = 'GET') => {
     const given = typeof token === 'function' ? await token() : token
     const abort = new AbortController()
-    const inTime = deps.later(() => abort.abort(new Error(`${path} did not answer in time`)), TIMEOUT_MS)
+    const inTime = deps.later(() => abort.abort(new Error(`${path} did not answer in time`)), REQUEST_TIMEOUT_MS)
     try {
       const response = await deps.fetch(new URL(path, url ?? globalThis.location?.href), {
         method,

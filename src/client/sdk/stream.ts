@@ -48,23 +48,23 @@ export type Stream = {
 
 /** This very text is answered without waking an object that sleeps (`PING` of the protocol, which has a schema library). */
 const PING = '{"op":"ping"}'
-const PING_MS = 15_000
+const PING_INTERVAL_MS = 15_000
 /** A ping that is not answered within this time shows, and within the next one ends the connection: 25 s at worst. */
-const STALE_MS = 5_000
-const DEAD_MS = 10_000
+const PONG_STALE_MS = 5_000
+const PONG_TIMEOUT_MS = 10_000
 /** From dialling to `subscribed`. */
-const SUBSCRIBE_MS = 15_000
+const SUBSCRIBE_TIMEOUT_MS = 15_000
 /** Pause before coming back: doubles from the first to the last, full jitter. */
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 30_000
 /** "At once" (4200-4299) is spread over this time, so that a restart does not meet all its clients in one instant. */
-const AT_ONCE_MS = 100
+const RESTART_SPREAD_MS = 100
 /** Least pause after a close code 4100-4199 or a refusal that will pass. */
-const PAUSE_MS = 5_000
+const MIN_PAUSE_MS = 5_000
 /** Frames to one ack: well within the server's window, and little work for it. */
 const ACK_FRAMES = 16
 /** A connection that held this long was a good one: the next loss starts from the first pause again. */
-const SETTLED_MS = 10_000
+const MIN_UPTIME_MS = 10_000
 
 /** Refusals that another attempt cannot change. */
 const FINAL_ERRORS = new Set([
@@ -116,7 +116,7 @@ export function openStream(
   function dial(): void {
     retryCancel?.()
     retryCancel = null
-    timer(() => drop('no answer to the subscription'), SUBSCRIBE_MS)
+    timer(() => drop('no answer to the subscription'), SUBSCRIBE_TIMEOUT_MS)
     if (typeof options.url === 'string') {
       open(options.url)
       return
@@ -169,15 +169,15 @@ export function openStream(
     timerCancel?.()
     pingedAt = null
     if (stopped) return
-    if (subscribedAt !== null && deps.now() - subscribedAt >= SETTLED_MS) attempt = 0
+    if (subscribedAt !== null && deps.now() - subscribedAt >= MIN_UPTIME_MS) attempt = 0
     subscribedAt = null
     if (code >= 4000 && code < 4100) {
       stop(reason || `closed with ${code}`, code)
       return
     }
     const atOnce = code >= 4200 && code < 4300 && attempt === 0
-    const ceiling = atOnce ? AT_ONCE_MS : Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempt)
-    const pause = code >= 4100 && code < 4200 ? PAUSE_MS : 0
+    const ceiling = atOnce ? RESTART_SPREAD_MS : Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempt)
+    const pause = code >= 4100 && code < 4200 ? MIN_PAUSE_MS : 0
     const delayMs = pause + deps.random() * ceiling
     attempt++
     // First, so that who hears of it can close the stream.
@@ -201,7 +201,7 @@ export function openStream(
   }
 
   function read(text: string): void {
-    const frame = parse(text)
+    const frame = parseFrame(text)
     if (frame === null) return
     pingedAt = null
     if (subscribedAt !== null) {
@@ -233,7 +233,7 @@ export function openStream(
     socket?.send(JSON.stringify({ op: 'ack', position: at }))
   }
 
-  const waitToPing = () => timer(ping, PING_MS)
+  const waitToPing = () => timer(ping, PING_INTERVAL_MS)
 
   function ping(): void {
     if (socket === null || subscribedAt === null) return
@@ -245,8 +245,8 @@ export function openStream(
       show({ name: 'stale' })
       timer(() => {
         if (pingedAt === sentAt) drop('no answer to a ping')
-      }, DEAD_MS - STALE_MS)
-    }, STALE_MS)
+      }, PONG_TIMEOUT_MS - PONG_STALE_MS)
+    }, PONG_STALE_MS)
   }
 
   function check(): void {
@@ -261,7 +261,7 @@ export function openStream(
 }
 
 /** Reads a frame; text that is none gives null. */
-function parse(text: string): Frame | null {
+function parseFrame(text: string): Frame | null {
   let json: unknown
   try {
     json = JSON.parse(text)

@@ -2,18 +2,18 @@ import type { Revaluation } from '../../portfolio/revalue.ts'
 import type { Position } from '../../protocol/portfolio.ts'
 import type { Product } from '../../protocol/product.ts'
 import { connectCandles, type LiveCandle } from './candles.ts'
-import { productOf } from './portfolio-state.ts'
-import type { Ask } from './rest.ts'
+import { streamedProduct } from './portfolio-state.ts'
+import type { RestClient } from './rest.ts'
 import type { Stream, StreamDeps } from './stream.ts'
 
 /** Products that are followed at most: a connection has so many channels. */
 const MAX_PRODUCTS = 100
 /** Pause before the products are asked for again where they could not be read. */
-const AGAIN_MS = 60_000
+const PRODUCTS_RETRY_MS = 60_000
 
-export type Ticks = {
+export type TickStream = {
   /** Follows the prices of those of these positions that are streamed, and no others. */
-  follow(positions: readonly Position[]): void
+  setPositions(positions: readonly Position[]): void
   close(): void
 }
 
@@ -21,10 +21,10 @@ export type Ticks = {
  * Prices of held crypto as they move: those of the forming minute's candle, for the products that have candles here.
  * @param onTick is called with a product and the newest price of it
  */
-export function followTicks(
-  { url, ask, onTick }: { url?: string; ask: Ask; onTick(product: string, tick: Revaluation): void },
+export function openTickStream(
+  { url, ask, onTick }: { url?: string; ask: RestClient; onTick(product: string, tick: Revaluation): void },
   deps: StreamDeps,
-): Ticks {
+): TickStream {
   let streamed: ReadonlySet<string> | null = null
   let askedAt: number | null = null
   let held: string[] = []
@@ -59,10 +59,10 @@ export function followTicks(
   }
 
   return {
-    follow(positions) {
-      held = [...new Set(positions.map(productOf).filter((id) => id !== null))].sort()
+    setPositions(positions) {
+      held = [...new Set(positions.map(streamedProduct).filter((id) => id !== null))].sort()
       if (streamed !== null) connect()
-      else if (held.length > 0 && (askedAt === null || deps.now() - askedAt >= AGAIN_MS))
+      else if (held.length > 0 && (askedAt === null || deps.now() - askedAt >= PRODUCTS_RETRY_MS))
         // The portfolio is whole without: its prices come from the server a little later.
         readProducts().catch((error) => console.warn(error))
     },

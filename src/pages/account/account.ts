@@ -1,7 +1,7 @@
 import { html } from 'hono/html'
-import { MAX_PASSWORD, MIN_PASSWORD } from '../../auth/password-rule.ts'
-import { MAX_NAME } from '../../protocol/profile.ts'
-import { type FormState, field, goodNote, problemNote } from '../site/form.ts'
+import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from '../../auth/password-rule.ts'
+import { MAX_NAME_CHARS } from '../../protocol/profile.ts'
+import { type FormState, field, problemNote, successNote } from '../site/form.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
 
 const EMAIL = { name: 'email', label: 'Email', type: 'email', autocomplete: 'username', maxLength: 254 } as const
@@ -10,9 +10,9 @@ const NEW_PASSWORD = {
   label: 'Password',
   type: 'password',
   autocomplete: 'new-password',
-  hint: `At least ${MIN_PASSWORD} characters. A few words are a good one.`,
-  minLength: MIN_PASSWORD,
-  maxLength: MAX_PASSWORD,
+  hint: `At least ${MIN_PASSWORD_LENGTH} characters. A few words are a good one.`,
+  minLength: MIN_PASSWORD_LENGTH,
+  maxLength: MAX_PASSWORD_LENGTH,
 } as const
 
 const page = (site: Site, title: string, content: Html): Html =>
@@ -36,7 +36,7 @@ export const signUpPage = (site: Site, form: FormState, next: string | null): Ht
     html`${problemNote(form)}
 <form action="/sign-up" method="post">
 ${nextField(next)}
-${field(form, { name: 'name', label: 'Name', type: 'text', autocomplete: 'name', maxLength: MAX_NAME })}
+${field(form, { name: 'name', label: 'Name', type: 'text', autocomplete: 'name', maxLength: MAX_NAME_CHARS })}
 ${field(form, EMAIL)}
 ${field(form, NEW_PASSWORD)}
 <button class="button" type="submit">Sign up</button>
@@ -49,11 +49,11 @@ export const signInPage = (site: Site, form: FormState, next: string | null, not
   page(
     site,
     'Sign in',
-    html`${goodNote(note)}${problemNote(form)}
+    html`${successNote(note)}${problemNote(form)}
 <form action="/sign-in" method="post">
 ${nextField(next)}
 ${field(form, EMAIL)}
-${field(form, { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password', maxLength: MAX_PASSWORD })}
+${field(form, { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password', maxLength: MAX_PASSWORD_LENGTH })}
 <button class="button" type="submit">Sign in</button>
 </form>
 <p class="other"><a href="/forgot-password">Forgot your password?</a></p>
@@ -80,7 +80,7 @@ export const forgotPage = (site: Site, form: FormState, sent: boolean): Html =>
     site,
     'Forgot your password?',
     sent
-      ? html`${goodNote('If there is an account with this email, a mail is on its way to it.')}
+      ? html`${successNote('If there is an account with this email, a mail is on its way to it.')}
 <p>It says how to set a new password, within an hour.</p>
 <p class="other"><a href="/sign-in">Back to sign in</a></p>`
       : html`${problemNote(form)}

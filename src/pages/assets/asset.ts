@@ -1,18 +1,24 @@
 import { html, raw } from 'hono/html'
 import {
-  agoText,
-  decimalText,
   direction,
-  marketText,
-  percentText,
-  providerText,
-  quantityText,
-  staleText,
-  withoutFloatTail,
+  formatAgo,
+  formatPercent,
+  formatPrice,
+  formatQuantity,
+  marketStateLabel,
+  providerLabel,
+  staleReasonLabel,
+  trimFloatNoise,
 } from '../../pricing/format.ts'
 import type { PriceHistory } from '../../pricing/price-history.ts'
 import type { Asset, Candidate } from '../../protocol/asset.ts'
-import { type Basis, type Interval, type PriceBar, RANGES, type Range } from '../../protocol/price-history.ts'
+import {
+  HISTORY_RANGES,
+  type HistoryInterval,
+  type HistoryRange,
+  type PriceBar,
+  type PriceBasis,
+} from '../../protocol/price-history.ts'
 import type { Quote, StaleReason } from '../../protocol/quote.ts'
 import { utcText } from '../site/labels.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
@@ -38,13 +44,13 @@ export type AssetState = {
 
 /** What the page of one asset shows. */
 export type AssetPage = AssetState & {
-  range: Range
+  range: HistoryRange
   /** Null if it cannot be read at the moment. */
   history: AssetHistory | null
 }
 
 /** How long a bar is, in words and about in seconds. */
-export const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: number }>> = {
+export const INTERVAL_TEXT: Readonly<Record<HistoryInterval, { bars: string; seconds: number }>> = {
   FIVE_MINUTES: { bars: '5 minutes', seconds: 300 },
   THIRTY_MINUTES: { bars: '30 minutes', seconds: 1_800 },
   ONE_DAY: { bars: 'one day', seconds: 86_400 },
@@ -53,16 +59,16 @@ export const INTERVAL_TEXT: Readonly<Record<Interval, { bars: string; seconds: n
 }
 
 /** What has splits and dividends. */
-const SHARES: ReadonlySet<string> = new Set(['stock', 'etf', 'fund'])
+const SHARE_TYPES: ReadonlySet<string> = new Set(['stock', 'etf', 'fund'])
 
-const BASIS_TEXT: Readonly<Record<Basis, string>> = {
+const BASIS_TEXT: Readonly<Record<PriceBasis, string>> = {
   raw: 'as traded, splits not taken out',
   split: 'in today’s shares',
   adjusted: 'in today’s shares, dividends taken out',
 }
 
 /** Ranges as they are read aloud. */
-export const RANGE_TEXT: Readonly<Record<Range, string>> = {
+export const RANGE_TEXT: Readonly<Record<HistoryRange, string>> = {
   '1d': '1 day',
   '7d': '7 days',
   '1m': '1 month',
@@ -81,21 +87,21 @@ export const assetPath = (name: string): string => `/assets/${encodeURIComponent
 export function assetPage(site: Site, page: AssetPage): Html {
   const { asset, price, name } = page
   const quote = price.kind === 'quote' ? price.quote : null
-  const shown = quote === null ? '–' : decimalText(quote.price)
+  const shown = quote === null ? '–' : formatPrice(quote.price)
   const currency = quote?.currency ?? asset.currency
   const content = html`
 <div class="title-row product-head asset-head ${price.kind === 'quote' && price.stale === null ? '' : 'old-price'}">
   <div>
     <h1>${asset.name} <span>${asset.symbol}</span> <span class="type-of-asset">${asset.type}</span></h1>
-    <p class="price-line"><span id="price" class="figure">${shown}</span> <span class="currency">${currency}</span> <span id="change" class="move ${direction(quote?.change24h ?? null)}">${percentText(quote?.change24h ?? null)}</span> ${quote?.change24h == null ? '' : html`<span class="muted">${changeBasis(asset)}</span>`}</p>
-    <p class="price-facts"><span id="market">${marketText(quote?.market_state ?? null)}</span><span id="age">${ageOf(page)}</span><span class="${quote?.provider === 'simulated' ? 'simulated' : ''}" id="provider">${quote === null ? 'no provider yet' : providerText(quote.provider)}</span></p>
-    <p id="doubt" class="doubt" ${price.kind === 'quote' && price.stale === null ? raw('hidden') : ''}>${doubtText(price)}</p>
+    <p class="price-line"><span id="price" class="figure">${shown}</span> <span class="currency">${currency}</span> <span id="change" class="move ${direction(quote?.change24h ?? null)}">${formatPercent(quote?.change24h ?? null)}</span> ${quote?.change24h == null ? '' : html`<span class="muted">${changeBasis(asset)}</span>`}</p>
+    <p class="price-facts"><span id="market">${marketStateLabel(quote?.market_state ?? null)}</span><span id="age">${priceAge(page)}</span><span class="${quote?.provider === 'simulated' ? 'simulated' : ''}" id="provider">${quote === null ? 'no provider yet' : providerLabel(quote.provider)}</span></p>
+    <p id="doubt" class="doubt" ${price.kind === 'quote' && price.stale === null ? raw('hidden') : ''}>${staleNotice(price)}</p>
   </div>
   <p id="connection" class="connection" role="status" data-state="none"><span class="text">not connected</span></p>
 </div>
 <p id="spoken" class="hidden" aria-live="polite"></p>
 <nav class="granularities ranges" aria-label="Range of the history">
-${RANGES.map((range) => rangeLink(name, range, range === page.range))}
+${HISTORY_RANGES.map((range) => rangeLink(name, range, range === page.range))}
 </nav>
 ${historyCard(page)}
 <div class="panels">
@@ -118,20 +124,20 @@ export function assetFacts(page: AssetState): Html {
   const { asset, price, product, name } = page
   const quote = price.kind === 'quote' ? price.quote : null
   const amount = (key: 'previous_close' | 'open' | 'eps'): Html =>
-    html`<span data-amount="${key}">${quote?.[key] == null ? '–' : decimalText(quote[key])}</span>`
+    html`<span data-amount="${key}">${quote?.[key] == null ? '–' : formatPrice(quote[key])}</span>`
   const range =
-    quote?.low == null || quote.high == null ? '–' : `${decimalText(quote.low)} – ${decimalText(quote.high)}`
+    quote?.low == null || quote.high == null ? '–' : `${formatPrice(quote.low)} – ${formatPrice(quote.high)}`
   const ttl = price.kind === 'quote' ? price.freshUntil - Date.parse(price.quote.updated_at) : 0
   return html`<section class="card" id="facts" aria-labelledby="facts-title" data-name="${name}" data-symbol="${asset.symbol}" data-now="${page.now}" data-ttl="${ttl}" data-updated-at="${quote?.updated_at ?? ''}" data-as-of="${quote?.as_of ?? ''}" data-market-state="${quote?.market_state ?? ''}" data-stale="${price.kind === 'quote' ? (price.stale ?? '') : price.reason}">
   <h2 id="facts-title">Facts</h2>
   <dl>
-    <div><dt>Price from</dt><dd>${quote === null ? '–' : providerText(quote.provider)}</dd></div>
-    <div><dt>Told</dt><dd>${timeOf('updated-at', quote?.updated_at)}</dd></div>
-    <div><dt>Market’s time</dt><dd>${timeOf('as-of', quote?.as_of)}</dd></div>
+    <div><dt>Price from</dt><dd>${quote === null ? '–' : providerLabel(quote.provider)}</dd></div>
+    <div><dt>Told</dt><dd>${timeElement('updated-at', quote?.updated_at)}</dd></div>
+    <div><dt>Market’s time</dt><dd>${timeElement('as-of', quote?.as_of)}</dd></div>
     <div><dt>${asset.type === 'crypto' ? 'Price 24 h ago' : 'Previous close'}</dt><dd>${amount('previous_close')}</dd></div>
     <div><dt>Open</dt><dd>${amount('open')}</dd></div>
     <div><dt>Day’s range</dt><dd id="day-range">${range}</dd></div>
-    <div><dt>Volume</dt><dd><span data-quantity="volume">${quote?.volume == null ? '–' : quantityText(quote.volume)}</span></dd></div>
+    <div><dt>Volume</dt><dd><span data-quantity="volume">${quote?.volume == null ? '–' : formatQuantity(quote.volume)}</span></dd></div>
     <div><dt>Earnings a share</dt><dd>${amount('eps')}</dd></div>
     <div><dt>P/E</dt><dd>${peText(quote)}</dd></div>
     <div><dt>ISIN</dt><dd>${asset.isin ?? '–'}</dd></div>
@@ -143,31 +149,31 @@ export function assetFacts(page: AssetState): Html {
 
 const changeBasis = (asset: Asset): string => (asset.type === 'crypto' ? 'in 24 h' : 'since the previous close')
 
-function ageOf({ price, now }: AssetPage): Html | string {
+function priceAge({ price, now }: AssetPage): Html | string {
   if (price.kind === 'unpriced') return 'no price yet'
   const at = Date.parse(price.quote.updated_at)
-  return html`<time datetime="${price.quote.updated_at}" title="${utcText(at)}">${agoText(now - at)}</time>`
+  return html`<time datetime="${price.quote.updated_at}" title="${utcText(at)}">${formatAgo(now - at)}</time>`
 }
 
-const doubtText = (price: AssetPrice): string => {
-  if (price.kind === 'unpriced') return `No price yet: ${staleText(price.reason)}.`
-  return price.stale === null ? '' : `Not the price of now: ${staleText(price.stale)}.`
+const staleNotice = (price: AssetPrice): string => {
+  if (price.kind === 'unpriced') return `No price yet: ${staleReasonLabel(price.reason)}.`
+  return price.stale === null ? '' : `Not the price of now: ${staleReasonLabel(price.stale)}.`
 }
 
-const timeOf = (id: string, time: string | undefined): Html | string =>
+const timeElement = (id: string, time: string | undefined): Html | string =>
   time === undefined ? '–' : html`<time id="${id}" datetime="${time}">${utcText(Date.parse(time))}</time>`
 
 /** P6: earnings of nothing or less give no ratio; its date stands beside it. */
 function peText(quote: Quote | null): Html | string {
   if (quote === null || quote.pe_ratio === null)
     return quote?.eps != null && Number(quote.eps) <= 0 ? 'n/a: no earnings' : '–'
-  const ratio = html`<span data-amount="pe_ratio">${decimalText(quote.pe_ratio)}</span>`
+  const ratio = html`<span data-amount="pe_ratio">${formatPrice(quote.pe_ratio)}</span>`
   return quote.pe_as_of === null
     ? ratio
     : html`${ratio} <span class="muted">as of ${quote.pe_as_of.slice(0, 10)}</span>`
 }
 
-const rangeLink = (name: string, range: Range, current: boolean): Html =>
+const rangeLink = (name: string, range: HistoryRange, current: boolean): Html =>
   html`<a href="${assetPath(name)}?range=${range}" ${current ? raw('aria-current="true"') : ''}><span aria-hidden="true">${range}</span><span class="hidden">${RANGE_TEXT[range]}</span></a>\n`
 
 /** The bars as the chart's script takes them. */
@@ -180,13 +186,13 @@ const chartBars = (bars: readonly PriceBar[]): string =>
     .join(',')}]`
 
 /** Bars with prices for showing: /get-history has all the digits that were told. */
-const shownBars = (bars: readonly PriceBar[]): PriceBar[] =>
+const displayBars = (bars: readonly PriceBar[]): PriceBar[] =>
   bars.map((bar) => ({
     ...bar,
-    open: withoutFloatTail(bar.open),
-    high: withoutFloatTail(bar.high),
-    low: withoutFloatTail(bar.low),
-    close: withoutFloatTail(bar.close),
+    open: trimFloatNoise(bar.open),
+    high: trimFloatNoise(bar.high),
+    low: trimFloatNoise(bar.low),
+    close: trimFloatNoise(bar.close),
   }))
 
 function historyCard({ asset, history }: AssetPage): Html {
@@ -196,7 +202,7 @@ function historyCard({ asset, history }: AssetPage): Html {
       : historyText(asset, history)
   const empty = history === null || history.bars.length === 0
   return html`<section class="card chart-card" aria-label="Chart">
-${empty ? '' : html`<div id="history" class="history" data-label="${asset.symbol}, bars of ${INTERVAL_TEXT[history.interval].bars}" data-size="${INTERVAL_TEXT[history.interval].seconds}" data-bars="${chartBars(shownBars(history.bars))}" data-gaps="${JSON.stringify(history.gaps)}"></div>`}
+${empty ? '' : html`<div id="history" class="history" data-label="${asset.symbol}, bars of ${INTERVAL_TEXT[history.interval].bars}" data-size="${INTERVAL_TEXT[history.interval].seconds}" data-bars="${chartBars(displayBars(history.bars))}" data-gaps="${JSON.stringify(history.gaps)}"></div>`}
 <p class="coverage">${text}</p>
 </section>`
 }
@@ -212,22 +218,22 @@ function historyText(asset: Asset, { range, interval, basis, bars, provider, gap
     `${bars.length} ${bars.length === 1 ? 'bar' : 'bars'} of ${INTERVAL_TEXT[interval].bars}`,
     `${dateText(first.date, interval)} to ${dateText(last.date, interval)}`,
   ]
-  if (provider !== null) parts.push(provider === 'simulated' ? 'simulated: made up' : `from ${providerText(provider)}`)
-  if (SHARES.has(asset.type)) parts.push(BASIS_TEXT[basis])
+  if (provider !== null) parts.push(provider === 'simulated' ? 'simulated: made up' : `from ${providerLabel(provider)}`)
+  if (SHARE_TYPES.has(asset.type)) parts.push(BASIS_TEXT[basis])
   if (!loaded) parts.push('older bars are still being loaded')
   if (gaps.length > 0) parts.push(`trades are missing in ${gaps.length} ${gaps.length === 1 ? 'stretch' : 'stretches'}`)
   return parts.join(', ')
 }
 
 /** `2026-10-05`, or `10-05 14:05` (UTC) of a bar within a day. */
-const dateText = (date: string, interval: Interval): string =>
+const dateText = (date: string, interval: HistoryInterval): string =>
   interval === 'FIVE_MINUTES' || interval === 'THIRTY_MINUTES'
     ? utcText(Date.parse(date)).slice(5, 16)
     : date.slice(0, 10)
 
 function barsCard({ history }: AssetPage): Html {
   const bars = history?.bars ?? []
-  const latest = shownBars(bars).reverse()
+  const latest = displayBars(bars).reverse()
   return html`<section class="card" aria-labelledby="bars-title">
   <h2 id="bars-title">Bars, the latest first</h2>
   ${
@@ -245,9 +251,9 @@ ${latest.map((bar) => barRow(bar, history.interval))}
 </section>`
 }
 
-function barRow(bar: PriceBar, interval: Interval): Html {
+function barRow(bar: PriceBar, interval: HistoryInterval): Html {
   const rising = Number(bar.close) >= Number(bar.open)
-  return html`<tr><th scope="row">${dateText(bar.date, interval)}</th><td>${decimalText(bar.open)}</td><td>${decimalText(bar.high)}</td><td>${decimalText(bar.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(bar.close)}</td><td>${bar.volume === null ? '–' : quantityText(bar.volume)}</td><td>${bar.is_complete ? 'closed' : 'so far'}</td></tr>
+  return html`<tr><th scope="row">${dateText(bar.date, interval)}</th><td>${formatPrice(bar.open)}</td><td>${formatPrice(bar.high)}</td><td>${formatPrice(bar.low)}</td><td class="${rising ? 'up' : 'down'}">${formatPrice(bar.close)}</td><td>${bar.volume === null ? '–' : formatQuantity(bar.volume)}</td><td>${bar.is_complete ? 'closed' : 'so far'}</td></tr>
 `
 }
 

@@ -43,14 +43,14 @@ const table = (
 <table>
   <caption class="hidden">Closed candles compared with the exchange’s own</caption>
   <thead><tr><th scope="col" class="head">${detail === null ? 'Pair' : 'Candles'}</th><th scope="col" class="head number">Match</th><th scope="col" class="head number">Compared</th><th scope="col" class="head number">Equal</th><th scope="col" class="head number">Repaired</th><th scope="col" class="head number">Only exchange</th><th scope="col" class="head number">Only Kerb</th><th scope="col" class="head state">State</th></tr></thead>
-${detail === null ? byDay(audits) : html`<tbody>${audits.map((audit) => row(lineOf(audit)))}</tbody>`}
+${detail === null ? byDay(audits) : html`<tbody>${audits.map((audit) => row(toLine(audit)))}</tbody>`}
 </table>
 </div>`
 
 function byDay(audits: readonly Audit[]): Html[] {
   return [...Map.groupBy(audits, ({ day }) => day)].map(([day, ofDay]) => {
     const products = [...Map.groupBy(ofDay, ({ product_id }) => product_id)]
-    return html`<tbody><tr class="day"><th scope="rowgroup" colspan="8">${day}</th></tr>${products.map(([product, rows]) => row(sumOf(product, day, rows)))}</tbody>`
+    return html`<tbody><tr class="day"><th scope="rowgroup" colspan="8">${day}</th></tr>${products.map(([product, rows]) => row(totalLine(product, day, rows)))}</tbody>`
   })
 }
 
@@ -78,16 +78,16 @@ function stateText(status: Audit['status'], doneAt: string | null, error: string
   return html`<strong>${text}</strong>${error === null ? '' : html` <span class="muted">the exchange: ${error}</span>`}`
 }
 
-const lineOf = (audit: Audit): Line => ({
+const toLine = (audit: Audit): Line => ({
   link: null,
   label: GRANULARITY_TEXT[audit.granularity].long,
   status: audit.status,
-  counts: countsOf(audit),
+  counts: toCounts(audit),
   doneAt: audit.done_at,
   error: audit.error,
 })
 
-const countsOf = (audit: Audit): Counts | null =>
+const toCounts = (audit: Audit): Counts | null =>
   audit.compared === null
     ? null
     : {
@@ -99,9 +99,9 @@ const countsOf = (audit: Audit): Counts | null =>
       }
 
 /** All granularities of one product's day together: their rows have one state. */
-function sumOf(product: string, day: string, audits: readonly Audit[]): Line {
+function totalLine(product: string, day: string, audits: readonly Audit[]): Line {
   const [first] = audits as [Audit]
-  const all = audits.map(countsOf).filter((counts) => counts !== null)
+  const all = audits.map(toCounts).filter((counts) => counts !== null)
   const sum = (key: keyof Counts) => all.reduce((total, counts) => total + counts[key], 0)
   const [compared, equal, repaired] = [sum('compared'), sum('equal'), sum('repaired')]
   const counts = { compared, equal, repaired, missingHere: sum('missingHere'), missingThere: sum('missingThere') }

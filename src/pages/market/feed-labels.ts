@@ -1,4 +1,4 @@
-import { ageText, agoText } from '../../pricing/format.ts'
+import { formatAge, formatAgo } from '../../pricing/format.ts'
 import type { ProductStatus } from '../../protocol/product.ts'
 
 /** What a feed's state means to a reader. `tone` colours it; it never says anything that `title` does not. */
@@ -13,12 +13,12 @@ const QUIET_MS = 60_000
  */
 export function feedText(status: ProductStatus, now: number): FeedText {
   const { feed, last } = status
-  const heard = feed.lastMessageAt === null ? 'nothing heard yet' : `last heard ${agoText(now - feed.lastMessageAt)}`
+  const heard = feed.lastMessageAt === null ? 'nothing heard yet' : `last heard ${formatAgo(now - feed.lastMessageAt)}`
   switch (feed.state) {
     case 'live': {
       const tradeAge = last === null ? null : now - Date.parse(last.time)
       if (tradeAge !== null && tradeAge < QUIET_MS) return { tone: 'good', title: 'Live', detail: heard }
-      const since = tradeAge === null ? 'no trade seen yet' : `no trade for ${ageText(tradeAge)}`
+      const since = tradeAge === null ? 'no trade seen yet' : `no trade for ${formatAge(tradeAge)}`
       return { tone: 'quiet', title: 'Quiet market', detail: `the feed is alive, ${since}` }
     }
     case 'silent':

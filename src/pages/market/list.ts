@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import { agoText, decimalText, direction, percentText } from '../../pricing/format.ts'
+import { direction, formatAgo, formatPercent, formatPrice } from '../../pricing/format.ts'
 import type { Product } from '../../protocol/product.ts'
 import { utcText } from '../site/labels.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
@@ -32,8 +32,8 @@ function row(product: Product, now: number): Html {
   const live = product.price_source === 'feed'
   return html`<tr id="row-${id}" class="${traded ? '' : 'off'}">
   <th scope="row"><a class="pair" href="/products/${encodeURIComponent(id)}">${product.base_currency}<span>/${product.quote_currency}</span></a>${traded ? '' : html` <span class="chip">${product.status}</span>`}</th>
-  <td class="number price" id="price-${id}">${product.price === null ? '–' : decimalText(product.price)}</td>
-  <td class="number change ${direction(product.change_24h)}" id="change-${id}" data-before="${priceBefore(product) ?? ''}">${percentText(product.change_24h)}</td>
+  <td class="number price" id="price-${id}">${product.price === null ? '–' : formatPrice(product.price)}</td>
+  <td class="number change ${direction(product.change_24h)}" id="change-${id}" data-before="${price24hAgo(product) ?? ''}">${formatPercent(product.change_24h)}</td>
   <td class="range"><spot-candle id="${id}-ONE_DAY" data-product="${id}" data-granularity="ONE_DAY"></spot-candle></td>
   <td class="as-of" id="as-of-${id}">${asOf(product, live, now)}</td>
 </tr>`
@@ -43,11 +43,11 @@ function asOf(product: Product, live: boolean, now: number): Html {
   if (product.price_at === null) return html`<span class="muted">no price</span>`
   const at = Date.parse(product.price_at)
   if (live) return html`<span class="live" title="last trade ${utcText(at)}">live</span>`
-  return html`<time datetime="${product.price_at}" title="${utcText(at)}">${agoText(now - at)}</time>`
+  return html`<time datetime="${product.price_at}" title="${utcText(at)}">${formatAgo(now - at)}</time>`
 }
 
 /** The price 24 hours before, from the change against it; for showing only. */
-export function priceBefore(product: Product): number | null {
+export function price24hAgo(product: Product): number | null {
   if (product.price === null || product.change_24h === null) return null
   const before = Number(product.price) / (1 + Number(product.change_24h) / 100)
   return Number.isFinite(before) && before > 0 ? before : null

@@ -1,5 +1,5 @@
 import { html, raw } from 'hono/html'
-import { agoText, decimalText, direction, percentText } from '../../pricing/format.ts'
+import { direction, formatAgo, formatPercent, formatPrice } from '../../pricing/format.ts'
 import type { Candle, Gap } from '../../protocol/candle.ts'
 import { GRANULARITIES, type Granularity } from '../../protocol/granularity.ts'
 import type { Product, ProductStatus } from '../../protocol/product.ts'
@@ -7,7 +7,7 @@ import { GRANULARITY_TEXT, utcText } from '../site/labels.ts'
 import { exchangeName, type Html, layout, type Site } from '../site/layout.ts'
 import { renderSpotChart } from './elements.ts'
 import { feedText } from './feed-labels.ts'
-import { priceBefore } from './list.ts'
+import { price24hAgo } from './list.ts'
 
 /** A product and how its feed is at `now` (unix milliseconds). */
 export type ProductFacts = { product: Product; status: ProductStatus; now: number }
@@ -19,7 +19,7 @@ export type ProductPage = ProductFacts & {
   gaps: readonly Gap[]
   position: string
   /** False if older candles are stored but cannot be read at the moment. */
-  whole: boolean
+  isComplete: boolean
 }
 
 /** The page of one product: its chart comes with its history, and moves on from there by the product's socket (C11). */
@@ -31,7 +31,7 @@ export function productPage(site: Site, page: ProductPage): Html {
 <div class="title-row product-head">
   <div>
     <h1>${product.base_currency}<span>/${product.quote_currency}</span>${product.status === 'online' ? '' : html` <span class="chip">${product.status}</span>`}</h1>
-    <p class="price-line"><span id="price" class="figure">${price === null ? '–' : decimalText(price)}</span> <span id="change" class="move ${direction(product.change_24h)}">${percentText(product.change_24h)}</span> <span class="muted">24 h</span></p>
+    <p class="price-line"><span id="price" class="figure">${price === null ? '–' : formatPrice(price)}</span> <span id="change" class="move ${direction(product.change_24h)}">${formatPercent(product.change_24h)}</span> <span class="muted">24 h</span></p>
   </div>
   <p id="connection" class="connection" role="status" data-state="none"><span class="text">${product.status === 'online' ? 'not connected' : 'not traded now'}</span></p>
 </div>
@@ -41,7 +41,7 @@ ${GRANULARITIES.map((name) => granularityLink(id, name, name === granularity))}
 </nav>
 <section class="card chart-card" aria-label="Chart">
 ${raw(renderSpotChart({ product: id, granularity, candles: page.candles }, chartAttributes(page)))}
-<p class="coverage"><span id="coverage">${coverageText(page.candles, page.gaps)}</span>${page.whole ? '' : html`<strong class="down">Older candles cannot be read at the moment.</strong>`}</p>
+<p class="coverage"><span id="coverage">${coverageText(page.candles, page.gaps)}</span>${page.isComplete ? '' : html`<strong class="down">Older candles cannot be read at the moment.</strong>`}</p>
 </section>
 <div class="panels">
 ${factsPanel(page)}
@@ -59,7 +59,7 @@ ${page.candles.slice(-8).reverse().map(barRow)}
 </div>
 <noscript><p class="card noscript">Without JavaScript this page shows the figures as they were when it was made, and no chart.</p></noscript>`
   return layout(site, {
-    title: `${price === null ? '' : `${decimalText(price)} `}${id} · Kerb`,
+    title: `${price === null ? '' : `${formatPrice(price)} `}${id} · Kerb`,
     description: `${id} candles of ${GRANULARITY_TEXT[granularity].long}, live from ${exchangeName(product.exchange)}`,
     script: 'product',
     content,
@@ -73,12 +73,12 @@ ${page.candles.slice(-8).reverse().map(barRow)}
 export function factsPanel({ product, status, now }: ProductFacts): Html {
   const feed = feedText(status, now)
   const lastAt = status.last === null ? null : Date.parse(status.last.time)
-  return html`<section class="card" id="facts" aria-labelledby="facts-title" data-before="${priceBefore(product) ?? ''}" data-feed="${status.feed.state}" data-tone="${feed.tone}">
+  return html`<section class="card" id="facts" aria-labelledby="facts-title" data-before="${price24hAgo(product) ?? ''}" data-feed="${status.feed.state}" data-tone="${feed.tone}">
   <h2 id="facts-title">Feed</h2>
   <dl>
     <div><dt>State</dt><dd><span class="feed ${feed.tone}">${feed.title}</span> <span class="muted">${feed.detail}</span></dd></div>
     <div><dt>Exchange</dt><dd>${exchangeName(product.exchange)}${product.exchange === 'simulated' ? html` <span class="muted">made up, not real prices</span>` : ''}</dd></div>
-    <div><dt>Last trade</dt><dd>${lastAt === null ? '–' : html`<time datetime="${new Date(lastAt).toISOString()}">${agoText(now - lastAt)}</time> <span class="muted">${utcText(lastAt)}</span>`}</dd></div>
+    <div><dt>Last trade</dt><dd>${lastAt === null ? '–' : html`<time datetime="${new Date(lastAt).toISOString()}">${formatAgo(now - lastAt)}</time> <span class="muted">${utcText(lastAt)}</span>`}</dd></div>
     <div><dt>Reconnects</dt><dd>${status.feed.reconnects}</dd></div>
     <div><dt>Viewers</dt><dd>${status.viewers}</dd></div>
     <div><dt>Messages left out</dt><dd>${droppedText(status.dropped)}</dd></div>
@@ -128,6 +128,6 @@ const startText = ({ timestamp, granularity }: Candle): string =>
 function barRow(candle: Candle): Html {
   const rising = Number(candle.close) >= Number(candle.open)
   const state = candle.is_complete ? (candle.rev > 0 ? `revised ${candle.rev}×` : 'closed') : 'forming'
-  return html`<tr class="${candle.coverage === 'full' ? '' : 'broken'}"><th scope="row">${startText(candle)}</th><td>${decimalText(candle.open)}</td><td>${decimalText(candle.high)}</td><td>${decimalText(candle.low)}</td><td class="${rising ? 'up' : 'down'}">${decimalText(candle.close)}</td><td>${candle.volume}</td><td>${state}${candle.coverage === 'full' ? '' : `, ${candle.coverage}`}</td></tr>
+  return html`<tr class="${candle.coverage === 'full' ? '' : 'broken'}"><th scope="row">${startText(candle)}</th><td>${formatPrice(candle.open)}</td><td>${formatPrice(candle.high)}</td><td>${formatPrice(candle.low)}</td><td class="${rising ? 'up' : 'down'}">${formatPrice(candle.close)}</td><td>${candle.volume}</td><td>${state}${candle.coverage === 'full' ? '' : `, ${candle.coverage}`}</td></tr>
 `
 }

@@ -1,20 +1,20 @@
 import { html } from 'hono/html'
-import { KIND_TEXT } from '../../portfolio/format.ts'
+import { KIND_LABELS } from '../../portfolio/format.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
 import { ACTIVITY_KINDS } from '../../protocol/portfolio.ts'
 import { assetPath } from '../assets/asset.ts'
 import { figure } from '../site/figure.ts'
-import { choice, type FormState, goodNote, problemNote } from '../site/form.ts'
+import { type FormState, problemNote, selectField, successNote } from '../site/form.ts'
 import { utcText } from '../site/labels.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
 import {
   amountField,
   currencyField,
   feesField,
-  keyField,
+  formatTimeInput,
+  idempotencyKeyField,
   noteField,
   symbolField,
-  timeField,
   whenField,
 } from './lot-forms.ts'
 import { userNav } from './nav.ts'
@@ -37,7 +37,7 @@ export function activitiesPage(site: Site, { activities, next, first, form, key,
   const content = html`
 ${userNav('/user/activities')}
 <div class="title-row"><h1>Activities</h1><p class="note">All that was entered or imported. Your lots follow from it.</p></div>
-${goodNote(saved)}
+${successNote(saved)}
 <section class="card holdings" aria-labelledby="activities-title">
   <h2 id="activities-title">The newest first</h2>
   ${activities.length === 0 ? html`<p class="empty">Nothing yet.</p>` : table(activities, now)}
@@ -47,9 +47,9 @@ ${goodNote(saved)}
   <h2 id="add-title">Add an activity</h2>
   ${problemNote(form)}
   <form action="/user/activities#add" method="post" class="by-kind">
-  ${keyField(form, key)}
+  ${idempotencyKeyField(form, key)}
   <div class="columns">
-  ${choice(form, { name: 'kind', label: 'What', options: ACTIVITY_KINDS.map((kind) => [kind, KIND_TEXT[kind]] as const) })}
+  ${selectField(form, { name: 'kind', label: 'What', options: ACTIVITY_KINDS.map((kind) => [kind, KIND_LABELS[kind]] as const) })}
   ${symbolField(form, { required: false, hint: 'A fee, interest or a tax may have none.' })}
   </div>
   <div class="columns not-split">${amountFields(form, false)}</div>
@@ -65,13 +65,13 @@ ${goodNote(saved)}
 }
 
 /** Where somebody goes from a form of one activity: to what they came from. */
-export type Back = 'stocks' | 'activities'
+export type BackTarget = 'stocks' | 'activities'
 
-const backLink = (back: Back): Html =>
+const backLink = (back: BackTarget): Html =>
   html`<p class="other"><a href="/user/${back}">${back === 'stocks' ? 'Back to all lots' : 'Back to all activities'}</a></p>`
-const backField = (back: Back): Html => html`<input type="hidden" name="back" value="${back}">`
+const backField = (back: BackTarget): Html => html`<input type="hidden" name="back" value="${back}">`
 
-const onePage = (site: Site, title: string, back: Back, content: Html): Html =>
+const activityLayout = (site: Site, title: string, back: BackTarget, content: Html): Html =>
   layout(site, {
     title: `${title} · Kerb`,
     description: title,
@@ -83,10 +83,10 @@ ${backLink(back)}</div>`,
   })
 
 /** The page to change an activity on: as it was entered, before later splits. What it was stays. */
-export const activityPage = (site: Site, activity: ActivityView, form: FormState, back: Back): Html =>
-  onePage(
+export const activityPage = (site: Site, activity: ActivityView, form: FormState, back: BackTarget): Html =>
+  activityLayout(
     site,
-    nameOf(activity),
+    activityTitle(activity),
     back,
     html`${problemNote(form)}
 <form action="/user/activities/${activity.id}" method="post">
@@ -102,10 +102,10 @@ ${noteField(form)}
   )
 
 /** The page that asks whether an activity is to be deleted. */
-export const deletePage = (site: Site, activity: ActivityView, form: FormState, back: Back): Html =>
-  onePage(
+export const deletePage = (site: Site, activity: ActivityView, form: FormState, back: BackTarget): Html =>
+  activityLayout(
     site,
-    `Delete ${nameOf(activity)}?`,
+    `Delete ${activityTitle(activity)}?`,
     back,
     html`${problemNote(form)}
 <p>It is gone then, as if it had never been.${activity.kind === 'buy' ? ' What you sold is to be sold here, too, not deleted.' : ''}</p>
@@ -117,20 +117,20 @@ ${backField(back)}
   )
 
 /** An activity's fields as a form has them. */
-export const valuesOf = (activity: ActivityView): Record<string, string> => ({
+export const formValues = (activity: ActivityView): Record<string, string> => ({
   symbol: activity.symbol ?? '',
   quantity: activity.quantity,
   price: activity.price,
   fees: activity.fees,
   currency: activity.currency,
-  traded_at: timeField(activity.traded_at),
+  traded_at: formatTimeInput(activity.traded_at),
   note: activity.note ?? '',
   split_numerator: activity.split?.numerator ?? '',
   split_denominator: activity.split?.denominator ?? '',
 })
 
-const nameOf = ({ kind, symbol, traded_at }: ActivityView): string =>
-  `${KIND_TEXT[kind]}${symbol === null ? '' : ` ${symbol}`} of ${traded_at.slice(0, 10)}`
+const activityTitle = ({ kind, symbol, traded_at }: ActivityView): string =>
+  `${KIND_LABELS[kind]}${symbol === null ? '' : ` ${symbol}`} of ${traded_at.slice(0, 10)}`
 
 /** @param filled of an activity that is there: each field has its value; of a new one some may be left empty */
 const amountFields = (form: FormState, filled: boolean): Html => html`
@@ -162,7 +162,7 @@ function row(activity: ActivityView, now: number): Html {
   const own = asset_id !== null && asset_id < 0
   return html`<tr>
   <th scope="row"><time datetime="${traded_at}" title="${utcText(to)}">${traded_at.slice(0, 10)}</time>${to > now ? html`<span class="below old">yet to come</span>` : ''}</th>
-  <td>${KIND_TEXT[kind]}</td>
+  <td>${KIND_LABELS[kind]}</td>
   <td>${symbol === null ? '' : own ? html`<span class="symbol">${symbol}</span>` : html`<a class="symbol" href="${assetPath(symbol)}">${symbol}</a>`}</td>
   ${
     split === null
@@ -172,7 +172,7 @@ function row(activity: ActivityView, now: number): Html {
       : html`<td class="number" colspan="3">${split.numerator} for ${split.denominator}</td>`
   }
   <td class="note-text muted">${note ?? ''}</td>
-  <td class="ways"><a href="/user/activities/${id}">Edit<span class="hidden"> ${nameOf(activity)}</span></a> <a href="/user/activities/${id}/delete">Delete<span class="hidden"> ${nameOf(activity)}</span></a></td>
+  <td class="ways"><a href="/user/activities/${id}">Edit<span class="hidden"> ${activityTitle(activity)}</span></a> <a href="/user/activities/${id}/delete">Delete<span class="hidden"> ${activityTitle(activity)}</span></a></td>
 </tr>
 `
 }

@@ -1,17 +1,17 @@
 import { html } from 'hono/html'
-import type { ImportAnswer } from '../../api/portfolio/import/result.ts'
-import { KIND_TEXT } from '../../portfolio/format.ts'
+import type { ImportResult } from '../../api/portfolio/import/result.ts'
+import { KIND_LABELS } from '../../portfolio/format.ts'
 import { figure } from '../site/figure.ts'
 import { type FormState, field, problemNote } from '../site/form.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
-import { keyField } from './lot-forms.ts'
+import { idempotencyKeyField } from './lot-forms.ts'
 import { userNav } from './nav.ts'
 
 /** A file that was looked at: `content` is its bytes in base64, for the form that imports it. */
-export type LookedAt = { name: string; content: string; own: boolean; answer: ImportAnswer }
+export type PreviewedFile = { name: string; content: string; createCustomAssets: boolean; answer: ImportResult }
 
 /** What the page of import shows. `key` for `keyField`. */
-export type ImportPage = { form: FormState; file: LookedAt | null; key: string }
+export type ImportPage = { form: FormState; file: PreviewedFile | null; key: string }
 
 /** The page to import a file on, which says first what that would do, and to have all as a file. */
 export function importPage(site: Site, { form, file, key }: ImportPage): Html {
@@ -19,13 +19,13 @@ export function importPage(site: Site, { form, file, key }: ImportPage): Html {
 ${userNav('/user/import')}
 <div class="title-row"><h1>Import and export</h1></div>
 ${problemNote(form)}
-${file === null ? '' : lookedAtCard(file, form, key)}
+${file === null ? '' : previewCard(file, form, key)}
 <div class="forms">
 <section class="card panel" aria-labelledby="import-title">
   <h2 id="import-title">${file === null ? 'Import a file' : 'Another file'}</h2>
   <form action="/user/import" method="post" enctype="multipart/form-data">
   ${field(form, { name: 'file', label: 'File', type: 'file', autocomplete: 'off', accept: '.csv,.json,.txt,text/csv,application/json', hint: 'An export of Kerb or Ghostfolio (JSON, CSV), of Coinbase, Crypto.com, DEGIRO, Delta, Interactive Brokers, Parqet, Schwab or Trading 212, or a table with such columns as date, symbol, quantity, price, currency and type.' })}
-  ${ownBox('own-of-file', false)}
+  ${customAssetsCheckbox('own-of-file', false)}
   <button class="button" type="submit" name="step" value="preview">Look at it first</button>
   </form>
 </section>
@@ -43,22 +43,26 @@ ${file === null ? '' : lookedAtCard(file, form, key)}
   })
 }
 
-const ownBox = (id: string, own: boolean): Html =>
+const customAssetsCheckbox = (id: string, own: boolean): Html =>
   html`<p class="check"><input type="checkbox" id="${id}" name="unknown" value="own"${own ? html` checked` : ''}> <label for="${id}">What nobody here knows becomes an asset of my own, kept at cost</label></p>`
 
-const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`
+const pluralize = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`
 
-function summary({ format, rows, imported, duplicates, skipped, failed }: ImportAnswer): string {
+function summary({ format, rows, imported, duplicates, skipped, failed }: ImportResult): string {
   const parts = [
-    `${counted(imported, 'activity', 'activities')} to import`,
+    `${pluralize(imported, 'activity', 'activities')} to import`,
     ...(duplicates > 0 ? [`${duplicates} there already`] : []),
-    ...(skipped > 0 ? [`${counted(skipped, 'row', 'rows')} without effect`] : []),
-    ...(failed > 0 ? [counted(failed, 'error', 'errors')] : []),
+    ...(skipped > 0 ? [`${pluralize(skipped, 'row', 'rows')} without effect`] : []),
+    ...(failed > 0 ? [pluralize(failed, 'error', 'errors')] : []),
   ]
-  return `${counted(rows, 'row', 'rows')}${format === null ? '' : ` of ${format}`}: ${parts.join(', ')}.`
+  return `${pluralize(rows, 'row', 'rows')}${format === null ? '' : ` of ${format}`}: ${parts.join(', ')}.`
 }
 
-function lookedAtCard({ name, content, own, answer }: LookedAt, form: FormState, key: string): Html {
+function previewCard(
+  { name, content, createCustomAssets: own, answer }: PreviewedFile,
+  form: FormState,
+  key: string,
+): Html {
   const { imported, failed, errors, skips, activities } = answer
   return html`<section class="card panel" id="preview" aria-labelledby="preview-title">
   <h2 id="preview-title">${name}</h2>
@@ -75,12 +79,12 @@ function lookedAtCard({ name, content, own, answer }: LookedAt, form: FormState,
         )
   }
   <form action="/user/import" method="post" enctype="multipart/form-data">
-  ${keyField(form, key)}
+  ${idempotencyKeyField(form, key)}
   <input type="hidden" name="name" value="${name}">
   <input type="hidden" name="content" value="${content}">
-  ${ownBox('own', own)}
+  ${customAssetsCheckbox('own', own)}
   <button class="button" type="submit" name="step" value="preview">Look again</button>
-  ${failed > 0 || imported === 0 ? '' : html`<button class="button" type="submit" name="step" value="import">Import ${counted(imported, 'activity', 'activities')}</button>`}
+  ${failed > 0 || imported === 0 ? '' : html`<button class="button" type="submit" name="step" value="import">Import ${pluralize(imported, 'activity', 'activities')}</button>`}
   </form>
   ${
     skips.length === 0
@@ -120,7 +124,7 @@ const activityTable = ({
   activities,
   imported,
   duplicates,
-}: ImportAnswer): Html => html`<h3 id="rows-title">What it holds${imported + duplicates > activities.length ? `, the first ${activities.length}` : ''}</h3>
+}: ImportResult): Html => html`<h3 id="rows-title">What it holds${imported + duplicates > activities.length ? `, the first ${activities.length}` : ''}</h3>
   <div class="scroll tall" tabindex="0" role="group" aria-labelledby="rows-title">
   <table class="figures">
     <caption class="hidden">Activities of the file</caption>
@@ -130,7 +134,7 @@ ${activities.map(
   ({ row, traded_at, kind, symbol, name, quantity, price, fees, currency, split, duplicate }) => html`<tr>
   <th scope="row">${row}</th>
   <td>${traded_at.slice(0, 10)}</td>
-  <td>${KIND_TEXT[kind]}</td>
+  <td>${KIND_LABELS[kind]}</td>
   <td>${symbol === null ? '' : html`<span class="symbol">${symbol}</span> <span class="name muted">${name ?? ''}</span>`}</td>
   ${
     split === null

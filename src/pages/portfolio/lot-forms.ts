@@ -1,21 +1,21 @@
 import { html } from 'hono/html'
-import { figureText } from '../../portfolio/format.ts'
+import { formatFigure } from '../../portfolio/format.ts'
 import type { Sale } from '../../protocol/activity.ts'
 import type { LotView } from '../../protocol/portfolio.ts'
-import { MAX_NOTE } from '../../protocol/stock-input.ts'
+import { MAX_NOTE_CHARS } from '../../protocol/stock-input.ts'
 import { figure } from '../site/figure.ts'
-import { choice, type FormState, field, problemNote } from '../site/form.ts'
+import { type FormState, field, problemNote, selectField } from '../site/form.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
 import { userNav } from './nav.ts'
 
 /** Longest decimal and symbol that a field takes, characters. */
-const MAX_TYPED = 100
+const MAX_INPUT_LENGTH = 100
 
 /** A time as a browser's field has it: without zone, in UTC. */
-export const timeField = (time: string): string => time.replace(/Z$/, '').replace(/(T\d\d:\d\d):00$/, '$1')
+export const formatTimeInput = (time: string): string => time.replace(/Z$/, '').replace(/(T\d\d:\d\d):00$/, '$1')
 
 /** What such a field says, in RFC 3339; what is no time stays to be refused. */
-export function timeOfField(text: string): string {
+export function parseTimeInput(text: string): string {
   const [, day, minute, rest = ':00'] =
     /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?$/.exec(text.trim()) ?? []
   if (day === undefined) return text.trim()
@@ -26,7 +26,7 @@ type AmountField = { name: string; label: string; hint?: string; required?: bool
 
 /** A field of an amount: decimal text, which no browser turns into a number. */
 export const amountField = (form: FormState, each: AmountField): Html =>
-  field(form, { ...each, type: 'text', autocomplete: 'off', decimal: true, maxLength: MAX_TYPED })
+  field(form, { ...each, type: 'text', autocomplete: 'off', decimal: true, maxLength: MAX_INPUT_LENGTH })
 
 /** Of a new activity some fields have a value when they are left empty; of one that is there, they have theirs. */
 type Filled = { filled?: boolean }
@@ -56,19 +56,26 @@ export const whenField = (form: FormState, { filled = false }: Filled = {}): Htm
   })
 
 export const noteField = (form: FormState): Html =>
-  field(form, { name: 'note', label: 'Note', type: 'text', autocomplete: 'off', maxLength: MAX_NOTE, required: false })
+  field(form, {
+    name: 'note',
+    label: 'Note',
+    type: 'text',
+    autocomplete: 'off',
+    maxLength: MAX_NOTE_CHARS,
+    required: false,
+  })
 
 /** A field for a symbol, with suggestions where scripts run. */
 export const symbolField = (form: FormState, more: { required?: boolean; hint?: string } = {}): Html =>
-  html`${field(form, { name: 'symbol', label: 'Symbol', type: 'text', autocomplete: 'off', maxLength: MAX_TYPED, list: 'symbols', ...more })}
+  html`${field(form, { name: 'symbol', label: 'Symbol', type: 'text', autocomplete: 'off', maxLength: MAX_INPUT_LENGTH, list: 'symbols', ...more })}
 <datalist id="symbols"></datalist>`
 
 /** Made once for each form: what is sent twice by mistake is written once. What came back keeps its own. */
-export const keyField = ({ values }: FormState, key: string): Html =>
+export const idempotencyKeyField = ({ values }: FormState, key: string): Html =>
   html`<input type="hidden" name="key" value="${values.key ?? key}">`
 
 /** The form to add a lot with. @param key for `keyField` */
-export const addForm = (
+export const addLotForm = (
   form: FormState,
   key: string,
 ): Html => html`<section class="card panel form-card" id="add" aria-labelledby="add-title">
@@ -76,7 +83,7 @@ export const addForm = (
   ${problemNote(form)}
   <form action="/user/stocks#add" method="post">
   <div class="columns">
-  ${keyField(form, key)}
+  ${idempotencyKeyField(form, key)}
   ${symbolField(form, { hint: 'As on its market, such as AAPL or BTC-USD.' })}
   ${amountField(form, { name: 'quantity', label: 'Quantity' })}
   ${amountField(form, { name: 'price', label: 'Price each' })}
@@ -101,9 +108,9 @@ ${userNav('/user/stocks')}
 ${problemNote(form)}
 ${preview === null ? lotFacts(lot) : previewCard(preview)}
 <form action="/user/stocks/${lot.id}/sell" method="post">
-${keyField(form, key)}
-${preview === null ? '' : html`<input type="hidden" name="previewed" value="${previewedText(form.values)}">`}
-${choice(form, {
+${idempotencyKeyField(form, key)}
+${preview === null ? '' : html`<input type="hidden" name="previewed" value="${previewKey(form.values)}">`}
+${selectField(form, {
   name: 'take',
   label: 'Which lots',
   options: [
@@ -125,16 +132,16 @@ ${preview === null ? '' : html`<button class="button" type="submit" name="step" 
 }
 
 const lotFacts = (lot: LotView): Html => html`<dl>
-    <div><dt>Open</dt><dd>${figure('quantity', '', lot.quantity, '')} of ${figureText('quantity', lot.opened_quantity, '')}</dd></div>
+    <div><dt>Open</dt><dd>${figure('quantity', '', lot.quantity, '')} of ${formatFigure('quantity', lot.opened_quantity, '')}</dd></div>
     <div><dt>Paid each</dt><dd>${figure('price', '', lot.price, '')} ${lot.currency}</dd></div>
-    <div><dt>Traded at</dt><dd>${timeField(lot.traded_at).replace('T', ' ')} UTC</dd></div>
+    <div><dt>Traded at</dt><dd>${formatTimeInput(lot.traded_at).replace('T', ' ')} UTC</dd></div>
   </dl>`
 
-const SOLD = ['take', 'quantity', 'price', 'fees', 'currency', 'traded_at'] as const
+const PREVIEWED_FIELDS = ['take', 'quantity', 'price', 'fees', 'currency', 'traded_at'] as const
 
 /** What a preview was made of: a sale of something else is previewed first. */
-export const previewedText = (values: Readonly<Record<string, string>>): string =>
-  SOLD.map((name) => (values[name] ?? '').trim()).join('|')
+export const previewKey = (values: Readonly<Record<string, string>>): string =>
+  PREVIEWED_FIELDS.map((name) => (values[name] ?? '').trim()).join('|')
 
 function previewCard({ lots, portfolio }: Sale): Html {
   const { currency, realised_gain, proceeds } = portfolio

@@ -1,16 +1,16 @@
 import { html } from 'hono/html'
-import { figureText, LOT_FIGURES } from '../../portfolio/format.ts'
+import { formatFigure, LOT_FIGURES } from '../../portfolio/format.ts'
 import type { LotView, PortfolioPrice } from '../../protocol/portfolio.ts'
 import { assetPath } from '../assets/asset.ts'
 import { figure } from '../site/figure.ts'
-import { type FormState, goodNote } from '../site/form.ts'
+import { type FormState, successNote } from '../site/form.ts'
 import { utcText } from '../site/labels.ts'
 import { type Html, layout, type Site } from '../site/layout.ts'
-import { addForm } from './lot-forms.ts'
+import { addLotForm } from './lot-forms.ts'
 import { connectionNote, userNav } from './nav.ts'
 
 /** Lots of one page, newest first; `next` leads to the page after it, null: there is none. */
-export type StocksPage = {
+export type LotsPage = {
   lots: readonly LotView[]
   next: string | null
   first: boolean
@@ -26,13 +26,13 @@ export type StocksPage = {
 }
 
 /** The page of somebody's lots, with the form to add one: they move with prices where scripts run. */
-export function stocksPage(site: Site, page: StocksPage): Html {
+export function lotsPage(site: Site, page: LotsPage): Html {
   const { lots, next, first, symbol, written, form, key, saved } = page
   const { currency } = written
   const content = html`
 ${userNav('/user/stocks')}
 <div class="title-row"><h1>Lots</h1>${connectionNote}</div>
-${goodNote(saved)}
+${successNote(saved)}
 <form class="search" role="search" action="/user/stocks" method="get">
   <label for="of">Only of the symbol</label>
   <input id="of" name="symbol" type="search" value="${symbol}" maxlength="100" autocomplete="off" spellcheck="false" autocapitalize="characters">
@@ -43,14 +43,14 @@ ${goodNote(saved)}
   <h2 id="lots-title">What you bought, the newest first</h2>
   ${lots.length === 0 ? html`<p class="empty">${symbol === '' ? 'No lots yet. Add what you own below.' : html`No open lots of “${symbol}”.`}</p>` : lotTable(lots, currency)}
 </section>
-<p class="pager">${first ? '' : html`<a href="${stocksPath(symbol, null)}">From the beginning</a> `}${next === null ? '' : html`<a href="${stocksPath(symbol, next)}" rel="next">More</a>`}</p>
+<p class="pager">${first ? '' : html`<a href="${lotsPath(symbol, null)}">From the beginning</a> `}${next === null ? '' : html`<a href="${lotsPath(symbol, next)}" rel="next">More</a>`}</p>
 <p class="note">Dividends, fees, splits and transfers: <a href="/user/activities">your activities</a>. From a file: <a href="/user/import">import</a>.</p>
-${addForm(form.values.symbol === undefined ? { ...form, values: { ...form.values, symbol } } : form, key)}`
+${addLotForm(form.values.symbol === undefined ? { ...form, values: { ...form.values, symbol } } : form, key)}`
   return layout(site, { title: 'Lots · Kerb', description: 'Your lots', script: 'stocks', content })
 }
 
 /** The page of lots of a symbol, or of all, after what another page gave as `next`. */
-function stocksPath(symbol: string, after: string | null): string {
+function lotsPath(symbol: string, after: string | null): string {
   const query = new URLSearchParams({ ...(symbol !== '' && { symbol }), ...(after !== null && { after }) })
   return query.size === 0 ? '/user/stocks' : `/user/stocks?${query}`
 }
@@ -80,7 +80,7 @@ function lotRow(lot: LotView, currency: string): Html {
   ] as const
   return html`<tr data-lot="${lot.id}" data-asset="${lot.asset_id}">
   <th scope="row">${lot.asset_id > 0 ? html`<a class="symbol" href="${assetPath(lot.symbol)}">${lot.symbol}</a>` : html`<span class="symbol">${lot.symbol}</span>`} <time class="below muted" datetime="${lot.traded_at}" title="${utcText(Date.parse(lot.traded_at))}">${lot.traded_at.slice(0, 10)}</time>${lot.note === null ? '' : html`<span class="below muted note-text">${lot.note}</span>`}</th>
-  <td class="number">${cell('quantity')}<span class="below muted">${lot.quantity === lot.opened_quantity ? '' : `of ${figureText('quantity', lot.opened_quantity, '')}`}</span></td>
+  <td class="number">${cell('quantity')}<span class="below muted">${lot.quantity === lot.opened_quantity ? '' : `of ${formatFigure('quantity', lot.opened_quantity, '')}`}</span></td>
   <td class="number">${cell('price')} <span class="currency">${lot.currency}</span></td>
   <td class="number">${cell('fees')}</td>
   <td class="number">${cell('invested')}</td>

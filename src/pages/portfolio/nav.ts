@@ -1,7 +1,7 @@
 import { html } from 'hono/html'
 import type { Html } from '../site/layout.ts'
 
-const PLACES = [
+const USER_PAGES = [
   ['/user', 'Overview'],
   ['/user/stocks', 'Lots'],
   ['/user/activities', 'Activities'],
@@ -10,11 +10,11 @@ const PLACES = [
 ] as const
 
 /** A page of who is signed in, as it stands in the ways between them. */
-export type UserPlace = (typeof PLACES)[number][0]
+export type UserPath = (typeof USER_PAGES)[number][0]
 
 /** The ways within the area of who is signed in, and the way out. */
-export const userNav = (current: UserPlace): Html => html`<nav class="user-nav" aria-label="Your pages">
-  ${PLACES.map(([path, name]) => html`<a href="${path}"${path === current ? html` aria-current="page"` : ''}>${name}</a> `)}
+export const userNav = (current: UserPath): Html => html`<nav class="user-nav" aria-label="Your pages">
+  ${USER_PAGES.map(([path, name]) => html`<a href="${path}"${path === current ? html` aria-current="page"` : ''}>${name}</a> `)}
   <form action="/sign-out" method="post"><button class="link" type="submit">Sign out</button></form>
 </nav>`
 

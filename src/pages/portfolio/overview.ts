@@ -1,14 +1,14 @@
 import { html } from 'hono/html'
 import {
-  holdingStaleText,
-  lotsText,
-  missingText,
+  formatLotCount,
+  formatPeDate,
+  holdingStaleLabel,
+  incompleteNotice,
   POSITION_FIGURES,
-  peText,
   TOTAL_FIGURES,
 } from '../../portfolio/format.ts'
 import type { Position, Totals } from '../../protocol/portfolio.ts'
-import type { Range } from '../../protocol/price-history.ts'
+import type { HistoryRange } from '../../protocol/price-history.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import type { ValueHistory } from '../../protocol/value-history.ts'
 import { assetPath } from '../assets/asset.ts'
@@ -23,7 +23,7 @@ export type UserPage = {
   profile: Profile
   portfolio: Totals
   positions: readonly Position[]
-  range: Range
+  range: HistoryRange
   /** Null: it cannot be read at the moment. */
   history: ValueHistory | null
 }
@@ -38,7 +38,7 @@ export const userPage = (site: Site, { profile, portfolio, positions, range, his
 ${userNav('/user')}
 <div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1>${connectionNote}</div>
 <div id="portfolio" data-version="${portfolio.version}">
-${positions.length === 0 ? nothingYet : portfolioCards(portfolio, positions)}
+${positions.length === 0 ? emptyPortfolio : portfolioCards(portfolio, positions)}
 </div>
 <div id="values">${positions.length === 0 ? '' : valueCard(range, history)}</div>
 <div class="card panel">
@@ -56,7 +56,7 @@ ${positions.length === 0 ? nothingYet : portfolioCards(portfolio, positions)}
 const intervalText = (seconds: number | null): string =>
   seconds === null ? 'as often as this Kerb does by itself' : `every ${seconds} s`
 
-const nothingYet: Html = html`<div class="card panel">
+const emptyPortfolio: Html = html`<div class="card panel">
   <h2>Nothing here yet</h2>
   <p><a class="button" href="/user/stocks#add">Add what you own</a></p>
   <p>Or <a href="/user/import">import</a> it from a file of another program or a broker. Until then: <a href="/">live candles</a> of trading pairs, and <a href="/assets">prices</a> of stocks, funds, currencies and crypto.</p>
@@ -78,7 +78,7 @@ type TotalKey = keyof typeof TOTAL_FIGURES
 function totalsCard(portfolio: Totals): Html {
   const { currency } = portfolio
   const total = (key: TotalKey): Html => figure(TOTAL_FIGURES[key], key, portfolio[key], currency)
-  const missing = missingText(portfolio)
+  const missing = incompleteNotice(portfolio)
   return html`<section class="card panel" id="totals" aria-labelledby="totals-title">
   <h2 id="totals-title">Total <span class="muted">in ${currency}</span></h2>
   <p class="price-line"><span class="figure-large">${total('present_value')}</span> <span class="currency">${currency}</span></p>
@@ -115,15 +115,15 @@ ${positions.map(openRow)}
 </section>`
 
 const openRow = (position: Position): Html => html`<tr data-asset="${position.asset_id}">
-  <th scope="row">${holding(position)}<a class="lots" href="/user/stocks?symbol=${encodeURIComponent(position.symbol)}"><span data-count="lots">${lotsText(position.lots)}</span><span class="hidden"> of ${position.symbol}</span></a></th>
+  <th scope="row">${holding(position)}<a class="lots" href="/user/stocks?symbol=${encodeURIComponent(position.symbol)}"><span data-count="lots">${formatLotCount(position.lots)}</span><span class="hidden"> of ${position.symbol}</span></a></th>
   <td class="number">${cell(position, 'quantity')}</td>
-  <td class="number">${cell(position, 'cmp')} <span class="currency">${position.cmp_currency}</span><span class="below old" data-note="stale">${position.stale === null ? '' : holdingStaleText(position.stale)}</span></td>
+  <td class="number">${cell(position, 'cmp')} <span class="currency">${position.cmp_currency}</span><span class="below old" data-note="stale">${position.stale === null ? '' : holdingStaleLabel(position.stale)}</span></td>
   <td class="number strong">${cell(position, 'present_value')}</td>
   <td class="number">${cell(position, 'gain_loss')}<span class="below">${cell(position, 'gain_loss_percent')}</span></td>
   <td class="number">${cell(position, 'day_change')}<span class="below">${cell(position, 'day_change_percent')}</span></td>
   <td class="number">${cell(position, 'invested')}<span class="below muted">${cell(position, 'average_cost')} <span class="unit">each</span></span></td>
   <td class="number">${cell(position, 'realised_gain')}</td>
-  <td class="number">${cell(position, 'pe_ratio')}<span class="below muted" data-note="pe">${peText(position)}</span></td>
+  <td class="number">${cell(position, 'pe_ratio')}<span class="below muted" data-note="pe">${formatPeDate(position)}</span></td>
 </tr>
 `
 

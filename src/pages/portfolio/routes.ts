@@ -1,50 +1,50 @@
 import { type Context, Hono } from 'hono'
 import { findProfile } from '../../api/accounts/profile.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { perform, performOnce } from '../../api/http/idempotency.ts'
+import { runIdempotent, runWrite } from '../../api/http/idempotency.ts'
 import {
-  addingActivity,
-  changingActivity,
+  addActivityCommand,
+  changeActivityCommand,
+  deleteActivityCommand,
   listActivities,
   readActivity,
-  removing,
 } from '../../api/portfolio/activities.ts'
-import { addingStock, previewSale, readStock, selling } from '../../api/portfolio/lots.ts'
+import { addLotCommand, previewSale, readLot, sellCommand } from '../../api/portfolio/lots.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
-import { signedIn } from '../account/signed-in.ts'
+import { requireSignIn } from '../account/signed-in.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
-import { errorPage, fresh, headers, rangeOf, site } from '../site/routes.ts'
-import { submit } from '../site/submit.ts'
-import { activitiesPage, activityPage, type Back, deletePage, valuesOf } from './activities.ts'
-import { previewedText, sellPage, timeOfField } from './lot-forms.ts'
-import { stocksPage } from './lots.ts'
+import { errorPage, NO_STORE, parseRange, securityHeaders, siteInfo } from '../site/routes.ts'
+import { handleForm } from '../site/submit.ts'
+import { activitiesPage, activityPage, type BackTarget, deletePage, formValues } from './activities.ts'
+import { parseTimeInput, previewKey, sellPage } from './lot-forms.ts'
+import { lotsPage } from './lots.ts'
 import { userPage } from './overview.ts'
-import { readLotsPage, readOverview, readValues } from './read-portfolio.ts'
+import { readLotsPage, readOverview, readPortfolioHistory } from './read-portfolio.ts'
 
 /** Activities of one page. */
-const PAGE = 50
+const PAGE_SIZE = 50
 
-const DONE: Partial<Record<string, string>> = {
+const DONE_NOTES: Partial<Record<string, string>> = {
   added: 'Added.',
   saved: 'Saved.',
   deleted: 'Deleted.',
   sold: 'Sold.',
   imported: 'Imported.',
 }
-const doneOf = (c: Context<AppEnv>): string | null => DONE[c.req.query('done') ?? ''] ?? null
+const doneNote = (c: Context<AppEnv>): string | null => DONE_NOTES[c.req.query('done') ?? ''] ?? null
 
-type Fields = Record<string, string>
+type FormFields = Record<string, string>
 
 /** Fields of a form as the schemas of REST take them: what is empty was not given. */
-function given(fields: Fields, names: readonly string[]): Record<string, unknown> {
+function pickFilled(fields: FormFields, names: readonly string[]): Record<string, unknown> {
   const typed = names.map((name) => [name, (fields[name] ?? '').trim()] as const).filter(([, text]) => text !== '')
-  return Object.fromEntries(typed.map(([name, text]) => [name, name === 'traded_at' ? timeOfField(text) : text]))
+  return Object.fromEntries(typed.map(([name, text]) => [name, name === 'traded_at' ? parseTimeInput(text) : text]))
 }
 
-const AMOUNTS = ['quantity', 'price', 'fees', 'currency'] as const
-const REST = ['traded_at', 'note'] as const
+const AMOUNT_FIELDS = ['quantity', 'price', 'fees', 'currency'] as const
+const OTHER_FIELDS = ['traded_at', 'note'] as const
 
-const splitOf = (fields: Fields) => ({
+const readSplit = (fields: FormFields) => ({
   split: {
     numerator: (fields.split_numerator ?? '').trim(),
     denominator: (fields.split_denominator ?? '').trim(),
@@ -52,145 +52,153 @@ const splitOf = (fields: Fields) => ({
 })
 
 /** An activity of a form; a split's amounts and another's ratio are not looked at. */
-const activityOf = (fields: Fields): Record<string, unknown> =>
+const readActivityForm = (fields: FormFields): Record<string, unknown> =>
   fields.kind === 'split'
-    ? { ...given(fields, ['kind', 'symbol', ...REST]), ...splitOf(fields) }
-    : given(fields, ['kind', 'symbol', ...AMOUNTS, ...REST])
+    ? { ...pickFilled(fields, ['kind', 'symbol', ...OTHER_FIELDS]), ...readSplit(fields) }
+    : pickFilled(fields, ['kind', 'symbol', ...AMOUNT_FIELDS, ...OTHER_FIELDS])
 
 /** What of an activity was changed in its form. What was emptied is nothing, where that can be. */
-function changeOf(activity: ActivityView, fields: Fields): Record<string, unknown> {
-  const before = valuesOf(activity)
+function readActivityChange(activity: ActivityView, fields: FormFields): Record<string, unknown> {
+  const before = formValues(activity)
   const differs = (name: string): boolean => fields[name] !== undefined && fields[name].trim() !== before[name]
-  const names = ['symbol', ...(activity.kind === 'split' ? [] : AMOUNTS), ...REST].filter(differs)
+  const names = ['symbol', ...(activity.kind === 'split' ? [] : AMOUNT_FIELDS), ...OTHER_FIELDS].filter(differs)
   const change: Record<string, unknown> = Object.fromEntries(names.map((name) => [name, fields[name]?.trim()]))
-  if (typeof change.traded_at === 'string') change.traded_at = timeOfField(change.traded_at)
+  if (typeof change.traded_at === 'string') change.traded_at = parseTimeInput(change.traded_at)
   if (change.note === '') change.note = null
   if (change.fees === '') change.fees = '0'
-  if (differs('split_numerator') || differs('split_denominator')) Object.assign(change, splitOf(fields))
+  if (differs('split_numerator') || differs('split_denominator')) Object.assign(change, readSplit(fields))
   return change
 }
 
 /** What a sale's form asks for: of this lot alone, or the oldest first. */
-const saleOf = (lotId: string, fields: Fields): Record<string, unknown> => ({
-  ...given(fields, [...AMOUNTS, ...REST]),
+const readSaleForm = (lotId: string, fields: FormFields): Record<string, unknown> => ({
+  ...pickFilled(fields, [...AMOUNT_FIELDS, ...OTHER_FIELDS]),
   ...(fields.take === 'lot' && { lots: [{ lot_id: lotId, quantity: (fields.quantity ?? '').trim() }] }),
 })
 
-const backOf = (text: string | undefined): Back => (text === 'stocks' ? 'stocks' : 'activities')
-const ifMatch = ({ version }: Fields): string => `"v${version}"`
+const parseBackTarget = (text: string | undefined): BackTarget => (text === 'stocks' ? 'stocks' : 'activities')
+const ifMatch = ({ version }: FormFields): string => `"v${version}"`
 
-async function showStocks(c: Context<AppEnv>, form: FormState) {
+async function renderLots(c: Context<AppEnv>, form: FormState) {
   const [symbol, after] = [(c.req.query('symbol') ?? '').trim(), c.req.query('after') ?? null]
   const read = await readLotsPage(c, symbol, after)
-  return stocksPage(site(c.env), {
+  return lotsPage(siteInfo(c.env), {
     ...read,
     first: after === null,
     symbol,
     form,
     key: crypto.randomUUID(),
-    saved: doneOf(c),
+    saved: doneNote(c),
   })
 }
 
-async function showActivities(c: Context<AppEnv>, form: FormState) {
+async function renderActivities(c: Context<AppEnv>, form: FormState) {
   const after = c.req.query('after') ?? null
-  const query = new URLSearchParams({ limit: String(PAGE), ...(after !== null && { cursor: after }) })
+  const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(after !== null && { cursor: after }) })
   const { activities, next_cursor: next } = await listActivities(c, query)
   const [first, key, now] = [after === null, crypto.randomUUID(), Date.now()]
-  return activitiesPage(site(c.env), { activities, next, first, form, key, saved: doneOf(c), now })
+  return activitiesPage(siteInfo(c.env), { activities, next, first, form, key, saved: doneNote(c), now })
 }
 
 /** The pages of what somebody owns: the same functions behind them as behind the routes of REST. */
 export const userPages = new Hono<AppEnv>()
-  .get('/user', headers, signedIn, async (c) => {
-    const range = rangeOf(c.req.query('range'))
+  .get('/user', securityHeaders, requireSignIn, async (c) => {
+    const range = parseRange(c.req.query('range'))
     const [profile, overview, history] = await Promise.all([
       findProfile(c.env, c.var.user),
       readOverview(c),
-      readValues(c, range),
+      readPortfolioHistory(c, range),
     ])
-    return c.html(userPage(site(c.env), { profile, ...overview, range, history }), 200, fresh)
+    return c.html(userPage(siteInfo(c.env), { profile, ...overview, range, history }), 200, NO_STORE)
   })
-  .get('/user/stocks', headers, signedIn, async (c) => c.html(await showStocks(c, EMPTY_FORM), 200, fresh))
-  .post('/user/stocks', headers, signedIn, (c) =>
-    submit(
+  .get('/user/stocks', securityHeaders, requireSignIn, async (c) =>
+    c.html(await renderLots(c, EMPTY_FORM), 200, NO_STORE),
+  )
+  .post('/user/stocks', securityHeaders, requireSignIn, (c) =>
+    handleForm(
       c,
       async (fields) => {
-        const purchase = given(fields, ['symbol', ...AMOUNTS, ...REST])
-        await performOnce(c, { key: fields.key ?? null, fields: purchase }, () => addingStock(c, purchase))
+        const purchase = pickFilled(fields, ['symbol', ...AMOUNT_FIELDS, ...OTHER_FIELDS])
+        await runIdempotent(c, { key: fields.key ?? null, fields: purchase }, () => addLotCommand(c, purchase))
         return c.redirect('/user/stocks?done=added', 303)
       },
-      (form) => showStocks(c, form),
+      (form) => renderLots(c, form),
     ),
   )
-  .get('/user/stocks/:id/sell', headers, signedIn, async (c) => {
-    const lot = await readStock(c, c.req.param('id'))
+  .get('/user/stocks/:id/sell', securityHeaders, requireSignIn, async (c) => {
+    const lot = await readLot(c, c.req.param('id'))
     const form = { ...EMPTY_FORM, values: { quantity: lot.quantity, currency: lot.currency } }
-    return c.html(sellPage(site(c.env), { lot, form, preview: null, key: crypto.randomUUID() }), 200, fresh)
+    return c.html(sellPage(siteInfo(c.env), { lot, form, preview: null, key: crypto.randomUUID() }), 200, NO_STORE)
   })
-  .post('/user/stocks/:id/sell', headers, signedIn, (c) => {
+  .post('/user/stocks/:id/sell', securityHeaders, requireSignIn, (c) => {
     const id = c.req.param('id')
-    return submit(
+    return handleForm(
       c,
       async (fields) => {
-        const sale = saleOf(id, fields)
-        if (fields.step === 'sell' && fields.previewed === previewedText(fields)) {
-          await performOnce(c, { key: fields.key ?? null, fields: sale }, async () => selling(c, id, sale))
+        const sale = readSaleForm(id, fields)
+        if (fields.step === 'sell' && fields.previewed === previewKey(fields)) {
+          await runIdempotent(c, { key: fields.key ?? null, fields: sale }, async () => sellCommand(c, id, sale))
           return c.redirect('/user/stocks?done=sold', 303)
         }
         const preview = await previewSale(c, id, sale)
-        const lot = await readStock(c, id)
+        const lot = await readLot(c, id)
         const form = { ...EMPTY_FORM, values: fields }
-        return c.html(sellPage(site(c.env), { lot, form, preview, key: crypto.randomUUID() }), 200, fresh)
+        return c.html(sellPage(siteInfo(c.env), { lot, form, preview, key: crypto.randomUUID() }), 200, NO_STORE)
       },
       async (form) => {
-        const lot = await readStock(c, id)
-        return sellPage(site(c.env), { lot, form, preview: null, key: crypto.randomUUID() })
+        const lot = await readLot(c, id)
+        return sellPage(siteInfo(c.env), { lot, form, preview: null, key: crypto.randomUUID() })
       },
     )
   })
-  .get('/user/activities', headers, signedIn, async (c) => c.html(await showActivities(c, EMPTY_FORM), 200, fresh))
-  .post('/user/activities', headers, signedIn, (c) =>
-    submit(
+  .get('/user/activities', securityHeaders, requireSignIn, async (c) =>
+    c.html(await renderActivities(c, EMPTY_FORM), 200, NO_STORE),
+  )
+  .post('/user/activities', securityHeaders, requireSignIn, (c) =>
+    handleForm(
       c,
       async (fields) => {
-        const activity = activityOf(fields)
-        await performOnce(c, { key: fields.key ?? null, fields: activity }, () => addingActivity(c, activity))
+        const activity = readActivityForm(fields)
+        await runIdempotent(c, { key: fields.key ?? null, fields: activity }, () => addActivityCommand(c, activity))
         return c.redirect('/user/activities?done=added', 303)
       },
-      (form) => showActivities(c, form),
+      (form) => renderActivities(c, form),
     ),
   )
-  .get('/user/activities/:id', headers, signedIn, async (c) => {
+  .get('/user/activities/:id', securityHeaders, requireSignIn, async (c) => {
     const activity = await readActivity(c, c.req.param('id'))
-    const form = { ...EMPTY_FORM, values: valuesOf(activity) }
-    return c.html(activityPage(site(c.env), activity, form, backOf(c.req.query('back'))), 200, fresh)
+    const form = { ...EMPTY_FORM, values: formValues(activity) }
+    return c.html(activityPage(siteInfo(c.env), activity, form, parseBackTarget(c.req.query('back'))), 200, NO_STORE)
   })
-  .post('/user/activities/:id', headers, signedIn, (c) => {
+  .post('/user/activities/:id', securityHeaders, requireSignIn, (c) => {
     const id = c.req.param('id')
-    return submit(
+    return handleForm(
       c,
       async (fields) => {
-        const change = changeOf(await readActivity(c, id), fields)
-        await perform(c, await changingActivity(c, id, change, ifMatch(fields)))
-        return c.redirect(`/user/${backOf(fields.back)}?done=saved`, 303)
+        const change = readActivityChange(await readActivity(c, id), fields)
+        await runWrite(c, await changeActivityCommand(c, id, change, ifMatch(fields)))
+        return c.redirect(`/user/${parseBackTarget(fields.back)}?done=saved`, 303)
       },
-      async (form, { back }) => activityPage(site(c.env), await readActivity(c, id), form, backOf(back)),
+      async (form, { back }) => activityPage(siteInfo(c.env), await readActivity(c, id), form, parseBackTarget(back)),
     )
   })
-  .get('/user/activities/:id/delete', headers, signedIn, async (c) => {
+  .get('/user/activities/:id/delete', securityHeaders, requireSignIn, async (c) => {
     const activity = await readActivity(c, c.req.param('id'))
-    return c.html(deletePage(site(c.env), activity, EMPTY_FORM, backOf(c.req.query('back'))), 200, fresh)
+    return c.html(
+      deletePage(siteInfo(c.env), activity, EMPTY_FORM, parseBackTarget(c.req.query('back'))),
+      200,
+      NO_STORE,
+    )
   })
-  .post('/user/activities/:id/delete', headers, signedIn, (c) => {
+  .post('/user/activities/:id/delete', securityHeaders, requireSignIn, (c) => {
     const id = c.req.param('id')
-    return submit(
+    return handleForm(
       c,
       async (fields) => {
-        await perform(c, removing(c, id, ifMatch(fields)))
-        return c.redirect(`/user/${backOf(fields.back)}?done=deleted`, 303)
+        await runWrite(c, deleteActivityCommand(c, id, ifMatch(fields)))
+        return c.redirect(`/user/${parseBackTarget(fields.back)}?done=deleted`, 303)
       },
-      async (form, { back }) => deletePage(site(c.env), await readActivity(c, id), form, backOf(back)),
+      async (form, { back }) => deletePage(siteInfo(c.env), await readActivity(c, id), form, parseBackTarget(back)),
     )
   })
 

@@ -1,7 +1,7 @@
 import { html, raw } from 'hono/html'
-import { type Decimal, decimal, ratio, text } from '../../portfolio/decimal.ts'
-import { type DayInterval, periodOf } from '../../pricing/history-range.ts'
-import { RANGES, type Range } from '../../protocol/price-history.ts'
+import { type Decimal, divideRounded, formatDecimal, parseDecimal } from '../../portfolio/decimal.ts'
+import { type DayInterval, startOfPeriod } from '../../pricing/history-range.ts'
+import { HISTORY_RANGES, type HistoryRange } from '../../protocol/price-history.ts'
 import type { ValueHistory } from '../../protocol/value-history.ts'
 import { INTERVAL_TEXT, RANGE_TEXT } from '../assets/asset.ts'
 import { figure } from '../site/figure.ts'
@@ -10,24 +10,24 @@ import type { Html } from '../site/layout.ts'
 type Point = ValueHistory['data'][number]
 
 /** What the portfolio was worth over a range; null: it cannot be read at the moment. */
-export function valueCard(range: Range, history: ValueHistory | null): Html {
+export function valueCard(range: HistoryRange, history: ValueHistory | null): Html {
   return html`<section class="card chart-card value-card" aria-labelledby="value-title">
   <h2 id="value-title">Value over time</h2>
   <nav class="granularities ranges" aria-label="Range of the history">
-${RANGES.map((each) => rangeLink(each, each === range))}
+${HISTORY_RANGES.map((each) => rangeLink(each, each === range))}
   </nav>
-  ${history === null ? html`<p class="coverage"><strong class="down">The history cannot be read at the moment.</strong></p>` : drawn(history)}
+  ${history === null ? html`<p class="coverage"><strong class="down">The history cannot be read at the moment.</strong></p>` : historyChart(history)}
 </section>`
 }
 
-const rangeLink = (range: Range, current: boolean): Html =>
+const rangeLink = (range: HistoryRange, current: boolean): Html =>
   html`<a href="/user?range=${range}" ${current ? raw('aria-current="true"') : ''}><span aria-hidden="true">${range}</span><span class="hidden">${RANGE_TEXT[range]}</span></a>\n`
 
-function drawn(history: ValueHistory): Html {
+function historyChart(history: ValueHistory): Html {
   const { interval, currency, data } = history
   const { bars, seconds } = INTERVAL_TEXT[interval]
   const incomplete = data.filter((point) => point.incomplete).length
-  return html`<div id="history" class="history" data-label="Value of the portfolio in ${currency}, steps of ${bars}" data-size="${seconds}" data-bars="${barsOf(history)}" data-gaps="[]"></div>
+  return html`<div id="history" class="history" data-label="Value of the portfolio in ${currency}, steps of ${bars}" data-size="${seconds}" data-bars="${chartBars(history)}" data-gaps="[]"></div>
 <p class="coverage">Steps of ${bars}, in ${currency}${incomplete === 0 ? '' : `; a price or a rate is missing in ${incomplete} of ${data.length}, which tell what is known`}</p>
 <details class="points">
   <summary>The same as numbers</summary>
@@ -51,18 +51,18 @@ const pointRow = ({ date, value, net_deposits, incomplete }: Point, currency: st
 `
 
 /** The chart's axis has as many places as its values. */
-const CHART_PLACES = 2
+const CHART_DECIMALS = 2
 
 /** Bars from each value to the next, as the chart's script takes them; the last one still moves. */
-function barsOf({ interval, data }: ValueHistory): string {
+function chartBars({ interval, data }: ValueHistory): string {
   const size = INTERVAL_TEXT[interval].seconds
   const start = (date: string, last: boolean): number => {
     const t = Math.floor(Date.parse(date) / 1_000)
     if (!last) return t
     if (size < 86_400) return Math.floor(t / size) * size
-    return Date.parse(periodOf(date.slice(0, 10), interval as DayInterval)) / 1_000
+    return Date.parse(startOfPeriod(date.slice(0, 10), interval as DayInterval)) / 1_000
   }
-  const values = data.map(({ value }) => ratio(decimal(value), decimal('1'), CHART_PLACES))
+  const values = data.map(({ value }) => divideRounded(parseDecimal(value), parseDecimal('1'), CHART_DECIMALS))
   const bars = data.map(({ date }, i) => {
     const value = values[i] as Decimal
     const before = values[i - 1] ?? value
@@ -70,7 +70,7 @@ function barsOf({ interval, data }: ValueHistory): string {
     const last = i === data.length - 1
     return {
       t: start(date, last),
-      amounts: `"o":${text(before)},"h":${text(high)},"l":${text(low)},"c":${text(value)},"v":0,"complete":${!last}`,
+      amounts: `"o":${formatDecimal(before)},"h":${formatDecimal(high)},"l":${formatDecimal(low)},"c":${formatDecimal(value)},"v":0,"complete":${!last}`,
     }
   })
   // What is of now goes on from the last step where both are of one.

@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import type { Document } from '../../api/openapi.ts'
+import type { OpenApiDocument } from '../../api/openapi.ts'
 import { type Html, layout, type Site } from './layout.ts'
 
 /** What of JSON Schema the document uses. */
@@ -31,31 +31,31 @@ type Operation = {
 }
 type Endpoint = { path: string; method: string; operation: Operation }
 
-const nameOf = (ref: string): string => ref.slice(ref.lastIndexOf('/') + 1)
+const schemaName = (ref: string): string => ref.slice(ref.lastIndexOf('/') + 1)
 
 /** A schema in a few words, others that it names as links. */
-function typeOf(schema: Schema | undefined): Html {
+function renderType(schema: Schema | undefined): Html {
   if (schema === undefined) return html`anything`
-  if (schema.$ref !== undefined) return html`<a href="#${nameOf(schema.$ref)}">${nameOf(schema.$ref)}</a>`
+  if (schema.$ref !== undefined) return html`<a href="#${schemaName(schema.$ref)}">${schemaName(schema.$ref)}</a>`
   const several = schema.anyOf ?? schema.oneOf
-  if (several) return joined(several.map(typeOf), ' or ')
+  if (several) return joinHtml(several.map(renderType), ' or ')
   if (schema.enum)
-    return joined(
+    return joinHtml(
       schema.enum.map((value) => html`<code>${String(value)}</code>`),
       ', ',
     )
   if (schema.const !== undefined) return html`<code>${String(schema.const)}</code>`
-  if (schema.prefixItems) return html`[${joined(schema.prefixItems.map(typeOf), ', ')}]`
-  if (schema.items) return html`list of ${typeOf(schema.items)}`
+  if (schema.prefixItems) return html`[${joinHtml(schema.prefixItems.map(renderType), ', ')}]`
+  if (schema.items) return html`list of ${renderType(schema.items)}`
   if (schema.properties)
-    return html`object with ${joined(
+    return html`object with ${joinHtml(
       Object.keys(schema.properties).map((key) => html`<code>${key}</code>`),
       ', ',
     )}`
   return html`${[schema.type ?? 'anything'].flat().join(' or ')}`
 }
 
-const joined = (parts: readonly Html[], between: string): Html =>
+const joinHtml = (parts: readonly Html[], between: string): Html =>
   html`${parts.map((part, i) => (i === 0 ? part : html`${between}${part}`))}`
 
 /** Text of the document, in which what stands between backticks is code. */
@@ -64,7 +64,7 @@ const prose = (text: string): Html =>
 
 const field = (name: string, schema: Schema | undefined, required: boolean, description?: string): Html => html`<div>
   <dt><code>${name}</code> ${required ? '' : html`<span class="muted">optional</span>`}</dt>
-  <dd><span class="type">${typeOf(schema)}</span>${description ? html` ${prose(description)}` : ''}</dd>
+  <dd><span class="type">${renderType(schema)}</span>${description ? html` ${prose(description)}` : ''}</dd>
 </div>`
 
 const fields = (schema: Schema): Html =>
@@ -72,11 +72,11 @@ const fields = (schema: Schema): Html =>
     field(name, each, schema.required?.includes(name) ?? false, each.description),
   )}</dl>`
 
-function bodyOf(content: Content): Html {
+function renderBody(content: Content): Html {
   const [[type, { schema }] = ['', {}]] = Object.entries(content)
   return schema?.properties
     ? html`<p class="muted">${type}</p>${fields(schema)}`
-    : html`<p class="muted">${type}: ${typeOf(schema)}</p>`
+    : html`<p class="muted">${type}: ${renderType(schema)}</p>`
 }
 
 function endpoint({ path, method, operation }: Endpoint): Html {
@@ -89,8 +89,8 @@ function endpoint({ path, method, operation }: Endpoint): Html {
   <p>${summary ?? ''}${security ? ' (with the service key as a bearer)' : ''}</p>
   ${description ? html`<p class="muted">${prose(description)}</p>` : ''}
   ${parameters.length === 0 ? '' : html`<h4>Parameters</h4><dl class="fields">${parameters.map((each) => field(each.name, each.schema, each.required ?? false, each.description))}</dl>`}
-  ${requestBody ? html`<h4>Body${requestBody.required ? '' : ', optional'}</h4>${bodyOf(requestBody.content)}` : ''}
-  ${good.map(([status, response]) => html`<h4>${status}</h4><p>${prose(response.description)}</p>${response.content ? bodyOf(response.content) : ''}`)}
+  ${requestBody ? html`<h4>Body${requestBody.required ? '' : ', optional'}</h4>${renderBody(requestBody.content)}` : ''}
+  ${good.map(([status, response]) => html`<h4>${status}</h4><p>${prose(response.description)}</p>${response.content ? renderBody(response.content) : ''}`)}
   <h4>Problems</h4>
   <dl class="fields">${bad.map(([status, response]) => html`<div><dt>${status}</dt><dd>${prose(response.description)}</dd></div>`)}</dl>
 </section>`
@@ -106,7 +106,7 @@ function schemaCard(name: string, schema: Schema): Html {
 }
 
 /** The reference of every endpoint, made of the OpenAPI document. */
-export function docsPage(site: Site, document: Document): Html {
+export function docsPage(site: Site, document: OpenApiDocument): Html {
   const endpoints = Object.entries((document.paths ?? {}) as Record<string, Record<string, Operation>>).flatMap(
     ([path, methods]) => Object.entries(methods).map(([method, operation]): Endpoint => ({ path, method, operation })),
   )

@@ -1,9 +1,9 @@
 import { html } from 'hono/html'
-import { type FigureKind, figureClass, figureText, UNKNOWN } from '../../portfolio/format.ts'
+import { type FigureKind, figureClass, formatFigure, UNKNOWN_FIGURE } from '../../portfolio/format.ts'
 import type { Html } from './layout.ts'
 
 /** What a missing figure says beside its dash. */
-const unknown: Html = html`<span aria-hidden="true">${UNKNOWN.sign}</span><span class="hidden">${UNKNOWN.words}</span>`
+const unknown: Html = html`<span aria-hidden="true">${UNKNOWN_FIGURE.sign}</span><span class="hidden">${UNKNOWN_FIGURE.words}</span>`
 
 /**
  * One figure of a page: rounded to read, exact as the element's value and title.
@@ -11,4 +11,4 @@ const unknown: Html = html`<span aria-hidden="true">${UNKNOWN.sign}</span><span 
  * @param currency of the amount, where it is one
  */
 export const figure = (kind: FigureKind, key: string, amount: string | null, currency: string): Html =>
-  html`<data class="${figureClass(kind, amount)}" value="${amount ?? ''}"${key === '' ? '' : html` data-figure="${key}"`}${amount === null ? '' : html` title="${amount}"`}>${amount === null ? unknown : figureText(kind, amount, currency)}</data>`
+  html`<data class="${figureClass(kind, amount)}" value="${amount ?? ''}"${key === '' ? '' : html` data-figure="${key}"`}${amount === null ? '' : html` title="${amount}"`}>${amount === null ? unknown : formatFigure(kind, amount, currency)}</data>`

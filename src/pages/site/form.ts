@@ -32,13 +32,13 @@ type Field = {
 }
 
 /** What a rule says of a field, as a sentence beside it. */
-export const sentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+export const toSentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
 
 /** A labelled input with its hint and what is wrong with it. A password is never written back. */
 export function field({ values, errors }: FormState, each: Field): Html {
   const { name, label, type, autocomplete, hint, required = true, minLength, maxLength, id = name } = each
   const { list, decimal = false, accept } = each
-  const said = sayingsOf(errors, name, id, hint)
+  const said = fieldMessages(errors, name, id, hint)
   return html`<div class="field">
   <label for="${id}">${label}${required ? '' : html` <span class="muted">(optional)</span>`}</label>
   <input id="${id}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' || type === 'file' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${type === 'datetime-local' ? html` step="any"` : ''}${decimal ? html` inputmode="decimal"` : ''}${list ? html` list="${list}" autocapitalize="characters" spellcheck="false"` : ''}${accept ? html` accept="${accept}"` : ''}${said.attributes}>
@@ -47,12 +47,12 @@ export function field({ values, errors }: FormState, each: Field): Html {
 }
 
 /** A labelled choice of one of several, each `[value, text]`; the first where none was chosen yet. */
-export function choice(
+export function selectField(
   { values, errors }: FormState,
   each: { name: string; label: string; options: readonly (readonly [string, string])[]; hint?: string; id?: string },
 ): Html {
   const { name, label, options, hint, id = name } = each
-  const said = sayingsOf(errors, name, id, hint)
+  const said = fieldMessages(errors, name, id, hint)
   return html`<div class="field">
   <label for="${id}">${label}</label>
   <select id="${id}" name="${name}"${said.attributes}>${options.map(([value, text]) => html`<option value="${value}"${values[name] === value ? html` selected` : ''}>${text}</option>`)}</select>
@@ -61,8 +61,8 @@ export function choice(
 }
 
 /** What stands below a field, and the attributes by which it is read with it. */
-function sayingsOf(errors: FormState['errors'], name: string, id: string, hint: string | undefined) {
-  const wrong = errors.filter((error) => error.field === name).map(({ message }) => sentence(message))
+function fieldMessages(errors: FormState['errors'], name: string, id: string, hint: string | undefined) {
+  const wrong = errors.filter((error) => error.field === name).map(({ message }) => toSentence(message))
   const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-error`].filter(Boolean).join(' ')
   return {
     attributes: html`${described === '' ? '' : html` aria-describedby="${described}"`}${wrong.length > 0 ? html` aria-invalid="true"` : ''}`,
@@ -76,5 +76,5 @@ export const problemNote = ({ problem }: FormState): Html | '' =>
   problem === null ? '' : html`<p class="notice bad" role="alert">${problem}</p>`
 
 /** Something that went well. */
-export const goodNote = (text: string | null): Html | '' =>
+export const successNote = (text: string | null): Html | '' =>
   text === null ? '' : html`<p class="notice good" role="status">${text}</p>`

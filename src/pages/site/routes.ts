@@ -1,16 +1,16 @@
 import { type Context, Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { findAudits } from '../../api/candles/candle-audit.ts'
-import { readHistory } from '../../api/candles/candle-history.ts'
+import { readCandleHistory } from '../../api/candles/candle-history.ts'
 import { activeProducts } from '../../api/candles/products.ts'
 import { type AppEnv, log } from '../../api/http/context.ts'
-import { assetsInput, auditInput } from '../../api/http/input.ts'
-import { openApiDocument } from '../../api/openapi.ts'
-import { settings } from '../../config.ts'
+import { parseAssetsInput, parseAuditInput } from '../../api/http/input.ts'
+import { getOpenApiDocument } from '../../api/openapi.ts'
+import { readSettings } from '../../config.ts'
 import { productCandles } from '../../objects.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../../protocol/granularity.ts'
-import { RANGES, type Range } from '../../protocol/price-history.ts'
+import { HISTORY_RANGES, type HistoryRange } from '../../protocol/price-history.ts'
 import type { Product } from '../../protocol/product.ts'
 import { ambiguousPage, assetFacts, assetPage } from '../assets/asset.ts'
 import { assetsPage } from '../assets/list.ts'
@@ -23,16 +23,19 @@ import type { Site } from './layout.ts'
 import { problemPage } from './problem-page.ts'
 
 /** Candles that a page comes with: more than a wide screen shows at the chart's own spacing. */
-const HISTORY = 300
+const CHART_CANDLES = 300
 
 /** Days that the page of audits shows. */
 const AUDIT_DAYS = 14
 
 /** What every page knows of the Kerb that serves it. */
-export const site = (env: Env): Site => ({ exchange: settings(env).EXCHANGE, version: settings(env).VERSION })
+export const siteInfo = (env: Env): Site => ({
+  exchange: readSettings(env).EXCHANGE,
+  version: readSettings(env).VERSION,
+})
 
 /** Nothing from elsewhere and nothing inline; sockets and streams go to where the page came from. */
-export const headers = secureHeaders({
+export const securityHeaders = secureHeaders({
   contentSecurityPolicy: {
     defaultSrc: ["'none'"],
     scriptSrc: ["'self'"],
@@ -48,7 +51,7 @@ export const headers = secureHeaders({
 })
 
 /** What is on a page is of this moment: a stored copy would be older than it says. */
-export const fresh = { 'cache-control': 'no-store' }
+export const NO_STORE = { 'cache-control': 'no-store' }
 
 /** @throws CodedError `unknown_product` */
 async function activeProduct(env: Env, id: string): Promise<Product> {
@@ -58,17 +61,17 @@ async function activeProduct(env: Env, id: string): Promise<Product> {
 }
 
 /** The range that an address asks for. @throws CodedError `unknown_range` */
-export function rangeOf(text = '1m'): Range {
-  const range = RANGES.find((known) => known === text)
-  if (!range) throw new CodedError('unknown_range', `Ranges are ${RANGES.join(', ')}.`)
+export function parseRange(text = '1m'): HistoryRange {
+  const range = HISTORY_RANGES.find((known) => known === text)
+  if (!range) throw new CodedError('unknown_range', `Ranges are ${HISTORY_RANGES.join(', ')}.`)
   return range
 }
 
 /** The page of an error; what is not coded is logged, and its own text is not shown. */
 export function errorPage(c: Context<AppEnv>, error: Error): Response | Promise<Response> {
   if (error instanceof CodedError && error.candidates) {
-    const page = ambiguousPage(site(c.env), c.req.param('symbol') ?? '', error.candidates)
-    return c.html(page, ERROR_CODES[error.code].status, fresh)
+    const page = ambiguousPage(siteInfo(c.env), c.req.param('symbol') ?? '', error.candidates)
+    return c.html(page, ERROR_CODES[error.code].status, NO_STORE)
   }
   if (error instanceof CodedError) return codedPage(c, error.code, error.message)
   log('page_failed', { request_id: c.var.requestId, path: c.req.path, error: error.stack ?? String(error) })
@@ -81,54 +84,56 @@ export const notFoundPage = (c: Context<AppEnv>): Response | Promise<Response> =
 
 function codedPage(c: Context<AppEnv>, code: ErrorCode, detail: string): Response | Promise<Response> {
   const { status, title } = ERROR_CODES[code]
-  return c.html(problemPage(site(c.env), { status, title, detail, request_id: c.var.requestId }), status, fresh)
+  return c.html(problemPage(siteInfo(c.env), { status, title, detail, request_id: c.var.requestId }), status, NO_STORE)
 }
 
 /** The pages: products, assets and audits, and the parts of them that are read again from time to time. */
-export const pages = new Hono<AppEnv>()
-  .get('/', headers, async (c) => c.html(listPage(site(c.env), await activeProducts(c.env), Date.now()), 200, fresh))
-  .get('/products/:id', headers, async (c) => {
+export const marketPages = new Hono<AppEnv>()
+  .get('/', securityHeaders, async (c) =>
+    c.html(listPage(siteInfo(c.env), await activeProducts(c.env), Date.now()), 200, NO_STORE),
+  )
+  .get('/products/:id', securityHeaders, async (c) => {
     const granularity = c.req.query('granularity') ?? 'ONE_MINUTE'
     if (!isGranularity(granularity))
       throw new CodedError('unknown_granularity', `Candles come in ${GRANULARITIES.join(', ')}.`)
     const product = await activeProduct(c.env, c.req.param('id'))
     const now = Date.now()
     const [history, status] = await Promise.all([
-      readHistory(c.env, product.product_id, { granularity, limit: HISTORY }, Math.floor(now / 1_000)),
+      readCandleHistory(c.env, product.product_id, { granularity, limit: CHART_CANDLES }, Math.floor(now / 1_000)),
       productCandles(c.env, product.product_id).status(),
     ])
-    return c.html(productPage(site(c.env), { ...history, product, status, granularity, now }), 200, fresh)
+    return c.html(productPage(siteInfo(c.env), { ...history, product, status, granularity, now }), 200, NO_STORE)
   })
-  .get('/products/:id/facts', headers, async (c) => {
+  .get('/products/:id/facts', securityHeaders, async (c) => {
     const product = await activeProduct(c.env, c.req.param('id'))
     const status = await productCandles(c.env, product.product_id).status()
-    return c.html(factsPanel({ product, status, now: Date.now() }), 200, fresh)
+    return c.html(factsPanel({ product, status, now: Date.now() }), 200, NO_STORE)
   })
-  .get('/assets', headers, async (c) => {
-    const { q, after } = assetsInput(new URL(c.req.url).searchParams)
+  .get('/assets', securityHeaders, async (c) => {
+    const { q, after } = parseAssetsInput(new URL(c.req.url).searchParams)
     const page = await readAssets(c.env, q, after)
-    return c.html(assetsPage(site(c.env), { ...page, q, first: after === null }), 200, fresh)
+    return c.html(assetsPage(siteInfo(c.env), { ...page, q, first: after === null }), 200, NO_STORE)
   })
-  .get('/assets/:symbol', headers, async (c) => {
-    const range = rangeOf(c.req.query('range'))
+  .get('/assets/:symbol', securityHeaders, async (c) => {
+    const range = parseRange(c.req.query('range'))
     const asset = await readAsset(c, c.req.param('symbol'))
     const history = await readAssetHistory(c.env, asset, range)
-    return c.html(assetPage(site(c.env), { ...asset, range, history }), 200, fresh)
+    return c.html(assetPage(siteInfo(c.env), { ...asset, range, history }), 200, NO_STORE)
   })
-  .get('/assets/:symbol/facts', headers, async (c) => {
+  .get('/assets/:symbol/facts', securityHeaders, async (c) => {
     const asset = await readAsset(c, c.req.param('symbol'))
-    return c.html(assetFacts(asset), 200, fresh)
+    return c.html(assetFacts(asset), 200, NO_STORE)
   })
-  .get('/audit', headers, async (c) => {
-    const { product, day } = auditInput(new URL(c.req.url).searchParams, settings(c.env))
+  .get('/audit', securityHeaders, async (c) => {
+    const { product, day } = parseAuditInput(new URL(c.req.url).searchParams, readSettings(c.env))
     const audits = await findAudits(c.env, { product, day }, AUDIT_DAYS, Date.now())
     const detail = product !== null && day !== null ? { product, day } : null
-    return c.html(auditPage(site(c.env), audits, detail), 200, fresh)
+    return c.html(auditPage(siteInfo(c.env), audits, detail), 200, NO_STORE)
   })
-  .get('/docs', headers, (c) =>
-    c.html(docsPage(site(c.env), openApiDocument(settings(c.env).VERSION)), 200, {
+  .get('/docs', securityHeaders, (c) =>
+    c.html(docsPage(siteInfo(c.env), getOpenApiDocument(readSettings(c.env).VERSION)), 200, {
       'cache-control': 'public, max-age=300',
     }),
   )
 
-pages.onError((error, c) => errorPage(c, error))
+marketPages.onError((error, c) => errorPage(c, error))

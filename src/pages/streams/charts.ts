@@ -1,16 +1,16 @@
-import { readHistory } from '../../api/candles/candle-history.ts'
+import { readCandleHistory } from '../../api/candles/candle-history.ts'
 import { log } from '../../api/http/context.ts'
 import type { EventSink } from '../../api/streams/event-stream.ts'
-import { candleTexts, framePosition, readCandle } from '../../api/streams/frames.ts'
+import { candleTexts, framePosition, parseCandle } from '../../api/streams/frames.ts'
 import type { StreamAdapter } from '../../api/streams/sse.ts'
 import type { Candle } from '../../protocol/candle.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { Granularity } from '../../protocol/granularity.ts'
-import { parsePosition, splitPositions } from '../../protocol/stream-position.ts'
+import { parseStreamPosition, splitStreamPositions } from '../../protocol/stream-position.ts'
 import { renderSpotChart } from '../market/elements.ts'
 
 /** A chart is sent whole, so at most this often (milliseconds); what changes in between goes with the next. */
-const CHART_MS = 1_000
+const CHART_INTERVAL_MS = 1_000
 /** Bars of all charts of one stream: a chart of 1,000 bars is about 100 KB each time it is sent. */
 const MAX_BARS = 20_000
 
@@ -26,14 +26,19 @@ type Chart = {
 }
 
 /** What a chart stream shows. */
-type Wanted = { products: readonly string[]; granularities: readonly Granularity[] }
+type ChartSelection = { products: readonly string[]; granularities: readonly Granularity[] }
 
 /**
  * Whole charts of the last `bars` candles as `<spot-chart>`: history first, and again when they change.
  * `patch` makes the lines of an event of an element.
  * @throws CodedError naming `bars` if all charts together would hold too many
  */
-export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (element: string) => string): StreamAdapter {
+export function chartAdapter(
+  env: Env,
+  wanted: ChartSelection,
+  bars: number,
+  patch: (element: string) => string,
+): StreamAdapter {
   const count = wanted.products.length * wanted.granularities.length
   if (count * bars > MAX_BARS)
     throw new CodedError('invalid_request', `${count} charts of ${bars} bars are too many for one stream`, {
@@ -57,7 +62,7 @@ export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (elem
     sink.push([{ key: `${chart.product} ${chart.granularity}`, text: patch(element) }])
   }
   const changed = (sink: EventSink, chart: Chart) => {
-    chart.timer ??= setTimeout(() => send(sink, chart), Math.max(0, chart.sentAt + CHART_MS - Date.now()))
+    chart.timer ??= setTimeout(() => send(sink, chart), Math.max(0, chart.sentAt + CHART_INTERVAL_MS - Date.now()))
   }
 
   /** Reads what stands before the stream, then adds what the stream brought meanwhile and the history has not (C11). */
@@ -65,27 +70,32 @@ export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (elem
     const { product, granularity } = chart
     chart.bars = null
     try {
-      const history = await readHistory(env, product, { granularity, limit: bars }, Math.floor(Date.now() / 1_000))
+      const history = await readCandleHistory(
+        env,
+        product,
+        { granularity, limit: bars },
+        Math.floor(Date.now() / 1_000),
+      )
       chart.bars = new Map(history.candles.map((candle) => [candle.timestamp, candle]))
       for (const { candle, position } of chart.early.splice(0))
         if (isLater(position, history.position)) chart.bars.set(candle.timestamp, candle)
       changed(sink, chart)
     } catch (error) {
-      log('chart_unread', { product, granularity, error: String(error) })
+      log('chart_read_failed', { product, granularity, error: String(error) })
       sink.end()
     }
   }
 
   return {
-    begun() {},
-    feed() {},
-    frame(sink, { text, key: product, type }) {
+    onStart() {},
+    onFeed() {},
+    onFrame(sink, { text, key: product, type }) {
       if (type === 'snapshot') {
         for (const chart of charts.values()) if (chart.product === product) void load(sink, chart)
         return
       }
-      const position = splitPositions(framePosition(text) ?? '').get(product) ?? ''
-      for (const candle of candleTexts(text).map(readCandle)) {
+      const position = splitStreamPositions(framePosition(text) ?? '').get(product) ?? ''
+      for (const candle of candleTexts(text).map(parseCandle)) {
         const chart = charts.get(`${candle.product_id} ${candle.granularity}`)
         if (!chart) continue
         if (chart.bars) {
@@ -94,7 +104,7 @@ export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (elem
         } else chart.early.push({ candle, position })
       }
     },
-    ended() {
+    onEnd() {
       over = true
       for (const { timer } of charts.values()) if (timer !== null) clearTimeout(timer)
     },
@@ -103,6 +113,6 @@ export function chartEvents(env: Env, wanted: Wanted, bars: number, patch: (elem
 
 /** Whether a frame at `position` came after `known`. What cannot be compared counts as later: the stream goes on. */
 function isLater(position: string, known: string): boolean {
-  const [a, b] = [parsePosition(position), parsePosition(known)]
+  const [a, b] = [parseStreamPosition(position), parseStreamPosition(known)]
   return !a || !b || a.epoch !== b.epoch || a.offset > b.offset
 }

@@ -1,14 +1,14 @@
 import { ServerSentEventGenerator } from '@starfederation/datastar-sdk/web'
 import { Hono } from 'hono'
 import type { AppEnv } from '../../api/http/context.ts'
-import { barsInput } from '../../api/http/input.ts'
+import { parseBarsInput } from '../../api/http/input.ts'
 import { socketLimit } from '../../api/http/rate-limits.ts'
 import type { StreamEvent } from '../../api/streams/event-stream.ts'
-import { candleTexts, readCandle } from '../../api/streams/frames.ts'
-import { joinedStream, type StreamAdapter, streamOf } from '../../api/streams/sse.ts'
+import { candleTexts, parseCandle } from '../../api/streams/frames.ts'
+import { multiplexedStream, resolveCandleStream, type StreamAdapter } from '../../api/streams/sse.ts'
 import type { Candle } from '../../protocol/candle.ts'
 import { renderSpotCandle } from '../market/elements.ts'
-import { chartEvents } from './charts.ts'
+import { chartAdapter } from './charts.ts'
 
 /** The SDK's own formatting of events, without its stream: that one queues without end for a reader who is slow. */
 class PatchFormat extends ServerSentEventGenerator {
@@ -19,28 +19,28 @@ class PatchFormat extends ServerSentEventGenerator {
 const format = new PatchFormat()
 
 /** The lines of a `datastar-patch-elements` event. The SDK ends it with an empty line, which the stream adds itself. */
-const patch = (element: string): string => format.patchElements(element).join('').slice(0, -1)
+const patchElementsEvent = (element: string): string => format.patchElements(element).join('').slice(0, -1)
 
 /**
  * Candles as `<spot-candle>`, one element per product and granularity. An older candle (one that closes, one that is
  * revised) is shown and then the newest again, so that the element ends in the state of now.
  */
-function spotCandleEvents(): StreamAdapter {
+function spotCandleAdapter(): StreamAdapter {
   const newest = new Map<string, Candle>()
   return {
-    begun() {},
-    feed() {},
-    frame(sink, { text, type }) {
+    onStart() {},
+    onFeed() {},
+    onFrame(sink, { text, type }) {
       const events: StreamEvent[] = []
       const last = new Map<string, Candle>()
       const add = (candle: Candle) => {
         const key = `${candle.product_id} ${candle.granularity}`
         last.set(key, candle)
         if ((newest.get(key)?.timestamp ?? 0) <= candle.timestamp) newest.set(key, candle)
-        events.push({ key: `${key} ${candle.timestamp}`, text: patch(renderSpotCandle(candle)) })
+        events.push({ key: `${key} ${candle.timestamp}`, text: patchElementsEvent(renderSpotCandle(candle)) })
       }
-      const candles = candleTexts(text).map(readCandle)
-      if (type === 'snapshot') for (const candle of newestOfEach(candles)) add(candle)
+      const candles = candleTexts(text).map(parseCandle)
+      if (type === 'snapshot') for (const candle of newestPerSeries(candles)) add(candle)
       else for (const candle of candles) add(candle)
       for (const [key, candle] of last) {
         const now = newest.get(key)
@@ -48,11 +48,11 @@ function spotCandleEvents(): StreamAdapter {
       }
       if (events.length > 0) sink.push(events)
     },
-    ended() {},
+    onEnd() {},
   }
 }
 
-const newestOfEach = (candles: readonly Candle[]): Iterable<Candle> => {
+const newestPerSeries = (candles: readonly Candle[]): Iterable<Candle> => {
   const newest = new Map<string, Candle>()
   for (const candle of candles) {
     const key = `${candle.product_id} ${candle.granularity}`
@@ -62,10 +62,12 @@ const newestOfEach = (candles: readonly Candle[]): Iterable<Candle> => {
 }
 
 /** `GET /api/v1/datastar` (brief 004) and `/api/v1/datastar/chart` (brief 003, phase 2). Each begins with full state. */
-export const datastar = new Hono<AppEnv>()
-  .get('/api/v1/datastar', socketLimit, async (c) => joinedStream(c, await streamOf(c), new Map(), spotCandleEvents()))
+export const datastarRoutes = new Hono<AppEnv>()
+  .get('/api/v1/datastar', socketLimit, async (c) =>
+    multiplexedStream(c, await resolveCandleStream(c), new Map(), spotCandleAdapter()),
+  )
   .get('/api/v1/datastar/chart', socketLimit, async (c) => {
-    const bars = barsInput(new URL(c.req.url).searchParams)
-    const wanted = await streamOf(c)
-    return joinedStream(c, wanted, new Map(), chartEvents(c.env, wanted, bars, patch))
+    const bars = parseBarsInput(new URL(c.req.url).searchParams)
+    const wanted = await resolveCandleStream(c)
+    return multiplexedStream(c, wanted, new Map(), chartAdapter(c.env, wanted, bars, patchElementsEvent))
   })

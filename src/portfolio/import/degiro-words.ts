@@ -1,8 +1,8 @@
 /** What a line of DEGIRO's account says, in the languages of its customers; without capitals. */
-export type Meaning = 'dividend' | 'tax' | 'fee' | 'interest' | 'exchange' | 'cash'
+export type LineKind = 'dividend' | 'tax' | 'fee' | 'interest' | 'exchange' | 'cash'
 
 /** The first that fits, in this order. */
-const MEANINGS: readonly [Meaning, RegExp][] = [
+const LINE_KINDS: readonly [LineKind, RegExp][] = [
   [
     'cash',
     /cash sweep|flatex|ideal|sofort|overboeking|geldmarkt|money market|fonds mon[ée]taires?|fondo? monetari|cash fund/,
@@ -31,8 +31,8 @@ const MEANINGS: readonly [Meaning, RegExp][] = [
 ]
 
 /** What a line says; null where no word of it is known. */
-export const meaningOf = (description: string): Meaning | null =>
-  MEANINGS.find(([, words]) => words.test(description.toLowerCase()))?.[0] ?? null
+export const lineKind = (description: string): LineKind | null =>
+  LINE_KINDS.find(([, words]) => words.test(description.toLowerCase()))?.[0] ?? null
 
 const BUY = 'koop|buy|kauf|achat|compra|acquisto|kup|kupno|n[áa]kup|k[öo]p|k[øo]b|kj[øo]p|osto'
 const SELL = 'verkoop|sell|verkauf|vente|venta|venda|vendita|sprzeda[żz]|prodej|s[äa]lj|salg|s[æa]lg|myynti'
@@ -42,9 +42,9 @@ const TRADE = new RegExp(
 )
 
 /** A trade as a line tells it: `Koop 1 @ 33,9 USD`; `action` is what made it, where nobody ordered it. */
-export type TradeWords = { action: string; side: 'buy' | 'sell'; quantity: string; price: string; currency: string }
+export type ParsedTrade = { action: string; side: 'buy' | 'sell'; quantity: string; price: string; currency: string }
 
-export function tradeOf(description: string): TradeWords | null {
+export function parseTrade(description: string): ParsedTrade | null {
   const groups = TRADE.exec(description)?.groups
   if (groups === undefined) return null
   const { action = '', buy, quantity = '', price = '', currency = '' } = groups

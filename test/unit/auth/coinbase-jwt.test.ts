@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { decodeProtectedHeader, jwtVerify } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { coinbaseKey } from '../../../src/auth/coinbase-jwt.ts'
+import { readCoinbaseKey } from '../../../src/auth/coinbase-jwt.ts'
 
 const NAME = 'organizations/1f2e/apiKeys/3d4c'
 const NOW = Date.UTC(2026, 7, 9, 21, 5, 48) + 900
@@ -15,13 +15,13 @@ const { d, x } = ed.export({ format: 'jwk' })
 const whole = Buffer.concat([bytes(d), bytes(x)]).toString('base64')
 
 const sign = async (privateKey: string, now = NOW): Promise<string> => {
-  const key = await coinbaseKey(NAME, privateKey)
+  const key = await readCoinbaseKey(NAME, privateKey)
   if (!key.ok) throw new Error(key.message)
   return key.sign(now)
 }
 
 const message = async (privateKey: string, name = NAME): Promise<string> => {
-  const key = await coinbaseKey(name, privateKey)
+  const key = await readCoinbaseKey(name, privateKey)
   return key.ok ? 'ok' : key.message
 }
 
@@ -49,7 +49,7 @@ describe('keys that Coinbase gives', () => {
   })
 
   test('every token is another one and ends after two minutes', async () => {
-    const key = await coinbaseKey(NAME, text(ec, 'sec1'))
+    const key = await readCoinbaseKey(NAME, text(ec, 'sec1'))
     if (!key.ok) throw new Error(key.message)
     const [one, two] = [await key.sign(NOW), await key.sign(NOW)]
     expect(decodeProtectedHeader(one).nonce).not.toBe(decodeProtectedHeader(two).nonce)

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { exportJWK, exportSPKI, generateKeyPair, type JSONWebKeySet, type JWK, SignJWT } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Refusal, tokenVerifier } from '../../../src/auth/verifier.ts'
+import { type RejectionReason, tokenVerifier } from '../../../src/auth/verifier.ts'
 
 const NOW = Date.UTC(2026, 10, 21, 9)
 const SECONDS = NOW / 1_000
@@ -57,7 +57,7 @@ function over(...pairs: Pair[]) {
   return { source, verify: (text: string, now = NOW) => verifier.verify(text, now) }
 }
 
-const refused = (reason: Refusal) => ({ ok: false, reason })
+const refused = (reason: RejectionReason) => ({ ok: false, reason })
 
 test.each(['ES256', 'RS256', 'EdDSA'] as const)('a token signed by %s tells who its bearer is', async (alg) => {
   const { verify } = over(keys.ES256, keys.RS256, keys.EdDSA)

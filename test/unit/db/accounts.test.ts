@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
-import { dropOver } from '../../../src/db/accounts.ts'
+import { deleteExpiredAuthRows } from '../../../src/db/accounts.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
-import { changeProfile, readProfile } from '../../../src/db/profiles.ts'
+import { ensureProfile, updateProfile } from '../../../src/db/profiles.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-accounts-'))
 let server: Postgres
@@ -38,7 +38,7 @@ beforeAll(async () => {
   await migrate(urlOf('plain', 'plain'))
   await migrate(server.url)
   live = openDatabase('live', server.url)
-  for (const user of [ada, grace]) await as(user, (sql) => readProfile(sql, user))
+  for (const user of [ada, grace]) await as(user, (sql) => ensureProfile(sql, user))
 }, 60_000)
 
 afterAll(async () => {
@@ -117,30 +117,30 @@ describe('P8 row level security holds for the role that the Worker takes', () =>
   test('what fails changes nothing', async () => {
     await expect(
       as(grace, async (sql) => {
-        await changeProfile(sql, grace, { name: 'changed' })
+        await updateProfile(sql, grace, { name: 'changed' })
         throw new Error('on purpose')
       }),
     ).rejects.toThrow('on purpose')
-    expect(await as(grace, (sql) => readProfile(sql, grace))).toMatchObject({ name: 'Grace' })
+    expect(await as(grace, (sql) => ensureProfile(sql, grace))).toMatchObject({ name: 'Grace' })
   })
 
   test('a query of users is refused by a client that is not one', async () => {
     const owner = live as unknown as UserSql
-    await expect(readProfile(owner, ada)).rejects.toThrow('this query runs through the user binding alone')
+    await expect(ensureProfile(owner, ada)).rejects.toThrow('this query runs through the user binding alone')
   })
 })
 
 test('a profile is made once, however many ask for it at once, and keeps what was changed', async () => {
   const user = person('Mary')
-  const made = await Promise.all(Array.from({ length: 8 }, () => as(user, (sql) => readProfile(sql, user))))
+  const made = await Promise.all(Array.from({ length: 8 }, () => as(user, (sql) => ensureProfile(sql, user))))
   expect(new Set(made.map(({ created_at }) => created_at)).size).toBe(1)
   const change = { currency: 'EUR', refresh_interval_seconds: 30 }
-  expect(await as(user, (sql) => changeProfile(sql, user, change))).toMatchObject({ name: 'Mary', ...change })
-  expect(await as(user, (sql) => changeProfile(sql, user, { refresh_interval_seconds: null }))).toMatchObject({
+  expect(await as(user, (sql) => updateProfile(sql, user, change))).toMatchObject({ name: 'Mary', ...change })
+  expect(await as(user, (sql) => updateProfile(sql, user, { refresh_interval_seconds: null }))).toMatchObject({
     currency: 'EUR',
     refresh_interval_seconds: null,
   })
-  expect(await as(user, (sql) => changeProfile(sql, { ...user, name: 'other' }, {}))).toMatchObject({ name: 'Mary' })
+  expect(await as(user, (sql) => updateProfile(sql, { ...user, name: 'other' }, {}))).toMatchObject({ name: 'Mary' })
 })
 
 test('what is over is deleted, what is not stays', async () => {
@@ -154,8 +154,8 @@ test('what is over is deleted, what is not stays', async () => {
     await live`INSERT INTO auth_verifications (id, identifier, value, expires_at)
       VALUES (gen_random_uuid(), 'x', 'x', ${at})`
   }
-  expect(await dropOver(live, now)).toEqual({ sessions: 1, verifications: 1 })
-  expect(await dropOver(live, now)).toEqual({ sessions: 0, verifications: 0 })
+  expect(await deleteExpiredAuthRows(live, now)).toEqual({ sessions: 1, verifications: 1 })
+  expect(await deleteExpiredAuthRows(live, now)).toEqual({ sessions: 0, verifications: 0 })
 })
 
 describe('migration 0012 runs', () => {
@@ -181,7 +181,7 @@ describe('migration 0012 runs', () => {
       ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
       ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;`)
     await migrate(url)
-    await as(ada, (user) => readProfile(user, ada), url)
+    await as(ada, (user) => ensureProfile(user, ada), url)
     const tables = ['profiles', 'auth_users', 'auth_sessions', 'auth_accounts', 'auth_verifications', 'auth_jwks']
     for (const role of ['anon', 'authenticated'])
       for (const table of tables) {
@@ -199,8 +199,8 @@ describe('migration 0012 runs', () => {
 
   test('as an owner that is no superuser, who makes the role and may become it', async () => {
     const url = urlOf('plain', 'plain')
-    await as(ada, (sql) => readProfile(sql, ada), url)
-    await as(grace, (sql) => readProfile(sql, grace), url)
+    await as(ada, (sql) => ensureProfile(sql, ada), url)
+    await as(grace, (sql) => ensureProfile(sql, grace), url)
     expect(await as(ada, (sql) => sql`SELECT name FROM profiles`, url)).toEqual([{ name: 'Ada' }])
   })
 })

@@ -7,21 +7,21 @@ import { migrate } from '../../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import {
   type ActivitiesChange,
-  addOwnAssets,
+  addCustomAssets,
   changeActivities,
   deriveAssets,
   MAX_ACTIVITIES,
   type NewActivity,
 } from '../../../src/db/activities.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
-import { claimKey, dropOldKeys, findKey, storeAnswer } from '../../../src/db/idempotency.ts'
-import { readProfile } from '../../../src/db/profiles.ts'
+import { claimKey, deleteOldKeys, readKey, storeResponse } from '../../../src/db/idempotency.ts'
+import { ensureProfile } from '../../../src/db/profiles.ts'
 import {
-  type ActivityPlace,
+  type ActivityCursor,
   findActivity,
-  findOwnAsset,
+  findCustomAsset,
   readActivities,
-  readNamedAssets,
+  readActivityAssets,
 } from '../../../src/db/read-activities.ts'
 import type { ActivityView } from '../../../src/protocol/activity.ts'
 
@@ -40,7 +40,7 @@ const as = <T>(user: { id: string }, use: (sql: UserSql) => Promise<T>): Promise
 /** Somebody with a profile. */
 async function person(): Promise<User> {
   const user = { id: randomUUID(), name: 'somebody' }
-  await as(user, (sql) => readProfile(sql, user))
+  await as(user, (sql) => ensureProfile(sql, user))
   return user
 }
 
@@ -377,7 +377,7 @@ describe('P8 nobody reaches what is another’s', () => {
     const house = { symbol: 'House', name: 'A house', currency: 'EUR' }
     const boat = { symbol: 'Boat', name: 'A boat', currency: 'EUR' }
     const add = async (who: typeof user, own: (typeof house)[]) =>
-      (await as(who, (sql) => addOwnAssets(sql, who.id, own))) as [number, ...number[]]
+      (await as(who, (sql) => addCustomAssets(sql, who.id, own))) as [number, ...number[]]
     const [mine] = await add(user, [house])
     const [ship, again] = await add(user, [boat, { ...house, name: 'other' }])
     const [theirs] = await add(other, [house])
@@ -385,9 +385,11 @@ describe('P8 nobody reaches what is another’s', () => {
     expect(again).toBe(mine)
     expect(ship).toBeLessThan(mine)
     expect(theirs).not.toBe(mine)
-    expect(await as(user, (sql) => findOwnAsset(sql, user.id, 'HOUSE', null))).toMatchObject({ asset_id: mine })
+    expect(await as(user, (sql) => findCustomAsset(sql, user.id, 'HOUSE', null))).toMatchObject({ asset_id: mine })
     await done(user, { insert: [activity({ asset_id: mine, currency: 'EUR' })] })
-    expect(await as(user, (sql) => readNamedAssets(sql, user.id))).toMatchObject([{ asset_id: mine, symbol: 'House' }])
+    expect(await as(user, (sql) => readActivityAssets(sql, user.id))).toMatchObject([
+      { asset_id: mine, symbol: 'House' },
+    ])
     await expect(change(user, { insert: [activity({ asset_id: theirs })] })).rejects.toMatchObject({ code: '23503' })
   })
 })
@@ -399,7 +401,7 @@ test('pages of activities skip and repeat nothing, whatever their times', async 
   )
   await done(user, { insert: all })
   const seen: string[] = []
-  for (let after: ActivityPlace | null = null; ; ) {
+  for (let after: ActivityCursor | null = null; ; ) {
     const asked: Parameters<typeof readActivities>[2] = { assetIds: null, kind: null, limit: 5, after }
     const page: ActivityView[] = await as(user, (sql) => readActivities(sql, user.id, asked))
     seen.push(...page.map(({ id }) => id))
@@ -418,7 +420,7 @@ describe('an answer is stored under its key', () => {
   const keep = (user: User, key: string, request: string) =>
     as(user, async (sql) => {
       const use = await claimKey(sql, user.id, key, request)
-      if (use.kind === 'new') await storeAnswer(sql, user.id, key, answer)
+      if (use.kind === 'new') await storeResponse(sql, user.id, key, answer)
       return use.kind
     })
 
@@ -427,13 +429,13 @@ describe('an answer is stored under its key', () => {
     expect(await Promise.all([keep(user, 'k', 'a'), keep(user, 'k', 'a'), keep(user, 'k', 'a')])).toEqual(
       expect.arrayContaining(['new', 'answered', 'answered']),
     )
-    const find = (who: User, request: string) => as(who, (sql) => findKey(sql, who.id, 'k', request))
+    const find = (who: User, request: string) => as(who, (sql) => readKey(sql, who.id, 'k', request))
     expect(await find(user, 'a')).toEqual({ kind: 'answered', answer })
     expect(await find(user, 'b')).toEqual({ kind: 'other_request' })
     expect(await keep(user, 'k', 'b')).toBe('other_request')
     expect(await find(other, 'a')).toEqual({ kind: 'new' })
-    expect(await dropOldKeys(live, new Date(Date.now() - 60_000))).toBe(0)
-    expect(await dropOldKeys(live, new Date(Date.now() + 60_000))).toBe(1)
+    expect(await deleteOldKeys(live, new Date(Date.now() - 60_000))).toBe(0)
+    expect(await deleteOldKeys(live, new Date(Date.now() + 60_000))).toBe(1)
     expect(await find(user, 'a')).toEqual({ kind: 'new' })
   })
 

@@ -5,10 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import { readRefreshSettings } from '../../../src/db/app-settings.ts'
-import { addAsset, assetsAddedSince, findAssets, plannedAssets, searchAssets } from '../../../src/db/assets.ts'
+import { addAsset, countAssetsAddedSince, findAssets, readPlannedAssets, searchAssets } from '../../../src/db/assets.ts'
 import { type LiveSql, openDatabase } from '../../../src/db/client.ts'
 import { resolve } from '../../../src/pricing/symbol.ts'
-import { type Asset, PROVIDERS, SYMBOL } from '../../../src/protocol/asset.ts'
+import { type Asset, PROVIDERS, SYMBOL_PATTERN } from '../../../src/protocol/asset.ts'
 import { CodedError } from '../../../src/protocol/errors.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
@@ -89,7 +89,7 @@ describe('the seed', () => {
     for (const asset of assets) {
       expect(PROVIDERS).toContain(asset.provider)
       for (const name of [asset.symbol, asset.code, `${asset.provider}:${asset.provider_id}`.toUpperCase()])
-        expect(name).toMatch(SYMBOL)
+        expect(name).toMatch(SYMBOL_PATTERN)
       expect(asset.active).toBe(true)
     }
   })
@@ -123,8 +123,8 @@ describe('the seed', () => {
   })
 
   test('none of it counts as added on the day of the migration', async () => {
-    expect(await assetsAddedSince(live, Date.UTC(2026, 10, 2))).toBe(0)
-    expect(await assetsAddedSince(live, Date.UTC(2026, 9, 1))).toBe(1000)
+    expect(await countAssetsAddedSince(live, Date.UTC(2026, 10, 2))).toBe(0)
+    expect(await countAssetsAddedSince(live, Date.UTC(2026, 9, 1))).toBe(1000)
   })
 })
 
@@ -135,7 +135,7 @@ describe('assets', () => {
         INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
         VALUES ('TSLA', 'Tesla Inc.', 'stock', 'stock', 'TSLA', 'yahoo', 'TSLA', 'USD')`
       expect(symbolsOf(await findAssets(sql, ['TSLA']))).toEqual(['TSLA'])
-      expect((await plannedAssets(sql)).at(-1)).toMatchObject({ symbol: 'TSLA', isin: null, interval: 300 })
+      expect((await readPlannedAssets(sql)).at(-1)).toMatchObject({ symbol: 'TSLA', isin: null, interval: 300 })
       await sql`SELECT * FROM provider_rate_limits`
       await sql`
         SELECT * FROM system_metrics
@@ -198,7 +198,7 @@ describe('assets', () => {
       const found = symbolsOf(await findAssets(sql, ['KRB', 'MSFT', 'AAPL', 'AAPL', 'NONE', "'; DROP TABLE assets"]))
       expect(found.sort()).toEqual(['AAPL', 'krb'])
       expect(await findAssets(sql, [])).toEqual([])
-      expect(symbolsOf(await plannedAssets(sql))).not.toContain('MSFT')
+      expect(symbolsOf(await readPlannedAssets(sql))).not.toContain('MSFT')
     })
   })
 
@@ -227,7 +227,7 @@ describe('assets', () => {
       const both = await Promise.all([addAsset(live, draft()), addAsset(other, draft({ name: 'Another name' }))])
       expect(both[0]).toEqual(both[1])
       expect(await addAsset(live, draft({ symbol: 'OTHER' }))).toEqual(both[0])
-      expect(await assetsAddedSince(live, Date.now() - 3_600_000)).toBe(1)
+      expect(await countAssetsAddedSince(live, Date.now() - 3_600_000)).toBe(1)
     } finally {
       await live`DELETE FROM assets WHERE provider_id = 'KRB'`
       await other.end()
@@ -313,13 +313,13 @@ describe('settings', () => {
       await watch('NVDA', 5)
       await watch('BTC', 4000)
       await addAsset(sql, draft({ symbol: 'HOUSE', provider: 'manual' }))
-      const planned = await plannedAssets(sql)
+      const planned = await readPlannedAssets(sql)
       const interval = (symbol: string) => planned.find((asset) => asset.symbol === symbol)?.interval
       expect(planned).toHaveLength(1000)
       expect(['AAPL', 'MSFT', 'NVDA', 'BTC', 'ETH', 'HOUSE'].map(interval)).toEqual([45, 60, 15, 300, 300, undefined])
       await set(sql, 'refresh_default_seconds', 20)
       await set(sql, 'refresh_max_seconds', 30)
-      const changed = await plannedAssets(sql)
+      const changed = await readPlannedAssets(sql)
       expect(changed.find(({ symbol }) => symbol === 'AAPL')?.interval).toBe(20)
       expect(changed.find(({ symbol }) => symbol === 'ETH')?.interval).toBe(30)
     })

@@ -8,18 +8,18 @@ import {
   type AuditPlan,
   claimAudits,
   type DayComparison,
-  failAudit,
   finishAudit,
   readAudits,
+  recordAuditFailure,
   recordComparison,
   repairCandles,
 } from '../../../src/db/audits.ts'
 import { readCandles, upsertCandles } from '../../../src/db/candles.ts'
 import { type LiveSql, openDatabase } from '../../../src/db/client.ts'
-import { dropOldRecords, insertMetrics } from '../../../src/db/metrics.ts'
+import { deleteOldRecords, insertMetrics } from '../../../src/db/metrics.ts'
 import { insertRevisions } from '../../../src/db/revisions.ts'
-import type { Repair } from '../../../src/market/audit.ts'
-import type { Revision, Told } from '../../../src/market/revision.ts'
+import type { CandleRepair } from '../../../src/market/audit.ts'
+import type { CandleValues, Revision } from '../../../src/market/revision.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
 
@@ -72,7 +72,7 @@ const log = () => live`
   FROM candle_revisions ORDER BY granularity, timestamp, rev`
 
 describe('revisions', () => {
-  const told = (change: Partial<Told> = {}): Told => ({
+  const told = (change: Partial<CandleValues> = {}): CandleValues => ({
     open: '0.00000000000000000000000000000000000001',
     high: '98765432109876543210987654321098765432.1',
     low: '1',
@@ -165,7 +165,7 @@ describe('audits', () => {
   test('C13 what has not come to its end is due again after a while, what is done never', async () => {
     await upsertCandles(live, [at(0)])
     expect(await claimAudits(live, plan, NOW)).toEqual([btc])
-    await failAudit(live, 'coinbase', btc, 'unavailable')
+    await recordAuditFailure(live, 'coinbase', btc, 'unavailable')
     expect(await readAudits(live, all)).toHaveLength(8)
     expect((await readAudits(live, all))[0]).toMatchObject({
       day: '2026-10-05',
@@ -219,7 +219,7 @@ describe('audits', () => {
   })
 
   test('C13 C6 a repair is the next revision of what is stored, written with it, and only once', async () => {
-    const repair = (minutes: number, change: Partial<Repair> = {}): Repair => ({
+    const repair = (minutes: number, change: Partial<CandleRepair> = {}): CandleRepair => ({
       granularity: 'ONE_MINUTE',
       timestamp: DAY + minutes * 60,
       open: '10',
@@ -274,7 +274,7 @@ describe('records that are kept for a time', () => {
       }),
     )
     await insertRevisions(live, 'coinbase', 'BTC-USD', revisions)
-    const dropped = await dropOldRecords(live, { candle_revisions: 8, system_metrics: 2 }, NOW)
+    const dropped = await deleteOldRecords(live, { candle_revisions: 8, system_metrics: 2 }, NOW)
     expect(dropped).toEqual({ candle_revisions: 1, system_metrics: 2 })
     const left = await live`SELECT metric_name, value, labels, recorded_at FROM system_metrics ORDER BY value`
     expect(left.map(({ value }) => value)).toEqual([0, 1])

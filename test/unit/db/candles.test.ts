@@ -15,11 +15,19 @@ import {
 import * as products from '../../../src/db/products.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 
-const { dropExpired, ensurePartitions, readCandles, readClosedCandles, readGaps, replaceGaps, upsertCandles } = candles
-const { listProducts, upsertProducts } = products
+const {
+  deleteExpiredCandles,
+  ensureCandlePartitions,
+  readCandles,
+  readClosedCandles,
+  readGaps,
+  replaceGaps,
+  upsertCandles,
+} = candles
+const { readProducts, upsertProducts } = products
 
-const getProduct = async (sql: Parameters<typeof listProducts>[0], exchange: string, id: string) =>
-  (await listProducts(sql, exchange)).find(({ product_id }) => product_id === id) ?? null
+const getProduct = async (sql: Parameters<typeof readProducts>[0], exchange: string, id: string) =>
+  (await readProducts(sql, exchange)).find(({ product_id }) => product_id === id) ?? null
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -172,7 +180,7 @@ describe('candles', () => {
   })
 
   test('partitions have the keys and the index of the table', async () => {
-    await ensurePartitions(live, JAN_2024, JAN_2024)
+    await ensureCandlePartitions(live, JAN_2024, JAN_2024)
     const rows = await live<{ name: string }[]>`
       SELECT indexname AS name FROM pg_indexes WHERE tablename = 'live_candles_2024_01'`
     expect(rows).toHaveLength(2)
@@ -192,7 +200,7 @@ describe('candles', () => {
           await Promise.all([
             flush(live, months, 'BTC-USD'),
             flush(other, months.slice(1).reverse(), 'ETH-USD'),
-            ensurePartitions(live, months[0]!, months[3]!),
+            ensureCandlePartitions(live, months[0]!, months[3]!),
           ]),
         ).toEqual([4, 3, expect.any(Number)])
       }
@@ -203,8 +211,8 @@ describe('candles', () => {
 
   test('making partitions again makes none', async () => {
     const [from, to] = [Date.UTC(2071, 0) / 1000, Date.UTC(2071, 11, 31) / 1000]
-    expect(await ensurePartitions(live, from, to)).toBe(12)
-    expect(await ensurePartitions(live, from, to)).toBe(0)
+    expect(await ensureCandlePartitions(live, from, to)).toBe(12)
+    expect(await ensureCandlePartitions(live, from, to)).toBe(0)
   })
 
   test('a range gives its last candles, ascending, start inclusive and end exclusive', async () => {
@@ -233,8 +241,8 @@ describe('candles', () => {
       candle({ timestamp: at(400) }),
       candle({ timestamp: at(91), granularity: 'FIVE_MINUTES' }),
     ])
-    await ensurePartitions(live, now / 1000, now / 1000 + 40 * 86_400)
-    const result = await dropExpired(live, { ONE_MINUTE: 30, FIVE_MINUTES: 90 }, now)
+    await ensureCandlePartitions(live, now / 1000, now / 1000 + 40 * 86_400)
+    const result = await deleteExpiredCandles(live, { ONE_MINUTE: 30, FIVE_MINUTES: 90 }, now)
     expect(result).toMatchObject({ deleted: 4, done: true })
     expect(result.partitions).toBeGreaterThan(0)
     const left = [...(await readCandles(live, { ...all, granularity: 'ONE_HOUR' })), ...(await readCandles(live, all))]
@@ -243,7 +251,7 @@ describe('candles', () => {
     expect(names).toContain('live_candles_2024_03')
     expect(names).toContain('live_candles_2024_07')
     expect(names).not.toContain('live_candles_2023_05')
-    expect(await dropExpired(live, { ONE_MINUTE: 30, FIVE_MINUTES: 90 }, now)).toEqual({
+    expect(await deleteExpiredCandles(live, { ONE_MINUTE: 30, FIVE_MINUTES: 90 }, now)).toEqual({
       deleted: 0,
       partitions: 0,
       done: true,
@@ -252,16 +260,16 @@ describe('candles', () => {
 
   test('a row that arrives while its empty partition is looked at is not lost with it', async () => {
     const timestamp = Date.UTC(1990, 0) / 1000
-    await ensurePartitions(live, timestamp, timestamp)
+    await ensureCandlePartitions(live, timestamp, timestamp)
     const writer = openDatabase('live', server.url)
     try {
-      const { promise: dropping, resolve: begin } = Promise.withResolvers<ReturnType<typeof dropExpired>>()
+      const { promise: dropping, resolve: begin } = Promise.withResolvers<ReturnType<typeof deleteExpiredCandles>>()
       await writer.begin(async (transaction) => {
         await transaction`
           INSERT INTO live_candles (product_id, granularity, timestamp, open, high, low, close, volume)
           VALUES ('BTC-USD', 'ONE_MINUTE', to_timestamp(${timestamp}), 1, 1, 1, 1, 1)`
         // Nothing is expired by granularity; the partition is empty for everyone but the writer.
-        begin(dropExpired(live, { ONE_DAY: 1 }, Date.UTC(2024, 0)))
+        begin(deleteExpiredCandles(live, { ONE_DAY: 1 }, Date.UTC(2024, 0)))
         await expect
           .poll(async () => (await cached`SELECT FROM pg_locks WHERE NOT granted`).length, { timeout: 1500 })
           .toBe(1)
@@ -343,7 +351,7 @@ describe('products', () => {
       change_24h: null,
     })
     expect(await upsertProducts(live, [eth, product(), product({ exchange: 'simulated' })])).toBe(3)
-    expect(await listProducts(live, 'coinbase')).toEqual([product(), eth])
+    expect(await readProducts(live, 'coinbase')).toEqual([product(), eth])
     expect(await getProduct(live, 'coinbase', 'ETH-USD')).toEqual(eth)
     expect(await getProduct(live, 'coinbase', 'XRP-USD')).toBeNull()
   })

@@ -7,17 +7,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
-import { fillRates } from '../../../src/db/portfolio-outbox.ts'
-import { readLots, readPortfolio, readValued } from '../../../src/db/portfolio-views.ts'
-import { changeProfile, readProfile } from '../../../src/db/profiles.ts'
+import { fillFxRates } from '../../../src/db/portfolio-outbox.ts'
+import { readLots, readPortfolioData, readValuedPortfolio } from '../../../src/db/portfolio-views.ts'
+import { ensureProfile, updateProfile } from '../../../src/db/profiles.ts'
 import type { Activity } from '../../../src/portfolio/activity.ts'
-import { decimal, ratio, text } from '../../../src/portfolio/decimal.ts'
-import type { Derived } from '../../../src/portfolio/lots.ts'
-import { ratesOf } from '../../../src/portfolio/rates.ts'
+import { divideRounded, formatDecimal, parseDecimal } from '../../../src/portfolio/decimal.ts'
+import type { DerivedLots } from '../../../src/portfolio/lots.ts'
+import { currentRates } from '../../../src/portfolio/rates.ts'
 import { totalsOf } from '../../../src/portfolio/totals.ts'
 import { valueLot, valuePosition } from '../../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
-import { basesOf, deriveAll, type Named } from '../../support/portfolio-bases.ts'
+import { type AssetLabel, computeBases, deriveAll } from '../../support/portfolio-bases.ts'
 import * as worked from '../../support/worked-portfolio.ts'
 
 const NOW = '2026-01-01T00:00:00Z'
@@ -36,15 +36,15 @@ const as = <T>(user: { id: string }, use: (sql: UserSql) => Promise<T>, url = se
 async function owner(currency: string): Promise<User> {
   const user = person('somebody')
   await as(user, async (sql) => {
-    await readProfile(sql, user)
-    await changeProfile(sql, user, { currency })
+    await ensureProfile(sql, user)
+    await updateProfile(sql, user, { currency })
     await sql`INSERT INTO portfolios (user_id) VALUES (${user.id})`
   })
   return user
 }
 
 /** Writes activities and what was derived of them in the place of what the user has. */
-async function store(sql: UserSql, user: User, activities: readonly Activity[], { lots, closures }: Derived) {
+async function store(sql: UserSql, user: User, activities: readonly Activity[], { lots, closures }: DerivedLots) {
   const rows = (list: readonly object[]) => JSON.stringify(list.map((row) => ({ ...row, user_id: user.id })))
   await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
   await sql`DELETE FROM activities`
@@ -154,7 +154,7 @@ test('P1 portfolio_ratio rounds as the other one does', async () => {
   const pairs = fc
     .sample(fc.tuple(amount, amount, fc.constantFrom(4, 10, 16)), { numRuns: 2_000, seed: 7 })
     .map(([a, b, places]) => {
-      const [over, under] = [a, b].map(([n, p]) => text(decimal(String(n)).times(`1e-${p}`)))
+      const [over, under] = [a, b].map(([n, p]) => formatDecimal(parseDecimal(String(n)).times(`1e-${p}`)))
       return { a: over!, b: under!, places }
     })
   const halves = ['0.00005', '-0.00005', '0.00004999999999999999999999', '2.5'].map((a) => ({ a, b: '1', places: 4 }))
@@ -163,7 +163,7 @@ test('P1 portfolio_ratio rounds as the other one does', async () => {
     SELECT portfolio_ratio(a, b, places) AS ratio
     FROM jsonb_to_recordset(${JSON.stringify(given)}::text::jsonb) AS p (a numeric, b numeric, places integer)`
   expect(rows.map((row) => row.ratio)).toEqual(
-    given.map(({ a, b, places }) => text(ratio(decimal(a), decimal(b), places))),
+    given.map(({ a, b, places }) => formatDecimal(divideRounded(parseDecimal(a), parseDecimal(b), places))),
   )
   expect(await live`SELECT portfolio_ratio(1, 0, 4) AS ratio`).toEqual([{ ratio: null }])
 })
@@ -173,7 +173,7 @@ describe('the worked portfolio', () => {
     const { user, activities } = await workedOwner()
     await storePrices(worked.prices(assetId))
     await storeDayRates(workedRates)
-    const { positions, portfolio } = await as(user, (sql) => readValued(sql, user.id))
+    const { positions, portfolio } = await as(user, (sql) => readValuedPortfolio(sql, user.id))
     expect(positions).toHaveLength(worked.POSITIONS.length)
     for (const figures of worked.POSITIONS)
       expect(positions.find(({ symbol }) => symbol === figures.symbol)).toMatchObject(figures)
@@ -215,7 +215,7 @@ describe('the worked portfolio', () => {
     const { user, idOfOwn } = await workedOwner()
     await storePrices(worked.prices(assetId))
     await storeDayRates(workedRates)
-    const read = (assetIds: number[] | null) => as(user, (sql) => readPortfolio(sql, user.id, assetIds))
+    const read = (assetIds: number[] | null) => as(user, (sql) => readPortfolioData(sql, user.id, assetIds))
     const all = await read(null)
     for (const [symbols, needed] of [
       [['SAP.DE'], ['SAP.DE']],
@@ -237,16 +237,16 @@ describe('the worked portfolio', () => {
   test('who has neither profile nor portfolio has nothing', async () => {
     const nobody = person('nobody')
     const nothing = { currency: 'USD', version: 0, positions: [], rateSources: [], prices: [] }
-    expect(await as(nobody, (sql) => readPortfolio(sql, nobody.id, null))).toEqual(nothing)
+    expect(await as(nobody, (sql) => readPortfolioData(sql, nobody.id, null))).toEqual(nothing)
     const portfolio = totalsOf([], { currency: 'USD', version: 0 })
-    expect(await as(nobody, (sql) => readValued(sql, nobody.id))).toEqual({ positions: [], portfolio })
+    expect(await as(nobody, (sql) => readValuedPortfolio(sql, nobody.id))).toEqual({ positions: [], portfolio })
     expect(await as(nobody, (sql) => readLots(sql, nobody.id, { limit: 1 }))).toEqual([])
   })
 })
 
 describe('any portfolio', () => {
   const small = fc.tuple(fc.integer({ min: 1, max: 5_000 }), fc.integer({ min: 0, max: 4 })).map(([n, p]) => {
-    return text(decimal(String(n)).times(`1e-${p}`))
+    return formatDecimal(parseDecimal(String(n)).times(`1e-${p}`))
   })
   const day = fc.integer({ min: 1, max: 6 }).map((n) => `2025-05-0${n}`)
   const CURRENCIES = ['USD', 'EUR', 'CHF', 'SEK']
@@ -303,11 +303,11 @@ describe('any portfolio', () => {
     const assets = [assetId('AAPL'), assetId('SAP.DE'), own!.asset_id]
     const SOURCES = ['EURUSD=X', 'CHFUSD=X', 'USDSEK=X']
     const priced = [...['AAPL', 'SAP.DE', 'NESN.SW'], ...SOURCES].map(assetId)
-    const names = new Map<number, Named>([
+    const names = new Map<number, AssetLabel>([
       [own!.asset_id, { ...worked.CABIN, type: 'own' }],
-      ...(await live<(Named & { asset_id: number })[]>`SELECT asset_id, symbol, name, type, currency FROM assets`).map(
-        ({ asset_id, ...named }): [number, Named] => [asset_id, named],
-      ),
+      ...(
+        await live<(AssetLabel & { asset_id: number })[]>`SELECT asset_id, symbol, name, type, currency FROM assets`
+      ).map(({ asset_id, ...named }): [number, AssetLabel] => [asset_id, named]),
     ])
     let seen = 0
     const check = fc.asyncProperty(portfolio, async (given) => {
@@ -342,21 +342,25 @@ describe('any portfolio', () => {
       const dayRates = new Map(given.dayRates.map((one) => [`${one.currency} ${one.day}`, one]))
       await storePrices(prices)
       // It wants rates, and fills those that the prices tell: the given ones take their place.
-      await as(user, (sql) => changeProfile(sql, user, { currency: given.currency }))
+      await as(user, (sql) => updateProfile(sql, user, { currency: given.currency }))
       await storeDayRates([...dayRates.values()])
       const read = await as(user, async (sql) => {
         await store(sql, user, activities, derived)
-        const all = await readPortfolio(sql, user.id, null)
-        return { ...(await readValued(sql, user.id)), all, lots: await readLots(sql, user.id, { limit: 1_000 }) }
+        const all = await readPortfolioData(sql, user.id, null)
+        return {
+          ...(await readValuedPortfolio(sql, user.id)),
+          all,
+          lots: await readLots(sql, user.id, { limit: 1_000 }),
+        }
       })
 
-      const bases = basesOf(
+      const bases = computeBases(
         { activities, currency: given.currency, now: NOW, named: (id) => names.get(id)! },
         derived,
         (currency, on) => dayRates.get(`${currency} ${on}`)?.usd ?? null,
       )
       const byAsset = new Map(read.all.prices.map((price) => [price.asset_id, price]))
-      const rates = ratesOf(read.all.rateSources, byAsset)
+      const rates = currentRates(read.all.rateSources, byAsset)
       const value = (base: (typeof bases.positions)[number]) =>
         valuePosition(base, byAsset.get(base.asset_id) ?? null, rates, given.currency)
       expect(read.positions).toEqual(bases.positions.map(value))
@@ -372,7 +376,9 @@ describe('any portfolio', () => {
         for (const key of ['quantity', 'invested', 'present_value', 'gain_loss', 'day_change'] as const) {
           const parts = read.lots.filter((lot) => lot.asset_id === position.asset_id).map((lot) => lot[key])
           if (parts.includes(null)) continue
-          expect(text(parts.reduce((sum, part) => sum.plus(part!), decimal('0'))), key).toBe(position[key])
+          expect(formatDecimal(parts.reduce((sum, part) => sum.plus(part!), parseDecimal('0'))), key).toBe(
+            position[key],
+          )
         }
       seen += read.positions.filter(({ gain_loss, lots: open }) => open > 0 && gain_loss !== null).length
     })
@@ -480,9 +486,9 @@ describe('what triggers and functions tell', () => {
     expect(await watched()).toEqual(at(['AAPL', 'CHFUSD=X', 'EURUSD=X', 'NESN.SW'], null))
     await outbox()
     const before = Number(await version(user))
-    await as(user, (sql) => changeProfile(sql, user, { name: 'other' }))
+    await as(user, (sql) => updateProfile(sql, user, { name: 'other' }))
     expect([await outbox(), Number(await version(user))]).toEqual([[], before])
-    await as(user, (sql) => changeProfile(sql, user, { currency: 'USD', refresh_interval_seconds: 30 }))
+    await as(user, (sql) => updateProfile(sql, user, { currency: 'USD', refresh_interval_seconds: 30 }))
     expect(await outbox()).toEqual([{ user_id: user.id, asset_id: null, derive: false }])
     expect(Number(await version(user))).toBe(before + 1)
     expect(await watched()).toEqual(at(['AAPL', 'CHFUSD=X', 'NESN.SW'], 30))
@@ -570,14 +576,14 @@ describe('what triggers and functions tell', () => {
       await write(user, on('USD', '2025-05-05'))
       await write(other, on('USD', '2025-05-05'))
       await outbox()
-      expect([await fillRates(live), await outbox()]).toEqual([0, []])
+      expect([await fillFxRates(live), await outbox()]).toEqual([0, []])
       const before = Number(await version(user))
       await closes('EURUSD=X', 'daily', [['2025-05-05', '1.2']])
-      expect(await fillRates(live)).toBe(1)
+      expect(await fillFxRates(live)).toBe(1)
       expect(await outbox()).toEqual([{ user_id: user.id, asset_id: null, derive: false }])
       expect(Number(await version(user))).toBe(before + 1)
       await live`UPDATE price_history_daily SET close = 9`
-      expect([await fillRates(live), await rates()]).toEqual([0, [['EUR', '2025-05-05', '1.2']]])
+      expect([await fillFxRates(live), await rates()]).toEqual([0, [['EUR', '2025-05-05', '1.2']]])
     })
 
     test('of today are the price of now', async () => {
@@ -697,8 +703,10 @@ describe('P8 row level security', () => {
       ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;`)
     await migrate(urlOf('supabase'))
     const ada = person('Ada')
-    await as(ada, (user) => readProfile(user, ada), urlOf('supabase'))
-    expect(await as(ada, (user) => readValued(user, ada.id), urlOf('supabase'))).toMatchObject({ positions: [] })
+    await as(ada, (user) => ensureProfile(user, ada), urlOf('supabase'))
+    expect(await as(ada, (user) => readValuedPortfolio(user, ada.id), urlOf('supabase'))).toMatchObject({
+      positions: [],
+    })
     const tried = (role: string, query: string) =>
       sql.begin(async (transaction) => {
         const claims = JSON.stringify({ sub: ada.id, role })

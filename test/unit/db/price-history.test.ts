@@ -10,19 +10,19 @@ import { type CachedSql, type LiveSql, openDatabase } from '../../../src/db/clie
 import {
   claimHistory,
   ensureHistoryPartitions,
-  failHistory,
   type HistoryClaim,
-  pruneHistory,
-  readActions,
+  maintainHistory,
   readBars,
+  readCorporateActions,
   readHistoryState,
   readRunningBar,
+  recordHistoryFailure,
+  requestHistory,
   storeHistory,
-  wantHistory,
 } from '../../../src/db/price-history.ts'
 import { adjustBars } from '../../../src/pricing/adjust.ts'
 import type { DailyBar } from '../../../src/pricing/provider-quote.ts'
-import type { CorporateAction, Interval } from '../../../src/protocol/price-history.ts'
+import type { CorporateAction, HistoryInterval } from '../../../src/protocol/price-history.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -242,7 +242,7 @@ describe('the one fold', () => {
     expect(byMonth).toEqual(months(days, splits))
     // Bars of weeks and months in today's shares are those of days in today's shares, but for what was rounded twice.
     const actions = splits.map(([ex, n]) => split(ex, `${n}`))
-    const inShares = (list: readonly Bar[], interval: Interval) =>
+    const inShares = (list: readonly Bar[], interval: HistoryInterval) =>
       adjustBars(
         list.map((bar) => ({ ...bar, is_complete: true })),
         actions,
@@ -407,11 +407,11 @@ describe('loading', () => {
     ]
     expect((await store(asset, null, { days, actions })).actions).toBe(3)
     const known = [dividend('2026-11-12', '3'), dividend('2026-11-16', '1.25', '101.5'), split('2026-11-16', '4', '1')]
-    expect(await readActions(live, asset)).toEqual(known)
+    expect(await readCorporateActions(live, asset)).toEqual(known)
     // The close before the first day is told now; what was known of the other one is not lost.
     const later = [dividend('2026-11-12', '3', '99'), dividend('2026-11-16', '1.25')]
     expect((await store(asset, '2026-11-16', { days: [], actions: later })).actions).toBe(1)
-    expect(await readActions(live, asset)).toEqual([dividend('2026-11-12', '3', '99'), ...known.slice(1)])
+    expect(await readCorporateActions(live, asset)).toEqual([dividend('2026-11-12', '3', '99'), ...known.slice(1)])
     expect(await state(asset)).toMatchObject({ actions_version: 2 })
     const tomorrow = { provider: 'yahoo', today: '2026-11-23' }
     expect((await store(asset, '2026-11-16', { days: [], actions: actions.slice(-1) }, tomorrow)).actions).toBe(1)
@@ -426,7 +426,7 @@ describe('loading', () => {
     expect(await bars(asset, 'daily')).toEqual(days.map(trimmed))
     expect(await bars(asset, 'weekly')).toEqual(weeks(days))
     expect(await bars(asset, 'monthly')).toEqual(months(days))
-    expect(await readActions(live, asset)).toEqual([])
+    expect(await readCorporateActions(live, asset)).toEqual([])
     expect(await state(asset)).toMatchObject({ provider: 'yahoo', first_date: '2026-06-15', actions_version: 2 })
   })
 
@@ -451,7 +451,11 @@ describe('loading', () => {
     await expect(store(asset, null, { days, actions: [split('2020-08-31', '4')] })).rejects.toMatchObject({
       code: '22P02',
     })
-    expect([await bars(asset, 'monthly'), await readActions(live, asset), await state(asset)]).toEqual([[], [], null])
+    expect([await bars(asset, 'monthly'), await readCorporateActions(live, asset), await state(asset)]).toEqual([
+      [],
+      [],
+      null,
+    ])
   })
 
   test('a day that has not come is not taken, and an action of a kind that is not known is refused', async () => {
@@ -539,7 +543,7 @@ describe('aggregation and retention', () => {
     const asset = await addAsset('ONE', { provider: 'manual' })
     await putDays(asset, days)
     const kept = days.filter(({ date }) => date >= '2025-11-21')
-    expect(await pruneHistory(live, TODAY)).toMatchObject({ days: days.length - kept.length, weeks: 0, done: true })
+    expect(await maintainHistory(live, TODAY)).toMatchObject({ days: days.length - kept.length, weeks: 0, done: true })
     expect(await bars(asset, 'daily')).toEqual(kept.map(trimmed))
     expect(await bars(asset, 'weekly')).toEqual(weeks(days).filter(({ date }) => date >= plus('2026-11-16', -157 * 7)))
     expect(await bars(asset, 'monthly')).toEqual(months(days))
@@ -566,8 +570,8 @@ describe('aggregation and retention', () => {
         const told = all.filter(({ date }) => date < today && (claim.from === null || date >= claim.from))
         await store(asset, claim.from, { days: told }, { today })
       }
-      await pruneHistory(live, today)
-      await pruneHistory(live, today)
+      await maintainHistory(live, today)
+      await maintainHistory(live, today)
     }
     expect(await bars(asset, 'daily')).toEqual(all.filter(({ date }) => date >= '2025-11-21').map(trimmed))
     expect(await bars(asset, 'weekly')).toEqual(weeks(all).filter(({ date }) => date >= plus('2026-11-16', -157 * 7)))
@@ -581,7 +585,7 @@ describe('aggregation and retention', () => {
     const [claim] = await claimHistory(live, { limit: 1, now: NOW, today: TODAY, simulated: false })
     expect(claim!.from).toBeNull()
     await store(asset, null, { days: all })
-    await pruneHistory(live, TODAY)
+    await maintainHistory(live, TODAY)
     expect(await bars(asset, 'monthly')).toEqual(months(all))
     expect(await bars(asset, 'daily')).toEqual(all.filter(({ date }) => date >= '2025-11-21').map(trimmed))
   })
@@ -690,9 +694,9 @@ describe('aggregation and retention', () => {
         WHERE inhparent = 'price_history_daily'::regclass ORDER BY 1`
       ).map(({ name }) => name.slice(-4))
     expect(await names()).toEqual(['2023', '2024', '2025', '2026'])
-    expect(await pruneHistory(live, '2024-12-25')).toMatchObject({ days: 4, partitions: 0 })
-    expect(await pruneHistory(live, '2025-01-20')).toMatchObject({ partitions: 1 })
-    expect(await pruneHistory(live, TODAY)).toMatchObject({ partitions: 1 })
+    expect(await maintainHistory(live, '2024-12-25')).toMatchObject({ days: 4, partitions: 0 })
+    expect(await maintainHistory(live, '2025-01-20')).toMatchObject({ partitions: 1 })
+    expect(await maintainHistory(live, TODAY)).toMatchObject({ partitions: 1 })
     expect(await names()).toEqual(['2025', '2026'])
   })
 
@@ -727,10 +731,10 @@ describe('aggregation and retention', () => {
     // The second asset's oldest week is held: the run has deleted the first one's rows and the second one's days by then.
     await live.begin(async (holder) => {
       await holder`SELECT FROM price_history_weekly WHERE asset_id = ${assets[1]!} ORDER BY week LIMIT 1 FOR UPDATE`
-      await killed((sql) => pruneHistory(sql, TODAY))
+      await killed((sql) => maintainHistory(sql, TODAY))
     })
     expect(await tables()).toEqual(before)
-    expect(await pruneHistory(live, TODAY)).toMatchObject({ done: true })
+    expect(await maintainHistory(live, TODAY)).toMatchObject({ done: true })
     for (const asset of assets) {
       expect(await bars(asset, 'daily')).toEqual(all.filter(({ date }) => date >= '2025-11-21').map(trimmed))
       expect(await bars(asset, 'weekly')).toEqual(weeks(all).filter(({ date }) => date >= plus('2026-11-16', -157 * 7)))
@@ -752,7 +756,7 @@ describe('aggregation and retention', () => {
       await killed((sql) => store(asset, '2026-11-03', told, { sql }))
     })
     expect([await bars(asset, 'weekly'), await bars(asset, 'monthly'), await state(asset)]).toEqual(before)
-    expect(await readActions(live, asset)).toEqual([])
+    expect(await readCorporateActions(live, asset)).toEqual([])
     expect(await claims(NOW + 9 * MINUTE_MS)).toEqual([])
     expect(await claims(NOW + 10 * MINUTE_MS)).toEqual([claim])
     await store(asset, '2026-11-03', told)
@@ -837,7 +841,7 @@ describe('claims', () => {
     await claim({ now: yesterday })
     await store(behind, null, { days: weekdays('2020-01-06', '2026-11-19') }, { today: '2026-11-20' })
     await store(fresh, null, { days: weekdays('2020-01-06', '2026-11-20') }, { today: '2026-11-20' })
-    await failHistory(live, failed, { error: 'unavailable: it was away', retryAt: null, asked: true })
+    await recordHistoryFailure(live, failed, { error: 'unavailable: it was away', retryAt: null, asked: true })
     await addAsset('NEW')
     expect(names(await claim({ limit: 1 }))).toEqual(['NEW null'])
     expect(names(await claim({ limit: 1 }))).toEqual(['BEHIND 2026-11-12'])
@@ -854,13 +858,13 @@ describe('claims', () => {
     await live`UPDATE assets SET created_at = '2026-11-01'`
     await addAsset('ADDED')
     const [, , third] = await live<{ asset_id: number }[]>`SELECT asset_id FROM assets ORDER BY asset_id`
-    await wantHistory(live, third!.asset_id, NOW)
+    await requestHistory(live, third!.asset_id, NOW)
     expect(await state(third!.asset_id)).toMatchObject({ state: 'pending' })
     const order: string[] = []
     for (let n = 0; n < 5; n++) order.push(...names(await claim({ limit: 1 })))
     expect(order).toEqual(['SEED3', 'ADDED', 'SEED1', 'SEED2', 'SEED4'].map((symbol) => `${symbol} null`))
     // It is being loaded: that another reader waits changes nothing.
-    await wantHistory(live, third!.asset_id, NOW)
+    await requestHistory(live, third!.asset_id, NOW)
     expect(await state(third!.asset_id)).toMatchObject({ state: 'loading' })
     expect(await claim()).toEqual([])
   })
@@ -890,7 +894,7 @@ describe('claims', () => {
     const pauses: number[] = []
     for (let n = 0; n < 10; n++) {
       expect(names(await claim({ now }))).toEqual(['ONE 2026-11-11'])
-      await failHistory(live, asset, { error: 'unavailable', retryAt: null, asked: true })
+      await recordHistoryFailure(live, asset, { error: 'unavailable', retryAt: null, asked: true })
       const [row] = await live<{ next: string }[]>`SELECT next_attempt_at AS next FROM asset_history`
       const next = Date.parse(row!.next)
       expect(await claim({ now: next - 1 })).toEqual([])
@@ -901,7 +905,7 @@ describe('claims', () => {
     // It stays what it was: an update that fails is no loss.
     expect(await state(asset)).toMatchObject({ state: 'whole', last_date: '2026-11-18', error: 'unavailable' })
     await claim({ now })
-    await failHistory(live, asset, { error: 'rate_limited', retryAt: now + 3 * DAY_MS, asked: true })
+    await recordHistoryFailure(live, asset, { error: 'rate_limited', retryAt: now + 3 * DAY_MS, asked: true })
     expect(await claim({ now: now + 3 * DAY_MS - 1 })).toEqual([])
     expect(await claim({ now: now + 3 * DAY_MS })).toHaveLength(1)
     await store(asset, '2026-11-11', { days: weekdays('2026-11-11', '2026-11-20') })
@@ -913,7 +917,7 @@ describe('claims', () => {
   test('one that failed from the first says so', async () => {
     const asset = await addAsset('ONE')
     await claim()
-    await failHistory(live, asset, { error: 'not_found: nobody knows it', retryAt: null, asked: true })
+    await recordHistoryFailure(live, asset, { error: 'not_found: nobody knows it', retryAt: null, asked: true })
     expect(await state(asset)).toMatchObject({ state: 'failed', error: 'not_found: nobody knows it' })
   })
 
@@ -921,15 +925,15 @@ describe('claims', () => {
     const [first, second] = [await addAsset('ONE'), await addAsset('TWO')]
     await claim()
     const refused = { error: 'rate_limited: not asked: window', asked: false }
-    await failHistory(live, first, { ...refused, retryAt: null })
-    await failHistory(live, second, { ...refused, retryAt: NOW + 5 * MINUTE_MS })
+    await recordHistoryFailure(live, first, { ...refused, retryAt: null })
+    await recordHistoryFailure(live, second, { ...refused, retryAt: NOW + 5 * MINUTE_MS })
     expect(await state(first)).toMatchObject({ state: 'pending', error: refused.error })
     expect(await claim({ now: NOW + MINUTE_MS - 1 })).toEqual([])
     await addAsset('NEW')
     expect(names(await claim({ now: NOW + MINUTE_MS, limit: 1 }))).toEqual(['NEW null'])
     expect(names(await claim({ now: NOW + MINUTE_MS }))).toEqual(['ONE null'])
     // A reader who waits does not wait for that.
-    await wantHistory(live, second, NOW + 2 * MINUTE_MS)
+    await requestHistory(live, second, NOW + 2 * MINUTE_MS)
     expect(names(await claim({ now: NOW + 2 * MINUTE_MS }))).toEqual(['TWO null'])
     const rows = await live<{ attempts: number }[]>`SELECT attempts FROM asset_history ORDER BY asset_id`
     expect(rows.map(({ attempts }) => attempts)).toEqual([1, 1, 1])
@@ -941,7 +945,7 @@ describe('claims', () => {
     await store(asset, null, { days: weekdays('2020-01-06', '2026-11-20') }, { provider: 'simulated' })
     expect(await claim({ simulated: true })).toEqual([])
     expect(names(await claim())).toEqual(['ONE null'])
-    await failHistory(live, asset, { error: 'unavailable', retryAt: null, asked: true })
+    await recordHistoryFailure(live, asset, { error: 'unavailable', retryAt: null, asked: true })
     expect(await claim({ now: NOW + 9 * MINUTE_MS })).toEqual([])
     expect(names(await claim({ now: NOW + 10 * MINUTE_MS }))).toEqual(['ONE null'])
   })

@@ -5,12 +5,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate } from '../../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../../dev/postgres.ts'
 import { addAsset } from '../../../src/db/assets.ts'
-import { dropExpired, ensurePartitions, upsertCandles } from '../../../src/db/candles.ts'
+import { deleteExpiredCandles, ensureCandlePartitions, upsertCandles } from '../../../src/db/candles.ts'
 import { type LiveSql, openDatabase } from '../../../src/db/client.ts'
-import { type JobRun, readJobs, recordJob } from '../../../src/db/jobs.ts'
+import { type JobRun, readJobRuns, recordJobRun } from '../../../src/db/jobs.ts'
 import { insertMetrics } from '../../../src/db/metrics.ts'
 import {
-  dropOldSnapshots,
+  dropOldSnapshotPartitions,
   ensureSnapshotPartitions,
   readPrices,
   readSnapshots,
@@ -18,7 +18,7 @@ import {
   writeProviderLimits,
 } from '../../../src/db/prices.ts'
 import type { ProviderLimit } from '../../../src/pricing/provider-limit.ts'
-import type { HeldQuote } from '../../../src/pricing/quote.ts'
+import type { CachedQuote } from '../../../src/pricing/quote.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-database-'))
 let server: Postgres
@@ -46,7 +46,7 @@ beforeEach(async () => {
 const NOW = Date.UTC(2026, 10, 20, 15)
 const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString().replace('.000Z', 'Z')
 
-const quote = (change: Partial<HeldQuote> = {}): HeldQuote => ({
+const quote = (change: Partial<CachedQuote> = {}): CachedQuote => ({
   asset_id: ids[0]!,
   symbol: 'MMM',
   price: '101.5',
@@ -69,10 +69,10 @@ const quote = (change: Partial<HeldQuote> = {}): HeldQuote => ({
 })
 
 /** A price, and the second at which the market made it and the provider told it. */
-const told = (price: string, second: number, change: Partial<HeldQuote> = {}): HeldQuote =>
+const told = (price: string, second: number, change: Partial<CachedQuote> = {}): CachedQuote =>
   quote({ price, as_of: at(second), updated_at: at(second), ...change })
 
-const write = (...quotes: HeldQuote[]) => writePrices(live, quotes, { snapshot_seconds: 300 })
+const write = (...quotes: CachedQuote[]) => writePrices(live, quotes, { snapshot_seconds: 300 })
 const prices = async (...assetIds: number[]) => (await readPrices(live, assetIds)).map(({ price }) => price)
 const snapshots = async (asset = ids[0]!) =>
   (await readSnapshots(live, asset, 0, 4e9)).map((s) => [s.price, (Date.parse(s.recorded_at) - NOW) / 1000])
@@ -224,7 +224,7 @@ describe('snapshots', () => {
   })
 
   test('partitions are made by day when a row needs them, and two that need the same at once are fine', async () => {
-    await dropOldSnapshots(live, 0, NOW + 40 * 86_400_000)
+    await dropOldSnapshotPartitions(live, 0, NOW + 40 * 86_400_000)
     expect(await partitions()).toEqual([])
     const other = openDatabase('live', server.url)
     try {
@@ -245,14 +245,14 @@ describe('snapshots', () => {
   })
 
   test('whole days go when they are over for so long; those to come are made beforehand, once', async () => {
-    await dropOldSnapshots(live, 0, NOW + 40 * 86_400_000)
+    await dropOldSnapshotPartitions(live, 0, NOW + 40 * 86_400_000)
     const day = (n: number) => Date.UTC(2026, 10, n) / 1000
     expect(await ensureSnapshotPartitions(live, day(10) + 5, day(22))).toBe(13)
     expect(await ensureSnapshotPartitions(live, day(10), day(22))).toBe(0)
-    expect(await dropOldSnapshots(live, 8, day(20) * 1000 - 1)).toBe(1)
+    expect(await dropOldSnapshotPartitions(live, 8, day(20) * 1000 - 1)).toBe(1)
     expect((await partitions())[0]).toBe('2026_11_11')
-    expect(await dropOldSnapshots(live, 8, day(20) * 1000)).toBe(1)
-    expect(await dropOldSnapshots(live, 8, day(20) * 1000)).toBe(0)
+    expect(await dropOldSnapshotPartitions(live, 8, day(20) * 1000)).toBe(1)
+    expect(await dropOldSnapshotPartitions(live, 8, day(20) * 1000)).toBe(0)
     expect(await partitions()).toHaveLength(11)
   })
 })
@@ -302,17 +302,17 @@ describe('what operators look at', () => {
       const base = { job: 'plan', period_seconds: 60, started_at: NOW, ended_at: NOW + 1500, error: null }
       return { ...base, outcome: 'ok', ...change }
     }
-    await recordJob(live, run())
+    await recordJobRun(live, run())
     const failed = {
       started_at: NOW + 60_000,
       ended_at: NOW + 60_010,
       outcome: 'failed',
       error: 'no database',
     } as const
-    await recordJob(live, run(failed))
-    await recordJob(live, run({ started_at: NOW + 30_000, ended_at: NOW + 90_000 }))
-    await recordJob(live, run({ job: 'audit', period_seconds: 86_400, outcome: 'failed', error: 'x' }))
-    expect(await readJobs(live)).toEqual([
+    await recordJobRun(live, run(failed))
+    await recordJobRun(live, run({ started_at: NOW + 30_000, ended_at: NOW + 90_000 }))
+    await recordJobRun(live, run({ job: 'audit', period_seconds: 86_400, outcome: 'failed', error: 'x' }))
+    expect(await readJobRuns(live)).toEqual([
       {
         ...{ job: 'audit', period_seconds: 86_400, started_at: at(0), ended_at: '2026-11-20T15:00:01.5Z' },
         ...{ outcome: 'failed', error: 'x', ms: 1500, ok_at: null },
@@ -345,7 +345,7 @@ describe('row level security', () => {
     await insertMetrics(sql, [{ metric_name: 'price_refresh', value: 1, labels: {} }], NOW)
     await writeProviderLimits(sql, [standingOf('yahoo')], NOW)
     const job = { job: 'plan', period_seconds: 60, started_at: NOW, ended_at: NOW, outcome: 'ok', error: null } as const
-    await recordJob(sql, job)
+    await recordJobRun(sql, job)
     await sql`INSERT INTO asset_watches (user_id, asset_id) VALUES (gen_random_uuid(), ${asset!.asset_id})`
   }
 
@@ -390,7 +390,7 @@ describe('row level security', () => {
       expect((await sql`UPDATE prices_current SET price = 1`).count).toBe(0)
       expect((await sql`DELETE FROM assets`).count).toBe(0)
       await expect(ensureSnapshotPartitions(sql, 0, 0)).rejects.toThrow('permission denied for function')
-      await expect(dropOldSnapshots(sql, 0, NOW * 2)).rejects.toThrow('permission denied for function')
+      await expect(dropOldSnapshotPartitions(sql, 0, NOW * 2)).rejects.toThrow('permission denied for function')
     })
     expect(await prices(ids[0]!)).toEqual(['101.5'])
   })
@@ -436,22 +436,22 @@ describe('row level security', () => {
             await expect(sql`TRUNCATE ${sql(table)} CASCADE`, table).rejects.toThrow(denied)
           }
           await expect(writePrices(sql, [quote()], { snapshot_seconds: 300 })).rejects.toThrow(denied)
-          await expect(ensurePartitions(sql, 0, 0)).rejects.toThrow(denied)
+          await expect(ensureCandlePartitions(sql, 0, 0)).rejects.toThrow(denied)
           await expect(ensureSnapshotPartitions(sql, 0, 0)).rejects.toThrow(denied)
-          await expect(dropOldSnapshots(sql, 0, NOW * 2)).rejects.toThrow(denied)
+          await expect(dropOldSnapshotPartitions(sql, 0, NOW * 2)).rejects.toThrow(denied)
         })
     })
 
     test('a Worker that is service_role, and not the owner, can do all of its work', async () => {
       await owner`TRUNCATE prices_current, price_snapshots, live_candles, provider_rate_limits, job_runs`
-      await dropOldSnapshots(owner, 0, NOW + 40 * 86_400_000)
+      await dropOldSnapshotPartitions(owner, 0, NOW + 40 * 86_400_000)
       await as(url, 'service_role', async (sql) => {
         await fill(sql)
         expect(await rowsIn(sql, 'latest_prices')).toBe(1)
         expect(await ensureSnapshotPartitions(sql, NOW / 1000 + 86_400, NOW / 1000 + 86_400)).toBe(1)
-        expect(await dropOldSnapshots(sql, 0, NOW + 86_400_000)).toBe(1)
-        expect(await ensurePartitions(sql, NOW / 1000 + 40 * 86_400, NOW / 1000 + 40 * 86_400)).toBe(1)
-        expect(await dropExpired(sql, { ONE_MINUTE: 1 }, NOW + 3 * 86_400_000)).toMatchObject({ deleted: 1 })
+        expect(await dropOldSnapshotPartitions(sql, 0, NOW + 86_400_000)).toBe(1)
+        expect(await ensureCandlePartitions(sql, NOW / 1000 + 40 * 86_400, NOW / 1000 + 40 * 86_400)).toBe(1)
+        expect(await deleteExpiredCandles(sql, { ONE_MINUTE: 1 }, NOW + 3 * 86_400_000)).toMatchObject({ deleted: 1 })
         await sql`UPDATE app_settings SET value = 30 WHERE name = 'refresh_min_seconds'`
       })
     })

@@ -1,21 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import {
-  acked,
-  delivered,
-  dueOf,
-  endOf,
-  heard,
-  hold,
-  isReady,
-  newReader,
-  passed,
-  SLOW_MS,
-  UNHEARD_FRAMES,
+  canSend,
+  getCloseReason,
+  getDueAt,
+  markBehind,
+  newDeliveryState,
+  recordAck,
+  recordMessage,
+  recordSent,
+  SLOW_SEND_INTERVAL_MS,
+  SLOWDOWN_AFTER_FRAMES,
+  skipTo,
 } from '../../../src/delivery/reader.ts'
 import { UpdateLog } from '../../../src/delivery/update-log.ts'
-import { type Candle, candleText } from '../../../src/protocol/candle.ts'
+import { type Candle, formatCandle } from '../../../src/protocol/candle.ts'
 import type { Granularity } from '../../../src/protocol/granularity.ts'
-import { updateFrame } from '../../../src/protocol/messages.ts'
+import { candleUpdateFrame } from '../../../src/protocol/messages.ts'
 
 const MINUTE = 1
 const FIVE = 2
@@ -37,7 +37,7 @@ const candle = (timestamp: number, close: number, granularity: Granularity = 'ON
   last_update: '2024-01-06T19:00:31.52Z',
   source: 'trades',
 })
-const frame = (position: string, ...candles: Candle[]) => updateFrame(position, candles.map(candleText))
+const frame = (position: string, ...candles: Candle[]) => candleUpdateFrame(position, candles.map(formatCandle))
 
 describe('D2 the log of updates', () => {
   test('gives from every offset exactly what came after it, to the last byte', () => {
@@ -48,7 +48,7 @@ describe('D2 the log of updates', () => {
       log.append(candles)
       frames.push(frame(`e-${i}`, ...candles))
     }
-    for (let from = 0; from <= 100; from++) expect(log.since(`e-${from}`, BOTH)).toEqual(frames.slice(from))
+    for (let from = 0; from <= 100; from++) expect(log.framesSince(`e-${from}`, BOTH)).toEqual(frames.slice(from))
   })
 
   test('leaves out updates that hold nothing of what is wanted', () => {
@@ -56,7 +56,7 @@ describe('D2 the log of updates', () => {
     log.append([candle(0, 1)])
     log.append([candle(0, 2, 'FIVE_MINUTES')])
     log.append([candle(0, 3), candle(0, 3, 'FIVE_MINUTES')])
-    expect(log.since('e-0', FIVE)).toEqual([
+    expect(log.framesSince('e-0', FIVE)).toEqual([
       frame('e-2', candle(0, 2, 'FIVE_MINUTES')),
       frame('e-3', candle(0, 3, 'FIVE_MINUTES')),
     ])
@@ -67,23 +67,23 @@ describe('D2 the log of updates', () => {
     for (let i = 1; i <= 2_500; i++) {
       log.append([candle(0, i)])
       if (i > 10 && i % 97 > 1) continue
-      expect(log.since(`e-${Math.max(0, i - frames)}`, MINUTE)).toHaveLength(Math.min(i, frames))
-      if (i > frames) expect(log.since(`e-${i - frames - 1}`, MINUTE)).toBeNull()
+      expect(log.framesSince(`e-${Math.max(0, i - frames)}`, MINUTE)).toHaveLength(Math.min(i, frames))
+      if (i > frames) expect(log.framesSince(`e-${i - frames - 1}`, MINUTE)).toBeNull()
     }
   })
 
   test('without a length gives nothing but the present', () => {
     const log = new UpdateLog('e', 0)
     log.append([candle(0, 1)])
-    expect([log.since('e-1', MINUTE), log.since('e-0', MINUTE)]).toEqual([[], null])
-    expect(log.frame(0, MINUTE)).toBe(frame('e-1', candle(0, 1)))
+    expect([log.framesSince('e-1', MINUTE), log.framesSince('e-0', MINUTE)]).toEqual([[], null])
+    expect(log.conflatedFrame(0, MINUTE)).toBe(frame('e-1', candle(0, 1)))
   })
 
   test('knows no other epoch, nothing that is not sent yet, and no other text', () => {
     const log = new UpdateLog('e', 100)
     log.append([candle(0, 1)])
     for (const text of ['f-0', 'e-2', 'e', '', 'e--1', 'e-0.5', 'BTC-USD:e-0'])
-      expect(log.since(text, MINUTE), text).toBeNull()
+      expect(log.framesSince(text, MINUTE), text).toBeNull()
   })
 })
 
@@ -93,25 +93,25 @@ describe('D3 the state of now', () => {
     log.append([candle(0, 1), candle(0, 1, 'FIVE_MINUTES')])
     log.append([candle(0, 2)])
     log.append([candle(60, 3), candle(0, 3, 'FIVE_MINUTES')])
-    expect(log.frame(0, BOTH)).toBe(frame('e-3', candle(0, 2), candle(60, 3), candle(0, 3, 'FIVE_MINUTES')))
-    expect(log.frame(1, MINUTE)).toBe(frame('e-3', candle(0, 2), candle(60, 3)))
-    expect(log.frame(2, FIVE)).toBe(frame('e-3', candle(0, 3, 'FIVE_MINUTES')))
-    expect(log.frame(3, BOTH)).toBeNull()
+    expect(log.conflatedFrame(0, BOTH)).toBe(frame('e-3', candle(0, 2), candle(60, 3), candle(0, 3, 'FIVE_MINUTES')))
+    expect(log.conflatedFrame(1, MINUTE)).toBe(frame('e-3', candle(0, 2), candle(60, 3)))
+    expect(log.conflatedFrame(2, FIVE)).toBe(frame('e-3', candle(0, 3, 'FIVE_MINUTES')))
+    expect(log.conflatedFrame(3, BOTH)).toBeNull()
   })
 
   test('reaches past the log of single updates, for as long as its candles are known', () => {
     const log = new UpdateLog('e', 10)
     for (let i = 1; i <= 10_000; i++) log.append([candle(0, i)])
-    expect(log.frame(0, MINUTE)).toBe(frame('e-10000', candle(0, 10_000)))
+    expect(log.conflatedFrame(0, MINUTE)).toBe(frame('e-10000', candle(0, 10_000)))
   })
 
   test('is bounded by candles: beyond them it is not known, never partly known', () => {
     const log = new UpdateLog('e', 10, 4)
     for (let i = 1; i <= 4; i++) log.append([candle(i * 60, i)])
-    expect(log.frame(0, MINUTE)).toContain('"timestamp":60,')
+    expect(log.conflatedFrame(0, MINUTE)).toContain('"timestamp":60,')
     log.append([candle(300, 5)])
-    expect(log.frame(0, MINUTE)).toBeUndefined()
-    expect(log.frame(1, MINUTE)).toBe(frame('e-5', ...[2, 3, 4, 5].map((i) => candle(i * 60, i))))
+    expect(log.conflatedFrame(0, MINUTE)).toBeUndefined()
+    expect(log.conflatedFrame(1, MINUTE)).toBe(frame('e-5', ...[2, 3, 4, 5].map((i) => candle(i * 60, i))))
   })
 
   test('is one update of whatever length for who lacks that alone', () => {
@@ -119,89 +119,89 @@ describe('D3 the state of now', () => {
     log.append([candle(0, 1)])
     const many = Array.from({ length: 9 }, (_, i) => candle(i * 60, i))
     log.append(many)
-    expect(log.frame(1, MINUTE)).toBe(frame('e-2', ...many))
-    expect(log.frame(0, MINUTE)).toBeUndefined()
-    expect(log.since('e-1', MINUTE)).toEqual([frame('e-2', ...many)])
+    expect(log.conflatedFrame(1, MINUTE)).toBe(frame('e-2', ...many))
+    expect(log.conflatedFrame(0, MINUTE)).toBeUndefined()
+    expect(log.framesSince('e-1', MINUTE)).toEqual([frame('e-2', ...many)])
   })
 })
 
-const LIMITS = { window: 3, beat: 100, silence: 600_000, dead: 60_000 }
+const LIMITS = { maxUnackedFrames: 3, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 
 describe('D3 a reader that acks', () => {
   test('gets frames while its window is open, and its window opens by what it acks', () => {
-    const reader = newReader(0)
-    acked(reader, null)
+    const reader = newDeliveryState(0)
+    recordAck(reader, null)
     for (let offset = 1; offset <= 3; offset++) {
-      expect(isReady(reader, 0, LIMITS)).toBe(true)
-      delivered(reader, offset, 100)
+      expect(canSend(reader, 0, LIMITS)).toBe(true)
+      recordSent(reader, offset, 100)
     }
-    expect(isReady(reader, 1_000_000, LIMITS)).toBe(false)
-    acked(reader, 1)
-    expect(isReady(reader, 0, LIMITS)).toBe(true)
-    delivered(reader, 200, 100)
-    expect(isReady(reader, 0, LIMITS)).toBe(false)
+    expect(canSend(reader, 1_000_000, LIMITS)).toBe(false)
+    recordAck(reader, 1)
+    expect(canSend(reader, 0, LIMITS)).toBe(true)
+    recordSent(reader, 200, 100)
+    expect(canSend(reader, 0, LIMITS)).toBe(false)
     // One frame that held many updates is one of the window.
-    acked(reader, 3)
-    expect(reader.unacked).toEqual([200])
+    recordAck(reader, 3)
+    expect(reader.unackedOffsets).toEqual([200])
   })
 
   test('is let go when an update has waited for its acks for too long, however often it says something else', () => {
-    const reader = newReader(0)
-    acked(reader, null)
-    for (let offset = 1; offset <= 3; offset++) delivered(reader, offset, 100)
-    expect([endOf(reader, 1e9, LIMITS), dueOf(reader, LIMITS)]).toEqual([null, Number.POSITIVE_INFINITY])
-    hold(reader, 5_000)
-    hold(reader, 9_000)
-    heard(reader, 64_000, 0)
-    expect(dueOf(reader, LIMITS)).toBe(65_000)
-    expect([endOf(reader, 64_999, LIMITS), endOf(reader, 65_000, LIMITS)]).toEqual([null, 'slow'])
-    delivered(reader, 4, 0)
-    expect(endOf(reader, 1e9, LIMITS)).toBeNull()
+    const reader = newDeliveryState(0)
+    recordAck(reader, null)
+    for (let offset = 1; offset <= 3; offset++) recordSent(reader, offset, 100)
+    expect([getCloseReason(reader, 1e9, LIMITS), getDueAt(reader, LIMITS)]).toEqual([null, Number.POSITIVE_INFINITY])
+    markBehind(reader, 5_000)
+    markBehind(reader, 9_000)
+    recordMessage(reader, 64_000, 0)
+    expect(getDueAt(reader, LIMITS)).toBe(65_000)
+    expect([getCloseReason(reader, 64_999, LIMITS), getCloseReason(reader, 65_000, LIMITS)]).toEqual([null, 'slow'])
+    recordSent(reader, 4, 0)
+    expect(getCloseReason(reader, 1e9, LIMITS)).toBeNull()
   })
 })
 
 describe('D3 a reader that never acks', () => {
   test('gets the first frame at once, and the next when the beat is over', () => {
-    const reader = newReader(0)
-    expect(isReady(reader, 50, LIMITS)).toBe(true)
-    delivered(reader, 1, 150)
-    expect(isReady(reader, 149, LIMITS)).toBe(false)
-    hold(reader, 149)
-    expect(dueOf(reader, LIMITS)).toBe(150)
-    expect(isReady(reader, 150, LIMITS)).toBe(true)
+    const reader = newDeliveryState(0)
+    expect(canSend(reader, 50, LIMITS)).toBe(true)
+    recordSent(reader, 1, 150)
+    expect(canSend(reader, 149, LIMITS)).toBe(false)
+    markBehind(reader, 149)
+    expect(getDueAt(reader, LIMITS)).toBe(150)
+    expect(canSend(reader, 150, LIMITS)).toBe(true)
   })
 
   test('is let go after so long without a word, and not before', () => {
-    const reader = newReader(1_000)
-    expect([endOf(reader, 600_999, LIMITS), endOf(reader, 601_000, LIMITS)]).toEqual([null, 'silent'])
-    heard(reader, 600_000, 0)
-    expect(dueOf(reader, LIMITS)).toBe(1_200_000)
-    acked(reader, null)
-    expect(endOf(reader, 1e9, LIMITS)).toBeNull()
+    const reader = newDeliveryState(1_000)
+    expect([getCloseReason(reader, 600_999, LIMITS), getCloseReason(reader, 601_000, LIMITS)]).toEqual([null, 'silent'])
+    recordMessage(reader, 600_000, 0)
+    expect(getDueAt(reader, LIMITS)).toBe(1_200_000)
+    recordAck(reader, null)
+    expect(getCloseReason(reader, 1e9, LIMITS)).toBeNull()
   })
 
   test('gets few frames once nothing was heard of it for long, at moments that all such readers share', () => {
-    const readers = [newReader(0), newReader(0)]
+    const readers = [newDeliveryState(0), newDeliveryState(0)]
     const times = readers.map((reader, i) => {
       let now = i * 1_234
       let frames = 0
-      while (now < LIMITS.silence) {
-        now = Math.max(now, reader.nextAt)
-        delivered(reader, ++frames, now + LIMITS.beat)
+      while (now < LIMITS.idleTimeoutMs) {
+        now = Math.max(now, reader.nextSendAt)
+        recordSent(reader, ++frames, now + LIMITS.sendIntervalMs)
       }
-      expect(frames).toBeLessThan(UNHEARD_FRAMES + LIMITS.silence / SLOW_MS)
-      return reader.nextAt % SLOW_MS
+      expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS)
+      return reader.nextSendAt % SLOW_SEND_INTERVAL_MS
     })
     expect(times).toEqual([0, 0])
-    const [reader = newReader(0)] = readers
-    heard(reader, 600_000, 600_050)
-    expect(reader.nextAt).toBe(600_050)
+    const [reader = newDeliveryState(0)] = readers
+    recordMessage(reader, 600_000, 600_050)
+    expect(reader.nextSendAt).toBe(600_050)
   })
 
   test('is not behind when nothing that it wants has changed', () => {
-    const reader = newReader(0)
-    hold(reader, 10)
-    passed(reader, 7)
+    const reader = newDeliveryState(0)
+    markBehind(reader, 10)
+    skipTo(reader, 7)
     expect(reader).toMatchObject({ sent: 7, behindSince: null, unheard: 0, nextAt: 0 })
   })
 })

@@ -6,8 +6,13 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { replay } from '../../../dev/replay/drive.ts'
 import { readRecording, readTrades } from '../../../dev/replay/recording.ts'
-import { drawOptions, type MadeOptions, makeRecording, tradesFile } from '../../support/made-recording.ts'
-import { type Printed, type Rest, SIZES, violations } from '../../support/recording-rules.ts'
+import { drawOptions, generateRecording, type RecordingOptions, tradesFile } from '../../support/made-recording.ts'
+import {
+  GRANULARITY_SECONDS,
+  type PrintedCandle,
+  type RestCoverage,
+  violations,
+} from '../../support/recording-rules.ts'
 import { fixtureLines, parseExact } from '../../support/recordings.ts'
 
 // Each test starts a workerd: a busy machine takes its time.
@@ -35,7 +40,7 @@ function command(...args: string[]): Promise<Outcome> {
   })
 }
 
-type Replayed = { candles: Printed[]; told: string[] }
+type Replayed = { candles: PrintedCandle[]; told: string[] }
 
 /** By recording and trades: the same ones are replayed once. */
 const done = new Map<string, Promise<Replayed>>()
@@ -50,17 +55,21 @@ function replayed(path: string, trades?: string): Promise<Replayed> {
 
 async function replayAnew(path: string, trades?: string): Promise<Replayed> {
   const recording = readRecording(resolve(root, path))
-  const { candles, told } = await replay(recording, trades === undefined ? null : readTrades(resolve(root, trades)))
-  return { candles: candles.map((line) => parseExact(line) as Printed), told }
+  const { candles, summary: told } = await replay(
+    recording,
+    trades === undefined ? null : readTrades(resolve(root, trades)),
+  )
+  return { candles: candles.map((line) => parseExact(line) as PrintedCandle), told }
 }
 const candlesOf = async (path: string, trades?: string) => (await replayed(path, trades)).candles
 
-const keyOf = (candle: Pick<Printed, 'granularity' | 'timestamp'>) => `${candle.granularity} ${candle.timestamp}`
-const numbersOf = ({ open, high, low, close, volume }: Printed) => ({ open, high, low, close, volume })
+const keyOf = (candle: Pick<PrintedCandle, 'granularity' | 'timestamp'>) => `${candle.granularity} ${candle.timestamp}`
+const numbersOf = ({ open, high, low, close, volume }: PrintedCandle) => ({ open, high, low, close, volume })
 const recorded = (name: string) =>
-  fixtureLines(`replay/${name}.candles.jsonl.gz`).map((line) => parseExact(line) as Printed)
+  fixtureLines(`replay/${name}.candles.jsonl.gz`).map((line) => parseExact(line) as PrintedCandle)
 const path = (name: string) => `test/fixtures/replay/${name}.jsonl.gz`
-const seconds = (granularity: string) => (SIZES.find(([name]) => name === granularity) as [string, number])[1]
+const seconds = (granularity: string) =>
+  (GRANULARITY_SECONDS.find(([name]) => name === granularity) as [string, number])[1]
 
 /** The recording's clock, unix seconds: where it begins and where it stops. */
 function clockOf(name: string): [began: number, ended: number] {
@@ -71,13 +80,13 @@ function clockOf(name: string): [began: number, ended: number] {
 }
 
 /** What must be true of every candle of a recording, however it went. */
-function expectLife(candles: Printed[], ended: number): void {
+function expectLife(candles: PrintedCandle[], ended: number): void {
   const wrong = candles.filter(
     (c) =>
       c.is_complete !== Number(c.timestamp) + seconds(c.granularity) + 1 <= ended || (!c.is_complete && c.rev !== '0'),
   )
   expect(wrong).toEqual([])
-  const order = SIZES.map(([name]) => name)
+  const order = GRANULARITY_SECONDS.map(([name]) => name)
   const ranked = candles.toSorted(
     (a, b) => order.indexOf(a.granularity) - order.indexOf(b.granularity) || Number(a.timestamp) - Number(b.timestamp),
   )
@@ -130,7 +139,7 @@ describe('recorded trades in made messages', () => {
       .filter((trade) => !arrived.has(trade.trade_id))
       .map((trade) => Date.parse(trade.time) / 1000)
     expect(lost.length).toBeGreaterThan(0)
-    const holds = (c: Printed, time: number) => {
+    const holds = (c: PrintedCandle, time: number) => {
       const start = Number(c.timestamp)
       return time >= start && time < start + seconds(c.granularity)
     }
@@ -165,9 +174,9 @@ test('C8 the recorded Coinbase socket of two products: with and without its leve
   expect(whole.filter((candle) => candle.coverage === 'gap')).toEqual([])
   // After a product's last trade frames are missing, and no trade has come to prove that they were none of its own.
   const newest = new Map(
-    holed.map((c) => [c.product_id, c]).filter(([, c]) => (c as Printed).granularity === 'ONE_MINUTE') as [
+    holed.map((c) => [c.product_id, c]).filter(([, c]) => (c as PrintedCandle).granularity === 'ONE_MINUTE') as [
       string,
-      Printed,
+      PrintedCandle,
     ][],
   )
   for (const candle of holed.filter((one) => one.coverage === 'gap'))
@@ -189,9 +198,12 @@ test('the command prints the candles a line each, and a line of each product bes
 })
 
 describe('made recordings keep the rules, by an independent fold', () => {
-  const made = async (seed: number, rest: Rest, options: Partial<MadeOptions> = {}) => {
+  const made = async (seed: number, rest: RestCoverage, options: Partial<RecordingOptions> = {}) => {
     const drawn = { ...drawOptions(seed), ...options }
-    const recording = makeRecording(seed, { ...drawn, length: Math.min(drawn.length, drawn.pace * 3_000) })
+    const recording = generateRecording(seed, {
+      ...drawn,
+      lengthMs: Math.min(drawn.lengthMs, drawn.meanIntervalMs * 3_000),
+    })
     const file = join(folder, `${seed}-${rest}.jsonl`)
     writeFileSync(file, `${recording.lines.join('\n')}\n`)
     const trades = rest === 'none' ? undefined : `${file}.trades.jsonl`
@@ -206,10 +218,10 @@ describe('made recordings keep the rules, by an independent fold', () => {
     [9, 'since', 'two products on one connection'],
     [6, 'since', 'a cut of more than two hours, and a start that REST cannot tell'],
     [18, 'none', 'faults of every kind'],
-  ] as [number, Rest, string][])('seed %i, REST %s: %s', (seed, rest) => made(seed, rest))
+  ] as [number, RestCoverage, string][])('seed %i, REST %s: %s', (seed, rest) => made(seed, rest))
 
   test('C9 with all the trades there ever were, the start is full too', () =>
-    made(2, 'all', { before: 250, pace: 3_000, faults: false, cuts: 1 }))
+    made(2, 'all', { priorTrades: 250, meanIntervalMs: 3_000, faults: false, cuts: 1 }))
 })
 
 describe('an input that cannot be used gets a clear error, a code, and nothing on stdout', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
 import { stateFolder } from '../../../dev/variables.ts'
-import { settings } from '../../../src/config.ts'
+import { readSettings } from '../../../src/config.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
@@ -21,17 +21,17 @@ test('the example sets nothing as it stands', () => {
 })
 
 test('the example names every variable, and no other', () => {
-  expect(Object.keys(settings(values)).sort()).toEqual([...schemaKeys].sort())
+  expect(Object.keys(readSettings(values)).sort()).toEqual([...schemaKeys].sort())
   expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...BRIEFS, ...LOCAL].sort())
 })
 
 test('the example can be used with every variable set, and shows the defaults', () => {
-  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = settings(values)
+  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = readSettings(values)
   const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
   const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
   const { AUTH_SECRET, PUBLIC_URL, SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL, ...last } = furtherRest
   const { MAIL_URL, MAIL_API_KEY, WS_ALLOWED_ORIGINS, ...shown } = last
-  const { PRODUCTS: _, ALWAYS_ON: __, WS_ALLOWED_ORIGINS: none, ...defaults } = settings({})
+  const { PRODUCTS: _, ALWAYS_ON: __, WS_ALLOWED_ORIGINS: none, ...defaults } = readSettings({})
   expect(shown).toEqual(defaults)
   const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
   expect(deployed).toContain(`PRODUCTS = "${PRODUCTS.join(',')}"`)

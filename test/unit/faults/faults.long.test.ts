@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { WireTrade } from '../../../simulators/exchange/wire.ts'
-import { type Comparison, compare, distinct, type Seen } from '../../faults/compare.ts'
+import { type ComparisonInput, compare, countCandles, type ObservedCandle } from '../../faults/compare.ts'
 import { FAULTS } from '../../faults/events.ts'
-import { fold } from '../../faults/fold.ts'
-import { planRun, seedsOf } from '../../faults/plan.ts'
-import { runSuite, type SuiteOptions, summary, table } from '../../faults/suite.ts'
+import { foldCandles } from '../../faults/fold.ts'
+import { planRun, runSeeds } from '../../faults/plan.ts'
+import { formatSummary, formatTable, runSuite, type SuiteOptions } from '../../faults/suite.ts'
 
 const T = Date.UTC(2026, 3, 1) / 1000
 
@@ -22,16 +22,16 @@ const TRADES = Array.from({ length: 30 }, (_, i) => trade(i + 1, i * 20, `${100 
 const TO = T + 600
 
 /** What a place that is right shows of these trades. */
-const right = (change: (key: string, seen: Seen) => Seen | null = (_, seen) => seen) => {
-  const seen = new Map<string, Seen>()
-  for (const [key, numbers] of fold(TRADES, T, TO)) {
+const right = (change: (key: string, seen: ObservedCandle) => ObservedCandle | null = (_, seen) => seen) => {
+  const seen = new Map<string, ObservedCandle>()
+  for (const [key, numbers] of foldCandles(TRADES, T, TO)) {
     const changed = change(key, { ...numbers, complete: true, coverage: 'full', rev: 0 })
     if (changed) seen.set(key, changed)
   }
   return new Map([['ONE-USD', seen]])
 }
 
-const verdictOf = (change: Parameters<typeof right>[0], more: Partial<Comparison> = {}) => {
+const verdictOf = (change: Parameters<typeof right>[0], more: Partial<ComparisonInput> = {}) => {
   const { compared, lost, wrong } = compare({
     trades: new Map([['ONE-USD', TRADES]]),
     from: T,
@@ -44,12 +44,13 @@ const verdictOf = (change: Parameters<typeof right>[0], more: Partial<Comparison
     taken: null,
     ...more,
   })
-  return { compared, lost: distinct(lost), wrong: distinct(wrong) }
+  return { compared, lost: countCandles(lost), wrong: countCandles(wrong) }
 }
 
 const THIRD = `ONE_MINUTE/${T + 120}`
-const only = (key: string, change: (seen: Seen) => Seen | null) => (k: string, seen: Seen) =>
-  k === key ? change(seen) : seen
+const only =
+  (key: string, change: (seen: ObservedCandle) => ObservedCandle | null) => (k: string, seen: ObservedCandle) =>
+    k === key ? change(seen) : seen
 
 describe('the judge', () => {
   test('C2 C7 the fold takes trades in the order of their minutes, then ids, and is exact', () => {
@@ -59,7 +60,7 @@ describe('the judge', () => {
       trade(4, 30, '1.5', '0.3'),
       trade(3, 20, '9', '4'),
     ]
-    const candles = fold(trades, T, T + 300)
+    const candles = foldCandles(trades, T, T + 300)
     expect(candles.get(`ONE_MINUTE/${T}`)).toEqual({
       open: '2.00000001',
       high: '9',
@@ -83,8 +84,8 @@ describe('the judge', () => {
 
   test.each([
     ['missing', () => null],
-    ['still forming', (seen: Seen) => ({ ...seen, complete: false })],
-    ['a gap that REST could have healed', (seen: Seen) => ({ ...seen, coverage: 'gap' })],
+    ['still forming', (seen: ObservedCandle) => ({ ...seen, complete: false })],
+    ['a gap that REST could have healed', (seen: ObservedCandle) => ({ ...seen, coverage: 'gap' })],
   ])('one that is %s is lost', (_, change) => {
     expect(verdictOf(only(THIRD, change))).toEqual({ compared: 12, lost: 1, wrong: 0 })
   })
@@ -92,7 +93,7 @@ describe('the judge', () => {
   test('one whose last digit differs is wrong, and so is one that no trade made', () => {
     expect(verdictOf(only(THIRD, (seen) => ({ ...seen, close: `${seen.close}0000001` })))).toMatchObject({ wrong: 1 })
     const extra = right()
-    extra.get('ONE-USD')?.set(`ONE_MINUTE/${T + 300}`, extra.get('ONE-USD')?.get(THIRD) as Seen)
+    extra.get('ONE-USD')?.set(`ONE_MINUTE/${T + 300}`, extra.get('ONE-USD')?.get(THIRD) as ObservedCandle)
     const places = [{ name: 'x', granularity: null, candles: extra }]
     const trades = new Map([['ONE-USD', TRADES.filter((_, i) => i < 15 || i > 17)]])
     const { wrong } = compare({ trades, from: T, to: TO, places, gapPlaces: [], taken: null })
@@ -102,7 +103,7 @@ describe('the judge', () => {
   test('C8 where REST refuses for good, a hole must be called one, and nothing else may be', () => {
     // Trades 7 to 9, the third minute, never came.
     const taken = new Map([['ONE-USD', new Set(TRADES.map((_, i) => i + 1).filter((id) => id < 7 || id > 9))]])
-    const hollow = (key: string, seen: Seen): Seen | null => {
+    const hollow = (key: string, seen: ObservedCandle): ObservedCandle | null => {
       if (key === THIRD) return null
       return key === `FIVE_MINUTES/${T}` ? { ...seen, coverage: 'gap', volume: '1.2' } : seen
     }
@@ -120,8 +121,8 @@ describe('the judge', () => {
 
 describe('the plan', () => {
   test('a run follows from its seed alone, and the seed of the first run is the given one', () => {
-    expect(seedsOf(42, 3)).toEqual(seedsOf(42, 5).slice(0, 3))
-    expect(seedsOf(42, 1)).toEqual([42])
+    expect(runSeeds(42, 3)).toEqual(runSeeds(42, 5).slice(0, 3))
+    expect(runSeeds(42, 1)).toEqual([42])
     expect(planRun(42, null, 20)).toEqual(planRun(42, null, 20))
     expect(planRun(42, null, 20)).not.toEqual(planRun(43, null, 20))
   })
@@ -133,7 +134,7 @@ describe('the plan', () => {
       expect(events.length).toBeGreaterThan(0)
       expect([viewers.length >= 5, products.length >= 3]).toEqual([true, true])
     }
-    const drawn = seedsOf(7, 200).map((seed) => planRun(seed, null, 20).faults)
+    const drawn = runSeeds(7, 200).map((seed) => planRun(seed, null, 20).faults)
     expect(new Set(drawn.flat())).toEqual(new Set(FAULTS))
     expect(drawn.some((faults) => faults.length >= 3)).toBe(true)
   })
@@ -146,9 +147,9 @@ describe.concurrent('the suite', () => {
     seed: 1,
     fault: null,
     minutes: 4,
-    heal: 4,
+    healMinutes: 4,
     lanes: 1,
-    tell: () => {},
+    log: () => {},
   }
 
   test('C5-C12 D2 faults in combination: nothing is lost, nothing is wrong', { timeout: 120_000 }, async () => {
@@ -159,14 +160,14 @@ describe.concurrent('the suite', () => {
       lanes: 2,
       seed: 5,
       minutes: 9,
-      heal: 60,
-      tell: (line) => told.push(line),
+      healMinutes: 60,
+      log: (line) => told.push(line),
     })
     expect(report, told.join('\n')).toMatchObject({ runs: 2, failed: 0, lost: 0, wrong: 0 })
     expect(report.faults).toBeGreaterThan(1)
     expect(report.compared).toBeGreaterThan(100)
-    expect(JSON.parse(summary(report))).toMatchObject({ suite: 'faults', runs: 2, lost: 0, wrong: 0 })
-    expect(table(report).length).toBe(report.byFault.length + 1)
+    expect(JSON.parse(formatSummary(report))).toMatchObject({ suite: 'faults', runs: 2, lost: 0, wrong: 0 })
+    expect(formatTable(report).length).toBe(report.byFault.length + 1)
   })
 
   test('C12 it sees a flush that leaves out candles', { timeout: 60_000 }, async () => {

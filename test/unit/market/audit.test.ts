@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { CandleBook } from '../../../src/market/aggregator.ts'
-import { compareCandles, matchRate, repairs } from '../../../src/market/audit.ts'
+import { CandleAggregator } from '../../../src/market/aggregator.ts'
+import { compareCandles, findRepairs, matchRate } from '../../../src/market/audit.ts'
 import type { Bar } from '../../../src/market/bar.ts'
 import type { Trade } from '../../../src/market/coinbase.ts'
-import { revisionOf } from '../../../src/market/revision.ts'
+import { createRevision } from '../../../src/market/revision.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
 
@@ -20,17 +20,22 @@ const trade = (id: number, minute: number, price: string): Trade => ({
 })
 
 /** A book with the trades 1, 2 (in the first minute) and 4 (in the third), all of the day closed, and what was told. */
-function closedBook(): { book: CandleBook; told: Map<Bar, Bar> } {
-  const book = new CandleBook({ exchange: 'x', product: 'BTC-USD', grace: 1_000, kept: 2 * 86_400_000 })
-  for (const one of [trade(1, DAY, '10'), trade(2, DAY, '11'), trade(4, DAY + 120, '12')]) book.apply([one], END)
-  const told = new Map(book.drain(END).map((bar) => [bar, { ...bar }]))
+function closedBook(): { book: CandleAggregator; told: Map<Bar, Bar> } {
+  const book = new CandleAggregator({
+    exchange: 'x',
+    product: 'BTC-USD',
+    closeGraceMs: 1_000,
+    tradeWindowMs: 2 * 86_400_000,
+  })
+  for (const one of [trade(1, DAY, '10'), trade(2, DAY, '11'), trade(4, DAY + 120, '12')]) book.addTrades([one], END)
+  const told = new Map(book.takeChanged(END).map((bar) => [bar, { ...bar }]))
   return { book, told }
 }
 
 /** What the next drain makes of the complete bars, by granularity: revision, reason, and the change of the close. */
 function revised({ book, told }: ReturnType<typeof closedBook>) {
-  return book.drain(END).flatMap((bar) => {
-    const revision = revisionOf(bar, told.get(bar) ?? null, END)
+  return book.takeChanged(END).flatMap((bar) => {
+    const revision = createRevision(bar, told.get(bar) ?? null, END)
     if (revision === null) return []
     const { granularity, rev, reason, before, after } = revision
     return [[granularity, rev, reason, before?.close ?? null, after.close]]
@@ -41,14 +46,14 @@ const of = (change: unknown[]) => GRANULARITIES.map((granularity) => [granularit
 
 test('C6 a trade that comes late is a revision of every candle it is in, with what was told before', () => {
   const at = closedBook()
-  at.book.apply([trade(5, DAY + 120, '13')], END)
+  at.book.addTrades([trade(5, DAY + 120, '13')], END)
   expect(revised(at)).toEqual(of([1, 'late_trade', '12', '13']))
   expect(revised(at)).toEqual([])
 })
 
 test('C6 C9 the reason says whether a trade was fetched or the exchange’s candle taken', () => {
   const fetched = closedBook()
-  fetched.book.apply([trade(3, DAY, '14')], END, 'backfill')
+  fetched.book.addTrades([trade(3, DAY, '14')], END, 'backfill')
   const small = revised(fetched).filter(([granularity]) => granularity === 'ONE_MINUTE')
   expect(small).toEqual([
     ['ONE_MINUTE', 1, 'backfill', '11', '14'],
@@ -65,7 +70,7 @@ test('C6 C9 the reason says whether a trade was fetched or the exchange’s cand
 
 test('C8 a change of coverage alone says so', () => {
   const at = closedBook()
-  at.book.ledger.heal(DAY, DAY + 86_340)
+  at.book.tradeCoverage.markComplete(DAY, DAY + 86_340)
   const changes = revised(at)
   expect(changes.length).toBeGreaterThan(0)
   expect(new Set(changes.map(([, rev, reason]) => `${rev} ${reason}`))).toEqual(new Set(['1 coverage']))
@@ -83,10 +88,15 @@ test('C13 what only the exchange has comes by the audit complete, as revision 1 
 })
 
 test('C6 a candle that forms, or closes for the first time, has no revision', () => {
-  const book = new CandleBook({ exchange: 'x', product: 'BTC-USD', grace: 1_000, kept: 86_400_000 })
-  book.apply([trade(1, DAY, '10')], DAY * 1000)
+  const book = new CandleAggregator({
+    exchange: 'x',
+    product: 'BTC-USD',
+    closeGraceMs: 1_000,
+    tradeWindowMs: 86_400_000,
+  })
+  book.addTrades([trade(1, DAY, '10')], DAY * 1000)
   for (const now of [DAY * 1000, (DAY + 62) * 1000])
-    for (const bar of book.drain(now)) expect(revisionOf(bar, null, now)).toBeNull()
+    for (const bar of book.takeChanged(now)) expect(createRevision(bar, null, now)).toBeNull()
 })
 
 const candle = (timestamp: number, change: Partial<Candle> = {}): Candle => ({
@@ -151,8 +161,8 @@ const LARGER = GRANULARITIES.slice(1)
 
 test('C13 C7 a repair is the exchange’s minute and every larger candle folded anew', () => {
   const ours = [candle(0), candle(60), ...LARGER.map((size) => fold(size, { volume: '6' }))]
-  expect(repairs(ours, [theirs(0), theirs(60)])).toEqual([])
-  const wrong = repairs(ours, [theirs(0), theirs(60, { close: '2.2', volume: '4' })])
+  expect(findRepairs(ours, [theirs(0), theirs(60)])).toEqual([])
+  const wrong = findRepairs(ours, [theirs(0), theirs(60, { close: '2.2', volume: '4' })])
   expect(wrong.map(({ granularity, timestamp, close, volume }) => [granularity, timestamp, close, volume])).toEqual([
     ['ONE_MINUTE', 60, '2.2', '4'],
     ...LARGER.map((size) => [size, 0, '2.2', '7']),
@@ -166,9 +176,11 @@ test('C13 C8 what is missing, not closed or not whole is repaired too; a minute 
     candle(120),
     ...LARGER.map((size) => fold(size, { volume: '9' })),
   ]
-  expect(repairs(ours, [theirs(0), theirs(60)]).map(({ granularity, timestamp }) => [granularity, timestamp])).toEqual([
+  expect(
+    findRepairs(ours, [theirs(0), theirs(60)]).map(({ granularity, timestamp }) => [granularity, timestamp]),
+  ).toEqual([
     ['ONE_MINUTE', 0],
     ['ONE_MINUTE', 60],
   ])
-  expect(repairs([], [theirs(0)])).toHaveLength(8)
+  expect(findRepairs([], [theirs(0)])).toHaveLength(8)
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MALFORMED } from '../../../simulators/exchange/malformed.ts'
-import { parseTime, readMessage } from '../../../src/market/coinbase.ts'
+import { MALFORMED_MESSAGES } from '../../../simulators/exchange/malformed.ts'
+import { parseFeedMessage, parseTime } from '../../../src/market/coinbase.ts'
 import {
   coinbaseErrorSchema,
   coinbaseMessageSchema,
@@ -32,7 +32,7 @@ const beat = (more: object = {}) => ({ current_time: '2026-08-09 21:05:48 +0000 
 /** The two checks must agree on every message: by hand in the hot path, by schema as the definition. */
 function expectEqualChecks(message: unknown): void {
   const text = JSON.stringify(message)
-  const read = readMessage(text)
+  const read = parseFeedMessage(text)
   const json: unknown = text === undefined ? undefined : JSON.parse(text)
   const accepted = read.kind !== 'rejected' && read.kind !== 'refused'
   const bySchema = coinbaseMessageSchema.safeParse(json)
@@ -156,7 +156,7 @@ describe('C4 the checks by hand are those of the schema', () => {
     expect(frames.length).toBeGreaterThan(100)
     for (const frame of frames) {
       expectEqualChecks(JSON.parse(frame))
-      expect(readMessage(frame).kind).not.toBe('rejected')
+      expect(parseFeedMessage(frame).kind).not.toBe('rejected')
     }
   })
 
@@ -238,18 +238,18 @@ describe('C4 the checks by hand are those of the schema', () => {
           fc.nat({ max: good.length - 1 }).map((end) => good.slice(0, end)),
         ),
         (text) => {
-          const { kind } = readMessage(text)
+          const { kind } = parseFeedMessage(text)
           expect(['rejected']).toContain(kind)
         },
       ),
     )
-    for (const make of Object.values(MALFORMED)) expect(() => readMessage(make('BTC-USD'))).not.toThrow()
+    for (const make of Object.values(MALFORMED_MESSAGES)) expect(() => parseFeedMessage(make('BTC-USD'))).not.toThrow()
     for (const schema of [marketTradesSchema, heartbeatsSchema]) expect(schema.safeParse(null).success).toBe(false)
   })
 
   test('why a message counts for nothing is told', () => {
     const reason = (text: string) => {
-      const read = readMessage(text)
+      const read = parseFeedMessage(text)
       return read.kind === 'rejected' ? read.reason : read.kind
     }
     expect(reason('slow down')).toBe('not_json')
@@ -282,7 +282,7 @@ describe('C3 times and digits stay as the exchange wrote them', () => {
   })
 
   test('zeros at the end go, as the exchange leaves them out; nothing else changes', () => {
-    const read = readMessage(
+    const read = parseFeedMessage(
       JSON.stringify(trades([{ type: 'update', trades: [trade({ price: '64906.50', size: '1.00' })] }])),
     )
     expect(read).toMatchObject({ trades: [{ price: '64906.5', size: '1', time: '2026-08-09T21:05:48.118443Z' }] })

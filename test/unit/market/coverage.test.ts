@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CandleBook } from '../../../src/market/aggregator.ts'
+import { CandleAggregator } from '../../../src/market/aggregator.ts'
 import { parseTime } from '../../../src/market/coinbase.ts'
-import { Ledger } from '../../../src/market/coverage.ts'
-import { Intake } from '../../../src/market/feed-processor.ts'
-import { type Candle, type Coverage, candleText } from '../../../src/protocol/candle.ts'
+import { TradeCoverage } from '../../../src/market/coverage.ts'
+import { FeedProcessor } from '../../../src/market/feed-processor.ts'
+import { type Candle, type Coverage, formatCandle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
-import { drawOptions, makeRecording } from '../../support/made-recording.ts'
-import { type Printed, violations } from '../../support/recording-rules.ts'
+import { drawOptions, generateRecording } from '../../support/made-recording.ts'
+import { type PrintedCandle, violations } from '../../support/recording-rules.ts'
 import { parseExact } from '../../support/recordings.ts'
 
 const GRACE = 1_000
@@ -17,8 +17,8 @@ const AAA = 'AAA-USD'
 
 /** A market of one product and the messages of its connection. Times are seconds after noon, an id's price is the id. */
 function desk(product = AAA) {
-  const book = new CandleBook({ exchange: 'coinbase', product, grace: GRACE, kept: KEPT })
-  const intake = new Intake(book, GRACE)
+  const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: GRACE, tradeWindowMs: KEPT })
+  const intake = new FeedProcessor(book, GRACE)
   const at = (second: number) => new Date(NOON + second * 1000).toISOString()
   const trade = ([id, second]: [id: number, second: number], of = AAA) => ({
     product_id: of,
@@ -31,18 +31,18 @@ function desk(product = AAA) {
   const text = (channel: string, sequence: number, second: number, events: unknown) =>
     JSON.stringify({ channel, timestamp: at(second), sequence_num: sequence, events })
   const receive = (message: string, second: number) => {
-    intake.receive(message, NOON + second * 1000)
-    return book.drain(NOON + second * 1000)
+    intake.processMessage(message, NOON + second * 1000)
+    return book.takeChanged(NOON + second * 1000)
   }
   return {
     book,
     intake,
     raw: receive,
-    open: () => intake.opened(),
+    open: () => intake.onOpen(),
     /** The connection is gone; something is drained as the object does it. */
     lose: (second: number) => {
-      intake.closed()
-      book.drain(NOON + second * 1000)
+      intake.onClose()
+      book.takeChanged(NOON + second * 1000)
     },
     snapshot: (sequence: number, second: number, ...trades: [number, number][]) =>
       receive(
@@ -76,13 +76,13 @@ function desk(product = AAA) {
     minutes: (from: number, count: number): Coverage[] =>
       Array.from({ length: count }, (_, n) => {
         const start = NOON / 1000 + (from + n) * 60
-        const told = book.ledger.coverage(start, start + 60)
+        const told = book.tradeCoverage.coverage(start, start + 60)
         const bar = book.bar(0, start)
         if (bar && bar.source === 'trades') expect(bar.coverage).toBe(told)
         return told
       }),
     gaps: (from: number, to: number) =>
-      book.ledger
+      book.tradeCoverage
         .gaps(NOON / 1000 + from * 60, NOON / 1000 + to * 60)
         .map(([start, end]) => [(start - NOON / 1000) / 60, (end - NOON / 1000) / 60]),
   }
@@ -101,14 +101,14 @@ function begun() {
 describe('C8 what is out of reach', () => {
   test('is given up: neither healed nor called whole, and what follows is healed still', () => {
     const day = Date.UTC(2026, 9, 5) / 1000
-    const ledger = new Ledger()
-    ledger.begin(day, 0)
-    ledger.take(1, day, 0)
-    ledger.suspect(day + 3_600, null)
-    ledger.take(500, day + 30 * 86_400, 0)
-    ledger.settle()
-    ledger.giveUp(day + 23 * 86_400)
-    expect(ledger.holes.filter((hole) => !hole.start)).toMatchObject([
+    const ledger = new TradeCoverage()
+    ledger.start(day, 0)
+    ledger.record(1, day, 0)
+    ledger.markUncertain(day + 3_600, null)
+    ledger.record(500, day + 30 * 86_400, 0)
+    ledger.resolveUncertain()
+    ledger.dropBefore(day + 23 * 86_400)
+    expect(ledger.missing.filter((hole) => !hole.start)).toMatchObject([
       { from: day + 23 * 86_400, to: day + 30 * 86_400 },
     ])
   })
@@ -116,8 +116,13 @@ describe('C8 what is out of reach', () => {
 
 describe('C8 a sequence number that is none', () => {
   test('of a valid message makes those after it doubtful once, not late for ever', () => {
-    const book = new CandleBook({ exchange: 'coinbase', product: 'BTC-USD', grace: 1_000, kept: 7_200_000 })
-    const intake = new Intake(book, 1_000)
+    const book = new CandleAggregator({
+      exchange: 'coinbase',
+      product: 'BTC-USD',
+      closeGraceMs: 1_000,
+      tradeWindowMs: 7_200_000,
+    })
+    const intake = new FeedProcessor(book, 1_000)
     const text = (sequence: number, second: number, ids: number[]) =>
       JSON.stringify({
         channel: 'market_trades',
@@ -138,24 +143,24 @@ describe('C8 a sequence number that is none', () => {
         ],
       })
     const now = Date.UTC(2026, 9, 5, 12, 0, 30)
-    intake.opened()
-    intake.receive(text(0, 1, [10]), now)
-    intake.receive(text(1_000_000, 2, []), now)
-    intake.receive(text(2, 3, []), now)
-    expect(book.ledger.doubt).not.toBeNull()
-    intake.receive(text(3, 4, [11]), now)
-    expect(book.ledger.doubt).toBeNull()
+    intake.onOpen()
+    intake.processMessage(text(0, 1, [10]), now)
+    intake.processMessage(text(1_000_000, 2, []), now)
+    intake.processMessage(text(2, 3, []), now)
+    expect(book.tradeCoverage.uncertain).not.toBeNull()
+    intake.processMessage(text(3, 4, [11]), now)
+    expect(book.tradeCoverage.uncertain).toBeNull()
   })
 })
 
 describe('C8 the start', () => {
   test('what was healed stays so when later trades of the same hole come', () => {
     const day = Date.UTC(2026, 9, 5) / 1000
-    const ledger = new Ledger()
-    ledger.begin(day + 7_200, 0)
-    ledger.take(100, day + 7_200, 0)
-    ledger.heal(day, day + 7_080)
-    ledger.take(90, day + 7_140, 0)
+    const ledger = new TradeCoverage()
+    ledger.start(day + 7_200, 0)
+    ledger.record(100, day + 7_200, 0)
+    ledger.markComplete(day, day + 7_080)
+    ledger.record(90, day + 7_140, 0)
     expect(ledger.coverage(day, day + 7_140)).toBe('full')
     expect(ledger.coverage(day + 7_140, day + 7_200)).toBe('partial')
   })
@@ -233,7 +238,7 @@ describe('C8 an unbroken connection', () => {
     market.raw('{"type":"error","message":"slow down"}', 71)
     market.update(3, 72, [11, 72])
     expect(market.minutes(1, 2)).toEqual(['full', 'full'])
-    expect(market.intake.counts.holes).toBe(0)
+    expect(market.intake.counts.sequenceGaps).toBe(0)
     expect(market.intake.counts.dropped).toEqual({ malformed: 5, not_json: 1 })
   })
 
@@ -301,11 +306,11 @@ describe('C8 a hole in the sequence', () => {
   })
 
   test('a doubt that lies elsewhere says nothing of a hole in the ids', () => {
-    const { ledger } = begun().book
-    ledger.doubt = { from: NOON / 1000 + 60, to: NOON / 1000 + 60 }
-    ledger.take(11, NOON / 1000 + 180, NOON)
-    ledger.take(13, NOON / 1000 + 240, NOON)
-    ledger.settle()
+    const { tradeCoverage: ledger } = begun().book
+    ledger.uncertain = { from: NOON / 1000 + 60, to: NOON / 1000 + 60 }
+    ledger.record(11, NOON / 1000 + 180, NOON)
+    ledger.record(13, NOON / 1000 + 240, NOON)
+    ledger.resolveUncertain()
     expect(ledger.coverage(NOON / 1000 + 240, NOON / 1000 + 300)).toBe('gap')
   })
 })
@@ -361,13 +366,16 @@ describe('C8 a lost connection', () => {
   test('the state survives as one JSON row', () => {
     const market = begun()
     market.beat(5, 130)
-    const state = JSON.parse(JSON.stringify(market.book.ledger.state()))
-    const book = new CandleBook({ exchange: 'coinbase', product: AAA, grace: GRACE, kept: KEPT }, state)
-    expect(book.ledger.gaps(NOON / 1000, NOON / 1000 + 600)).toEqual(
-      market.book.ledger.gaps(NOON / 1000, NOON / 1000 + 600),
+    const state = JSON.parse(JSON.stringify(market.book.tradeCoverage.state()))
+    const book = new CandleAggregator(
+      { exchange: 'coinbase', product: AAA, closeGraceMs: GRACE, tradeWindowMs: KEPT },
+      state,
     )
-    expect(book.ledger.has(10)).toBe(true)
-    expect(book.ledger.has(11)).toBe(false)
+    expect(book.tradeCoverage.gaps(NOON / 1000, NOON / 1000 + 600)).toEqual(
+      market.book.tradeCoverage.gaps(NOON / 1000, NOON / 1000 + 600),
+    )
+    expect(book.tradeCoverage.has(10)).toBe(true)
+    expect(book.tradeCoverage.has(11)).toBe(false)
   })
 })
 
@@ -434,7 +442,7 @@ test('C8 whatever is lost, a minute that misses a trade is not full, and all is 
       // REST brings what is missing, in whatever pieces; then the next trade settles the rest.
       const missing = [...truth].filter(([one]) => !delivered.has(one))
       for (const [one, at] of missing.reverse())
-        market.book.apply(
+        market.book.addTrades(
           [{ product: AAA, id: one, price: '1', size: '1', time: '', minute: NOON / 1000 + minuteOf(at) * 60 }],
           NOON + second * 1000,
         )
@@ -452,22 +460,22 @@ test('C8 whatever is lost, a minute that misses a trade is not full, and all is 
 /** Takes a recording through intake and book as the object does: closing by its clock, watching for silence. */
 function drive(lines: readonly string[], product: string): Candle[] {
   const SILENCE = 10_000
-  const book = new CandleBook({ exchange: 'coinbase', product, grace: GRACE, kept: KEPT })
-  const intake = new Intake(book, GRACE)
+  const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: GRACE, tradeWindowMs: KEPT })
+  const intake = new FeedProcessor(book, GRACE)
   const envelopes = lines.map((line) => JSON.parse(line) as { t: string; conn: string; ts?: number; data: string })
   const asks = (data: string) => data.includes('"market_trades"') && data.includes(`"${product}"`)
   const ours = new Set(envelopes.filter((one) => one.t === 'send' && asks(one.data)).map((one) => one.conn))
   let now = 0
   let heard: number | null = null
   const runTo = (to: number) => {
-    while (book.nextClose <= to) book.drain(book.nextClose)
+    while (book.nextCloseAt <= to) book.takeChanged(book.nextCloseAt)
   }
   const watch = () => {
     if (heard === null || now - heard < SILENCE) return
     runTo(heard + SILENCE)
-    intake.closed()
-    book.drain(heard + SILENCE)
-    intake.opened()
+    intake.onClose()
+    book.takeChanged(heard + SILENCE)
+    intake.onOpen()
     heard = now
   }
   for (const { t, conn, ts, data } of envelopes) {
@@ -477,29 +485,32 @@ function drive(lines: readonly string[], product: string): Candle[] {
     watch()
     runTo(now)
     if (t === 'connect' || t === 'close') {
-      if (heard !== null) intake.closed()
+      if (heard !== null) intake.onClose()
       heard = t === 'connect' ? now : null
-      if (t === 'connect') intake.opened()
+      if (t === 'connect') intake.onOpen()
     } else if (t === 'recv') {
       heard = now
-      intake.receive(data, now)
+      intake.processMessage(data, now)
     }
-    book.drain(now)
+    book.takeChanged(now)
   }
   watch()
   runTo(now)
-  book.drain(now)
-  return GRANULARITIES.flatMap((_, size) => book.range(size, 0, 1e12, 1e9).map((bar) => book.candle(bar)))
+  book.takeChanged(now)
+  return GRANULARITIES.flatMap((_, size) => book.range(size, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
 }
 
 test.each(Array.from({ length: 24 }, (_, n) => n + 1))(
   'C2-C8 made recording %i, against an independent fold',
   (seed) => {
     const options = drawOptions(seed)
-    const recording = makeRecording(seed, { ...options, length: Math.min(options.length, options.pace * 2_000) })
+    const recording = generateRecording(seed, {
+      ...options,
+      lengthMs: Math.min(options.lengthMs, options.meanIntervalMs * 2_000),
+    })
     const candles = options.products.toSorted().flatMap((product) => drive(recording.lines, product))
     expect(candles.length).toBeGreaterThan(0)
-    const printed = candles.map((candle) => parseExact(candleText(candle)) as Printed)
+    const printed = candles.map((candle) => parseExact(formatCandle(candle)) as PrintedCandle)
     expect(violations(recording, printed, 'none')).toEqual([])
   },
 )

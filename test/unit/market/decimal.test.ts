@@ -3,12 +3,12 @@ import { describe, expect, test } from 'vitest'
 import {
   addUnits,
   compareDecimals,
+  formatUnits,
   isPositiveDecimal,
+  parseUnits,
   trimDecimal,
-  units,
-  unitsText,
 } from '../../../src/market/decimal.ts'
-import { exact, plain } from '../../support/recording-rules.ts'
+import { fromScaled, toScaled } from '../../support/recording-rules.ts'
 
 const digits = (min: number, max: number) =>
   fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: min, maxLength: max })
@@ -23,7 +23,7 @@ describe('C3 decimals are exact', () => {
   test('a decimal survives being units', () => {
     fc.assert(
       fc.property(decimal, (text) => {
-        expect(unitsText(units(text))).toBe(plain(exact(text)))
+        expect(formatUnits(parseUnits(text))).toBe(fromScaled(toScaled(text)))
       }),
     )
   })
@@ -31,27 +31,27 @@ describe('C3 decimals are exact', () => {
   test('sums equal those of big integers, in any order', () => {
     fc.assert(
       fc.property(fc.array(decimal, { minLength: 1, maxLength: 40 }), (texts) => {
-        const sum = plain(texts.reduce((all, text) => all + exact(text), 0n))
-        expect(unitsText(texts.map(units).reduce(addUnits))).toBe(sum)
-        expect(unitsText(texts.toReversed().map(units).reduce(addUnits))).toBe(sum)
+        const sum = fromScaled(texts.reduce((all, text) => all + toScaled(text), 0n))
+        expect(formatUnits(texts.map(parseUnits).reduce(addUnits))).toBe(sum)
+        expect(formatUnits(texts.toReversed().map(parseUnits).reduce(addUnits))).toBe(sum)
       }),
     )
   })
 
   test('sums stay exact where safe integers end', () => {
     const most = '90071992.54740991'
-    expect(unitsText(addUnits(units(most), units('0.00000001')))).toBe('90071992.54740992')
-    expect(unitsText(addUnits(units(most), units(most)))).toBe('180143985.09481982')
-    expect(unitsText(addUnits(units('0.00000001'), units('0.000000001')))).toBe('0.000000011')
-    expect(unitsText(addUnits(units('0.000000005'), units('0.000000005')))).toBe('0.00000001')
-    expect(unitsText(units('0.00000001'))).toBe('0.00000001')
-    expect(unitsText(units('9'.repeat(38)))).toBe('9'.repeat(38))
+    expect(formatUnits(addUnits(parseUnits(most), parseUnits('0.00000001')))).toBe('90071992.54740992')
+    expect(formatUnits(addUnits(parseUnits(most), parseUnits(most)))).toBe('180143985.09481982')
+    expect(formatUnits(addUnits(parseUnits('0.00000001'), parseUnits('0.000000001')))).toBe('0.000000011')
+    expect(formatUnits(addUnits(parseUnits('0.000000005'), parseUnits('0.000000005')))).toBe('0.00000001')
+    expect(formatUnits(parseUnits('0.00000001'))).toBe('0.00000001')
+    expect(formatUnits(parseUnits('9'.repeat(38)))).toBe('9'.repeat(38))
   })
 
   test('order is that of big integers', () => {
     fc.assert(
       fc.property(decimal, decimal, (a, b) => {
-        const [x, y] = [exact(a), exact(b)]
+        const [x, y] = [toScaled(a), toScaled(b)]
         expect(Math.sign(compareDecimals(a, b))).toBe(x < y ? -1 : x > y ? 1 : 0)
         expect(compareDecimals(a, a)).toBe(0)
       }),
@@ -75,7 +75,7 @@ describe('C3 decimals are exact', () => {
   test('only needless zeros are trimmed', () => {
     fc.assert(
       fc.property(decimal, (text) => {
-        expect(trimDecimal(text)).toBe(plain(exact(text)))
+        expect(trimDecimal(text)).toBe(fromScaled(toScaled(text)))
       }),
     )
     expect(['100', '0.10', '10.0', '1.000', '20.020'].map(trimDecimal)).toEqual(['100', '0.1', '10', '1', '20.02'])

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { CandleBook, type ExchangeCandle } from '../../../src/market/aggregator.ts'
-import { readMessage, type Trade } from '../../../src/market/coinbase.ts'
-import { GRANULARITIES, type Granularity, SECONDS } from '../../../src/protocol/granularity.ts'
+import { CandleAggregator, type ExchangeCandle } from '../../../src/market/aggregator.ts'
+import { parseFeedMessage, type Trade } from '../../../src/market/coinbase.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../src/protocol/granularity.ts'
 import { fixture, fixtureLines, parseExact, recordedFrames } from '../../support/recordings.ts'
 
 /** Prices and volume as plain decimal text without needless zeros. */
@@ -55,17 +55,18 @@ function foldTrades(trades: readonly Trade[], seconds: number): Numbers[] {
     })
 }
 
-const emptyBook = () => new CandleBook({ exchange: 'coinbase', product: 'TEST', grace: 0, kept: 10 * 365 * 86_400_000 })
+const emptyBook = () =>
+  new CandleAggregator({ exchange: 'coinbase', product: 'TEST', closeGraceMs: 0, tradeWindowMs: 10 * 365 * 86_400_000 })
 
-function bookOf(trades: readonly Trade[]): CandleBook {
+function bookOf(trades: readonly Trade[]): CandleAggregator {
   const book = emptyBook()
-  for (const one of trades) book.apply([one], one.minute * 1000)
+  for (const one of trades) book.addTrades([one], one.minute * 1000)
   return book
 }
 
-const held = (book: CandleBook, granularity: Granularity): Numbers[] =>
+const held = (book: CandleAggregator, granularity: Granularity): Numbers[] =>
   book.range(GRANULARITIES.indexOf(granularity), 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY).map((bar) => {
-    const { timestamp, open, high, low, close, volume } = book.candle(bar)
+    const { timestamp, open, high, low, close, volume } = book.toCandle(bar)
     return { start: timestamp, open, high, low, close, volume }
   })
 
@@ -87,14 +88,14 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
     )
     expect(recorded).toHaveLength(count)
     expect(held(bookOf(trades), granularity)).toEqual(recorded)
-    expect(foldTrades(trades, SECONDS[granularity])).toEqual(recorded)
+    expect(foldTrades(trades, GRANULARITY_SECONDS[granularity])).toEqual(recorded)
   })
 
   test('C7 Binance XRP/ETH: all eight granularities equal an independent fold', () => {
     const trades = xrpEth()
     const book = bookOf(trades)
     for (const granularity of GRANULARITIES)
-      expect(held(book, granularity)).toEqual(foldTrades(trades, SECONDS[granularity]))
+      expect(held(book, granularity)).toEqual(foldTrades(trades, GRANULARITY_SECONDS[granularity]))
   })
 
   const kraken = 'trades-and-candles/kraken-XBTUSDT'
@@ -108,7 +109,7 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
     const book = emptyBook()
     const counts = new Map<number, number>()
     for (const one of xbtUsdt())
-      counts.set(one.minute, (counts.get(one.minute) ?? 0) + book.apply([one], one.minute * 1000))
+      counts.set(one.minute, (counts.get(one.minute) ?? 0) + book.addTrades([one], one.minute * 1000))
     const [first, ...rows] = published().filter((row) => row[7] !== '0')
     // The trades begin inside the first minute: it holds one fewer than the candle.
     const [began, ...ours] = held(book, 'ONE_MINUTE')
@@ -235,15 +236,15 @@ describe("C2, C3: Coinbase's own five-minute candles equal the fold of its trade
     expect(new Set(told.map((candle) => candle.product_id))).toEqual(new Set(['BTC-USD', 'ETH-USD']))
 
     const trades = frames.flatMap((frame) => {
-      const message = readMessage(frame)
+      const message = parseFeedMessage(frame)
       return message.kind === 'trades' ? message.trades : []
     })
     const states = new Map<string, Set<string>>()
     for (const product of ['BTC-USD', 'ETH-USD']) {
-      const book = new CandleBook({ exchange: 'coinbase', product, grace: 0, kept: 86_400_000 })
+      const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: 0, tradeWindowMs: 86_400_000 })
       const seen = new Set<string>()
       for (const one of trades.filter((other) => other.product === product).sort((a, b) => a.id - b.id)) {
-        book.apply([one], one.minute * 1000)
+        book.addTrades([one], one.minute * 1000)
         const bar = held(book, 'FIVE_MINUTES').find(({ start }) => start === bucket)
         if (bar) seen.add(JSON.stringify(bar))
       }

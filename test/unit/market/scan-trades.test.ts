@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readMessage } from '../../../src/market/coinbase.ts'
+import { parseFeedMessage } from '../../../src/market/coinbase.ts'
 import { scanTrades } from '../../../src/market/scan-trades.ts'
 import { recordedFrames } from '../../support/recordings.ts'
 
@@ -74,7 +74,7 @@ const TEXT = `{"channel":"market_trades","timestamp":"2026-08-09T21:05:49Z","seq
 
 describe('C4 trades are read without JSON.parse exactly as with it', () => {
   test.each(RECORDINGS)('every message with trades in %s is of the form that is scanned', (path) => {
-    const texts = recordedFrames(path).filter((text) => readMessage(text).kind === 'trades')
+    const texts = recordedFrames(path).filter((text) => parseFeedMessage(text).kind === 'trades')
     expect(texts.length).toBeGreaterThan(30)
     for (const text of texts) expect(expectAsParsed(text), text).toBe(true)
   })

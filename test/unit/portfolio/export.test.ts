@@ -3,8 +3,13 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Activity } from '../../../src/portfolio/activity.ts'
 import { exportCsv, exportJson } from '../../../src/portfolio/export.ts'
-import { type Content, fingerprintsOf, judge, type There } from '../../../src/portfolio/fingerprint.ts'
-import { meaningOf } from '../../../src/portfolio/import/meaning.ts'
+import {
+  type ActivityContent,
+  computeFingerprints,
+  matchDuplicates,
+  type StoredActivity,
+} from '../../../src/portfolio/fingerprint.ts'
+import { matchAsset } from '../../../src/portfolio/import/meaning.ts'
 import { readImport } from '../../../src/portfolio/import/read-import.ts'
 import { type ImportedActivity, isActivity } from '../../../src/portfolio/import/row.ts'
 import { deriveLots } from '../../../src/portfolio/lots.ts'
@@ -46,7 +51,7 @@ const index = indexAssets(ASSETS.filter(({ asset_id }) => asset_id > 0))
 /** What an import makes of a row: the assets are those of the same database. */
 function placed(read: ImportedActivity, ids: ReadonlyMap<string, string>): Activity {
   const { row: _row, asset: meant, id, currency, lots, ...rest } = read
-  const found = meant === null || meant.manual ? null : meaningOf(meant, currency, index, new Map())
+  const found = meant === null || meant.manual ? null : matchAsset(meant, currency, index, new Map())
   const mine = ASSETS.find(
     ({ asset_id, symbol, currency: of }) =>
       asset_id < 0 && symbol === meant?.symbol && of === (meant.currency ?? currency),
@@ -126,7 +131,16 @@ const activities = fc.array(anActivity, { maxLength: 25 }).map((drafts) => {
   })
 })
 
-const content = ({ kind, asset_id, quantity, price, fees, currency, traded_at, split }: Content): Content => ({
+const content = ({
+  kind,
+  asset_id,
+  quantity,
+  price,
+  fees,
+  currency,
+  traded_at,
+  split,
+}: ActivityContent): ActivityContent => ({
   kind,
   asset_id,
   quantity,
@@ -180,9 +194,11 @@ describe.each(['json', 'csv'] as const)('an export as %s', (format) => {
     fc.assert(
       fc.asyncProperty(activities, fc.boolean(), async (all, typed) => {
         const again = imported(EXPORTS[format](all), 1_000)
-        const before = await fingerprintsOf(all, digest)
-        const there = all.map((one, at): There => ({ ...one, fingerprint: typed ? null : (before[at] as string) }))
-        const verdicts = judge(again, await fingerprintsOf(again, digest), there)
+        const before = await computeFingerprints(all, digest)
+        const there = all.map(
+          (one, at): StoredActivity => ({ ...one, fingerprint: typed ? null : (before[at] as string) }),
+        )
+        const verdicts = matchDuplicates(again, await computeFingerprints(again, digest), there)
         expect(verdicts.filter(({ known }) => known === null)).toEqual([])
         expect(new Set(verdicts.map(({ known }) => known)).size).toBe(all.length)
       }),
@@ -264,16 +280,16 @@ describe('what Ghostfolio reads of it', () => {
 })
 
 describe('duplicates', () => {
-  const judged = async (rows: readonly Activity[], there: readonly There[]) =>
-    judge(rows, await fingerprintsOf(rows, digest), there)
-  const printed = async (rows: readonly Activity[]): Promise<There[]> => {
-    const prints = await fingerprintsOf(rows, digest)
+  const judged = async (rows: readonly Activity[], there: readonly StoredActivity[]) =>
+    matchDuplicates(rows, await computeFingerprints(rows, digest), there)
+  const printed = async (rows: readonly Activity[]): Promise<StoredActivity[]> => {
+    const prints = await computeFingerprints(rows, digest)
     return rows.map((row, at) => ({ ...row, fingerprint: prints[at] as string }))
   }
 
   test('two equal trades of one file are two; the file once more adds nothing; a third one is new', async () => {
     const twice = [one(), one({ id: uuid(2) })]
-    const prints = await fingerprintsOf(twice, digest)
+    const prints = await computeFingerprints(twice, digest)
     expect(new Set(prints).size).toBe(2)
     const there = await printed(twice)
     expect(await judged(twice, there)).toEqual([{ known: uuid(1) }, { known: uuid(2) }])
@@ -285,13 +301,13 @@ describe('duplicates', () => {
   test('one that was deleted comes back under the fingerprint that is free', async () => {
     const twice = [one(), one({ id: uuid(2) })]
     const [first] = await printed(twice)
-    const [, second] = await judged(twice, [first as There])
-    expect(second).toEqual({ known: null, fingerprint: (await fingerprintsOf(twice, digest))[1] })
+    const [, second] = await judged(twice, [first as StoredActivity])
+    expect(second).toEqual({ known: null, fingerprint: (await computeFingerprints(twice, digest))[1] })
   })
 
   test('one that was edited since counts as what it was, and as what it is', async () => {
     const [imported] = await printed([one()])
-    const edited = { ...(imported as There), price: '300' }
+    const edited = { ...(imported as StoredActivity), price: '300' }
     expect(await judged([one()], [edited])).toEqual([{ known: uuid(1) }])
     expect(await judged([one({ price: '300' })], [edited])).toEqual([{ known: uuid(1) }])
     expect(await judged([one({ price: '300' }), one()], [edited])).toEqual([

@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decimalOf, styleOf, times, unitPrice } from '../../../src/portfolio/import/amount.ts'
-import { meaningOf } from '../../../src/portfolio/import/meaning.ts'
+import { detectDecimalStyle, multiply, parseAmount, unitPrice } from '../../../src/portfolio/import/amount.ts'
+import { matchAsset } from '../../../src/portfolio/import/meaning.ts'
 import { IMPORT_FORMATS, readImport } from '../../../src/portfolio/import/read-import.ts'
-import { assetNamed, type ImportRow, isActivity } from '../../../src/portfolio/import/row.ts'
+import { type ImportRow, importAsset, isActivity } from '../../../src/portfolio/import/row.ts'
 import { splitRatio } from '../../../src/portfolio/import/split-ratio.ts'
-import { instantOf } from '../../../src/portfolio/import/time.ts'
+import { parseTime } from '../../../src/portfolio/import/time.ts'
 import { indexAssets } from '../../../src/pricing/symbol.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 
@@ -93,7 +93,7 @@ describe('the recorded exports of brokers', () => {
       '61 skipped: locked or unlocked: it stays held',
     ])
     // What a swap was worth is what the row says, to the last digit that anybody could mean.
-    expect(Number(times('81.161849', '0.91528346026535070795'))).toBeCloseTo(74.28609799425389, 12)
+    expect(Number(multiply('81.161849', '0.91528346026535070795'))).toBeCloseTo(74.28609799425389, 12)
   })
 
   test('DEGIRO: an order is its trade with its fees, in whatever language', () => {
@@ -432,7 +432,7 @@ describe('amounts and times', () => {
     ['1e99', 'point', null],
     ['', 'point', null],
   ] as const)('P1 %s in the style of the %s is %s', (given, style, expected) => {
-    expect(decimalOf(given, style)).toBe(expected)
+    expect(parseAmount(given, style)).toBe(expected)
   })
 
   test('P1 every digit of an amount is kept', () => {
@@ -440,22 +440,22 @@ describe('amounts and times', () => {
     fc.assert(
       fc.property(digits, ([whole, fraction]) => {
         const plain = `${whole}.${fraction}`.replace(/0+$/, '')
-        expect(decimalOf(`${whole}.${fraction}`, 'point')).toBe(plain)
-        expect(decimalOf(`${whole},${fraction}`, 'comma')).toBe(plain)
+        expect(parseAmount(`${whole}.${fraction}`, 'point')).toBe(plain)
+        expect(parseAmount(`${whole},${fraction}`, 'comma')).toBe(plain)
       }),
     )
   })
 
   test('the style is that of the first amount that leaves no doubt', () => {
-    expect(styleOf(['1', '1.234', '5,50'], 'point')).toBe('comma')
-    expect(styleOf(['1', '1,234', '5.50'], 'comma')).toBe('point')
-    expect(styleOf(['1', '1.234'], 'point')).toBe('point')
+    expect(detectDecimalStyle(['1', '1.234', '5,50'], 'point')).toBe('comma')
+    expect(detectDecimalStyle(['1', '1,234', '5.50'], 'comma')).toBe('point')
+    expect(detectDecimalStyle(['1', '1.234'], 'point')).toBe('point')
   })
 
   test('a price that is derived gives back its amount', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e9 }), fc.integer({ min: 1, max: 1e9 }), (amount, quantity) => {
-        const off = Number(times(unitPrice(`${amount}`, `${quantity}`), `${quantity}`)) - amount
+        const off = Number(multiply(unitPrice(`${amount}`, `${quantity}`), `${quantity}`)) - amount
         expect(Math.abs(off)).toBeLessThan(1e-6)
       }),
     )
@@ -483,7 +483,7 @@ describe('amounts and times', () => {
     ['', null],
     ['yesterday', null],
   ])('the moment %s is %s', (given, expected) => {
-    const read = instantOf(given, 'dmy')
+    const read = parseTime(given, 'dmy')
     expect(read.ok ? read.at : null).toBe(expected)
   })
 
@@ -520,8 +520,8 @@ describe('what a file’s names mean', () => {
     asset('SHEL.AS', { currency: 'EUR', isin: 'GB00BP6MXD84' }),
     asset('BRK-B'),
   ])
-  const meaning = (told: Parameters<typeof assetNamed>[0], currency: string | null = 'USD', crypto = false) => {
-    const found = meaningOf(assetNamed(told, crypto), currency, index, new Map())
+  const meaning = (told: Parameters<typeof importAsset>[0], currency: string | null = 'USD', crypto = false) => {
+    const found = matchAsset(importAsset(told, crypto), currency, index, new Map())
     return found.kind === 'one' ? `${found.asset.provider}:${found.asset.provider_id}` : found
   }
 

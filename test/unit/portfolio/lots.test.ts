@@ -2,8 +2,8 @@ import Big from 'big.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Activity, Split } from '../../../src/portfolio/activity.ts'
-import { decimal, quotient, ratio, text } from '../../../src/portfolio/decimal.ts'
-import { type Derived, deriveLots } from '../../../src/portfolio/lots.ts'
+import { divide, divideRounded, formatDecimal, parseDecimal } from '../../../src/portfolio/decimal.ts'
+import { type DerivedLots, deriveLots } from '../../../src/portfolio/lots.ts'
 import * as worked from '../../support/worked-portfolio.ts'
 
 const NOW = '2026-01-01T00:00:00Z'
@@ -33,7 +33,7 @@ const done = (
 const split = (traded_at: string, numerator: string, denominator: string) =>
   done('split', '0', traded_at, { split: { numerator, denominator } })
 
-function derived(activities: Activity[], splits: Split[] = [], now = NOW): Derived {
+function derived(activities: Activity[], splits: Split[] = [], now = NOW): DerivedLots {
   const result = deriveLots(activities, splits, now)
   if ('refused' in result) throw new Error(JSON.stringify(result.refused))
   return result
@@ -42,7 +42,7 @@ const refused = (activities: Activity[], splits: Split[] = []) => {
   const result = deriveLots(activities, splits, NOW)
   return 'refused' in result ? result.refused : null
 }
-const quantities = ({ lots }: Derived) => lots.map(({ quantity }) => quantity)
+const quantities = ({ lots }: DerivedLots) => lots.map(({ quantity }) => quantity)
 const sum = (amounts: string[]): string => amounts.reduce((a, b) => a.plus(b), new Big(0)).toFixed()
 
 describe('ratios', () => {
@@ -57,16 +57,18 @@ describe('ratios', () => {
         const under = b[0] * 10n ** BigInt(a[1])
         const [n, d] = [over < 0n ? -over : over, under < 0n ? -under : under]
         const units = ((2n * n + d) / (2n * d)) * (over < 0n !== under < 0n ? -1n : 1n)
-        expect(text(ratio(decimal(textOf(a)), decimal(textOf(b)), places))).toBe(textOf([units, places]))
+        expect(formatDecimal(divideRounded(parseDecimal(textOf(a)), parseDecimal(textOf(b)), places))).toBe(
+          textOf([units, places]),
+        )
       }),
     )
   })
 
   test('P1 what ends is told whole, what does not has ten digits', () => {
-    expect(text(quotient(decimal('1'), decimal('1024')))).toBe('0.0009765625')
-    expect(text(quotient(decimal('1'), decimal('1048576')))).toBe('0.00000095367431640625')
-    expect(text(quotient(decimal('-2'), decimal('3')))).toBe('-0.6666666667')
-    expect(text(decimal('1').minus('1').neg())).toBe('0')
+    expect(formatDecimal(divide(parseDecimal('1'), parseDecimal('1024')))).toBe('0.0009765625')
+    expect(formatDecimal(divide(parseDecimal('1'), parseDecimal('1048576')))).toBe('0.00000095367431640625')
+    expect(formatDecimal(divide(parseDecimal('-2'), parseDecimal('3')))).toBe('-0.6666666667')
+    expect(formatDecimal(parseDecimal('1').minus('1').neg())).toBe('0')
   })
 })
 

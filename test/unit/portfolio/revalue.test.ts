@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { revalued, revaluedLot } from '../../../src/portfolio/revalue.ts'
+import { revalueLot, revaluePosition } from '../../../src/portfolio/revalue.ts'
 import { type LotBase, type PositionBase, valueLot, valuePosition } from '../../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
 
@@ -71,7 +71,9 @@ test('P1 a position that is revalued by itself equals one that is valued from it
     fc.property(position, price, above, rates, currencies, (base, before, height, now, currency) => {
       const after = later(before, height)
       const known = valuePosition(base, before, now, currency)
-      expect(revalued(known, { price: height, as_of: after.as_of })).toEqual(valuePosition(base, after, now, currency))
+      expect(revaluePosition(known, { price: height, as_of: after.as_of })).toEqual(
+        valuePosition(base, after, now, currency),
+      )
     }),
     { numRuns: 500 },
   )
@@ -98,9 +100,7 @@ test('P2 its lots follow as exactly', () => {
       const after = later(before, height)
       const known = valueLot(base, before, now, currency)
       const of = valuePosition(held, before, now, currency)
-      expect(revaluedLot(known, of, { price: height, as_of: after.as_of })).toEqual(
-        valueLot(base, after, now, currency),
-      )
+      expect(revalueLot(known, of, { price: height, as_of: after.as_of })).toEqual(valueLot(base, after, now, currency))
     }),
     { numRuns: 500 },
   )
@@ -109,5 +109,5 @@ test('P2 its lots follow as exactly', () => {
 test('P3 what has no price is not given one: nothing says of what day its change is', () => {
   const [base] = fc.sample(position, { seed: 1, numRuns: 1 })
   const known = valuePosition(base!, null, { now: new Map() }, 'USD')
-  expect(revalued(known, { price: '5', as_of: `${DAY}T11:00:00Z` })).toEqual(known)
+  expect(revaluePosition(known, { price: '5', as_of: `${DAY}T11:00:00Z` })).toEqual(known)
 })

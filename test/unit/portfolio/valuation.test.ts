@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decimal, ratio, text } from '../../../src/portfolio/decimal.ts'
-import { ratesOf } from '../../../src/portfolio/rates.ts'
-import { revalued, revaluedLot } from '../../../src/portfolio/revalue.ts'
-import { replaced, sumsOf, totals, totalsOf } from '../../../src/portfolio/totals.ts'
+import { divideRounded, formatDecimal, parseDecimal } from '../../../src/portfolio/decimal.ts'
+import { currentRates } from '../../../src/portfolio/rates.ts'
+import { revalueLot, revaluePosition } from '../../../src/portfolio/revalue.ts'
+import { computeTotals, replacePosition, sumPositions, totalsOf } from '../../../src/portfolio/totals.ts'
 import { changedKeys, changedTotals } from '../../../src/portfolio/updates.ts'
 import { type PositionBase, valueLot, valuePosition } from '../../../src/portfolio/valuation.ts'
 import type { PortfolioPrice, Position } from '../../../src/protocol/portfolio.ts'
-import { basesOf, deriveAll } from '../../support/portfolio-bases.ts'
+import { computeBases, deriveAll } from '../../support/portfolio-bases.ts'
 import * as worked from '../../support/worked-portfolio.ts'
 
 const NOW = '2026-01-01T00:00:00Z'
@@ -19,7 +19,7 @@ const sources = [
   { currency: 'CHF', asset_id: assetId('CHFUSD=X'), inverse: false },
 ]
 
-function valued(rates = ratesOf(sources, prices), known: ReadonlyMap<number, PortfolioPrice> = prices) {
+function valued(rates = currentRates(sources, prices), known: ReadonlyMap<number, PortfolioPrice> = prices) {
   const activities = worked.activities(assetId)
   const splits = (id: number) => worked.SPLITS[SYMBOLS[id - 1] ?? ''] ?? []
   const named = (id: number) => {
@@ -27,7 +27,7 @@ function valued(rates = ratesOf(sources, prices), known: ReadonlyMap<number, Por
     const symbol = SYMBOLS[id - 1]!
     return { symbol, name: symbol, type: 'stock', currency: prices.get(id)!.currency }
   }
-  const bases = basesOf(
+  const bases = computeBases(
     { activities, currency: worked.CURRENCY, now: NOW, named },
     deriveAll(activities, splits, NOW),
     (currency, day) => worked.DAY_RATES[currency]?.[day] ?? null,
@@ -61,14 +61,17 @@ describe('the worked portfolio', () => {
 
 describe('the worked portfolio in the browser', () => {
   const half = new Map(
-    [...prices].map(([id, price]) => [id, { ...price, price: text(ratio(decimal(price.price), decimal('2'), 10)) }]),
+    [...prices].map(([id, price]) => [
+      id,
+      { ...price, price: formatDecimal(divideRounded(parseDecimal(price.price), parseDecimal('2'), 10)) },
+    ]),
   )
   const before = valued(undefined, half)
 
   test.each(worked.POSITIONS)('P5 a newer price of $symbol brings it to the table', (figures) => {
     const position = find(before.positions, figures.symbol)
     const price = prices.get(position.asset_id)
-    const after = price && position.lots > 0 ? revalued(position, price) : position
+    const after = price && position.lots > 0 ? revaluePosition(position, price) : position
     expect(after).toMatchObject(figures)
     if (price && position.lots > 0) expect(after.present_value).not.toBe(position.present_value)
   })
@@ -76,7 +79,7 @@ describe('the worked portfolio in the browser', () => {
     const lot = before.lots.find(({ id }) => id === worked.idOf(name))!
     const price = prices.get(lot.asset_id)
     const position = find(before.positions, figures.symbol)
-    expect(price && lot.quantity !== '0' ? revaluedLot(lot, position, price) : lot).toMatchObject(figures)
+    expect(price && lot.quantity !== '0' ? revalueLot(lot, position, price) : lot).toMatchObject(figures)
   })
 })
 
@@ -102,7 +105,7 @@ describe('what is not known', () => {
   })
 
   test('P3 a rate that is missing gives null, never 1', () => {
-    const { positions, lots } = valued(ratesOf(sources, without('CHFUSD=X')))
+    const { positions, lots } = valued(currentRates(sources, without('CHFUSD=X')))
     const nestle = find(positions, 'NESN.SW')
     expect(nestle).toMatchObject({ cmp: '88.14', rate: null, present_value: null, day_change: null, stale: 'no_rate' })
     expect(lots.filter(({ symbol }) => symbol === 'NESN.SW').map((lot) => lot.present_value)).toEqual([null, null])
@@ -167,7 +170,7 @@ describe('what is not known', () => {
     const old = new Map(prices)
     const euro = prices.get(assetId('EURUSD=X'))!
     old.set(euro.asset_id, { ...euro, stale: 'unavailable' })
-    const { positions } = valued(ratesOf(sources, old))
+    const { positions } = valued(currentRates(sources, old))
     expect(find(positions, 'AAPL')).toMatchObject({ present_value: expect.any(String), stale: 'unavailable' })
     // In the portfolio's own currency no rate is asked for.
     expect(find(positions, 'SAP.DE').stale).toBe(null)
@@ -188,7 +191,7 @@ describe('what is not known', () => {
       [1, { price: '160', stale: null }],
       [2, { price: '-1', stale: null }],
     ])
-    const { now } = ratesOf(
+    const { now } = currentRates(
       [
         { currency: 'JPY', asset_id: 1, inverse: true },
         { currency: 'XXX', asset_id: 2, inverse: false },
@@ -223,14 +226,14 @@ describe('what changes', () => {
     fc.assert(
       fc.property(fc.array(position, { maxLength: 30 }), (changes) => {
         const held: (Position | null)[] = [...positions]
-        let sums = sumsOf(positions)
+        let sums = sumPositions(positions)
         for (const { at, gone, change } of changes) {
           const after = gone ? null : { ...positions[at]!, ...change }
-          sums = replaced(sums, held[at]!, after)
+          sums = replacePosition(sums, held[at]!, after)
           held[at] = after
         }
         const of = { currency: 'EUR', version: 1 }
-        expect(totals(sums, of)).toEqual(
+        expect(computeTotals(sums, of)).toEqual(
           totalsOf(
             held.filter((one) => one !== null),
             of,

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Activity } from '../../../src/portfolio/activity.ts'
-import { decimal, text } from '../../../src/portfolio/decimal.ts'
+import { formatDecimal, parseDecimal } from '../../../src/portfolio/decimal.ts'
 import { deriveLots } from '../../../src/portfolio/lots.ts'
 import {
-  type PointOfTime,
-  pointsOf,
-  spanOf,
+  computeValueHistory,
+  type HistoryPoint,
+  historyPoints,
+  historySpan,
   type ValueHistoryInput,
-  valueHistory,
 } from '../../../src/portfolio/value-history.ts'
 
 const micros = (time: string): number => Date.parse(time) * 1000
@@ -29,7 +29,7 @@ const activity = (change: Partial<Activity>): Activity => ({
   ...change,
 })
 
-const day = (date: string): PointOfTime => ({ date, prices: micros(date), until: micros(date) + 86_400e6 })
+const day = (date: string): HistoryPoint => ({ date, prices: micros(date), until: micros(date) + 86_400e6 })
 
 const closes = (of: Record<string, string>) => Object.entries(of).map(([date, close]) => ({ at: micros(date), close }))
 
@@ -48,7 +48,7 @@ const input = (change: Partial<ValueHistoryInput>): ValueHistoryInput => ({
 
 describe('what a portfolio was worth', () => {
   test('P4 a purchase, a price, a part sold, a dividend: by hand', () => {
-    const told = valueHistory(
+    const told = computeValueHistory(
       input({
         activities: [
           activity({ fees: '5' }),
@@ -71,7 +71,7 @@ describe('what a portfolio was worth', () => {
   })
 
   test('a split changes the shares on its day, and the raw price of that day with them', () => {
-    const told = valueHistory(
+    const told = computeValueHistory(
       input({
         activities: [activity({})],
         splits: new Map([[1, [{ ex_date: '2026-01-07', numerator: '4', denominator: '1' }]]]),
@@ -93,11 +93,11 @@ describe('what a portfolio was worth', () => {
       ]),
       rateSources: new Map([['EUR', { asset_id: 2, inverse: false }]]),
     }
-    expect(valueHistory(input({ ...held, usdOfDay: () => '1.2' }))).toEqual([
+    expect(computeValueHistory(input({ ...held, usdOfDay: () => '1.2' }))).toEqual([
       { date: '2026-01-05', value: '0', net_deposits: '1200', incomplete: true },
       { date: '2026-01-06', value: '1250', net_deposits: '1200', incomplete: false },
     ])
-    expect(valueHistory(input(held)).map(({ incomplete }) => incomplete)).toEqual([true, true])
+    expect(computeValueHistory(input(held)).map(({ incomplete }) => incomplete)).toEqual([true, true])
   })
 
   test('an asset that nobody prices is worth what was paid for it; a transfer out takes its cost', () => {
@@ -109,7 +109,7 @@ describe('what a portfolio was worth', () => {
       price: '0',
       traded_at: '2026-01-07T00:00:00Z',
     })
-    const told = valueHistory(
+    const told = computeValueHistory(
       input({
         activities: [bought, out],
         taken: [
@@ -135,8 +135,8 @@ describe('what a portfolio was worth', () => {
     const step = fc.record({
       kind: fc.constantFrom('buy', 'sell', 'dividend', 'fee', 'transfer_out' as const),
       quantity: fc.integer({ min: 1, max: 50 }).map(String),
-      price: fc.integer({ min: 1, max: 9_999 }).map((cents) => text(decimal(`${cents}`).times('0.01'))),
-      fees: fc.integer({ min: 0, max: 99 }).map((cents) => text(decimal(`${cents}`).times('0.01'))),
+      price: fc.integer({ min: 1, max: 9_999 }).map((cents) => formatDecimal(parseDecimal(`${cents}`).times('0.01'))),
+      fees: fc.integer({ min: 0, max: 99 }).map((cents) => formatDecimal(parseDecimal(`${cents}`).times('0.01'))),
     })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
@@ -147,18 +147,18 @@ describe('what a portfolio was worth', () => {
         }
         const derived = deriveLots(activities, [], '2026-12-31T00:00:00Z')
         if ('refused' in derived) throw new Error('what was refused was left out')
-        const sum = (amounts: string[]) => amounts.reduce((all, amount) => all.plus(amount), decimal('0'))
+        const sum = (amounts: string[]) => amounts.reduce((all, amount) => all.plus(amount), parseDecimal('0'))
         const quantity = sum(derived.lots.map((lot) => lot.quantity))
         const unrealised = quantity.times('7.5').minus(sum(derived.lots.map(({ cost }) => cost)))
         const sold = derived.closures.filter(({ proceeds }) => proceeds !== null)
         const realised = sum(sold.map(({ proceeds }) => proceeds as string)).minus(sum(sold.map(({ cost }) => cost)))
         const of = (kind: string) => activities.filter((each) => each.kind === kind)
-        const income = sum(of('dividend').map((each) => text(decimal(each.quantity).times(each.price))))
-        const amounts = sum(of('fee').map((each) => text(decimal(each.quantity).times(each.price))))
+        const income = sum(of('dividend').map((each) => formatDecimal(parseDecimal(each.quantity).times(each.price))))
+        const amounts = sum(of('fee').map((each) => formatDecimal(parseDecimal(each.quantity).times(each.price))))
         const fees = sum(['dividend', 'fee', 'transfer_out'].flatMap((kind) => of(kind).map((each) => each.fees)))
         const gained = unrealised.plus(realised).plus(income).minus(amounts).minus(fees)
         const tradedAt = (id: string) => activities.find((each) => each.id === id)?.traded_at as string
-        const [last] = valueHistory(
+        const [last] = computeValueHistory(
           input({
             activities,
             taken: derived.closures.flatMap((each) =>
@@ -170,7 +170,9 @@ describe('what a portfolio was worth', () => {
             closes: new Map([[1, closes({ '2026-01-01': '7.5' })]]),
           }),
         )
-        expect(text(decimal(last?.value as string).minus(last?.net_deposits as string))).toBe(text(gained))
+        expect(formatDecimal(parseDecimal(last?.value as string).minus(last?.net_deposits as string))).toBe(
+          formatDecimal(gained),
+        )
       }),
       { numRuns: 200 },
     )
@@ -179,21 +181,24 @@ describe('what a portfolio was worth', () => {
 
 test('points are the days, weeks or months that are over, from the first activity on', () => {
   const now = Date.parse('2026-11-21T12:02:10Z')
-  expect(spanOf('1m', '2020-01-01', '2026-11-21')).toEqual({ interval: 'ONE_DAY', from: '2026-10-21' })
-  expect(spanOf('all', '2026-11-18', '2026-11-21')).toEqual({ interval: 'ONE_DAY', from: '2026-11-18' })
-  expect(spanOf('all', '2019-05-07', '2026-11-21')).toEqual({ interval: 'ONE_MONTH', from: '2019-05-01' })
-  expect(pointsOf('all', 'ONE_DAY', '2026-11-18', now).map(({ date }) => date)).toEqual([
+  expect(historySpan('1m', '2020-01-01', '2026-11-21')).toEqual({ interval: 'ONE_DAY', from: '2026-10-21' })
+  expect(historySpan('all', '2026-11-18', '2026-11-21')).toEqual({ interval: 'ONE_DAY', from: '2026-11-18' })
+  expect(historySpan('all', '2019-05-07', '2026-11-21')).toEqual({ interval: 'ONE_MONTH', from: '2019-05-01' })
+  expect(historyPoints('all', 'ONE_DAY', '2026-11-18', now).map(({ date }) => date)).toEqual([
     '2026-11-18',
     '2026-11-19',
     '2026-11-20',
   ])
-  expect(pointsOf('3y', 'ONE_WEEK', '2026-11-02', now).map(({ date }) => date)).toEqual(['2026-11-02', '2026-11-09'])
-  expect(pointsOf('all', 'ONE_MONTH', '2026-08-01', now).map(({ date }) => date)).toEqual([
+  expect(historyPoints('3y', 'ONE_WEEK', '2026-11-02', now).map(({ date }) => date)).toEqual([
+    '2026-11-02',
+    '2026-11-09',
+  ])
+  expect(historyPoints('all', 'ONE_MONTH', '2026-08-01', now).map(({ date }) => date)).toEqual([
     '2026-08-01',
     '2026-09-01',
     '2026-10-01',
   ])
-  const minutes = pointsOf('1d', 'FIVE_MINUTES', '2026-11-21', now)
+  const minutes = historyPoints('1d', 'FIVE_MINUTES', '2026-11-21', now)
   expect([minutes.length, minutes[0]?.date, minutes.at(-1)?.date]).toEqual([
     289,
     '2026-11-20T12:00:00Z',

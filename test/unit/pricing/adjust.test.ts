@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { actionsVersion, adjustBars } from '../../../src/pricing/adjust.ts'
+import { adjustBars, hashActions } from '../../../src/pricing/adjust.ts'
 import type { CorporateAction, PriceBar } from '../../../src/protocol/price-history.ts'
 
 const bar = (date: string, close: string, change: Partial<PriceBar> = {}): PriceBar => ({
@@ -252,7 +252,7 @@ describe('against a factor file', () => {
 describe('a version of the corporate actions', () => {
   test('is the same for the same ones, and another after any change', () => {
     const one = [split('2020-08-31', '4'), dividend('2020-11-06', '0.205', '119.03')]
-    expect(actionsVersion(one)).toBe(actionsVersion(structuredClone(one)))
+    expect(hashActions(one)).toBe(hashActions(structuredClone(one)))
     const others = [
       [],
       one.slice(1),
@@ -260,6 +260,6 @@ describe('a version of the corporate actions', () => {
       [one[0]!, dividend('2020-11-06', '0.205', null)],
       [one[0]!, dividend('2020-11-06', '0.21', '119.03')],
     ]
-    expect(new Set([one, ...others].map(actionsVersion)).size).toBe(6)
+    expect(new Set([one, ...others].map(hashActions)).size).toBe(6)
   })
 })

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { type Candidate, dueAssets, FIRST_SETTINGS, probesOf } from '../../../src/pricing/due.ts'
+import { DEFAULT_REFRESH_SETTINGS, dueAssets, marketProbes, type RefreshCandidate } from '../../../src/pricing/due.ts'
 
 const AT = 1_700_000_000_000
-const settings = FIRST_SETTINGS
+const settings = DEFAULT_REFRESH_SETTINGS
 
-const candidate = (given: Partial<Candidate>): Candidate => ({
+const candidate = (given: Partial<RefreshCandidate>): RefreshCandidate => ({
   asset_id: 1,
   interval: 60,
   triedAt: AT,
@@ -16,7 +16,7 @@ const candidate = (given: Partial<Candidate>): Candidate => ({
 })
 
 /** The numbers of those that are due so many seconds after AT. */
-const due = (assets: Candidate[], seconds: number, opened: [string, number][] = []) =>
+const due = (assets: RefreshCandidate[], seconds: number, opened: [string, number][] = []) =>
   dueAssets(assets, AT + seconds * 1_000, new Map(opened), settings).map(({ asset_id }) => asset_id)
 
 describe('Q2 who is due', () => {
@@ -25,7 +25,7 @@ describe('Q2 who is due', () => {
     expect(due(assets, 14.999)).toEqual([3])
     expect(due(assets, 15)).toEqual([2, 3])
     expect(due(assets, 60)).toEqual([1, 2, 3])
-    expect(dueAssets(assets, AT + 61_000, new Map(), settings).map(({ lag }) => lag)).toEqual([1_000, 46_000, 0])
+    expect(dueAssets(assets, AT + 61_000, new Map(), settings).map(({ lagMs: lag }) => lag)).toEqual([1_000, 46_000, 0])
   })
 
   test('who failed waits as the gate says, whatever the interval; else for the interval', () => {
@@ -41,7 +41,7 @@ describe('Q2 who is due', () => {
 })
 
 describe('a closed market', () => {
-  const closed = (asset_id: number, given: Partial<Candidate> = {}) =>
+  const closed = (asset_id: number, given: Partial<RefreshCandidate> = {}) =>
     candidate({ asset_id, interval: 15, market: 'NMS', market_state: 'closed', ...given })
 
   test('has one probe, a minute apart; the others wait closed_refresh_seconds', () => {
@@ -60,14 +60,14 @@ describe('a closed market', () => {
       closed(5, { market: 'LSE', interval: 300 }),
       candidate({ asset_id: 6, market: 'PAR' }),
     ]
-    expect(probesOf(assets)).toEqual(
+    expect(marketProbes(assets)).toEqual(
       new Map([
         ['NMS', 3],
         ['LSE', 5],
       ]),
     )
     expect(due(assets, 300)).toContain(5)
-    expect(probesOf([closed(2, { failed: true })])).toEqual(new Map([['NMS', 2]]))
+    expect(marketProbes([closed(2, { failed: true })])).toEqual(new Map([['NMS', 2]]))
   })
 
   test('an interval that is longer than closed_refresh_seconds stays', () => {

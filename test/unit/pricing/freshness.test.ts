@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { effectiveInterval, freshUntil, staleOf } from '../../../src/pricing/freshness.ts'
+import { effectiveIntervalS, freshUntil, staleReason } from '../../../src/pricing/freshness.ts'
 
 const limits = { refresh_min_seconds: 15, refresh_max_seconds: 300 }
 
@@ -11,7 +11,7 @@ describe('Q2 the effective interval', () => {
     [[1], 15],
     [[86_400], 300],
     [[0, -5], 15],
-  ])('of %j is %i s', (intervals, seconds) => expect(effectiveInterval(intervals, limits)).toBe(seconds))
+  ])('of %j is %i s', (intervals, seconds) => expect(effectiveIntervalS(intervals, limits)).toBe(seconds))
 })
 
 describe('Q1 the time to live', () => {
@@ -27,8 +27,8 @@ describe('Q1 the time to live', () => {
   })
 
   test('past it a value is stale with its reason, never before', () => {
-    expect(staleOf({ freshUntil: told, trouble: 'unavailable' }, told)).toBeNull()
-    expect(staleOf({ freshUntil: told, trouble: 'unavailable' }, told + 1)).toBe('unavailable')
-    expect(staleOf({ freshUntil: told, trouble: null }, told + 1)).toBe('expired')
+    expect(staleReason({ freshUntil: told, trouble: 'unavailable' }, told)).toBeNull()
+    expect(staleReason({ freshUntil: told, trouble: 'unavailable' }, told + 1)).toBe('unavailable')
+    expect(staleReason({ freshUntil: told, trouble: null }, told + 1)).toBe('expired')
   })
 })

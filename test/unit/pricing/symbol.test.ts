@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { candidatesOf, normalName, resolve, shardOf } from '../../../src/pricing/symbol.ts'
+import { normalizeName, resolve, shardOf, toCandidates } from '../../../src/pricing/symbol.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 
 let ids = 0
@@ -39,7 +39,7 @@ describe('normalName', () => {
     ['eurusd=x', 'EURUSD=X'],
     ['yahoo:SHEL.L', 'YAHOO:SHEL.L'],
     ['US0378331005', 'US0378331005'],
-  ])('%j is %j', (text, name) => expect(normalName(text)).toBe(name))
+  ])('%j is %j', (text, name) => expect(normalizeName(text)).toBe(name))
 
   test.each(
     [
@@ -58,7 +58,7 @@ describe('normalName', () => {
       '\u0000',
     ].map((text) => [text]),
   )('%j is no name, or is one only when trimmed', (text) =>
-    expect(normalName(text)).toBe(text.trim() === 'AAPL' ? 'AAPL' : null),
+    expect(normalizeName(text)).toBe(text.trim() === 'AAPL' ? 'AAPL' : null),
   )
 })
 
@@ -122,7 +122,7 @@ describe('resolve', () => {
   test('an ISIN means one, a code of several is ambiguous with candidates', () => {
     expect(resolve('GB00BP6MXD84', all)).toEqual(one(shellLondon))
     expect(resolve('SHEL', all)).toEqual({ kind: 'ambiguous', assets: [shellLondon, shellParis] })
-    expect(candidatesOf([shellLondon])).toEqual([
+    expect(toCandidates([shellLondon])).toEqual([
       { name_for_it: 'yahoo:SHEL.L', symbol: 'SHEL.L', name: 'SHEL.L', type: 'stock', currency: 'GBP' },
     ])
     for (const found of all)

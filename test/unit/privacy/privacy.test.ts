@@ -1,25 +1,25 @@
 import { describe, expect, test } from 'vitest'
-import { type Canaries, canaries, isUnlikely } from '../../privacy/canaries.ts'
-import { drawing } from '../../privacy/draw.ts'
-import { openJudge } from '../../privacy/judge.ts'
-import { learn, newPerson } from '../../privacy/person.ts'
+import { type Canaries, createCanaries, isDistinctive } from '../../privacy/canaries.ts'
+import { createRandom } from '../../privacy/draw.ts'
+import { createLeakDetector } from '../../privacy/judge.ts'
+import { learnCanaries, newPerson } from '../../privacy/person.ts'
 
 const LOT = '8717814d-44d0-48c6-ba55-c132628ffac0'
 const NUMBER = '1268.6982540976425651'
 const NOTE = 'note 6yaihz5fad8a2f'
 
 function world() {
-  const all = canaries()
+  const all = createCanaries()
   for (const text of [LOT, NUMBER, NOTE, 'ada@example.com']) all.add('ada', text)
   all.add('bob', 'note of bob, long enough')
-  return { all, judge: openJudge(all) }
+  return { all, judge: createLeakDetector(all) }
 }
 
 const look = (
-  judge: ReturnType<typeof openJudge>,
+  judge: ReturnType<typeof createLeakDetector>,
   text: string,
   more: Partial<{ sent: string; echoes: boolean }> = {},
-) => judge.look({ to: 'bob', where: 'a test', text, sent: '', echoes: false, ...more })
+) => judge.check({ to: 'bob', where: 'a test', text, sent: '', echoes: false, ...more })
 
 describe('P8 the search finds what is somebody else’s', () => {
   const hidden: [string, string][] = [
@@ -52,13 +52,13 @@ describe('P8 the search finds what is somebody else’s', () => {
 
   test('what came back to its owner is counted, without what was sent for it', () => {
     const { judge } = world()
-    const own = judge.look({ to: 'ada', where: '', text: `${LOT} ${NOTE}`, sent: `GET /${LOT}`, echoes: false })
+    const own = judge.check({ to: 'ada', where: '', text: `${LOT} ${NOTE}`, sent: `GET /${LOT}`, echoes: false })
     expect([own, judge.counts.seen, judge.counts.leaks]).toEqual([[NOTE], 1, 0])
   })
 
   test('nobody owns nothing: all of it is a leak to who is not signed in', () => {
     const { judge } = world()
-    judge.look({ to: null, where: '', text: `${LOT} note of bob, long enough`, sent: '', echoes: false })
+    judge.check({ to: null, where: '', text: `${LOT} note of bob, long enough`, sent: '', echoes: false })
     expect(judge.leaks.map(({ of }) => of).sort()).toEqual(['ada', 'bob'])
   })
 
@@ -73,7 +73,7 @@ describe('P8 the search finds what is somebody else’s', () => {
 
   test('among very many', () => {
     const { all, judge } = world()
-    const random = drawing(7)
+    const random = createRandom(7)
     const numbers = Array.from({ length: 20_000 }, () => `${1 + random.under(400)}.${random.digits(16)}`)
     for (const text of numbers) all.add('ada', text)
     look(judge, numbers.join('\n'))
@@ -86,8 +86,8 @@ describe('P8 the search finds what is somebody else’s', () => {
 describe('what is somebody’s', () => {
   test('is long enough to be nobody else’s by chance', () => {
     for (const text of ['12.5', '0.000000000000000000001', '12345678', 'short'])
-      expect(isUnlikely(text), text).toBe(false)
-    for (const text of [NUMBER, `-${NUMBER}`, LOT, NOTE]) expect(isUnlikely(text), text).toBe(true)
+      expect(isDistinctive(text), text).toBe(false)
+    for (const text of [NUMBER, `-${NUMBER}`, LOT, NOTE]) expect(isDistinctive(text), text).toBe(true)
   })
 
   test('stays whose it was first', () => {
@@ -97,9 +97,9 @@ describe('what is somebody’s', () => {
   })
 
   const learned = (message: unknown): [Canaries, ReturnType<typeof newPerson>] => {
-    const all = canaries()
-    const person = newPerson('ada', drawing(1), ['USD'], true)
-    learn(all, person, message)
+    const all = createCanaries()
+    const person = newPerson('ada', createRandom(1), ['USD'], true)
+    learnCanaries(all, person, message)
     return [all, person]
   }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { NoQuote, ProviderListing, ProviderQuote } from '../../../src/pricing/provider-quote.ts'
+import type { MissingQuote, ProviderListing, ProviderQuote } from '../../../src/pricing/provider-quote.ts'
 import type { QuoteProvider } from '../../../src/providers/provider.ts'
 import type { Fetch, FetchInit } from '../../../src/providers/result.ts'
 
@@ -34,7 +34,7 @@ export type Subject = {
   /** Made with this fetch; `answers` are for requests of data, whatever else it asks is answered as it should be. */
   make(answer: (url: string) => Canned | typeof HANGS | typeof CUT): { provider: QuoteProvider; sent: Sent[] }
   /** Recorded answers (or made ones, where none was recorded), and what they come to. */
-  quotes: { name: string; body: unknown; expected: ProviderQuote | NoQuote }[]
+  quotes: { name: string; body: unknown; expected: ProviderQuote | MissingQuote }[]
   /** A good answer for `ids` and what stands in it for the second of them. */
   batch: { ids: [string, string]; body(second: 'good' | 'odd' | 'absent'): unknown }
   /** An answer for one id with this price, in JSON as it stands. */
@@ -55,7 +55,7 @@ const SIGNED = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/
 const MINOR = new Set(['GBp', 'GBX', 'ZAc', 'ZAX', 'ILA'])
 
 /** What holds of every quote, whoever tells it. */
-export function expectSound(quote: ProviderQuote | NoQuote): void {
+export function expectSound(quote: ProviderQuote | MissingQuote): void {
   if (quote.price === null) {
     expect(['unknown', 'no_price']).toContain(quote.reason)
     return
@@ -158,7 +158,7 @@ export function contract(name: string, subject: Subject): void {
               [
                 'daily',
                 (provider: QuoteProvider, signal?: AbortSignal) =>
-                  provider.daily(subject.daily as string, '2025-01-01', signal),
+                  provider.dailyHistory(subject.daily as string, '2025-01-01', signal),
               ] as (typeof asking)[number],
             ]),
       ]
@@ -216,8 +216,8 @@ export function contract(name: string, subject: Subject): void {
 
     test('has a batch, and a weight for it', () => {
       const { provider } = make(() => CUT)
-      expect(provider.batch).toBeGreaterThan(0)
-      for (let ids = 1; ids <= provider.batch; ids++) expect(provider.weight(ids)).toBeGreaterThan(0)
+      expect(provider.maxBatch).toBeGreaterThan(0)
+      for (let ids = 1; ids <= provider.maxBatch; ids++) expect(provider.weight(ids)).toBeGreaterThan(0)
     })
 
     if (subject.secret)
@@ -234,7 +234,7 @@ export function contract(name: string, subject: Subject): void {
     if (subject.daily === null)
       test('history that it has not is not found', async () => {
         const { provider, sent } = make(() => CUT)
-        expect(await provider.daily(first, null)).toMatchObject({ ok: false, reason: 'not_found' })
+        expect(await provider.dailyHistory(first, null)).toMatchObject({ ok: false, reason: 'not_found' })
         expect(sent).toEqual([])
       })
   })

@@ -3,7 +3,7 @@ import { startExchange } from '../../../simulators/exchange/server.ts'
 import { binanceProvider } from '../../../src/providers/binance.ts'
 import { coinbaseProvider } from '../../../src/providers/coinbase-quotes.ts'
 import { coinMarketCapProvider } from '../../../src/providers/coinmarketcap.ts'
-import { over, ratio } from '../../../src/providers/decimal.ts'
+import { divide, parseRatio } from '../../../src/providers/decimal.ts'
 import { twelveDataProvider } from '../../../src/providers/twelvedata.ts'
 import { fixture, fixtureLines } from '../../support/recordings.ts'
 import { type Canned, canned } from './contract.ts'
@@ -37,7 +37,7 @@ describe('Binance', () => {
       value: [{ id: 'NOPEUSDT', price: null, reason: 'unknown' }],
     })
     expect(await provider.find('NOPEUSDT')).toEqual({ ok: true, value: null })
-    expect(await provider.daily('NOPEUSDT', null)).toMatchObject({ ok: false, reason: 'not_found' })
+    expect(await provider.dailyHistory('NOPEUSDT', null)).toMatchObject({ ok: false, reason: 'not_found' })
     expect(decodeURIComponent(sent[0]?.url ?? '')).toBe(
       'https://api.binance.com/api/v3/ticker/24hr?symbols=["BTCUSDT","NOPEUSDT"]',
     )
@@ -62,7 +62,7 @@ describe('Binance', () => {
   test('Q4 weights are those of its documentation', () => {
     const { provider } = make(() => limited)
     expect([1, 20, 21, 100].map((ids) => provider.weight(ids))).toEqual([2, 2, 40, 40])
-    expect(provider.batch).toBe(100)
+    expect(provider.maxBatch).toBe(100)
   })
 
   test.each([
@@ -98,7 +98,7 @@ describe('Binance', () => {
       const start = Number(url.searchParams.get('startTime'))
       return { body: all.filter(([at]) => Number(at) >= start).slice(0, Number(url.searchParams.get('limit'))) }
     })
-    const result = await provider.daily('ADABTC', null)
+    const result = await provider.dailyHistory('ADABTC', null)
     if (!result.ok) throw new Error(result.detail)
     const { currency, days, actions } = result.value
     expect([currency, actions, days.length]).toEqual(['BTC', [], count - 1])
@@ -113,27 +113,27 @@ describe('Binance', () => {
     expect(days.at(-1)?.date).toBe('2026-02-03')
     expect(days.map((day) => day.date)).toEqual([...new Set(days.map((day) => day.date))].sort())
     expect(sent).toHaveLength(Math.ceil(count / 1_000))
-    const some = await provider.daily('ADABTC', '2026-02-02')
+    const some = await provider.dailyHistory('ADABTC', '2026-02-02')
     expect(some.ok && some.value.days.map((day) => day.date)).toEqual(['2026-02-02', '2026-02-03'])
   })
 
   test('a page that does not go on ends the history', async () => {
     const { provider, sent } = make(() => ({ body: klines(Date.UTC(2017, 0, 1), 1_000) }))
-    expect(await provider.daily('ADABTC', '2020-01-01')).toMatchObject({ ok: true })
+    expect(await provider.dailyHistory('ADABTC', '2020-01-01')).toMatchObject({ ok: true })
     expect(sent).toHaveLength(1)
     const empty = make(() => ({ body: [] }))
-    expect(await empty.provider.daily('ADABTC', null)).toEqual({
+    expect(await empty.provider.dailyHistory('ADABTC', null)).toEqual({
       ok: true,
       value: { currency: 'BTC', days: [], actions: [] },
     })
-    expect(await empty.provider.daily('ADAQQQ', null)).toMatchObject({ ok: false, reason: 'not_found' })
+    expect(await empty.provider.dailyHistory('ADAQQQ', null)).toMatchObject({ ok: false, reason: 'not_found' })
     expect(empty.sent).toHaveLength(1)
   })
 
   test('a later page that fails fails the whole', async () => {
     let pages = 0
     const { provider } = make(() => (pages++ === 0 ? { body: klines(Date.UTC(2020, 0, 1), 1_000) } : limited))
-    expect(await provider.daily('ADABTC', null)).toMatchObject({ ok: false, reason: 'rate_limited' })
+    expect(await provider.dailyHistory('ADABTC', null)).toMatchObject({ ok: false, reason: 'rate_limited' })
   })
 })
 
@@ -154,7 +154,7 @@ describe('Coinbase', () => {
       compared++
       const decimals = (told.quote_increment ?? '').split('.')[1]?.length ?? 0
       expect(quote.previous_close.split('.')[1]?.length ?? 0, quote.id).toBeLessThanOrEqual(decimals)
-      const change = over(ratio(quote.price), ratio(quote.previous_close))
+      const change = divide(parseRatio(quote.price), parseRatio(quote.previous_close))
       const percent = (Number(change.numerator) / Number(change.denominator) - 1) * 100
       expect(percent).toBeCloseTo(Number(quote.change24h), 8)
     }
@@ -185,7 +185,7 @@ describe('Coinbase', () => {
       return { body: { candles } }
     })
     const provider = coinbaseProvider({ fetch, url: 'https://x', now })
-    const result = await provider.daily('BTC-EUR', null)
+    const result = await provider.dailyHistory('BTC-EUR', null)
     if (!result.ok) throw new Error(result.detail)
     expect(result.value).toMatchObject({ currency: 'EUR', actions: [] })
     expect(result.value.days).toHaveLength((Date.UTC(2026, 1, 4) - first * 1000) / DAY)
@@ -202,7 +202,7 @@ describe('Coinbase', () => {
       [...new Set(result.value.days.map((day) => day.date))].sort(),
     )
     expect(sent).toHaveLength(3)
-    const some = await provider.daily('BTC-EUR', '2026-02-03')
+    const some = await provider.dailyHistory('BTC-EUR', '2026-02-03')
     expect(some.ok && some.value.days.map((day) => day.date)).toEqual(['2026-02-03'])
   })
 
@@ -219,9 +219,9 @@ describe('Coinbase', () => {
         { id: 'NO-SUCH', price: null, reason: 'unknown' },
       ],
     })
-    const days = await provider.daily('BTC-USD', '2026-02-01')
+    const days = await provider.dailyHistory('BTC-USD', '2026-02-01')
     expect(days.ok && days.value.days.map((day) => day.date)).toEqual(['2026-02-01', '2026-02-02', '2026-02-03'])
-    expect(await provider.daily('NO-SUCH', null)).toMatchObject({ ok: false, reason: 'not_found' })
+    expect(await provider.dailyHistory('NO-SUCH', null)).toMatchObject({ ok: false, reason: 'not_found' })
   })
 })
 
@@ -299,6 +299,6 @@ describe('those that take a key', () => {
 
   test('Twelve Data: each symbol costs a credit', () => {
     const provider = twelveDataProvider({ fetch: canned(() => ({ body: '' })).fetch, url: 'https://x', now, key: 'k' })
-    expect([provider.batch, provider.weight(1), provider.weight(8)]).toEqual([8, 1, 8])
+    expect([provider.maxBatch, provider.weight(1), provider.weight(8)]).toEqual([8, 1, 8])
   })
 })

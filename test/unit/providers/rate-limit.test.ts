@@ -1,19 +1,19 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  type Ending,
-  judge,
-  type Limits,
+  breakerState,
   newProviderState,
   type ProviderState,
   type Purpose,
+  type RateLimits,
+  type RequestOutcome,
+  recordCallOutcome,
   reserve,
   settle,
-  standing,
   usage,
 } from '../../../src/providers/rate-limit.ts'
 
-const LIMITS: Limits = {
+const LIMITS: RateLimits = {
   budget: 10,
   window: 60_000,
   concurrency: 2,
@@ -25,9 +25,9 @@ const LIMITS: Limits = {
 }
 const START = 1_800_000_000_000
 
-const ANSWERED: Ending = { kind: 'answered', status: 200, told: null, retryAfter: null, error: null }
-const TIMED_OUT: Ending = { kind: 'failed', status: null, told: null, retryAfter: null, error: 'TimeoutError' }
-const tooMany = (retryAfter: number | null): Ending => ({
+const ANSWERED: RequestOutcome = { kind: 'answered', status: 200, told: null, retryAfter: null, error: null }
+const TIMED_OUT: RequestOutcome = { kind: 'failed', status: null, told: null, retryAfter: null, error: 'TimeoutError' }
+const tooMany = (retryAfter: number | null): RequestOutcome => ({
   kind: 'limited',
   status: 429,
   told: null,
@@ -36,7 +36,7 @@ const tooMany = (retryAfter: number | null): Ending => ({
 })
 
 /** One provider, told what happens step by step. `random` is what chance says: 1 is the longest pause. */
-function provider(limits: Limits = LIMITS) {
+function provider(limits: RateLimits = LIMITS) {
   let state = newProviderState(START)
   let calls = 0
   const self = {
@@ -51,11 +51,11 @@ function provider(limits: Limits = LIMITS) {
       state = asked.state
       return 'lease' in asked ? { lease: asked.lease, call, refusal: null } : { lease: 0, call, refusal: asked.refusal }
     },
-    end(lease: number, ending: Ending = ANSWERED) {
+    end(lease: number, ending: RequestOutcome = ANSWERED) {
       state = settle(state, limits, lease, ending, self.now, self.random)
     },
-    judge(call: number, verdict: Parameters<typeof judge>[3]) {
-      state = judge(state, limits, call, verdict, self.now, self.random)
+    judge(call: number, verdict: Parameters<typeof recordCallOutcome>[3]) {
+      state = recordCallOutcome(state, limits, call, verdict, self.now, self.random)
     },
     /** A whole call that ends at once. */
     call(purpose: Purpose = 'look', weight = 1) {
@@ -74,7 +74,7 @@ function provider(limits: Limits = LIMITS) {
     used: () => usage(state, limits, self.now).used,
     /** Past every pause, whatever the breaker. */
     pass() {
-      self.now = Math.max(self.now, standing(state, self.now).blockedUntil ?? 0)
+      self.now = Math.max(self.now, breakerState(state, self.now).blockedUntil ?? 0)
     },
   }
   return self
@@ -200,7 +200,7 @@ describe('Q4 pauses', () => {
     const [first, second] = [one.ask(), one.ask()]
     one.end(first.lease, tooMany(120_000))
     one.end(second.lease, tooMany(1_000))
-    expect(standing(one.state, one.now).blockedUntil).toBe(START + 120_000)
+    expect(breakerState(one.state, one.now).blockedUntil).toBe(START + 120_000)
   })
 
   test('without a word the pause doubles up to the cap, with full jitter, and an answer ends the doubling', () => {
@@ -208,25 +208,25 @@ describe('Q4 pauses', () => {
     const pauses: number[] = []
     for (let n = 0; n < 12; n++) {
       one.end(one.ask().lease, tooMany(null))
-      pauses.push((standing(one.state, one.now).blockedUntil ?? one.now) - one.now)
+      pauses.push((breakerState(one.state, one.now).blockedUntil ?? one.now) - one.now)
       one.pass()
     }
     expect(pauses.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 8_000])
     expect(pauses.at(-1)).toBe(300_000)
-    expect(standing(one.state, one.now).breaker).toBe('closed')
+    expect(breakerState(one.state, one.now).breaker).toBe('closed')
     one.call()
     one.random = 0
     one.end(one.ask().lease, tooMany(null))
-    expect(standing(one.state, one.now).blockedUntil).toBeNull()
+    expect(breakerState(one.state, one.now).blockedUntil).toBeNull()
     one.random = 0.5
     one.end(one.ask().lease, tooMany(null))
-    expect(standing(one.state, one.now).blockedUntil).toBe(one.now + 1_000)
+    expect(breakerState(one.state, one.now).blockedUntil).toBe(one.now + 1_000)
   })
 
   test('no ban is longer than three days', () => {
     const one = provider()
     one.end(one.ask().lease, tooMany(1e15))
-    expect(standing(one.state, one.now).blockedUntil).toBe(START + 3 * 86_400_000)
+    expect(breakerState(one.state, one.now).blockedUntil).toBe(START + 3 * 86_400_000)
   })
 })
 
@@ -246,17 +246,17 @@ describe('Q4 the breaker', () => {
       one.pass()
       one[step]()
     }
-    expect(standing(one.state, one.now).breaker).toBe('closed')
+    expect(breakerState(one.state, one.now).breaker).toBe('closed')
     one.pass()
     one.fail()
-    expect(standing(one.state, one.now)).toEqual({ breaker: 'open', blockedUntil: one.now + 60_000 })
+    expect(breakerState(one.state, one.now)).toEqual({ breaker: 'open', blockedUntil: one.now + 60_000 })
     expect(one.call()).toEqual({ reason: 'breaker', retryAt: one.now + 60_000 })
   })
 
   test('is half open after its time: one call goes through, with all its requests, and its answer closes it', () => {
     const one = opened()
     one.pass()
-    expect(standing(one.state, one.now).breaker).toBe('half_open')
+    expect(breakerState(one.state, one.now).breaker).toBe('half_open')
     const cookie = one.ask()
     expect(cookie.refusal).toBeNull()
     expect(one.ask().refusal?.reason).toBe('breaker')
@@ -266,7 +266,7 @@ describe('Q4 the breaker', () => {
     expect(crumb.refusal).toBeNull()
     one.end(crumb.lease)
     one.judge(cookie.call, 'ok')
-    expect(standing(one.state, one.now).breaker).toBe('closed')
+    expect(breakerState(one.state, one.now).breaker).toBe('closed')
     expect(one.call()).toBeNull()
   })
 
@@ -288,15 +288,15 @@ describe('Q4 the breaker', () => {
     one.end(failing.lease, TIMED_OUT)
     one.end(good.lease)
     one.judge(good.call, 'ok')
-    expect(standing(one.state, one.now).breaker).toBe('open')
+    expect(breakerState(one.state, one.now).breaker).toBe('open')
     one.pass()
     const probe = one.ask()
     one.random = 0
     one.end(bad.lease, TIMED_OUT)
-    expect(standing(one.state, one.now).breaker).toBe('half_open')
+    expect(breakerState(one.state, one.now).breaker).toBe('half_open')
     one.end(probe.lease)
     one.judge(probe.call, 'ok')
-    expect(standing(one.state, one.now).breaker).toBe('closed')
+    expect(breakerState(one.state, one.now).breaker).toBe('closed')
   })
 
   test('the probe of a dead object does not keep it half open', () => {
@@ -314,13 +314,13 @@ describe('Q4 the breaker', () => {
     one.end(probe.lease)
     one.judge(probe.call, 'none')
     expect(one.call()).toBeNull()
-    expect(standing(one.state, one.now).breaker).toBe('closed')
+    expect(breakerState(one.state, one.now).breaker).toBe('closed')
   })
 })
 
 type Step =
   | { kind: 'ask'; purpose: Purpose; weight: number; sameCall: boolean }
-  | { kind: 'end'; which: number; ending: Ending; verdict: 'ok' | 'failed' | 'limited' | 'none' }
+  | { kind: 'end'; which: number; ending: RequestOutcome; verdict: 'ok' | 'failed' | 'limited' | 'none' }
   | { kind: 'wait'; ms: number }
 
 const limitsArbitrary = fc.record({
@@ -333,7 +333,7 @@ const limitsArbitrary = fc.record({
   breakerFailures: fc.integer({ min: 1, max: 4 }),
   breakerOpen: fc.integer({ min: 1, max: 90_000 }),
 })
-const endingArbitrary: fc.Arbitrary<Ending> = fc.record({
+const endingArbitrary: fc.Arbitrary<RequestOutcome> = fc.record({
   kind: fc.constantFrom('answered', 'answered', 'answered', 'limited', 'failed'),
   status: fc.option(fc.constantFrom(200, 404, 429, 500)),
   told: fc.option(fc.integer({ min: 0, max: 15 }), { freq: 4 }),
@@ -405,8 +405,8 @@ test('Q4 whatever happens, no window holds more than the budget, slots and probe
                 latest: null,
               })
               expect(open().length).toBeLessThanOrEqual(limits.concurrency)
-              expect(standing(before, now).breaker).not.toBe('open')
-              if (standing(before, now).breaker === 'half_open')
+              expect(breakerState(before, now).breaker).not.toBe('open')
+              if (breakerState(before, now).breaker === 'half_open')
                 // Of the probes of this half-open time, all that are under way are of one call.
                 expect(state.breaker).toMatchObject({ kind: 'half_open', call })
             }
@@ -416,7 +416,7 @@ test('Q4 whatever happens, no window holds more than the budget, slots and probe
             state = settle(state, limits, one.lease, step.ending, now, chance(index))
             // An answer came: it was there by now. None came: it may still get there until its lease is over.
             one.latest = step.ending.status === null ? one.until : now
-            state = judge(
+            state = recordCallOutcome(
               state,
               limits,
               one.call,

@@ -1,28 +1,36 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { availableSources, sourcesOf } from '../../../src/pricing/sources.ts'
+import { availableProviders, providersFor } from '../../../src/pricing/sources.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
-import { currencyOf } from '../../../src/providers/currency.ts'
-import { movePoint, over, plain, ratio, ratioText, rounded, times } from '../../../src/providers/decimal.ts'
-import { read } from '../../../src/providers/read.ts'
+import { majorCurrency } from '../../../src/providers/currency.ts'
+import {
+  divide,
+  formatNumber,
+  formatRatio,
+  movePoint,
+  multiply,
+  parseRatio,
+  roundRatio,
+} from '../../../src/providers/decimal.ts'
+import { fetchJson } from '../../../src/providers/read.ts'
 import { canned } from './contract.ts'
 
 const decimal = fc
   .tuple(fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n }), fc.nat({ max: 18 }))
-  .map(([units, decimals]) => rounded({ numerator: units, denominator: 10n ** BigInt(decimals) }, decimals))
+  .map(([units, decimals]) => roundRatio({ numerator: units, denominator: 10n ** BigInt(decimals) }, decimals))
 
 describe('C3 decimals are exact', () => {
   test('a number is the text that means it, without an exponent', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
-        const text = plain(value) ?? ''
+        const text = formatNumber(value) ?? ''
         expect(text).toMatch(/^-?\d+(\.\d+)?$/)
         expect(Number(text)).toBe(value === 0 ? 0 : value)
         if (!String(value).includes('e')) expect(text).toBe(String(value))
       }),
     )
-    expect([1e-7, 1.25e-9, 5e-324, 1e21, 1.5e21, -2.5e-8].map(plain)).toEqual([
+    expect([1e-7, 1.25e-9, 5e-324, 1e21, 1.5e21, -2.5e-8].map(formatNumber)).toEqual([
       '0.0000001',
       '0.00000000125',
       `0.${'0'.repeat(323)}5`,
@@ -30,7 +38,7 @@ describe('C3 decimals are exact', () => {
       `15${'0'.repeat(20)}`,
       '-0.000000025',
     ])
-    expect([Number.NaN, Number.POSITIVE_INFINITY, null, undefined].map(plain)).toEqual([null, null, null, null])
+    expect([Number.NaN, Number.POSITIVE_INFINITY, null, undefined].map(formatNumber)).toEqual([null, null, null, null])
   })
 
   test('a point that moves forth and back is where it was', () => {
@@ -38,7 +46,7 @@ describe('C3 decimals are exact', () => {
       fc.property(decimal, fc.integer({ min: -12, max: 12 }), (text, places) => {
         const moved = movePoint(text, places)
         expect(movePoint(moved, -places)).toBe(text)
-        const [a, b] = [times(ratio(text), { numerator: 10n ** 12n, denominator: 1n }), ratio(moved)]
+        const [a, b] = [multiply(parseRatio(text), { numerator: 10n ** 12n, denominator: 1n }), parseRatio(moved)]
         const factor = 10n ** BigInt(12 - places)
         expect(a.numerator * b.denominator).toBe(b.numerator * factor * a.denominator)
       }),
@@ -57,11 +65,11 @@ describe('C3 decimals are exact', () => {
     const positive = decimal.filter((text) => /^[^-]*[1-9]/.test(text))
     fc.assert(
       fc.property(decimal, positive, (a, b) => {
-        const product = ratioText(times(ratio(a), ratio(b)))
-        expect(ratioText(over(ratio(product), ratio(b)))).toBe(a)
+        const product = formatRatio(multiply(parseRatio(a), parseRatio(b)))
+        expect(formatRatio(divide(parseRatio(product), parseRatio(b)))).toBe(a)
       }),
     )
-    const of = (numerator: bigint, denominator: bigint) => ratioText({ numerator, denominator })
+    const of = (numerator: bigint, denominator: bigint) => formatRatio({ numerator, denominator })
     expect([of(1n, 3n), of(2n, 3n), of(-2n, 3n), of(7n, 6n), of(1n, 4n), of(3n, 1n), of(0n, 7n)]).toEqual([
       '0.3333333333',
       '0.6666666667',
@@ -73,15 +81,15 @@ describe('C3 decimals are exact', () => {
     ])
     expect(of(1n, 2n ** 20n)).toBe('0.00000095367431640625')
     expect([
-      rounded({ numerator: 125n, denominator: 1000n }, 2),
-      rounded({ numerator: -5n, denominator: 1000n }, 2),
+      roundRatio({ numerator: 125n, denominator: 1000n }, 2),
+      roundRatio({ numerator: -5n, denominator: 1000n }, 2),
     ]).toEqual(['0.13', '-0.01'])
   })
 })
 
 test('Q6 minor units are hundredths, everything else is itself', () => {
   const of = (told: string) => {
-    const { currency, amount } = currencyOf(told)
+    const { currency, amount } = majorCurrency(told)
     return [currency, amount('7205.5')]
   }
   expect(['GBp', 'GBX', 'ZAc', 'ZAX', 'ILA', 'GBP', 'USD', 'USDT', 'toString'].map(of)).toEqual([
@@ -114,22 +122,25 @@ describe('Q4 Retry-After', () => {
   ])('%s, told at %s, is %s ms', async (header, date, expected) => {
     const headers = { ...(header !== null && { 'retry-after': header }), ...(date !== null && { date }) }
     const { fetch } = canned(() => ({ status: 429, body: '', headers }))
-    expect(await read(fetch, 'https://x', z.unknown())).toMatchObject({ reason: 'rate_limited', retryAfter: expected })
+    expect(await fetchJson(fetch, 'https://x', z.unknown())).toMatchObject({
+      reason: 'rate_limited',
+      retryAfter: expected,
+    })
   })
 })
 
 describe('whom to ask', () => {
-  const all = availableSources({ STOCK_PROVIDER_API_KEY: 'a', CRYPTO_PROVIDER_API_KEY: 'b' })
+  const all = availableProviders({ STOCK_PROVIDER_API_KEY: 'a', CRYPTO_PROVIDER_API_KEY: 'b' })
   const of = (asset: Partial<Asset>) => {
     const given = { asset_id: 1, symbol: '', name: '', category: '', code: '', currency: 'USD', isin: null }
     const whole = { ...given, type: 'stock', provider: 'yahoo', provider_id: '', ...asset } as Asset
-    return sourcesOf(whole, all).map(({ provider, id }) => `${provider}:${id}`)
+    return providersFor(whole, all).map(({ provider, id }) => `${provider}:${id}`)
   }
   const coin = (code: string, provider: Asset['provider'], provider_id: string, currency = 'USD') =>
     of({ type: 'crypto', code, provider, provider_id, currency })
 
   test('those that need a key only with one', () => {
-    expect([...availableSources({})]).toEqual(['yahoo', 'coinbase', 'binance'])
+    expect([...availableProviders({})]).toEqual(['yahoo', 'coinbase', 'binance'])
     expect(all.size).toBe(5)
   })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { DailyHistory } from '../../../src/pricing/provider-quote.ts'
-import { dailyOf } from '../../../src/providers/yahoo-days.ts'
+import { parseDailyHistory } from '../../../src/providers/yahoo-days.ts'
 import { fixtureLines } from '../../support/recordings.ts'
 import { yahooBody } from './yahoo-answers.ts'
 
@@ -21,7 +21,7 @@ const bodyOf = (chart: object) => ({ chart: { result: [chart], error: null } })
 const LATER = Date.UTC(2025, 5, 1)
 
 function days(chart: object, from: string | null = null, now = LATER): DailyHistory {
-  const result = dailyOf(bodyOf(chart), from, now)
+  const result = parseDailyHistory(bodyOf(chart), from, now)
   if (!result.ok) throw new Error(result.detail)
   return result.value
 }
@@ -333,6 +333,6 @@ describe('answers that hold no days', () => {
     ['columns of text', bodyOf({ ...made([]), indicators: { quote: [{ open: ['10'] }] } })],
     ['a split of nothing', bodyOf(made([], { events: { splits: splitOn('2020-01-03T00:00:00Z', 0, 1) } }))],
   ])('%s is invalid', (_, body) => {
-    expect(dailyOf(body, null, LATER)).toMatchObject({ ok: false, reason: 'invalid' })
+    expect(parseDailyHistory(body, null, LATER)).toMatchObject({ ok: false, reason: 'invalid' })
   })
 })

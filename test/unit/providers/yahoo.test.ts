@@ -46,7 +46,7 @@ describe('cookie and crumb', () => {
     const { provider, paths } = yahoo((url) =>
       url.includes('/chart/') ? { body: yahooBody('chart-AAPL.json') } : null,
     )
-    expect(await provider.daily('AAPL', '2022-01-01')).toMatchObject({ ok: true })
+    expect(await provider.dailyHistory('AAPL', '2022-01-01')).toMatchObject({ ok: true })
     expect(paths()).toEqual(['/v8/finance/chart/AAPL'])
   })
 
@@ -200,13 +200,16 @@ describe('failures', () => {
   test.each(errors)('$status of $endpoint', async ({ status, body }) => {
     const { provider } = yahoo((url) => (url.includes('/finance/') ? { status, body } : null))
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: false, ...expected[status] })
-    expect(await provider.daily('AAPL', null)).toMatchObject({ ok: false, ...expected[status] })
+    expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ ok: false, ...expected[status] })
   })
 
   test('a 404 in a body of 200 is one, too; any other error there is invalid', async () => {
     const of = async (description: string, code = 'Not Found') => {
       const body = { chart: { result: null, error: { code, description } } }
-      return (await yahoo((url) => (url.includes('/chart/') ? { body } : null)).provider.daily('AAPL', null)) as object
+      return (await yahoo((url) => (url.includes('/chart/') ? { body } : null)).provider.dailyHistory(
+        'AAPL',
+        null,
+      )) as object
     }
     expect(await of('No data found, symbol may be delisted')).toMatchObject({ reason: 'not_found' })
     expect(await of('Oops', 'Internal')).toMatchObject({ reason: 'invalid', status: 200, detail: 'Internal: Oops' })
@@ -217,7 +220,7 @@ describe('failures', () => {
     const description = "Data doesn't exist for startDate = 1, endDate = 2"
     const body = { chart: { result: null, error: { code: 'Bad Request', description } } }
     const { provider } = yahoo((url) => (url.includes('/chart/') ? { status: 400, body } : null))
-    expect(await provider.daily('AAPL', null)).toMatchObject({ reason: 'not_found' })
+    expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ reason: 'not_found' })
   })
 
   test('the crumb is in no failure', async () => {
@@ -331,7 +334,7 @@ describe('quotes', () => {
 
   test('two hundred are one request', async () => {
     const { provider, sent } = yahoo(() => null)
-    await provider.quotes(Array.from({ length: provider.batch }, (_, i) => `SYM${i}.DE`))
+    await provider.quotes(Array.from({ length: provider.maxBatch }, (_, i) => `SYM${i}.DE`))
     const asked = sent.filter((one) => isQuote(one.url))
     expect(asked).toHaveLength(1)
     expect(new URL(asked[0]?.url ?? '').searchParams.get('symbols')?.split(',')).toHaveLength(200)

@@ -3,10 +3,10 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Exchange } from '../../../simulators/exchange/exchange.ts'
 import type { Fault } from '../../../simulators/exchange/faults.ts'
-import { MALFORMED } from '../../../simulators/exchange/malformed.ts'
+import { MALFORMED_MESSAGES } from '../../../simulators/exchange/malformed.ts'
 import { manualProduct, PRODUCTS } from '../../../simulators/exchange/products.ts'
 import { type ExchangeOptions, startExchange } from '../../../simulators/exchange/server.ts'
-import { units, type WireTrade } from '../../../simulators/exchange/wire.ts'
+import { parseUnits, type WireTrade } from '../../../simulators/exchange/wire.ts'
 import { recordedFrames } from '../../support/recordings.ts'
 
 const MINUTE = 60_000
@@ -330,8 +330,8 @@ describe('REST', () => {
       expect(other?.trade_id).toBe(Number(trade.trade_id))
       expect(other?.price).toMatch(/^\d+\.\d{8}$/)
       expect(other?.side).toBe(trade.side.toLowerCase())
-      expect(units(other?.price as string, 8)).toBe(units(trade.price, 8))
-      expect(units(other?.size as string, 8)).toBe(units(trade.size, 8))
+      expect(parseUnits(other?.price as string, 8)).toBe(parseUnits(trade.price, 8))
+      expect(parseUnits(other?.size as string, 8)).toBe(parseUnits(trade.size, 8))
       expect(Date.parse(other?.time as string)).toBe(Date.parse(trade.time))
     }
   })
@@ -367,7 +367,7 @@ describe('REST', () => {
           .toReversed()
           .map(([start, inside]) => {
             const prices = inside.map((t) => t.price)
-            const volume = inside.reduce((sum, t) => sum + units(t.size, 8), 0n)
+            const volume = inside.reduce((sum, t) => sum + parseUnits(t.size, 8), 0n)
             return {
               start: String(start),
               low: String(Math.min(...prices.map(Number))),
@@ -556,7 +556,7 @@ describe('misbehaviour', () => {
 
   test('C4 malformed messages come beside the good ones, whose numbers go on', async () => {
     const { exchange, client, trade } = await faulty()
-    const names = Object.keys(MALFORMED)
+    const names = Object.keys(MALFORMED_MESSAGES)
     exchange.fault({ kind: 'malformed', frames: names.length })
     exchange.fault({ kind: 'malformed', name: 'nan_price' })
     exchange.fault({ kind: 'text', text: 'as you like' })

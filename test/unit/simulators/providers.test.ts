@@ -9,7 +9,7 @@ import { cryptoPair, type Instrument, yahooInstrument } from '../../../simulator
 import { openPrices } from '../../../simulators/providers/market.ts'
 import type { Providers } from '../../../simulators/providers/providers.ts'
 import { type ProvidersOptions, startProviders } from '../../../simulators/providers/server.ts'
-import { dateOf, dayOf, sessionOf, tradesOn } from '../../../simulators/providers/venues.ts'
+import { dateOf, dayOf, isTradingDay, sessionOf } from '../../../simulators/providers/venues.ts'
 
 /** A Friday in winter, 14:00 in New York: London has closed. */
 const FRIDAY = Date.parse('2026-11-20T19:00:00Z')
@@ -238,7 +238,7 @@ describe('prices', () => {
     const seconds = FRIDAY / 1000 + 437
     for (const symbol of ['AAPL', 'BTC-USD', 'EURUSD=X']) {
       const one = instrument(symbol)
-      const present = prices.present(one, seconds)
+      const present = prices.currentDay(one, seconds)
       const { open } = sessionOf(one.venue, dayOf('2026-11-20'))
       const bars = prices.bars(one, 15, open, seconds + 1, seconds)
       expect(present).toMatchObject({
@@ -259,7 +259,7 @@ describe('prices', () => {
     const moments = [0, 60, 3_600, 86_400, 7 * 86_400].map((ago) => FRIDAY / 1000 - ago)
     const told = (seed: string, order: number[]) => {
       const own = openPrices(seed)
-      const all = order.map((at) => [at, SYMBOLS.map((symbol) => own.present(instrument(symbol), at))] as const)
+      const all = order.map((at) => [at, SYMBOLS.map((symbol) => own.currentDay(instrument(symbol), at))] as const)
       return JSON.stringify([...all].sort(([a], [b]) => a - b))
     }
     expect(told('one', moments)).toBe(told('one', moments.toReversed()))
@@ -282,7 +282,7 @@ describe('prices', () => {
       for (let day = dayOf('2015-01-01'); day <= dayOf('2026-11-19'); day++) {
         const bar = prices.day(one, day)
         if (!bar) {
-          expect(tradesOn(one.venue, day) && day >= one.firstDay).toBe(false)
+          expect(isTradingDay(one.venue, day) && day >= one.firstDay).toBe(false)
           continue
         }
         const { open, high, low, close } = bar
@@ -297,7 +297,7 @@ describe('prices', () => {
   })
 
   test('sessions follow the clocks of their zones: open, pre, post, closed, weekends', () => {
-    const state = (symbol: string, at: string) => prices.present(instrument(symbol), Date.parse(at) / 1000)?.state
+    const state = (symbol: string, at: string) => prices.currentDay(instrument(symbol), Date.parse(at) / 1000)?.state
     // New York changes its clocks on 8 March 2026, London on 29 March.
     expect(state('AAPL', '2026-03-06T14:29:59Z')).toBe('pre')
     expect(state('AAPL', '2026-03-06T14:30:00Z')).toBe('open')
@@ -312,7 +312,7 @@ describe('prices', () => {
     expect(state('7203.T', '2026-03-09T00:00:00Z')).toBe('open')
     expect(state('EURUSD=X', '2026-03-07T12:00:00Z')).toBe('closed')
     expect(state('BTC-USD', '2026-03-07T12:00:00Z')).toBe('open')
-    const weekend = prices.present(instrument('AAPL'), Date.parse('2026-03-07T15:00:00Z') / 1000)
+    const weekend = prices.currentDay(instrument('AAPL'), Date.parse('2026-03-07T15:00:00Z') / 1000)
     expect(weekend).toMatchObject({ price: prices.day(instrument('AAPL'), dayOf('2026-03-06'))?.close, running: false })
     expect(dateOf(weekend?.day ?? 0)).toBe('2026-03-06')
   })

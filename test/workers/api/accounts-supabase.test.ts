@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
-import { newcomer, PASSWORD, person, profileBy } from '../support/person.ts'
+import { getProfile, PASSWORD, person, signUpMember } from '../support/person.ts'
 
 const supabase = {
   ...env,
@@ -38,7 +38,7 @@ test('sign-up, sign-in, profile, refresh and sign-out go through Supabase Auth',
   const { access_token: token, ...rest } = (await signedIn.json()) as { access_token: string }
   expect(rest).toEqual({ token_type: 'bearer', expires_in: 3_600 })
   expect(decodeJwt(token).iss).toBe(`${env.TEST_SUPABASE_URL}/auth/v1`)
-  expect(await (await profileBy(token, supabase)).json()).toMatchObject({ email, name: who.name })
+  expect(await (await getProfile(token, supabase)).json()).toMatchObject({ email, name: who.name })
   expect(await withLiveDatabase(env, (sql) => sql`SELECT * FROM auth_users WHERE email = ${email}`)).toEqual([])
 
   const first = who.cookies.get(REFRESH) as string
@@ -82,7 +82,7 @@ test('a password is changed, and reset by the token of a mail', async () => {
   const { token } = await control<{ token: string }>(`/_recovery?email=${email}`)
   const reset = (password: string) => person(supabase).post('/api/v1/auth/password/reset', { token, password })
   expect((await reset('yet another password')).status).toBe(204)
-  expect(await codeOf(await reset('one more password'))).toEqual([400, 'token_over'])
+  expect(await codeOf(await reset('one more password'))).toEqual([400, 'token_expired'])
   expect((await who.post('/api/v1/auth/refresh', {})).status).toBe(401)
   expect((await signIn('yet another password')).status).toBe(200)
 })
@@ -91,9 +91,9 @@ test('tokens of one issuer open nothing at the other, and its keys are what is t
   const { signUp, signIn } = newPerson()
   await signUp()
   const { access_token: theirs } = (await (await signIn()).json()) as { access_token: string }
-  const { token: ours } = await newcomer()
-  expect(await codeOf(await profileBy(theirs))).toEqual([401, 'unauthorized'])
-  expect(await codeOf(await profileBy(ours, supabase))).toEqual([401, 'unauthorized'])
+  const { token: ours } = await signUpMember()
+  expect(await codeOf(await getProfile(theirs))).toEqual([401, 'unauthorized'])
+  expect(await codeOf(await getProfile(ours, supabase))).toEqual([401, 'unauthorized'])
   const told = await (await person(supabase).ask('/api/v1/auth/jwks')).json()
   expect(told).toEqual(await control('/auth/v1/.well-known/jwks.json'))
 })
@@ -116,6 +116,6 @@ test('a Supabase that cannot be reached, or refuses the key, is told as unavaila
     expect(who.cookies.size).toBe(0)
   }
   const unreachable = { ...supabase, SUPABASE_URL: 'http://127.0.0.1:1' } as Env
-  const { token } = await newcomer()
-  expect(await codeOf(await profileBy(token, unreachable))).toEqual([503, 'unavailable'])
+  const { token } = await signUpMember()
+  expect(await codeOf(await getProfile(token, unreachable))).toEqual([503, 'unavailable'])
 })

@@ -3,8 +3,17 @@ import { decodeJwt, decodeProtectedHeader, exportSPKI, generateKeyPair, importJW
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
-import { confirmToken, mailTo, member, newcomer, ORIGIN, PASSWORD, person, profileBy } from '../support/person.ts'
-import { gate, getWith } from '../support/wire.ts'
+import {
+  confirmToken,
+  createMember,
+  getProfile,
+  ORIGIN,
+  PASSWORD,
+  person,
+  signUpMember,
+  waitForMail,
+} from '../support/person.ts'
+import { getWithEnv, setDatabaseOpen } from '../support/wire.ts'
 
 const problem = async (response: Response): Promise<Problem> => (await response.json()) as Problem
 const codeOf = async (response: Response) => [response.status, (await problem(response)).code]
@@ -15,7 +24,7 @@ const REFRESH = '__Host-kerb_refresh'
 
 afterEach(() => {
   vi.restoreAllMocks()
-  return gate(true)
+  return setDatabaseOpen(true)
 })
 
 describe('sign-up, sign-in, user', () => {
@@ -27,7 +36,7 @@ describe('sign-up, sign-in, user', () => {
 
     expect(await codeOf(await who.signIn())).toEqual([401, 'invalid_credentials'])
     const confirm = (token: string) => who.post('/api/v1/auth/confirm', { token })
-    expect(await codeOf(await confirm('no token'))).toEqual([400, 'token_over'])
+    expect(await codeOf(await confirm('no token'))).toEqual([400, 'token_expired'])
     expect((await confirm(await confirmToken(who.email))).status).toBe(204)
 
     const signedIn = await who.signIn()
@@ -41,7 +50,7 @@ describe('sign-up, sign-in, user', () => {
     expect(decodeProtectedHeader(token)).toMatchObject({ alg: 'ES256' })
     expect(decodeJwt(token)).toMatchObject({ iss: 'kerb', aud: 'authenticated', email: who.email, name: who.name })
 
-    const byBearer = await profileBy(token)
+    const byBearer = await getProfile(token)
     expect(byBearer.headers.get('cache-control')).toBe('private, no-store')
     const profile = { email: who.email, name: who.name, currency: 'USD', refresh_interval_seconds: null }
     expect(await byBearer.json()).toMatchObject({ ...profile, user_id: decodeJwt(token).sub })
@@ -60,7 +69,7 @@ describe('sign-up, sign-in, user', () => {
 
   test('a session that was signed out opens nothing any more, nor does one that is over', async () => {
     for (const end of ['signed out', 'over']) {
-      const { who, token } = await member()
+      const { who, token } = await createMember()
       const kept = new Map(who.cookies)
       if (end === 'over')
         await sql(
@@ -77,7 +86,7 @@ describe('sign-up, sign-in, user', () => {
 
   test('an access cookie that is over is renewed in passing, by pages and by the API', async () => {
     for (const path of ['/user', '/api/v1/users/profile']) {
-      const { who } = await member()
+      const { who } = await createMember()
       who.cookies.delete(ACCESS)
       expect((await who.ask(path)).status).toBe(200)
       expect(who.cookies.has(ACCESS)).toBe(true)
@@ -85,7 +94,7 @@ describe('sign-up, sign-in, user', () => {
   })
 
   test('the database holds no password, no session token and no key that could be used', async () => {
-    const { who, token } = await newcomer()
+    const { who, token } = await signUpMember()
     const refresh = who.cookies.get(REFRESH) as string
     const rows = await Promise.all(
       ['auth_users', 'auth_sessions', 'auth_accounts', 'auth_verifications', 'auth_jwks'].map((table) =>
@@ -125,10 +134,10 @@ describe('tokens that are refused', () => {
     const headers = { authorization: `Bearer ${token}` }
     const upgrade = { headers: { ...headers, upgrade: 'websocket' } }
     const answers = await Promise.all([
-      profileBy(token),
-      getWith(env, '/api/v1/auth/ticket', { method: 'POST', headers }),
-      getWith(env, '/ws/portfolio', upgrade),
-      getWith(env, '/ws', upgrade),
+      getProfile(token),
+      getWithEnv(env, '/api/v1/auth/ticket', { method: 'POST', headers }),
+      getWithEnv(env, '/ws/portfolio', upgrade),
+      getWithEnv(env, '/ws', upgrade),
     ])
     for (const { webSocket } of answers) {
       webSocket?.accept()
@@ -141,12 +150,12 @@ describe('tokens that are refused', () => {
   const encoded = (text: string) => btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
   test('forged ones, and keys that were rotated away', async () => {
-    const { who, token } = await member()
+    const { who, token } = await createMember()
     const [header, payload, signature] = token.split('.') as [string, string, string]
     const none = encoded('{"alg":"none"}')
     const other = signature.startsWith('A') ? `B${signature.slice(1)}` : `A${signature.slice(1)}`
     for (const forged of ['x', `${none}.${payload}.`, `${header}.${payload}.${other}`, `${header}.${payload}.`]) {
-      const answer = await profileBy(forged)
+      const answer = await getProfile(forged)
       expect(answer.headers.get('www-authenticate')).toBe('Bearer')
       expect(await codeOf(answer)).toEqual([401, 'unauthorized'])
       expect(await doors(forged), forged).toEqual(SHUT)
@@ -175,7 +184,7 @@ describe('tokens that are refused', () => {
     const { access_token: next } = (await (await who.signIn()).json()) as { access_token: string }
     expect(decodeProtectedHeader(next).kid).not.toBe(decodeProtectedHeader(token).kid)
     // The new key is looked for at once; the reading that finds it finds the old one gone.
-    expect((await profileBy(next)).status).toBe(200)
+    expect((await getProfile(next)).status).toBe(200)
     expect([await doors(next), await doors(token)]).toEqual([OPEN, SHUT])
     const { keys } = (await (await who.ask('/api/v1/auth/jwks')).json()) as { keys: Record<string, string>[] }
     expect(keys.map(({ kid }) => kid)).toEqual([decodeProtectedHeader(next).kid])
@@ -187,7 +196,7 @@ describe('tokens that are refused', () => {
   })
 
   test('a bearer that is wrong is not helped by cookies that are right', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const authorization of ['Bearer x', 'Bearer', 'Basic YTpi'])
       expect(await codeOf(await who.ask('/api/v1/users/profile', { headers: { authorization } }))).toEqual([
         401,
@@ -212,7 +221,7 @@ describe('no enumeration', () => {
       reset: (email: string) => person().post('/api/v1/auth/password/reset-request', { email }),
     }
     for (const [name, attempt] of Object.entries(attempts)) {
-      const { who } = await newcomer()
+      const { who } = await signUpMember()
       const times = { known: [] as number[], unknown: [] as number[] }
       const other = await look(await attempt(`nobody-else-${name}@example.com`))
       for (let i = 0; i < 3; i++)
@@ -233,7 +242,7 @@ describe('no enumeration', () => {
   })
 
   test('signing up again changes nothing, and its owner is told by mail', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     const answer = await person().signUp({ email: who.email, password: 'the password of another' })
     expect(answer.status).toBe(202)
     expect((await who.signIn()).status).toBe(200)
@@ -241,7 +250,7 @@ describe('no enumeration', () => {
       401,
       'invalid_credentials',
     ])
-    const mail = await mailTo(who.email, 'You have an account with Kerb already')
+    const mail = await waitForMail(who.email, 'You have an account with Kerb already')
     expect(mail).toMatchObject({ subject: 'You have an account with Kerb already', from: 'Kerb <kerb@localhost>' })
   })
 
@@ -261,7 +270,7 @@ describe('no enumeration', () => {
   })
 
   test('who signs up and in cannot tell a free email from one that is taken, before its mail was read', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     const password = 'the password of another'
     const answers: unknown[] = []
     for (const email of [who.email, 'free-so-far@example.com']) {
@@ -276,7 +285,7 @@ describe('no enumeration', () => {
 
 describe('passwords', () => {
   test('a change wants the present one, ends every other session and leaves a new one here', async () => {
-    const { who, token } = await member()
+    const { who, token } = await createMember()
     const elsewhere = person()
     await elsewhere.signIn({ email: who.email })
     const change = { current_password: 'a wrong password', password: 'another long password' }
@@ -293,7 +302,7 @@ describe('passwords', () => {
     expect((await elsewhere.post('/api/v1/auth/refresh', {})).status).toBe(401)
     expect((await who.signIn()).status).toBe(401)
     expect((await who.signIn({ password: 'another long password' })).status).toBe(200)
-    const byBearer = await getWith(env, '/api/v1/auth/password/change', {
+    const byBearer = await getWithEnv(env, '/api/v1/auth/password/change', {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ current_password: 'another long password', password: PASSWORD }),
@@ -303,30 +312,30 @@ describe('passwords', () => {
   })
 
   test('a reset goes by mail, works once, ends every session', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     const visitor = person()
     expect((await visitor.post('/api/v1/auth/password/reset-request', { email: who.email })).status).toBe(202)
-    const mail = await mailTo(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'A new password for Kerb')
     const token = /http:\/\/kerb\.test\/reset-password\?token=(\S+)/.exec(mail.text)?.[1] as string
     const reset = (password: string, by = token) => visitor.post('/api/v1/auth/password/reset', { token: by, password })
 
     expect(await codeOf(await reset('short'))).toEqual([400, 'invalid_request'])
-    expect(await codeOf(await reset('another long password', 'x'.repeat(24)))).toEqual([400, 'token_over'])
+    expect(await codeOf(await reset('another long password', 'x'.repeat(24)))).toEqual([400, 'token_expired'])
     expect((await reset('another long password')).status).toBe(204)
-    expect(await codeOf(await reset('yet another password'))).toEqual([400, 'token_over'])
+    expect(await codeOf(await reset('yet another password'))).toEqual([400, 'token_expired'])
     expect((await who.post('/api/v1/auth/refresh', {})).status).toBe(401)
     expect((await who.signIn({ password: 'another long password' })).status).toBe(200)
     expect((await who.signIn()).status).toBe(401)
   })
 
   test('a way to a new password is over after an hour', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     await who.post('/api/v1/auth/password/reset-request', { email: who.email })
-    const mail = await mailTo(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'A new password for Kerb')
     const token = /token=(\S+)/.exec(mail.text)?.[1]
     await sql(`UPDATE auth_verifications SET expires_at = expires_at - interval '1 hour'`)
     const answer = await who.post('/api/v1/auth/password/reset', { token, password: 'another long password' })
-    expect(await codeOf(answer)).toEqual([400, 'token_over'])
+    expect(await codeOf(answer)).toEqual([400, 'token_expired'])
   })
 })
 
@@ -342,7 +351,7 @@ describe('writes of other sites', () => {
   ]
 
   test('with the cookies of a visitor are refused, whatever they try', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const headers of foreign) {
       for (const path of ['refresh', 'sign-out', 'password/change'])
         expect(await codeOf(await who.post(`/api/v1/auth/${path}`, {}, headers))).toEqual([403, 'forbidden'])
@@ -368,7 +377,7 @@ describe('writes of other sites', () => {
   })
 
   test('do not sign a visitor in as somebody else', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const headers of foreign.filter(({ origin, ...rest }) => origin !== '' || Object.keys(rest).length > 0)) {
       const visitor = person()
       expect(
@@ -380,8 +389,8 @@ describe('writes of other sites', () => {
   })
 
   test('a bearer token comes from no browser by itself: it writes from anywhere', async () => {
-    const { token } = await member()
-    const answer = await getWith(env, '/api/v1/users/profile', {
+    const { token } = await createMember()
+    const answer = await getWithEnv(env, '/api/v1/users/profile', {
       method: 'PATCH',
       headers: { authorization: `Bearer ${token}`, origin: 'https://app.example', 'content-type': 'application/json' },
       body: '{"currency":"eur"}',
@@ -390,7 +399,7 @@ describe('writes of other sites', () => {
   })
 
   test('no page of another site may read what is told with cookies', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     const answer = await who.ask('/api/v1/users/profile', { headers: { origin: 'https://evil.example' } })
     expect(answer.headers.get('access-control-allow-credentials')).toBeNull()
     expect(answer.headers.get('access-control-allow-origin')).not.toBe('https://evil.example')
@@ -410,7 +419,7 @@ describe('limits', () => {
   })
 
   test('one email, known or not, many clients', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const email of [who.email, 'nobody-at-all@example.com']) {
       const statuses: number[] = []
       for (let i = 0; i < 12; i++) statuses.push((await person().signIn({ email, password: 'wrong wrong' })).status)
@@ -422,7 +431,7 @@ describe('limits', () => {
 
 describe('the profile', () => {
   test('changes what is given alone', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     const patch = (change: unknown) => who.write('PATCH', '/api/v1/users/profile', change)
     expect(await (await patch({ name: '  Ada Lovelace ' })).json()).toMatchObject({
       name: 'Ada Lovelace',
@@ -453,7 +462,7 @@ describe('the profile', () => {
     { user_id: '6f9619ff-8b86-4d11-b42d-00c04fc964ff' },
   ]
   test('refuses what it cannot be', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const change of wrong) {
       const answer = await who.write('PATCH', '/api/v1/users/profile', change)
       expect(await codeOf(answer), JSON.stringify(change)).toEqual([400, 'invalid_request'])
@@ -461,7 +470,7 @@ describe('the profile', () => {
   })
 
   test('P8 two users asking at random see themselves alone', async () => {
-    const members = await Promise.all([member(), member()])
+    const members = await Promise.all([createMember(), createMember()])
     const ids = members.map(({ token }) => decodeJwt(token).sub)
     const round = async (i: number) => {
       const of = Math.floor(Math.random() * 2)
@@ -469,7 +478,7 @@ describe('the profile', () => {
       const [me, other] = [members[of]!.who, members[1 - of]!.who]
       const ways = [
         () => who.ask('/api/v1/users/profile'),
-        () => profileBy(token),
+        () => getProfile(token),
         () => who.ask('/user/profile'),
         () => who.write('PATCH', '/api/v1/users/profile', { name: `${me.name} ${i}` }),
         () => who.write('PATCH', '/api/v1/users/profile', { currency: 'nonsense' }),
@@ -494,7 +503,7 @@ describe('pages', () => {
     await who.signUp()
     await who.form('/confirm-email', { token: await confirmToken(who.email) })
     expect((await who.form('/sign-in', { email: who.email, password: PASSWORD })).headers.get('location')).toBe('/user')
-    const form = { email: (await member()).who.email, password: PASSWORD }
+    const form = { email: (await createMember()).who.email, password: PASSWORD }
     for (const [next, place] of [
       ['/user/profile', '/user/profile'],
       ['//evil.example', '/user'],
@@ -507,7 +516,7 @@ describe('pages', () => {
   })
 
   test('have a strict policy, are stored nowhere, and say what is wrong beside the field', async () => {
-    const { who } = await member()
+    const { who } = await createMember()
     for (const path of ['/user', '/user/profile']) {
       const answer = await who.ask(path)
       expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'")
@@ -529,16 +538,16 @@ test('nothing that is secret, and no email, comes into the logs', async () => {
   vi.spyOn(console, 'log').mockImplementation((...text) => lines.push(text.join(' ')))
   vi.spyOn(console, 'error').mockImplementation((...text) => lines.push(text.join(' ')))
   vi.spyOn(console, 'warn').mockImplementation((...text) => lines.push(text.join(' ')))
-  const { who, token } = await member()
+  const { who, token } = await createMember()
   await person().signUp({ email: who.email })
   await who.signIn({ password: 'a wrong password' })
   await who.post('/api/v1/auth/password/reset-request', { email: who.email })
   await who.form('/sign-in', { email: who.email, password: 'a wrong password' })
   await who.ask(`/reset-password?token=${'t'.repeat(24)}`)
-  await profileBy(`${token}x`)
-  await gate(false)
+  await getProfile(`${token}x`)
+  await setDatabaseOpen(false)
   expect(await codeOf(await person().signIn({ email: who.email }))).toEqual([503, 'unavailable'])
-  await gate(true)
+  await setDatabaseOpen(true)
   const all = lines.join('\n')
   expect(all).toContain('/api/v1/auth/sign-in')
   for (const secret of [who.email, who.name, PASSWORD, 'a wrong password', token, who.cookies.get(REFRESH), 'tttttt'])

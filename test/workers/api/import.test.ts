@@ -1,13 +1,13 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { type ImportAnswer, importAnswerSchema } from '../../../src/api/portfolio/import/result.ts'
+import { type ImportResult, importResultSchema } from '../../../src/api/portfolio/import/result.ts'
 import { addAsset } from '../../../src/db/assets.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
-import type { Look, PortfolioChange, QuoteBoardObject } from '../../../src/objects.ts'
+import type { LookupResult, PortfolioChange, QuoteBoardObject } from '../../../src/objects.ts'
 import type { ActivityView } from '../../../src/protocol/activity.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
-import { member } from '../support/person.ts'
-import { getWith } from '../support/wire.ts'
+import { createMember } from '../support/person.ts'
+import { getWithEnv } from '../support/wire.ts'
 
 declare global {
   interface ImportMeta {
@@ -23,9 +23,9 @@ const named = (folder: string): string[] =>
 type Options = { query?: string; type?: string; headers?: Record<string, string>; to?: Env }
 
 /** Finds what looks like a ticker or a coin, as providers would. */
-const board: Pick<QuoteBoardObject, 'look' | 'discover'> = {
-  look: async (names) => names.map((name): Look => ({ name, kind: 'unknown', asked: false })),
-  async discover(name): Promise<Look> {
+const board: Pick<QuoteBoardObject, 'lookup' | 'discover'> = {
+  lookup: async (names) => names.map((name): LookupResult => ({ name, kind: 'unknown', asked: false })),
+  async discover(name): Promise<LookupResult> {
     const [, code, money] = /^([A-Z]{2,5})(-USD)?$/.exec(name) ?? []
     if (code === undefined) return { name, kind: 'unknown', asked: true }
     const type = money === undefined ? 'stock' : 'crypto'
@@ -36,7 +36,7 @@ const board: Pick<QuoteBoardObject, 'look' | 'discover'> = {
   },
 }
 
-const unreachable = (name: string): Look => ({
+const unreachable = (name: string): LookupResult => ({
   name,
   kind: 'unpriced',
   symbol: name,
@@ -46,7 +46,7 @@ const unreachable = (name: string): Look => ({
 
 /** Somebody who imports; `told` is what their object was told. */
 async function importer() {
-  const { token, id } = await member()
+  const { token, id } = await createMember()
   const told: PortfolioChange[] = []
   const object = { changed: async (change: PortfolioChange) => void told.push(change) }
   const here = {
@@ -57,12 +57,12 @@ async function importer() {
   } as unknown as Env
   const authorization = `Bearer ${token}`
   const post = (body: BodyInit, { query = '', type = 'text/csv', headers = {}, to = here }: Options = {}) =>
-    getWith(to, `/api/v1/portfolio/import${query}`, {
+    getWithEnv(to, `/api/v1/portfolio/import${query}`, {
       method: 'POST',
       headers: { authorization, ...(type === '' ? {} : { 'content-type': type }), ...headers },
       body,
     })
-  const get = (path: string) => getWith(here, `/api/v1${path}`, { headers: { authorization } })
+  const get = (path: string) => getWithEnv(here, `/api/v1${path}`, { headers: { authorization } })
   return {
     id,
     told,
@@ -70,10 +70,10 @@ async function importer() {
     post,
     get,
     /** An import that has to be taken; its answer is as the document says. */
-    take: async (body: string, options: Options = {}): Promise<ImportAnswer> => {
+    take: async (body: string, options: Options = {}): Promise<ImportResult> => {
       const answer = await post(body, options)
       if (answer.status !== 200) throw new Error(await answer.text())
-      return importAnswerSchema.parse(await answer.json())
+      return importResultSchema.parse(await answer.json())
     },
     all: async (): Promise<ActivityView[]> =>
       ((await (await get('/activities?limit=500')).json()) as { activities: ActivityView[] }).activities.reverse(),
@@ -97,7 +97,7 @@ const refusal = async (response: Response) => {
   const { code, errors } = (await response.json()) as Problem
   return { status: response.status, code, errors }
 }
-const counts = ({ imported, duplicates, skipped, failed }: ImportAnswer) => ({ imported, duplicates, skipped, failed })
+const counts = ({ imported, duplicates, skipped, failed }: ImportResult) => ({ imported, duplicates, skipped, failed })
 
 describe('files of Ghostfolio', () => {
   // JSON says what CSV does: it comes to somebody else.
@@ -191,7 +191,7 @@ describe('exports of brokers', () => {
     const who = await importer()
     const csv = (name: string) => `Date,Code,ISIN,Currency,Price,Quantity,Action,Fee
 01-01-2021,${name},DE000A3GK2N1,EUR,10,1,buy,0`
-    const away = { ...board, discover: async (name: string): Promise<Look> => unreachable(name) }
+    const away = { ...board, discover: async (name: string): Promise<LookupResult> => unreachable(name) }
     const outage = { ...who.here, QUOTE_BOARD: { getByName: () => away } } as unknown as Env
     for (const query of ['', '?unknown=own'])
       expect(await refusal(await who.post(csv('XBTI'), { to: outage, query }))).toMatchObject({
@@ -259,7 +259,7 @@ describe('what is asked', () => {
 
   test('its limits are told, and its query is read', async () => {
     const who = await importer()
-    const many = { ...who.here, IMPORT_ROWS: '2', IMPORT_BYTES: '300' } as unknown as Env
+    const many = { ...who.here, MAX_IMPORT_ROWS: '2', MAX_IMPORT_BYTES: '300' } as unknown as Env
     const rows = `${CSV}${'01-01-2021,MSFT,USD,1,1,buy,0\n'.repeat(2)}`
     expect(await refusal(await who.post(rows, { to: many }))).toMatchObject({ status: 413, code: 'message_too_large' })
     expect(await refusal(await who.post(CSV.padEnd(301), { to: many }))).toMatchObject({ code: 'message_too_large' })
@@ -269,7 +269,7 @@ describe('what is asked', () => {
       errors: [{ row: 1, field: 'format', message: 'is not of the form coinbase' }],
     })
     expect(await who.stored()).toEqual(NOTHING)
-    const nobody = await getWith(env, '/api/v1/portfolio/import', { method: 'POST', body: CSV })
+    const nobody = await getWithEnv(env, '/api/v1/portfolio/import', { method: 'POST', body: CSV })
     expect((await refusal(nobody)).code).toBe('unauthorized')
   })
 

@@ -3,15 +3,15 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { addAsset } from '../../../src/db/assets.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import { ensureHistoryPartitions } from '../../../src/db/price-history.ts'
-import type { Look, PortfolioChange, QuoteBoardObject } from '../../../src/objects.ts'
+import type { LookupResult, PortfolioChange, QuoteBoardObject } from '../../../src/objects.ts'
 import type { ActivityPage, ActivityView, LotPage, Sale } from '../../../src/protocol/activity.ts'
 import { activitySchema, saleSchema } from '../../../src/protocol/activity.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
 import { type LotView, lotSchema } from '../../../src/protocol/portfolio.ts'
 import { type ProfileWithPortfolio, profileSchema } from '../../../src/protocol/profile.ts'
-import { type Member, member } from '../support/person.ts'
-import { gate, getWith } from '../support/wire.ts'
+import { createMember, type Member } from '../support/person.ts'
+import { getWithEnv, setDatabaseOpen } from '../support/wire.ts'
 
 const sql = (text: string, ...values: (string | number)[]) => withLiveDatabase(env, (live) => live.unsafe(text, values))
 
@@ -34,9 +34,10 @@ let told: { name: string; change: PortfolioChange }[]
 let discovered: string[]
 let here: Env
 
-const board: Pick<QuoteBoardObject, 'look' | 'discover'> = {
-  look: async (names) => names.map((name): Look => ({ name, kind: 'unknown', asked: name.startsWith('KSUNK') })),
-  async discover(name): Promise<Look> {
+const board: Pick<QuoteBoardObject, 'lookup' | 'discover'> = {
+  lookup: async (names) =>
+    names.map((name): LookupResult => ({ name, kind: 'unknown', asked: name.startsWith('KSUNK') })),
+  async discover(name): Promise<LookupResult> {
     discovered.push(name)
     if (name !== 'KSNEW') return { name, kind: 'unknown', asked: true }
     await withLiveDatabase(env, (live) => addAsset(live, draft('KSNEW', { currency: 'CHF' })))
@@ -93,13 +94,13 @@ beforeEach(() => {
   } as unknown as Env
 })
 
-afterEach(() => gate(true))
+afterEach(() => setDatabaseOpen(true))
 
 /** Somebody with a bearer token, and what they ask for. */
 async function holder() {
-  const { token, id }: Member = await member()
+  const { token, id }: Member = await createMember()
   const ask = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> =>
-    getWith(here, `/api/v1${path}`, {
+    getWithEnv(here, `/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
@@ -763,7 +764,7 @@ describe('P8', () => {
       ['POST', '/activities'],
       ['DELETE', `/activities/${theirs.id}`],
     ] as const)
-      expect(await codeOf(await getWith(here, `/api/v1${path}`, { method })), `${method} ${path}`).toEqual([
+      expect(await codeOf(await getWithEnv(here, `/api/v1${path}`, { method })), `${method} ${path}`).toEqual([
         401,
         'unauthorized',
       ])
@@ -828,10 +829,10 @@ describe('failures', () => {
   test('while the database cannot be asked nothing is taken for written', async () => {
     const who = await holder()
     await who.buy()
-    await gate(false)
+    await setDatabaseOpen(false)
     expect(await codeOf(await who.post('/stocks', BUY, { 'idempotency-key': 'a' }))).toEqual([503, 'unavailable'])
     expect(await codeOf(await who.ask('GET', '/stocks'))).toEqual([503, 'unavailable'])
-    await gate(true)
+    await setDatabaseOpen(true)
     expect((await who.post('/stocks', BUY, { 'idempotency-key': 'a' })).status).toBe(201)
     expect((await who.get<LotPage>('/stocks')).stocks).toHaveLength(2)
   })

@@ -1,12 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Look } from '../../../src/objects.ts'
+import type { LookupResult } from '../../../src/objects.ts'
 import { ERROR_CODES, type Problem } from '../../../src/protocol/errors.ts'
-import type { Enriched } from '../../../src/protocol/portfolio.ts'
+import type { EnrichedPortfolio } from '../../../src/protocol/portfolio.ts'
 import { app } from '../../../workers/app.ts'
-import { document, eachOperation, faults, type Schema } from '../support/document.ts'
-import { confirmToken, type Member, member, PASSWORD, person } from '../support/person.ts'
-import { closeAll, get, getWith, openEvents, openSocket } from '../support/wire.ts'
+import { document, operations, type Schema, schemaViolations } from '../support/document.ts'
+import { confirmToken, createMember, type Member, PASSWORD, person } from '../support/person.ts'
+import { closeAll, get, getWithEnv, openEventStream, openSocket } from '../support/wire.ts'
 
 afterEach(closeAll)
 
@@ -17,16 +17,16 @@ describe('D6 the document', () => {
     const routes = app.routes
       .filter(({ method, path }) => method !== 'ALL' && !pages.test(path))
       .map(({ method, path }) => `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`)
-    const told = eachOperation.map(({ path, method }) => `${method} ${path}`)
+    const told = operations.map(({ path, method }) => `${method} ${path}`)
     expect(told.toSorted()).toEqual([...new Set(routes)].toSorted())
   })
 
   test('is OpenAPI 3.1: operations are named once, parameters of a path stand in it, references lead somewhere', () => {
     expect(document.openapi).toBe('3.1.0')
     expect(document.info).toMatchObject({ title: 'Kerb', version: '1' })
-    const ids = eachOperation.map(({ operation }) => operation.operationId)
+    const ids = operations.map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)
-    for (const { path, operation } of eachOperation) {
+    for (const { path, operation } of operations) {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
       const told = (operation.parameters ?? []).filter((each) => each.in === 'path')
       expect(told.map(({ name, required }) => [name, required])).toEqual(inPath.map((name) => [name, true]))
@@ -41,7 +41,7 @@ describe('D6 the document', () => {
   })
 
   test('every problem that is told of has its code’s own status', () => {
-    for (const { operation } of eachOperation)
+    for (const { operation } of operations)
       for (const [status, { description, content }] of Object.entries(operation.responses)) {
         if (!content?.['application/problem+json']) continue
         const codes = [...description.matchAll(/`(\w+)`/g)].map(([, code]) => code as keyof typeof ERROR_CODES)
@@ -58,11 +58,11 @@ describe('D6 the document', () => {
     expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self'/)
     const text = await page.text()
     expect(text).not.toContain('<script')
-    for (const { path } of eachOperation) expect(text).toContain(`<code>${path}</code>`)
+    for (const { path } of operations) expect(text).toContain(`<code>${path}</code>`)
   })
 })
 
-const told = (name: string): Look => ({
+const told = (name: string): LookupResult => ({
   name,
   kind: 'quote',
   quote: {
@@ -90,7 +90,7 @@ const told = (name: string): Look => ({
 })
 const candidates = [{ name_for_it: 'yahoo:A.L', symbol: 'A.L', name: 'A', type: 'stock', currency: 'GBP' }]
 const board = {
-  look: async (names: string[]): Promise<Look[]> =>
+  look: async (names: string[]): Promise<LookupResult[]> =>
     names.map((name) =>
       name === 'NOSUCH'
         ? { name, kind: 'unknown', asked: true }
@@ -101,7 +101,7 @@ const board = {
   refresh: async () => ({ refreshed: 1, failed: 0, waiting: 0 }),
   status: async () => ({ since: 1_700_000_000_000, assets: 1, quotes: 1 }),
 }
-const NOTHING_HELD: Enriched = {
+const NOTHING_HELD: EnrichedPortfolio = {
   portfolio: {
     currency: 'USD',
     version: 0,
@@ -183,7 +183,7 @@ let me: Member
 
 /** As somebody who is signed in, by a bearer token. */
 const mine = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
-  getWith(here, path, {
+  getWithEnv(here, path, {
     method,
     headers: { authorization: `Bearer ${me.token}`, 'content-type': 'application/json', ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -208,15 +208,15 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
   ['changePassword', 200, () => mine('POST', '/api/v1/auth/password/change', change(PASSWORD))],
   ['signOut', 403, () => me.who.post('/api/v1/auth/sign-out', {}, { origin: 'https://evil.example' })],
   ['signOut', 204, () => me.who.post('/api/v1/auth/sign-out', {})],
-  ['getKeys', 200, () => getWith(here, '/api/v1/auth/jwks')],
+  ['getKeys', 200, () => getWithEnv(here, '/api/v1/auth/jwks')],
   ['getTicket', 200, () => mine('POST', '/api/v1/auth/ticket')],
   ['getTicket', 401, () => enter('ticket', {})],
   ['getProfile', 200, () => mine('GET', '/api/v1/users/profile')],
-  ['getProfile', 401, () => getWith(here, '/api/v1/users/profile')],
+  ['getProfile', 401, () => getWithEnv(here, '/api/v1/users/profile')],
   ['changeProfile', 200, () => mine('PATCH', '/api/v1/users/profile', { currency: 'EUR' })],
   ['changeProfile', 400, () => mine('PATCH', '/api/v1/users/profile', { currency: 'XXY' })],
   ['getEnrichedPortfolio', 202, () => mine('GET', '/api/v1/stocks/portfolio-enriched')],
-  ['getEnrichedPortfolio', 401, () => getWith(here, '/api/v1/stocks/portfolio-enriched')],
+  ['getEnrichedPortfolio', 401, () => getWithEnv(here, '/api/v1/stocks/portfolio-enriched')],
   ['getCachedPortfolio', 202, () => mine('GET', '/api/v1/stocks/portfolio-cache')],
   ['getEnrichedPortfolio', 200, () => onceValued('/api/v1/stocks/portfolio-enriched')],
   ['getCachedPortfolio', 200, () => onceValued('/api/v1/stocks/portfolio-cache')],
@@ -227,7 +227,7 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
   ['addStock', 409, () => mine('POST', STOCKS, { ...PURCHASE, quantity: '3' }, { 'idempotency-key': 'once' })],
   ['addStock', 404, () => mine('POST', STOCKS, { ...PURCHASE, symbol: 'NOSUCH' })],
   ['addStock', 400, () => mine('POST', STOCKS, { symbol: 'AAPL' })],
-  ['addStock', 401, () => getWith(here, STOCKS, { method: 'POST', body: '{}' })],
+  ['addStock', 401, () => getWithEnv(here, STOCKS, { method: 'POST', body: '{}' })],
   ['listStocks', 200, () => mine('GET', STOCKS)],
   ['listStocks', 400, () => mine('GET', `${STOCKS}?limit=0`)],
   ['getStock', 200, () => mine('GET', `${STOCKS}/${kept}`)],
@@ -258,10 +258,10 @@ const OWN: [operationId: string, status: number, ask: () => Promise<Response>][]
   ['exportPortfolio', 200, () => mine('GET', '/api/v1/portfolio/export?format=json')],
   ['exportPortfolio', 200, () => mine('GET', '/api/v1/portfolio/export?format=csv')],
   ['exportPortfolio', 400, () => mine('GET', '/api/v1/portfolio/export?format=pdf')],
-  ['openPortfolioSocket', 426, () => getWith(here, '/ws/portfolio')],
+  ['openPortfolioSocket', 426, () => getWithEnv(here, '/ws/portfolio')],
   ['openPortfolioSocket', 400, () => upgrade('?token=x')],
   ['openPortfolioSocket', 401, () => upgrade('')],
-  ['openSocket', 401, () => getWith(here, '/ws?ticket=x', { headers: { upgrade: 'websocket' } })],
+  ['openSocket', 401, () => getWithEnv(here, '/ws?ticket=x', { headers: { upgrade: 'websocket' } })],
 ]
 
 const STOCKS = '/api/v1/stocks'
@@ -270,7 +270,7 @@ const PURCHASE = { symbol: 'AAPL', quantity: '2', price: '1.50', traded_at: '202
 
 const TABLE = 'date,symbol,type,quantity,price,currency\n2026-01-06,AAPL,buy,1,100,USD\n'
 const imports = (query: string, body: string) =>
-  getWith(here, `/api/v1/portfolio/import${query}`, {
+  getWithEnv(here, `/api/v1/portfolio/import${query}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${me.token}`, 'content-type': 'text/csv' },
     body,
@@ -292,7 +292,7 @@ async function soldNothing(): Promise<Response> {
 }
 
 const change = (current_password: string) => ({ current_password, password: 'another long password' })
-const upgrade = (query: string) => getWith(here, `/ws/portfolio${query}`, { headers: { upgrade: 'websocket' } })
+const upgrade = (query: string) => getWithEnv(here, `/ws/portfolio${query}`, { headers: { upgrade: 'websocket' } })
 
 async function confirmNewcomer(): Promise<Response> {
   const who = person()
@@ -307,7 +307,7 @@ function onceValued(path: string): Promise<Response> {
 
 /** Whether an answer is as the document tells of its operation. */
 async function check(operationId: string, status: number, response: Response): Promise<void> {
-  const operation = eachOperation.find((each) => each.operation.operationId === operationId)?.operation
+  const operation = operations.find((each) => each.operation.operationId === operationId)?.operation
   const text = await response.text()
   expect(response.status, text).toBe(status)
   const told = operation?.responses[`${status}`]
@@ -317,14 +317,14 @@ async function check(operationId: string, status: number, response: Response): P
   const schema = told?.content?.[type ?? '']?.schema
   expect(schema, `${operationId} tells nothing of ${status} ${type}`).toBeDefined()
   const body: unknown = type?.endsWith('json') ? JSON.parse(text) : text
-  expect(operationId === 'getOpenApi' ? [] : faults(body, schema as Schema)).toEqual([])
+  expect(operationId === 'getOpenApi' ? [] : schemaViolations(body, schema as Schema)).toEqual([])
   // A code stands in the list of its operation's status.
   if (status >= 400) expect(told?.description).toContain(`\`${(body as Problem).code}\``)
 }
 
 describe('D6 what is answered is as the document says', () => {
   beforeAll(async () => {
-    me = await member()
+    me = await createMember()
   })
 
   test.each(OWN)('%s %d', async (operationId, status, ask) => {
@@ -332,22 +332,22 @@ describe('D6 what is answered is as the document says', () => {
   })
 
   test.each(ANSWERS)('%s %s %d', async (operationId, path, status, init) => {
-    await check(operationId, status, await getWith(here, path, init))
+    await check(operationId, status, await getWithEnv(here, path, init))
   })
 
   test('every operation is among them', () => {
     const asked = new Set([...ANSWERS, ...OWN].map(([operationId]) => operationId))
-    expect(eachOperation.map(({ operation }) => operation.operationId).filter((id) => !asked.has(id))).toEqual([])
+    expect(operations.map(({ operation }) => operation.operationId).filter((id) => !asked.has(id))).toEqual([])
   })
 
   test('events and socket messages are as their schemas say', async () => {
-    const stream = await openEvents('/api/v1/stream?product=BTC-USD&granularity=ONE_MINUTE')
+    const stream = await openEventStream('/api/v1/stream?product=BTC-USD&granularity=ONE_MINUTE')
     const { data } = await stream.next('candle')
-    expect(faults(JSON.parse(data), { $ref: '#/components/schemas/Candle' })).toEqual([])
+    expect(schemaViolations(JSON.parse(data), { $ref: '#/components/schemas/Candle' })).toEqual([])
     const socket = await openSocket('/ws')
     socket.send({ op: 'subscribe', channels: ['candles.BTC-USD.ONE_MINUTE'], req_id: 1 })
     await socket.next('snapshot')
     for (const text of socket.texts)
-      expect(faults(JSON.parse(text), { $ref: '#/components/schemas/SocketMessage' })).toEqual([])
+      expect(schemaViolations(JSON.parse(text), { $ref: '#/components/schemas/SocketMessage' })).toEqual([])
   })
 })

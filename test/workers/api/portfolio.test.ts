@@ -3,14 +3,14 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
-import { portfoliosOfMinute } from '../../../src/db/portfolio-outbox.ts'
+import { readPortfoliosOfMinute } from '../../../src/db/portfolio-outbox.ts'
 import { userPortfolio } from '../../../src/objects.ts'
-import { CLOSE, type Problem } from '../../../src/protocol/errors.ts'
-import type { Enriched, Totals } from '../../../src/protocol/portfolio.ts'
+import { CLOSE_CODES, type Problem } from '../../../src/protocol/errors.ts'
+import type { EnrichedPortfolio, Totals } from '../../../src/protocol/portfolio.ts'
 import * as cron from '../../../workers/jobs/portfolios.ts'
 import { type RefreshJob, refreshPortfolios } from '../../../workers/refresh-queue.ts'
-import { type Member, member, ORIGIN } from '../support/person.ts'
-import { closeAll, getWith, type Message, openSocket, until } from '../support/wire.ts'
+import { createMember, type Member, ORIGIN } from '../support/person.ts'
+import { closeAll, getWithEnv, type Message, openSocket, waitFor } from '../support/wire.ts'
 
 const KEY = 'the-service-key-of-these-tests'
 const ALLOWED = 'https://app.example'
@@ -22,7 +22,7 @@ const sql = (text: string, ...values: (string | number)[]) =>
 
 /** Asks by a bearer token alone. */
 const by = (token: string, path: string, init: RequestInit = {}, other = env) =>
-  getWith(other, path, { ...init, headers: { authorization: `Bearer ${token}`, ...init.headers } })
+  getWithEnv(other, path, { ...init, headers: { authorization: `Bearer ${token}`, ...init.headers } })
 const postBy = (token: string, path: string, body: unknown, other = env) =>
   by(
     token,
@@ -31,7 +31,7 @@ const postBy = (token: string, path: string, body: unknown, other = env) =>
     other,
   )
 const upgrade = (path: string, headers: Record<string, string>) =>
-  getWith(env, path, { headers: { ...headers, upgrade: 'websocket' } })
+  getWithEnv(env, path, { headers: { ...headers, upgrade: 'websocket' } })
 const bearer = ({ token }: Member) => ({ authorization: `Bearer ${token}` })
 const cookiesOf = ({ who }: Member) => ({
   cookie: [...who.cookies].map(([name, value]) => `${name}=${value}`).join('; '),
@@ -52,7 +52,7 @@ async function outcome(response: Response): Promise<unknown> {
 
 /** Somebody with a portfolio, as it is made past Kerb. */
 async function holder(): Promise<Member> {
-  const of = await member()
+  const of = await createMember()
   await sql('INSERT INTO profiles (user_id, name) VALUES ($1, $2)', of.id, of.who.name)
   await sql('INSERT INTO portfolios (user_id) VALUES ($1)', of.id)
   return of
@@ -75,7 +75,7 @@ const waiting = async (userId: string) =>
   (await sql('SELECT count(*)::int AS n FROM portfolio_outbox WHERE user_id = $1', userId))[0]?.n
 
 /** The portfolio's own figures, read as its user does. */
-const enriched = async ({ token }: Member): Promise<Enriched> =>
+const enriched = async ({ token }: Member): Promise<EnrichedPortfolio> =>
   (await by(token, '/api/v1/stocks/portfolio-enriched')).json()
 
 let ada: Member
@@ -103,7 +103,7 @@ describe('tickets', () => {
     expect(await outcome(await upgrade(`/ws/portfolio?ticket=${ticket}`, {}))).toEqual([401, 'unauthorized'])
   })
 
-  test('are nobody else’s, and over after TICKET_MS', async () => {
+  test('are nobody else’s, and over after TICKET_TTL_MS', async () => {
     const [id, secret] = (await ticketOf(ada)).split('.') as [string, string]
     for (const ticket of [`${grace.id}.${secret}`, `${id}.${secret}x`, secret, `${id}.`, 'x', ''])
       expect(await outcome(await upgrade(`/ws/portfolio?ticket=${ticket}`, {})), ticket).toEqual([401, 'unauthorized'])
@@ -113,13 +113,16 @@ describe('tickets', () => {
   })
 
   test('are for who is signed in; another site gets none with the cookies of its visitor', async () => {
-    expect(await codeOf(await getWith(env, '/api/v1/auth/ticket', { method: 'POST' }))).toEqual([401, 'unauthorized'])
+    expect(await codeOf(await getWithEnv(env, '/api/v1/auth/ticket', { method: 'POST' }))).toEqual([
+      401,
+      'unauthorized',
+    ])
     expect((await ada.who.post('/api/v1/auth/ticket', {})).status).toBe(200)
     const evil = { origin: 'https://evil.example' }
     expect(await codeOf(await ada.who.post('/api/v1/auth/ticket', {}, evil))).toEqual([403, 'forbidden'])
     const foreign = await by(ada.token, '/api/v1/auth/ticket', { method: 'POST', headers: { origin: ALLOWED } })
     expect([foreign.status, foreign.headers.get('access-control-allow-origin')]).toEqual([200, '*'])
-    const preflight = await getWith(env, '/api/v1/auth/ticket', {
+    const preflight = await getWithEnv(env, '/api/v1/auth/ticket', {
       method: 'OPTIONS',
       headers: { origin: ALLOWED, 'access-control-request-method': 'POST' },
     })
@@ -173,7 +176,7 @@ describe('who may open a socket of a user', () => {
   })
 
   test('who has signed out, or has another password, has no socket and no ticket any more', async () => {
-    const of = await member()
+    const of = await createMember()
     const ends: [string, unknown][] = [
       ['password/change', { current_password: 'a long enough password', password: 'another long password' }],
       ['sign-out', {}],
@@ -182,8 +185,8 @@ describe('who may open a socket of a user', () => {
       const socket = await openSocket('/ws/portfolio', env, bearer(of))
       const ticket = await ticketOf(of)
       expect((await of.who.post(`/api/v1/auth/${path}`, body)).ok).toBe(true)
-      const closed = await until('the socket to be let go', () => socket.closed())
-      expect(closed.code, path).toBe(CLOSE.signed_out)
+      const closed = await waitFor('the socket to be let go', () => socket.closed())
+      expect(closed.code, path).toBe(CLOSE_CODES.signed_out)
       expect(await outcome(await upgrade(`/ws/portfolio?ticket=${ticket}`, {}))).toEqual([401, 'unauthorized'])
     }
   })
@@ -268,18 +271,19 @@ describe('the enriched portfolio', () => {
       expect(await answer.json()).toMatchObject({ portfolio: { invested: '0' }, positions: [] })
     }
     expect(jobs).toHaveLength(1)
-    for (const path of paths.slice(0, 2)) expect(await codeOf(await getWith(env, path))).toEqual([401, 'unauthorized'])
+    for (const path of paths.slice(0, 2))
+      expect(await codeOf(await getWithEnv(env, path))).toEqual([401, 'unauthorized'])
   })
 
   test('the queue itself brings the job', async () => {
     await bought(grace.id, 4)
     await cron.drainPortfolios(env, Date.now())
     expect((await by(grace.token, '/api/v1/stocks/portfolio-enriched')).status).toBe(202)
-    const answer = await until('the portfolio', async () => {
+    const answer = await waitFor('the portfolio', async () => {
       const response = await by(grace.token, '/api/v1/stocks/portfolio-cache')
       return response.status === 200 ? response : null
     })
-    const { positions, portfolio, age_seconds, refreshed_at } = (await answer.json()) as Enriched
+    const { positions, portfolio, age_seconds, refreshed_at } = (await answer.json()) as EnrichedPortfolio
     expect(portfolio).toMatchObject({ invested: '400' })
     expect([age_seconds < 10, Date.parse(refreshed_at) > 0]).toEqual([true, true])
     // The keys that brief 002 names, and those that the holding shows beside them.
@@ -350,12 +354,14 @@ describe('jobs of the queue', () => {
   test('every portfolio has its minute of the hour; who looks at one has it up to date', async () => {
     const users = (await sql('SELECT user_id FROM portfolios')).map(({ user_id }) => user_id as string)
     const byMinute = await withLiveDatabase(env, (live) =>
-      Promise.all(Array.from({ length: 60 }, (_, minute) => portfoliosOfMinute(live, minute))),
+      Promise.all(Array.from({ length: 60 }, (_, minute) => readPortfoliosOfMinute(live, minute))),
     )
     expect(byMinute.flat().sort()).toEqual(users.sort())
     const minute = byMinute.findIndex((of) => of.includes(ada.id))
     const { jobs, env: queued } = withQueue()
-    expect(await cron.queuePortfolios(queued, Date.UTC(2026, 0, 31, 14, minute, 30))).toEqual({ queued: jobs.length })
+    expect(await cron.queueHourlyRefresh(queued, Date.UTC(2026, 0, 31, 14, minute, 30))).toEqual({
+      queued: jobs.length,
+    })
     expect(jobs.map(({ user_id }) => user_id).sort()).toEqual(byMinute[minute]?.sort())
 
     const socket = await openSocket('/ws/portfolio', env, bearer(ada))
@@ -365,7 +371,7 @@ describe('jobs of the queue', () => {
     await refreshPortfolios(batchOf(QUEUE, mine), env)
     expect(await loads()).toBe(before)
     socket.close()
-    await until('the socket to be closed', async () =>
+    await waitFor('the socket to be closed', async () =>
       (await userPortfolio(env, ada.id).status()).sockets === 0 ? true : null,
     )
     await refreshPortfolios(batchOf(QUEUE, mine), env)
@@ -433,15 +439,15 @@ describe('the outbox', () => {
     await bought(of.id, 8, "now() + interval '10 minutes'")
     await cron.drainPortfolios(env, Date.now())
     expect((await enriched(of)).positions).toEqual([])
-    expect(await cron.portfoliosDue(env, Date.now())).toEqual({ due: 0 })
+    expect(await cron.queueDuePortfolios(env, Date.now())).toEqual({ due: 0 })
     const later = Date.now() + 11 * 60_000
-    expect(await cron.portfoliosDue(env, later)).toEqual({ due: 1 })
+    expect(await cron.queueDuePortfolios(env, later)).toEqual({ due: 1 })
     await cron.drainPortfolios(env, later)
     expect((await enriched(of)).positions).toMatchObject([{ quantity: '8' }])
     // Once is enough: the last run says since when.
     await sql(`INSERT INTO job_runs (job, period_seconds, started_at, ended_at, outcome, ms, ok_at)
       VALUES ('portfolio_due', 60, now(), now(), 'ok', 1, now() + interval '16 minutes')`)
-    expect(await cron.portfoliosDue(env, later)).toEqual({ due: 0 })
+    expect(await cron.queueDuePortfolios(env, later)).toEqual({ due: 0 })
   })
 
   test('rates are filled, old keys go, and /health says what waits', async () => {
@@ -451,9 +457,9 @@ describe('the outbox', () => {
        SELECT $1, k, 'x', 200, '{}', '', now() - k::interval FROM unnest(ARRAY['23 hours', '25 hours']) AS k`,
       ada.id,
     )
-    expect(await cron.forgetKeys(env, Date.now())).toEqual({ keys: 1 })
+    expect(await cron.deleteExpiredKeys(env, Date.now())).toEqual({ keys: 1 })
     await bought(ada.id, 9)
-    const health = await (await getWith(env, '/health?verbose')).json()
+    const health = await (await getWithEnv(env, '/health?verbose')).json()
     // The very moment of somebody's write is for nobody else (P8).
     const since = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:00Z$/)
     expect(health).toMatchObject({ portfolio_outbox: { rows: 1, since } })

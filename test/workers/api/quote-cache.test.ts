@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { discover, lookUp, placesOf, quoteAtHand } from '../../../src/api/quotes/cache.ts'
-import type { Look, QuoteBoardObject } from '../../../src/objects.ts'
+import { cachedQuoteText, discoverQuote, lookupQuotes, namesByShard } from '../../../src/api/quotes/cache.ts'
+import type { LookupResult, QuoteBoardObject } from '../../../src/objects.ts'
 import { shardOf } from '../../../src/pricing/symbol.ts'
 import type { Quote } from '../../../src/protocol/quote.ts'
 
@@ -36,7 +36,7 @@ const quote = (symbol: string, price = '10.50'): Quote => ({
   updated_at: '2026-03-02T14:59:55Z',
 })
 
-const told = (name: string, symbol = name, freshMs = 60_000): Look => ({
+const told = (name: string, symbol = name, freshMs = 60_000): LookupResult => ({
   name,
   kind: 'quote',
   quote: quote(symbol),
@@ -45,13 +45,13 @@ const told = (name: string, symbol = name, freshMs = 60_000): Look => ({
   trouble: null,
 })
 
-type Board = Pick<QuoteBoardObject, 'look' | 'discover'>
+type Board = Pick<QuoteBoardObject, 'lookup' | 'discover'>
 
 /** An environment whose boards answer so, and the names that each look has asked for. */
-function stage(answer: (name: string, shard: number) => Look, settings: Record<string, string> = {}) {
+function stage(answer: (name: string, shard: number) => LookupResult, settings: Record<string, string> = {}) {
   const asked: { shard: number; names: string[] }[] = []
   const board = (shard: number): Board => ({
-    async look(names) {
+    async lookup(names) {
       asked.push({ shard, names })
       return names.map((name) => answer(name, shard))
     },
@@ -67,35 +67,35 @@ function stage(answer: (name: string, shard: number) => Look, settings: Record<s
 describe('Q1 what boards said is kept for a second', () => {
   test('within it nobody is asked, and the layer is the cache; after it the board is', async () => {
     const { env, asked } = stage((name) => told(name))
-    expect(await lookUp(env, ['AAPL'])).toMatchObject([{ kind: 'quote', source: 'provider' }])
+    expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ kind: 'quote', source: 'provider' }])
     vi.setSystemTime(T0 + 999)
-    expect(await lookUp(env, ['AAPL'])).toMatchObject([{ kind: 'quote', source: 'cache' }])
+    expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ kind: 'quote', source: 'cache' }])
     expect(asked).toHaveLength(1)
     vi.setSystemTime(T0 + 1_000)
-    expect(await lookUp(env, ['AAPL'])).toMatchObject([{ source: 'provider' }])
+    expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ source: 'provider' }])
     expect(asked).toHaveLength(2)
   })
 
   test('the text of a copy says when the provider told it, and that it is stale once it is', async () => {
     const { env } = stage((name) => told(name, name, 500))
-    expect(quoteAtHand(env, 'AAPL', Date.now())).toBeNull()
-    await lookUp(env, ['AAPL'])
-    const fresh = quoteAtHand(env, 'AAPL', T0 + 500)
+    expect(cachedQuoteText(env, 'AAPL', Date.now())).toBeNull()
+    await lookupQuotes(env, ['AAPL'])
+    const fresh = cachedQuoteText(env, 'AAPL', T0 + 500)
     expect(fresh).toContain('"price":10.50,')
     expect(JSON.parse(fresh ?? '')).toMatchObject({ updatedAt: '2026-03-02T14:59:55Z', stale: null, source: 'cache' })
-    expect(JSON.parse(quoteAtHand(env, 'AAPL', T0 + 501) ?? '')).toMatchObject({ stale: 'expired' })
-    expect(quoteAtHand(env, 'AAPL', T0 + 1_000)).toBeNull()
+    expect(JSON.parse(cachedQuoteText(env, 'AAPL', T0 + 501) ?? '')).toMatchObject({ stale: 'expired' })
+    expect(cachedQuoteText(env, 'AAPL', T0 + 1_000)).toBeNull()
   })
 
   test('two environments share nothing', async () => {
     const [a, b] = [stage((name) => told(name)), stage((name) => ({ name, kind: 'unknown', asked: true }))]
-    await lookUp(a.env, ['AAPL'])
-    expect(await lookUp(b.env, ['AAPL'])).toMatchObject([{ kind: 'unknown' }])
+    await lookupQuotes(a.env, ['AAPL'])
+    expect(await lookupQuotes(b.env, ['AAPL'])).toMatchObject([{ kind: 'unknown' }])
   })
 
   test('answers stand in the order of the names, each under its own', async () => {
     const { env, asked } = stage((name) => (name === 'NONE' ? { name, kind: 'unknown', asked: false } : told(name)))
-    const looks = await lookUp(env, ['MSFT', 'NONE', 'AAPL', 'MSFT'])
+    const looks = await lookupQuotes(env, ['MSFT', 'NONE', 'AAPL', 'MSFT'])
     expect(looks.map(({ name, kind }) => [name, kind])).toEqual([
       ['MSFT', 'quote'],
       ['NONE', 'unknown'],
@@ -107,12 +107,12 @@ describe('Q1 what boards said is kept for a second', () => {
 
   test('that there is no such asset is kept a little longer, and not for good', async () => {
     const { env, asked } = stage((name) => ({ name, kind: 'unknown', asked: true }))
-    await lookUp(env, ['NONE'])
+    await lookupQuotes(env, ['NONE'])
     vi.setSystemTime(T0 + 4_999)
-    await lookUp(env, ['NONE'])
+    await lookupQuotes(env, ['NONE'])
     expect(asked).toHaveLength(1)
     vi.setSystemTime(T0 + 5_000)
-    await lookUp(env, ['NONE'])
+    await lookupQuotes(env, ['NONE'])
     expect(asked).toHaveLength(2)
   })
 })
@@ -122,10 +122,10 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
 
   test('who renews one copy takes the others along that are over', async () => {
     const { env, asked } = stage((name) => told(name))
-    await lookUp(env, hot)
+    await lookupQuotes(env, hot)
     for (let second = 1; second <= 5; second++) {
       vi.setSystemTime(T0 + second * 1_000)
-      for (const name of hot) await lookUp(env, [name])
+      for (const name of hot) await lookupQuotes(env, [name])
     }
     expect(asked).toHaveLength(6)
     expect(asked.every(({ names }) => names.length === 1_000)).toBe(true)
@@ -133,10 +133,10 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
 
   test('one that nobody has wanted for a while is not taken along', async () => {
     const { env, asked } = stage((name) => told(name))
-    await lookUp(env, ['COLD', 'HOT'])
+    await lookupQuotes(env, ['COLD', 'HOT'])
     for (let second = 1; second <= 7; second++) {
       vi.setSystemTime(T0 + second * 1_000)
-      await lookUp(env, ['HOT'])
+      await lookupQuotes(env, ['HOT'])
     }
     expect(asked.at(-1)?.names).toEqual(['HOT'])
     expect(asked[1]?.names).toEqual(['HOT', 'COLD'])
@@ -146,7 +146,7 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
     const waiting = Promise.withResolvers<void>()
     let calls = 0
     const board: Board = {
-      async look(names) {
+      async lookup(names) {
         if (++calls === 2) await waiting.promise
         return names.map((name) => told(name))
       },
@@ -155,26 +155,26 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
       },
     }
     const env = { EXCHANGE: 'coinbase', QUOTE_BOARD: { getByName: () => board } } as unknown as Env
-    await lookUp(env, ['AAPL'])
+    await lookupQuotes(env, ['AAPL'])
     vi.setSystemTime(T0 + 1_500)
-    const renewing = lookUp(env, ['AAPL'])
-    expect(quoteAtHand(env, 'AAPL', T0 + 1_500)).not.toBeNull()
-    expect(await lookUp(env, ['AAPL'])).toMatchObject([{ source: 'cache' }])
+    const renewing = lookupQuotes(env, ['AAPL'])
+    expect(cachedQuoteText(env, 'AAPL', T0 + 1_500)).not.toBeNull()
+    expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ source: 'cache' }])
     expect(calls).toBe(2)
-    expect(quoteAtHand(env, 'AAPL', T0 + 2_000)).toBeNull()
+    expect(cachedQuoteText(env, 'AAPL', T0 + 2_000)).toBeNull()
     waiting.resolve()
     expect(await renewing).toMatchObject([{ source: 'provider' }])
   })
 
   test('copies are bounded: names without end do not push out what is in use', async () => {
     const { env } = stage((name) => (name.startsWith('X') ? { name, kind: 'unknown', asked: true } : told(name)))
-    await lookUp(env, ['AAPL'])
+    await lookupQuotes(env, ['AAPL'])
     for (let i = 0; i < 15_000; i += 1_000)
-      await lookUp(
+      await lookupQuotes(
         env,
         Array.from({ length: 1_000 }, (_, n) => `X${i + n}`),
       )
-    expect(quoteAtHand(env, 'AAPL', Date.now())).not.toBeNull()
+    expect(cachedQuoteText(env, 'AAPL', Date.now())).not.toBeNull()
   })
 })
 
@@ -183,7 +183,7 @@ describe('names of other boards', () => {
   const shards = 64
   const ISIN = 'US0378331005'
   const [there, here] = [shardOf('AAPL', shards), shardOf(ISIN, shards)]
-  const answer = (name: string, shard: number): Look =>
+  const answer = (name: string, shard: number): LookupResult =>
     name === ISIN && shard === here
       ? { name, kind: 'moved', symbol: 'AAPL' }
       : name === 'AAPL' && shard === there
@@ -193,19 +193,19 @@ describe('names of other boards', () => {
   test('one that has moved is followed once, answered under its own name, and remembered', async () => {
     expect(there).not.toBe(here)
     const { env, asked } = stage(answer, { QUOTE_SHARDS: `${shards}` })
-    expect(await lookUp(env, [ISIN])).toMatchObject([{ name: ISIN, kind: 'quote', quote: { symbol: 'AAPL' } }])
+    expect(await lookupQuotes(env, [ISIN])).toMatchObject([{ name: ISIN, kind: 'quote', quote: { symbol: 'AAPL' } }])
     expect(asked.map(({ shard }) => shard)).toEqual([here, there])
     vi.setSystemTime(T0 + 1_000)
-    expect(await lookUp(env, [ISIN])).toMatchObject([{ name: ISIN, kind: 'quote' }])
+    expect(await lookupQuotes(env, [ISIN])).toMatchObject([{ name: ISIN, kind: 'quote' }])
     expect(asked.map(({ shard }) => shard)).toEqual([here, there, there])
-    expect(placesOf(env, [ISIN])).toEqual(new Map([[there, ['AAPL']]]))
+    expect(namesByShard(env, [ISIN])).toEqual(new Map([[there, ['AAPL']]]))
   })
 
   test('boards that send each other round are an outage, not a loop', async () => {
     const { env, asked } = stage((name) => ({ name, kind: 'moved', symbol: name === 'AAPL' ? ISIN : 'AAPL' }), {
       QUOTE_SHARDS: `${shards}`,
     })
-    expect(await lookUp(env, [ISIN])).toMatchObject([{ kind: 'unpriced', reason: 'unavailable' }])
+    expect(await lookupQuotes(env, [ISIN])).toMatchObject([{ kind: 'unpriced', reason: 'unavailable' }])
     expect(asked).toHaveLength(2)
   })
 })
@@ -217,21 +217,21 @@ describe('a board that cannot be reached', () => {
       if (lost) throw new Error('Durable Object overloaded')
       return told(name, name, 1_500)
     })
-    await lookUp(env, ['AAPL'])
+    await lookupQuotes(env, ['AAPL'])
     lost = true
     vi.setSystemTime(T0 + 10_000)
-    const [known, unknown] = await lookUp(env, ['AAPL', 'MSFT'])
+    const [known, unknown] = await lookupQuotes(env, ['AAPL', 'MSFT'])
     expect(known).toMatchObject({ kind: 'quote', source: 'cache', freshUntil: T0 + 1_500 })
     expect(unknown).toMatchObject({ name: 'MSFT', kind: 'unpriced', reason: 'unavailable' })
     vi.setSystemTime(T0 + 400_000)
-    expect(await lookUp(env, ['AAPL'])).toMatchObject([{ kind: 'unpriced' }])
-    expect(await discover(env, 'NFLX')).toMatchObject({ kind: 'unpriced', reason: 'unavailable' })
+    expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ kind: 'unpriced' }])
+    expect(await discoverQuote(env, 'NFLX')).toMatchObject({ kind: 'unpriced', reason: 'unavailable' })
   })
 })
 
 test('what was discovered is kept', async () => {
   const { env, asked } = stage((name) => told(name))
-  expect(await discover(env, 'NFLX')).toMatchObject({ kind: 'quote', source: 'provider' })
-  expect(quoteAtHand(env, 'NFLX', Date.now())).toContain('"source":"cache"')
+  expect(await discoverQuote(env, 'NFLX')).toMatchObject({ kind: 'quote', source: 'provider' })
+  expect(cachedQuoteText(env, 'NFLX', Date.now())).toContain('"source":"cache"')
   expect(asked).toHaveLength(1)
 })

@@ -2,20 +2,20 @@ import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { readRefreshSettings } from '../../../src/db/app-settings.ts'
-import { plannedAssets } from '../../../src/db/assets.ts'
+import { readPlannedAssets } from '../../../src/db/assets.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import { quoteBoard } from '../../../src/objects.ts'
 import type { WireQuote } from '../../../src/protocol/quote.ts'
 import {
   closeAll,
   get,
-  getWith,
+  getWithEnv,
   type Message,
-  openEvents,
+  openEventStream,
   openSocket,
-  type ReadEvent,
-  trade,
-  until,
+  type ServerSentEvent,
+  sendTrade,
+  waitFor,
 } from '../support/wire.ts'
 
 afterEach(closeAll)
@@ -51,15 +51,15 @@ async function move(symbol: string, value: string): Promise<void> {
 async function plan(): Promise<void> {
   const { settings, assets } = await withLiveDatabase(env, async (sql) => ({
     settings: await readRefreshSettings(sql),
-    assets: await plannedAssets(sql),
+    assets: await readPlannedAssets(sql),
   }))
   const mine = assets.filter(({ symbol }) => ASSETS.some(([name]) => name === symbol))
-  await quoteBoard(env, 0).plan({ at: Date.now(), settings, assets: mine })
+  await quoteBoard(env, 0).setPlan({ at: Date.now(), settings, assets: mine })
 }
 
 const quotesOf = (message: Message) => message.quotes as WireQuote[]
 const priceOf = (message: Message, symbol: string) => quotesOf(message).find((quote) => quote.symbol === symbol)?.price
-const data = (event: ReadEvent) => JSON.parse(event.data)
+const data = (event: ServerSentEvent) => JSON.parse(event.data)
 
 beforeAll(async () => {
   await withLiveDatabase(env, async (sql) => {
@@ -83,7 +83,7 @@ describe('quotes on /ws', () => {
         [['candles.ONE-USD.ONE_MINUTE'], 1],
       ]),
     )
-    await until('both snapshots', () =>
+    await waitFor('both snapshots', () =>
       client.texts.filter((text) => text.includes('"type":"snapshot"')).length === 2 ? true : null,
     )
     await move('KRBA', '101.25')
@@ -93,7 +93,7 @@ describe('quotes on /ws', () => {
     expect(update.position.split(',').map((part) => part.split(':')[0])).toEqual(
       expect.arrayContaining(['quotes', 'ONE-USD']),
     )
-    await trade('ONE-USD', '100.10')
+    await sendTrade('ONE-USD', '100.10')
     await client.next('update', (m) => m.candles !== undefined)
   })
 
@@ -200,12 +200,12 @@ describe('quotes on /ws', () => {
     client.send({ op: 'subscribe', channels: ['quotes.KRBA'] })
     await client.next('snapshot')
     await abortAllDurableObjects()
-    await until('a socket of the new board', async () =>
+    await waitFor('a socket of the new board', async () =>
       (await quoteBoard(env, 0).status()).watchers > 0 ? true : null,
     )
     await plan()
     await move('KRBA', '106.5')
-    await until('the new price', () => {
+    await waitFor('the new price', () => {
       const last = client.texts.map((text) => JSON.parse(text) as Message).findLast((m) => m.quotes !== undefined)
       return last && priceOf(last, 'KRBA') === 106.5 ? true : null
     })
@@ -214,7 +214,7 @@ describe('quotes on /ws', () => {
 
 describe('quotes on the event stream', () => {
   test('symbols alone: position, then event: quote with the text that the board wrote; the last of a frame has the id', async () => {
-    const stream = await openEvents('/api/v1/stream?symbol=KRBA,KRBB')
+    const stream = await openEventStream('/api/v1/stream?symbol=KRBA,KRBB')
     const first = await stream.next('position')
     expect(stream.events[0]).toBe(first)
     expect(data(first)).toEqual({ recovered: false, position: expect.stringMatching(/^quotes:[a-z0-9]+-\d+$/) })
@@ -228,20 +228,20 @@ describe('quotes on the event stream', () => {
   })
 
   test('symbols may stand beside products, and * is every asset', async () => {
-    const both = await openEvents('/api/v1/stream?symbols=KRBA&product=ONE-USD&granularity=ONE_MINUTE')
+    const both = await openEventStream('/api/v1/stream?symbols=KRBA&product=ONE-USD&granularity=ONE_MINUTE')
     expect(data(await both.next('position')).position).toMatch(/ONE-USD:.*quotes:|quotes:.*ONE-USD:/)
     await both.next('quote')
     await both.next('feed')
     await move('KRBA', '108')
     const { id } = await both.next('quote', (event) => data(event).price === 108)
     expect(id).toContain('ONE-USD:')
-    const all = await openEvents('/api/v1/stream?symbol=*')
+    const all = await openEventStream('/api/v1/stream?symbol=*')
     await all.next('quote', (event) => data(event).symbol === 'KRBC.MI')
   })
 
   test('D2 goes on from Last-Event-ID across quotes and candles', async () => {
     const path = '/api/v1/stream?symbol=KRBA&product=TWO-USD&granularity=ONE_MINUTE'
-    const stream = await openEvents(path)
+    const stream = await openEventStream(path)
     await stream.next('feed', (event) => data(event).state === 'live')
     await move('KRBA', '109')
     const { id } = await stream.next('quote', (event) => data(event).price === 109)
@@ -250,11 +250,11 @@ describe('quotes on the event stream', () => {
     await stays.next('snapshot')
     await stream.close()
     await move('KRBA', '110')
-    await trade('TWO-USD', '8.5')
+    await sendTrade('TWO-USD', '8.5')
     await stays.next('update')
-    const back = await openEvents(path, { 'last-event-id': id as string })
+    const back = await openEventStream(path, { 'last-event-id': id as string })
     expect(data(await back.next('position')).recovered).toBe(true)
-    await until('both', () => {
+    await waitFor('both', () => {
       const names = back.events.map(({ event }) => event)
       return names.includes('quote') && names.includes('candle') ? true : null
     })
@@ -285,7 +285,7 @@ describe('quotes on the event stream', () => {
     const head = await get('/api/v1/stream?symbol=KRBA', { method: 'HEAD' })
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
     const few = { ...env, MAX_CHANNELS: '1' } as unknown as Env
-    const many = await getWith(few, '/api/v1/stream?symbol=KRBA,KRBB')
+    const many = await getWithEnv(few, '/api/v1/stream?symbol=KRBA,KRBB')
     expect([many.status, ((await many.json()) as { code: string }).code]).toEqual([400, 'too_many_symbols'])
   })
 })

@@ -4,13 +4,13 @@ import { addAsset } from '../../../src/db/assets.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import { ensureHistoryPartitions, readHistoryState, storeHistory } from '../../../src/db/price-history.ts'
 import { writePrices } from '../../../src/db/prices.ts'
-import type { Look, QuoteBoardObject, RefreshReport } from '../../../src/objects.ts'
+import type { LookupResult, QuoteBoardObject, RefreshReport } from '../../../src/objects.ts'
 import type { DailyBar } from '../../../src/pricing/provider-quote.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
-import type { WireBar } from '../../../src/protocol/price-history.ts'
+import type { WirePriceBar } from '../../../src/protocol/price-history.ts'
 import type { Quote, WireQuote } from '../../../src/protocol/quote.ts'
-import { gate, getWith, get as real } from '../support/wire.ts'
+import { getWithEnv, get as real, setDatabaseOpen } from '../support/wire.ts'
 
 const KEY = 'service-key-of-tests'
 const PREVIOUS = 'service-key-before-that'
@@ -54,7 +54,11 @@ const quoteOf = (symbol: string, rest: Partial<Quote> = {}): Quote => ({
   ...rest,
 })
 
-const told = (name: string, symbol: string, rest: Partial<Extract<Look, { kind: 'quote' }>> = {}): Look => ({
+const told = (
+  name: string,
+  symbol: string,
+  rest: Partial<Extract<LookupResult, { kind: 'quote' }>> = {},
+): LookupResult => ({
   name,
   kind: 'quote',
   quote: quoteOf(symbol),
@@ -66,11 +70,11 @@ const told = (name: string, symbol: string, rest: Partial<Extract<Look, { kind: 
 
 /** What the board of these tests has been asked, and what it says of a name. */
 let calls: { look: string[][]; discover: string[]; refresh: (string[] | null)[] }
-let looks: Map<string, Look>
-let found: Map<string, Look>
+let looks: Map<string, LookupResult>
+let found: Map<string, LookupResult>
 
-const board: Pick<QuoteBoardObject, 'look' | 'discover' | 'refresh'> = {
-  async look(names) {
+const board: Pick<QuoteBoardObject, 'lookup' | 'discover' | 'refresh'> = {
+  async lookup(names) {
     calls.look.push(names)
     return names.map((name) => looks.get(name) ?? { name, kind: 'unknown', asked: false })
   },
@@ -85,7 +89,7 @@ const board: Pick<QuoteBoardObject, 'look' | 'discover' | 'refresh'> = {
 }
 
 let here: Env
-const get = (path: string, init?: RequestInit) => getWith(here, path, init)
+const get = (path: string, init?: RequestInit) => getWithEnv(here, path, init)
 const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
   get(path, {
     method: 'POST',
@@ -142,7 +146,7 @@ beforeEach(() => {
   } as unknown as Env
 })
 
-afterEach(() => gate(true))
+afterEach(() => setDatabaseOpen(true))
 
 describe('GET /get-price', () => {
   test('Q1 has brief 001’s fields first, the provider’s digits, and says how old it is and who told it', async () => {
@@ -168,7 +172,7 @@ describe('GET /get-price', () => {
   })
 
   test('answers while Postgres is away', async () => {
-    await gate(false)
+    await setDatabaseOpen(false)
     expect((await get('/get-price?symbol=KRBX')).status).toBe(200)
   })
 
@@ -339,7 +343,7 @@ type History = {
   interval: string
   basis: string
   currency: string
-  data: WireBar[]
+  data: WirePriceBar[]
   count: number
   provider: string | null
   actions_version: string
@@ -471,7 +475,7 @@ describe('GET /get-history', () => {
     // Who has asked for it has it loaded first.
     expect(await withLiveDatabase(env, (sql) => readHistoryState(sql, asset_id))).toMatchObject({ state: 'pending' })
     expect(await code('symbol=KRBN&range=1m')).toEqual([503, 'unavailable'])
-    await gate(false)
+    await setDatabaseOpen(false)
     expect(await code('symbol=KRBX&range=1m')).toEqual([503, 'unavailable'])
   })
 })
@@ -512,7 +516,7 @@ describe('assets', () => {
   })
 
   test('503 while Postgres is away', async () => {
-    await gate(false)
+    await setDatabaseOpen(false)
     const response = await get('/api/v1/assets?q=a')
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5'])
   })
@@ -601,7 +605,7 @@ describe('with the real board and providers', () => {
       stale: null,
     })
     expect(first.price).toBeGreaterThan(0)
-    await gate(false)
+    await setDatabaseOpen(false)
     const { source, price: again } = await json<WireQuote>(price('aapl'))
     expect([source, again]).toEqual(['cache', first.price])
   })
@@ -625,7 +629,7 @@ describe('with the real board and providers', () => {
 
   test('a refresh with the service key asks the providers', async () => {
     const report = await json<RefreshReport>(
-      getWith({ ...env, SUPABASE_SERVICE_ROLE_KEY: KEY } as unknown as Env, '/refresh-prices', {
+      getWithEnv({ ...env, SUPABASE_SERVICE_ROLE_KEY: KEY } as unknown as Env, '/refresh-prices', {
         method: 'POST',
         headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
         body: JSON.stringify({ symbols: ['AAPL'] }),

@@ -1,14 +1,14 @@
 import { env, exports } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { readHistory } from '../../../src/api/candles/candle-history.ts'
+import { readCandleHistory } from '../../../src/api/candles/candle-history.ts'
 import { upsertCandles } from '../../../src/db/candles.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import { productCandles } from '../../../src/objects.ts'
-import { changeAgainst } from '../../../src/pricing/quote.ts'
+import { deriveChange } from '../../../src/pricing/quote.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import type { Problem } from '../../../src/protocol/errors.ts'
 import type { Product } from '../../../src/protocol/product.ts'
-import { gate, get, getWith, openSocket, trade, until } from '../support/wire.ts'
+import { get, getWithEnv, openSocket, sendTrade, setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 const now = Math.floor(Date.now() / 1_000)
 const today = now - (now % 86_400)
@@ -37,7 +37,7 @@ beforeAll(async () => {
   await withLiveDatabase(env, (sql) => upsertCandles(sql, candles))
 })
 
-afterEach(() => gate(true))
+afterEach(() => setDatabaseOpen(true))
 
 const starts = (body: { candles: { timestamp: number }[] }) => body.candles.map(({ timestamp }) => timestamp)
 const path = (query: string) => `/api/v1/products/TWO-USD/candles?granularity=ONE_MINUTE&${query}`
@@ -155,9 +155,9 @@ describe('candles over REST', () => {
     const viewer = await openSocket('/ws/products/ONE-USD')
     viewer.send({ op: 'subscribe', channels: ['candles.ONE-USD.ONE_MINUTE'] })
     await viewer.next('feed', ({ state }) => state === 'live')
-    await trade('ONE-USD', '100.25')
+    await sendTrade('ONE-USD', '100.25')
     await viewer.next('update')
-    await gate(false)
+    await setDatabaseOpen(false)
     const held = await get(`/api/v1/products/ONE-USD/candles?granularity=ONE_MINUTE&start=${now - 60}`)
     expect(held.status).toBe(200)
     expect(((await held.json()) as { candles: Candle[] }).candles.at(-1)).toMatchObject({ close: 100.25 })
@@ -172,7 +172,7 @@ describe('candles over REST', () => {
     const nowhere = { connectionString: 'postgres://none:none@127.0.0.1:1/none' } as Hyperdrive
     const query = { granularity: 'ONE_MINUTE' as const, start: OLD, limit: 10 }
     const whole = async (broken: Partial<Env>, end: number) =>
-      (await readHistory({ ...env, ...broken }, 'TWO-USD', { ...query, end }, now)).whole
+      (await readCandleHistory({ ...env, ...broken }, 'TWO-USD', { ...query, end }, now)).isComplete
     expect(await whole({ HYPERDRIVE_CACHED: nowhere }, now - 86_399)).toBe(true)
     expect(await whole({ HYPERDRIVE_CACHED: nowhere }, now - 86_400)).toBe(false)
     expect(await whole({ HYPERDRIVE: nowhere }, now - 86_399)).toBe(false)
@@ -208,7 +208,7 @@ describe('products', () => {
     })
     expect(await cron('* * * * *', Date.UTC(2026, 0, 1, 0, 1))).toMatchObject({ products: { asked: 'active' } })
     expect(await cron('* * * * *', Date.UTC(2026, 0, 1, 1, 0))).toMatchObject({ products: { asked: 'all' } })
-    const products = await until('the exchange’s products', async () => {
+    const products = await waitFor('the exchange’s products', async () => {
       const found = await list()
       return found.some(({ active }) => !active) ? found : null
     })
@@ -228,11 +228,11 @@ describe('products', () => {
 
   test('an always-on pair has its feed opened by cron, and its price is then the feed’s', async () => {
     await cron('* * * * *')
-    await until('the feed', async () =>
+    await waitFor('the feed', async () =>
       (await productCandles(env, 'FOUR-USD').status()).feed.state === 'live' ? true : null,
     )
-    await trade('FOUR-USD', '12.5')
-    const product = await until('a live price', async () => {
+    await sendTrade('FOUR-USD', '12.5')
+    const product = await waitFor('a live price', async () => {
       const found = await one('FOUR-USD')
       return found.price_source === 'feed' ? found : null
     })
@@ -246,7 +246,7 @@ describe('products', () => {
       ['/ws/products/NU-USD', upgrade],
       ['/api/v1/stream?product=NU-USD&granularity=ONE_DAY', {}],
     ] as const) {
-      const response = await until('the refusal', async () => {
+      const response = await waitFor('the refusal', async () => {
         const answer = await get(address, init)
         return answer.status === 409 ? answer : null
       })
@@ -255,7 +255,7 @@ describe('products', () => {
   })
 
   test('while Postgres is away the page still gets a list', async () => {
-    await gate(false)
+    await setDatabaseOpen(false)
     expect((await list()).length).toBeGreaterThan(0)
   })
 
@@ -264,7 +264,7 @@ describe('products', () => {
   })
 
   test('a job that fails is logged and stops no other', async () => {
-    await gate(false)
+    await setDatabaseOpen(false)
     expect(await cron('* * * * *')).toMatchObject({
       products: { outcome: 'failed', error: expect.any(String) },
       guard: { outcome: 'ok' },
@@ -279,7 +279,7 @@ describe('products', () => {
     ['1', null, '0', null],
     ['1', '1', null, null],
   ])('the change at %s, where %s was told as %s per cent, is %s', (price, told, change, now) => {
-    expect(changeAgainst(price, told, change)).toBe(now)
+    expect(deriveChange(price, told, change)).toBe(now)
   })
 })
 
@@ -290,7 +290,7 @@ describe('health', () => {
     const up = await get('/health')
     expect(up.status).toBe(200)
     expect(await up.json()).toMatchObject({ exchange: 'simulated', version: '0.1.0', database: { ok: true } })
-    const down = await getWith({ ...env, HYPERDRIVE: nowhere }, '/health')
+    const down = await getWithEnv({ ...env, HYPERDRIVE: nowhere }, '/health')
     expect(down.status).toBe(200)
     const text = await down.text()
     expect(JSON.parse(text)).toMatchObject({ status: 'degraded', database: { ok: false } })
@@ -300,8 +300,8 @@ describe('health', () => {
   test('is 503 when neither feeds nor database can be had', async () => {
     const gone = { getByName: () => ({ open: () => Promise.reject(new Error('gone')) }) }
     const broken = { ...env, FEED_SLOTS: gone as unknown as Env['FEED_SLOTS'] }
-    expect((await getWith(broken, '/health')).status).toBe(200)
-    const response = await getWith({ ...broken, HYPERDRIVE: nowhere }, '/health')
+    expect((await getWithEnv(broken, '/health')).status).toBe(200)
+    const response = await getWithEnv({ ...broken, HYPERDRIVE: nowhere }, '/health')
     expect(response.status).toBe(503)
     expect(await response.json()).toMatchObject({ status: 'degraded', feed: null, database: { ok: false } })
   })
@@ -309,12 +309,12 @@ describe('health', () => {
 
 test('settings that cannot be used are named in the log, not to the client', async () => {
   const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
-  const response = await getWith({ ...env, COINBASE_WS_URL: 'http://secret' } as Env, '/api/v1/products')
+  const response = await getWithEnv({ ...env, COINBASE_WS_URL: 'http://secret' } as Env, '/api/v1/products')
   const lines = logged.mock.calls.map(([line]) => String(line))
   logged.mockRestore()
   expect(response.status).toBe(500)
   const text = await response.text()
   expect(JSON.parse(text)).toMatchObject({ code: 'internal' })
   expect(text).not.toContain('COINBASE_WS_URL')
-  expect(lines.some((line) => line.includes('settings_unusable') && line.includes('COINBASE_WS_URL'))).toBe(true)
+  expect(lines.some((line) => line.includes('settings_invalid') && line.includes('COINBASE_WS_URL'))).toBe(true)
 })

@@ -2,9 +2,9 @@ import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
 import { candleTexts, framePosition, frameType } from '../../../src/api/streams/frames.ts'
-import { settings } from '../../../src/config.ts'
+import { readSettings } from '../../../src/config.ts'
 import { productCandles } from '../../../src/objects.ts'
-import { closeAll, get, type Message, openEvents, openSocket, trade, until } from '../support/wire.ts'
+import { closeAll, get, type Message, openEventStream, openSocket, sendTrade, waitFor } from '../support/wire.ts'
 
 afterEach(closeAll)
 
@@ -12,12 +12,12 @@ type Client = Awaited<ReturnType<typeof openSocket>>
 
 const channel = (product: string, granularity = 'ONE_MINUTE') => `candles.${product}.${granularity}`
 const live = (product: string) =>
-  until(`the feed of ${product}`, async () =>
+  waitFor(`the feed of ${product}`, async () =>
     (await productCandles(env, product).status()).feed.state === 'live' ? true : null,
   )
 const updates = (client: Client) => client.texts.filter((text) => frameType(text) === 'update')
 const has = (client: Client, price: string) =>
-  until(`${price} among ${client.texts.length} frames`, () =>
+  waitFor(`${price} among ${client.texts.length} frames`, () =>
     client.texts.some((text) => text.includes(`"close":${price},`)) ? true : null,
   )
 
@@ -46,16 +46,16 @@ describe('D2 resume', () => {
   test('from every position there was, gives every later frame, to the last byte, and nothing else', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
-    await trade('ONE-USD', '200')
+    await sendTrade('ONE-USD', '200')
     await has(stays, '200')
-    for (let i = 1; i <= 25; i++) await trade('ONE-USD', `200.${i}1`)
+    for (let i = 1; i <= 25; i++) await sendTrade('ONE-USD', `200.${i}1`)
     await has(stays, '200.251')
     const all = updates(stays)
     for (let from = 0; from < all.length; from++) {
       const back = await reader('ONE-USD', framePosition(all[from] as string) as string)
       // A minute may close meanwhile: both see that.
       const missed = () => updates(stays).slice(from + 1)
-      await until('what was missed', () => (updates(back).length === missed().length ? true : null))
+      await waitFor('what was missed', () => (updates(back).length === missed().length ? true : null))
       expect(updates(back)).toEqual(missed())
       expect(JSON.parse(back.texts[0] as string)).toMatchObject({ recovered: true })
       expect(back.texts.some((text) => frameType(text) === 'snapshot')).toBe(false)
@@ -66,7 +66,7 @@ describe('D2 resume', () => {
   test('after the object has died, gives a snapshot that says so, whatever the position', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
-    await trade('ONE-USD', '201')
+    await sendTrade('ONE-USD', '201')
     await has(stays, '201')
     const position = framePosition(stays.texts.at(-1) as string) as string
     await abortAllDurableObjects()
@@ -78,7 +78,7 @@ describe('D2 resume', () => {
     const snapshot = await back.next('snapshot')
     expect(snapshot.position).toBe(answer.position)
     await live('ONE-USD')
-    await until('the price of before, by backfill', () =>
+    await waitFor('the price of before, by backfill', () =>
       back.texts.some((text) => text.includes('"close":201,')) ? true : null,
     )
   })
@@ -86,10 +86,10 @@ describe('D2 resume', () => {
   test('of several objects, of which one goes on and one has died: each says how it went', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
-    await trade('ONE-USD', '202')
+    await sendTrade('ONE-USD', '202')
     await has(stays, '202')
     const position = framePosition(stays.texts.at(-1) as string)
-    await trade('ONE-USD', '203')
+    await sendTrade('ONE-USD', '203')
     await has(stays, '203')
     const since = `ONE-USD:${position},TWO-USD:0123456789abcdef-7`
     const socket = await openSocket('/ws')
@@ -103,11 +103,11 @@ describe('D2 resume', () => {
     expect(answers.get(channel('TWO-USD'))?.recovered).toBe(false)
     await has(socket, '203')
     const snapshots = () => socket.texts.filter((text) => frameType(text) === 'snapshot')
-    await until('the snapshot', () => (snapshots().length > 0 ? true : null))
+    await waitFor('the snapshot', () => (snapshots().length > 0 ? true : null))
     expect(snapshots().flatMap(candleTexts).join()).not.toContain('ONE-USD')
     expect(updates(socket).every((text) => !text.includes('"close":202,'))).toBe(true)
 
-    const stream = await openEvents('/api/v1/stream?product=ONE-USD,TWO-USD&granularity=ONE_MINUTE', {
+    const stream = await openEventStream('/api/v1/stream?product=ONE-USD,TWO-USD&granularity=ONE_MINUTE', {
       'last-event-id': since,
     })
     expect(JSON.parse((await stream.next('position')).data).recovered).toBe(false)
@@ -127,7 +127,7 @@ describe('C11 a page and its stream', () => {
     let price = 300
     for (let turn = 0; turn < 8; turn++) {
       const trades = (async () => {
-        for (let i = 0; i < 6; i++) await trade('TWO-USD', `${++price}`)
+        for (let i = 0; i < 6; i++) await sendTrade('TWO-USD', `${++price}`)
       })()
       const page = await (await get('/products/TWO-USD?granularity=ONE_MINUTE')).text()
       await trades
@@ -139,7 +139,7 @@ describe('C11 a page and its stream', () => {
       const after = updates(stays).filter((text) => text.includes('"granularity":"ONE_MINUTE"'))
       const at = after.findIndex((text) => framePosition(text) === since)
       const missed = at < 0 && turn === 0 ? after.length : after.length - at - 1
-      await until('what came after the page', () => (updates(back).length >= missed ? true : null))
+      await waitFor('what came after the page', () => (updates(back).length >= missed ? true : null))
       expect(JSON.parse(back.texts[0] as string)).toMatchObject({ recovered: true, position: since })
       const closes = updates(back).map((text) => JSON.parse(text).candles.at(-1).close as number)
       // A minute that closes is a frame more with the same price.
@@ -154,56 +154,56 @@ describe('D3 slow readers', () => {
   const counters = async () => (await productCandles(env, 'THREE-USD').status()).counters
 
   test('one that has acked and stops gets a window, then the state of now with its next ack; others get all', async () => {
-    const { READER_WINDOW } = settings(env)
+    const { MAX_UNACKED_FRAMES } = readSettings(env)
     const stays = await reader('THREE-USD')
     await live('THREE-USD')
     // The exchange has taken the subscription when a trade comes: earlier ones may come together.
-    await trade('THREE-USD', '400')
+    await sendTrade('THREE-USD', '400')
     await has(stays, '400')
     const lags = await openSocket('/ws/products/THREE-USD')
     lags.send({ op: 'subscribe', channels: [channel('THREE-USD', '*')] })
     lags.send({ op: 'ack', position: (await lags.next('snapshot')).position })
     const { conflations } = await counters()
-    for (let i = 1; i <= READER_WINDOW * 2; i++) {
-      await trade('THREE-USD', `${400 + i}`)
+    for (let i = 1; i <= MAX_UNACKED_FRAMES * 2; i++) {
+      await sendTrade('THREE-USD', `${400 + i}`)
       // Trades come faster than a reader on a busy machine can ack.
       if (i % 16 === 0) await has(stays, `${400 + i}`)
       if (i % 16 === 0) await settled(stays)
     }
-    const last = `${400 + READER_WINDOW * 2}`
+    const last = `${400 + MAX_UNACKED_FRAMES * 2}`
     await has(stays, last)
-    for (let i = 1; i <= READER_WINDOW * 2; i++)
+    for (let i = 1; i <= MAX_UNACKED_FRAMES * 2; i++)
       expect(updates(stays).some((text) => text.includes(`"close":${400 + i},`))).toBe(true)
-    expect(updates(lags)).toHaveLength(READER_WINDOW)
+    expect(updates(lags)).toHaveLength(MAX_UNACKED_FRAMES)
     lags.send({ op: 'ack', position: framePosition(updates(lags).at(-1) as string) })
     await has(lags, last)
-    expect(updates(lags)).toHaveLength(READER_WINDOW + 1)
+    expect(updates(lags)).toHaveLength(MAX_UNACKED_FRAMES + 1)
     expect(updates(lags).at(-1)).toContain(`"position":"${framePosition(updates(stays).at(-1) as string)}"`)
     expect((await counters()).conflations).toBe(conflations + 1)
   })
 
   test('one that never acks gets a frame a beat, and the last of them by the object’s own alarm', async () => {
-    const { READER_BEAT_MS } = settings(env)
+    const { UNACKED_SEND_INTERVAL_MS } = readSettings(env)
     const never = await openSocket('/ws/products/THREE-USD')
     never.send({ op: 'subscribe', channels: [channel('THREE-USD')] })
     await never.next('snapshot')
     await live('THREE-USD')
     const began = Date.now()
-    for (let i = 1; i <= 60; i++) await trade('THREE-USD', `${600 + i}`)
+    for (let i = 1; i <= 60; i++) await sendTrade('THREE-USD', `${600 + i}`)
     await has(never, '660')
-    expect(updates(never).length).toBeLessThanOrEqual((Date.now() - began) / READER_BEAT_MS + 2)
+    expect(updates(never).length).toBeLessThanOrEqual((Date.now() - began) / UNACKED_SEND_INTERVAL_MS + 2)
     expect(updates(never).length).toBeLessThan(60)
   })
 
   test('an event stream that reads gets every change: its Worker acks for it', async () => {
-    const stream = await openEvents('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
+    const stream = await openEventStream('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
     await stream.next('feed', ({ data }) => JSON.parse(data).state === 'live')
     // Until the object knows that this reader acks, it gets a frame a beat: each of these is awaited by itself.
     for (let i = 0; i <= 5; i++) {
-      await trade('THREE-USD', `${700 + i}`)
+      await sendTrade('THREE-USD', `${700 + i}`)
       await stream.next('candle', ({ data }) => JSON.parse(data).close === 700 + i)
     }
-    for (let i = 6; i <= 60; i++) await trade('THREE-USD', `${700 + i}`)
+    for (let i = 6; i <= 60; i++) await sendTrade('THREE-USD', `${700 + i}`)
     await stream.next('candle', ({ data }) => JSON.parse(data).close === 760)
     const closes = new Set(stream.events.map(({ event, data }) => event === 'candle' && JSON.parse(data).close))
     for (let i = 1; i <= 60; i++) expect(closes).toContain(700 + i)

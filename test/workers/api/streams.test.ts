@@ -2,9 +2,17 @@ import { abortAllDurableObjects } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test } from 'vitest'
 import { feedSlots, productCandles } from '../../../src/objects.ts'
-import { candleText } from '../../../src/protocol/candle.ts'
+import { formatCandle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
-import { closeAll, type Message, openEvents, openSocket, type ReadEvent, trade, until } from '../support/wire.ts'
+import {
+  closeAll,
+  type Message,
+  openEventStream,
+  openSocket,
+  type ServerSentEvent,
+  sendTrade,
+  waitFor,
+} from '../support/wire.ts'
 
 afterEach(closeAll)
 
@@ -16,14 +24,14 @@ const close = (message: Message) => [...candlesOf(message)].sort((a, b) => a.tim
 const channel = (product: string, granularity = 'ONE_MINUTE') => `candles.${product}.${granularity}`
 const viewers = async (product: string) => (await productCandles(env, product).status()).viewers
 const noViewer = (product: string) =>
-  until(`the last viewer of ${product} to leave`, async () => ((await viewers(product)) === 0 ? true : null))
+  waitFor(`the last viewer of ${product} to leave`, async () => ((await viewers(product)) === 0 ? true : null))
 
 /** Subscribes and waits until the product's feed is live, so that a trade reaches the socket. */
 async function joined(channels: string[], products: string[], more: object = {}) {
   const client = await openSocket('/ws')
   client.send({ op: 'subscribe', channels, req_id: 'first', ...more })
   for (const product of products)
-    await until(`the feed of ${product}`, async () =>
+    await waitFor(`the feed of ${product}`, async () =>
       (await productCandles(env, product).status()).feed.state === 'live' ? true : null,
     )
   return client
@@ -36,9 +44,9 @@ describe('/ws', () => {
     expect(answers.map(({ channels }) => channels).sort()).toEqual([[channel('ONE-USD')], [channel('TWO-USD')]])
     expect(answers.every(({ req_id, recovered }) => req_id === 'first' && recovered === false)).toBe(true)
     expect(client.texts.filter((text) => text.includes('"type":"snapshot"'))).toHaveLength(2)
-    await trade('ONE-USD', '100.10')
+    await sendTrade('ONE-USD', '100.10')
     const one = await client.next('update')
-    await trade('TWO-USD', '7.5')
+    await sendTrade('TWO-USD', '7.5')
     const two = await client.next('update')
     expect([close(one), close(two)]).toEqual([100.1, 7.5])
     expect(two.position).toMatch(/^ONE-USD:[a-z0-9]+-\d+,TWO-USD:[a-z0-9]+-\d+$/)
@@ -51,18 +59,18 @@ describe('/ws', () => {
     const channels = [channel('ONE-USD'), channel('TWO-USD')]
     const stays = await joined(channels, ['ONE-USD', 'TWO-USD'])
     const leaves = await joined(channels, ['ONE-USD', 'TWO-USD'])
-    await trade('ONE-USD', '101')
-    await trade('TWO-USD', '8')
+    await sendTrade('ONE-USD', '101')
+    await sendTrade('TWO-USD', '8')
     await leaves.next('update', (m) => close(m) === 101)
     const { position } = await leaves.next('update', (m) => close(m) === 8)
     leaves.close()
-    await trade('ONE-USD', '102')
-    await trade('TWO-USD', '9')
+    await sendTrade('ONE-USD', '102')
+    await sendTrade('TWO-USD', '9')
     await stays.next('update', (m) => close(m) === 9)
     const back = await joined(channels, [], { since: position })
     expect((await back.next('subscribed')).recovered).toBe(true)
     expect((await back.next('subscribed')).recovered).toBe(true)
-    await trade('ONE-USD', '103')
+    await sendTrade('ONE-USD', '103')
     await back.next('update', (m) => close(m) === 103)
     const seen = (product: string) =>
       back.texts
@@ -90,7 +98,7 @@ describe('/ws', () => {
     expect(await client.next('unsubscribed')).toMatchObject({ channels: ['candles.ONE-USD.*'], req_id: 2 })
     const other = await joined([channel('ONE-USD')], ['ONE-USD'])
     await other.next('snapshot')
-    await trade('ONE-USD', '104')
+    await sendTrade('ONE-USD', '104')
     await other.next('update', (m) => close(m) === 104)
     const day = await client.next('update', (m) => close(m) === 104)
     expect(candlesOf(day).map(({ granularity }) => granularity)).toEqual(['ONE_DAY'])
@@ -162,11 +170,11 @@ describe('/ws/products/:id', () => {
 
 const url = (path: string, products: string, granularities = 'ONE_MINUTE', more = '') =>
   `/api/v1/${path}?product=${products}&granularity=${granularities}${more}`
-const data = (event: ReadEvent) => JSON.parse(event.data)
+const data = (event: ServerSentEvent) => JSON.parse(event.data)
 
 describe('GET /api/v1/stream', () => {
   test('begins with a position, then candles with the keys of brief 003; the last of a frame carries the id', async () => {
-    const stream = await openEvents(url('stream', 'ONE-USD,TWO-USD', 'ONE_MINUTE,ONE_DAY'))
+    const stream = await openEventStream(url('stream', 'ONE-USD,TWO-USD', 'ONE_MINUTE,ONE_DAY'))
     expect(stream.response.headers.get('content-type')).toBe('text/event-stream')
     expect(stream.response.headers.get('cache-control')).toBe('no-cache')
     expect(stream.response.headers.get('access-control-allow-origin')).toBe('*')
@@ -179,7 +187,7 @@ describe('GET /api/v1/stream', () => {
     })
     await stream.next('feed', (event) => data(event).state === 'live' && data(event).product_id === 'ONE-USD')
     const before = stream.events.length
-    await trade('ONE-USD', '105.5')
+    await sendTrade('ONE-USD', '105.5')
     const last = await stream.next('candle', (event) => event.id !== null && data(event).close === 105.5)
     const candles = stream.events.slice(before).filter(({ event }) => event === 'candle')
     const frame = candles.slice(candles.indexOf(last) - 1, candles.indexOf(last) + 1)
@@ -188,7 +196,7 @@ describe('GET /api/v1/stream', () => {
       ['ONE_DAY', last.id],
     ])
     expect(Object.keys(data(last))).toEqual(
-      Object.keys(JSON.parse(candleText({} as never).replaceAll('undefined', '0'))),
+      Object.keys(JSON.parse(formatCandle({} as never).replaceAll('undefined', '0'))),
     )
     expect(stream.lines.filter((line) => line.startsWith('retry:'))).toHaveLength(1)
     await stream.close()
@@ -197,28 +205,28 @@ describe('GET /api/v1/stream', () => {
   })
 
   test('D2 goes on from Last-Event-ID, or from since in the query', async () => {
-    const stream = await openEvents(url('stream', 'ONE-USD'))
+    const stream = await openEventStream(url('stream', 'ONE-USD'))
     await stream.next('feed', (event) => data(event).state === 'live')
-    await trade('ONE-USD', '106')
+    await sendTrade('ONE-USD', '106')
     const { id } = await stream.next('candle', (event) => data(event).close === 106)
     const stays = await openSocket('/ws/products/ONE-USD')
     stays.send({ op: 'subscribe', channels: [channel('ONE-USD')] })
     await stays.next('snapshot')
     await stream.close()
-    await trade('ONE-USD', '107')
+    await sendTrade('ONE-USD', '107')
     await stays.next('update', (m) => close(m) === 107)
     const since = encodeURIComponent(id as string)
     for (const back of [
-      await openEvents(url('stream', 'ONE-USD'), { 'last-event-id': id as string }),
-      await openEvents(url('stream', 'ONE-USD', 'ONE_MINUTE', `&since=${since}`)),
-      await openEvents(url('stream', 'ONE-USD', 'ONE_MINUTE', `&last_event_id=${since}`)),
+      await openEventStream(url('stream', 'ONE-USD'), { 'last-event-id': id as string }),
+      await openEventStream(url('stream', 'ONE-USD', 'ONE_MINUTE', `&since=${since}`)),
+      await openEventStream(url('stream', 'ONE-USD', 'ONE_MINUTE', `&last_event_id=${since}`)),
     ]) {
       expect(data(await back.next('position'))).toEqual({ recovered: true, position: id })
       const candle = await back.next('candle')
       expect(data(candle).close).toBe(107)
       await back.close()
     }
-    const stranger = await openEvents(url('stream', 'ONE-USD'), { 'last-event-id': 'ONE-USD:0000-1' })
+    const stranger = await openEventStream(url('stream', 'ONE-USD'), { 'last-event-id': 'ONE-USD:0000-1' })
     expect(data(await stranger.next('position')).recovered).toBe(false)
     await stranger.close()
     stays.close()
@@ -226,23 +234,23 @@ describe('GET /api/v1/stream', () => {
 
   test('passive=true does not count as a viewer', async () => {
     await noViewer('TWO-USD')
-    const stream = await openEvents(url('stream', '*', 'ONE_DAY', '&passive=true'))
+    const stream = await openEventStream(url('stream', '*', 'ONE_DAY', '&passive=true'))
     await stream.next('position')
     expect(await viewers('TWO-USD')).toBe(0)
     await stream.close()
   })
 
   test('an object that dies is joined again, and the reader told that a snapshot follows', async () => {
-    const stream = await openEvents(url('stream', 'THREE-USD'))
+    const stream = await openEventStream(url('stream', 'THREE-USD'))
     await stream.next('feed', (event) => data(event).state === 'live')
-    await trade('THREE-USD', '3.25')
+    await sendTrade('THREE-USD', '3.25')
     await stream.next('candle', (event) => data(event).close === 3.25)
     await abortAllDurableObjects()
     expect(data(await stream.next('position')).recovered).toBe(false)
-    await until('the feed', async () =>
+    await waitFor('the feed', async () =>
       (await productCandles(env, 'THREE-USD').status()).feed.state === 'live' ? true : null,
     )
-    await trade('THREE-USD', '3.75')
+    await sendTrade('THREE-USD', '3.75')
     await stream.next('candle', (event) => data(event).close === 3.75)
     await stream.close()
   })
@@ -250,11 +258,11 @@ describe('GET /api/v1/stream', () => {
 
 describe('Datastar', () => {
   test('D7 <spot-candle> comes as brief 004 has it, line by line', async () => {
-    const stream = await openEvents(url('datastar', 'ONE-USD'))
-    await until('the feed', async () =>
+    const stream = await openEventStream(url('datastar', 'ONE-USD'))
+    await waitFor('the feed', async () =>
       (await productCandles(env, 'ONE-USD').status()).feed.state === 'live' ? true : null,
     )
-    await trade('ONE-USD', '108.75', '0.5')
+    await sendTrade('ONE-USD', '108.75', '0.5')
     const event = await stream.next('datastar-patch-elements', ({ raw }) => raw.includes('data-close="108.7500000000"'))
     expect(event.raw.replaceAll(/="\d+(\.\d+)?"/g, '="…"')).toBe(`event: datastar-patch-elements
 data: elements <spot-candle id="ONE-USD-ONE_MINUTE"
@@ -273,19 +281,19 @@ data: elements ></spot-candle>`)
   })
 
   test('<spot-chart> comes whole, and again when it changes, at most once a second', async () => {
-    const stream = await openEvents(url('datastar/chart', 'ONE-USD', 'ONE_MINUTE', '&bars=50'))
-    const bars = (event: ReadEvent) => {
+    const stream = await openEventStream(url('datastar/chart', 'ONE-USD', 'ONE_MINUTE', '&bars=50'))
+    const bars = (event: ServerSentEvent) => {
       const found = /data-candles='([^']*)'/.exec(event.raw)?.[1]
       return JSON.parse(found ?? 'null') as { t: number; c: number }[]
     }
     const first = await stream.next('datastar-patch-elements')
     expect(first.raw).toContain('data: elements <spot-chart id="chart-ONE-USD-ONE_MINUTE"')
     expect(bars(first).length).toBeGreaterThan(0)
-    await until('the feed', async () =>
+    await waitFor('the feed', async () =>
       (await productCandles(env, 'ONE-USD').status()).feed.state === 'live' ? true : null,
     )
     const began = Date.now()
-    for (let i = 1; i <= 20; i++) await trade('ONE-USD', `109.${i}`)
+    for (let i = 1; i <= 20; i++) await sendTrade('ONE-USD', `109.${i}`)
     const last = await stream.next('datastar-patch-elements', (event) => bars(event).at(-1)?.c === 109.2)
     expect(bars(last).map(({ t }) => t)).toEqual([...new Set(bars(last).map(({ t }) => t))].sort((a, b) => a - b))
     const charts = stream.events.filter(({ event }) => event === 'datastar-patch-elements').length

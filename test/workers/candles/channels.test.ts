@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { Audience } from '../../../durable-objects/candles/channels.ts'
-import { granularitiesOf } from '../../../src/delivery/channel-mask.ts'
-import { SLOW_MS, UNHEARD_FRAMES } from '../../../src/delivery/reader.ts'
+import { CandleHub } from '../../../durable-objects/candles/channels.ts'
+import { getGranularities } from '../../../src/delivery/channel-mask.ts'
+import { SLOW_SEND_INTERVAL_MS, SLOWDOWN_AFTER_FRAMES } from '../../../src/delivery/reader.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
-import { CLOSE } from '../../../src/protocol/errors.ts'
-import { GRANULARITIES, type Granularity, SECONDS } from '../../../src/protocol/granularity.ts'
-import { feedFrame, PING } from '../../../src/protocol/messages.ts'
+import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../src/protocol/granularity.ts'
+import { feedFrame, PING_TEXT } from '../../../src/protocol/messages.ts'
 
 const PRODUCT = 'BTC-USD'
-const LIMITS = { window: 8, beat: 100, silence: 600_000, dead: 60_000 }
+const LIMITS = { maxUnackedFrames: 8, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 
 /** Evenly in [0, 1), the same for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -67,7 +67,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
     getWebSocketAutoResponseTimestamp: (socket: FakeSocket) => socket.pingedAt,
   } as unknown as DurableObjectState
   const live = () => {
-    const made = new Audience(
+    const made = new CandleHub(
       ctx,
       {
         product: PRODUCT,
@@ -75,7 +75,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
         limits: { ...LIMITS, ...limits },
         now: () => now,
         snapshot: (mask) => {
-          const wanted = granularitiesOf(mask)
+          const wanted = getGranularities(mask)
           return { candles: [...truth.values()].filter(({ granularity }) => wanted.includes(granularity)), gaps: [] }
         },
         feedFrame: () =>
@@ -87,7 +87,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
             gaps_from: 0,
             gaps: [],
           }),
-        left: () => left.push(now),
+        onDisconnect: () => left.push(now),
       },
       `life${++lives}`,
     )
@@ -98,13 +98,13 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
   const pass = (ms: number) => {
     const end = now + ms
     // As the object does: its alarm comes when something is due.
-    while (audience.due <= end) {
-      now = Math.max(now, audience.due)
+    while (audience.dueAt <= end) {
+      now = Math.max(now, audience.dueAt)
       audience.tick()
     }
     now = end
   }
-  const say = (socket: FakeSocket, message: object) => audience.receive(real(socket), JSON.stringify(message))
+  const say = (socket: FakeSocket, message: object) => audience.onMessage(real(socket), JSON.stringify(message))
   return {
     truth,
     past,
@@ -132,7 +132,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
           exchange: 'simulated',
           product_id: PRODUCT,
           granularity,
-          timestamp: second - (second % SECONDS[granularity]),
+          timestamp: second - (second % GRANULARITY_SECONDS[granularity]),
           open: '1',
           high: '1',
           low: '1',
@@ -207,10 +207,10 @@ describe('D3 a reader that acks and then lags', () => {
       world.ack(reads)
       world.pass(1_000)
     }
-    expect(dead.closed).toEqual({ code: CLOSE.slow_reader, reason: expect.stringContaining('acked') })
+    expect(dead.closed).toEqual({ code: CLOSE_CODES.slow_reader, reason: expect.stringContaining('acked') })
     expect(dead.frames('update')).toHaveLength(8)
     expect(reads.closed).toBeNull()
-    expect(world.audience.closedReaders).toEqual({ slow: 1, silent: 0 })
+    expect(world.audience.closedConnections).toEqual({ slow: 1, silent: 0 })
     expect([world.audience.viewers, world.left.length]).toEqual([1, 1])
     // What it says now is nobody's.
     const before = dead.texts.length
@@ -219,7 +219,7 @@ describe('D3 a reader that acks and then lags', () => {
   })
 
   test('by more candles than are kept, is given a snapshot that says so', () => {
-    const world = stage({ dead: 10_000_000_000 })
+    const world = stage({ ackTimeoutMs: 10_000_000_000 })
     const lags = world.open(undefined, [`candles.${PRODUCT}.ONE_MINUTE`])
     world.ack(lags)
     for (let price = 1; price <= 800; price++) {
@@ -269,7 +269,7 @@ describe('D3 a reader that never acks', () => {
     expect(socket.frames('update').length).toBeLessThanOrEqual(101)
     world.pass(100)
     expect(closes(socket.frames('update')).at(-1)).toBe(1_000)
-    expect(world.audience.due).toBeGreaterThan(world.now() + 1_000)
+    expect(world.audience.dueAt).toBeGreaterThan(world.now() + 1_000)
   })
 
   test('shares its beat, and so its text and its alarm, with all such readers', () => {
@@ -279,12 +279,12 @@ describe('D3 a reader that never acks', () => {
     for (let price = 1; price <= 500; price++) {
       if (price % 7 === 0 && sockets.length < 40) sockets.push(world.open())
       world.trade(price)
-      const { due } = world.audience
+      const { dueAt: due } = world.audience
       world.pass(3)
       if (due <= world.now()) alarms++
     }
-    expect(alarms).toBeLessThanOrEqual((500 * 3) / LIMITS.beat + 1)
-    world.pass(LIMITS.beat)
+    expect(alarms).toBeLessThanOrEqual((500 * 3) / LIMITS.sendIntervalMs + 1)
+    world.pass(LIMITS.sendIntervalMs)
     expect(new Set(sockets.map(({ texts }) => texts.at(-1))).size).toBe(1)
   })
 
@@ -299,12 +299,12 @@ describe('D3 a reader that never acks', () => {
       asleep.pingedAt = new Date(world.now())
       world.say(stays, { op: 'unsubscribe', channels: ['candles.*.ONE_DAY'] })
     }
-    expect(silent.closed).toEqual({ code: CLOSE.silent_reader, reason: expect.stringContaining('ping') })
+    expect(silent.closed).toEqual({ code: CLOSE_CODES.silent_reader, reason: expect.stringContaining('ping') })
     for (const socket of [pings, asleep, stays]) expect(socket.closed).toBeNull()
     world.pass(600_000)
-    for (const socket of [pings, asleep, stays]) expect(socket.closed?.code).toBe(CLOSE.silent_reader)
-    expect(world.audience.closedReaders).toEqual({ slow: 0, silent: 4 })
-    expect(world.audience.due).toBe(Number.POSITIVE_INFINITY)
+    for (const socket of [pings, asleep, stays]) expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
+    expect(world.audience.closedConnections).toEqual({ slow: 0, silent: 4 })
+    expect(world.audience.dueAt).toBe(Number.POSITIVE_INFINITY)
   })
 
   test('is there if it pings by another clock than the object’s', () => {
@@ -316,7 +316,7 @@ describe('D3 a reader that never acks', () => {
       expect(socket.closed).toBeNull()
     }
     world.pass(600_000)
-    expect(socket.closed?.code).toBe(CLOSE.silent_reader)
+    expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
   })
 
   test('says nothing, and is sent a bounded number of frames until it is let go', () => {
@@ -327,7 +327,9 @@ describe('D3 a reader that never acks', () => {
       pings.pingedAt = new Date(Math.floor(i / 150))
       world.pass(100)
     }
-    expect(silent.frames('update').length).toBeLessThan(UNHEARD_FRAMES + LIMITS.silence / SLOW_MS + 10)
+    expect(silent.frames('update').length).toBeLessThan(
+      SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS + 10,
+    )
     expect(pings.frames('update').length).toBeGreaterThan(5_900)
   })
 
@@ -341,7 +343,7 @@ describe('D3 a reader that never acks', () => {
     world.trade(7_777)
     expect(closes(socket.frames('update'))).not.toContain(7_777)
     world.say(socket, { op: 'ping' })
-    world.pass(LIMITS.beat)
+    world.pass(LIMITS.sendIntervalMs)
     expect(closes(socket.frames('update')).at(-1)).toBe(7_777)
   })
 })
@@ -371,7 +373,7 @@ describe('sleep and death', () => {
     world.sleep()
     expect(socket.closed).toBeNull()
     world.pass(50_000)
-    expect(socket.closed?.code).toBe(CLOSE.silent_reader)
+    expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
     world.sleep()
     expect(world.audience.viewers).toBe(0)
   })
@@ -387,7 +389,7 @@ describe('sleep and death', () => {
   })
 
   test('a ping that wakes nobody is the text that the Worker sends', () => {
-    expect(PING).toBe('{"op":"ping"}')
+    expect(PING_TEXT).toBe('{"op":"ping"}')
   })
 })
 
@@ -407,7 +409,7 @@ describe('D2 D3 whatever happens', () => {
     'every position is true and nobody ends behind (seed %i)',
     (seed) => {
       const random = randomOf(seed)
-      const world = stage({ dead: 1e12, silence: 1e12 }, 30)
+      const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 }, 30)
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const sizes = GRANULARITIES.filter(() => random() < 0.4 || i === 0)
         if (sizes.length === 0) sizes.push('ONE_MINUTE')
@@ -445,7 +447,7 @@ describe('D2 D3 whatever happens', () => {
         }
       }
       const leave = (client: Client) => {
-        if (client.socket) world.audience.leave(real(client.socket))
+        if (client.socket) world.audience.remove(real(client.socket))
         client.socket = null
       }
       const come = (client: Client) => {
@@ -477,7 +479,7 @@ describe('D2 D3 whatever happens', () => {
         come(client)
       }
       world.trade(++price)
-      world.pass(SLOW_MS * 3)
+      world.pass(SLOW_SEND_INTERVAL_MS * 3)
       for (const client of clients) {
         read(client, Number.POSITIVE_INFINITY)
         if (client.acks && client.socket) {

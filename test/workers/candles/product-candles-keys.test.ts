@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, expect, test } from 'vitest'
 import { productCandles } from '../../../src/objects.ts'
-import { closeAll, openSocket, trade, until } from '../support/wire.ts'
+import { closeAll, openSocket, sendTrade, waitFor } from '../support/wire.ts'
 
 // Before the first object reads it: an Ed25519 key, as base64 of its seed.
 Object.assign(env, {
@@ -14,10 +14,10 @@ afterEach(closeAll)
 type Subscription = { channel: string; product_ids: string[]; jwt: string | null }
 
 test('keys sign each subscribe message anew, and nothing that the exchange says meanwhile is missed', async () => {
-  await trade('TWO-USD', '80')
+  await sendTrade('TWO-USD', '80')
   const client = await openSocket('/ws/products/TWO-USD')
   client.send({ op: 'subscribe', channels: ['candles.TWO-USD.ONE_MINUTE'] })
-  const made = await until('both subscriptions', async () => {
+  const made = await waitFor('both subscriptions', async () => {
     const response = await fetch(`${env.COINBASE_REST_URL}/_subscriptions`)
     const { subscriptions } = (await response.json()) as { subscriptions: Subscription[] }
     const ours = subscriptions.filter((one) => one.product_ids.includes('TWO-USD'))

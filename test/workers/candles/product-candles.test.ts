@@ -5,15 +5,15 @@ import { readCandles } from '../../../src/db/candles.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
 import { feedSlots, productCandles, productObjectName } from '../../../src/objects.ts'
 import type { Candle, WireCandle } from '../../../src/protocol/candle.ts'
-import { closeAll, gate, type Message, openSocket, until } from '../support/wire.ts'
+import { closeAll, type Message, openSocket, setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 // Before the first object reads them: what takes a minute in life takes moments here.
 Object.assign(env, {
   FEED_LINGER_MS: '300',
-  FEED_SILENCE_MS: '3000',
-  REDIAL_MIN_MS: '20',
-  REDIAL_MAX_MS: '50',
-  CHECKPOINT_MS: '100',
+  FEED_SILENCE_TIMEOUT_MS: '3000',
+  RECONNECT_MIN_MS: '20',
+  RECONNECT_MAX_MS: '50',
+  CHECKPOINT_INTERVAL_MS: '100',
   FLUSH_FORMING_MS: '200',
   BACKFILL_DELAY_MS: '50',
   MAX_SOCKETS_PER_CLIENT: '3',
@@ -44,7 +44,7 @@ const subscriptions = async (product: string): Promise<Subscription[]> =>
 
 const status = (product: string) => productCandles(env, product).status()
 const inState = (product: string, state: string) =>
-  until(`the feed of ${product} to be ${state}`, async () => {
+  waitFor(`the feed of ${product} to be ${state}`, async () => {
     const found = await status(product)
     return found.feed.state === state ? found : null
   })
@@ -87,7 +87,7 @@ const minuteAgo = (minutes: number): number => {
 }
 
 afterEach(async () => {
-  await gate(true)
+  await setDatabaseOpen(true)
   await fetch(`${env.COINBASE_REST_URL}/_faults`, { method: 'DELETE' })
   await closeAll()
 })
@@ -104,11 +104,11 @@ describe('the feed', () => {
     ])
     expect((await feedSlots(env).open(Date.now())).map(({ product }) => product)).toContain('ONE-USD')
     first.close()
-    await until('one viewer to be left', async () => ((await status('ONE-USD')).viewers === 1 ? true : null))
+    await waitFor('one viewer to be left', async () => ((await status('ONE-USD')).viewers === 1 ? true : null))
     second.close()
     const { feed } = await inState('ONE-USD', 'closed')
     expect(feed.reason).toBe('no viewers')
-    await until('the lease to be given back', async () =>
+    await waitFor('the lease to be given back', async () =>
       (await feedSlots(env).open(Date.now())).some(({ product }) => product === 'ONE-USD') ? null : true,
     )
   })
@@ -122,7 +122,7 @@ describe('the feed', () => {
     socket.addEventListener('message', ({ data }) => types.push((JSON.parse(data as string) as Message).type))
     socket.accept()
     socket.send(JSON.stringify({ op: 'subscribe', channels: ['candles.TWO-USD.*'] }))
-    await until('the snapshot', () => (types.includes('snapshot') ? true : null))
+    await waitFor('the snapshot', () => (types.includes('snapshot') ? true : null))
     // An open feed would have begun with the socket, long before its snapshot.
     expect((await status('TWO-USD')).feed.state).toBe('closed')
     expect(await subscriptions('TWO-USD')).toEqual([])
@@ -130,21 +130,21 @@ describe('the feed', () => {
     await inState('TWO-USD', 'live')
     await trades('TWO-USD', ['3', '1'])
     await minuteWith(active, 3)
-    await until('the update', () => (types.includes('update') ? true : null))
+    await waitFor('the update', () => (types.includes('update') ? true : null))
     socket.close(1000)
   })
 
   test('of an always-on pair opens by the guard, and closes when the exchange does not trade it', async () => {
     const object = productCandles(env, 'FOUR-USD')
-    await object.guard(true)
+    await object.ensureRunning(true)
     await inState('FOUR-USD', 'live')
-    await object.guard(false)
+    await object.ensureRunning(false)
     expect((await inState('FOUR-USD', 'closed')).feed.reason).toBe('not traded')
     // Nor does a viewer open it.
     const client = await viewer('FOUR-USD')
     await client.next('snapshot')
     expect((await status('FOUR-USD')).feed.state).toBe('closed')
-    await object.guard(true)
+    await object.ensureRunning(true)
     await inState('FOUR-USD', 'live')
   })
 
@@ -168,7 +168,7 @@ describe('the feed', () => {
     // What is traded meanwhile is lost on the silent connection.
     await trades('ONE-USD', ['12', '1'])
     const { reconnects } = (await status('ONE-USD')).feed
-    await until('another connection', async () =>
+    await waitFor('another connection', async () =>
       (await status('ONE-USD')).feed.reconnects > reconnects ? true : null,
     )
     await inState('ONE-USD', 'live')
@@ -222,8 +222,8 @@ describe('C12 nothing closed is lost', () => {
     const told = await minuteWith(client, 31)
     await abortAllDurableObjects()
     await viewer('THREE-USD')
-    const again = await until('the candle', () => held('THREE-USD', told.timestamp))
-    await until('its trades', async () =>
+    const again = await waitFor('the candle', () => held('THREE-USD', told.timestamp))
+    await waitFor('its trades', async () =>
       Number((await held('THREE-USD', told.timestamp))?.volume) === told.volume ? true : null,
     )
     expect(again.timestamp).toBe(told.timestamp)
@@ -236,13 +236,13 @@ describe('C12 nothing closed is lost', () => {
     await trades('ONE-USD', ['41', '1.5', start * 1000])
     await minuteWith(client, 41)
     const began = Date.now()
-    const stored = await until('the row', () => inPostgres('ONE-USD', start))
+    const stored = await waitFor('the row', () => inPostgres('ONE-USD', start))
     expect(Date.now() - began).toBeLessThan(2_000)
     expect(stored).toMatchObject({ open: '41', volume: '1.5', is_complete: true })
-    await until('all to be flushed', async () => ((await status('ONE-USD')).unflushed === 0 ? true : null))
+    await waitFor('all to be flushed', async () => ((await status('ONE-USD')).unflushed === 0 ? true : null))
     await trades('ONE-USD', ['42', '1'])
     const forming = await minuteWith(client, 42)
-    await until('the forming row', async () =>
+    await waitFor('the forming row', async () =>
       (await inPostgres('ONE-USD', forming.timestamp))?.close === '42' ? true : null,
     )
   })
@@ -250,26 +250,26 @@ describe('C12 nothing closed is lost', () => {
   test('while Postgres refuses, the stream goes on; then everything is there, although the object has died', async () => {
     const client = await viewer('TWO-USD')
     await inState('TWO-USD', 'live')
-    await until('all to be flushed', async () => ((await status('TWO-USD')).unflushed === 0 ? true : null))
-    await gate(false)
+    await waitFor('all to be flushed', async () => ((await status('TWO-USD')).unflushed === 0 ? true : null))
+    await setDatabaseOpen(false)
     const [first, second] = [minuteAgo(9), minuteAgo(8)]
     await trades('TWO-USD', ['51', '1', first * 1000])
     await minuteWith(client, 51)
-    await until('a failed flush', async () => ((await status('TWO-USD')).flushFailures > 0 ? true : null))
+    await waitFor('a failed flush', async () => ((await status('TWO-USD')).flushFailures > 0 ? true : null))
     await trades('TWO-USD', ['52', '2', second * 1000])
     await minuteWith(client, 52)
     expect((await status('TWO-USD')).unflushed).toBeGreaterThanOrEqual(2)
     await abortAllDurableObjects()
-    await gate(true)
+    await setDatabaseOpen(true)
     await viewer('TWO-USD')
     for (const [start, close] of [
       [first, '51'],
       [second, '52'],
     ] as const) {
-      const row = await until(`${close} in Postgres`, () => inPostgres('TWO-USD', start))
+      const row = await waitFor(`${close} in Postgres`, () => inPostgres('TWO-USD', start))
       expect(row).toMatchObject({ close, is_complete: true })
     }
-    await until('all to be flushed', async () => ((await status('TWO-USD')).unflushed === 0 ? true : null))
+    await waitFor('all to be flushed', async () => ((await status('TWO-USD')).unflushed === 0 ? true : null))
   })
 })
 
@@ -279,7 +279,9 @@ test('C9 a hole is fetched by REST, and told as gap until it is healed', async (
   // A socket that an object has left behind when it died would take the fault that is meant for this one.
   const { reconnects } = (await status('THREE-USD')).feed
   await fault({ kind: 'close', product: 'THREE-USD' })
-  await until('a new connection', async () => ((await status('THREE-USD')).feed.reconnects > reconnects ? true : null))
+  await waitFor('a new connection', async () =>
+    (await status('THREE-USD')).feed.reconnects > reconnects ? true : null,
+  )
   await inState('THREE-USD', 'live')
   await trades('THREE-USD', ['60', '1'])
   await minuteWith(client, 60)
@@ -375,7 +377,7 @@ describe("D4 a product's own socket", () => {
     expect(other.status).toBe(101)
     other.webSocket?.accept()
     sockets[0]?.close(1000)
-    await until('a place', async () => {
+    await waitFor('a place', async () => {
       const again = await open('198.51.100.7')
       again.webSocket?.accept()
       if (again.webSocket) sockets.push(again.webSocket)

@@ -1,21 +1,21 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { BarStore } from '../../../durable-objects/candles/store.ts'
+import { CandleStore } from '../../../durable-objects/candles/store.ts'
 import type { Audit } from '../../../src/db/audits.ts'
 import { readCandles, upsertCandles } from '../../../src/db/candles.ts'
 import { type LiveSql, withLiveDatabase } from '../../../src/db/client.ts'
-import { CandleBook } from '../../../src/market/aggregator.ts'
+import { CandleAggregator } from '../../../src/market/aggregator.ts'
 import { productCandles, productObjectName } from '../../../src/objects.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
 import type { ProductStatus } from '../../../src/protocol/product.ts'
 import { fetchCandles } from '../../../src/providers/coinbase.ts'
-import { closeAll, gate, get, type Message, openSocket, trade, until } from '../support/wire.ts'
+import { closeAll, get, type Message, openSocket, sendTrade, setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 afterEach(async () => {
   await closeAll()
-  await gate(true)
+  await setDatabaseOpen(true)
   await fault('DELETE')
 })
 
@@ -134,7 +134,12 @@ describe('C13 the audit', () => {
     const minutes = day.filter(({ granularity }) => granularity === 'ONE_MINUTE')
     const wrong = minutes[3] as Candle
     await runInDurableObject(objectOf('ETH-USD'), (_, { storage }) => {
-      const book = new CandleBook({ exchange: 'simulated', product: 'ETH-USD', grace: 0, kept: 1 })
+      const book = new CandleAggregator({
+        exchange: 'simulated',
+        product: 'ETH-USD',
+        closeGraceMs: 0,
+        tradeWindowMs: 1,
+      })
       const told = minutes
         .filter((_, i) => i !== 4)
         .map(({ timestamp, ...rest }) => ({ ...rest, start: timestamp }))
@@ -156,18 +161,18 @@ describe('C13 the audit', () => {
         pausedUntil: 0,
       }
       const ledger = { last: 0, lastMinute: 0, holes: [hole], doubt: null }
-      const bars = book.drain(NOW).map((bar) => ({ ...bar, source: 'trades' as const }))
-      new BarStore(storage).save(bars, { ledger, lastGoodAt: 0 }, NOW)
+      const bars = book.takeChanged(NOW).map((bar) => ({ ...bar, source: 'trades' as const }))
+      new CandleStore(storage).save(bars, { ledger, lastGoodAt: 0 }, NOW)
     })
     await abortAllDurableObjects()
     const object = productCandles(env, 'ETH-USD')
-    await until('the flush of what was restored', async () => {
-      await object.guard(true)
+    await waitFor('the flush of what was restored', async () => {
+      await object.ensureRunning(true)
       return (await object.status()).unflushed === 0 ? true : null
     })
-    await object.guard(true)
-    expect(await object.heldDay(DAY)).not.toBeNull()
-    expect(await object.heldDay(DAY - 86_400)).toBeNull()
+    await object.ensureRunning(true)
+    expect(await object.dayCandles(DAY)).not.toBeNull()
+    expect(await object.dayCandles(DAY - 86_400)).toBeNull()
     expect(await object.repair(DAY - 86_400, [])).toBe(false)
 
     const socket = await openSocket('/ws/products/ETH-USD')
@@ -183,7 +188,7 @@ describe('C13 the audit', () => {
     )
     const changed = (told.candles as Candle[]).find(({ timestamp }) => timestamp === wrong.timestamp)
     expect(changed).toMatchObject({ rev: 1, is_complete: true, coverage: 'full', volume: Number(wrong.volume) })
-    await until('the repair in Postgres', async () => {
+    await waitFor('the repair in Postgres', async () => {
       const now = await stored('ETH-USD')
       return JSON.stringify(now.map(numbers)) === JSON.stringify(minutes.map(numbers)) ? true : null
     })
@@ -208,7 +213,9 @@ describe('C13 the audit', () => {
     await fault('POST', { kind: 'rest', answer: '500', path: 'BTC-EUR/candles', forMs: 60_000 })
     const lines = await minute()
     expect(job(lines, 'audit')).toMatchObject({ outcome: 'ok', due: 1, done: 0 })
-    expect(lines).toContainEqual(expect.objectContaining({ event: 'audit_refused', product: 'BTC-EUR', status: 500 }))
+    expect(lines).toContainEqual(
+      expect.objectContaining({ event: 'audit_fetch_failed', product: 'BTC-EUR', status: 500 }),
+    )
     const query = `product=BTC-EUR&day=${dayText(DAY)}`
     const failed = await audits(query)
     expect(failed).toHaveLength(8)
@@ -249,7 +256,7 @@ describe('audits over HTTP', () => {
   })
 
   test('are 503 with a problem while Postgres is away', async () => {
-    await gate(false)
+    await setDatabaseOpen(false)
     const response = await get('/api/v1/audit')
     expect(response.status).toBe(503)
     expect(await response.json()).toMatchObject({ code: 'unavailable' })
@@ -279,14 +286,14 @@ describe('C6 C12 revisions', () => {
     const socket = await openSocket('/ws/products/ONE-USD')
     socket.send({ op: 'subscribe', channels: ['candles.ONE-USD.ONE_MINUTE'] })
     await socket.next('snapshot')
-    await until('the feed', async () =>
+    await waitFor('the feed', async () =>
       (await productCandles(env, 'ONE-USD').status()).feed.state === 'live' ? 1 : null,
     )
     const told = (rev: number) => (message: Message) =>
       (message.candles as Candle[]).some((c) => c.is_complete && c.timestamp === at / 1000 && c.rev === rev)
     await late('10', at + 1_000)
     await socket.next('update', told(0))
-    await gate(false)
+    await setDatabaseOpen(false)
     await late('11', at + 2_000)
     await socket.next('update', told(1))
     await late('9', at + 3_000)
@@ -299,9 +306,9 @@ describe('C6 C12 revisions', () => {
     expect(await waiting()).toHaveLength(2)
     await abortAllDurableObjects()
     expect(await waiting()).toHaveLength(2)
-    await gate(true)
-    await until('the flush', async () => {
-      await productCandles(env, 'ONE-USD').guard(true)
+    await setDatabaseOpen(true)
+    await waitFor('the flush', async () => {
+      await productCandles(env, 'ONE-USD').ensureRunning(true)
       return (await waiting()).length === 0 ? true : null
     })
     const minutes = (await log('ONE-USD')).filter(({ granularity }) => granularity === 'ONE_MINUTE')
@@ -322,17 +329,17 @@ describe('what operators see', () => {
       return body.products.find(({ product_id }) => product_id === 'TWO-USD')
     }
     // What is sent before the feed has subscribed reaches nobody.
-    await until('the feed', async () => ((await status())?.feed.state === 'live' ? true : null))
+    await waitFor('the feed', async () => ((await status())?.feed.state === 'live' ? true : null))
     await fault('POST', { kind: 'text', text: '{"channel":', product: 'TWO-USD' })
-    await trade('TWO-USD', '5')
-    const dropped = await until('the dropped message', async () => {
+    await sendTrade('TWO-USD', '5')
+    const dropped = await waitFor('the dropped message', async () => {
       const found = await status()
       return found && Object.keys(found.dropped).length > 0 ? found : null
     })
     expect(dropped.counters).toMatchObject({ sockets: 1, conflations: 0, reconciliations: expect.any(Number) })
     expect(dropped.counters.since).toBeLessThanOrEqual(Date.now())
     await fault('POST', { kind: 'close', product: 'TWO-USD' })
-    const lost = await until('the reconnect', async () => {
+    const lost = await waitFor('the reconnect', async () => {
       const found = await status()
       return found?.counters.reconnects.closed === 1 ? found : null
     })

@@ -7,23 +7,23 @@ import { withLiveDatabase } from '../../../src/db/client.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import {
   advance,
-  ask,
   assets,
-  beat,
+  checkPrices,
+  clearFaults,
   control,
   database,
-  fault,
-  judge,
-  learn,
-  listen,
-  mend,
-  minute,
-  pin,
-  recover,
-  rest,
-  unfinished,
+  findUnrecovered,
+  findViolations,
+  injectFault,
+  interceptProviders,
+  loadAssets,
+  pinPrices,
+  runCron,
+  settleBoard,
+  tick,
+  tickUntilRecovered,
 } from '../support/quotes-judge.ts'
-import { gate, get, until } from '../support/wire.ts'
+import { get, setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 // Before the first object reads it.
 Object.assign(env, { PROVIDER_TIMEOUT_MS: '2000', HISTORY_PER_MINUTE: '6', PRODUCTS: 'BTC-USD', ALWAYS_ON: '' })
@@ -100,17 +100,17 @@ async function isWhole(id: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  listen()
+  interceptProviders()
   await database((sql) => sql`UPDATE assets SET active = symbol IN ${sql(ACTIVE)}`)
-  await learn()
-  await pin()
+  await loadAssets()
+  await pinPrices()
 }, 60_000)
 
-beforeEach(listen)
+beforeEach(interceptProviders)
 afterEach(async () => {
   vi.restoreAllMocks()
-  await mend()
-  await gate(true)
+  await clearFaults()
+  await setDatabaseOpen(true)
 })
 
 describe('Q7 history', () => {
@@ -136,9 +136,9 @@ describe('Q7 history', () => {
     const days = [own(3, {}), own(2, { coverage: 'gap' }), own(1, { close: '1.75' }), own(0, { is_complete: false })]
     await withLiveDatabase(env, (sql) => upsertCandles(sql, days))
 
-    await Promise.all([minute(), minute()])
+    await Promise.all([runCron(), runCron()])
     expect([...(await charts()).values()]).toEqual([...(await charts()).values()].map(() => 1))
-    await minute()
+    await runCron()
     expect((await states()).map(({ symbol, state, error }) => [symbol, state, error])).toEqual(
       [...ACTIVE].sort().map((symbol) => [symbol, 'whole', null]),
     )
@@ -158,11 +158,11 @@ describe('Q7 history', () => {
         INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
         VALUES ('TSLA', 'Tesla Inc.', 'stock', 'stock', 'TSLA', 'yahoo', 'TSLA', 'USD')`,
     )
-    await learn()
-    await pin()
-    await minute()
-    await rest()
-    expect(await judge()).toEqual([])
+    await loadAssets()
+    await pinPrices()
+    await runCron()
+    await settleBoard()
+    expect(await findViolations()).toEqual([])
     expect(await (await get('/get-price?symbol=TSLA')).json()).toMatchObject({ symbol: 'TSLA', stale: null })
     expect(await stateOf('TSLA')).toMatchObject({ state: 'whole', error: null })
     const history = (await (await get('/get-history?symbol=TSLA&range=1y')).json()) as { count: number }
@@ -172,23 +172,23 @@ describe('Q7 history', () => {
   test('a provider that refuses midway: what failed says so, is tried again later, and is whole in the end', async () => {
     const added = ['AMZN', 'JNJ', 'XOM', 'V', 'PG', 'HD']
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol IN ${sql(added)}`)
-    await fault({ kind: '429', retryAfter: 1_200, provider: 'yahoo', path: '/chart/JNJ' })
+    await injectFault({ kind: '429', retryAfter: 1_200, provider: 'yahoo', path: '/chart/JNJ' })
     advance(60_000)
-    await minute()
+    await runCron()
     const after = (await states()).filter(({ symbol }) => added.includes(symbol))
     const failed = after.filter(({ state }) => state === 'failed')
     expect(failed.map(({ symbol }) => symbol)).toContain('JNJ')
     expect(after.length).toBe(added.length)
     for (const { error } of failed) expect(error).toMatch(/^rate_limited: /)
-    await mend()
+    await clearFaults()
     advance(60_000)
-    await minute()
+    await runCron()
     expect((await stateOf('JNJ'))?.state).toBe('failed')
     advance(1_300_000)
-    await minute()
+    await runCron()
     expect((await states()).filter(({ state }) => state !== 'whole')).toEqual([])
     for (const id of added.slice(0, 2)) await isWhole(id)
-    expect(await judge(assets())).toEqual([])
+    expect(await findViolations(assets())).toEqual([])
   })
 
   test('a run that is killed between asking and storing is finished by a later one, and fails no other asset', async () => {
@@ -200,47 +200,47 @@ describe('Q7 history', () => {
       if (sources[0]?.id === 'MRK') throw new Error('killed')
       return daily.call(this, sources, from)
     })
-    await minute()
+    await runCron()
     expect(await jobOf('history')).toMatchObject({ outcome: 'failed', error: expect.stringContaining('MRK: ') })
     const of = async (names: string[]) => (await states()).filter(({ symbol }) => names.includes(symbol))
     expect((await of(added)).map(({ symbol, state }) => [symbol, state])).toEqual(
       [...added].sort().map((symbol) => [symbol, symbol === 'MRK' ? 'loading' : 'whole']),
     )
     vi.restoreAllMocks()
-    listen()
+    interceptProviders()
     const other = ['CSCO', 'ORCL']
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol IN ${sql(other)}`)
-    await fault({ kind: 'slow', ms: 400, provider: 'yahoo', path: '/chart/' })
+    await injectFault({ kind: 'slow', ms: 400, provider: 'yahoo', path: '/chart/' })
     const before = await charts()
-    const running = minute()
-    await until('a chart to be asked for', async () => ((await charts()).size > before.size ? true : null))
-    await gate(false)
+    const running = runCron()
+    await waitFor('a chart to be asked for', async () => ((await charts()).size > before.size ? true : null))
+    await setDatabaseOpen(false)
     await running
-    await gate(true)
-    await mend()
+    await setDatabaseOpen(true)
+    await clearFaults()
     expect((await of(other)).map(({ state }) => state)).toEqual(['loading', 'loading'])
     // Not before the lease is over.
-    await minute()
+    await runCron()
     expect((await of([...other, 'MRK'])).map(({ state }) => state)).toEqual(['loading', 'loading', 'loading'])
     advance(LEASE_MS)
-    await minute()
+    await runCron()
     expect((await of([...other, 'MRK'])).map(({ state }) => state)).toEqual(['whole', 'whole', 'whole'])
     for (const id of ['CSCO', 'MRK']) await isWhole(id)
   })
 
   test('the gate that dies with a chart under way costs a later try', async () => {
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol = 'ADBE'`)
-    await fault({ kind: 'slow', ms: 400, provider: 'yahoo', path: '/chart/' })
-    const running = minute()
-    await until('the chart to be asked for', async () => ((await charts()).has('ADBE') ? true : null))
+    await injectFault({ kind: 'slow', ms: 400, provider: 'yahoo', path: '/chart/' })
+    const running = runCron()
+    await waitFor('the chart to be asked for', async () => ((await charts()).has('ADBE') ? true : null))
     await runInDurableObject(env.PROVIDER_GATE.getByName('simulated'), (_, state) => state.abort('a test')).catch(
       () => {},
     )
     await running
-    await mend()
+    await clearFaults()
     expect((await stateOf('ADBE'))?.state).toBe('loading')
     advance(LEASE_MS)
-    await minute()
+    await runCron()
     expect((await stateOf('ADBE'))?.state).toBe('whole')
     await isWhole('ADBE')
   })
@@ -252,9 +252,9 @@ describe('Q7 history', () => {
         await sql`SELECT * FROM price_history_weekly ORDER BY asset_id, week`,
         await sql`SELECT * FROM price_history_monthly ORDER BY asset_id, month`,
       ])
-    await minute(NIGHT)
+    await runCron(NIGHT)
     const before = await all()
-    await Promise.all([minute(NIGHT), minute(NIGHT)])
+    await Promise.all([runCron(NIGHT), runCron(NIGHT)])
     const after = await all()
     for (const [i, rows] of after.entries()) {
       expect(rows.length).toBeGreaterThan(100)
@@ -267,20 +267,20 @@ describe('Q7 history', () => {
 
 describe('what cron records', () => {
   test('job_runs and /health say which jobs did not run, and metrics and limits the truth', async () => {
-    await learn()
-    await minute()
-    await beat(400)
-    await recover()
+    await loadAssets()
+    await runCron()
+    await tick(400)
+    await tickUntilRecovered()
     const health = async () => (await (await get('/health')).json()) as { status: string; jobs_overdue: string[] }
-    await minute()
+    await runCron()
     expect((await health()).jobs_overdue).toEqual([])
     // Nobody fires it for ten minutes.
-    for (let n = 0; n < 2; n++) await beat(300)
+    for (let n = 0; n < 2; n++) await tick(300)
     const PORTFOLIOS = ['portfolio_due', 'portfolio_hourly', 'portfolio_outbox', 'portfolio_rates']
     const EVERY_MINUTE = ['audit', 'guard', 'history', 'limits', 'metrics', ...PORTFOLIOS, 'products', 'quotes']
     expect(await health()).toMatchObject({ status: 'degraded', jobs_overdue: EVERY_MINUTE })
     const from = Date.now()
-    await minute()
+    await runCron()
     expect((await health()).jobs_overdue).toEqual([])
     for (const job of EVERY_MINUTE) {
       const run = await jobOf(job)
@@ -291,7 +291,7 @@ describe('what cron records', () => {
 
     advance(60_000)
     const { counts } = (await control('GET', '/_requests')) as { counts: Record<string, { requests: number }> }
-    await minute()
+    await runCron()
     const at = new Date(from + 60_000)
     const metrics = await database(
       (sql) => sql<{ metric_name: string; value: number; labels: Record<string, string> }[]>`
@@ -323,35 +323,35 @@ describe('what cron records', () => {
   })
 
   test('a job that fails stops no other, and goes well when its reason is gone', async () => {
-    await until('limits to have gone well', async () => ((await jobOf('limits'))?.outcome === 'ok' ? true : null))
+    await waitFor('limits to have gone well', async () => ((await jobOf('limits'))?.outcome === 'ok' ? true : null))
     const wellBefore = (await jobOf('limits'))?.ok_at
     // Killed after the plan, before the limits.
     vi.spyOn(ProviderGate.prototype, 'limits').mockRejectedValue(new Error('killed'))
     advance(60_000)
-    await minute()
+    await runCron()
     expect(await jobOf('limits')).toMatchObject({ outcome: 'failed', error: expect.stringContaining('killed') })
     expect((await jobOf('limits'))?.ok_at).toEqual(wellBefore)
     expect(await jobOf('quotes')).toMatchObject({ outcome: 'ok' })
     expect(await jobOf('metrics')).toMatchObject({ outcome: 'ok' })
     vi.restoreAllMocks()
-    listen()
+    interceptProviders()
     advance(60_000)
-    await minute()
+    await runCron()
     expect(await jobOf('limits')).toMatchObject({ outcome: 'ok', error: null })
   })
 
   test('without Postgres nothing is recorded and nothing is lost: the next run is as ever', async () => {
     const { started_at } = (await jobOf('quotes')) as Job
-    await gate(false)
+    await setDatabaseOpen(false)
     advance(60_000)
-    await minute()
-    expect((await ask()).wrong).toEqual([])
-    await gate(true)
+    await runCron()
+    expect((await checkPrices()).wrong).toEqual([])
+    await setDatabaseOpen(true)
     expect((await jobOf('quotes'))?.started_at).toEqual(started_at)
     advance(60_000)
-    await minute()
+    await runCron()
     expect(await jobOf('quotes')).toMatchObject({ outcome: 'ok' })
-    await recover()
-    expect(await unfinished()).toEqual([])
+    await tickUntilRecovered()
+    expect(await findUnrecovered()).toEqual([])
   })
 })

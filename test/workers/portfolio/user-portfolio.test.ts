@@ -1,16 +1,16 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { EMPTY, folded } from '../../../src/client/sdk/portfolio-state.ts'
-import { addOwnAssets } from '../../../src/db/activities.ts'
+import { applyMessage, EMPTY_STATE } from '../../../src/client/sdk/portfolio-state.ts'
+import { addCustomAssets } from '../../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
 import { quoteBoard, type UserPortfolioObject, userPortfolio } from '../../../src/objects.ts'
-import { decimal, ratio, text } from '../../../src/portfolio/decimal.ts'
-import { ratesOf } from '../../../src/portfolio/rates.ts'
+import { divideRounded, formatDecimal, parseDecimal } from '../../../src/portfolio/decimal.ts'
+import { currentRates } from '../../../src/portfolio/rates.ts'
 import { valueLot } from '../../../src/portfolio/valuation.ts'
-import { CLOSE } from '../../../src/protocol/errors.ts'
+import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
 import {
-  type Enriched,
+  type EnrichedPortfolio,
   type LotView,
   type PortfolioMessage,
   type PortfolioPrice,
@@ -19,8 +19,17 @@ import {
   type Totals,
 } from '../../../src/protocol/portfolio.ts'
 import * as worked from '../../support/worked-portfolio.ts'
-import { assetIds, buy, openReader, openUser, priceOf, store, Told, type User } from '../support/portfolio-world.ts'
-import { until } from '../support/wire.ts'
+import {
+  assetIds,
+  buyActivity,
+  ClientState,
+  createUser,
+  openPortfolioSocket,
+  portfolioPrice,
+  storePrices,
+  type User,
+} from '../support/portfolio-world.ts'
+import { waitFor } from '../support/wire.ts'
 
 type Asset = { id: number; currency: string; symbol: string }
 const SYMBOLS = ['AAPL', 'MSFT', 'SAP.DE', 'BTC', 'EURUSD=X'] as const
@@ -39,7 +48,7 @@ function randomOf(seed: number): () => number {
 
 /** A price changes, as the board tells it after Postgres has it. */
 async function move({ object }: Pick<User, 'object'>, ...prices: PortfolioPrice[]): Promise<boolean> {
-  await store(prices)
+  await storePrices(prices)
   return object.prices(prices)
 }
 
@@ -87,18 +96,22 @@ afterEach(() => {
 
 /** Somebody who holds two lots of AAPL, one of SAP.DE. */
 async function investor(currency = 'USD') {
-  const user = await openUser(currency)
-  await store([
-    priceOf(assets.AAPL, '150', { previous_close: '149' }),
-    priceOf(assets.MSFT, '400', { previous_close: '401' }),
-    priceOf(assets['SAP.DE'], '120', { previous_close: '118' }),
-    priceOf(assets.BTC, '60000'),
-    priceOf(assets['EURUSD=X'], '1.1', { previous_close: '1.09' }),
+  const user = await createUser(currency)
+  await storePrices([
+    portfolioPrice(assets.AAPL, '150', { previous_close: '149' }),
+    portfolioPrice(assets.MSFT, '400', { previous_close: '401' }),
+    portfolioPrice(assets['SAP.DE'], '120', { previous_close: '118' }),
+    portfolioPrice(assets.BTC, '60000'),
+    portfolioPrice(assets['EURUSD=X'], '1.1', { previous_close: '1.09' }),
   ])
   const lots = [
-    buy(assets.AAPL, { quantity: '2', price: '100', fees: '1' }),
-    buy(assets.AAPL, { quantity: '1', price: '110', traded_at: '2026-02-05T15:00:00Z' }),
-    buy(assets['SAP.DE'], { quantity: '3', price: '90', traded_at: new Date(Date.now() - 60_000).toISOString() }),
+    buyActivity(assets.AAPL, { quantity: '2', price: '100', fees: '1' }),
+    buyActivity(assets.AAPL, { quantity: '1', price: '110', traded_at: '2026-02-05T15:00:00Z' }),
+    buyActivity(assets['SAP.DE'], {
+      quantity: '3',
+      price: '90',
+      traded_at: new Date(Date.now() - 60_000).toISOString(),
+    }),
   ]
   await user.write({ insert: lots })
   return { ...user, lots }
@@ -121,7 +134,7 @@ describe('D4 a socket of a user', () => {
     expect(other).toMatchObject({ channel: 'asset.MSFT', prices: [{ price: '400' }], positions: [], lots: [] })
     const before = reader.frames.length
 
-    await move(user, priceOf(assets.AAPL, '151', { previous_close: '149' }))
+    await move(user, portfolioPrice(assets.AAPL, '151', { previous_close: '149' }))
     await reader.flushed()
     const [price, position] = reader.frames.slice(before) as never as { [key: string]: unknown }[]
     expect(price).toMatchObject({ type: 'price_update', prices: [{ symbol: 'AAPL', price: '151' }] })
@@ -138,16 +151,16 @@ describe('D4 a socket of a user', () => {
     const user = await investor()
     const reader = await open(user, ['asset.SAP.DE'])
     const before = reader.frames.length
-    await move(user, priceOf(assets.AAPL, '151'))
-    await user.change({ insert: [buy(assets.AAPL, {})] })
+    await move(user, portfolioPrice(assets.AAPL, '151'))
+    await user.change({ insert: [buyActivity(assets.AAPL, {})] })
     await reader.flushed()
     expect(reader.types().slice(before)).toEqual(['pong'])
     // A rate moves it all the same.
-    await move(user, priceOf(assets['EURUSD=X'], '1.2'))
+    await move(user, portfolioPrice(assets['EURUSD=X'], '1.2'))
     await reader.flushed()
     expect(reader.types().slice(before)).toEqual(['pong', 'position_update', 'pong'])
     reader.send({ op: 'unsubscribe', channels: ['asset.SAP.DE'], req_id: 'gone' })
-    await move(user, priceOf(assets['EURUSD=X'], '1.3'))
+    await move(user, portfolioPrice(assets['EURUSD=X'], '1.3'))
     await reader.flushed()
     expect(reader.types().slice(before + 3)).toEqual(['unsubscribed', 'pong'])
   })
@@ -161,7 +174,7 @@ describe('D4 a socket of a user', () => {
     })
     expect(await reader.subscribe(['asset.not a symbol'])).toMatchObject({ code: 'unknown_symbol' })
     expect(await reader.subscribe(['quotes.AAPL'])).toMatchObject({ code: 'unknown_channel', field: 'channels/0' })
-    await move(user, priceOf(assets.AAPL, '152'))
+    await move(user, portfolioPrice(assets.AAPL, '152'))
     await reader.flushed()
     expect(reader.types()).not.toContain('price_update')
   })
@@ -172,16 +185,16 @@ describe('D4 a socket of a user', () => {
     expect((await object.fetch(new Request('http://kerb.test/', { headers: { upgrade: 'websocket' } }))).status).toBe(
       401,
     )
-    const short = await openReader(object, Date.now() + 60_000)
-    const long = await openReader(object, Date.now() + 3_600_000)
+    const short = await openPortfolioSocket(object, Date.now() + 60_000)
+    const long = await openPortfolioSocket(object, Date.now() + 3_600_000)
     for (const reader of [short, long]) await reader.subscribe(['portfolio'])
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
-    await object.prices([priceOf(assets.AAPL, '153')])
-    expect((await until('the close', () => short.closed())).code).toBe(CLOSE.session_over)
+    await object.prices([portfolioPrice(assets.AAPL, '153')])
+    expect((await waitFor('the close', () => short.closed())).code).toBe(CLOSE_CODES.session_expired)
     expect((await object.status()).sockets).toBe(1)
     await object.signedOut()
-    expect((await until('the close', () => long.closed())).code).toBe(CLOSE.signed_out)
+    expect((await waitFor('the close', () => long.closed())).code).toBe(CLOSE_CODES.signed_out)
     expect(short.types()).not.toContain('price_update')
     expect(long.types()).toContain('price_update')
   })
@@ -190,7 +203,7 @@ describe('D4 a socket of a user', () => {
 test('D1 the texts of a change are the same for all who want the same', async () => {
   const user = await investor()
   const [one, other] = [await open(user, ['portfolio']), await open(user, ['portfolio'])]
-  await move(user, priceOf(assets.AAPL, '154'))
+  await move(user, portfolioPrice(assets.AAPL, '154'))
   for (const reader of [one, other]) await reader.flushed()
   const texts = [one, other].map((reader) => reader.texts.filter((text) => text.includes('_update"')))
   expect(texts[0]).toHaveLength(2)
@@ -219,7 +232,7 @@ async function history(
       const prices = moved.map((symbol) => {
         const price = symbol === 'EURUSD=X' ? `1.${10 + upTo(80)}1` : amount(500)
         const more = { previous_close: one([null, amount(500)]), eps: one([null, '-1.5', '6.1']), pe_ratio: '21.5' }
-        return priceOf(assets[symbol], price, { ...more, stale: one([null, null, 'expired' as const]) })
+        return portfolioPrice(assets[symbol], price, { ...more, stale: one([null, null, 'expired' as const]) })
       })
       await move(user, ...prices)
     } else if (what < 7 || activities.length < 3) {
@@ -233,7 +246,7 @@ async function history(
         short: kind === 'sell',
         traded_at,
       }
-      const activity = buy(kind === 'fee' ? null : one(named), given)
+      const activity = buyActivity(kind === 'fee' ? null : one(named), given)
       activities.push(activity)
       await user.change({ insert: [activity] })
     } else if (what < 9) {
@@ -247,12 +260,12 @@ async function history(
 
 describe('P7 the snapshot and what came after it', () => {
   test.each([1, 2])('is a fresh snapshot, and what the views say, after any sequence (%i)', async (seed) => {
-    let first: Awaited<ReturnType<typeof openReader>> | undefined
+    let first: Awaited<ReturnType<typeof openPortfolioSocket>> | undefined
     await history(seed, 16, async (user) => {
       first ??= await open(user, ['portfolio'])
-      const told = (await first.told()).state
+      const told = (await first.clientState()).state
       const fresh = await open(user, ['portfolio'])
-      const anew = (await fresh.told()).state
+      const anew = (await fresh.clientState()).state
       fresh.close()
       expect(told).toEqual(anew)
       expect(unaged(told)).toEqual(unaged(await user.valued()))
@@ -260,27 +273,27 @@ describe('P7 the snapshot and what came after it', () => {
   })
 
   test('D2 is what who comes back has, wherever it was cut off', async () => {
-    let first: Awaited<ReturnType<typeof openReader>> | undefined
+    let first: Awaited<ReturnType<typeof openPortfolioSocket>> | undefined
     const user = await history(3, 18, async (of) => {
       first ??= await open(of, ['portfolio', 'asset.AAPL'])
-      await first.told()
+      await first.clientState()
     })
     for (const rate of ['1.21', '1.22', '1.23'])
-      await move(user, priceOf(assets['EURUSD=X'], rate), priceOf(assets.AAPL, `1${rate}`))
-    const whole = await first!.told()
+      await move(user, portfolioPrice(assets['EURUSD=X'], rate), portfolioPrice(assets.AAPL, `1${rate}`))
+    const whole = await first!.clientState()
     const lots = still([...whole.lots.values()].filter(({ asset_id }) => asset_id === assets.AAPL.id))
     const frames = first!.frames.filter(({ type }) => isState(type))
     expect(frames.length).toBeGreaterThan(15)
     // Also when the object has slept: it has forgotten which lots had changed, and says so.
     for (const least of [12, 4]) {
       let recovered = 0
-      const told = new Told()
+      const told = new ClientState()
       for (const frame of frames) {
-        told.take(frame)
+        told.apply(frame)
         const reader = await open(user)
         const answer = await reader.subscribe(['portfolio', 'asset.AAPL'], told.position)
-        const back: Told = Object.assign(new Told(), structuredClone({ ...told }))
-        for (const next of reader.frames) if (isState(next.type)) back.take(next)
+        const back: ClientState = Object.assign(new ClientState(), structuredClone({ ...told }))
+        for (const next of reader.frames) if (isState(next.type)) back.apply(next)
         expect(back.state).toEqual(whole.state)
         expect(back.position).toBe(whole.position)
         expect(still([...back.lots.values()].filter(({ asset_id }) => asset_id === assets.AAPL.id))).toEqual(lots)
@@ -299,15 +312,15 @@ describe('P7 the snapshot and what came after it', () => {
     const reader = await open(user)
     // It never acks: it has a frame a beat at most.
     reader.send({ op: 'subscribe', channels: ['portfolio'], req_id: 's' })
-    await until('the snapshot', () => reader.frames.find(({ type }) => type === 'snapshot'))
-    for (let i = 0; i < 40; i++) await user.object.prices([priceOf(assets.AAPL, `160.${10 + i}`)])
-    await user.change({ insert: [buy(assets.MSFT, { quantity: '7' })] })
+    await waitFor('the snapshot', () => reader.frames.find(({ type }) => type === 'snapshot'))
+    for (let i = 0; i < 40; i++) await user.object.prices([portfolioPrice(assets.AAPL, `160.${10 + i}`)])
+    await user.change({ insert: [buyActivity(assets.MSFT, { quantity: '7' })] })
     const last = (await user.object.status()).position
-    await until('the last state', () => reader.frames.find((frame) => 'position' in frame && frame.position === last))
+    await waitFor('the last state', () => reader.frames.find((frame) => 'position' in frame && frame.position === last))
     expect(reader.frames.length).toBeLessThan(40)
     const fresh = await open(user, ['portfolio'])
-    expect((await reader.told()).state).toEqual((await fresh.told()).state)
-    expect([...(await reader.told()).lots.values()].map(({ quantity }) => quantity)).toEqual(['7'])
+    expect((await reader.clientState()).state).toEqual((await fresh.clientState()).state)
+    expect([...(await reader.clientState()).lots.values()].map(({ quantity }) => quantity)).toEqual(['7'])
   })
 })
 
@@ -318,13 +331,13 @@ describe('the database', () => {
     const reader = await open(user, ['portfolio'])
     expect(await loads(user)).toBe(1)
     await open(user, ['portfolio'])
-    await move(user, priceOf(assets.AAPL, '170'))
+    await move(user, portfolioPrice(assets.AAPL, '170'))
     await evictDurableObject(user.object)
-    await move(user, priceOf(assets.AAPL, '171'))
+    await move(user, portfolioPrice(assets.AAPL, '171'))
     const other = await open(user, ['portfolio'])
     expect(await loads(user)).toBe(1)
-    const told = await reader.told()
-    expect(told.state).toEqual((await other.told()).state)
+    const told = await reader.clientState()
+    expect(told.state).toEqual((await other.clientState()).state)
     expect(told.positions.get(assets.AAPL.id)?.cmp).toBe('171')
     expect(unaged(told.state)).toEqual(unaged(await user.valued()))
   })
@@ -332,8 +345,8 @@ describe('the database', () => {
   test('is read for what was written, once, however often that is told', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    const first = await user.write({ insert: [buy(assets.MSFT, {})] })
-    const second = await user.write({ insert: [buy(assets.BTC, { price: '50000' })] })
+    const first = await user.write({ insert: [buyActivity(assets.MSFT, {})] })
+    const second = await user.write({ insert: [buyActivity(assets.BTC, { price: '50000' })] })
     const before = await loads(user)
     // In whatever order it is told.
     await user.object.changed(second)
@@ -341,7 +354,7 @@ describe('the database', () => {
     expect(await loads(user)).toBe(before + 2)
     for (const change of [first, second]) await user.object.changed(change)
     expect(await loads(user)).toBe(before + 2)
-    const { portfolio, positions } = (await reader.told()).state
+    const { portfolio, positions } = (await reader.clientState()).state
     expect(unaged({ portfolio, positions })).toEqual(unaged(await user.valued()))
     expect(portfolio?.version).toBe(second.version)
   })
@@ -350,7 +363,7 @@ describe('the database', () => {
     const user = await investor()
     const [one, other] = [await open(user, ['portfolio']), await open(user, ['asset.AAPL'])]
     const [lot] = user.lots
-    await user.change({ insert: [buy(assets.AAPL, { kind: 'sell', quantity: '1', price: '150' })] })
+    await user.change({ insert: [buyActivity(assets.AAPL, { kind: 'sell', quantity: '1', price: '150' })] })
     for (const reader of [one, other]) {
       await reader.flushed()
       const told = reader.frames.findLast(({ type }) => type === 'lot_update') as unknown as { lots: LotView[] }
@@ -367,11 +380,11 @@ describe('the database', () => {
   test('can be away: a subscription is refused until it is there, and a price still moves what is known', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    await fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open: false }) })
+    await fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open: false }) })
     try {
       expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ code: 'unavailable' })
-      await user.object.prices([priceOf(assets.AAPL, '172')])
-      expect((await reader.told()).positions.get(assets.AAPL.id)?.cmp).toBe('172')
+      await user.object.prices([portfolioPrice(assets.AAPL, '172')])
+      expect((await reader.clientState()).positions.get(assets.AAPL.id)?.cmp).toBe('172')
       const told = user.object.changed({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
       expect(
         await told.then(
@@ -380,7 +393,7 @@ describe('the database', () => {
         ),
       ).toBe('failed')
     } finally {
-      await fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open: true }) })
+      await fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open: true }) })
     }
     expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ type: 'subscribed' })
   })
@@ -397,9 +410,9 @@ test('an idle user costs nothing: the object is gone, its socket alive, and a lo
   })
   await evictDurableObject(user.object)
   const before = reader.frames.length
-  await user.change({ insert: [buy(assets.MSFT, { quantity: '2', price: '390' })] })
-  await until('the lot', () => reader.frames.slice(before).find(({ type }) => type === 'lot_update'))
-  const told = await reader.told()
+  await user.change({ insert: [buyActivity(assets.MSFT, { quantity: '2', price: '390' })] })
+  await waitFor('the lot', () => reader.frames.slice(before).find(({ type }) => type === 'lot_update'))
+  const told = await reader.clientState()
   expect(told.positions.get(assets.MSFT.id)).toMatchObject({ quantity: '2', invested: '780' })
   expect(reader.closed()).toBe(null)
 })
@@ -416,12 +429,15 @@ test('one row of its SQLite is written for a batch of prices', async () => {
       return cursor
     }) as never
     for (let i = 0; i < 200; i++)
-      await object.prices([priceOf(assets.AAPL, `${180 + i}`), priceOf(assets['EURUSD=X'], `1.${1000 + i}1`)])
+      await object.prices([
+        portfolioPrice(assets.AAPL, `${180 + i}`),
+        portfolioPrice(assets['EURUSD=X'], `1.${1000 + i}1`),
+      ])
     expect(written).toBeLessThanOrEqual(200)
     expect(written).toBeGreaterThan(190)
   })
   await evictDurableObject(user.object)
-  const told = await (await open(user, ['portfolio'])).told()
+  const told = await (await open(user, ['portfolio'])).clientState()
   expect(told.positions.get(assets.AAPL.id)?.cmp).toBe('379')
   expect(told.positions.get(assets['SAP.DE'].id)?.rate).toBe('1.11991')
 })
@@ -443,53 +459,55 @@ describe('boards', () => {
     expect(await followed(user)).toEqual(ids(assets.AAPL, assets['SAP.DE'], assets['EURUSD=X']))
     await open(user, ['asset.BTC'])
     expect(await followed(user)).toContain(assets.BTC.id)
-    await user.change({ insert: [buy(assets.MSFT, {})] })
-    await until('MSFT followed', async () => ((await followed(user))?.includes(assets.MSFT.id) ? true : null))
+    await user.change({ insert: [buyActivity(assets.MSFT, {})] })
+    await waitFor('MSFT followed', async () => ((await followed(user))?.includes(assets.MSFT.id) ? true : null))
   })
 
   test('ask for a price that nobody knows yet; a price change reaches the socket', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
     const { KO } = await assetIds('KO')
-    await user.change({ insert: [buy(KO, { quantity: '10', price: '50' })] })
-    const first = await until('a price of KO', async () => (await reader.told()).positions.get(KO.id)?.cmp)
+    await user.change({ insert: [buyActivity(KO, { quantity: '10', price: '50' })] })
+    const first = await waitFor('a price of KO', async () => (await reader.clientState()).positions.get(KO.id)?.cmp)
     const body = JSON.stringify([{ provider: 'yahoo', id: 'KO', price: Number(first) + 3 }])
     await fetch(`${env.PROVIDERS_URL}/_prices`, { method: 'POST', body })
     const before = await loads(user)
     await quoteBoard(env, 0).refresh(['KO'])
-    const known = async () => (await reader.told()).positions.get(KO.id)
-    await until('the next price of KO', async () => (Number((await known())?.cmp) === Number(first) + 3 ? true : null))
+    const known = async () => (await reader.clientState()).positions.get(KO.id)
+    await waitFor('the next price of KO', async () =>
+      Number((await known())?.cmp) === Number(first) + 3 ? true : null,
+    )
     // The board sleeps, and a price grows old in its time: its followers are told all the same.
     const board = env.QUOTE_BOARD.getByName('simulated:0')
     await evictDurableObject(board)
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 1_000_000)
     await runDurableObjectAlarm(board)
-    await until('that it is stale', async () => ((await known())?.stale === 'expired' ? true : null))
+    await waitFor('that it is stale', async () => ((await known())?.stale === 'expired' ? true : null))
     expect(await loads(user)).toBe(before)
   })
 
   test('forget who has left, and are asked again when somebody comes', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    expect(await user.object.prices([priceOf(assets.AAPL, '190')])).toBe(true)
+    expect(await user.object.prices([portfolioPrice(assets.AAPL, '190')])).toBe(true)
     reader.close()
-    await until('no socket', async () => ((await user.object.status()).sockets === 0 ? true : null))
-    expect(await user.object.prices([priceOf(assets.AAPL, '191')])).toBe(false)
+    await waitFor('no socket', async () => ((await user.object.status()).sockets === 0 ? true : null))
+    expect(await user.object.prices([portfolioPrice(assets.AAPL, '191')])).toBe(false)
     // Read without a socket: it is kept up to date for a while.
     const text = (await user.object.enriched()) as string
-    const enriched = JSON.parse(text) as Enriched
+    const enriched = JSON.parse(text) as EnrichedPortfolio
     expect(enriched.age_seconds).toBeLessThan(5)
     expect(enriched.portfolio.positions).toBe(2)
-    expect(await user.object.prices([priceOf(assets.AAPL, '192')])).toBe(true)
+    expect(await user.object.prices([portfolioPrice(assets.AAPL, '192')])).toBe(true)
     expect(
-      (JSON.parse((await user.object.enriched()) as string) as Enriched).positions.find(
+      (JSON.parse((await user.object.enriched()) as string) as EnrichedPortfolio).positions.find(
         ({ symbol }) => symbol === 'AAPL',
       )?.cmp,
     ).toBe('192')
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 121_000)
-    expect(await user.object.prices([priceOf(assets.AAPL, '193')])).toBe(false)
+    expect(await user.object.prices([portfolioPrice(assets.AAPL, '193')])).toBe(false)
   })
 })
 
@@ -519,7 +537,7 @@ test('who only asks for a user leaves nothing behind', async () => {
 
 describe('a ticket', () => {
   test('opens one socket, once, in its time, and survives a sleep', async () => {
-    const { object } = await openUser()
+    const { object } = await createUser()
     const over = Date.now() + 3_600_000
     const ticket = await object.ticket(over)
     expect(ticket).toMatch(/^[A-Za-z0-9_-]{43}$/)
@@ -534,7 +552,7 @@ describe('a ticket', () => {
   })
 
   test('is one of twenty at most, kept as a digest, and gone when sessions end', async () => {
-    const { object } = await openUser()
+    const { object } = await createUser()
     const tickets: string[] = []
     for (let i = 0; i < 22; i++) tickets.push(await object.ticket(Date.now() + 60_000))
     const kept = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) =>
@@ -549,10 +567,10 @@ describe('a ticket', () => {
 
 /** The user's own asset of the worked portfolio, and everything that the market tells for it, as if nothing else were known. */
 async function workedUser() {
-  const user = await openUser(worked.CURRENCY)
+  const user = await createUser(worked.CURRENCY)
   const listed = [...new Set(worked.prices(() => 0).map(({ symbol }) => symbol))]
   const numbers = new Map(Object.entries(await assetIds(...listed)).map(([symbol, { id }]) => [symbol, id]))
-  const [own] = await withUserDatabase(env, user, (sql) => addOwnAssets(sql, user.id, [worked.CABIN]))
+  const [own] = await withUserDatabase(env, user, (sql) => addCustomAssets(sql, user.id, [worked.CABIN]))
   numbers.set(worked.CABIN.symbol, own as number)
   const idOf = (symbol: string): number => numbers.get(symbol) as number
   await withLiveDatabase(env, async (sql) => {
@@ -575,8 +593,11 @@ test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what
   const user = await workedUser()
   const { idOf, prices } = user
   // Half of what it will be: the figures of the table are then told as changes.
-  const other = prices.map((price) => ({ ...price, price: text(ratio(decimal(price.price), decimal('2'), 10)) }))
-  await store(other)
+  const other = prices.map((price) => ({
+    ...price,
+    price: formatDecimal(divideRounded(parseDecimal(price.price), parseDecimal('2'), 10)),
+  }))
+  await storePrices(other)
   const insert = worked.activities(idOf).map((activity) => ({ ...activity, fingerprint: null }))
   await user.write({ insert })
   // The board of the other tests has later prices.
@@ -585,13 +606,13 @@ test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what
     Object.assign(object, { board: () => ({ follow, look: async () => [] }) })
   })
   const reader = await open(user, ['portfolio', 'asset.AAPL', 'asset.BTC'])
-  const apart = (await reader.told()).portfolio
+  const apart = (await reader.clientState()).portfolio
   await move(user, ...prices)
 
-  const told = await reader.told()
+  const told = await reader.clientState()
   const browser = reader.frames
     .filter((frame) => portfolioMessageSchema.safeParse(frame).success)
-    .reduce((state, frame) => folded(state, frame as PortfolioMessage), EMPTY)
+    .reduce((state, frame) => applyMessage(state, frame as PortfolioMessage), EMPTY_STATE)
   for (const { portfolio, positions } of [told.state, browser]) {
     expect(portfolio).toEqual({ ...worked.TOTALS, currency: worked.CURRENCY, version: expect.any(Number) })
     expect(portfolio?.present_value).not.toBe(apart?.present_value)
@@ -600,7 +621,7 @@ test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what
       expect(positions.find(({ symbol }) => symbol === figures.symbol)).toMatchObject(figures)
   }
   // Price changes send no lots: the browser values them.
-  const rates = ratesOf(
+  const rates = currentRates(
     ['EUR', 'CHF'].map((currency) => ({ currency, asset_id: idOf(`${currency}USD=X`), inverse: false })),
     new Map(prices.map((price) => [price.asset_id, price])),
   )

@@ -3,8 +3,8 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ProviderGate } from '../../../durable-objects/providers/provider-gate.ts'
 import type { ProviderGateObject, QuoteOutcome, QuoteRequest } from '../../../src/objects.ts'
-import type { Source } from '../../../src/pricing/sources.ts'
-import { until } from '../support/wire.ts'
+import type { QuoteProviderName } from '../../../src/pricing/sources.ts'
+import { waitFor } from '../support/wire.ts'
 
 // Before the first object reads them.
 Object.assign(env, {
@@ -71,12 +71,12 @@ const counts = async (provider: string) => {
 
 /** A gate of its own for each test, with its whole budget. */
 const open = (name: string): ProviderGateObject => env.PROVIDER_GATE.getByName(name) as unknown as ProviderGateObject
-const limitOf = async (gate: ProviderGateObject, provider: Source) => {
+const limitOf = async (gate: ProviderGateObject, provider: QuoteProviderName) => {
   const limit = (await gate.limits()).find((one) => one.provider === provider)
   if (!limit) throw new Error(`no limits of ${provider}`)
   return limit
 }
-const asset = (asset_id: number, ...sources: [Source, string][]): QuoteRequest => ({
+const asset = (asset_id: number, ...sources: [QuoteProviderName, string][]): QuoteRequest => ({
   asset_id,
   sources: sources.map(([provider, id]) => ({ provider, id })),
 })
@@ -164,7 +164,7 @@ describe('the budget', () => {
       return reasons(outcomes)
     }
     const refreshes = ['QA', 'QB'].map((letter) => gate.quotes(yahoo(...symbols(600, letter))).then(note('refresh')))
-    await until('the refresh to be under way', () => (sent.length > 3 ? true : null))
+    await waitFor('the refresh to be under way', () => (sent.length > 3 ? true : null))
     const looks = ['MSFT', 'NVDA'].map((id) => gate.quotes(yahoo(id)).then(note('look')))
     expect(await Promise.all([...refreshes, ...looks])).toEqual([['ok'], ['ok'], ['ok'], ['ok']])
     expect(ended).toEqual(['look', 'look', 'refresh', 'refresh'])
@@ -192,7 +192,7 @@ describe('the budget', () => {
     for (let n = 0; n < 16; n++) await gate.quotes(yahoo(`A${String.fromCharCode(65 + n)}`))
     await fault({ kind: 'slow', ms: 400, provider: 'yahoo' })
     const lost = gate.quotes(yahoo('AAPL')).catch(() => 'lost')
-    await until('the request to be there', async () => ((await counts('yahoo')).requests === 19 ? true : null))
+    await waitFor('the request to be there', async () => ((await counts('yahoo')).requests === 19 ? true : null))
     await abortAllDurableObjects()
     await lost
     await mend()
@@ -410,7 +410,7 @@ test('logs name no crumb, and the state in SQLite is one row a provider', async 
   await gate.quotes(yahoo('AAPL'))
   const crumbs = sent.map(({ url }) => new URL(url).searchParams.get('crumb')).filter((crumb) => crumb !== null)
   expect(crumbs.length).toBeGreaterThan(0)
-  expect(logged.some((line) => line.includes('provider_refused'))).toBe(true)
+  expect(logged.some((line) => line.includes('provider_request_failed'))).toBe(true)
   const stub = env.PROVIDER_GATE.getByName('quiet')
   const rows = await runInDurableObject(stub, (_, state) =>
     state.storage.sql.exec<{ provider: string; state: string }>('SELECT * FROM providers').toArray(),

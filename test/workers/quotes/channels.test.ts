@@ -1,15 +1,19 @@
 import { describe, expect, test } from 'vitest'
-import { QuoteAudience } from '../../../durable-objects/quotes/channels.ts'
-import { newListener, note, restored } from '../../../durable-objects/quotes/connection.ts'
-import { MAX_IDS } from '../../../durable-objects/quotes/subscription.ts'
-import type { Named } from '../../../durable-objects/quotes/symbols.ts'
-import { SLOW_MS } from '../../../src/delivery/reader.ts'
-import type { HeldQuote } from '../../../src/pricing/quote.ts'
-import { QuoteBook } from '../../../src/pricing/quote-cache.ts'
-import { CLOSE } from '../../../src/protocol/errors.ts'
-import { quoteText, type WireQuote } from '../../../src/protocol/quote.ts'
+import { QuoteHub } from '../../../durable-objects/quotes/channels.ts'
+import {
+  loadQuoteConnection,
+  newQuoteConnection,
+  saveQuoteConnection,
+} from '../../../durable-objects/quotes/connection.ts'
+import { MAX_NAMED_ASSETS } from '../../../durable-objects/quotes/subscription.ts'
+import type { SymbolMatch } from '../../../durable-objects/quotes/symbols.ts'
+import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/reader.ts'
+import type { CachedQuote } from '../../../src/pricing/quote.ts'
+import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
+import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
+import { formatQuote, type WireQuote } from '../../../src/protocol/quote.ts'
 
-const LIMITS = { window: 4, beat: 100, silence: 600_000, dead: 60_000 }
+const LIMITS = { maxUnackedFrames: 4, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 const TTL = 60_000
 
 /** Evenly in [0, 1), the same for the same seed (mulberry32). */
@@ -74,9 +78,9 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     setWebSocketAutoResponse: () => {},
     getWebSocketAutoResponseTimestamp: () => null,
   } as unknown as DurableObjectState
-  const book = new QuoteBook((quote) => Date.parse(quote.updated_at) + TTL)
+  const book = new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
   let found: Promise<void> | null = null
-  const named = (symbol: string): Named => {
+  const named = (symbol: string): SymbolMatch => {
     const id = NAMES.indexOf(symbol)
     if (symbol === 'BOTH') {
       const meant = ['yahoo:AAA', 'yahoo:BBB']
@@ -91,35 +95,38 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
   const told = (id: number) => {
     const entry = book.entry(id)
     if (!entry?.quote || !entry.told) return null
-    return { text: quoteText(entry.quote, 'cache', entry.told.stale), changed: entry.changed }
+    return { text: formatQuote(entry.quote, 'cache', entry.told.stale), changed: entry.changed }
   }
   const commit = () => {
     const made = book.commit(now)
     if (!made) return
-    past.set(`life-${book.n}`, new Map([...book.ids()].flatMap((id) => (told(id) ? [[id, told(id)!.text]] : []))))
+    past.set(
+      `life-${book.lastBatch}`,
+      new Map([...book.ids()].flatMap((id) => (told(id) ? [[id, told(id)!.text]] : []))),
+    )
     audience.broadcast(made.changed, made.batch.dropped, made.batch.n - 1)
   }
   const live = () =>
-    new QuoteAudience(ctx, {
+    new QuoteHub(ctx, {
       epoch: 'life',
       limits: { ...LIMITS, ...limits },
       maxChannels: 5,
       now: () => now,
-      offset: () => book.n,
-      floor: () => book.floor,
+      offset: () => book.lastBatch,
+      floor: () => book.minResumableBatch,
       symbolOf: (id) => NAMES[id] as string,
-      all: () => book.ids(),
-      told,
-      find: () => found,
-      named,
-      settle: () => {
-        book.expire(now)
+      assetIds: () => book.ids(),
+      publishedQuote: told,
+      loadSymbols: () => found,
+      resolve: named,
+      publishStale: () => {
+        book.markStale(now)
         commit()
       },
     })
   let audience = live()
   past.set('life-0', new Map())
-  const say = (socket: FakeSocket, message: object) => audience.receive(real(socket), JSON.stringify(message))
+  const say = (socket: FakeSocket, message: object) => audience.onMessage(real(socket), JSON.stringify(message))
   return {
     book,
     past,
@@ -135,8 +142,8 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     pass(ms: number) {
       const end = now + ms
-      while (audience.due <= end) {
-        now = Math.max(now, audience.due)
+      while (audience.dueAt <= end) {
+        now = Math.max(now, audience.dueAt)
         audience.tick()
       }
       now = end
@@ -153,7 +160,7 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     leave(socket: FakeSocket) {
       socket.closed ??= { code: 1000, reason: '' }
-      audience.leave(real(socket))
+      audience.remove(real(socket))
     },
     ack: (socket: FakeSocket) => {
       const position = socket.all().findLast((frame) => frame.position !== undefined)?.position
@@ -161,18 +168,18 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     /** Prices of some assets, in one batch. */
     prices(...prices: [id: number, price: string][]) {
-      for (const [id, price] of prices) book.offer(quote(id, price, now))
+      for (const [id, price] of prices) book.put(quote(id, price, now))
       commit()
     },
     drop(id: number) {
       active.delete(id)
-      book.drop(id)
+      book.remove(id)
       commit()
     },
   }
 }
 
-const quote = (asset_id: number, price: string, at: number): HeldQuote => ({
+const quote = (asset_id: number, price: string, at: number): CachedQuote => ({
   asset_id,
   symbol: NAMES[asset_id] as string,
   price,
@@ -233,9 +240,9 @@ describe('D4 a subscribe', () => {
     expect(await refused(['quotes.'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(NAMES.map((name) => `quotes.${name}`))).toEqual(['too_many_channels', 'channels'])
     expect([...world.audience.watched()]).toEqual([])
-    await world.audience.receive(real(socket), 'not JSON')
+    await world.audience.onMessage(real(socket), 'not JSON')
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
-    await world.audience.receive(real(socket), new ArrayBuffer(1))
+    await world.audience.onMessage(real(socket), new ArrayBuffer(1))
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
     await world.say(socket, { op: 'ping', req_id: 3 })
     expect(socket.last()).toEqual({ type: 'pong', req_id: 3 })
@@ -292,13 +299,13 @@ describe('Q1 a quote that becomes stale', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     const socket = world.open()
-    world.book.tried(0, { at: world.now(), trouble: 'unavailable', retryAt: null })
+    world.book.recordAttempt(0, { at: world.now(), trouble: 'unavailable', retryAt: null })
     world.pass(TTL)
-    world.book.expire(world.now())
+    world.book.markStale(world.now())
     world.commit()
     expect(socket.frames('update')).toHaveLength(0)
     world.pass(1)
-    world.book.expire(world.now())
+    world.book.markStale(world.now())
     world.commit()
     const stale = socket.last().quotes.map((quote) => [quote.symbol, quote.price, quote.stale])
     expect(stale).toEqual([
@@ -308,7 +315,7 @@ describe('Q1 a quote that becomes stale', () => {
     // Who comes now is told the same at once.
     expect(world.open().last().quotes[0]?.stale).toBe('unavailable')
     world.pass(1_000)
-    world.book.tried(0, { at: world.now(), trouble: null, retryAt: null })
+    world.book.recordAttempt(0, { at: world.now(), trouble: null, retryAt: null })
     world.prices([0, '1'])
     expect(socket.last().quotes.map(({ symbol, stale }) => [symbol, stale])).toEqual([['AAA', null]])
   })
@@ -405,7 +412,7 @@ describe('D3 a slow reader', () => {
       world.ack(reads)
     }
     expect(reads.frames('update')).toHaveLength(100)
-    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.window)
+    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.maxUnackedFrames)
     world.ack(lags)
     expect(new Set(pricesOf(lags.last()).map(([, price]) => price))).toEqual(new Set([98, 99, 100]))
     expect(lags.last().position).toBe(world.audience.position)
@@ -422,10 +429,10 @@ describe('D3 a slow reader', () => {
       world.ack(reads)
       world.pass(1_000)
     }
-    expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE.slow_reader, null, null])
-    world.pass(LIMITS.silence)
-    expect(silent.closed?.code).toBe(CLOSE.silent_reader)
-    expect([world.audience.viewers, world.audience.closedReaders]).toEqual([1, { slow: 1, silent: 1 }])
+    expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
+    world.pass(LIMITS.idleTimeoutMs)
+    expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
+    expect([world.audience.viewers, world.audience.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
 
   test('that never acks shares its beat', () => {
@@ -437,7 +444,7 @@ describe('D3 a slow reader', () => {
       world.pass(10)
     }
     expect(socket.frames('update').length).toBeLessThanOrEqual(11)
-    world.pass(LIMITS.beat)
+    world.pass(LIMITS.sendIntervalMs)
     expect(pricesOf(socket.last())).toEqual([['AAA', 100]])
   })
 })
@@ -456,7 +463,11 @@ describe('who follows what', () => {
     expect(world.audience.watchedSince(0)).not.toBeNull()
     world.leave(second)
     expect([...world.audience.watched()]).toEqual([])
-    expect([world.audience.viewers, world.audience.wantsAll, world.audience.socketsOf('me')]).toEqual([1, true, 2])
+    expect([world.audience.viewers, world.audience.isWatchingAll, world.audience.countSockets('me')]).toEqual([
+      1,
+      true,
+      2,
+    ])
   })
 
   test('a socket that breaks while it is sent to is nobody’s any more', () => {
@@ -470,12 +481,12 @@ describe('who follows what', () => {
 
   test('what is kept with a socket of the most channels fits into 16 KiB', () => {
     const [socket] = Object.values(new WebSocketPair()) as [WebSocket]
-    const listener = newListener(1.7e12, 'f'.repeat(45), false)
-    const ids = new Set(Array.from({ length: MAX_IDS }, (_, i) => 1_000_000_000 - i))
-    note(socket, { ...listener, all: true, ids, sent: 1e15 })
-    expect(restored(socket)?.ids).toEqual(ids)
+    const listener = newQuoteConnection(1.7e12, 'f'.repeat(45), false)
+    const ids = new Set(Array.from({ length: MAX_NAMED_ASSETS }, (_, i) => 1_000_000_000 - i))
+    saveQuoteConnection(socket, { ...listener, all: true, ids, sentOffset: 1e15 })
+    expect(loadQuoteConnection(socket)?.ids).toEqual(ids)
     // The runtime itself refuses what is too large.
-    expect(() => note(socket, { ...listener, client: 'f'.repeat(16_384) })).toThrow()
+    expect(() => saveQuoteConnection(socket, { ...listener, client: 'f'.repeat(16_384) })).toThrow()
   })
 })
 
@@ -495,7 +506,7 @@ describe('D2 D3 whatever happens', () => {
     'to come back gives what a fresh snapshot gives, and every position is true (seed %i)',
     (seed) => {
       const random = randomOf(seed)
-      const world = stage({ dead: 1e12, silence: 1e12 })
+      const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 })
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const ids = NAMES.map((_, id) => id).filter((id) => id > 0 && random() < 0.5)
         if (ids.length === 0) ids.push(1)
@@ -546,7 +557,7 @@ describe('D2 D3 whatever happens', () => {
           else come(client)
         } else if (what < 0.98) {
           world.pass(Math.floor(random() * (random() < 0.1 ? 100_000 : 200)))
-          world.book.expire(world.now())
+          world.book.markStale(world.now())
           world.commit()
         } else if (what < 0.985) world.drop(0)
         else world.sleep()
@@ -556,7 +567,7 @@ describe('D2 D3 whatever happens', () => {
         come(client)
       }
       world.prices([1, String(++price)])
-      world.pass(SLOW_MS * 3)
+      world.pass(SLOW_SEND_INTERVAL_MS * 3)
       const fresh = world.past.get(world.audience.position) as ReadonlyMap<number, string>
       for (const client of clients) {
         read(client, Number.POSITIVE_INFINITY)

@@ -1,10 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { type Following, PortfolioBoards } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
-import { QuoteFollowers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
+import { QuoteSubscriptions, type StoredSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
-import { priceOf } from '../support/portfolio-world.ts'
+import { portfolioPrice } from '../support/portfolio-world.ts'
 
 type Call = { user: string; prices: string[]; answer(listens: boolean): Promise<void>; fail(): Promise<void> }
 
@@ -15,11 +15,11 @@ function stage(storage: DurableObjectStorage) {
   const prices = new Map<number, { price: PortfolioPrice; changed: number }>()
   const calls: Call[] = []
   const live = () =>
-    new QuoteFollowers(storage, {
+    new PortfolioSubscribers(storage, {
       now: () => now,
       offset: () => n,
       price: (id) => prices.get(id) ?? null,
-      tell(user, told) {
+      sendPrices(user, told) {
         const { promise, resolve, reject } = Promise.withResolvers<boolean>()
         /** When what follows from the answer has been done. */
         const after = async (answer: () => void) => {
@@ -47,7 +47,7 @@ function stage(storage: DurableObjectStorage) {
     batch(...news: [id: number, price: string][]) {
       n++
       for (const [id, price] of news)
-        prices.set(id, { price: priceOf({ id, currency: 'USD', symbol: `S${id}` }, price), changed: n })
+        prices.set(id, { price: portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, price), changed: n })
       followers.broadcast(news.map(([id]) => id))
     },
     next: () => calls.shift() as Call,
@@ -59,7 +59,7 @@ function stage(storage: DurableObjectStorage) {
       followers = live()
     },
     get due() {
-      return followers.due - now
+      return followers.dueAt - now
     },
   }
 }
@@ -74,8 +74,8 @@ const inStorage = (
 
 test('those who follow an asset are told of it, each of one thing at a time, and then of the last of all', () =>
   inStorage('followers', async (world) => {
-    world.followers.follow('ann', [1, 2])
-    world.followers.follow('bob', [2])
+    world.followers.subscribe('ann', [1, 2])
+    world.followers.subscribe('bob', [2])
     world.batch([1, '10'], [3, '30'])
     expect(world.calls.map(({ user, prices }) => [user, prices])).toEqual([['ann', ['1=10']]])
     world.batch([1, '11'], [2, '21'])
@@ -88,12 +88,12 @@ test('those who follow an asset are told of it, each of one thing at a time, and
     await world.next().answer(false)
     world.batch([1, '13'], [2, '23'])
     expect(world.calls.map(({ user }) => user)).toEqual(['bob'])
-    expect(world.followers.isFollowed(1)).toBe(false)
+    expect(world.followers.isSubscribed(1)).toBe(false)
   }))
 
 test('they outlive a sleep, with what they were not told yet and nothing else', () =>
   inStorage('sleep', async (world, storage) => {
-    world.followers.follow('ann', [1, 2])
+    world.followers.subscribe('ann', [1, 2])
     world.batch([1, '10'])
     await world.next().answer(true)
     world.sleep()
@@ -107,14 +107,14 @@ test('they outlive a sleep, with what they were not told yet and nothing else', 
     expect(world.calls.map(({ user, prices }) => [user, prices])).toEqual([['ann', ['2=20']]])
     await world.next().answer(true)
     expect(world.due).toBe(Number.POSITIVE_INFINITY)
-    world.followers.follow('ann', [])
+    world.followers.subscribe('ann', [])
     expect(storage.sql.exec('SELECT * FROM followers').toArray()).toEqual([])
   }))
 
 test('one that cannot be reached is tried again, ever less often, and forgotten in the end; others wait for nobody', () =>
   inStorage('failing', async (world) => {
-    world.followers.follow('ann', [1])
-    world.followers.follow('bob', [1])
+    world.followers.subscribe('ann', [1])
+    world.followers.subscribe('bob', [1])
     world.batch([1, '10'])
     const [ann, bob] = world.calls.splice(0) as [Call, Call]
     await bob.answer(true)
@@ -130,12 +130,12 @@ test('one that cannot be reached is tried again, ever less often, and forgotten 
     expect(world.due).toBe(10_000)
     world.pass(10_000)
     let tries = 0
-    while (world.followers.isFollowed(1) && tries < 100) {
+    while (world.followers.isSubscribed(1) && tries < 100) {
       const before = world.due
       world.pass(before)
       await world.next()?.fail()
       tries++
-      if (tries === 3) world.followers.follow('bob', [])
+      if (tries === 3) world.followers.subscribe('bob', [])
     }
     expect(tries).toBeGreaterThan(8)
     expect(tries).toBeLessThan(30)
@@ -144,10 +144,10 @@ test('one that cannot be reached is tried again, ever less often, and forgotten 
 
 test('who has asked anew is not forgotten for what it said before', () =>
   inStorage('anew', async (world) => {
-    world.followers.follow('ann', [1])
+    world.followers.subscribe('ann', [1])
     world.batch([1, '10'])
     const call = world.next()
-    world.followers.follow('ann', [1, 2])
+    world.followers.subscribe('ann', [1, 2])
     world.batch([2, '20'])
     await call.answer(false)
     expect(world.calls.map(({ user, prices }) => [user, prices])).toEqual([['ann', ['2=20']]])
@@ -155,7 +155,7 @@ test('who has asked anew is not forgotten for what it said before', () =>
 
 test('there are some thirty calls at once, and one row is written when all are told', () =>
   inStorage('many', async (world, storage) => {
-    for (let i = 0; i < 100; i++) world.followers.follow(`user-${i}`, [1])
+    for (let i = 0; i < 100; i++) world.followers.subscribe(`user-${i}`, [1])
     const put = storage.kv.put.bind(storage.kv)
     let written = 0
     storage.kv.put = ((...args: Parameters<typeof put>) => {
@@ -176,7 +176,7 @@ test('there are some thirty calls at once, and one row is written when all are t
 describe('a user that follows boards', () => {
   /** A user with some wanted assets, and two boards. */
   function user() {
-    const price = (id: number, text: string) => priceOf({ id, currency: 'USD', symbol: `S${id}` }, text)
+    const price = (id: number, text: string) => portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, text)
     const self = {
       now: 1_000_000,
       wanted: new Map<number, string | null>([[1, 'AAPL']]),
@@ -185,29 +185,29 @@ describe('a user that follows boards', () => {
       answer: async (ids: number[]): Promise<PortfolioPrice[]> => ids.map((id) => price(id, '10')),
       learnt: [] as string[],
       lost: [] as number[],
-      following: {} as Following,
+      following: {} as StoredSubscriptions,
       price,
     }
     const live = () =>
-      new PortfolioBoards({
+      new QuoteSubscriptions({
         user: 'ann',
         shards: 2,
-        following: self.following,
+        subscriptions: self.following,
         now: () => self.now,
         board: (shard) => ({
-          follow: async (_, ids) => {
+          subscribe: async (_, ids) => {
             self.asked.push([shard, ids])
             return self.answer(ids)
           },
-          look: async () => [],
+          lookup: async () => [],
         }),
         save: (following) => {
           self.following = structuredClone(following)
         },
         wanted: () => self.wanted,
         watched: () => self.open,
-        learn: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
-        lost: (ids) => self.lost.push(...ids),
+        applyPrices: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
+        markStale: (ids) => self.lost.push(...ids),
         findAssets: async () => [],
         track: () => {},
         log: () => {},
@@ -222,7 +222,7 @@ describe('a user that follows boards', () => {
       [2, 'MSFT'],
       [3, null],
     ])
-    await self.live().follow()
+    await self.live().sync()
     // Whose symbol is not known may be on any board.
     const [shards, ids] = [self.asked.map(([shard]) => shard).sort(), self.asked.flatMap(([, ids]) => ids).sort()]
     expect([shards, ids]).toEqual([
@@ -230,19 +230,19 @@ describe('a user that follows boards', () => {
       [1, 2, 3, 3],
     ])
     self.asked = []
-    await self.live().follow()
+    await self.live().sync()
     expect(self.asked).toEqual([])
     self.wanted.delete(2)
-    await self.live().follow()
+    await self.live().sync()
     expect(self.asked).toHaveLength(1)
     self.now += 60_000
     self.asked = []
-    await self.live().follow()
+    await self.live().sync()
     expect(self.asked).toHaveLength(2)
     // Boards of which nothing is wanted any more are told so.
     self.asked = []
     self.wanted = new Map()
-    await self.live().follow()
+    await self.live().sync()
     expect(self.asked.map(([, ids]) => ids)).toEqual([[], []])
     expect(self.following).toEqual({})
   })
@@ -252,10 +252,10 @@ describe('a user that follows boards', () => {
     const answer = self.answer
     self.answer = () => Promise.reject(new Error('away'))
     const boards = self.live()
-    await boards.follow()
+    await boards.sync()
     expect([self.lost, self.following]).toEqual([[1], {}])
     self.answer = answer
-    await boards.follow()
+    await boards.sync()
     expect(self.learnt).toEqual(['1=10'])
   })
 
@@ -264,8 +264,8 @@ describe('a user that follows boards', () => {
     const { promise, resolve } = Promise.withResolvers<PortfolioPrice[]>()
     self.answer = () => promise
     const boards = self.live()
-    const following = boards.follow()
-    boards.told([self.price(1, '11')])
+    const following = boards.sync()
+    boards.receivePrices([self.price(1, '11')])
     resolve([self.price(1, '10')])
     await following
     expect(self.learnt).toEqual(['1=10', '1=11'])

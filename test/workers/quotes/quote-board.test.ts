@@ -4,23 +4,23 @@ import { describe, expect, test } from 'vitest'
 import type { QuoteDatabase } from '../../../durable-objects/quotes/database.ts'
 import { QuoteBoard } from '../../../durable-objects/quotes/quote-board.ts'
 import { type FindOutcome, type QuoteOutcome, type QuoteRequest, quoteBoard } from '../../../src/objects.ts'
-import { FIRST_SETTINGS } from '../../../src/pricing/due.ts'
-import { staleOf } from '../../../src/pricing/freshness.ts'
+import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
+import { staleReason } from '../../../src/pricing/freshness.ts'
 import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
-import type { HeldQuote } from '../../../src/pricing/quote.ts'
+import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import type { PlannedAsset, RefreshSettings } from '../../../src/pricing/refresh-settings.ts'
-import type { Source } from '../../../src/pricing/sources.ts'
+import type { QuoteProviderName } from '../../../src/pricing/sources.ts'
 import { resolve } from '../../../src/pricing/symbol.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import type { ProductStatus } from '../../../src/protocol/product.ts'
 import type { WireQuote } from '../../../src/protocol/quote.ts'
-import { until } from '../support/wire.ts'
+import { waitFor } from '../support/wire.ts'
 
 /** A beat of the grid. */
 const START = 1_700_000_010_000
 const BEAT = 15_000
 
-type Told = Partial<ProviderQuote> & { provider?: Source }
+type Told = Partial<ProviderQuote> & { provider?: QuoteProviderName }
 type Fail = Extract<QuoteOutcome, { ok: false }>
 
 /** What is outside of a board: time, providers, Postgres, feeds; and what is done to it there. */
@@ -37,8 +37,8 @@ function openWorld() {
     /** Names that the database was asked for, and numbers whose prices it was. */
     names: [] as string[][],
     reads: [] as number[][],
-    stored: new Map<number, HeldQuote>(),
-    writes: [] as HeldQuote[][],
+    stored: new Map<number, CachedQuote>(),
+    writes: [] as CachedQuote[][],
     added: [] as Asset[],
     addedToday: 0,
     postgres: true,
@@ -209,7 +209,7 @@ const planned = (id: number, symbol: string, interval = 60, given: Partial<Asset
 const COIN = { type: 'crypto', provider: 'coinbase' as const, provider_id: 'BTC-USD', code: 'BTC' }
 
 const iso = (at: number) => new Date(at).toISOString()
-const stored = (asset_id: number, symbol: string, price: string, at: number, given: Partial<HeldQuote> = {}) => {
+const stored = (asset_id: number, symbol: string, price: string, at: number, given: Partial<CachedQuote> = {}) => {
   const { as_of: _, ...plain } = PLAIN
   const told = { asset_id, symbol, price, pe_as_of: null, provider: 'simulated' }
   return { ...plain, ...told, as_of: iso(at), updated_at: iso(at), ...given }
@@ -253,7 +253,7 @@ async function onBoard(
       getWebSocketAutoResponseTimestamp: () => null,
     }
     for (const [name, value] of Object.entries(changed)) Object.defineProperty(ctx, name, { value, configurable: true })
-    const other = { ...env, QUOTE_BEAT_MS: String(BEAT), ...changes }
+    const other = { ...env, QUOTE_REFRESH_TICK_MS: String(BEAT), ...changes }
     const live = () => new Board(ctx, other as never)
     let board = live()
     const pass = async (ms: number) => {
@@ -268,9 +268,9 @@ async function onBoard(
       mine.now = end
     }
     const prices = async (...names: string[]) =>
-      (await board.look(names)).map((look) =>
+      (await board.lookup(names)).map((look) =>
         look.kind === 'quote'
-          ? [look.quote.price, look.source, staleOf(look, mine.now)]
+          ? [look.quote.price, look.source, staleReason(look, mine.now)]
           : look.kind === 'unpriced'
             ? [look.kind, look.reason]
             : look.kind,
@@ -282,7 +282,7 @@ async function onBoard(
       },
       pass,
       plan: async (assets, settings = {}) => {
-        await board.plan({ at: mine.now, settings: { ...FIRST_SETTINGS, ...settings }, assets })
+        await board.setPlan({ at: mine.now, settings: { ...DEFAULT_REFRESH_SETTINGS, ...settings }, assets })
         await board.settled()
       },
       revive: () => {
@@ -302,7 +302,7 @@ async function onBoard(
         theirs.addEventListener('message', ({ data }) => frames.push(JSON.parse(data as string)))
         theirs.accept()
         theirs.send(JSON.stringify({ op: 'subscribe', channels, since, req_id: 1 }))
-        await until('an answer to the subscribe', () => (frames.length > 0 ? true : null))
+        await waitFor('an answer to the subscribe', () => (frames.length > 0 ? true : null))
         return () => frames
       },
     })
@@ -329,7 +329,7 @@ describe('Q1 a look', () => {
         ['410.5', 'cache', null],
       ])
       expect([world.requests, world.reads]).toEqual([[['AAPL']], [[1, 2]]])
-      const [look] = await board.look(['AAPL'])
+      const [look] = await board.lookup(['AAPL'])
       expect(look).toMatchObject({
         quote: { symbol: 'AAPL', provider: 'simulated', updated_at: iso(START), currency: 'USD' },
       })
@@ -380,14 +380,14 @@ describe('Q1 a look', () => {
       expect((await board.status()).refreshed).toBeGreaterThan(2)
     }))
 
-  test('waits LOOK_WAIT_MS at most, and says why there is no price; the fetch goes on', () =>
+  test('waits LOOKUP_TIMEOUT_MS at most, and says why there is no price; the fetch goes on', () =>
     onBoard(async ({ world, board, prices }) => {
       world.assets = [asset(1, 'AAPL')]
       world.prices.set('AAPL', { price: '190' })
       const { promise, resolve } = Promise.withResolvers<void>()
       world.gate = promise
       const looking = prices('AAPL')
-      await until('the provider to be asked', () => (world.requests.length > 0 ? true : null))
+      await waitFor('the provider to be asked', () => (world.requests.length > 0 ? true : null))
       expect(world.due).toBe(START + 4_000)
       world.now = world.due
       board.alarm()
@@ -464,7 +464,7 @@ describe('Q5 one bad symbol', () => {
         'unknown',
         'unknown',
       ])
-      const [slow] = await board.look(['SLOW'])
+      const [slow] = await board.lookup(['SLOW'])
       expect(slow).toMatchObject({ retryAfter: 30 })
       expect(await board.refresh(null)).toEqual({ refreshed: 1, failed: 2, waiting: 1 })
       expect(await board.refresh(['AAPL', 'NONE'])).toEqual({ refreshed: 1, failed: 1, waiting: 0 })
@@ -511,7 +511,7 @@ describe('Q2 plan and beat', () => {
       await plan(assets)
       await plan(assets)
       expect(world.requests).toHaveLength(1)
-      await board.plan({ at: START - 1, settings: FIRST_SETTINGS, assets: [] })
+      await board.setPlan({ at: START - 1, settings: DEFAULT_REFRESH_SETTINGS, assets: [] })
       expect((await board.status()).assets).toBe(1)
       await pass(3_600_000)
       expect(world.requests).toHaveLength(61)
@@ -543,7 +543,7 @@ describe('Q2 plan and beat', () => {
       await pass(1_000)
       await plan([planned(2, 'BB', 60, { provider_id: 'B' })])
       expect(await prices('A', 'BB')).toEqual(['unknown', ['2', 'cache', null]])
-      await until('both to be told', () => (framesOf(frames(), 'update').length > 0 ? true : null))
+      await waitFor('both to be told', () => (framesOf(frames(), 'update').length > 0 ? true : null))
       expect(framesOf(frames(), 'error').map(({ code }) => code)).toEqual(['unknown_symbol'])
       expect(framesOf(frames(), 'unsubscribed')).toHaveLength(1)
       expect(framesOf(frames(), 'update')[0]?.quotes?.[0]).toMatchObject({ symbol: 'BB', price: 2 })
@@ -631,10 +631,10 @@ describe('what is kept', () => {
     onBoard(async ({ world, board, plan, pass, revive }) => {
       world.prices.set('A', { price: '1' }).set('B', { reason: 'rate_limited', retryAt: START + 100_000 })
       await plan([planned(1, 'A', 60), planned(2, 'B', 15)])
-      const before = [await board.look(['A', 'B']), (await board.status()).position]
+      const before = [await board.lookup(['A', 'B']), (await board.status()).position]
       world.requests.length = 0
       const next = revive()
-      expect([await next.look(['A', 'B']), (await next.status()).position]).toEqual(before)
+      expect([await next.lookup(['A', 'B']), (await next.status()).position]).toEqual(before)
       await pass(BEAT * 3)
       expect(world.requests).toEqual([])
       await pass(BEAT)
@@ -651,7 +651,7 @@ describe('what is kept', () => {
       world.dies = step
       world.now += BEAT
       board.alarm()
-      await until('the death', () => (world.deaths > 0 ? true : null))
+      await waitFor('the death', () => (world.deaths > 0 ? true : null))
       revive()
       const kept = step === 'gate' ? '1' : '1.5'
       expect(await prices('A', 'B')).toEqual([
@@ -701,7 +701,7 @@ describe('sockets of a board', () => {
       await pass(BEAT)
       revive()
       const back = await socket(['quotes.*'], snapshot.position)
-      await until('what was missed', () => (framesOf(back(), 'update').length > 0 ? true : null))
+      await waitFor('what was missed', () => (framesOf(back(), 'update').length > 0 ? true : null))
       expect(back()[0]).toMatchObject({ recovered: true, position: snapshot.position })
       expect(framesOf(back(), 'update')[0]?.quotes?.map(({ symbol, price }) => [symbol, price])).toEqual([['A', 1.25]])
       expect((await socket(['quotes.*'], 'other-1'))()[0]).toMatchObject({ recovered: false })
@@ -716,7 +716,7 @@ describe('sockets of a board', () => {
       await pass(45_000)
       expect(framesOf(frames(), 'update')).toEqual([])
       await pass(1)
-      await until('the news', () => (framesOf(frames(), 'update').length > 0 ? true : null))
+      await waitFor('the news', () => (framesOf(frames(), 'update').length > 0 ? true : null))
       expect(framesOf(frames(), 'update')[0]?.quotes?.[0]).toMatchObject({ price: 1, stale: 'unavailable' })
     }))
 
@@ -740,7 +740,7 @@ describe('a streamed product', () => {
     last: { price, time: iso(time) },
   })
 
-  test('is quoted from its open feed while somebody looks, once in STREAMED_MS; the change follows the exchange’s', () =>
+  test('is quoted from its open feed while somebody looks, once in FEED_PRICE_INTERVAL_MS; the change follows the exchange’s', () =>
     onBoard(async ({ world, board, plan, prices, pass }) => {
       world.prices.set('BTC-USD', { price: '100', change24h: '10', as_of: iso(START) })
       await plan([planned(1, 'BTC', 300, COIN)])
@@ -748,7 +748,7 @@ describe('a streamed product', () => {
       world.now += 200
       await Promise.all([prices('BTC'), prices('BTC-USD'), prices('BTC')])
       await board.settled()
-      const [look] = await board.look(['BTC'])
+      const [look] = await board.lookup(['BTC'])
       expect(look).toMatchObject({
         quote: { price: '105', change24h: '15.5', as_of: iso(START + 100), provider: 'simulated' },
       })
@@ -775,7 +775,7 @@ describe('a streamed product', () => {
         await pass(1_000)
       }
       expect(world.polls.length).toBeGreaterThan(4)
-      await until('the price', () => (framesOf(frames(), 'update').length > 0 ? true : null))
+      await waitFor('the price', () => (framesOf(frames(), 'update').length > 0 ? true : null))
       expect(framesOf(frames(), 'update').at(-1)?.quotes?.[0]?.price).toBe(101.5)
     }))
 })
@@ -804,19 +804,19 @@ describe('a name that no asset has', () => {
       expect(world.found).toHaveLength(1)
     }))
 
-  test('that no provider knows is not asked about again for UNKNOWN_MS', () =>
+  test('that no provider knows is not asked about again for UNKNOWN_SYMBOL_TTL_MS', () =>
     onBoard(async ({ world, board, pass, revive }) => {
       expect(await board.discover('ZZZZ')).toEqual({ name: 'ZZZZ', kind: 'unknown', asked: true })
-      expect(await board.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
+      expect(await board.lookup(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
       await board.discover('ZZZZ')
       expect(world.found).toEqual(['ZZZZ'])
       // A board that nobody asks is put to sleep before its next beat.
       const next = revive()
-      expect(await next.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
+      expect(await next.lookup(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
       await next.discover('ZZZZ')
       expect(world.found).toEqual(['ZZZZ'])
       await pass(600_001)
-      expect(await next.look(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: false }])
+      expect(await next.lookup(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: false }])
       await next.discover('ZZZZ')
       expect(world.found).toHaveLength(2)
     }))
@@ -860,7 +860,7 @@ describe('a board of several', () => {
         const there = asset(1, 'A', { isin: 'US0378331005' })
         world.assets = [there, asset(2, 'C'), asset(3, 'B', { isin: 'US5949181045' })]
         for (const id of ['A', 'B', 'C']) world.prices.set(id, { price: '1' })
-        const looks = await board.look(['A', 'B', 'C', 'US0378331005'])
+        const looks = await board.lookup(['A', 'B', 'C', 'US0378331005'])
         const kinds = Object.fromEntries(looks.map((look) => [look.name, look.kind]))
         // Which of them are here is for the hash to say: some are, and some are not.
         expect(new Set([kinds.A, kinds.B, kinds.C])).toEqual(new Set(['moved', 'quote']))

@@ -1,4 +1,4 @@
-import { openApiDocument } from '../../../src/api/openapi.ts'
+import { getOpenApiDocument } from '../../../src/api/openapi.ts'
 
 export type Schema = { [key: string]: unknown }
 export type Operation = {
@@ -15,7 +15,7 @@ type Document = {
 }
 
 // As it goes over the wire, so that nothing counts that JSON does not hold.
-export const document = JSON.parse(JSON.stringify(openApiDocument('1'))) as Document
+export const document = JSON.parse(JSON.stringify(getOpenApiDocument('1'))) as Document
 
 const KEYWORDS = new Set([
   ...['$ref', 'type', 'enum', 'const', 'properties', 'required', 'items', 'prefixItems', 'anyOf', 'oneOf', 'pattern'],
@@ -24,17 +24,17 @@ const KEYWORDS = new Set([
 ])
 
 /** What of a value is not as its schema says; of JSON Schema the part that the document uses. */
-export function faults(value: unknown, schema: Schema, at = '$'): string[] {
+export function schemaViolations(value: unknown, schema: Schema, at = '$'): string[] {
   const unknown = Object.keys(schema).filter((key) => !KEYWORDS.has(key))
   if (unknown.length > 0) return [`${at}: the test does not know ${unknown.join(', ')}`]
   const ref = schema.$ref as string | undefined
   if (ref !== undefined) {
     const named = document.components.schemas[ref.replace('#/components/schemas/', '')]
-    return named ? faults(value, named, at) : [`${at}: ${ref} leads nowhere`]
+    return named ? schemaViolations(value, named, at) : [`${at}: ${ref} leads nowhere`]
   }
   const several = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined
   if (several) {
-    const each = several.map((one) => faults(value, one, at))
+    const each = several.map((one) => schemaViolations(value, one, at))
     return each.some((found) => found.length === 0) ? [] : each.flat()
   }
   if ('const' in schema) return value === schema.const ? [] : [`${at}: not ${String(schema.const)}`]
@@ -48,7 +48,7 @@ export function faults(value: unknown, schema: Schema, at = '$'): string[] {
   if (type === 'array')
     for (const [i, item] of (value as unknown[]).entries()) {
       const of = (schema.prefixItems as Schema[] | undefined)?.[i] ?? (schema.items as Schema | undefined)
-      if (of) found.push(...faults(item, of, `${at}/${i}`))
+      if (of) found.push(...schemaViolations(item, of, `${at}/${i}`))
     }
   if (type === 'object') {
     const properties = (schema.properties ?? {}) as Record<string, Schema>
@@ -56,7 +56,7 @@ export function faults(value: unknown, schema: Schema, at = '$'): string[] {
       if (!Object.hasOwn(value as object, name)) found.push(`${at}: ${name} is missing`)
     for (const [name, item] of Object.entries(value as object)) {
       const of = properties[name]
-      if (of) found.push(...faults(item, of, `${at}/${name}`))
+      if (of) found.push(...schemaViolations(item, of, `${at}/${name}`))
       else if (schema.properties && schema.additionalProperties === undefined)
         found.push(`${at}: ${name} is not told of`)
     }
@@ -66,6 +66,6 @@ export function faults(value: unknown, schema: Schema, at = '$'): string[] {
   return found
 }
 
-export const eachOperation = Object.entries(document.paths).flatMap(([path, methods]) =>
+export const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
 )

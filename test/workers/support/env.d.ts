@@ -12,7 +12,7 @@ declare namespace Cloudflare {
     /** The file's own fake providers: control paths `/_requests`, `/_faults`, `/_prices`. */
     PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
-    GATE_URL: string
+    DATABASE_SWITCH_URL: string
     /** Takes the mails of the file's Worker; GET tells them. */
     MAIL_URL: string
     /** A simulated Supabase Auth, for Workers that are told of it by `getWith`. */

@@ -1,12 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { type ActivitiesChange, changeActivities, type NewActivity } from '../../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
-import { readValued } from '../../../src/db/portfolio-views.ts'
+import { readValuedPortfolio } from '../../../src/db/portfolio-views.ts'
 import { writePrices } from '../../../src/db/prices.ts'
 import { type PortfolioChange, type UserPortfolioObject, userPortfolio } from '../../../src/objects.ts'
-import { FIRST_SETTINGS } from '../../../src/pricing/due.ts'
+import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../../src/protocol/portfolio.ts'
-import { until } from './wire.ts'
+import { waitFor } from './wire.ts'
 
 /** Numbers and currencies of assets that the database begins with, by symbol. */
 export async function assetIds<S extends string>(
@@ -23,7 +23,7 @@ export async function assetIds<S extends string>(
 }
 
 /** A price as a board tells it. */
-export const priceOf = (
+export const portfolioPrice = (
   asset: { id: number; currency: string; symbol: string },
   price: string,
   more: Partial<PortfolioPrice> = {},
@@ -45,7 +45,7 @@ export const priceOf = (
 })
 
 /** Has Postgres know prices as boards have told them. */
-export const store = (prices: readonly PortfolioPrice[]) =>
+export const storePrices = (prices: readonly PortfolioPrice[]) =>
   withLiveDatabase(env, (sql) =>
     writePrices(
       sql,
@@ -58,11 +58,14 @@ export const store = (prices: readonly PortfolioPrice[]) =>
         low: null,
         volume: null,
       })),
-      FIRST_SETTINGS,
+      DEFAULT_REFRESH_SETTINGS,
     ),
   )
 
-export const buy = (asset: { id: number; currency: string } | null, given: Partial<NewActivity>): NewActivity => ({
+export const buyActivity = (
+  asset: { id: number; currency: string } | null,
+  given: Partial<NewActivity>,
+): NewActivity => ({
   id: crypto.randomUUID(),
   kind: 'buy',
   asset_id: asset?.id ?? null,
@@ -80,7 +83,7 @@ export const buy = (asset: { id: number; currency: string } | null, given: Parti
 })
 
 /** Somebody with a profile and nothing else, in the database and as an object. */
-export async function openUser(currency = 'USD') {
+export async function createUser(currency = 'USD') {
   const id = crypto.randomUUID()
   await withLiveDatabase(
     env,
@@ -98,23 +101,23 @@ export async function openUser(currency = 'USD') {
     object,
     write,
     change: async (change: ActivitiesChange) => object.changed(await write(change)),
-    valued: () => withUserDatabase(env, { id }, (sql) => readValued(sql, id)),
-    open: (more: { until?: number } = {}) => openReader(object, more.until ?? Date.now() + 3_600_000),
+    valued: () => withUserDatabase(env, { id }, (sql) => readValuedPortfolio(sql, id)),
+    open: (more: { until?: number } = {}) => openPortfolioSocket(object, more.until ?? Date.now() + 3_600_000),
   }
 }
-export type User = Awaited<ReturnType<typeof openUser>>
+export type User = Awaited<ReturnType<typeof createUser>>
 
 export type Frame = PortfolioMessage | { type: 'subscribed'; position: string; recovered: boolean; channels: string[] }
 
 /** What a client knows by what it was told, written apart from the clients. */
-export class Told {
+export class ClientState {
   portfolio: Totals | null = null
   positions = new Map<number, Position>()
   prices = new Map<number, PortfolioPrice>()
   lots = new Map<string, LotView>()
   position = ''
 
-  take(frame: Frame): void {
+  apply(frame: Frame): void {
     if (frame.type === 'subscribed') return
     this.position = frame.position
     if (frame.type === 'snapshot') {
@@ -144,7 +147,7 @@ export class Told {
   }
 }
 
-export async function openReader(object: UserPortfolioObject, untilMs: number) {
+export async function openPortfolioSocket(object: UserPortfolioObject, untilMs: number) {
   const headers = { upgrade: 'websocket', 'kerb-until': String(untilMs) }
   const response = await object.fetch(new Request('http://kerb.test/ws/portfolio', { headers }))
   const socket = response.webSocket
@@ -174,7 +177,7 @@ export async function openReader(object: UserPortfolioObject, untilMs: number) {
     async flushed(): Promise<void> {
       const req_id = ++asked
       send({ op: 'ping', req_id })
-      await until(`pong ${req_id}`, () => of(req_id))
+      await waitFor(`pong ${req_id}`, () => of(req_id))
     },
     /** Subscribes, and gives the answer; its frames have come then. One that acks is never slowed down. */
     async subscribe(channels: string[], since?: string) {
@@ -185,14 +188,14 @@ export async function openReader(object: UserPortfolioObject, untilMs: number) {
       return of(req_id)
     },
     /** Acks all, waits for all, and gives what it knows then. */
-    async told(): Promise<Told> {
+    async clientState(): Promise<ClientState> {
       await self.flushed()
-      const told = new Told()
-      for (const frame of frames) if (frame.type in FOLDED) told.take(frame)
+      const told = new ClientState()
+      for (const frame of frames) if (frame.type in STATE_MESSAGES) told.apply(frame)
       if (told.position !== '') send({ op: 'ack', position: told.position })
       return told
     },
   }
   return self
 }
-const FOLDED = { snapshot: 1, price_update: 1, position_update: 1, lot_update: 1 }
+const STATE_MESSAGES = { snapshot: 1, price_update: 1, position_update: 1, lot_update: 1 }

@@ -12,76 +12,83 @@ import { get } from './wire.ts'
 
 const MINUTE_MS = 60_000
 /** Between the moment that a price counts from and the provider's answer: two timeouts and the way there and back. */
-const ANSWER_MS = 10_000
-const BEAT_MS = 15_000
-const CLOSED_S = 900
-const DEFAULT_S = 60
+const ANSWER_WINDOW_MS = 10_000
+const REFRESH_TICK_MS = 15_000
+const CLOSED_INTERVAL_S = 900
+const DEFAULT_INTERVAL_S = 60
 const [MIN_S, MAX_S] = [15, 300]
 
 /** Requests that each provider may get in any minute (Binance: weight), as the README tells it, and all of them. */
-const BUDGETS: Readonly<Record<string, number>> = { yahoo: 60, coinbase: 120, binance: 1_000 }
-const ALL_REQUESTS = 200
+const RATE_LIMITS: Readonly<Record<string, number>> = { yahoo: 60, coinbase: 120, binance: 1_000 }
+const TOTAL_RATE_LIMIT = 200
 
 /** What minor units are told in, and how many of them make one. */
-const MINOR: Readonly<Record<string, [string, number]>> = { GBp: ['GBP', 100], ZAc: ['ZAR', 100], ILA: ['ILS', 100] }
+const MINOR_UNITS: Readonly<Record<string, [string, number]>> = {
+  GBp: ['GBP', 100],
+  ZAc: ['ZAR', 100],
+  ILA: ['ILS', 100],
+}
 
 // --- the clock
 
 const realNow = Date.now.bind(Date)
-let ahead = 2 * 3_600_000
+let clockOffsetMs = 2 * 3_600_000
 /** How far the clock was ahead of the fakes' from each of their moments on. */
-const segments = [{ from: 0, ahead }]
+const clockSegments = [{ from: 0, ahead: clockOffsetMs }]
 
 /** Sets the clock of everything but the fakes forward. Alarms come when a test says so, not by themselves. */
 export function advance(ms: number): void {
-  ahead += ms
-  segments.push({ from: realNow(), ahead })
+  clockOffsetMs += ms
+  clockSegments.push({ from: realNow(), ahead: clockOffsetMs })
 }
 
 /** The Worker's moment of a moment of the fakes. */
-const momentOf = (real: number): number => real + (segments.findLast(({ from }) => from <= real)?.ahead ?? 0)
+const toWorkerTime = (real: number): number => real + (clockSegments.findLast(({ from }) => from <= real)?.ahead ?? 0)
 
 // --- what goes out
 
-const inner = ProviderGate.prototype as unknown as { send(url: string, init: RequestInit): Promise<Response> }
-const { send } = inner
+const gatePrototype = ProviderGate.prototype as unknown as { send(url: string, init: RequestInit): Promise<Response> }
+const { send } = gatePrototype
 /** Requests of the gate to the exchange, and what it told: by pair, when and at what price. */
-const toExchange: number[] = []
-const exchangeTold = new Map<string, { at: number; price: number }[]>()
-let inject: (() => Response) | null = null
+const exchangeRequests: number[] = []
+const exchangePrices = new Map<string, { at: number; price: number }[]>()
+let injectedAnswer: (() => Response) | null = null
 
 /** What the exchange does wrong that its simulation cannot: instead of an answer. Null ends it. */
 export function injectCoinbase(answer: (() => Response) | null): void {
-  inject = answer
+  injectedAnswer = answer
 }
 
 /** An answer of Yahoo's or Binance's as if its clock were set as the Worker's is. */
-const inTime = (text: string): string =>
+const withWorkerClock = (text: string): string =>
   text
-    .replace(/"regularMarketTime":(\d+)/g, (_, at) => `"regularMarketTime":${Number(at) + Math.floor(ahead / 1_000)}`)
-    .replace(/"closeTime":(\d+)/g, (_, at) => `"closeTime":${Number(at) + ahead}`)
+    .replace(
+      /"regularMarketTime":(\d+)/g,
+      (_, at) => `"regularMarketTime":${Number(at) + Math.floor(clockOffsetMs / 1_000)}`,
+    )
+    .replace(/"closeTime":(\d+)/g, (_, at) => `"closeTime":${Number(at) + clockOffsetMs}`)
 
 /** Notes the prices of an answer of the exchange. */
-function hear(text: string): void {
+function recordExchangePrices(text: string): void {
   for (const [, id, price] of text.matchAll(/"product_id":"([^"]+)","price":"([0-9.]+)"/g)) {
-    const told = exchangeTold.get(id as string) ?? []
-    exchangeTold.set(id as string, told)
+    const told = exchangePrices.get(id as string) ?? []
+    exchangePrices.set(id as string, told)
     told.push({ at: Date.now(), price: Number(price) })
   }
 }
 
 /** Puts the clock in, and an ear at the gate's way out. To be undone by `vi.restoreAllMocks`. */
-export function listen(): void {
-  vi.spyOn(Date, 'now').mockImplementation(() => realNow() + ahead)
+export function interceptProviders(): void {
+  vi.spyOn(Date, 'now').mockImplementation(() => realNow() + clockOffsetMs)
   vi.spyOn(console, 'log').mockImplementation(() => {})
-  vi.spyOn(inner, 'send').mockImplementation(async function (this: unknown, url, init) {
+  vi.spyOn(gatePrototype, 'send').mockImplementation(async function (this: unknown, url, init) {
     const isExchange = url.startsWith(env.COINBASE_REST_URL)
-    if (isExchange) toExchange.push(Date.now())
-    if (isExchange && inject) return inject()
+    if (isExchange) exchangeRequests.push(Date.now())
+    if (isExchange && injectedAnswer) return injectedAnswer()
     const response = await send.call(this, url, init)
     if (!isExchange && !/\/v7\/finance\/quote|\/ticker/.test(url)) return response
-    const text = inTime(await response.text())
-    if (isExchange) hear(text)
+    const text = withWorkerClock(await response.text())
+    if (isExchange) recordExchangePrices(text)
     return new Response(text, { status: response.status, headers: response.headers })
   })
 }
@@ -94,19 +101,19 @@ export async function control(method: string, path: string, body?: unknown): Pro
   if (!response.ok) throw new Error(await response.text())
   return (await response.json()) as Record<string, unknown>
 }
-export const fault = (body: object) => control('POST', '/_faults', body)
-export const exchangeFault = (answer: string, more: object = {}) =>
+export const injectFault = (body: object) => control('POST', '/_faults', body)
+export const injectExchangeFault = (answer: string, more: object = {}) =>
   control('POST', `${env.COINBASE_REST_URL}/_faults`, { kind: 'rest', answer, forMs: 600_000, ...more })
 /** Ends every fault. */
-export async function mend(): Promise<void> {
-  inject = null
+export async function clearFaults(): Promise<void> {
+  injectedAnswer = null
   await control('DELETE', '/_faults')
   await control('DELETE', `${env.COINBASE_REST_URL}/_faults`)
 }
 
 // --- the assets
 
-export type Known = {
+export type PricedAsset = {
   asset_id: number
   symbol: string
   type: string
@@ -114,9 +121,9 @@ export type Known = {
   provider: string
   provider_id: string
   currency: string
-  interval: number
+  intervalS: number
   /** What one unit of the provider's own number is: 100 where it tells pence. */
-  parts: number
+  minorUnits: number
 }
 
 export async function database<T>(use: (sql: postgres.Sql) => Promise<T>): Promise<T> {
@@ -128,67 +135,67 @@ export async function database<T>(use: (sql: postgres.Sql) => Promise<T>): Promi
   }
 }
 
-let known: Known[] = []
-export const assets = (): readonly Known[] => known
+let pricedAssets: PricedAsset[] = []
+export const assets = (): readonly PricedAsset[] => pricedAssets
 
 /** Learns what is to be priced, and how often; and opens every market. */
-export async function learn(): Promise<readonly Known[]> {
+export async function loadAssets(): Promise<readonly PricedAsset[]> {
   const rows = await database(
-    (sql) => sql<(Omit<Known, 'interval' | 'parts'> & { least: number | null })[]>`
+    (sql) => sql<(Omit<PricedAsset, 'intervalS' | 'minorUnits'> & { least: number | null })[]>`
       SELECT asset_id, symbol, type, code, provider, provider_id, currency,
-        (SELECT min(coalesce(interval_seconds, ${DEFAULT_S})) FROM asset_watches w WHERE w.asset_id = a.asset_id) AS least
+        (SELECT min(coalesce(interval_seconds, ${DEFAULT_INTERVAL_S})) FROM asset_watches w WHERE w.asset_id = a.asset_id) AS least
       FROM assets a WHERE active AND provider <> 'manual' ORDER BY asset_id`,
   )
-  known = await Promise.all(
-    rows.map(async ({ least, ...row }): Promise<Known> => {
+  pricedAssets = await Promise.all(
+    rows.map(async ({ least, ...row }): Promise<PricedAsset> => {
       const interval = Math.max(MIN_S, Math.min(MAX_S, least ?? MAX_S))
-      if (!/\.(L|IL|JO|TA)$/.test(row.provider_id)) return { ...row, interval, parts: 1 }
+      if (!/\.(L|IL|JO|TA)$/.test(row.provider_id)) return { ...row, intervalS: interval, minorUnits: 1 }
       const { view } = await control('GET', `/_prices?provider=yahoo&id=${encodeURIComponent(row.provider_id)}`)
       const { currency } = view as { currency: string }
-      const [whole, parts] = MINOR[currency] ?? [currency, 1]
+      const [whole, parts] = MINOR_UNITS[currency] ?? [currency, 1]
       expect(whole).toBe(row.currency)
-      return { ...row, interval, parts }
+      return { ...row, intervalS: interval, minorUnits: parts }
     }),
   )
   await control('POST', '/_prices', [{ market: '*', market_state: 'open' }])
-  return known
+  return pricedAssets
 }
 
 // --- prices as they are set
 
 /** Whom an asset's price may come from: its own provider, and for coins the same pair elsewhere, in the same currency. */
-function sourcesOf({ type, code, provider, provider_id, currency }: Known): string[] {
+function allowedSources({ type, code, provider, provider_id, currency }: PricedAsset): string[] {
   const sources = [`${provider} ${provider_id}`]
   if (type === 'crypto') sources.push(`coinbase ${code}-${currency}`, `yahoo ${code}-${currency}`)
   return [...new Set(sources)]
 }
 
 /** Prices that hold from `at` on, the Worker's moment: by provider and id. */
-const pins: { at: number; prices: ReadonlyMap<string, number> }[] = []
-let turn = 0
+const pinnedPrices: { at: number; prices: ReadonlyMap<string, number> }[] = []
+let pinCount = 0
 
 /** Sets the price of everything at Yahoo and Binance anew: no two are the same, nor is one the same twice. */
-export async function pin(): Promise<void> {
-  turn++
+export async function pinPrices(): Promise<void> {
+  pinCount++
   const prices = new Map<string, number>()
-  const names = new Set(known.flatMap(sourcesOf).filter((name) => !name.startsWith('coinbase ')))
-  for (const [i, name] of [...names].entries()) prices.set(name, (i + 1) * 10 + turn / 100)
+  const names = new Set(pricedAssets.flatMap(allowedSources).filter((name) => !name.startsWith('coinbase ')))
+  for (const [i, name] of [...names].entries()) prices.set(name, (i + 1) * 10 + pinCount / 100)
   const settings = [...prices].map(([name, price]) => {
     const [provider, id] = name.split(' ')
     return { provider, id, price }
   })
   await control('POST', '/_prices', settings)
-  pins.push({ at: Date.now(), prices })
+  pinnedPrices.push({ at: Date.now(), prices })
 }
 
 /** What a provider had between two moments. */
-function truth(name: string, from: number, to: number): number[] {
+function pricesBetween(name: string, from: number, to: number): number[] {
   if (name.startsWith('coinbase '))
-    return (exchangeTold.get(name.slice('coinbase '.length)) ?? [])
+    return (exchangePrices.get(name.slice('coinbase '.length)) ?? [])
       .filter(({ at, price }) => at >= from && at <= to && price > 0)
       .map(({ price }) => price)
-  return pins.flatMap((one, i) => {
-    const end = pins[i + 1]?.at ?? Number.POSITIVE_INFINITY
+  return pinnedPrices.flatMap((one, i) => {
+    const end = pinnedPrices[i + 1]?.at ?? Number.POSITIVE_INFINITY
     const price = one.prices.get(name)
     return price !== undefined && one.at <= to && end > from ? [price] : []
   })
@@ -196,7 +203,7 @@ function truth(name: string, from: number, to: number): number[] {
 
 // --- what is told
 
-type Told = {
+type QuotedPrice = {
   symbol: string
   price: number
   currency: string
@@ -208,35 +215,39 @@ type Told = {
   error?: { code: string; message: string }
 }
 
-const near = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.abs(b)
+const isClose = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.abs(b)
 
 /** Whether a provider had that price of an asset at that moment. */
-const isTrue = (asset: Known, price: number, at: number): boolean =>
-  sourcesOf(asset)
-    .flatMap((source) => truth(source, at, at + ANSWER_MS))
-    .some((had) => near(price, had / asset.parts))
+const hadPrice = (asset: PricedAsset, price: number, at: number): boolean =>
+  allowedSources(asset)
+    .flatMap((source) => pricesBetween(source, at, at + ANSWER_WINDOW_MS))
+    .some((had) => isClose(price, had / asset.minorUnits))
 
 /** What is wrong with one price that was told between two moments. */
-function wrongs(asset: Known, told: Told, from: number, to: number): string[] {
+function priceViolations(asset: PricedAsset, told: QuotedPrice, from: number, to: number): string[] {
   const name = `${asset.provider}:${asset.provider_id}`
   const found: string[] = []
   const updatedAt = Date.parse(told.updatedAt)
-  if (!isTrue(asset, told.price, updatedAt)) {
-    const had = sourcesOf(asset).map((source) => `${source} ${truth(source, updatedAt, updatedAt + ANSWER_MS)}`)
-    found.push(`${name}: told ${told.price}, ${told.updatedAt}, had ${had.join(', ')} / ${asset.parts}`)
+  if (!hadPrice(asset, told.price, updatedAt)) {
+    const had = allowedSources(asset).map(
+      (source) => `${source} ${pricesBetween(source, updatedAt, updatedAt + ANSWER_WINDOW_MS)}`,
+    )
+    found.push(`${name}: told ${told.price}, ${told.updatedAt}, had ${had.join(', ')} / ${asset.minorUnits}`)
   }
   if (told.currency !== asset.currency) found.push(`${name}: in ${told.currency}, is in ${asset.currency}`)
   if (told.provider !== 'simulated') found.push(`${name}: from ${told.provider}, which is no simulation`)
   if (updatedAt > to) found.push(`${name}: told at ${told.updatedAt}, which is to come`)
-  const seconds = told.market_state === 'closed' ? Math.max(asset.interval, CLOSED_S) : asset.interval
-  const until = updatedAt + seconds * 1_000 + 2 * BEAT_MS
+  const seconds = told.market_state === 'closed' ? Math.max(asset.intervalS, CLOSED_INTERVAL_S) : asset.intervalS
+  const until = updatedAt + seconds * 1_000 + 2 * REFRESH_TICK_MS
   if (told.stale === null && from > until) found.push(`${name}: ${from - until} ms past its time, and called fresh`)
   if (told.stale !== null && to <= until) found.push(`${name}: called ${told.stale} ${until - to} ms before its time`)
   return found
 }
 
 /** What is told of every asset, over HTTP. */
-export async function ask(wanted: readonly Known[] = known): Promise<{ told: Told[]; wrong: string[] }> {
+export async function checkPrices(
+  wanted: readonly PricedAsset[] = pricedAssets,
+): Promise<{ told: QuotedPrice[]; wrong: string[] }> {
   const from = Date.now()
   const symbols = wanted.map(({ provider, provider_id }) => `${provider}:${provider_id}`)
   const response = await get('/get-batch-prices', {
@@ -245,32 +256,32 @@ export async function ask(wanted: readonly Known[] = known): Promise<{ told: Tol
     body: JSON.stringify({ symbols }),
   })
   if (response.status !== 200) return { told: [], wrong: [`status ${response.status}: ${await response.text()}`] }
-  const { prices } = (await response.json()) as { prices: Told[] }
+  const { prices } = (await response.json()) as { prices: QuotedPrice[] }
   const to = Date.now()
   const wrong = prices.length === wanted.length ? [] : [`${prices.length} of ${wanted.length} answers`]
   for (const [i, told] of prices.entries())
-    if (!told.error) wrong.push(...wrongs(wanted[i] as Known, told, from, to))
+    if (!told.error) wrong.push(...priceViolations(wanted[i] as PricedAsset, told, from, to))
     else if (told.error.code !== 'unavailable') wrong.push(`${symbols[i]}: ${JSON.stringify(told.error)}`)
   return { told: prices, wrong }
 }
 
 /** Requests at the fakes, by provider: the Worker's moments, and what they weigh. */
-type Spent = { provider: string; at: number; weight: number }
+type ProviderRequest = { provider: string; at: number; weight: number }
 
 /** What Yahoo and Binance were asked, at the fakes' moments; the last of it is looked at again, as it may go on. */
-let toStock: Spent[] = []
+let stockRequests: ProviderRequest[] = []
 
-async function spent(): Promise<Spent[]> {
-  const since = toStock.at(-1)?.at ?? 0
+async function readRequests(): Promise<ProviderRequest[]> {
+  const since = stockRequests.at(-1)?.at ?? 0
   const { requests } = await control('GET', `/_requests?since=${since}`)
-  const news = (requests as Spent[]).map(({ provider, at, weight }) => ({ provider, at, weight }))
-  toStock = [...toStock.filter(({ at }) => at < since), ...news]
-  const stock = toStock.map((one) => ({ ...one, at: momentOf(one.at) }))
-  return [...stock, ...toExchange.map((at) => ({ provider: 'coinbase', at, weight: 1 }))]
+  const news = (requests as ProviderRequest[]).map(({ provider, at, weight }) => ({ provider, at, weight }))
+  stockRequests = [...stockRequests.filter(({ at }) => at < since), ...news]
+  const stock = stockRequests.map((one) => ({ ...one, at: toWorkerTime(one.at) }))
+  return [...stock, ...exchangeRequests.map((at) => ({ provider: 'coinbase', at, weight: 1 }))]
 }
 
 /** Where a budget was exceeded, in any minute of the file's time. */
-export async function overspent(): Promise<string[]> {
+export async function rateLimitViolations(): Promise<string[]> {
   const found: string[] = []
   const check = (name: string, budget: number, list: { at: number; weight: number }[]) => {
     const sorted = list.sort((a, b) => a.at - b.at)
@@ -282,8 +293,8 @@ export async function overspent(): Promise<string[]> {
     }
     if (most > budget) found.push(`${name}: ${most} in a minute, of ${budget}`)
   }
-  const all = await spent()
-  for (const [provider, budget] of Object.entries(BUDGETS))
+  const all = await readRequests()
+  for (const [provider, budget] of Object.entries(RATE_LIMITS))
     check(
       provider,
       budget,
@@ -292,23 +303,23 @@ export async function overspent(): Promise<string[]> {
         .map(({ at, weight }) => ({ at, weight: weight || (provider === 'binance' ? 2 : 1) })),
     )
   const requests = all.map(({ at }) => ({ at, weight: 1 }))
-  check('all', ALL_REQUESTS, requests)
+  check('all', TOTAL_RATE_LIMIT, requests)
   return found
 }
 
 /** How often providers were asked since a moment of the Worker. */
 export const requestsSince = async (from: number): Promise<number> =>
-  (await spent()).filter(({ at }) => at >= from).length
+  (await readRequests()).filter(({ at }) => at >= from).length
 
 /** What is wrong now: with any price, or with any budget so far. */
-export async function judge(wanted: readonly Known[] = known): Promise<string[]> {
-  const { wrong } = await ask(wanted)
-  return [...wrong, ...(await overspent())].slice(0, 10)
+export async function findViolations(wanted: readonly PricedAsset[] = pricedAssets): Promise<string[]> {
+  const { wrong } = await checkPrices(wanted)
+  return [...wrong, ...(await rateLimitViolations())].slice(0, 10)
 }
 
 /** What is not as it is to be when no fault is left: everything priced, fresh and in Postgres, every provider in use. */
-export async function unfinished(wanted: readonly Known[] = known): Promise<string[]> {
-  const { told, wrong } = await ask(wanted)
+export async function findUnrecovered(wanted: readonly PricedAsset[] = pricedAssets): Promise<string[]> {
+  const { told, wrong } = await checkPrices(wanted)
   const found = [...wrong]
   for (const [i, one] of told.entries())
     if (one.error || one.stale !== null)
@@ -319,13 +330,13 @@ export async function unfinished(wanted: readonly Known[] = known): Promise<stri
   )
   const stored = new Map(rows.map((row) => [row.asset_id, row]))
   for (const [i, one] of told.entries()) {
-    const asset = wanted[i] as Known
+    const asset = wanted[i] as PricedAsset
     const row = stored.get(asset.asset_id)
     const updatedAt = row?.updated_at.getTime() ?? 0
     // What a beat brings may be written with the next one.
-    if (!row || Date.parse(one.updatedAt) - updatedAt > 2 * BEAT_MS + 1_000)
+    if (!row || Date.parse(one.updatedAt) - updatedAt > 2 * REFRESH_TICK_MS + 1_000)
       found.push(`${asset.symbol} is not in Postgres: ${JSON.stringify(row)} for ${one.price}, ${one.updatedAt}`)
-    else if (row.currency !== asset.currency || !isTrue(asset, Number(row.price), updatedAt))
+    else if (row.currency !== asset.currency || !hadPrice(asset, Number(row.price), updatedAt))
       found.push(`${asset.symbol} is wrong in Postgres: ${JSON.stringify(row)}`)
   }
   return found.slice(0, 10)
@@ -339,41 +350,41 @@ const worker = exports.default as unknown as {
 }
 
 /** Fires a cron, every minute's unless it is said which. */
-export const minute = (cron = '* * * * *'): Promise<void> => worker.scheduled({ cron, scheduledTime: Date.now() })
+export const runCron = (cron = '* * * * *'): Promise<void> => worker.scheduled({ cron, scheduledTime: Date.now() })
 
-export const boardOf = (shard = 0) => env.QUOTE_BOARD.getByName(`simulated:${shard}`)
+export const getBoard = (shard = 0) => env.QUOTE_BOARD.getByName(`simulated:${shard}`)
 
 /** Waits until a board has nothing under way. */
-export const rest = (shard = 0): Promise<void> =>
-  runInDurableObject(boardOf(shard), async (board) => {
+export const settleBoard = (shard = 0): Promise<void> =>
+  runInDurableObject(getBoard(shard), async (board) => {
     const { work } = board as unknown as { work: Set<Promise<unknown>> }
     while (work.size > 0) await Promise.all([...work])
   })
 
 /** Rings a board's alarm, and waits until all that it begins is done. @throws Error where no alarm is set */
-export async function ring(shard = 0): Promise<void> {
-  if (!(await runDurableObjectAlarm(boardOf(shard))))
+export async function fireAlarm(shard = 0): Promise<void> {
+  if (!(await runDurableObjectAlarm(getBoard(shard))))
     throw new Error(`board ${shard} has no alarm: it is asleep for good`)
-  await rest(shard)
+  await settleBoard(shard)
 }
 
 /** Lets time pass, sets prices anew, rings. */
-export async function beat(seconds = 15, shards = [0]): Promise<void> {
+export async function tick(seconds = 15, shards = [0]): Promise<void> {
   // What a look has begun ends in its own time.
-  await Promise.all(shards.map(rest))
+  await Promise.all(shards.map(settleBoard))
   advance(seconds * 1_000)
-  await pin()
-  await Promise.all(shards.map(ring))
+  await pinPrices()
+  await Promise.all(shards.map(fireAlarm))
 }
 
 /** Beats until all is as it is to be. @throws Error where that does not come in half an hour of the Worker's time */
-export async function recover(wanted: readonly Known[] = known, shards = [0]): Promise<void> {
+export async function tickUntilRecovered(wanted: readonly PricedAsset[] = pricedAssets, shards = [0]): Promise<void> {
   let left: string[] = []
   for (let n = 0; n < 60; n++) {
-    await beat(30, shards)
-    left = await unfinished(wanted)
+    await tick(30, shards)
+    left = await findUnrecovered(wanted)
     if (left.length === 0) return
-    const wrong = await judge(wanted)
+    const wrong = await findViolations(wanted)
     if (wrong.length > 0) throw new Error(`while it recovers: ${wrong.join('\n')}`)
   }
   throw new Error(`never finished: ${left.join('\n')}`)

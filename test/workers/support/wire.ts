@@ -3,17 +3,17 @@ import { env, exports } from 'cloudflare:workers'
 import { app } from '../../../workers/app.ts'
 
 /** How long a test waits for what must come, in milliseconds. */
-const PATIENCE_MS = 10_000
+const WAIT_TIMEOUT_MS = 10_000
 
 export const get = (path: string, init?: RequestInit): Promise<Response> =>
   exports.default.fetch(`http://kerb.test${path}`, init)
 
 /** The same request to a Worker of other settings or bindings. */
-export const getWith = async (other: Env, path: string, init?: RequestInit): Promise<Response> =>
+export const getWithEnv = async (other: Env, path: string, init?: RequestInit): Promise<Response> =>
   app.fetch(new Request(`http://kerb.test${path}`, init), other, createExecutionContext())
 
 /** Adds a trade to a manual product of the file's exchange, which sends it at once. */
-export async function trade(product: string, price: string, size = '1'): Promise<void> {
+export async function sendTrade(product: string, price: string, size = '1'): Promise<void> {
   const response = await fetch(`${env.COINBASE_REST_URL}/_trades`, {
     method: 'POST',
     body: JSON.stringify({ product, price, size }),
@@ -21,23 +21,23 @@ export async function trade(product: string, price: string, size = '1'): Promise
   if (!response.ok) throw new Error(await response.text())
 }
 
-const opened: (() => unknown)[] = []
+const openHandles: (() => unknown)[] = []
 
 /** Closes every socket and stream that a test has opened, however it went: they would be viewers in the next one. */
 export async function closeAll(): Promise<void> {
-  await Promise.all(opened.splice(0).map((close) => close()))
+  await Promise.all(openHandles.splice(0).map((close) => close()))
 }
 
 /** Cuts the file's database off, or lets it back in. */
-export const gate = (open: boolean): Promise<Response> =>
-  fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
+export const setDatabaseOpen = (open: boolean): Promise<Response> =>
+  fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open }) })
 
 /** Asks again until `check` gives something. @throws Error after a bounded time */
-export async function until<T>(
+export async function waitFor<T>(
   what: string,
   check: () => T | null | undefined | Promise<T | null | undefined>,
 ): Promise<T> {
-  const end = Date.now() + PATIENCE_MS
+  const end = Date.now() + WAIT_TIMEOUT_MS
   for (;;) {
     const found = await check()
     if (found !== null && found !== undefined) return found
@@ -51,7 +51,7 @@ export type Message = { type: string; position: string; [key: string]: unknown }
 /** Opens a socket of the Worker; keeps what it gets, as text and read. */
 export async function openSocket(path: string, other: Env = env, headers: Record<string, string> = {}) {
   const init = { headers: { ...headers, upgrade: 'websocket' } }
-  const response = await (other === env ? get(path, init) : getWith(other, path, init))
+  const response = await (other === env ? get(path, init) : getWithEnv(other, path, init))
   const socket = response.webSocket
   if (!socket) throw new Error(`no socket at ${path}: ${response.status} ${await response.text()}`)
   const texts: string[] = []
@@ -63,7 +63,7 @@ export async function openSocket(path: string, other: Env = env, headers: Record
     closed = { code, reason }
   })
   socket.accept()
-  opened.push(() => socket.close(1000))
+  openHandles.push(() => socket.close(1000))
   let seen = 0
   return {
     socket,
@@ -72,7 +72,7 @@ export async function openSocket(path: string, other: Env = env, headers: Record
     send: (message: unknown) => socket.send(typeof message === 'string' ? message : JSON.stringify(message)),
     /** The next message of this type that was not given out yet; what comes before it is passed over. */
     next: (type: string, fits: (message: Message) => boolean = () => true): Promise<Message> =>
-      until(`${type} among ${texts.slice(seen).join('\n')}`, () => {
+      waitFor(`${type} among ${texts.slice(seen).join('\n')}`, () => {
         for (let i = seen; i < texts.length; i++) {
           const message = JSON.parse(texts[i] as string) as Message
           if (message.type !== type || !fits(message)) continue
@@ -85,15 +85,15 @@ export async function openSocket(path: string, other: Env = env, headers: Record
   }
 }
 
-export type ReadEvent = { event: string | null; id: string | null; data: string; raw: string }
+export type ServerSentEvent = { event: string | null; id: string | null; data: string; raw: string }
 
 /** Opens an event stream; keeps its events as they come. */
-export async function openEvents(path: string, headers: Record<string, string> = {}) {
+export async function openEventStream(path: string, headers: Record<string, string> = {}) {
   const response = await get(path, { headers })
   if (!response.ok || !response.body)
     throw new Error(`no stream at ${path}: ${response.status} ${await response.text()}`)
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
-  const events: ReadEvent[] = []
+  const events: ServerSentEvent[] = []
   const lines: string[] = []
   let rest = ''
   const read = async () => {
@@ -113,17 +113,17 @@ export async function openEvents(path: string, headers: Record<string, string> =
     }
   }
   void read().catch(() => {})
-  opened.push(() => reader.cancel())
+  openHandles.push(() => reader.cancel())
   let seen = 0
   return {
     response,
     events,
     lines,
     /** The next event of this name that was not given out yet. */
-    next: (name: string, fits: (event: ReadEvent) => boolean = () => true): Promise<ReadEvent> =>
-      until(`event ${name} among ${events.map(({ raw }) => raw).join('\n')}`, () => {
+    next: (name: string, fits: (event: ServerSentEvent) => boolean = () => true): Promise<ServerSentEvent> =>
+      waitFor(`event ${name} among ${events.map(({ raw }) => raw).join('\n')}`, () => {
         for (let i = seen; i < events.length; i++) {
-          const event = events[i] as ReadEvent
+          const event = events[i] as ServerSentEvent
           if (event.event !== name || !fits(event)) continue
           seen = i + 1
           return event

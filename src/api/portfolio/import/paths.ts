@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { json, operation } from '../../http/operation.ts'
+import { jsonResponse, operation } from '../../http/operation.ts'
 import { exportQuerySchema } from '../export.ts'
 import { importQuerySchema } from './import.ts'
-import { importAnswerSchema } from './result.ts'
+import { importResultSchema } from './result.ts'
 
 const tags = ['Portfolio']
-const asUser: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
+const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
 const file = z.string().meta({ description: 'The file as it is' })
 const headers = z.object({
@@ -26,7 +26,7 @@ export const IMPORT_PATHS: ZodOpenApiPathsObject = {
           'type. What is there already is not added again. With any error nothing is written: `errors` names the rows. ' +
           'Sales of more than is held open short lots; what is yet to come has no effect until then.',
         tags,
-        security: asUser,
+        security: userSecurity,
         requestParams: { query: importQuerySchema, header: headers },
         requestBody: {
           required: true,
@@ -37,7 +37,10 @@ export const IMPORT_PATHS: ZodOpenApiPathsObject = {
           },
         },
       },
-      json('What was imported; with dry_run=true what would be, also where there are errors', importAnswerSchema),
+      jsonResponse(
+        'What was imported; with dry_run=true what would be, also where there are errors',
+        importResultSchema,
+      ),
       ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'idempotency_conflict', 'unavailable'],
     ),
   },
@@ -49,7 +52,7 @@ export const IMPORT_PATHS: ZodOpenApiPathsObject = {
         description:
           'In Ghostfolio’s JSON or CSV; what these have no place for stands beside it, where they do not look.',
         tags,
-        security: asUser,
+        security: userSecurity,
         requestParams: { query: exportQuerySchema },
       },
       {

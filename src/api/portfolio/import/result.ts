@@ -14,7 +14,7 @@ const rowErrorSchema = z.object({
 })
 
 /** What an import did, or would do. */
-export const importAnswerSchema = z
+export const importResultSchema = z
   .object({
     format: z.string().nullable().meta({ description: 'What the file was read as; null: as nothing' }),
     dry_run: z.boolean(),
@@ -45,5 +45,5 @@ export const importAnswerSchema = z
       .meta({ description: `The first ${MAX_LISTED}` }),
   })
   .meta({ id: 'Import', description: 'What an import did, or would do' })
-export type ImportAnswer = z.infer<typeof importAnswerSchema>
+export type ImportResult = z.infer<typeof importResultSchema>
 export type RowError = z.infer<typeof rowErrorSchema>

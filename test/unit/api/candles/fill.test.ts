@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type FlatFill, fillFlat } from '../../../../src/api/candles/fill.ts'
-import { clip } from '../../../../src/api/candles/gaps.ts'
+import { type FlatFillOptions, fillFlat } from '../../../../src/api/candles/fill.ts'
+import { clipGaps } from '../../../../src/api/candles/gaps.ts'
 import type { Candle, Coverage } from '../../../../src/protocol/candle.ts'
 
 const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): Candle => ({
@@ -20,15 +20,15 @@ const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): C
   source: 'trades',
 })
 
-const fill = (candles: Candle[], over: Partial<FlatFill> = {}) =>
+const fill = (candles: Candle[], over: Partial<FlatFillOptions> = {}) =>
   fillFlat(candles, {
     granularity: 'ONE_MINUTE',
     from: 0,
     to: 100_000,
     now: 600,
-    grace: 1,
+    graceS: 1,
     gaps: [],
-    knownTo: 600,
+    knownUntil: 600,
     ...over,
   })
 
@@ -64,7 +64,7 @@ describe('C10 flat filling', () => {
   })
 
   test('the interval of now is forming, and one that is just over waits for the grace period', () => {
-    const filled = fill([candle(420)], { now: 600.5, knownTo: 600.5 })
+    const filled = fill([candle(420)], { now: 600.5, knownUntil: 600.5 })
     expect(filled.map((c) => [c.timestamp, c.is_complete])).toEqual([
       [420, true],
       [480, true],
@@ -74,7 +74,7 @@ describe('C10 flat filling', () => {
   })
 
   test('C8 inside a gap, and after the feed was last heard, a flat candle says that trades may be missing', () => {
-    const filled = fill([candle(60), candle(420)], { gaps: [[170, 250]], knownTo: 500 })
+    const filled = fill([candle(60), candle(420)], { gaps: [[170, 250]], knownUntil: 500 })
     expect(filled.map((c) => [c.timestamp, c.coverage])).toEqual([
       [60, 'full'],
       [120, 'gap'],
@@ -96,7 +96,7 @@ describe('C10 flat filling', () => {
 
 test('gaps are cut to the range, put in order and joined where they touch', () => {
   expect(
-    clip(
+    clipGaps(
       [
         [300, 400],
         [0, 100],

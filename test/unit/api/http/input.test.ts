@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { barsInput, candlesInput, checkProduct, streamInput } from '../../../../src/api/http/input.ts'
+import { checkProduct, parseBarsInput, parseCandlesInput, parseStreamInput } from '../../../../src/api/http/input.ts'
 import { expandChannels } from '../../../../src/api/streams/channels.ts'
-import { settings } from '../../../../src/config.ts'
+import { readSettings } from '../../../../src/config.ts'
 import { CodedError } from '../../../../src/protocol/errors.ts'
 import { GRANULARITIES } from '../../../../src/protocol/granularity.ts'
 
-const SETTINGS = settings({ PRODUCTS: 'BTC-USD,ETH-USD' })
+const SETTINGS = readSettings({ PRODUCTS: 'BTC-USD,ETH-USD' })
 const query = (text: string) => new URLSearchParams(text)
 
 /** The code and the named fields of the error that `run` throws. */
@@ -21,7 +21,7 @@ function refusal(run: () => unknown): [string, string[]] {
 
 describe('D6 a query for candles', () => {
   test('has 300 candles and no bounds where none are given', () => {
-    expect(candlesInput(query('granularity=ONE_MINUTE'))).toEqual({ granularity: 'ONE_MINUTE', limit: 300 })
+    expect(parseCandlesInput(query('granularity=ONE_MINUTE'))).toEqual({ granularity: 'ONE_MINUTE', limit: 300 })
   })
 
   test.each([
@@ -32,7 +32,7 @@ describe('D6 a query for candles', () => {
     ['2024-01-06T18:59:59.001Z', 1_704_567_600],
     ['0', 0],
   ])('takes %s as a time', (text, seconds) => {
-    expect(candlesInput(query(`granularity=ONE_HOUR&start=${text}`)).start).toBe(seconds)
+    expect(parseCandlesInput(query(`granularity=ONE_HOUR&start=${text}`)).start).toBe(seconds)
   })
 
   test.each([
@@ -58,11 +58,11 @@ describe('D6 a query for candles', () => {
     ['granularity=ONE_DAY&limit=1&limit=2', 'invalid_request', ['limit']],
     ['start=x&limit=y', 'invalid_request', ['granularity', 'start', 'limit']],
   ])('%j is refused, each wrong field named', (text, code, fields) => {
-    expect(refusal(() => candlesInput(query(text)))).toEqual([code, fields])
+    expect(refusal(() => parseCandlesInput(query(text)))).toEqual([code, fields])
   })
 
   test('the largest limit, both bounds and flat filling are taken', () => {
-    expect(candlesInput(query('granularity=ONE_DAY&limit=1000&start=1&end=2&fill=flat'))).toEqual({
+    expect(parseCandlesInput(query('granularity=ONE_DAY&limit=1000&start=1&end=2&fill=flat'))).toEqual({
       granularity: 'ONE_DAY',
       limit: 1_000,
       start: 1,
@@ -78,14 +78,14 @@ describe('D6 a query for a stream', () => {
     'products=BTC-USD,ETH-USD&granularities=ONE_DAY,ONE_HOUR',
     'product=BTC-USD&products=BTC-USD,%20ETH-USD&granularity=ONE_DAY,ONE_HOUR&granularities=ONE_DAY',
   ])('%s asks for two products in two sizes', (text) => {
-    const input = streamInput(query(text), SETTINGS)
+    const input = parseStreamInput(query(text), SETTINGS)
     expect(input.products).toEqual(['BTC-USD', 'ETH-USD'])
     expect(input.granularities).toEqual(['ONE_DAY', 'ONE_HOUR'])
     expect(input).toMatchObject({ everyProduct: false, passive: false })
   })
 
   test('* is every active product and every size', () => {
-    expect(streamInput(query('product=*&granularity=*&passive=true'), SETTINGS)).toEqual({
+    expect(parseStreamInput(query('product=*&granularity=*&passive=true'), SETTINGS)).toEqual({
       products: ['BTC-USD', 'ETH-USD'],
       everyProduct: true,
       granularities: [...GRANULARITIES],
@@ -104,14 +104,14 @@ describe('D6 a query for a stream', () => {
     ['product=BTC-USD&granularity=ONE', 'unknown_granularity', ['granularity']],
     ['product=BTC-USD&granularity=ONE_DAY&passive=yes', 'invalid_request', ['passive']],
   ])('%j is refused, each wrong field named', (text, code, fields) => {
-    expect(refusal(() => streamInput(query(text), SETTINGS))).toEqual([code, fields])
+    expect(refusal(() => parseStreamInput(query(text), SETTINGS))).toEqual([code, fields])
   })
 
   test('bars are 100 unless told, and at most 1,000', () => {
-    expect(barsInput(query(''))).toBe(100)
-    expect(barsInput(query('bars=1000'))).toBe(1_000)
-    expect(refusal(() => barsInput(query('bars=1001')))).toEqual(['invalid_request', ['bars']])
-    expect(refusal(() => barsInput(query('bars=many')))).toEqual(['invalid_request', ['bars']])
+    expect(parseBarsInput(query(''))).toBe(100)
+    expect(parseBarsInput(query('bars=1000'))).toBe(1_000)
+    expect(refusal(() => parseBarsInput(query('bars=1001')))).toEqual(['invalid_request', ['bars']])
+    expect(refusal(() => parseBarsInput(query('bars=many')))).toEqual(['invalid_request', ['bars']])
   })
 
   test('a product that is not active is refused by the name of its field', () => {

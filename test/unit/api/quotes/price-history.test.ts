@@ -1,21 +1,27 @@
 import { describe, expect, test } from 'vitest'
-import { historyInput, nameOf, priceInput, refreshInput, symbolsInput } from '../../../../src/api/http/input.ts'
-import { settings } from '../../../../src/config.ts'
 import {
-  intervalOf,
-  marketDay,
-  periodOf,
+  parseAssetName,
+  parseHistoryInput,
+  parsePriceInput,
+  parseRefreshInput,
+  parseSymbolsInput,
+} from '../../../../src/api/http/input.ts'
+import { readSettings } from '../../../../src/config.ts'
+import {
+  currentDayBar,
+  historyInterval,
+  mergeDays,
   rangeStart,
-  runningDay,
-  withDays,
+  startOfPeriod,
+  tradingDay,
 } from '../../../../src/pricing/history-range.ts'
-import { snapshotBars } from '../../../../src/pricing/snapshot-bars.ts'
+import { barsFromSnapshots } from '../../../../src/pricing/snapshot-bars.ts'
 import { CodedError } from '../../../../src/protocol/errors.ts'
 import type { PriceBar } from '../../../../src/protocol/price-history.ts'
 import type { Quote } from '../../../../src/protocol/quote.ts'
 
 const query = (text: string) => new URLSearchParams(text)
-const SETTINGS = settings({ MAX_SYMBOLS: '3' })
+const SETTINGS = readSettings({ MAX_SYMBOLS: '3' })
 
 /** The code and the named fields of the error that `run` throws. */
 function refusal(run: () => unknown): [string, string[]] {
@@ -30,27 +36,27 @@ function refusal(run: () => unknown): [string, string[]] {
 
 describe('D6 queries and bodies of prices', () => {
   test('a symbol is trimmed and in capitals, and given once', () => {
-    expect(priceInput(query('symbol=%20shel.l'))).toBe('SHEL.L')
-    expect(nameOf('yahoo:BRK-B')).toBe('YAHOO:BRK-B')
-    expect(refusal(() => priceInput(query('')))).toEqual(['invalid_request', ['symbol']])
-    expect(refusal(() => priceInput(query('symbol=A&symbol=B')))).toEqual(['invalid_request', ['symbol']])
+    expect(parsePriceInput(query('symbol=%20shel.l'))).toBe('SHEL.L')
+    expect(parseAssetName('yahoo:BRK-B')).toBe('YAHOO:BRK-B')
+    expect(refusal(() => parsePriceInput(query('')))).toEqual(['invalid_request', ['symbol']])
+    expect(refusal(() => parsePriceInput(query('symbol=A&symbol=B')))).toEqual(['invalid_request', ['symbol']])
   })
 
   test.each(["'; DROP TABLE assets; --", '', ' ', 'A B', 'ß', 'A'.repeat(60), '%00', '../x'])(
     'what can be no symbol is unknown: %j',
-    (symbol) => expect(refusal(() => nameOf(symbol))).toEqual(['unknown_symbol', ['symbol']]),
+    (symbol) => expect(refusal(() => parseAssetName(symbol))).toEqual(['unknown_symbol', ['symbol']]),
   )
 
   test('a history has a range of the closed set, and an end that is not to come', () => {
     const today = '2026-03-02'
-    expect(historyInput(query('symbol=AAPL&range=1m'), today)).toEqual({
+    expect(parseHistoryInput(query('symbol=AAPL&range=1m'), today)).toEqual({
       symbol: 'AAPL',
       range: '1m',
       basis: 'split',
       until: null,
     })
-    expect(historyInput(query('symbol=AAPL&range=all&basis=raw&until=2026-03-02'), today).until).toBe('2026-03-02')
-    const of = (rest: string) => refusal(() => historyInput(query(`symbol=AAPL&${rest}`), today))
+    expect(parseHistoryInput(query('symbol=AAPL&range=all&basis=raw&until=2026-03-02'), today).until).toBe('2026-03-02')
+    const of = (rest: string) => refusal(() => parseHistoryInput(query(`symbol=AAPL&${rest}`), today))
     expect(of('range=2w')).toEqual(['unknown_range', ['range']])
     expect(of('')).toEqual(['invalid_request', ['range']])
     expect(of('range=1m&basis=real')).toEqual(['invalid_request', ['basis']])
@@ -67,13 +73,13 @@ describe('D6 queries and bodies of prices', () => {
     [{ symbols: ['A', 1] }, 'invalid_request', ['symbols/1']],
     [{ symbols: ['A', 'A', 'A', 'A'] }, 'too_many_symbols', ['symbols']],
   ])('a body of %j is refused', (body, code, fields) => {
-    expect(refusal(() => symbolsInput(body, SETTINGS))).toEqual([code, fields])
+    expect(refusal(() => parseSymbolsInput(body, SETTINGS))).toEqual([code, fields])
   })
 
   test('a refresh names symbols, or means all', () => {
-    expect(refreshInput({}, SETTINGS)).toBeNull()
-    expect(refreshInput({ symbols: ['aapl'], other: 1 }, SETTINGS)).toEqual(['aapl'])
-    expect(refusal(() => refreshInput({ symbols: [] }, SETTINGS))).toEqual(['invalid_request', ['symbols']])
+    expect(parseRefreshInput({}, SETTINGS)).toBeNull()
+    expect(parseRefreshInput({ symbols: ['aapl'], other: 1 }, SETTINGS)).toEqual(['aapl'])
+    expect(refusal(() => parseRefreshInput({ symbols: [] }, SETTINGS))).toEqual(['invalid_request', ['symbols']])
   })
 })
 
@@ -98,7 +104,7 @@ describe('bars of the prices that were told', () => {
       { at: T + 240, price: '1.1000000000000000000001' },
       { at: T + 299, price: '1.05' },
     ]
-    expect(snapshotBars(points, 300, T + 300)).toEqual([
+    expect(barsFromSnapshots(points, 300, T + 300)).toEqual([
       {
         date: '2026-03-02T15:00:00Z',
         open: '1.10',
@@ -116,12 +122,12 @@ describe('bars of the prices that were told', () => {
       { at: T + 10, price: '1' },
       { at: T + 910, price: '2' },
     ]
-    const bars = snapshotBars(points, 300, T + 950)
+    const bars = barsFromSnapshots(points, 300, T + 950)
     expect(bars.map(({ date, is_complete }) => [date, is_complete])).toEqual([
       ['2026-03-02T15:00:00Z', true],
       ['2026-03-02T15:15:00Z', false],
     ])
-    expect(snapshotBars([], 300, T)).toEqual([])
+    expect(barsFromSnapshots([], 300, T)).toEqual([])
   })
 })
 
@@ -136,18 +142,18 @@ describe('ranges', () => {
   ] as const)('%s before %s begins at %s', (range, day, start) => expect(rangeStart(range, day)).toBe(start))
 
   test('Q7 a week begins on its Monday, a month on its first', () => {
-    expect(periodOf('2026-03-01', 'ONE_WEEK')).toBe('2026-02-23')
-    expect(periodOf('2026-03-02', 'ONE_WEEK')).toBe('2026-03-02')
-    expect(periodOf('2026-03-31', 'ONE_MONTH')).toBe('2026-03-01')
+    expect(startOfPeriod('2026-03-01', 'ONE_WEEK')).toBe('2026-02-23')
+    expect(startOfPeriod('2026-03-02', 'ONE_WEEK')).toBe('2026-03-02')
+    expect(startOfPeriod('2026-03-31', 'ONE_MONTH')).toBe('2026-03-01')
   })
 
   test('a stretch whose days are not kept any more has weeks, and then months', () => {
     const today = '2026-03-02'
-    expect(intervalOf('1y', rangeStart('1y', today), today)).toBe('ONE_DAY')
-    expect(intervalOf('3y', rangeStart('3y', today), today)).toBe('ONE_WEEK')
-    expect(intervalOf('1m', '2024-03-02', today)).toBe('ONE_WEEK')
-    expect(intervalOf('1m', '2019-03-02', today)).toBe('ONE_MONTH')
-    expect(intervalOf('all', '1900-01-01', today)).toBe('ONE_MONTH')
+    expect(historyInterval('1y', rangeStart('1y', today), today)).toBe('ONE_DAY')
+    expect(historyInterval('3y', rangeStart('3y', today), today)).toBe('ONE_WEEK')
+    expect(historyInterval('1m', '2024-03-02', today)).toBe('ONE_WEEK')
+    expect(historyInterval('1m', '2019-03-02', today)).toBe('ONE_MONTH')
+    expect(historyInterval('all', '1900-01-01', today)).toBe('ONE_MONTH')
   })
 })
 
@@ -155,31 +161,31 @@ describe('the day that is going on', () => {
   const asset = { provider_id: 'AAPL', type: 'stock' }
 
   test('is the market’s own day, not that of UTC', () => {
-    expect(marketDay(asset, '2026-03-03T00:30:00Z')).toBe('2026-03-02')
-    expect(marketDay({ provider_id: 'BHP.AX', type: 'stock' }, '2026-03-02T23:30:00Z')).toBe('2026-03-03')
-    expect(marketDay({ provider_id: 'BTC-USD', type: 'crypto' }, '2026-03-03T00:30:00Z')).toBe('2026-03-03')
+    expect(tradingDay(asset, '2026-03-03T00:30:00Z')).toBe('2026-03-02')
+    expect(tradingDay({ provider_id: 'BHP.AX', type: 'stock' }, '2026-03-02T23:30:00Z')).toBe('2026-03-03')
+    expect(tradingDay({ provider_id: 'BTC-USD', type: 'crypto' }, '2026-03-03T00:30:00Z')).toBe('2026-03-03')
   })
 
   test('takes the price for an extreme where it is one; without an opening it is not told', () => {
     const quote = { open: '10', high: '11', low: '9', price: '12', volume: '5', as_of: '2026-03-02T16:00:00Z' } as Quote
-    expect(runningDay(asset, quote)).toEqual(
+    expect(currentDayBar(asset, quote)).toEqual(
       bar('2026-03-02', '12', { open: '10', high: '12', low: '9', volume: '5', is_complete: false }),
     )
-    expect(runningDay(asset, { ...quote, open: null })).toBeNull()
+    expect(currentDayBar(asset, { ...quote, open: null })).toBeNull()
   })
 
   test('Q7 is added to the bar of its week, exactly, or begins one', () => {
     const week = bar('2026-03-02', '10', { volume: '0.1', is_complete: false })
     const day = bar('2026-03-04', '12', { open: '11', low: '8', volume: '0.2', is_complete: false })
-    expect(withDays([week], [day], 'ONE_WEEK')).toEqual([
+    expect(mergeDays([week], [day], 'ONE_WEEK')).toEqual([
       { ...week, high: '12', low: '8', close: '12', volume: '0.3', is_complete: false },
     ])
     const next = bar('2026-03-09', '13', { is_complete: false })
-    expect(withDays([week], [next], 'ONE_WEEK')).toEqual([week, next])
-    expect(withDays([bar('2026-03-01', '9')], [day], 'ONE_DAY').map(({ date }) => date)).toEqual([
+    expect(mergeDays([week], [next], 'ONE_WEEK')).toEqual([week, next])
+    expect(mergeDays([bar('2026-03-01', '9')], [day], 'ONE_DAY').map(({ date }) => date)).toEqual([
       '2026-03-01',
       '2026-03-04',
     ])
-    expect(withDays([], [day], 'ONE_MONTH')).toEqual([{ ...day, date: '2026-03-01' }])
+    expect(mergeDays([], [day], 'ONE_MONTH')).toEqual([{ ...day, date: '2026-03-01' }])
   })
 })

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { boardKey, shardOfKey } from '../../../../src/api/quotes/quote-route.ts'
-import { expandChannels, type Market, symbolsOf } from '../../../../src/api/streams/channels.ts'
+import { boardKey, parseBoardKey } from '../../../../src/api/quotes/quote-route.ts'
+import { type ChannelCatalog, expandChannels, quoteSymbols } from '../../../../src/api/streams/channels.ts'
 import { framePosition, quoteKey, quoteTexts, withPosition } from '../../../../src/api/streams/frames.ts'
-import { PRODUCT_ID } from '../../../../src/protocol/channel.ts'
+import { PRODUCT_ID_PATTERN } from '../../../../src/protocol/channel.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
-import { type Quote, quoteText } from '../../../../src/protocol/quote.ts'
-import { joinPositions, splitPositions } from '../../../../src/protocol/stream-position.ts'
+import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
+import { joinStreamPositions, splitStreamPositions } from '../../../../src/protocol/stream-position.ts'
 
 const quote = (more: Partial<Quote> = {}): string =>
-  quoteText(
+  formatQuote(
     {
       asset_id: 7,
       symbol: 'AAPL',
@@ -60,18 +60,18 @@ describe('keys of boards', () => {
     [63, 'quotes.63'],
   ])('shard %i is %s in a joined position, and no product’s id', (shard, key) => {
     expect(boardKey(shard)).toBe(key)
-    expect(shardOfKey(key)).toBe(shard)
-    expect(PRODUCT_ID.test(key)).toBe(false)
-    expect(splitPositions(joinPositions(new Map([[key, 'e-1']])))).toEqual(new Map([[key, 'e-1']]))
+    expect(parseBoardKey(key)).toBe(shard)
+    expect(PRODUCT_ID_PATTERN.test(key)).toBe(false)
+    expect(splitStreamPositions(joinStreamPositions(new Map([[key, 'e-1']])))).toEqual(new Map([[key, 'e-1']]))
   })
 
   test.each(['BTC-USD', 'quotes.0', 'quotes.', 'quotes.AAPL', 'QUOTES-1'])('%s is none', (key) => {
-    expect(shardOfKey(key)).toBeNull()
+    expect(parseBoardKey(key)).toBeNull()
   })
 })
 
 describe('D4 quote channels of a subscribe', () => {
-  const market: Market = {
+  const market: ChannelCatalog = {
     active: ['BTC-USD'],
     offline: new Set(),
     boards: [
@@ -101,11 +101,9 @@ describe('D4 quote channels of a subscribe', () => {
   })
 
   test('symbols are what is to be looked up, as they are written, once each', () => {
-    expect(symbolsOf(['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*'])).toEqual([
-      'AAPL',
-      'LDO.MI',
-      '*',
-    ])
+    expect(
+      quoteSymbols(['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*']),
+    ).toEqual(['AAPL', 'LDO.MI', '*'])
   })
 
   test('each goes to the board that has it, under the asset’s own symbol, candles beside it', () => {

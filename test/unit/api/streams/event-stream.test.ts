@@ -13,7 +13,7 @@ function open() {
   const caughtUp = vi.fn()
   const response = eventStream((given) => {
     sink = given
-    return { ended, caughtUp }
+    return { onEnd: ended, onCaughtUp: caughtUp }
   }, DEAD_MS)
   const reader = (response.body as ReadableStream<Uint8Array>).getReader()
   const decoder = new TextDecoder()

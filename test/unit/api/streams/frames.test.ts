@@ -5,12 +5,12 @@ import {
   candleTexts,
   framePosition,
   frameType,
-  readCandle,
+  parseCandle,
   withPosition,
 } from '../../../../src/api/streams/frames.ts'
 import { renderSpotCandle, renderSpotChart, tenDecimals } from '../../../../src/pages/market/elements.ts'
-import { type Candle, candleText } from '../../../../src/protocol/candle.ts'
-import { snapshotFrame, subscribedFrame, updateFrame } from '../../../../src/protocol/messages.ts'
+import { type Candle, formatCandle } from '../../../../src/protocol/candle.ts'
+import { candleSnapshotFrame, candleUpdateFrame, subscribedFrame } from '../../../../src/protocol/messages.ts'
 
 const candle = (over: Partial<Candle> = {}): Candle => ({
   exchange: 'coinbase',
@@ -35,35 +35,35 @@ describe('C3 frames are cut as text', () => {
   const fine = candle({ open: '0.12345678901234567890', volume: '98765432109876543210.000000001' })
 
   test('an update and a snapshot give back the very texts of their candles', () => {
-    const texts = [candle(), fine].map(candleText)
-    expect(candleTexts(updateFrame('a-1', texts))).toEqual(texts)
-    expect(candleTexts(snapshotFrame('a-1', [candle(), fine], [[60, 120]]))).toEqual(texts)
-    expect(candleTexts(snapshotFrame('a-1', [], [[60, 120]]))).toEqual([])
+    const texts = [candle(), fine].map(formatCandle)
+    expect(candleTexts(candleUpdateFrame('a-1', texts))).toEqual(texts)
+    expect(candleTexts(candleSnapshotFrame('a-1', [candle(), fine], [[60, 120]]))).toEqual(texts)
+    expect(candleTexts(candleSnapshotFrame('a-1', [], [[60, 120]]))).toEqual([])
   })
 
   test('a candle is read back with every digit', () => {
-    expect(readCandle(candleText(fine))).toEqual(fine)
-    expect(() => readCandle('{"open":1}')).toThrow('not a candle')
+    expect(parseCandle(formatCandle(fine))).toEqual(fine)
+    expect(() => parseCandle('{"open":1}')).toThrow('not a candle')
   })
 
   test('type and position are told, and another position is put in without touching a digit', () => {
-    const frame = updateFrame('abc-12', [candleText(fine)])
+    const frame = candleUpdateFrame('abc-12', [formatCandle(fine)])
     expect(frameType(frame)).toBe('update')
     expect(frameType('hello')).toBeNull()
     expect(framePosition(frame)).toBe('abc-12')
     expect(withPosition(frame, 'BTC-USD:abc-12,ETH-USD:d-1')).toBe(
-      updateFrame('BTC-USD:abc-12,ETH-USD:d-1', [candleText(fine)]),
+      candleUpdateFrame('BTC-USD:abc-12,ETH-USD:d-1', [formatCandle(fine)]),
     )
     expect(frameType(subscribedFrame(['a'], 'x-1', true, 1))).toBe('subscribed')
   })
 
   test('D2 a position past 8 KB is left out: the return is a snapshot', () => {
-    expect(framePosition(withPosition(updateFrame('a-1', []), 'p'.repeat(8_193)))).toBe('')
-    expect(framePosition(withPosition(updateFrame('a-1', []), 'p'.repeat(8_192)))).toHaveLength(8_192)
+    expect(framePosition(withPosition(candleUpdateFrame('a-1', []), 'p'.repeat(8_193)))).toBe('')
+    expect(framePosition(withPosition(candleUpdateFrame('a-1', []), 'p'.repeat(8_192)))).toHaveLength(8_192)
   })
 
   test('a key is the same for two states of a candle and differs for two candles', () => {
-    const key = (over: Partial<Candle>) => candleKey(candleText(candle(over)))
+    const key = (over: Partial<Candle>) => candleKey(formatCandle(candle(over)))
     expect(key({ close: '1', rev: 3 })).toBe(key({}))
     expect(
       new Set([key({}), key({ timestamp: 60 }), key({ granularity: 'ONE_DAY' }), key({ product_id: 'A-B' })]).size,

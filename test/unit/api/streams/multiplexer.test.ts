@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { type JoinDeps, joinObjects, type ObjectSocket } from '../../../../src/api/streams/multiplexer.ts'
-import { CLOSE, CodedError } from '../../../../src/protocol/errors.ts'
+import { createMultiplexer, type MultiplexerDeps, type ObjectSocket } from '../../../../src/api/streams/multiplexer.ts'
+import { CLOSE_CODES, CodedError } from '../../../../src/protocol/errors.ts'
 import {
+  candleSnapshotFrame,
+  candleUpdateFrame,
   errorFrame,
   feedFrame,
-  PING,
+  PING_TEXT,
   quoteSnapshotFrame,
   quoteUpdateFrame,
-  snapshotFrame,
   subscribedFrame,
-  updateFrame,
 } from '../../../../src/protocol/messages.ts'
 
 type Listeners = {
@@ -51,7 +51,7 @@ function stage(connectFails: (product: string) => Error | null = () => null) {
   const sockets: ReturnType<typeof fakeSocket>[] = []
   const timers: { run: () => void; ms: number }[] = []
   let now = 0
-  const deps: JoinDeps = {
+  const deps: MultiplexerDeps = {
     connect: async (product) => {
       const failure = connectFails(product)
       if (failure) throw failure
@@ -63,13 +63,14 @@ function stage(connectFails: (product: string) => Error | null = () => null) {
     random: () => 0.5,
     setTimeout: (run, ms) => timers.push({ run, ms }),
   }
-  const join = joinObjects(
+  const join = createMultiplexer(
     {
-      subscribed: ({ key, position, recovered, req_id }) => told.push(['subscribed', key, position, recovered, req_id]),
-      frame: (text, key) => told.push(['frame', key, text]),
-      feed: (_text, key) => told.push(['feed', key]),
-      refused: ({ key, code, req_id }) => told.push(['refused', key, code, req_id]),
-      lost: (key, code) => told.push(['lost', key, code]),
+      onSubscribed: ({ key, position, recovered, req_id }) =>
+        told.push(['subscribed', key, position, recovered, req_id]),
+      onFrame: (text, key) => told.push(['frame', key, text]),
+      onFeed: (_text, key) => told.push(['feed', key]),
+      onRefused: ({ key, code, req_id }) => told.push(['refused', key, code, req_id]),
+      onLost: (key, code) => told.push(['lost', key, code]),
     },
     deps,
   )
@@ -113,7 +114,7 @@ describe('P7 a user’s own object among others', () => {
     sockets[0]?.answers('p-1', false)
     sockets[0]?.says(text('snapshot', 'p-1'))
     // Cut off before the second one: all is asked for anew.
-    sockets[0]?.dies(CLOSE.restarting)
+    sockets[0]?.dies(CLOSE_CODES.restarting)
     await fire()
     expect(sockets[1]?.sent).toEqual([{ op: 'subscribe', channels: ['portfolio', 'asset.AAPL'], req_id: 3 }])
     sockets[1]?.answers('p-1', false)
@@ -124,7 +125,7 @@ describe('P7 a user’s own object among others', () => {
       ['price_update', 'position_update', 'lot_update'].map((type) => text(type, 'portfolio:p-2')),
     )
     // Both are here: from now on it goes on from where it stands.
-    sockets[1]?.dies(CLOSE.restarting)
+    sockets[1]?.dies(CLOSE_CODES.restarting)
     await fire()
     expect(sockets[2]?.sent).toMatchObject([{ channels: ['portfolio', 'asset.AAPL'], since: 'p-2' }])
   })
@@ -134,7 +135,7 @@ describe('P7 a user’s own object among others', () => {
     join.subscribe('BTC-USD', [BTC], null)
     join.subscribe('portfolio', ['portfolio'], null)
     await settle()
-    sockets[1]?.dies(CLOSE.signed_out)
+    sockets[1]?.dies(CLOSE_CODES.signed_out)
     expect(told).toEqual([['refused', 'portfolio', 'unauthorized', undefined]])
     expect([sockets[0]?.closed, sockets.length]).toEqual([null, 2])
   })
@@ -148,17 +149,17 @@ describe('D2 joined positions', () => {
     await settle()
     const [btc, eth] = sockets
     btc?.answers('b-5', false)
-    btc?.says(snapshotFrame('b-5', [], []))
+    btc?.says(candleSnapshotFrame('b-5', [], []))
     eth?.answers('e-9', false)
     // ETH's snapshot is not here yet: who comes back with this position must get it.
-    btc?.says(updateFrame('b-6', ['{}']))
-    eth?.says(snapshotFrame('e-9', [], []))
+    btc?.says(candleUpdateFrame('b-6', ['{}']))
+    eth?.says(candleSnapshotFrame('e-9', [], []))
     expect(told).toEqual([
       ['subscribed', 'BTC-USD', 'BTC-USD:b-5', false, 7],
-      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:b-5', [], [])],
+      ['frame', 'BTC-USD', candleSnapshotFrame('BTC-USD:b-5', [], [])],
       ['subscribed', 'ETH-USD', 'BTC-USD:b-5,ETH-USD:e-9', false, 7],
-      ['frame', 'BTC-USD', updateFrame('BTC-USD:b-6', ['{}'])],
-      ['frame', 'ETH-USD', snapshotFrame('BTC-USD:b-6,ETH-USD:e-9', [], [])],
+      ['frame', 'BTC-USD', candleUpdateFrame('BTC-USD:b-6', ['{}'])],
+      ['frame', 'ETH-USD', candleSnapshotFrame('BTC-USD:b-6,ETH-USD:e-9', [], [])],
     ])
   })
 
@@ -170,8 +171,8 @@ describe('D2 joined positions', () => {
     expect(sockets.map(({ sent }) => sent[0]?.since)).toEqual(['b-5', 'e-9'])
     sockets[0]?.answers('b-5', true)
     sockets[1]?.answers('e-9', true)
-    sockets[0]?.says(updateFrame('b-6', []))
-    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
+    sockets[0]?.says(candleUpdateFrame('b-6', []))
+    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', candleUpdateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
   })
 
   test('an object that has not answered yet stays in the position with what the reader came with', async () => {
@@ -180,8 +181,8 @@ describe('D2 joined positions', () => {
     join.subscribe('ETH-USD', [ETH], 'e-9')
     await settle()
     sockets[0]?.answers('b-5', true)
-    sockets[0]?.says(updateFrame('b-6', []))
-    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
+    sockets[0]?.says(candleUpdateFrame('b-6', []))
+    expect(told.at(-1)).toEqual(['frame', 'BTC-USD', candleUpdateFrame('BTC-USD:b-6,ETH-USD:e-9', [])])
   })
 
   test('one object goes on and another cannot: the reader is told which, and the position holds both', async () => {
@@ -191,14 +192,14 @@ describe('D2 joined positions', () => {
     await settle()
     sockets[0]?.answers('b-5', true)
     sockets[1]?.answers('new-2', false)
-    sockets[0]?.says(updateFrame('b-6', []))
-    sockets[1]?.says(snapshotFrame('new-2', [], []))
+    sockets[0]?.says(candleUpdateFrame('b-6', []))
+    sockets[1]?.says(candleSnapshotFrame('new-2', [], []))
     expect(told).toEqual([
       ['subscribed', 'BTC-USD', 'BTC-USD:b-5,ETH-USD:old-9', true, 1],
       ['subscribed', 'ETH-USD', 'BTC-USD:b-5,ETH-USD:new-2', false, 1],
       // Who is cut off here must get ETH's snapshot: its old position still stands.
-      ['frame', 'BTC-USD', updateFrame('BTC-USD:b-6,ETH-USD:old-9', [])],
-      ['frame', 'ETH-USD', snapshotFrame('BTC-USD:b-6,ETH-USD:new-2', [], [])],
+      ['frame', 'BTC-USD', candleUpdateFrame('BTC-USD:b-6,ETH-USD:old-9', [])],
+      ['frame', 'ETH-USD', candleSnapshotFrame('BTC-USD:b-6,ETH-USD:new-2', [], [])],
     ])
   })
 
@@ -208,10 +209,10 @@ describe('D2 joined positions', () => {
     await settle()
     sockets[0]?.answers('b-5', true)
     sockets[0]?.says(subscribedFrame([BTC], 'b-900', false, undefined))
-    sockets[0]?.says(snapshotFrame('b-900', [], []))
+    sockets[0]?.says(candleSnapshotFrame('b-900', [], []))
     expect(told.slice(1)).toEqual([
       ['subscribed', 'BTC-USD', 'BTC-USD:b-900', false, undefined],
-      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:b-900', [], [])],
+      ['frame', 'BTC-USD', candleSnapshotFrame('BTC-USD:b-900', [], [])],
     ])
   })
 
@@ -255,23 +256,23 @@ describe('D3 what an object learns of its reader', () => {
     const acks = (n: number) => sockets[n]?.sent.filter(({ op }) => op === 'ack').map(({ position }) => position)
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
-    join.handled()
+    join.ackReceived()
     expect(acks(0)).toEqual([])
     sockets[0]?.answers('b-0', false)
-    sockets[0]?.says(snapshotFrame('b-0', [], []))
-    join.handled('BTC-USD')
+    sockets[0]?.says(candleSnapshotFrame('b-0', [], []))
+    join.ackReceived('BTC-USD')
     for (let i = 1; i <= 40; i++) {
-      sockets[0]?.says(updateFrame(`b-${i}`, []))
-      join.handled('BTC-USD')
+      sockets[0]?.says(candleUpdateFrame(`b-${i}`, []))
+      join.ackReceived('BTC-USD')
     }
     expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32'])
-    join.handled()
-    join.handled()
+    join.ackReceived()
+    join.ackReceived()
     expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32', 'b-40'])
     sockets[0]?.dies(1006)
     await fire()
     sockets[1]?.answers('b-40', true)
-    join.handled('BTC-USD')
+    join.ackReceived('BTC-USD')
     expect(acks(1)).toEqual(['b-40'])
   })
 
@@ -279,14 +280,14 @@ describe('D3 what an object learns of its reader', () => {
     const { join, sockets, settle, pass } = stage()
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
-    for (let i = 0; i < 100; i++) join.alive()
+    for (let i = 0; i < 100; i++) join.ping()
     pass(10_000)
-    join.alive()
+    join.ping()
     expect(sockets[0]?.sent.slice(1)).toEqual([{ op: 'ping' }, { op: 'ping' }])
-    expect(PING).toBe('{"op":"ping"}')
+    expect(PING_TEXT).toBe('{"op":"ping"}')
   })
 
-  test.each([CLOSE.slow_reader, CLOSE.silent_reader])(
+  test.each([CLOSE_CODES.slow_reader, CLOSE_CODES.silent_reader])(
     'close code %i is the reader’s own: no other socket is opened for it',
     async (code) => {
       const { join, told, sockets, timers, settle } = stage()
@@ -337,14 +338,14 @@ describe('an object whose socket drops', () => {
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
     sockets[0]?.answers('b-5', false)
-    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    sockets[0]?.says(candleSnapshotFrame('b-5', [], []))
     sockets[0]?.dies(1006)
     await fire()
     expect(sockets[1]?.sent).toEqual([{ op: 'subscribe', channels: [BTC], since: 'b-5', req_id: expect.any(Number) }])
     const before = told.length
     sockets[1]?.answers('b-5', true)
-    sockets[1]?.says(updateFrame('b-6', []))
-    expect(told.slice(before)).toEqual([['frame', 'BTC-USD', updateFrame('BTC-USD:b-6', [])]])
+    sockets[1]?.says(candleUpdateFrame('b-6', []))
+    expect(told.slice(before)).toEqual([['frame', 'BTC-USD', candleUpdateFrame('BTC-USD:b-6', [])]])
   })
 
   test('D2 says so if that cannot be had, before the snapshot', async () => {
@@ -352,14 +353,14 @@ describe('an object whose socket drops', () => {
     join.subscribe('BTC-USD', [BTC], null, 1)
     await settle()
     sockets[0]?.answers('b-5', false)
-    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    sockets[0]?.says(candleSnapshotFrame('b-5', [], []))
     sockets[0]?.dies(1006)
     await fire()
     sockets[1]?.answers('n-0', false)
-    sockets[1]?.says(snapshotFrame('n-0', [], []))
+    sockets[1]?.says(candleSnapshotFrame('n-0', [], []))
     expect(told.slice(-2)).toEqual([
       ['subscribed', 'BTC-USD', 'BTC-USD:n-0', false, undefined],
-      ['frame', 'BTC-USD', snapshotFrame('BTC-USD:n-0', [], [])],
+      ['frame', 'BTC-USD', candleSnapshotFrame('BTC-USD:n-0', [], [])],
     ])
   })
 
@@ -368,7 +369,7 @@ describe('an object whose socket drops', () => {
     join.subscribe('BTC-USD', [BTC], null, 1)
     await settle()
     sockets[0]?.answers('b-5', false)
-    sockets[0]?.says(snapshotFrame('b-5', [], []))
+    sockets[0]?.says(candleSnapshotFrame('b-5', [], []))
     join.subscribe('BTC-USD', ['candles.BTC-USD.ONE_DAY'], null, 2)
     sockets[0]?.answers('b-6', false)
     sockets[0]?.dies(1006)

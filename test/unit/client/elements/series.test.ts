@@ -1,16 +1,16 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
+  applySnapshot,
   type Bar,
-  coverageOf,
-  decimals,
-  merge,
-  prepend,
+  countDecimals,
+  mergeBars,
+  prependBars,
   priceDigits,
-  replace,
+  replaceGaps,
   type Series,
-  slots,
-  withGaps,
+  summarizeCoverage,
+  timeSlots,
 } from '../../../../src/client/elements/series.ts'
 
 const bar = (t: number, more: Partial<Bar> = {}): Bar => ({
@@ -29,7 +29,7 @@ const series = (...times: number[]): Series => ({ bars: times.map((t) => bar(t))
 const times = ({ bars }: Series) => bars.map(({ t }) => t)
 
 test('C11 a bar of a known start replaces, a later one is appended, and the chart is told which', () => {
-  const { series: next, change } = merge(series(60, 120), [bar(120, { c: 2 }), bar(180)])
+  const { series: next, change } = mergeBars(series(60, 120), [bar(120, { c: 2 }), bar(180)])
   expect(times(next)).toEqual([60, 120, 180])
   expect(next.bars[1]!.c).toBe(2)
   expect(change).toEqual({
@@ -42,25 +42,25 @@ test('C11 a bar of a known start replaces, a later one is appended, and the char
 })
 
 test('C6 a revised older bar is moved in its place, as an older one', () => {
-  const { series: next, change } = merge(series(60, 120, 180), [bar(60, { c: 3, rev: 1 })])
+  const { series: next, change } = mergeBars(series(60, 120, 180), [bar(60, { c: 3, rev: 1 })])
   expect(times(next)).toEqual([60, 120, 180])
   expect(change).toEqual({ kind: 'bars', bars: [{ bar: bar(60, { c: 3, rev: 1 }), older: true }] })
 })
 
 test('C6 a lower revision and a repetition change nothing', () => {
   const known: Series = { bars: [bar(60, { rev: 2, c: 5 })], gaps: [] }
-  expect(merge(known, [bar(60, { rev: 1, c: 9 })]).change).toEqual({ kind: 'none' })
-  expect(merge(known, [bar(60, { rev: 2, c: 5 })]).change).toEqual({ kind: 'none' })
+  expect(mergeBars(known, [bar(60, { rev: 1, c: 9 })]).change).toEqual({ kind: 'none' })
+  expect(mergeBars(known, [bar(60, { rev: 2, c: 5 })]).change).toEqual({ kind: 'none' })
 })
 
 test('C11 a bar between known ones is put in its place, and everything is drawn anew', () => {
-  const { series: next, change } = merge(series(60, 180), [bar(120)])
+  const { series: next, change } = mergeBars(series(60, 180), [bar(120)])
   expect(times(next)).toEqual([60, 120, 180])
   expect(change).toEqual({ kind: 'all' })
 })
 
 test('C11 a bar before the loaded history is left to that history', () => {
-  expect(merge(series(120, 180), [bar(60)])).toEqual({ series: series(120, 180), change: { kind: 'none' } })
+  expect(mergeBars(series(120, 180), [bar(60)])).toEqual({ series: series(120, 180), change: { kind: 'none' } })
 })
 
 test('C11 whatever comes, starts rise, each once, and what the chart is told rebuilds the series', () => {
@@ -72,7 +72,7 @@ test('C11 whatever comes, starts rise, each once, and what the chart is told reb
       let known: Series = series(600)
       let chart: Bar[] = [...known.bars]
       for (const frame of frames) {
-        const { series: next, change } = merge(
+        const { series: next, change } = mergeBars(
           known,
           frame.map(({ t, c, rev }) => bar(t, { c, rev })),
         )
@@ -97,7 +97,7 @@ test('C11 whatever comes, starts rise, each once, and what the chart is told reb
 test('D2 a snapshot replaces what it spans and keeps what stands before it', () => {
   const known: Series = { bars: [bar(60), bar(120), bar(180)], gaps: [[30, 200]] }
   const snapshot: Series = { bars: [bar(120, { c: 7 }), bar(240)], gaps: [[240, 250]] }
-  expect(replace(known, snapshot, 60)).toEqual({
+  expect(applySnapshot(known, snapshot, 60)).toEqual({
     bars: [bar(60), bar(120, { c: 7 }), bar(240)],
     gaps: [
       [30, 120],
@@ -107,19 +107,19 @@ test('D2 a snapshot replaces what it spans and keeps what stands before it', () 
 })
 
 test('D2 a snapshot that does not reach back to the last bar asks for history', () => {
-  expect(replace(series(60), { bars: [bar(600)], gaps: [] }, 60)).toBeNull()
-  expect(replace(series(60), { bars: [], gaps: [] }, 60)).toBeNull()
-  expect(replace(series(60), { bars: [bar(120)], gaps: [] }, 60)).not.toBeNull()
+  expect(applySnapshot(series(60), { bars: [bar(600)], gaps: [] }, 60)).toBeNull()
+  expect(applySnapshot(series(60), { bars: [], gaps: [] }, 60)).toBeNull()
+  expect(applySnapshot(series(60), { bars: [bar(120)], gaps: [] }, 60)).not.toBeNull()
 })
 
 test('C11 older history is put before, and never over, what is known', () => {
   const older: Series = { bars: [bar(60), bar(120, { c: 9 })], gaps: [[0, 60]] }
-  expect(prepend(series(120, 180), older)).toEqual({ bars: [bar(60), bar(120), bar(180)], gaps: [[0, 60]] })
+  expect(prependBars(series(120, 180), older)).toEqual({ bars: [bar(60), bar(120), bar(180)], gaps: [[0, 60]] })
 })
 
 test('C8 an interval of a gap without a bar is an empty slot, an empty interval elsewhere is none', () => {
   const known: Series = { bars: [bar(60), bar(300), bar(420)], gaps: [[130, 290]] }
-  expect(slots(known, 60).map(({ t, bar: b }) => [t, b !== null])).toEqual([
+  expect(timeSlots(known, 60).map(({ t, bar: b }) => [t, b !== null])).toEqual([
     [60, true],
     [120, false],
     [180, false],
@@ -130,8 +130,8 @@ test('C8 an interval of a gap without a bar is an empty slot, an empty interval 
 })
 
 test('C8 no empty slot follows the last bar, and a long gap takes few', () => {
-  expect(slots({ bars: [bar(60)], gaps: [[60, 6_000]] }, 60)).toHaveLength(1)
-  expect(slots({ bars: [bar(60), bar(60_000)], gaps: [[60, 60_000]] }, 60).length).toBeLessThan(40)
+  expect(timeSlots({ bars: [bar(60)], gaps: [[60, 6_000]] }, 60)).toHaveLength(1)
+  expect(timeSlots({ bars: [bar(60), bar(60_000)], gaps: [[60, 60_000]] }, 60).length).toBeLessThan(40)
 })
 
 test('C8 coverage of what is on screen is counted, and its gaps are named', () => {
@@ -142,11 +142,11 @@ test('C8 coverage of what is on screen is counted, and its gaps are named', () =
       [185, 200],
     ],
   }
-  expect(coverageOf(known, 120, 240, 60)).toEqual({ full: 1, partial: 1, gap: 1, gaps: [[185, 200]] })
+  expect(summarizeCoverage(known, 120, 240, 60)).toEqual({ full: 1, partial: 1, gap: 1, gaps: [[185, 200]] })
 })
 
 test('C3 prices are shown with the digits they were written with', () => {
-  expect([decimals(42_000), decimals(0.5), decimals(1e-7), decimals(1.25e-7)]).toEqual([0, 1, 7, 9])
+  expect([countDecimals(42_000), countDecimals(0.5), countDecimals(1e-7), countDecimals(1.25e-7)]).toEqual([0, 1, 7, 9])
   expect(priceDigits([bar(0, { o: 1.5, c: 0.00001234 })])).toBe(8)
 })
 
@@ -158,10 +158,10 @@ test('C8 gaps that are told replace what was known of their time, and leave what
       [300, 500],
     ],
   }
-  expect(withGaps(series, 200, []).gaps).toEqual([[0, 120]])
-  expect(withGaps(series, 60, [[400, 460]]).gaps).toEqual([
+  expect(replaceGaps(series, 200, []).gaps).toEqual([[0, 120]])
+  expect(replaceGaps(series, 60, [[400, 460]]).gaps).toEqual([
     [0, 60],
     [400, 460],
   ])
-  expect(withGaps(series, 200, []).bars).toBe(series.bars)
+  expect(replaceGaps(series, 200, []).bars).toBe(series.bars)
 })

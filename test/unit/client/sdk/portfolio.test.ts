@@ -8,16 +8,16 @@ import {
 import type { PortfolioState } from '../../../../src/client/sdk/portfolio-state.ts'
 import { totalsOf } from '../../../../src/portfolio/totals.ts'
 import {
+  candleUpdateFrame,
   lotUpdateFrame,
   portfolioSnapshotFrame,
   positionUpdateFrame,
   priceUpdateFrame,
-  updateFrame,
 } from '../../../../src/protocol/messages.ts'
 import type { PortfolioMessage, Position } from '../../../../src/protocol/portfolio.ts'
-import { bitcoin, lot, portfolioServer, position, price } from '../../../support/portfolio-server.ts'
+import { bitcoin, fakePortfolioServer, lot, position, price } from '../../../support/portfolio-server.ts'
 
-type Server = ReturnType<typeof portfolioServer>
+type Server = ReturnType<typeof fakePortfolioServer>
 
 /** A client of this server; whatever it was asked first is answered. */
 async function open(server: Server, options: Partial<PortfolioOptions> = {}) {
@@ -36,15 +36,15 @@ async function open(server: Server, options: Partial<PortfolioOptions> = {}) {
     },
     server.deps,
   )
-  await server.answered()
+  await server.settle()
   return { client, states, messages, connections, connection: () => connections.at(-1), state: () => client.state }
 }
 
 /** A client whose socket was let in. */
 async function connected(server: Server, options: Partial<PortfolioOptions> = {}) {
   const opened = await open(server, options)
-  server.letIn()
-  await server.answered()
+  server.acceptSocket()
+  await server.settle()
   return opened
 }
 
@@ -53,7 +53,7 @@ async function block(server: Server) {
   for (const ms of [1_000, 2_000, 4_000]) {
     server.socket().onclose?.(1006, '')
     server.advance(ms)
-    await server.answered()
+    await server.settle()
   }
 }
 
@@ -63,7 +63,7 @@ async function untilTried(server: Server): Promise<number> {
   for (let ms = 0; ms <= 120_000; ms += 5_000) {
     if (server.portfolioSockets().length > tried) return ms
     server.advance(5_000)
-    await server.answered()
+    await server.settle()
   }
   throw new Error('no socket was tried')
 }
@@ -72,20 +72,20 @@ const CACHE = '/api/v1/stocks/portfolio-cache'
 const polls = (server: Server) => server.asked.filter(({ path }) => path === CACHE).length
 
 test('P7 it holds the snapshot, then the keys that changed; what did not change is the same object', async () => {
-  const server = portfolioServer([position(), bitcoin({ type: 'stock' })])
+  const server = fakePortfolioServer([position(), bitcoin({ type: 'stock' })])
   const { states, messages, connections, state } = await connected(server)
   expect(server.socket().url).toBe('wss://kerb.test/ws/portfolio?ticket=u.t%2F1')
   expect(server.socket().sent[0]).toEqual({ op: 'subscribe', channels: ['portfolio'], req_id: 1 })
   expect(connections).toEqual([{ name: 'live' }])
   expect(states).toHaveLength(1)
   const [first, second] = state().positions
-  server.hold([position({ cmp: '101', present_value: '202', gain_loss: '22' }), second!])
+  server.setPositions([position({ cmp: '101', present_value: '202', gain_loss: '22' }), second!])
   expect(states).toHaveLength(2)
   expect(messages.map((message) => message?.type)).toEqual(['snapshot', 'position_update'])
   expect(state().positions[0]).toEqual({ ...first, cmp: '101', present_value: '202', gain_loss: '22' })
   expect(state().positions[1]).toBe(second)
   expect(state().portfolio).toEqual(server.enriched().portfolio)
-  server.hold([second!])
+  server.setPositions([second!])
   expect(state().positions).toEqual([second])
   expect(state().portfolio?.version).toBe(3)
 })
@@ -95,11 +95,11 @@ test('P7 snapshot and updates come to what the server holds, whatever has change
     fc.record({ asset_id: fc.nat(5), quantity: fc.constantFrom('1', '2'), cmp: fc.constantFrom('1', '2', null) }),
     { selector: ({ asset_id }) => asset_id },
   )
-  const server = portfolioServer([])
+  const server = fakePortfolioServer([])
   const { state } = await connected(server)
   fc.assert(
     fc.property(fc.array(some), (steps) => {
-      for (const step of steps) server.hold(step.map((one) => position(one)))
+      for (const step of steps) server.setPositions(step.map((one) => position(one)))
       const byId = (list: readonly Position[]) => [...list].sort((a, b) => a.asset_id - b.asset_id)
       expect(byId(state().positions)).toEqual(byId(server.enriched().positions))
       expect(state().portfolio).toEqual(server.enriched().portfolio)
@@ -108,7 +108,7 @@ test('P7 snapshot and updates come to what the server holds, whatever has change
 })
 
 test('P7 of one asset it holds lots and prices; a snapshot takes the place of all that was known of it', async () => {
-  const server = portfolioServer([])
+  const server = fakePortfolioServer([])
   const { state, messages } = await connected(server, { channels: ['asset.AAPL'] })
   const other = lot({ id: '00000000-0000-4000-8000-000000000002' })
   const snapshot = { positions: [position()], prices: [price()], lots: [lot(), other] }
@@ -129,23 +129,23 @@ test('P7 of one asset it holds lots and prices; a snapshot takes the place of al
 })
 
 test('D2 it comes back with a new ticket and goes on from the last position; D3 it acks', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { connections, state } = await connected(server)
   expect(server.socket().sent.at(-1)).toEqual({ op: 'ack', position: 'p-0' })
-  server.hold([position({ cmp: '101' })])
+  server.setPositions([position({ cmp: '101' })])
   server.socket().onclose?.(4201, 'session over')
   server.advance(100)
-  await server.answered()
+  await server.settle()
   expect(server.socket().url).toBe('wss://kerb.test/ws/portfolio?ticket=u.t%2F2')
-  server.letIn(true)
+  server.acceptSocket(true)
   expect(server.socket().sent[0]).toMatchObject({ op: 'subscribe', since: 'p-1' })
-  server.hold([position({ cmp: '102' })])
+  server.setPositions([position({ cmp: '102' })])
   expect(state().positions[0]?.cmp).toBe('102')
   expect(connections.map(({ name }) => name)).toEqual(['live', 'reconnecting', 'live'])
 })
 
 test('D4 what it does not know it ignores, and it does not pass it by', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { states, state } = await connected(server)
   const before = state()
   server.socket().onmessage?.('{"type":"news","position":"p-9"}')
@@ -157,29 +157,29 @@ test('D4 what it does not know it ignores, and it does not pass it by', async ()
 
 test('it asks as who has the token, and else as who is signed in in the browser', async () => {
   const tokens = ['one', 'two']
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   await connected(server, { token: () => tokens.shift() ?? '' })
   server.socket().onclose?.(4200, '')
   server.advance(100)
-  await server.answered()
+  await server.settle()
   const [first, second] = server.asked
   expect(first).toMatchObject({ path: '/api/v1/auth/ticket', method: 'POST', credentials: 'omit' })
   expect(first!.headers.get('authorization')).toBe('Bearer one')
   expect(second!.headers.get('authorization')).toBe('Bearer two')
 
-  const browser = portfolioServer()
+  const browser = fakePortfolioServer()
   await open(browser)
   expect(browser.asked[0]).toMatchObject({ method: 'POST', credentials: 'same-origin' })
   expect(browser.asked[0]!.headers.has('authorization')).toBe(false)
 
-  const own = portfolioServer()
+  const own = fakePortfolioServer()
   await open(own, { ticket: async () => 'mine' })
   expect(own.asked).toEqual([])
   expect(own.socket().url).toContain('?ticket=mine')
 })
 
 test('where sockets are blocked it polls, and a socket that opens later ends that', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { connection, connections, state, messages } = await open(server)
   await block(server)
   expect(connection()).toEqual({ name: 'polling', error: null })
@@ -187,10 +187,10 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   expect(state().positions).toEqual([position()])
   const blocked = server.portfolioSockets().length
   const before = polls(server)
-  server.silently([position({ cmp: '101' })])
+  server.setPositionsSilently([position({ cmp: '101' })])
   for (let i = 0; i < 4; i++) {
     server.advance(15_000)
-    await server.answered()
+    await server.settle()
   }
   expect(polls(server) - before).toBe(4)
   expect(state().positions[0]?.cmp).toBe('101')
@@ -203,63 +203,63 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   const again = polls(server)
   expect(await untilTried(server)).toBe(90_000)
   expect(polls(server) - again).toBe(6)
-  server.letIn()
+  server.acceptSocket()
   expect(server.socket().sent[0]).not.toHaveProperty('since')
   expect(connection()).toEqual({ name: 'live' })
   const after = polls(server)
   server.advance(10_000)
-  await server.answered()
+  await server.settle()
   expect(polls(server)).toBe(after)
 })
 
 test('a network or a server that is back has a socket tried at once', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   await open(server)
   await block(server)
   const blocked = server.portfolioSockets().length
-  server.comeBack()
-  await server.answered()
+  server.restoreNetwork()
+  await server.settle()
   expect(server.portfolioSockets()).toHaveLength(blocked + 1)
   server.socket().onclose?.(1006, '')
   const well = server.replies[CACHE]!
   server.replies[CACHE] = () => ({ status: 503 })
   server.advance(15_000)
-  await server.answered()
+  await server.settle()
   server.replies[CACHE] = well
   expect(server.portfolioSockets()).toHaveLength(blocked + 1)
   server.advance(15_000)
-  await server.answered()
+  await server.settle()
   expect(server.portfolioSockets()).toHaveLength(blocked + 2)
   server.advance(14_000)
-  await server.answered()
+  await server.settle()
   expect(server.portfolioSockets()).toHaveLength(blocked + 2)
 })
 
 test('closed while it polls, it leaves nothing behind', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { client } = await open(server)
   await block(server)
   client.close()
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
 })
 
 test('a poll that is answered after the socket has opened changes nothing', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { state } = await open(server)
   const late = Promise.withResolvers<{ status: number; body: unknown }>()
   server.replies[CACHE] = () => late.promise
   await block(server)
   const old = server.enriched()
   await untilTried(server)
-  server.silently([position({ cmp: '101' })])
-  server.letIn()
+  server.setPositionsSilently([position({ cmp: '101' })])
+  server.acceptSocket()
   late.resolve({ status: 200, body: old })
-  await server.answered()
+  await server.settle()
   expect(state().positions[0]?.cmp).toBe('101')
 })
 
 test('a server that is away is told as the error of the polls, and asked again when it says so', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   server.replies[CACHE] = () => ({ status: 503, headers: { 'retry-after': '40' } })
   const { connection } = await open(server, { mode: 'poll' })
   expect(connection()).toEqual({ name: 'polling', error: 'the portfolio answered 503' })
@@ -267,56 +267,56 @@ test('a server that is away is told as the error of the polls, and asked again w
   expect(polls(server)).toBe(1)
   server.replies[CACHE] = () => Promise.reject(new TypeError('no network'))
   server.advance(1_000)
-  await server.answered()
+  await server.settle()
   expect(connection()).toEqual({ name: 'polling', error: 'TypeError: no network' })
   server.replies[CACHE] = () => ({ status: 200, body: server.enriched() })
-  server.comeBack()
-  await server.answered()
+  server.restoreNetwork()
+  await server.settle()
   expect(polls(server)).toBe(3)
   expect(connection()).toEqual({ name: 'polling', error: null })
 })
 
 test('an answer that never comes is given up, and asked for again', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const fetch = server.deps.fetch
   server.deps.fetch = (_input, init) =>
     new Promise((_resolve, reject) => init?.signal?.addEventListener('abort', () => reject(init.signal?.reason)))
   const { connection } = await open(server, { mode: 'poll' })
   server.advance(10_000)
-  await server.answered()
+  await server.settle()
   expect(connection()).toMatchObject({ name: 'polling', error: expect.stringContaining('did not answer in time') })
   server.deps.fetch = fetch
 })
 
 test('a mode that only polls opens no socket, keeps its interval, and looks sooner while the portfolio is being made', async () => {
-  const server = portfolioServer([bitcoin()])
+  const server = fakePortfolioServer([bitcoin()])
   const made = server.replies[CACHE]!
   server.replies[CACHE] = () => ({ status: 202, headers: { 'retry-after': '1' } })
   const { client, connection, state } = await open(server, { mode: 'poll', intervalMs: 60_000 })
   expect(connection()).toEqual({ name: 'polling', error: null })
   expect(state().portfolio).toBeNull()
   server.advance(1_000)
-  await server.answered()
+  await server.settle()
   server.replies[CACHE] = made
   server.advance(1_999)
   expect(polls(server)).toBe(2)
   server.advance(1)
-  await server.answered()
+  await server.settle()
   expect(state().positions).toEqual([bitcoin()])
   const known = state()
   server.advance(59_999)
-  await server.answered()
+  await server.settle()
   expect(polls(server)).toBe(3)
   server.advance(1)
-  await server.answered()
+  await server.settle()
   expect(polls(server)).toBe(4)
   expect(state()).toBe(known)
   client.check()
-  await server.answered()
+  await server.settle()
   expect(polls(server)).toBe(5)
   client.close()
   expect(server.sockets).toEqual([])
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
 })
 
 const signedOut: [string, (server: Server) => Promise<() => PortfolioConnection | undefined>][] = [
@@ -346,48 +346,48 @@ const signedOut: [string, (server: Server) => Promise<() => PortfolioConnection 
 ]
 
 test.each(signedOut)('%s ends it as signed out, and nothing is tried again', async (_by, run) => {
-  const server = portfolioServer([bitcoin()])
+  const server = fakePortfolioServer([bitcoin()])
   const connection = await run(server)
   expect(connection()).toEqual({ name: 'signed_out' })
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
 })
 
 test('a server that says stop is obeyed', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { connection } = await connected(server)
   server.socket().onclose?.(4000, 'no such thing')
   expect(connection()).toEqual({ name: 'stopped', reason: 'no such thing', code: 4000 })
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
 })
 
 test('a ticket that cannot be had for another reason is a failed attempt', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   server.replies['/api/v1/auth/ticket'] = () => ({ status: 503 })
   const { connection } = await open(server)
   expect(connection()).toMatchObject({ name: 'reconnecting', attempt: 1 })
 })
 
 test('closed, it leaves nothing behind', async () => {
-  const server = portfolioServer([bitcoin()])
+  const server = fakePortfolioServer([bitcoin()])
   const { client, states } = await connected(server)
   expect(server.candleSockets()).toHaveLength(1)
   client.close()
   expect(server.sockets.every(({ closed }) => closed)).toBe(true)
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
   const told = states.length
-  server.hold([bitcoin({ cmp: '5' })])
+  server.setPositions([bitcoin({ cmp: '5' })])
   expect(states).toHaveLength(told)
 })
 
 /** A frame of the candle of the forming minute, or of one that is complete. */
 const candle = (close: string, last_update: string, more: { complete?: boolean; product?: string } = {}) =>
-  updateFrame('c-1', [
+  candleUpdateFrame('c-1', [
     `{"exchange":"simulated","product_id":"${more.product ?? 'BTC-USD'}","granularity":"ONE_MINUTE","timestamp":1772618400,"open":1,"high":1,"low":1,"close":${close},"volume":1,"is_complete":${more.complete ?? false},"coverage":"full","rev":0,"last_update":"${last_update}","source":"trades"}`,
   ])
 
 /** A portfolio with a share and bitcoin, whose candles are followed. */
 async function streaming() {
-  const server = portfolioServer([position(), bitcoin({ quantity: '0.3', rate: '0.9', invested: '50' })])
+  const server = fakePortfolioServer([position(), bitcoin({ quantity: '0.3', rate: '0.9', invested: '50' })])
   const opened = await connected(server)
   const candles = server.candleSockets()[0]!
   candles.onopen?.()
@@ -422,10 +422,10 @@ test('the server’s price of the same instant, or a later one, stands; an older
   const { server, state, tick } = await streaming()
   const held = state().positions
   tick(candle('200', '2026-03-04T10:00:02Z'))
-  server.hold([held[0]!, { ...held[1]!, cmp: '150', as_of: '2026-03-04T10:00:01Z', expenses: '3' }])
+  server.setPositions([held[0]!, { ...held[1]!, cmp: '150', as_of: '2026-03-04T10:00:01Z', expenses: '3' }])
   expect(state().positions[1]).toMatchObject({ cmp: '200', expenses: '3' })
   const confirmed = { ...held[1]!, cmp: '201', present_value: '54.27', as_of: '2026-03-04T10:00:02.000Z' }
-  server.hold([held[0]!, confirmed])
+  server.setPositions([held[0]!, confirmed])
   expect(state().positions[1]).toEqual(confirmed)
   expect(state().portfolio).toEqual(server.enriched().portfolio)
   tick(candle('190', '2026-03-04T10:00:01.9Z'))
@@ -452,25 +452,25 @@ test('lots of a position that moves at the tick move with it (P2)', async () => 
 
 test('only what is held, streamed and on is followed, and no more once it is sold', async () => {
   const asset = (asset_id: number, symbol: string) => bitcoin({ asset_id, symbol })
-  const server = portfolioServer([asset(1, 'ETH'), asset(2, 'SOL'), asset(3, 'XYZ'), position({ asset_id: 4 })])
+  const server = fakePortfolioServer([asset(1, 'ETH'), asset(2, 'SOL'), asset(3, 'XYZ'), position({ asset_id: 4 })])
   const { state } = await connected(server)
   expect(server.candleSockets()).toEqual([])
   const before = state().positions
-  server.hold([...before, bitcoin()])
+  server.setPositions([...before, bitcoin()])
   expect(server.candleSockets().map(({ url }) => url)).toEqual(['wss://kerb.test/ws/products/BTC-USD'])
-  server.hold([...before, bitcoin({ cmp: '7' })])
+  server.setPositions([...before, bitcoin({ cmp: '7' })])
   expect(server.candleSockets()).toHaveLength(1)
-  server.hold([...before, bitcoin({ quantity: '0', lots: 0 })])
+  server.setPositions([...before, bitcoin({ quantity: '0', lots: 0 })])
   expect(server.candleSockets().map(({ closed }) => closed)).toEqual([true])
   expect(server.asked.filter(({ path }) => path === '/api/v1/products')).toHaveLength(1)
 })
 
 test('who follows one asset sees it move at the tick, without totals', async () => {
-  const server = portfolioServer([])
+  const server = fakePortfolioServer([])
   const { state } = await connected(server, { channels: ['asset.BTC'] })
   const told = { positions: [bitcoin()], prices: [], lots: [] }
   server.tell(portfolioSnapshotFrame(server.nextPosition(), 'asset.BTC', told))
-  await server.answered()
+  await server.settle()
   server.candleSockets()[0]!.onmessage?.(candle('101.5', '2026-03-04T10:00:02Z'))
   expect(state()).toMatchObject({ portfolio: null, positions: [{ cmp: '101.5', present_value: '203' }] })
 })

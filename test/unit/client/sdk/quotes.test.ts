@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { parseExact } from '../../../../src/client/sdk/exact-json.ts'
-import { connectQuotes, doubtOf, type LiveQuote } from '../../../../src/client/sdk/quotes.ts'
+import { connectQuotes, type LiveQuote, staleCause } from '../../../../src/client/sdk/quotes.ts'
 import type { StreamState } from '../../../../src/client/sdk/stream.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
-import { type Quote, quoteText } from '../../../../src/protocol/quote.ts'
-import { clientWorld } from '../../../support/client-world.ts'
+import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
+import { fakeClientDeps } from '../../../support/client-world.ts'
 
 const QUOTE: Quote = {
   asset_id: 7,
@@ -25,11 +25,11 @@ const QUOTE: Quote = {
   as_of: '2026-10-05T14:07:00Z',
   updated_at: '2026-10-05T14:07:30Z',
 }
-const text = (more: Partial<Quote> = {}) => quoteText({ ...QUOTE, ...more }, 'cache', null)
+const text = (more: Partial<Quote> = {}) => formatQuote({ ...QUOTE, ...more }, 'cache', null)
 
 /** Quotes in a world of their own. */
 function open() {
-  const world = clientWorld()
+  const world = fakeClientDeps()
   const states: StreamState[] = []
   const quotes: LiveQuote[] = []
   connectQuotes(
@@ -117,8 +117,8 @@ test.each(['unknown_symbol', 'ambiguous_symbol'])('D4 %s ends it: another attemp
 test('Q1 a price is of now only while the server renews it, the connection holds and its time has not passed', () => {
   const at = Date.parse(QUOTE.updated_at)
   const quote = { updatedAt: QUOTE.updated_at, stale: null }
-  expect(doubtOf(quote, 45_000, true, at + 45_000)).toBeNull()
-  expect(doubtOf(quote, 45_000, true, at + 45_001)).toBe('expired')
-  expect(doubtOf(quote, 45_000, false, at)).toBe('connection')
-  expect(doubtOf({ ...quote, stale: 'rate_limited' }, 45_000, true, at)).toBe('rate_limited')
+  expect(staleCause(quote, 45_000, true, at + 45_000)).toBeNull()
+  expect(staleCause(quote, 45_000, true, at + 45_001)).toBe('expired')
+  expect(staleCause(quote, 45_000, false, at)).toBe('connection')
+  expect(staleCause({ ...quote, stale: 'rate_limited' }, 45_000, true, at)).toBe('rate_limited')
 })

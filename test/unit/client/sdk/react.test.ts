@@ -6,8 +6,8 @@ import {
   type PortfolioUpdatesOptions,
   usePortfolioWithUpdates,
 } from '../../../../src/client/sdk/react.ts'
-import { updateFrame } from '../../../../src/protocol/messages.ts'
-import { bitcoin, portfolioServer, position } from '../../../support/portfolio-server.ts'
+import { candleUpdateFrame } from '../../../../src/protocol/messages.ts'
+import { bitcoin, fakePortfolioServer, position } from '../../../support/portfolio-server.ts'
 
 type Root = { render(node: ReactNode): void; unmount(): void }
 const require = createRequire(import.meta.url)
@@ -21,7 +21,7 @@ function container(): object {
   return { nodeType: 1, nodeName: 'DIV', tagName: 'DIV', ownerDocument: document, firstChild: null, ...listens }
 }
 
-type Server = ReturnType<typeof portfolioServer>
+type Server = ReturnType<typeof fakePortfolioServer>
 let roots: Root[] = []
 
 beforeEach(() => {
@@ -63,7 +63,7 @@ async function use(server: Server, options: PortfolioUpdatesOptions = {}, strict
   const later = (run: () => void) =>
     act(async () => {
       run()
-      await server.answered()
+      await server.settle()
     })
   await draw(options)
   await later(() => {})
@@ -71,15 +71,15 @@ async function use(server: Server, options: PortfolioUpdatesOptions = {}, strict
 }
 
 test('it is live by default; a position that has not changed stays the same object, and what is the same is not drawn', async () => {
-  const server = portfolioServer([position(), bitcoin({ type: 'stock' })])
+  const server = fakePortfolioServer([position(), bitcoin({ type: 'stock' })])
   const { given, now, later, unmount } = await use(server)
   expect(given[0]).toMatchObject({ portfolio: null, positions: [], status: 'connecting', error: null })
-  await later(() => server.letIn())
+  await later(() => server.acceptSocket())
   const { portfolio, positions } = server.enriched()
   expect(now()).toMatchObject({ portfolio, positions, status: 'live' })
   const [first, second] = now().positions
   const { refresh } = now()
-  await later(() => server.hold([position({ cmp: '101' }), second!]))
+  await later(() => server.setPositions([position({ cmp: '101' }), second!]))
   expect(now().positions[0]).toEqual({ ...first, cmp: '101' })
   expect(now().positions[1]).toBe(second)
   expect(now().refresh).toBe(refresh)
@@ -88,11 +88,11 @@ test('it is live by default; a position that has not changed stays the same obje
   expect(given).toHaveLength(drawn)
   await unmount()
   expect(server.sockets.every(({ closed }) => closed)).toBe(true)
-  expect(server.waiting()).toBe(0)
+  expect(server.pendingCount()).toBe(0)
 })
 
 test('by polls alone it reads every 15 s, or at once when it is asked to', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { now, later } = await use(server, { mode: 'poll' })
   expect(now()).toMatchObject({ status: 'polling', positions: [position()] })
   await later(() => server.advance(14_999))
@@ -106,21 +106,21 @@ test('by polls alone it reads every 15 s, or at once when it is asked to', async
 })
 
 test('what it is given to begin with is there at once, on the server and in the browser', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const initial = server.enriched()
   const node = createElement(Component, { server, given: [], options: { initial } })
   expect(renderToString(node)).toBe('100.5 connecting')
   expect(server.asked).toEqual([])
   const { given, later } = await use(server, { initial })
   expect(given[0]?.positions).toBe(initial.positions)
-  await later(() => server.letIn())
+  await later(() => server.acceptSocket())
   expect(given.at(-1)?.positions).toBe(initial.positions)
 })
 
 test('a token that is made anew with each drawing opens nothing anew, and the newest is sent', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { draw, later } = await use(server, { token: () => 'one' })
-  await later(() => server.letIn())
+  await later(() => server.acceptSocket())
   await draw({ token: () => 'two' })
   expect(server.portfolioSockets()).toHaveLength(1)
   await later(() => {
@@ -133,26 +133,26 @@ test('a token that is made anew with each drawing opens nothing anew, and the ne
 })
 
 test('strict drawing, which opens everything twice, leaves one socket', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   const { now, later } = await use(server, {}, true)
-  await later(() => server.letIn())
+  await later(() => server.acceptSocket())
   expect(server.portfolioSockets().filter(({ closed }) => !closed)).toHaveLength(1)
   expect(now().status).toBe('live')
 })
 
 test('who is not signed in is told so', async () => {
-  const server = portfolioServer()
+  const server = fakePortfolioServer()
   server.replies['/api/v1/auth/ticket'] = () => ({ status: 401 })
   expect((await use(server)).now()).toMatchObject({ status: 'signed_out', error: null, portfolio: null })
 })
 
 test('what moves at the tick moves here, too', async () => {
-  const server = portfolioServer([bitcoin()])
+  const server = fakePortfolioServer([bitcoin()])
   const { now, later } = await use(server)
-  await later(() => server.letIn())
+  await later(() => server.acceptSocket())
   await later(() => {
     const candle = `{"product_id":"BTC-USD","close":101.5,"is_complete":false,"last_update":"2026-03-04T10:00:02Z"}`
-    server.candleSockets()[0]!.onmessage?.(updateFrame('c-1', [candle]))
+    server.candleSockets()[0]!.onmessage?.(candleUpdateFrame('c-1', [candle]))
   })
   expect(now().positions[0]).toMatchObject({ cmp: '101.5', present_value: '203', gain_loss: '23', day_change: '3' })
   expect(now().portfolio).toMatchObject({ present_value: '203', day_change: '3' })

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import { connectCandles } from '../../../../src/client/sdk/candles.ts'
 import { openStream, type StreamState, socketUrl } from '../../../../src/client/sdk/stream.ts'
-import { PING } from '../../../../src/protocol/messages.ts'
-import { clientWorld } from '../../../support/client-world.ts'
+import { PING_TEXT } from '../../../../src/protocol/messages.ts'
+import { fakeClientDeps } from '../../../support/client-world.ts'
 
 /** Candles of one product in a world of their own. */
 function open(since: string | null = 'e-7', random = 0.5) {
-  const world = clientWorld(random)
+  const world = fakeClientDeps(random)
   const states: StreamState[] = []
   const candles: unknown[] = []
   const snapshots: unknown[] = []
@@ -34,7 +34,7 @@ function open(since: string | null = 'e-7', random = 0.5) {
     state: () => states.at(-1)?.name,
     subscribed() {
       world.socket().onopen?.()
-      world.hear({ type: 'subscribed', channels: [], position: 'e-9', recovered: true })
+      world.receive({ type: 'subscribed', channels: [], position: 'e-9', recovered: true })
     },
   }
 }
@@ -58,7 +58,7 @@ test('D2 after a loss it comes back from the last frame it saw, not from the pos
   world.advance(250)
   world.subscribed()
   expect(world.socket().sent[0]).toMatchObject({ since: 'e-7' })
-  world.hear(update('e-12'))
+  world.receive(update('e-12'))
   world.socket().onclose?.(1006, '')
   world.advance(1_000)
   world.subscribed()
@@ -70,7 +70,7 @@ test('D2 a snapshot is handed on with its gaps, and moves the position', () => {
   const world = open(null)
   world.subscribed()
   expect(world.socket().sent[0]).not.toHaveProperty('since')
-  world.hear({ type: 'snapshot', position: 'f-1', candles: [{ timestamp: 60 }], gaps: [[0, 60]] })
+  world.receive({ type: 'snapshot', position: 'f-1', candles: [{ timestamp: 60 }], gaps: [[0, 60]] })
   expect(world.snapshots).toEqual([[[{ timestamp: 60 }], [[0, 60]]]])
   world.socket().onclose?.(1006, '')
   world.advance(250)
@@ -87,21 +87,21 @@ test('D3 it acks its first frame, then some of them, and the first of a new conn
       .map(({ position }) => position)
   world.subscribed()
   expect(acks()).toEqual([])
-  for (let i = 8; i < 48; i++) world.hear(update(`e-${i}`))
+  for (let i = 8; i < 48; i++) world.receive(update(`e-${i}`))
   expect(acks()).toEqual(['e-8', 'e-24', 'e-40'])
   world.socket().onclose?.(1006, '')
   world.advance(250)
   world.subscribed()
-  world.hear({ type: 'snapshot', position: 'f-1', candles: [], gaps: [] })
+  world.receive({ type: 'snapshot', position: 'f-1', candles: [], gaps: [] })
   expect(acks()).toEqual(['f-1'])
 })
 
 test('D3 a snapshot that nobody asked for is taken: the server could not keep what came meanwhile', () => {
   const world = open('e-7')
   world.subscribed()
-  world.hear(update('e-8'))
-  world.hear({ type: 'subscribed', channels: [], position: 'e-900', recovered: false })
-  world.hear({ type: 'snapshot', position: 'e-900', candles: [{ timestamp: 60 }], gaps: [] })
+  world.receive(update('e-8'))
+  world.receive({ type: 'subscribed', channels: [], position: 'e-900', recovered: false })
+  world.receive({ type: 'snapshot', position: 'e-900', candles: [{ timestamp: 60 }], gaps: [] })
   expect(world.snapshots).toHaveLength(1)
   expect(world.state()).toBe('live')
 })
@@ -149,13 +149,13 @@ test('close codes are obeyed: stop, pause, at once', () => {
 test('a refused subscription stops it if another attempt cannot help, else it waits', () => {
   const wrong = open()
   wrong.socket().onopen?.()
-  wrong.hear({ type: 'error', code: 'unknown_product', message: 'no such product', field: 'channels/0' })
+  wrong.receive({ type: 'error', code: 'unknown_product', message: 'no such product', field: 'channels/0' })
   expect(wrong.states.at(-1)).toEqual({ name: 'stopped', reason: 'no such product', code: null })
   expect(wrong.socket().closed).toBe(true)
 
   const full = open()
   full.socket().onopen?.()
-  full.hear({ type: 'error', code: 'unavailable', message: 'later', field: null })
+  full.receive({ type: 'error', code: 'unavailable', message: 'later', field: null })
   expect(full.state()).toBe('reconnecting')
   full.advance(6_000)
   expect(full.sockets).toHaveLength(2)
@@ -166,8 +166,8 @@ test('a dead connection shows and is left within half a minute; an answered ping
   world.subscribed()
   world.advance(15_000)
   // The one text that wakes no object.
-  expect(JSON.stringify(world.socket().sent.at(-1))).toBe(PING)
-  world.hear({ type: 'pong' })
+  expect(JSON.stringify(world.socket().sent.at(-1))).toBe(PING_TEXT)
+  world.receive({ type: 'pong' })
   world.advance(15_000)
   expect(world.state()).toBe('live')
   world.advance(5_000)
@@ -182,7 +182,7 @@ test('a late answer makes a stale connection live again', () => {
   world.subscribed()
   world.advance(21_000)
   expect(world.state()).toBe('stale')
-  world.hear(update('e-8'))
+  world.receive(update('e-8'))
   expect(world.state()).toBe('live')
 })
 
@@ -196,10 +196,10 @@ test('a connection that never answers the subscription is left', () => {
 test('D4 what it does not know it ignores, and text that is no frame too', () => {
   const world = open()
   world.subscribed()
-  world.hear({ type: 'news', text: 'x' })
+  world.receive({ type: 'news', text: 'x' })
   world.socket().onmessage?.('{')
   world.socket().onmessage?.('null')
-  world.hear({ type: 'update', position: 5, candles: 'x' })
+  world.receive({ type: 'update', position: 5, candles: 'x' })
   expect(world.state()).toBe('live')
   expect(world.candles).toEqual([])
 })
@@ -207,14 +207,14 @@ test('D4 what it does not know it ignores, and text that is no frame too', () =>
 test('C8 the feed’s own state is handed on', () => {
   const world = open()
   world.subscribed()
-  world.hear({ type: 'feed', product_id: 'BTC-USD', exchange: 'simulated', state: 'silent', since: '' })
+  world.receive({ type: 'feed', product_id: 'BTC-USD', exchange: 'simulated', state: 'silent', since: '' })
   expect(world.feeds).toEqual(['silent'])
 })
 
 test('a network that is back is used at once, and a closed stream stays closed', () => {
   const world = open('e-7', 0.999)
   world.socket().onclose?.(1006, '')
-  world.comeBack()
+  world.restoreNetwork()
   expect(world.sockets).toHaveLength(2)
   world.advance(10_000)
   expect(world.sockets).toHaveLength(2)
@@ -222,12 +222,12 @@ test('a network that is back is used at once, and a closed stream stays closed',
   world.socket().onclose?.(1006, '')
   world.advance(600_000)
   expect(world.sockets).toHaveLength(2)
-  expect(world.waiting()).toBe(0)
+  expect(world.pendingCount()).toBe(0)
 })
 
 test('one product has its own socket, several share one, and a base with TLS gives one with TLS', () => {
   expect(open().socket().url).toBe('ws://kerb.test/ws/products/BTC-USD')
-  const world = clientWorld()
+  const world = fakeClientDeps()
   connectCandles(
     {
       url: 'https://kerb.test',
@@ -264,7 +264,7 @@ test('C3 prices and volume keep every digit in which they were written; times an
 
 /** A stream whose address has to be found before each attempt. */
 function openFound(answers: (string | null | Error)[]) {
-  const world = clientWorld()
+  const world = fakeClientDeps()
   const states: StreamState[] = []
   let asked = 0
   const url = async () => {
@@ -300,5 +300,5 @@ test('an address that is found after the stream was closed opens nothing', async
   world.stream.close()
   await world.found()
   expect(world.sockets).toHaveLength(0)
-  expect(world.waiting()).toBe(0)
+  expect(world.pendingCount()).toBe(0)
 })

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { type AssetPage, ambiguousPage, assetFacts, assetPage } from '../../../../src/pages/assets/asset.ts'
 import { assetsPage } from '../../../../src/pages/assets/list.ts'
-import { withoutFloatTail } from '../../../../src/pricing/format.ts'
+import { trimFloatNoise } from '../../../../src/pricing/format.ts'
 import type { Asset } from '../../../../src/protocol/asset.ts'
-import { RANGES } from '../../../../src/protocol/price-history.ts'
+import { HISTORY_RANGES } from '../../../../src/protocol/price-history.ts'
 import { type Quote, STALE_REASONS } from '../../../../src/protocol/quote.ts'
 
 const NOW = Date.parse('2026-10-05T14:07:30Z')
@@ -149,7 +149,7 @@ test.each([
 
 test('every range is a link that works without a script, the present one is marked', async () => {
   const text = await render()
-  for (const range of RANGES) expect(text).toContain(`href="/assets/AAPL?range=${range}"`)
+  for (const range of HISTORY_RANGES) expect(text).toContain(`href="/assets/AAPL?range=${range}"`)
   expect(text.match(/aria-current="true"/g)).toHaveLength(1)
   expect(text).toMatch(/range=1m" aria-current="true"/)
 })
@@ -216,5 +216,5 @@ test.each([
   ['0.0000000123', '0.0000000123'],
   ['1234567.891', '1234567.891'],
 ])('P1 %s is shown as %s', (told, shown) => {
-  expect(withoutFloatTail(told)).toBe(shown)
+  expect(trimFloatNoise(told)).toBe(shown)
 })

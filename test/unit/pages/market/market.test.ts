@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { feedText } from '../../../../src/pages/market/feed-labels.ts'
-import { listPage, priceBefore } from '../../../../src/pages/market/list.ts'
+import { listPage, price24hAgo } from '../../../../src/pages/market/list.ts'
 import { productPage } from '../../../../src/pages/market/product.ts'
-import { ageText, agoText, decimalText, direction, percentText } from '../../../../src/pricing/format.ts'
+import { direction, formatAge, formatAgo, formatPercent, formatPrice } from '../../../../src/pricing/format.ts'
 import type { Candle } from '../../../../src/protocol/candle.ts'
 import type { Product, ProductStatus } from '../../../../src/protocol/product.ts'
 
@@ -78,37 +78,37 @@ const page = async (candles: Candle[], more: Partial<Product> = {}) =>
       candles,
       gaps: [[60, 90]],
       position: 'e-17',
-      whole: true,
+      isComplete: true,
     }),
   )
 
 test('C3 prices keep all their digits, grouped', () => {
-  expect(decimalText('67412.1')).toBe('67,412.10')
-  expect(decimalText('1234567')).toBe('1,234,567.00')
-  expect(decimalText('0.00001234')).toBe('0.00001234')
+  expect(formatPrice('67412.1')).toBe('67,412.10')
+  expect(formatPrice('1234567')).toBe('1,234,567.00')
+  expect(formatPrice('0.00001234')).toBe('0.00001234')
 })
 
 test('P3 a change that is not known is a dash, never 0', () => {
-  expect([percentText('1.234'), percentText('-0.004'), percentText('-2'), percentText(null)]).toEqual([
+  expect([formatPercent('1.234'), formatPercent('-0.004'), formatPercent('-2'), formatPercent(null)]).toEqual([
     '+1.23%',
     '+0.00%',
     '−2.00%',
     '–',
   ])
   expect([direction('1'), direction('-1'), direction('0'), direction(null)]).toEqual(['up', 'down', 'flat', 'flat'])
-  expect(priceBefore(product({ price: '125', change_24h: '25' }))).toBe(100)
-  expect(priceBefore(product({ change_24h: null }))).toBeNull()
+  expect(price24hAgo(product({ price: '125', change_24h: '25' }))).toBe(100)
+  expect(price24hAgo(product({ change_24h: null }))).toBeNull()
 })
 
 test('ages are told in the largest whole unit', () => {
-  expect([999, 8_000, 190_000, 7_300_000, 200_000_000].map(agoText)).toEqual([
+  expect([999, 8_000, 190_000, 7_300_000, 200_000_000].map(formatAgo)).toEqual([
     'just now',
     '8 s ago',
     '3 min ago',
     '2 h ago',
     '2 d ago',
   ])
-  expect(ageText(-5_000)).toBe('0 s')
+  expect(formatAge(-5_000)).toBe('0 s')
 })
 
 test('C8 a quiet market and a dead feed are told apart', () => {

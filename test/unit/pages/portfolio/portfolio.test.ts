@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { activitiesPage, activityPage, deletePage, valuesOf } from '../../../../src/pages/portfolio/activities.ts'
-import { sellPage, timeField, timeOfField } from '../../../../src/pages/portfolio/lot-forms.ts'
-import { stocksPage } from '../../../../src/pages/portfolio/lots.ts'
+import { activitiesPage, activityPage, deletePage, formValues } from '../../../../src/pages/portfolio/activities.ts'
+import { formatTimeInput, parseTimeInput, sellPage } from '../../../../src/pages/portfolio/lot-forms.ts'
+import { lotsPage } from '../../../../src/pages/portfolio/lots.ts'
 import { userPage } from '../../../../src/pages/portfolio/overview.ts'
 import { EMPTY_FORM, type FormState } from '../../../../src/pages/site/form.ts'
-import { figureText, missingText, signOf } from '../../../../src/portfolio/format.ts'
+import { figureDirection, formatFigure, incompleteNotice } from '../../../../src/portfolio/format.ts'
 import type { ActivityView, Sale } from '../../../../src/protocol/activity.ts'
 import type { LotView, Position, Totals } from '../../../../src/protocol/portfolio.ts'
 import type { Profile } from '../../../../src/protocol/profile.ts'
@@ -182,7 +182,7 @@ const PAGES = {
   overview: () =>
     userPage(SITE, { profile, portfolio, positions: [position, unknown, closed, apart], range: '1m', history }),
   'empty overview': () => userPage(SITE, { profile, portfolio, positions: [], range: '1m', history: null }),
-  lots: () => stocksPage(SITE, { ...stocks, form }),
+  lots: () => lotsPage(SITE, { ...stocks, form }),
   sale: () => sellPage(SITE, { lot, form, preview: sale, key: 'new' }),
   activities: () => activitiesPage(SITE, { ...activities, form, now: NOW }),
   activity: () => activityPage(SITE, activity, form, 'stocks'),
@@ -223,7 +223,7 @@ describe('figures', () => {
     ['percent', '-12.3456', '', '−12.35%'],
     ['ratio', '29.514', '', '29.51'],
   ] as const)('P1 %s %s in %s reads %s', (kind, decimal, currency, text) => {
-    expect(figureText(kind, decimal, currency)).toBe(text)
+    expect(formatFigure(kind, decimal, currency)).toBe(text)
   })
 
   test.each([
@@ -231,7 +231,7 @@ describe('figures', () => {
     ['-0.01', 'down'],
     ['0.0001', 'up'],
     [null, 'flat'],
-  ] as const)('%s points %s', (decimal, sign) => expect(signOf(decimal)).toBe(sign))
+  ] as const)('%s points %s', (decimal, sign) => expect(figureDirection(decimal)).toBe(sign))
 
   test('P1 are rounded to read, and stand beside it with every digit', async () => {
     expect(String(await PAGES.overview())).toContain(
@@ -247,8 +247,10 @@ describe('figures', () => {
     )
     expect(row).toContain('there is no exchange rate for it')
     expect(page).toContain('missing for XYZ')
-    expect(missingText({ incomplete: true, missing: ['', 'XYZ'] })).toContain('for what belongs to no holding, XYZ')
-    expect(missingText({ incomplete: false, missing: [] })).toBeNull()
+    expect(incompleteNotice({ incomplete: true, missing: ['', 'XYZ'] })).toContain(
+      'for what belongs to no holding, XYZ',
+    )
+    expect(incompleteNotice({ incomplete: false, missing: [] })).toBeNull()
   })
 
   test('P6 a ratio of price and earnings stands with its date', async () => {
@@ -294,11 +296,11 @@ describe('forms', () => {
     )
     expect(page).toContain('<p class="wrong" id="quantity-error">Must be a decimal such as 12.5.</p>')
     expect(page).toContain('<input type="hidden" name="key" value="kept">')
-    expect(String(await stocksPage(SITE, { ...stocks, form: EMPTY_FORM }))).toContain('name="key" value="new"')
+    expect(String(await lotsPage(SITE, { ...stocks, form: EMPTY_FORM }))).toContain('name="key" value="new"')
   })
 
   test('of an activity begin with what was entered', () => {
-    expect(valuesOf(activity)).toMatchObject({
+    expect(formValues(activity)).toMatchObject({
       symbol: 'AAPL',
       quantity: '5.5',
       traded_at: '2026-01-31T14:30:00.123456',
@@ -318,13 +320,13 @@ describe('forms', () => {
     ['2026-01-31T14:30:05Z', '2026-01-31T14:30:05'],
     ['2026-01-31T14:30:05.123456Z', '2026-01-31T14:30:05.123456'],
   ])('the time %s is %s in a field, and back', (time, typed) => {
-    expect(timeField(time)).toBe(typed)
-    expect(timeOfField(typed)).toBe(time)
+    expect(formatTimeInput(time)).toBe(typed)
+    expect(parseTimeInput(typed)).toBe(time)
   })
 
   test.each([
     ['2026-01-31', '2026-01-31T00:00:00Z'],
     ['2026-01-31 14:30', '2026-01-31T14:30:00Z'],
     [' yesterday ', 'yesterday'],
-  ])('the time that is typed as %j is taken as %j', (typed, time) => expect(timeOfField(typed)).toBe(time))
+  ])('the time that is typed as %j is taken as %j', (typed, time) => expect(parseTimeInput(typed)).toBe(time))
 })
