@@ -1,5 +1,5 @@
-import { getChannelNames, parseCandleChannels } from '../../src/delivery/channel-mask.ts'
-import { skipTo } from '../../src/delivery/reader.ts'
+import { getChannelNames, parseCandleChannels } from '../../src/delivery/candle-channels.ts'
+import { skipTo } from '../../src/delivery/delivery-state.ts'
 import { UpdateLog } from '../../src/delivery/update-log.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import {

@@ -1,4 +1,4 @@
-import { markBehind, skipTo } from '../../src/delivery/reader.ts'
+import { markBehind, skipTo } from '../../src/delivery/delivery-state.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import { type ClientMessage, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
 import { handleInOrder } from '../quotes/connection.ts'

@@ -1,5 +1,5 @@
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
-import type { QuoteProviderName } from '../../src/pricing/sources.ts'
+import type { QuoteProviderName } from '../../src/pricing/quote-providers.ts'
 import {
   breakerState,
   type CallOutcome,

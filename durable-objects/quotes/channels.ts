@@ -1,4 +1,4 @@
-import { skipTo } from '../../src/delivery/reader.ts'
+import { skipTo } from '../../src/delivery/delivery-state.ts'
 import { type ClientMessage, errorFrame, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
 import { Hub, type HubHost } from '../sockets/hub.ts'
 import {

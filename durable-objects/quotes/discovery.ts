@@ -1,7 +1,7 @@
 import type { ProviderGateObject } from '../../src/objects.ts'
 import type { ProviderListing } from '../../src/pricing/provider-quote.ts'
 import type { ProviderFailure } from '../../src/pricing/quote-cache.ts'
-import type { QuoteProviderName } from '../../src/pricing/sources.ts'
+import type { QuoteProviderName } from '../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import type { QuoteDatabase } from './database.ts'
 

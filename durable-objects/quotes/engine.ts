@@ -9,8 +9,8 @@ import type {
 import { DEFAULT_REFRESH_SETTINGS, dueAssets } from '../../src/pricing/due.ts'
 import { type FeedPrice, feedQuote, toCachedQuote } from '../../src/pricing/quote.ts'
 import { QuoteCache } from '../../src/pricing/quote-cache.ts'
+import { availableProviders, providersFor } from '../../src/pricing/quote-providers.ts'
 import type { QuotePlan, RefreshSettings } from '../../src/pricing/refresh-settings.ts'
-import { availableProviders, providersFor } from '../../src/pricing/sources.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import type { QuoteDatabase } from './database.ts'
 import { QuoteDiscovery } from './discovery.ts'
@@ -20,7 +20,7 @@ import { QuoteLookup } from './lookup.ts'
 import { QuoteRefresh, type RefreshResult } from './refresh.ts'
 import { RefreshPolicy } from './refresh-policy.ts'
 import type { BoardCounts, QuoteHead, QuoteStore } from './store.ts'
-import { SymbolResolver } from './symbols.ts'
+import { SymbolResolver } from './symbol-resolver.ts'
 import { QuoteWriteBehind } from './write-behind.ts'
 
 /** What a desk needs of the object that holds it. Times are unix milliseconds. */

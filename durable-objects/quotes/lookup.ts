@@ -6,7 +6,7 @@ import type { FeedPrices } from './feed-prices.ts'
 import type { PriceLoader } from './load.ts'
 import type { QuoteRefresh } from './refresh.ts'
 import type { RefreshPolicy } from './refresh-policy.ts'
-import type { SymbolResolver } from './symbols.ts'
+import type { SymbolResolver } from './symbol-resolver.ts'
 
 /** Seconds after which to ask again for a price that is being asked for. */
 const RETRY_S = 2

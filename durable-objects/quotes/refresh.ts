@@ -1,5 +1,5 @@
 import type { ProviderGateObject, QuoteOutcome } from '../../src/objects.ts'
-import type { ProviderAssetId } from '../../src/pricing/sources.ts'
+import type { ProviderAssetId } from '../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 
 /** What came of a request for one asset that was begun at `askedAt`, unix milliseconds. */

@@ -1,6 +1,6 @@
 import { parseChannel } from '../../src/protocol/channel.ts'
 import type { ErrorCode } from '../../src/protocol/errors.ts'
-import type { SymbolMatch } from './symbols.ts'
+import type { SymbolMatch } from './symbol-resolver.ts'
 
 /** The most assets that one socket subscribes to by name: their numbers have to fit into its attachment of 16 KiB. */
 export const MAX_NAMED_ASSETS = 2_000

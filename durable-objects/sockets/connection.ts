@@ -1,4 +1,4 @@
-import { type DeliveryState, newDeliveryState } from '../../src/delivery/reader.ts'
+import { type DeliveryState, newDeliveryState } from '../../src/delivery/delivery-state.ts'
 
 /**
  * The reader at the other end of a socket. `notedAt` is the `heardAt` of its attachment; `pingedAt` the last ping that

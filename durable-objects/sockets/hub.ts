@@ -10,7 +10,7 @@ import {
   recordSent,
   SLOWDOWN_AFTER_FRAMES,
   skipTo,
-} from '../../src/delivery/reader.ts'
+} from '../../src/delivery/delivery-state.ts'
 import { CLOSE_CODES, type ErrorCode } from '../../src/protocol/errors.ts'
 import {
   type ClientMessage,

@@ -1,8 +1,8 @@
 import { PRODUCTS } from '../exchange/products.ts'
-import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
-import { type ProviderMarket, pairOfBinance } from './board.ts'
 import type { Bar } from './market.ts'
+import { type ProviderMarket, pairOfBinance } from './provider-market.ts'
 import type { Recorded } from './recorded.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 
 /** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
 export const WEIGHT_PER_MINUTE = 6_000

@@ -1,6 +1,6 @@
 import { hashText } from '../exchange/random.ts'
-import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
-import type { ProviderMarket } from './board.ts'
+import type { ProviderMarket } from './provider-market.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 
 /** Requests of a minute of the clock on the least plan. */
 export const REQUESTS_PER_MINUTE = 30

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { ok, type ProviderResponse } from './answer.ts'
-import { PROVIDER_NAMES, type PriceSetting, type SimulatedProviderName } from './board.ts'
 import type { ProviderFault } from './faults.ts'
+import { PROVIDER_NAMES, type PriceSetting, type SimulatedProviderName } from './provider-market.ts'
 import type { Providers } from './providers.ts'
+import { ok, type ProviderResponse } from './simulated-provider.ts'
 
 /**
  * The paths under `/_`, for tests in another process: what the providers can be told, and what they were asked. Faults and

@@ -1,6 +1,6 @@
-import type { ProviderResponse, SimulatedProvider } from './answer.ts'
-import type { ProviderMarket, SimulatedProviderName } from './board.ts'
 import type { ParsedFault } from './faults.ts'
+import type { ProviderMarket, SimulatedProviderName } from './provider-market.ts'
+import type { ProviderResponse, SimulatedProvider } from './simulated-provider.ts'
 
 export type Poison = Extract<ParsedFault, { kind: 'poison' }>
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PROVIDER_NAMES, type SimulatedProviderName } from './board.ts'
+import { PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
 
 const commonFields = {
   /** All of them unless given. */

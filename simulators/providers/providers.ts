@@ -1,5 +1,5 @@
-import type { InstrumentQuote, PriceSetting, ProviderMarket, SimulatedProviderName } from './board.ts'
 import type { ProviderFault } from './faults.ts'
+import type { InstrumentQuote, PriceSetting, ProviderMarket, SimulatedProviderName } from './provider-market.ts'
 import type { ProviderRequest, RequestCounts, RequestFilter } from './requests.ts'
 
 export type Providers = {

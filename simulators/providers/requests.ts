@@ -1,4 +1,4 @@
-import { PROVIDER_NAMES, type SimulatedProviderName } from './board.ts'
+import { PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
 
 /** One request that a provider got. `status` 0 was never answered; `ids` as the provider names them. */
 export type ProviderRequest = {

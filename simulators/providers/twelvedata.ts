@@ -1,5 +1,5 @@
-import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
-import type { ProviderMarket } from './board.ts'
+import type { ProviderMarket } from './provider-market.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 import { dateOf, dayOf, localDay, offsetOf } from './venues.ts'
 
 /** Credits of a minute of the clock on the least plan; each symbol of a request costs one. */

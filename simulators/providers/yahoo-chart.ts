@@ -1,7 +1,7 @@
-import { ok, type ProviderResponse } from './answer.ts'
-import type { ProviderMarket } from './board.ts'
 import { type Instrument, QUOTE_TYPE } from './instruments.ts'
 import type { Bar, Prices } from './market.ts'
+import type { ProviderMarket } from './provider-market.ts'
+import { ok, type ProviderResponse } from './simulated-provider.ts'
 import { isTradingDay, localDay, offsetOf, previousTradingDay, sessionOf, tradingDayFrom, zoneName } from './venues.ts'
 
 const DAY_S = 86_400

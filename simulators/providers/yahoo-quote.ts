@@ -1,6 +1,6 @@
 import { seededRandom } from '../exchange/random.ts'
-import type { InstrumentQuote, ProviderMarket } from './board.ts'
 import { type Instrument, type InstrumentKind, QUOTE_TYPE } from './instruments.ts'
+import type { InstrumentQuote, ProviderMarket } from './provider-market.ts'
 import { offsetOf, sessionOf, zoneName } from './venues.ts'
 
 export const TYPE_NAME: Readonly<Record<InstrumentKind, string>> = {

@@ -1,9 +1,9 @@
 import { hashText, seededRandom } from '../exchange/random.ts'
-import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './answer.ts'
-import type { ProviderMarket } from './board.ts'
 import { QUOTE_TYPE } from './instruments.ts'
 import { ISINS } from './isins.ts'
+import type { ProviderMarket } from './provider-market.ts'
 import type { Recorded } from './recorded.ts'
+import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 import { chart } from './yahoo-chart.ts'
 import { quoteBody, TYPE_NAME } from './yahoo-quote.ts'
 

@@ -7,19 +7,6 @@ import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
 import { portfolioMessageSchema } from '../protocol/portfolio.ts'
 import { ACCOUNT_PATHS } from './accounts/paths.ts'
-import {
-  assetResponseSchema,
-  assetsResponseSchema,
-  auditResponseSchema,
-  batchPricesResponseSchema,
-  candlesResponseSchema,
-  healthResponseSchema,
-  priceHistoryResponseSchema,
-  productResponseSchema,
-  productsResponseSchema,
-  quoteSchema,
-  refreshResponseSchema,
-} from './http/answers.ts'
 import type { AppEnv } from './http/context.ts'
 import {
   assetsSchema,
@@ -32,6 +19,19 @@ import {
   symbolsSchema,
 } from './http/input.ts'
 import { jsonResponse, operation } from './http/operation.ts'
+import {
+  assetResponseSchema,
+  assetsResponseSchema,
+  auditResponseSchema,
+  batchPricesResponseSchema,
+  candlesResponseSchema,
+  healthResponseSchema,
+  priceHistoryResponseSchema,
+  productResponseSchema,
+  productsResponseSchema,
+  quoteSchema,
+  refreshResponseSchema,
+} from './http/response-schemas.ts'
 import { IMPORT_PATHS } from './portfolio/import/paths.ts'
 import { STOCK_PATHS } from './portfolio/lot-paths.ts'
 import { PORTFOLIO_PATHS, ticketParam } from './portfolio/paths.ts'

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { DailyBar, MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { fetchJson } from './fetch-json.ts'
 import type { CryptoProvider, ProviderDeps } from './provider.ts'
-import { fetchJson } from './read.ts'
 import type { Failure, Result } from './result.ts'
 
 /** Pairs of one request. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Granularity } from '../protocol/granularity.ts'
 import { GRANULARITY_SECONDS } from '../protocol/granularity.ts'
 import type { Product } from '../protocol/product.ts'
-import { fetchJson } from './read.ts'
+import { fetchJson } from './fetch-json.ts'
 import type { Fetch, Result } from './result.ts'
 
 /** Decimal text with the exchange's digits, trailing zeros trimmed; `time` is RFC 3339. */

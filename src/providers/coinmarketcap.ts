@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { formatNumber } from './decimal.ts'
+import { fetchJson, responseFailure } from './fetch-json.ts'
 import type { CryptoProvider, KeyedProviderDeps } from './provider.ts'
-import { fetchJson, responseFailure } from './read.ts'
 import type { Failure, Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */

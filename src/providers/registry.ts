@@ -1,5 +1,5 @@
 import type { Settings } from '../config.ts'
-import type { QuoteProviderName } from '../pricing/sources.ts'
+import type { QuoteProviderName } from '../pricing/quote-providers.ts'
 import { binanceProvider } from './binance.ts'
 import { coinbaseProvider } from './coinbase-quotes.ts'
 import { coinMarketCapProvider } from './coinmarketcap.ts'

@@ -3,8 +3,8 @@ import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
+import { fetchJson, responseFailure } from './fetch-json.ts'
 import type { KeyedProviderDeps, StockProvider } from './provider.ts'
-import { fetchJson, responseFailure } from './read.ts'
 import type { Failure } from './result.ts'
 
 /** Symbols of one request: each costs a credit, of which the least plan has 8 a minute. */

@@ -3,7 +3,7 @@ import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import { majorCurrency } from './currency.ts'
 import { divide, formatNumber, formatRatio, multiply, parseRatio, type Ratio } from './decimal.ts'
-import { firstIssue } from './read.ts'
+import { firstIssue } from './fetch-json.ts'
 import type { Failure, Result } from './result.ts'
 
 /** A day's last price and volume are there this long after its close: auctions, and quotes that come 20 minutes late. */

@@ -1,7 +1,7 @@
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
+import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
 import type { ProviderDeps } from './provider.ts'
-import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './read.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
 const DEFAULT_URL = 'https://query2.finance.yahoo.com'

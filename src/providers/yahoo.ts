@@ -3,10 +3,10 @@ import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/pr
 import type { MarketState } from '../protocol/quote.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
+import { firstIssue } from './fetch-json.ts'
 import type { ProviderDeps, StockProvider } from './provider.ts'
-import { firstIssue } from './read.ts'
 import type { Result } from './result.ts'
-import { parseDailyHistory } from './yahoo-days.ts'
+import { parseDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
 /** Symbols of one request: Yahoo tells no limit; two hundred are still a URL of moderate length. */

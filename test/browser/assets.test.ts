@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../simulators/exchange/products.ts'
 import { HISTORY_RANGES } from '../../src/protocol/price-history.ts'
 import { collectPageErrors, startBrowser } from '../support/browser.ts'
-import { refreshEverySecond, refreshPrices as refreshNow } from '../support/pace.ts'
+import { refreshEverySecond, refreshPrices as refreshNow } from '../support/refresh.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */

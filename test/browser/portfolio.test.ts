@@ -3,7 +3,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playw
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { manualProduct } from '../../simulators/exchange/products.ts'
 import { collectPageErrors, startBrowser } from '../support/browser.ts'
-import { refreshEverySecond, refreshPrices as refreshNow } from '../support/pace.ts'
+import { refreshEverySecond, refreshPrices as refreshNow } from '../support/refresh.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */

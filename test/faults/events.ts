@@ -1,4 +1,4 @@
-import { MINUTE_MS, type Random, SECOND_MS } from './draw.ts'
+import { MINUTE_MS, type Random, SECOND_MS } from './random.ts'
 import { STEPS, type Step } from './steps.ts'
 
 /** Every fault that there is, by the name that `--fault` takes. */

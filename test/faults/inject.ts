@@ -1,8 +1,8 @@
 import { connect } from 'node:net'
 import postgres from 'postgres'
 import type { FaultEffect } from '../../simulators/exchange/faults.ts'
+import type { TestEnvironment } from './environment.ts'
 import type { FaultEvent } from './events.ts'
-import type { TestEnvironment } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /** What events leave behind: more viewers to compare, and connections to close. */

@@ -1,8 +1,8 @@
 import type { WireTrade } from '../../simulators/exchange/wire.ts'
 import { type ComparisonResult, compare, type ObservedCandle, type Replica, type ReplicaGaps } from './compare.ts'
+import type { TestEnvironment } from './environment.ts'
 import { candleKey, formatScaled, parseScaled } from './fold.ts'
 import type { Plan } from './plan.ts'
-import type { TestEnvironment } from './stage.ts'
 import type { Viewer } from './viewer.ts'
 
 type Row = {

@@ -1,8 +1,8 @@
 import type { ManualTrade } from '../../simulators/exchange/exchange.ts'
 import { manualProduct, PRODUCTS, type ProductSpec } from '../../simulators/exchange/products.ts'
 import { mix, seededRandom } from '../../simulators/exchange/random.ts'
-import { createRandom, MINUTE_MS, type Random, SECOND_MS } from './draw.ts'
 import { drawEvents, FAULTS, type FaultEvent, type FaultName } from './events.ts'
+import { createRandom, MINUTE_MS, type Random, SECOND_MS } from './random.ts'
 
 /** One viewer: of one product's own socket, or of all products joined (`product` null). `drops`: when it loses it. */
 export type ViewerPlan = { product: string | null; acks: boolean; drops: number[] }

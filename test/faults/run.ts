@@ -1,10 +1,10 @@
 import { mix, seededRandom } from '../../simulators/exchange/random.ts'
 import { type ComparisonResult, countCandles } from './compare.ts'
+import { type Lane, SPEED, startEnvironment, type TestEnvironment } from './environment.ts'
 import type { FaultName } from './events.ts'
 import { type Crowd, inject } from './inject.ts'
-import { observe } from './look.ts'
+import { observe } from './observe.ts'
 import type { Plan } from './plan.ts'
-import { type Lane, SPEED, startEnvironment, type TestEnvironment } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /**

@@ -1,8 +1,8 @@
 import { countCandles, type Finding } from './compare.ts'
+import { type Lane, openLane } from './environment.ts'
 import { FAULTS, type FaultName } from './events.ts'
 import { planRun, runSeeds } from './plan.ts'
 import { isClean, type RunOptions, type RunResult, runPlan } from './run.ts'
-import { type Lane, openLane } from './stage.ts'
 
 /** `minutes`: how long the faults of one run go on, market time. `lanes`: runs at once. `fault`: that one alone. */
 export type SuiteOptions = RunOptions & {

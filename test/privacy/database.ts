@@ -10,8 +10,8 @@ import {
   readSoldParts,
 } from '../../src/db/read-activities.ts'
 import { readPortfolioHistoryData } from '../../src/db/value-history.ts'
-import type { RunContext } from './ask.ts'
 import type { Person } from './person.ts'
+import type { RunContext } from './send.ts'
 
 /** The role that the Worker takes for everything that belongs to somebody. */
 const USER_ROLE = 'kerb_user'

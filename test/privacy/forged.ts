@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
-import type { RunContext } from './ask.ts'
 import type { Person } from './person.ts'
+import type { RunContext } from './send.ts'
 
 const encodeJson = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 

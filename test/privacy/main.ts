@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { PLANTS, type Plant } from './stage.ts'
+import { PLANTS, type Plant } from './environment.ts'
 import { formatSummary, formatTable, runSuite } from './suite.ts'
 
 const USAGE = `usage: npm run test:privacy -- [--requests N] [--seed S] [--plant NAME]

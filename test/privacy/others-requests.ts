@@ -1,8 +1,8 @@
-import { jsonBody, type RequestDraft, send, sendTwins, type Turn } from './ask.ts'
+import { SERVICE_KEY } from './environment.ts'
 import { forgedTokens } from './forged.ts'
 import { ghostfolioFile, PLAIN_FEE, purchase, type RequestKind } from './own-requests.ts'
 import { cookieHeader } from './person.ts'
-import { SERVICE_KEY } from './stage.ts'
+import { jsonBody, type RequestDraft, send, sendTwins, type Turn } from './send.ts'
 
 /** A symbol that nobody has, like those of users' own assets. */
 const unknownSymbol = ({ random }: Turn): string => `ZZ${random.symbol()}`

@@ -1,7 +1,7 @@
-import { jsonBody, type RequestDraft, type RunContext, send, type Turn } from './ask.ts'
-import type { Random } from './draw.ts'
+import type { ReceivedResponse } from './http-client.ts'
 import { forget, type Person, remember, storeCookies } from './person.ts'
-import type { ReceivedResponse } from './wire.ts'
+import type { Random } from './random.ts'
+import { jsonBody, type RequestDraft, type RunContext, send, type Turn } from './send.ts'
 
 /** Assets of everybody that users trade, with what they cost about. */
 const SYMBOLS = ['AAPL', 'MSFT', 'NESN.SW', 'BTC', 'ETH'] as const

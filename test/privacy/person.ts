@@ -1,6 +1,6 @@
 import type { Canaries } from './canaries.ts'
-import type { Random } from './draw.ts'
-import type { ReceivedResponse } from './wire.ts'
+import type { ReceivedResponse } from './http-client.ts'
+import type { Random } from './random.ts'
 
 /** Names of what a user has, which somebody else may try. The newest stand last. */
 type Things = 'lots' | 'activities' | 'cursors' | 'keys' | 'positions' | 'spent'

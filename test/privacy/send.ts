@@ -1,9 +1,9 @@
 import type { Canaries } from './canaries.ts'
-import type { Random } from './draw.ts'
-import type { LeakDetector } from './judge.ts'
+import type { TestEnvironment } from './environment.ts'
+import { type HttpClient, type ReceivedResponse, type SentRequest, sentText } from './http-client.ts'
+import type { LeakDetector } from './leak-detector.ts'
 import { cookieHeader, learnCanaries, type Person, storeCookies } from './person.ts'
-import type { TestEnvironment } from './stage.ts'
-import { type HttpClient, type ReceivedResponse, type SentRequest, sentText } from './wire.ts'
+import type { Random } from './random.ts'
 
 /** What a run is about. `left`: requests that may still be sent. */
 export type RunContext = {

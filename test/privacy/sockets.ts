@@ -1,8 +1,8 @@
 import WebSocket from 'ws'
-import { countResponse, jsonBody, type RunContext, send, type Turn } from './ask.ts'
 import { forgedTokens } from './forged.ts'
 import type { RequestKind } from './own-requests.ts'
 import { cookieHeader, learnCanaries, type Person, remember } from './person.ts'
+import { countResponse, jsonBody, type RunContext, send, type Turn } from './send.ts'
 
 /** Sockets of one user that stay open. */
 const MAX_SOCKETS = 4

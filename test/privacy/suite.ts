@@ -1,14 +1,14 @@
-import type { RunContext, Turn } from './ask.ts'
 import { createCanaries } from './canaries.ts'
 import { checkDatabase } from './database.ts'
-import { createRandom, type Random } from './draw.ts'
-import { createLeakDetector, type Leak } from './judge.ts'
+import { type Plant, startEnvironment } from './environment.ts'
+import { createHttpClient } from './http-client.ts'
+import { createLeakDetector, type Leak } from './leak-detector.ts'
 import { OTHERS_REQUESTS } from './others-requests.ts'
 import { IDLE_REQUESTS, OWN_REQUESTS, type RequestKind, signIn } from './own-requests.ts'
 import { newPerson, type Person, registerCanaries } from './person.ts'
+import { createRandom, type Random } from './random.ts'
+import type { RunContext, Turn } from './send.ts'
 import { emptySockets, endSockets, socketRequests } from './sockets.ts'
-import { type Plant, startEnvironment } from './stage.ts'
-import { createHttpClient } from './wire.ts'
 
 export type SuiteOptions = {
   requests: number

@@ -13,7 +13,7 @@ import { startExchange } from '../../simulators/exchange/server.ts'
 import type { Providers } from '../../simulators/providers/providers.ts'
 import { startProviders } from '../../simulators/providers/server.ts'
 import { startSupabase } from '../../simulators/supabase/server.ts'
-import { openTcpProxy, type TcpProxy } from './gate.ts'
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {

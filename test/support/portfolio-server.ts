@@ -9,7 +9,7 @@ import {
   type Position,
   portfolioMessageSchema,
 } from '../../src/protocol/portfolio.ts'
-import { fakeClientDeps } from './client-world.ts'
+import { fakeClientDeps } from './fake-client-deps.ts'
 
 /** A position that is open, with figures that fit together. */
 export const position = (more: Partial<Position> = {}): Position => ({

@@ -1,4 +1,4 @@
-import type { GeneratedEvent, GeneratedRecording, GeneratedTrade } from './made-recording.ts'
+import type { GeneratedEvent, GeneratedRecording, GeneratedTrade } from './generated-recording.ts'
 
 /** A printed candle, its numbers as the text that stands there. */
 export type PrintedCandle = {

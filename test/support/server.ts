@@ -11,7 +11,7 @@ import type { ProductSpec } from '../../simulators/exchange/products.ts'
 import { startExchange } from '../../simulators/exchange/server.ts'
 import type { Providers } from '../../simulators/providers/providers.ts'
 import { startProviders } from '../../simulators/providers/server.ts'
-import { openTcpProxy, type TcpProxy } from './gate.ts'
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
 export type MarketClock = { speed: number; anchor: number }

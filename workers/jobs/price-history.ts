@@ -4,7 +4,7 @@ import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
 import { claimHistory, type HistoryClaim, recordHistoryFailure, storeHistory } from '../../src/db/price-history.ts'
 import { providerGate } from '../../src/objects.ts'
 import type { DailyBar, DailyHistory } from '../../src/pricing/provider-quote.ts'
-import { availableProviders, providersFor } from '../../src/pricing/sources.ts'
+import { availableProviders, providersFor } from '../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 
 /** Assets that are asked for at once: the providers' budgets are shared with the quotes. */

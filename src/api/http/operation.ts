@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ZodOpenApiOperationObject } from 'zod-openapi'
 import { ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
-import { problemSchema } from './answers.ts'
+import { problemSchema } from './response-schemas.ts'
 
 /** What any address may answer. */
 const COMMON_ERRORS: readonly ErrorCode[] = ['too_many_requests', 'internal']

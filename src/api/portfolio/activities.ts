@@ -9,7 +9,7 @@ import {
   activityChangeSchema,
   type NewActivityInput,
   newActivitySchema,
-} from '../../protocol/stock-input.ts'
+} from '../../protocol/lot-input.ts'
 import { requireUser } from '../accounts/session.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'

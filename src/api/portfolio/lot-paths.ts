@@ -2,7 +2,6 @@ import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { activityPageSchema, activitySchema, lotPageSchema, saleSchema } from '../../protocol/activity.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { lotSchema } from '../../protocol/portfolio.ts'
 import {
   activitiesQuerySchema,
   activityChangeSchema,
@@ -12,7 +11,8 @@ import {
   newLotSchema,
   sellQuerySchema,
   sellSchema,
-} from '../../protocol/stock-input.ts'
+} from '../../protocol/lot-input.ts'
+import { lotSchema } from '../../protocol/portfolio.ts'
 import { jsonResponse, operation } from '../http/operation.ts'
 
 const tags = ['Portfolio']

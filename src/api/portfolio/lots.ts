@@ -5,14 +5,14 @@ import { readLots } from '../../db/portfolio-views.ts'
 import { findActivity, readAssetCurrency } from '../../db/read-activities.ts'
 import type { ActivityView, LotPage, Sale } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { LotView } from '../../protocol/portfolio.ts'
 import {
   lotChangeSchema,
   lotsQuerySchema,
   newLotSchema,
   sellQuerySchema,
   sellSchema,
-} from '../../protocol/stock-input.ts'
+} from '../../protocol/lot-input.ts'
+import type { LotView } from '../../protocol/portfolio.ts'
 import { requireUser } from '../accounts/session.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'

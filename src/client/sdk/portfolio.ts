@@ -13,7 +13,7 @@ import {
   type StreamState,
   socketUrl,
 } from './stream.ts'
-import { openTickStream, type TickStream } from './ticks.ts'
+import { openTickStream, type TickStream } from './tick-stream.ts'
 
 /**
  * How a portfolio is connected: as a stream is; or `polling`, with what was wrong with the last attempt (null: nothing); or

@@ -17,12 +17,12 @@ import { parse } from '../../api/http/input.ts'
 import { authLimit } from '../../api/http/rate-limits.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
+import { FORM_PROBLEMS, handleForm } from '../site/handle-form.ts'
 import { safeNext } from '../site/next.ts'
 import { errorPage, NO_STORE, securityHeaders, siteInfo } from '../site/routes.ts'
-import { FORM_PROBLEMS, handleForm } from '../site/submit.ts'
 import { confirmPage, forgotPage, resetPage, signInPage, signUpPage } from './account.ts'
 import { profilePage } from './profile.ts'
-import { requireSignIn } from './signed-in.ts'
+import { requireSignIn } from './require-sign-in.ts'
 
 /** A token is in no field that could show what is wrong with it. */
 const expiredTokenForm = (form: FormState): FormState =>

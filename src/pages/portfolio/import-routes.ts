@@ -6,10 +6,10 @@ import { invalidField } from '../../api/http/input.ts'
 import { decodeText, type ImportQuery, importCommand, previewImport } from '../../api/portfolio/import/import.ts'
 import { readSettings } from '../../config.ts'
 import { CodedError, ERROR_CODES } from '../../protocol/errors.ts'
-import { requireSignIn } from '../account/signed-in.ts'
+import { requireSignIn } from '../account/require-sign-in.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
+import { formWithErrors } from '../site/handle-form.ts'
 import { errorPage, NO_STORE, securityHeaders, siteInfo } from '../site/routes.ts'
-import { formWithErrors } from '../site/submit.ts'
 import { importPage, type PreviewedFile } from './import.ts'
 
 /** What the form has beside the file, bytes. */

@@ -9,7 +9,7 @@ import {
   parseAmount,
   subtract,
 } from './amount.ts'
-import { lineKind, type ParsedTrade } from './degiro-words.ts'
+import { lineKind, type ParsedTrade } from './degiro-language.ts'
 import { parseCurrency } from './money.ts'
 import {
   type ActivityDraft,

@@ -1,6 +1,6 @@
 import type { DecimalStyle } from './amount.ts'
+import { parseTrade } from './degiro-language.ts'
 import { type AccountLine, readAccountLines } from './degiro-lines.ts'
-import { parseTrade } from './degiro-words.ts'
 import { columnIndexes, type RowFields, readRows, toImportRows } from './fields.ts'
 import type { ImportReader } from './reader.ts'
 import type { ImportRow, RowError, RowResult } from './row.ts'

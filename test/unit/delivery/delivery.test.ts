@@ -11,7 +11,7 @@ import {
   SLOW_SEND_INTERVAL_MS,
   SLOWDOWN_AFTER_FRAMES,
   skipTo,
-} from '../../../src/delivery/reader.ts'
+} from '../../../src/delivery/delivery-state.ts'
 import { UpdateLog } from '../../../src/delivery/update-log.ts'
 import { type Candle, formatCandle } from '../../../src/protocol/candle.ts'
 import type { Granularity } from '../../../src/protocol/granularity.ts'

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { replay } from '../../../dev/replay/drive.ts'
 import { readRecording, readTrades } from '../../../dev/replay/recording.ts'
-import { drawOptions, generateRecording, type RecordingOptions, tradesFile } from '../../support/made-recording.ts'
+import { drawOptions, generateRecording, type RecordingOptions, tradesFile } from '../../support/generated-recording.ts'
 import {
   GRANULARITY_SECONDS,
   type PrintedCandle,

@@ -6,7 +6,7 @@ import { TradeCoverage } from '../../../src/market/coverage.ts'
 import { FeedProcessor } from '../../../src/market/feed-processor.ts'
 import { type Candle, type Coverage, formatCandle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
-import { drawOptions, generateRecording } from '../../support/made-recording.ts'
+import { drawOptions, generateRecording } from '../../support/generated-recording.ts'
 import { type PrintedCandle, violations } from '../../support/recording-rules.ts'
 import { parseExact } from '../../support/recordings.ts'
 

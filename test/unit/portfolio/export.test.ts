@@ -9,7 +9,7 @@ import {
   matchDuplicates,
   type StoredActivity,
 } from '../../../src/portfolio/fingerprint.ts'
-import { matchAsset } from '../../../src/portfolio/import/meaning.ts'
+import { matchAsset } from '../../../src/portfolio/import/match-asset.ts'
 import { readImport } from '../../../src/portfolio/import/read-import.ts'
 import { type ImportedActivity, isActivity } from '../../../src/portfolio/import/row.ts'
 import { deriveLots } from '../../../src/portfolio/lots.ts'

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { type Canaries, createCanaries, isDistinctive } from '../../privacy/canaries.ts'
-import { createRandom } from '../../privacy/draw.ts'
-import { createLeakDetector } from '../../privacy/judge.ts'
+import { createLeakDetector } from '../../privacy/leak-detector.ts'
 import { learnCanaries, newPerson } from '../../privacy/person.ts'
+import { createRandom } from '../../privacy/random.ts'
 
 const LOT = '8717814d-44d0-48c6-ba55-c132628ffac0'
 const NUMBER = '1268.6982540976425651'

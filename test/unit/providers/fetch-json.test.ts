@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { availableProviders, providersFor } from '../../../src/pricing/sources.ts'
+import { availableProviders, providersFor } from '../../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import { majorCurrency } from '../../../src/providers/currency.ts'
 import {
@@ -13,7 +13,7 @@ import {
   parseRatio,
   roundRatio,
 } from '../../../src/providers/decimal.ts'
-import { fetchJson } from '../../../src/providers/read.ts'
+import { fetchJson } from '../../../src/providers/fetch-json.ts'
 import { canned } from './contract.ts'
 
 const decimal = fc

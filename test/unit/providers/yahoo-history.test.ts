@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { DailyHistory } from '../../../src/pricing/provider-quote.ts'
-import { parseDailyHistory } from '../../../src/providers/yahoo-days.ts'
+import { parseDailyHistory } from '../../../src/providers/yahoo-history.ts'
 import { fixtureLines } from '../../support/recordings.ts'
 import { yahooBody } from './yahoo-answers.ts'
 

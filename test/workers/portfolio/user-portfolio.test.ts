@@ -28,7 +28,7 @@ import {
   portfolioPrice,
   storePrices,
   type User,
-} from '../support/portfolio-world.ts'
+} from '../support/portfolio-client.ts'
 import { waitFor } from '../support/wire.ts'
 
 type Asset = { id: number; currency: string; symbol: string }

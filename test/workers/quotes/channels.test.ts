@@ -6,8 +6,8 @@ import {
   saveQuoteConnection,
 } from '../../../durable-objects/quotes/connection.ts'
 import { MAX_NAMED_ASSETS } from '../../../durable-objects/quotes/subscription.ts'
-import type { SymbolMatch } from '../../../durable-objects/quotes/symbols.ts'
-import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/reader.ts'
+import type { SymbolMatch } from '../../../durable-objects/quotes/symbol-resolver.ts'
+import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/delivery-state.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'

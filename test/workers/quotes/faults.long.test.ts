@@ -24,7 +24,7 @@ import {
   settleBoard,
   tick,
   tickUntilRecovered,
-} from '../support/quotes-judge.ts'
+} from '../support/quotes-oracle.ts'
 import { setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 // Before the first object reads it.

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { QuoteSubscriptions, type StoredSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
-import { portfolioPrice } from '../support/portfolio-world.ts'
+import { portfolioPrice } from '../support/portfolio-client.ts'
 
 type Call = { user: string; prices: string[]; answer(listens: boolean): Promise<void>; fail(): Promise<void> }
 

@@ -21,7 +21,7 @@ import {
   settleBoard,
   tick,
   tickUntilRecovered,
-} from '../support/quotes-judge.ts'
+} from '../support/quotes-oracle.ts'
 import { get, setDatabaseOpen, waitFor } from '../support/wire.ts'
 
 // Before the first object reads it. Two boards share the thousand.

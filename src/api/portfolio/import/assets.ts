@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { findAssets } from '../../../db/assets.ts'
 import { withLiveDatabase } from '../../../db/client.ts'
-import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/meaning.ts'
+import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/match-asset.ts'
 import { type ImportAsset, type ImportedActivity, importAsset } from '../../../portfolio/import/row.ts'
 import { type AssetIndex, indexAssets, normalizeName, resolveFromIndex, toCandidates } from '../../../pricing/symbol.ts'
 import type { Asset } from '../../../protocol/asset.ts'

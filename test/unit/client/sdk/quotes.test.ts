@@ -4,7 +4,7 @@ import { connectQuotes, type LiveQuote, staleCause } from '../../../../src/clien
 import type { StreamState } from '../../../../src/client/sdk/stream.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
 import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
-import { fakeClientDeps } from '../../../support/client-world.ts'
+import { fakeClientDeps } from '../../../support/fake-client-deps.ts'
 
 const QUOTE: Quote = {
   asset_id: 7,
