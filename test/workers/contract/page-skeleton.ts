@@ -1,0 +1,49 @@
+import type { normaliser } from './normal.ts'
+
+/** Elements without an end. */
+const VOID = new Set(['area', 'base', 'br', 'col', 'hr', 'img', 'input', 'link', 'meta', 'source', 'wbr'])
+
+/** Elements that stand inside a sentence: they are part of its wording. */
+const INLINE = new Set(['b', 'br', 'code', 'em', 'i', 'strong', 'wbr'])
+
+/** Attributes that hold wording. */
+const WORDING = new Set(['alt', 'aria-label', 'content', 'placeholder', 'title'])
+
+/** Attributes of drawings that hang on the time of day. */
+const GEOMETRY = new Set(['d', 'points', 'x', 'y', 'x1', 'x2', 'y1', 'y2'])
+
+/**
+ * The elements of a page, one a line, indented by depth, with their attributes in their order and without text.
+ * Siblings that are alike stand once.
+ */
+export async function skeletonOf(html: string, { text }: ReturnType<typeof normaliser>): Promise<string[]> {
+  type Node = { tag: string; children: Node[] }
+  const root: Node = { tag: '', children: [] }
+  const open = [root]
+  const attribute = ([name, value]: string[]): string => {
+    if (WORDING.has(name as string)) return ` ${name}=<text>`
+    if (GEOMETRY.has(name as string)) return ` ${name}=<geometry>`
+    return value === '' ? ` ${name}` : ` ${name}=${JSON.stringify(text(value as string))}`
+  }
+  const rewriter = new HTMLRewriter().on('*', {
+    element(element) {
+      if (INLINE.has(element.tagName)) return
+      const node = { tag: `${element.tagName}${[...element.attributes].map(attribute).join('')}`, children: [] }
+      open.at(-1)?.children.push(node)
+      if (VOID.has(element.tagName)) return
+      // An element of a drawing may close itself: it has no end, and no children.
+      try {
+        element.onEndTag(() => void open.splice(open.indexOf(node)))
+      } catch {
+        return
+      }
+      open.push(node)
+    },
+  })
+  await rewriter.transform(new Response(html)).text()
+  const lines = (node: Node, depth: number): string[] => {
+    const blocks = node.children.map((child) => [`${' '.repeat(depth)}${child.tag}`, ...lines(child, depth + 1)])
+    return blocks.filter((block, i) => block.join('\n') !== blocks[i - 1]?.join('\n')).flat()
+  }
+  return lines(root, 0)
+}
