@@ -5,13 +5,18 @@
  * Wording is left out by design: `detail`, `title`, `message` and `description` of the API, and the text of pages. Values
  * that differ from run to run stand as placeholders of their type.
  */
-import { beforeAll, describe, expect, test } from 'vitest'
-import { get } from '../wire.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { closeAll, get } from '../wire.ts'
 import { answers, ROUTES } from './answers.ts'
+import { marketFrames, portfolioFrames, streamEvents } from './frames.ts'
 import { type Json, structureOf } from './openapi.ts'
+import { accountPages, publicPages } from './pages.ts'
 import { expectRecorded } from './recording.ts'
 import { accountAnswers, healthAnswers, methodAnswers, portfolioAnswers, publicAnswers } from './rest.ts'
 import { seed } from './world.ts'
+
+beforeAll(seed)
+afterAll(closeAll)
 
 test('/openapi.json has the recorded structure', async () => {
   const document = (await (await get('/openapi.json')).json()) as Record<string, Json>
@@ -27,10 +32,10 @@ describe('answers', () => {
     ['health', healthAnswers],
     ['account', accountAnswers],
     ['portfolio', portfolioAnswers],
+    ['public-pages', publicPages],
+    ['account-pages', accountPages],
   ] as const
   const recorded: string[] = []
-
-  beforeAll(seed)
 
   test.each(groups)('of the group %s are as recorded', async (name, ask) => {
     const group = answers()
@@ -46,4 +51,12 @@ describe('answers', () => {
   test('are recorded of every route', () => {
     expect(ROUTES.filter((route) => !recorded.some((name) => name.startsWith(`${route}: `)))).toEqual([])
   })
+})
+
+test.each([
+  ['markets', marketFrames],
+  ['portfolio', portfolioFrames],
+  ['events', streamEvents],
+])('frames of %s are as recorded', async (name, observe) => {
+  await expectRecorded(`frames-${name}`, await observe())
 })

@@ -8,7 +8,11 @@ const FIRST_SECOND_OF_RUNS = Date.UTC(FIRST_YEAR_OF_RUNS) / 1_000
 const WORDING = new Set(['detail', 'title', 'message', 'description'])
 
 /** Keys whose values differ from run to run, or hang on how fast the machine is. */
-const OF_THE_RUN = new Set(['request_id', 'kid', 'x', 'y', 'next_cursor', 'ms', 'age_seconds', 'expires_in'])
+const OF_THE_RUN = new Set(['request_id', 'kid', 'x', 'y', 'next_cursor', 'ms', 'age_seconds', 'actions_version'])
+
+/** Keys that hang on what the simulated market did before: of a quote, and of what is reckoned from it. */
+const OF_THE_MARKET = new Set(['day_change', 'day_change_percent', 'market_state', 'pe_ratio'])
+const OF_A_QUOTE = new Set(['previous_close', 'change24h', 'open', 'high', 'low', 'volume', 'eps'])
 
 /** Replaces what differs from run to run in one answer by placeholders; equal ids in it get equal numbers. */
 export function normaliser() {
@@ -30,8 +34,10 @@ export function normaliser() {
         since(time, '<time>'),
       )
       .replaceAll(/\b\d{4}-\d\d-\d\d\b/g, (date) => since(date, '<date>'))
-      .replaceAll(/\b1[6-9]\d{11}\b/g, '<milliseconds>')
-      .replaceAll(/\b1[6-9]\d{8}\b/g, (seconds) => (Number(seconds) < FIRST_SECOND_OF_RUNS ? seconds : '<seconds>'))
+      .replaceAll(/(?<![\d.])1[6-9]\d{11}(?![\d.])/g, '<milliseconds>')
+      .replaceAll(/(?<![\d.])1[6-9]\d{8}(?![\d.])/g, (seconds) =>
+        Number(seconds) < FIRST_SECOND_OF_RUNS ? seconds : '<seconds>',
+      )
       .replaceAll(/urn:kerb:problem:(\w+)/g, (_, code) => `urn:kerb:problem:${recordedCode(code)}`)
 
   /** `quotes:k2j-5,ONE-USD:x1-0`: the sources in the order of their names, each with a placeholder for its place. */
@@ -42,11 +48,16 @@ export function normaliser() {
       .sort()
       .join()
 
+  const member = (of: object, name: string, item: unknown): unknown => {
+    const moves = OF_THE_MARKET.has(name) || ('previous_close' in of && OF_A_QUOTE.has(name))
+    return moves && item !== null ? `<${typeof item}>` : value(item, name)
+  }
+
   const value = (given: unknown, key = ''): unknown => {
     if (given === null || typeof given === 'boolean') return given
     if (Array.isArray(given)) return given.map((item) => value(item, key))
     if (typeof given === 'object')
-      return Object.fromEntries(Object.entries(given).map(([name, item]) => [name, value(item, name)]))
+      return Object.fromEntries(Object.entries(given).map(([name, item]) => [name, member(given, name, item)]))
     if (OF_THE_RUN.has(key)) return `<${key}>`
     if (typeof given === 'number') {
       const known = text(`${given}`)
@@ -74,15 +85,34 @@ function exactNumber(_: string, given: unknown, { source }: { source?: string } 
 /** Headers that say nothing of Kerb. */
 const UNTOLD = new Set(['content-length', 'date', 'set-cookie'])
 
+/** Keys and types of a value, which may differ in how many items it has; those that are alike stand once. */
+export function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const items = value.map((item) => JSON.stringify(shapeOf(item)))
+    return [...new Set(items)].sort().map((item) => JSON.parse(item))
+  }
+  if (value === null || typeof value !== 'object') return value === null ? null : `<${typeof value}>`
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shapeOf(item)]))
+}
+
+/** A body whose `data` are of the present days: how many there are differs. */
+export const seriesOf = (body: object): object => ({
+  ...body,
+  data: shapeOf((body as { data?: unknown }).data),
+  ...('count' in body && { count: '<number>' }),
+})
+
 /** A cookie's name and attributes; of its value only whether there is one. */
 const cookie = (line: string): string => line.replace(/=([^;]*)/, (_, value) => (value === '' ? '=' : '=<secret>'))
 
 /** The headers of an answer. */
 export function headersOf(response: Response, { text }: ReturnType<typeof normaliser>): Record<string, unknown> {
   const told = [...response.headers].filter(([name]) => !UNTOLD.has(name))
+  const known = (name: string, given: string) =>
+    name === 'retry-after' ? '<seconds>' : text(given).replace(/(?<=")(?:[0-9a-f]{8}-)?[0-9a-f]{24}(?=")/, '<digest>')
   const cookies = response.headers.getSetCookie().map(cookie)
   return {
-    ...Object.fromEntries(told.map(([name, given]) => [name, text(given).replace(/[0-9a-f]{24}(?=")/, '<digest>')])),
+    ...Object.fromEntries(told.map(([name, given]) => [name, known(name, given)])),
     ...(cookies.length > 0 && { 'set-cookie': cookies }),
   }
 }

@@ -9,6 +9,9 @@ const INLINE = new Set(['b', 'br', 'code', 'em', 'i', 'strong', 'wbr'])
 /** Attributes that hold wording. */
 const WORDING = new Set(['alt', 'aria-label', 'content', 'placeholder', 'title'])
 
+/** Classes that say which way a figure moved. */
+const DIRECTION = /\b(?:up|down|flat)\b/g
+
 /** Attributes of drawings that hang on the time of day. */
 const GEOMETRY = new Set(['d', 'points', 'x', 'y', 'x1', 'x2', 'y1', 'y2'])
 
@@ -16,19 +19,25 @@ const GEOMETRY = new Set(['d', 'points', 'x', 'y', 'x1', 'x2', 'y1', 'y2'])
  * The elements of a page, one a line, indented by depth, with their attributes in their order and without text.
  * Siblings that are alike stand once.
  */
-export async function skeletonOf(html: string, { text }: ReturnType<typeof normaliser>): Promise<string[]> {
+export async function skeletonOf(html: string, normal: ReturnType<typeof normaliser>): Promise<string[]> {
   type Node = { tag: string; children: Node[] }
   const root: Node = { tag: '', children: [] }
   const open = [root]
-  const attribute = ([name, value]: string[]): string => {
-    if (WORDING.has(name as string)) return ` ${name}=<text>`
-    if (GEOMETRY.has(name as string)) return ` ${name}=<geometry>`
-    return value === '' ? ` ${name}` : ` ${name}=${JSON.stringify(text(value as string))}`
+  const attribute = (tag: string, name: string, value: string): string => {
+    if (WORDING.has(name)) return ` ${name}=<text>`
+    if (GEOMETRY.has(name)) return ` ${name}=<geometry>`
+    if (value === '') return ` ${name}`
+    if (name === 'class') return ` class="${value.replace(DIRECTION, '<direction>')}"`
+    if (name === 'data-position') return ` ${name}="${normal.position(value)}"`
+    if (name === 'data-before' || (tag === 'data' && name === 'value')) return ` ${name}=<number>`
+    return ` ${name}=${JSON.stringify(normal.text(value))}`
   }
   const rewriter = new HTMLRewriter().on('*', {
     element(element) {
       if (INLINE.has(element.tagName)) return
-      const node = { tag: `${element.tagName}${[...element.attributes].map(attribute).join('')}`, children: [] }
+      const attributes = [...element.attributes] as [string, string][]
+      const told = attributes.map(([name, value]) => attribute(element.tagName, name, value)).join('')
+      const node = { tag: `${element.tagName}${told}`, children: [] }
       open.at(-1)?.children.push(node)
       if (VOID.has(element.tagName)) return
       // An element of a drawing may close itself: it has no end, and no children.

@@ -1,7 +1,7 @@
 import { confirmToken, mailTo, ORIGIN, PASSWORD, person } from '../person.ts'
-import { gate, getWith } from '../wire.ts'
+import { gate, getWith, until } from '../wire.ts'
 import { type answers, ROUTES } from './answers.ts'
-import { normaliser } from './normal.ts'
+import { normaliser, seriesOf } from './normal.ts'
 import { ask, CANDLES_FROM, here, refreshPrices, SERVICE_KEY, user } from './world.ts'
 
 type Answers = ReturnType<typeof answers>
@@ -16,8 +16,8 @@ const post = (path: string, body: unknown, headers: Record<string, string> = {})
 
 /** Prices, assets, products, candles, audits and health: for everybody. */
 export async function publicAnswers({ note }: Answers): Promise<void> {
-  const get = async (route: string, queries: Record<string, string>, of = ask) => {
-    for (const [asked, path] of Object.entries(queries)) await note(`GET ${route}`, asked, of(path))
+  const get = async (route: string, queries: Record<string, string>, pick?: (body: never) => unknown) => {
+    for (const [asked, path] of Object.entries(queries)) await note(`GET ${route}`, asked, ask(path), pick)
   }
   await get('/get-price', {
     'an asset': '/get-price?symbol=KRBA',
@@ -39,9 +39,13 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
   await note('POST /get-batch-prices', 'too large', post('/get-batch-prices', `"${'x'.repeat(2_000_000)}"`))
   const many = Array.from({ length: 2_000 }, (_, i) => `S${i}`)
   await note('POST /get-batch-prices', 'too many symbols', post('/get-batch-prices', { symbols: many }))
-  await get('/get-history', {
+  const series = {
     'a week': '/get-history?symbol=KRBA&range=7d',
-    'a week, not adjusted for splits': '/get-history?symbol=KRBA&range=7d&basis=raw',
+    'a month': '/get-history?symbol=KRBA&range=1m',
+    'a month, not adjusted for splits': '/get-history?symbol=KRBA&range=1m&basis=raw',
+  }
+  await get('/get-history', series, seriesOf)
+  await get('/get-history', {
     'not loaded yet': '/get-history?symbol=KRBB&range=1m',
     'an unknown range': '/get-history?symbol=KRBA&range=2w',
     'an unknown symbol': '/get-history?symbol=NOSUCHNAME&range=7d',
@@ -140,26 +144,23 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
   await note('GET /api/v1/products', 'settings that cannot be used', getWith(broken, '/api/v1/products'))
 }
 
+/** The keys of a value, of each list those of its first item. */
+function keysOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.slice(0, 1).map(keysOf)
+  if (value === null || typeof value !== 'object') return '<value>'
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, keysOf(item)]))
+}
+
 /** What `/health` says before any feed is open. */
 export async function healthAnswers({ note }: Answers): Promise<void> {
   await note('GET /health', 'all is well', ask('/health'))
   // Counters of boards and providers hang on what was asked before: their keys are compared.
-  await note('GET /health', 'verbose', ask('/health?verbose'), shapeOf)
+  await note('GET /health', 'verbose', ask('/health?verbose'), keysOf)
   const nowhere = { connectionString: 'postgres://none:none@127.0.0.1:1/none' } as Hyperdrive
   await note('GET /health', 'no database', getWith({ ...here, HYPERDRIVE: nowhere }, '/health'))
   const gone = { getByName: () => ({ open: () => Promise.reject(new Error('gone')) }) }
   const nothing = { ...here, HYPERDRIVE: nowhere, FEED_SLOTS: gone as unknown as Env['FEED_SLOTS'] }
   await note('GET /health', 'neither feeds nor database', getWith(nothing, '/health'))
-}
-
-/** Keys and types of a value; items of a list that are alike stand once. */
-function shapeOf(value: unknown): unknown {
-  if (Array.isArray(value)) {
-    const items = value.map((item) => JSON.stringify(shapeOf(item)))
-    return [...new Set(items)].sort().map((item) => JSON.parse(item))
-  }
-  if (value === null || typeof value !== 'object') return value === null ? null : `<${typeof value}>`
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shapeOf(item)]))
 }
 
 /** Signing up and in, passwords, profile, tickets. */
@@ -337,7 +338,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   await note(exported, 'nobody', ask('/api/v1/portfolio/export'))
 
   const history = 'GET /api/v1/portfolio/history'
-  await note(history, 'a week', send('GET', '/api/v1/portfolio/history?range=7d'))
+  await note(history, 'a week', send('GET', '/api/v1/portfolio/history?range=7d'), seriesOf)
   await note(history, 'an unknown range', send('GET', '/api/v1/portfolio/history?range=2w'))
   await note(history, 'nobody', ask('/api/v1/portfolio/history'))
 
@@ -353,6 +354,16 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   await note(refresh, 'with the service key', refreshing({ userId: nobodys }, `Bearer ${SERVICE_KEY}`))
   await note(refresh, 'with the service key, whose is not said', refreshing({}, `Bearer ${SERVICE_KEY}`))
   await note(refresh, 'nobody', ask('/refresh-portfolio', { method: 'POST' }))
+
+  const other = await user()
+  const made = await until('the portfolio', async () => {
+    const answer = await other.send('GET', enriched)
+    return answer.status === 200 ? answer : null
+  })
+  await note(`GET ${enriched}`, 'nothing held', made)
+  await note(`GET ${cached}`, 'nothing held', other.send('GET', cached))
+  await other.send('POST', STOCKS, purchase)
+  await note(`GET ${enriched}`, 'one asset held', other.send('GET', enriched))
 
   await gate(false)
   try {
