@@ -1,6 +1,6 @@
 import { type Message, openEvents, openSocket, type ReadEvent, trade, until } from '../wire.ts'
-import { normaliser, shapeOf } from './normal.ts'
-import { here, movePrice, user } from './world.ts'
+import { keysOf, normaliser, shapeOf } from './normal.ts'
+import { ask, here, movePrice, user } from './world.ts'
 
 type Frame = Message & { [key: string]: unknown }
 type Socket = Awaited<ReturnType<typeof openSocket>>
@@ -25,14 +25,14 @@ const has = (type: string, list: string, fits: Record<string, unknown>) => (fram
 
 /** How a candle of the present minute came about hangs on the second in which the feed began. */
 const OF_THE_MINUTE = { coverage: '<coverage>', rev: '<number>' }
-const steady = (value: unknown): unknown => {
-  const { candles, ...rest } = value as { candles?: Items }
-  if (candles === undefined) return value
-  return Object.fromEntries(
-    Object.entries(value as object).map(([key, item]) =>
-      key === 'candles' ? [key, candles.slice(-1).map((candle) => ({ ...candle, ...OF_THE_MINUTE }))] : [key, item],
-    ),
-  ) as typeof rest
+
+/** A frame without what hangs on the time of day: which candles there are, and whether a price's own time has moved. */
+function steady(value: unknown): unknown {
+  const frame = value as { type: string; candles?: Items; positions?: Items }
+  if (frame.candles) frame.candles = frame.candles.slice(-1).map((candle) => ({ ...candle, ...OF_THE_MINUTE }))
+  if (frame.type === 'position_update')
+    frame.positions = frame.positions?.map(({ as_of: _, market_state: __, ...position }) => position)
+  return frame
 }
 
 /** Notes frames by name, as they are written but for what differs from run to run. */
@@ -91,10 +91,12 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   const { observed, note, add } = scene
   const client = await openSocket('/ws', here)
   const [quotes, candles] = ['quotes.KRBA', 'candles.ONE-USD.ONE_MINUTE']
-  client.send({ op: 'subscribe', channels: [quotes, candles], req_id: 1 })
+  // One after the other: a place in the stream names the objects that have sent something so far.
+  client.send({ op: 'subscribe', channels: [quotes], req_id: 1 })
   await note(client, '/ws: subscribed: quotes', is('subscribed', { channels: [quotes] }))
-  await note(client, '/ws: subscribed: candles', is('subscribed', { channels: [candles] }))
   await note(client, '/ws: snapshot: quotes', (each) => each.type === 'snapshot' && each.quotes !== undefined)
+  client.send({ op: 'subscribe', channels: [candles], req_id: 2 })
+  await note(client, '/ws: subscribed: candles', is('subscribed', { channels: [candles] }))
   await note(client, '/ws: snapshot: no candles yet', (each) => each.type === 'snapshot' && each.candles !== undefined)
   await note(client, '/ws: feed', is('feed', { state: 'live' }))
   await trade('ONE-USD', '100.10', '0.50')
@@ -109,7 +111,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
     await frame(client, 'pong', (each) => each.type === 'pong' && !('req_id' in each)),
   )
   client.send({ op: 'ack', position: (JSON.parse(update) as Message).position })
-  client.send({ op: 'unsubscribe', channels: [quotes], req_id: 2 })
+  client.send({ op: 'unsubscribe', channels: [quotes], req_id: 3 })
   await note(client, '/ws: unsubscribed', is('unsubscribed', { channels: [quotes] }))
   await noteErrors(scene, client, '/ws', errors)
 
@@ -125,6 +127,8 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   back.send({ op: 'subscribe', channels: [candles], since: position, req_id: 3 })
   await note(back, '/ws: subscribed: come back', is('subscribed', { recovered: true }))
   add('/ws: update: what was missed', shapeOf(JSON.parse(await frame(back, 'what was missed', is('update')))))
+  const health = (await (await ask('/health?verbose')).json()) as { products: { product_id: string }[] }
+  add('/health?verbose: a product', keysOf(health.products.find(({ product_id }) => product_id === 'ONE-USD')))
   const few = await openSocket('/ws', { ...here, MAX_CHANNELS: '2' } as Env)
   const three = { op: 'subscribe', channels: [candles, quotes, 'quotes.KRBB'] }
   await noteErrors(scene, few, '/ws', [['too many channels', three]])
@@ -193,7 +197,7 @@ export async function portfolioFrames(): Promise<Record<string, unknown>> {
   )
 
   const joined = await openSocket('/ws', here, bearer)
-  joined.send({ op: 'subscribe', channels: ['portfolio', 'quotes.KRBB'], req_id: 1 })
+  joined.send({ op: 'subscribe', channels: ['portfolio'], req_id: 1 })
   await note(joined, '/ws: subscribed: portfolio', is('subscribed', { channels: ['portfolio'] }))
   await note(joined, '/ws: snapshot: portfolio', is('snapshot', { channel: 'portfolio' }))
   await me.who.post('/api/v1/auth/sign-out', {})
@@ -203,12 +207,15 @@ export async function portfolioFrames(): Promise<Record<string, unknown>> {
   return observed
 }
 
-/** Lines of an event, its data read where it is JSON. */
+/** The fields of an event, its data read. */
 function eventOf({ event, id, data }: ReadEvent): Record<string, unknown> {
   const normal = normaliser()
-  const read = (text: string) => (text.startsWith('{') ? steady({ candles: [normal.json(text)] }) : normal.text(text))
-  const body = event === 'candle' ? (read(data) as { candles: unknown[] }).candles[0] : normal.json(data)
-  return { event, id: id === null ? null : normal.position(id), data: body }
+  const read = normal.json(data) as object
+  return {
+    event,
+    id: id === null ? null : normal.position(id),
+    data: event === 'candle' ? { ...read, ...OF_THE_MINUTE } : read,
+  }
 }
 
 /** A stream of elements, line by line; of the candles of a chart the keys. */
@@ -237,10 +244,11 @@ export async function streamEvents(): Promise<Record<string, unknown>> {
   const stream = await openEvents(path)
   await note(stream, 'stream: position', ({ event }) => event === 'position')
   add('stream: first line', stream.lines[0])
-  await note(stream, 'stream: quote', ({ event }) => event === 'quote')
   await note(stream, 'stream: feed', (each) => each.event === 'feed' && data(each).state === 'live')
   await trade('THREE-USD', '3.250', '2')
   const { id } = await note(stream, 'stream: candle', (each) => each.event === 'candle' && data(each).close === 3.25)
+  await movePrice('KRBA', '104.5')
+  await note(stream, 'stream: quote', (each) => each.event === 'quote' && data(each).price === 104.5)
   const stays = await openEvents('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
   await until('the other stream', () => stays.events.find(({ event }) => event === 'position'))
   await stream.close()

@@ -57,7 +57,7 @@ export function normaliser() {
     if (given === null || typeof given === 'boolean') return given
     if (Array.isArray(given)) return given.map((item) => value(item, key))
     if (typeof given === 'object')
-      return Object.fromEntries(Object.entries(given).map(([name, item]) => [name, member(given, name, item)]))
+      return Object.fromEntries(Object.entries(given).map(([name, item]) => [text(name), member(given, name, item)]))
     if (OF_THE_RUN.has(key)) return `<${key}>`
     if (typeof given === 'number') {
       const known = text(`${given}`)
@@ -93,6 +93,13 @@ export function shapeOf(value: unknown): unknown {
   }
   if (value === null || typeof value !== 'object') return value === null ? null : `<${typeof value}>`
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shapeOf(item)]))
+}
+
+/** The keys of a value, of each list those of its first item. */
+export function keysOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.slice(0, 1).map(keysOf)
+  if (value === null || typeof value !== 'object') return '<value>'
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, keysOf(item)]))
 }
 
 /** A body whose `data` are of the present days: how many there are differs. */

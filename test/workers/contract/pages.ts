@@ -12,7 +12,7 @@ export async function publicPages({ note }: Answers): Promise<void> {
   const pages: Record<string, Record<string, string>> = {
     '/': { 'the list': '/' },
     '/products/:id': {
-      'one that is traded': '/products/TWO-USD?granularity=ONE_HOUR',
+      'one that is traded': '/products/TWO-USD',
       'one that is not traded': '/products/NU-USD',
       'an unknown one': '/products/NO-USD',
       'an unknown granularity': '/products/TWO-USD?granularity=ONE',

@@ -1,7 +1,7 @@
 import { confirmToken, mailTo, ORIGIN, PASSWORD, person } from '../person.ts'
 import { gate, getWith, until } from '../wire.ts'
 import { type answers, ROUTES } from './answers.ts'
-import { normaliser, seriesOf } from './normal.ts'
+import { keysOf, normaliser, seriesOf } from './normal.ts'
 import { ask, CANDLES_FROM, here, refreshPrices, SERVICE_KEY, user } from './world.ts'
 
 type Answers = ReturnType<typeof answers>
@@ -142,13 +142,6 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
   await note('GET /api/v1/products', 'too many requests', getWith(noRequests, '/api/v1/products'))
   const broken = { ...here, COINBASE_WS_URL: 'http://none' } as Env
   await note('GET /api/v1/products', 'settings that cannot be used', getWith(broken, '/api/v1/products'))
-}
-
-/** The keys of a value, of each list those of its first item. */
-function keysOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.slice(0, 1).map(keysOf)
-  if (value === null || typeof value !== 'object') return '<value>'
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, keysOf(item)]))
 }
 
 /** What `/health` says before any feed is open. */
@@ -327,7 +320,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   await note(route, 'a wrong row', imports(TABLE.replace('buy', 'gift')))
   await note(route, 'a dry run with a wrong row', imports(TABLE.replace('1.50', 'x'), '?dry_run=true'))
   await note(route, 'an unknown symbol', imports(TABLE.replaceAll('KRBB', 'NOSUCHNAME')))
-  await note(route, 'an asset of one’s own', imports(TABLE.replaceAll('KRBB', 'No such name'), '?unknown=own'))
+  await note(route, 'an asset of one’s own', imports(TABLE.replaceAll('KRBB', 'NOSUCHNAME'), '?unknown=own'))
   await note(route, 'a wrong query', imports(TABLE, '?dry_run=maybe'))
   await note(route, 'what is no table', imports('\u0000'))
   await note(route, 'nobody', ask('/api/v1/portfolio/import', { method: 'POST', body: TABLE }))
