@@ -1,0 +1,62 @@
+/**
+ * Compares what clients can see with copies recorded before: `/openapi.json`, the answers of every route, pages, frames
+ * and events. `npx vitest run --project workers test/workers/contract -u` records them again.
+ *
+ * Wording is left out by design: `detail`, `title`, `message` and `description` of the API, and the text of pages. Values
+ * that differ from run to run stand as placeholders of their type.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { closeAll, get } from '../wire.ts'
+import { answers, ROUTES } from './answers.ts'
+import { marketFrames, portfolioFrames, streamEvents } from './frames.ts'
+import { type Json, structureOf } from './openapi.ts'
+import { accountPages, publicPages } from './pages.ts'
+import { expectRecorded } from './recording.ts'
+import { accountAnswers, healthAnswers, methodAnswers, portfolioAnswers, publicAnswers } from './rest.ts'
+import { seed } from './world.ts'
+
+beforeAll(seed)
+afterAll(closeAll)
+
+test('/openapi.json has the recorded structure', async () => {
+  const document = (await (await get('/openapi.json')).json()) as Record<string, Json>
+  const whole = structureOf({ ...document, info: { ...(document.info as object), version: '<version>' } })
+  const { paths, components, ...rest } = whole as Record<string, Record<string, Json>>
+  const { schemas, ...others } = components as Record<string, Json>
+  await expectRecorded('openapi', { document: rest, components: others, ...paths, ...(schemas as object) })
+})
+
+describe('answers', () => {
+  const groups = [
+    ['public', publicAnswers],
+    ['health', healthAnswers],
+    ['account', accountAnswers],
+    ['portfolio', portfolioAnswers],
+    ['public-pages', publicPages],
+    ['account-pages', accountPages],
+  ] as const
+  const recorded: string[] = []
+
+  test.each(groups)('of the group %s are as recorded', async (name, ask) => {
+    const group = answers()
+    await ask(group)
+    recorded.push(...Object.keys(group.observed))
+    await expectRecorded(`answers-${name}`, group.observed)
+  })
+
+  test('to other methods and preflights are as recorded', async () => {
+    await expectRecorded('methods', await methodAnswers())
+  })
+
+  test('are recorded of every route', () => {
+    expect(ROUTES.filter((route) => !recorded.some((name) => name.startsWith(`${route}: `)))).toEqual([])
+  })
+})
+
+test.each([
+  ['markets', marketFrames],
+  ['portfolio', portfolioFrames],
+  ['events', streamEvents],
+])('frames of %s are as recorded', async (name, observe) => {
+  await expectRecorded(`frames-${name}`, await observe())
+})
