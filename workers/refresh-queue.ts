@@ -1,6 +1,6 @@
-import { log } from '../src/api/http/context.ts'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { insertMetrics } from '../src/db/metrics.ts'
+import { log } from '../src/log.ts'
 import { userPortfolio } from '../src/objects.ts'
 
 /** One portfolio that is to be valued anew; `unless_active`: not if its user looks at it, who has it up to date. */

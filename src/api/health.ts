@@ -3,10 +3,11 @@ import { readSettings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobRuns, type StoredJobRun } from '../db/jobs.ts'
 import { readOutboxLength } from '../db/portfolio-outbox.ts'
+import { log } from '../log.ts'
 import { feedSlots, productCandles, providerGate, type QuoteBoardStatus, quoteBoard } from '../objects.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
-import { type AppEnv, log } from './http/context.ts'
+import type { AppEnv } from './http/context.ts'
 
 /** A part that has not answered within this time is down, as far as whoever asks is concerned. */
 const PROBE_TIMEOUT_MS = 3_000

@@ -1,4 +1,3 @@
-import { log } from '../../src/api/http/context.ts'
 import { readSettings } from '../../src/config.ts'
 import {
   type AuditDay,
@@ -11,6 +10,7 @@ import {
 } from '../../src/db/audits.ts'
 import { ensureCandlePartitions, readCandles, replaceGaps } from '../../src/db/candles.ts'
 import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
+import { log } from '../../src/log.ts'
 import { compareCandles, findRepairs } from '../../src/market/audit.ts'
 import { productCandles } from '../../src/objects.ts'
 import type { Candle } from '../../src/protocol/candle.ts'

@@ -1,4 +1,3 @@
-import { log } from '../../src/api/http/context.ts'
 import { deriveAssets, readPortfolioVersion } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
 import { deleteOldKeys } from '../../src/db/idempotency.ts'
@@ -11,6 +10,7 @@ import {
   readPortfoliosOfMinute,
 } from '../../src/db/portfolio-outbox.ts'
 import { hasProfile } from '../../src/db/profiles.ts'
+import { log } from '../../src/log.ts'
 import { userPortfolio } from '../../src/objects.ts'
 import type { RefreshJob } from '../refresh-queue.ts'
 

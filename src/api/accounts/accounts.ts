@@ -28,8 +28,9 @@ import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { accountRows } from '../../db/accounts.ts'
 import { withLiveDatabase } from '../../db/client.ts'
+import { log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 
 /** Called as a method of something else, `fetch` of workerd throws. */
 const boundFetch: typeof fetch = (input, init) => fetch(input, init)

@@ -1,8 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { readSettings } from '../../config.ts'
+import { log } from '../../log.ts'
 import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 import { requiredSession } from './session.ts'
 
 const TICKET_PATTERN = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{16,200})$/

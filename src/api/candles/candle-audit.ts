@@ -2,9 +2,10 @@ import { Hono } from 'hono'
 import { readSettings } from '../../config.ts'
 import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
+import { log } from '../../log.ts'
 import { matchRate } from '../../market/audit.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 import { type AuditInput, parseAuditInput } from '../http/input.ts'
 
 /** Days that are told when none is asked for. */

@@ -1,10 +1,10 @@
 import { readSettings } from '../../config.ts'
 import { readCandles, readClosedCandles, readGaps } from '../../db/candles.ts'
 import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
+import { log } from '../../log.ts'
 import { type CandleQuery, type CandleQueryResult, productCandles } from '../../objects.ts'
 import type { Candle, Gap } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
-import { log } from '../http/context.ts'
 import { clipGaps } from './gaps.ts'
 
 /** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */

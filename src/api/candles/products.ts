@@ -2,11 +2,12 @@ import { Hono } from 'hono'
 import { readSettings } from '../../config.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { readProducts, type StoredProduct } from '../../db/products.ts'
+import { log } from '../../log.ts'
 import { feedSlots, productCandles } from '../../objects.ts'
 import { deriveChange } from '../../pricing/quote.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { Product } from '../../protocol/product.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 
 /** Answers within this time are made of the same look at the database and the feeds. */
 const PRICES_TTL_MS = 1_000

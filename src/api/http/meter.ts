@@ -1,7 +1,8 @@
 import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
+import { log } from '../../log.ts'
 import { meter, type RouteCount } from '../../objects.ts'
-import { type AppEnv, log } from './context.ts'
+import type { AppEnv } from './context.ts'
 
 /** The isolate's counts go to the object that gathers them this often at most, milliseconds. */
 const SEND_INTERVAL_MS = 10_000

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
+import { log } from '../../log.ts'
 import { CodedError, ERROR_CODES, type Problem } from '../../protocol/errors.ts'
-import { type AppEnv, log } from './context.ts'
+import type { AppEnv } from './context.ts'
 
 /** Answers with the problem details (RFC 9457) of any error; one without a code is logged and told as `internal`. */
 export function problemResponse(error: Error, c: Context<AppEnv>): Response {

@@ -1,7 +1,7 @@
 import type { User } from '../../auth/verifier.ts'
 import { type UserSql, withUserDatabase } from '../../db/client.ts'
+import { log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { log } from './context.ts'
 
 /** What is told of somebody alone is stored by nobody, and by no cache between. */
 export const PRIVATE_NO_STORE = { 'cache-control': 'private, no-store' }

@@ -1,5 +1,5 @@
+import { log } from '../../log.ts'
 import { type PortfolioChange, userPortfolio } from '../../objects.ts'
-import { log } from '../http/context.ts'
 
 /**
  * Tells a user's object what was written, after it is committed; who looks has it when this is done. Never rejects: what

@@ -1,10 +1,11 @@
 import { type Context, Hono } from 'hono'
 import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
 import { type LiveSql, withLiveDatabase } from '../../db/client.ts'
+import { log } from '../../log.ts'
 import { resolve, toCandidates } from '../../pricing/symbol.ts'
 import type { Asset } from '../../protocol/asset.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 import { parseAssetName, parseAssetsInput } from '../http/input.ts'
 import { lookupError, lookupOrDiscover } from './prices.ts'
 

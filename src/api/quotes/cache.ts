@@ -1,9 +1,9 @@
 import { readSettings } from '../../config.ts'
+import { log } from '../../log.ts'
 import { type LookupResult, quoteBoard } from '../../objects.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { shardOf } from '../../pricing/symbol.ts'
 import { formatQuote, type StaleReason } from '../../protocol/quote.ts'
-import { log } from '../http/context.ts'
 
 /** A copy of what a board said of a price is used for so long, milliseconds. */
 const CACHE_TTL_MS = 1_000

@@ -9,6 +9,7 @@ import {
   requestHistory,
 } from '../../db/price-history.ts'
 import { readSnapshots } from '../../db/prices.ts'
+import { log } from '../../log.ts'
 import { adjustBars, hashActions } from '../../pricing/adjust.ts'
 import {
   addDays,
@@ -28,7 +29,7 @@ import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
 import { formatPriceBar, type PriceBar } from '../../protocol/price-history.ts'
 import type { Quote } from '../../protocol/quote.ts'
 import { readCandleHistory } from '../candles/candle-history.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 import { jsonWithEtag } from '../http/etag.ts'
 import { type HistoryInput, parseHistoryInput } from '../http/input.ts'
 import { findAsset } from './assets.ts'

@@ -1,7 +1,7 @@
+import { log } from '../../log.ts'
 import { productCandles, quoteBoard, userPortfolio } from '../../objects.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import type { SocketUser } from '../accounts/tickets.ts'
-import { log } from '../http/context.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
 

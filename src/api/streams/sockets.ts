@@ -1,5 +1,6 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { readSettings } from '../../config.ts'
+import { log } from '../../log.ts'
 import { CLOSE_CODES, CodedError } from '../../protocol/errors.ts'
 import {
   type ClientMessage,
@@ -12,7 +13,7 @@ import {
 import { splitStreamPositions } from '../../protocol/stream-position.ts'
 import { authenticatePublicSocket } from '../accounts/socket-user.ts'
 import { offlineProducts } from '../candles/products.ts'
-import { type AppEnv, log } from '../http/context.ts'
+import type { AppEnv } from '../http/context.ts'
 import { checkProduct } from '../http/input.ts'
 import { clientAddress, socketLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'

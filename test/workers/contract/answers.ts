@@ -1,4 +1,4 @@
-import { app } from '../../../src/api/app.ts'
+import { app } from '../../../workers/app.ts'
 import { headersOf, normaliser } from './normal.ts'
 import { skeletonOf } from './page-skeleton.ts'
 

@@ -6,7 +6,7 @@
  * that differ from run to run stand as placeholders of their type.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { closeAll, get } from '../wire.ts'
+import { closeAll, get } from '../support/wire.ts'
 import { answers, ROUTES } from './answers.ts'
 import { marketFrames, portfolioFrames, streamEvents } from './frames.ts'
 import { type Json, structureOf } from './openapi.ts'

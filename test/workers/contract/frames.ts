@@ -1,16 +1,16 @@
-import { type Message, openEvents, openSocket, type ReadEvent, trade, until } from '../wire.ts'
+import { type Message, openEventStream, openSocket, type ServerSentEvent, sendTrade, waitFor } from '../support/wire.ts'
 import { keysOf, normaliser, shapeOf } from './normal.ts'
 import { ask, here, movePrice, user } from './world.ts'
 
 type Frame = Message & { [key: string]: unknown }
 type Socket = Awaited<ReturnType<typeof openSocket>>
-type Stream = Awaited<ReturnType<typeof openEvents>>
+type Stream = Awaited<ReturnType<typeof openEventStream>>
 
 const framesOf = ({ texts }: Socket): Frame[] => texts.map((text) => JSON.parse(text) as Frame)
 
 /** The text of the first frame that fits, once it is there; frames of several objects come in any order. */
 const frame = (socket: Socket, what: string, fits: (frame: Frame) => boolean): Promise<string> =>
-  until(`${what} among ${socket.texts.join('\n')}`, () => socket.texts[framesOf(socket).findIndex(fits)])
+  waitFor(`${what} among ${socket.texts.join('\n')}`, () => socket.texts[framesOf(socket).findIndex(fits)])
 
 const is =
   (type: string, more: Record<string, unknown> = {}) =>
@@ -78,7 +78,7 @@ async function noteErrors({ add }: ReturnType<typeof frames>, socket: Socket, wh
     socket.socket.send(
       typeof message === 'string' || message instanceof ArrayBuffer ? message : JSON.stringify(message),
     )
-    const text = await until(`the error of ${name}`, () =>
+    const text = await waitFor(`the error of ${name}`, () =>
       socket.texts.slice(before).find((each) => each.startsWith('{"type":"error"')),
     )
     add(`${where}: error: ${name}`, normaliser().json(text))
@@ -99,7 +99,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   await note(client, '/ws: subscribed: candles', is('subscribed', { channels: [candles] }))
   await note(client, '/ws: snapshot: no candles yet', (each) => each.type === 'snapshot' && each.candles !== undefined)
   await note(client, '/ws: feed', is('feed', { state: 'live' }))
-  await trade('ONE-USD', '100.10', '0.50')
+  await sendTrade('ONE-USD', '100.10', '0.50')
   await note(client, '/ws: update: candles', has('update', 'candles', { close: 100.1 }))
   await movePrice('KRBA', '101.25')
   const update = await note(client, '/ws: update: quotes', has('update', 'quotes', { price: 101.25 }))
@@ -121,7 +121,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   const snapshot = await note(other, '/ws: snapshot: candles', is('snapshot'))
   const { position } = JSON.parse(snapshot) as Message
   other.close()
-  await trade('ONE-USD', '100.20')
+  await sendTrade('ONE-USD', '100.20')
   await frame(client, 'the second trade', has('update', 'candles', { close: 100.2 }))
   const back = await openSocket('/ws', here)
   back.send({ op: 'subscribe', channels: [candles], since: position, req_id: 3 })
@@ -140,7 +140,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   await note(product, `${where}: subscribed`, is('subscribed'))
   await note(product, `${where}: snapshot`, is('snapshot'))
   await note(product, `${where}: feed`, is('feed', { state: 'live' }))
-  await trade('TWO-USD', '7.5')
+  await sendTrade('TWO-USD', '7.5')
   await note(product, `${where}: update`, has('update', 'candles', { close: 7.5 }))
   product.send({ op: 'ping' })
   await note(product, `${where}: pong`, is('pong'))
@@ -202,13 +202,13 @@ export async function portfolioFrames(): Promise<Record<string, unknown>> {
   await note(joined, '/ws: snapshot: portfolio', is('snapshot', { channel: 'portfolio' }))
   await me.who.post('/api/v1/auth/sign-out', {})
   await note(joined, '/ws: error: signed out', is('error'))
-  const closed = await until('the socket to be closed', () => client.closed())
+  const closed = await waitFor('the socket to be closed', () => client.closed())
   add(`${where}: closed: signed out`, closed.code)
   return observed
 }
 
 /** The fields of an event, its data read. */
-function eventOf({ event, id, data }: ReadEvent): Record<string, unknown> {
+function eventOf({ event, id, data }: ServerSentEvent): Record<string, unknown> {
   const normal = normaliser()
   const read = normal.json(data) as object
   return {
@@ -219,7 +219,7 @@ function eventOf({ event, id, data }: ReadEvent): Record<string, unknown> {
 }
 
 /** A stream of elements, line by line; of the candles of a chart the keys. */
-const linesOf = ({ raw }: ReadEvent): string[] =>
+const linesOf = ({ raw }: ServerSentEvent): string[] =>
   normaliser()
     .text(raw)
     .replace(/data-candles='\[(.*?)\]'/, (_, candles) => {
@@ -231,39 +231,45 @@ const linesOf = ({ raw }: ReadEvent): string[] =>
 /** Events of the streams. */
 export async function streamEvents(): Promise<Record<string, unknown>> {
   const { observed, add } = frames()
-  const note = async (stream: Stream, name: string, fits: (event: ReadEvent) => boolean): Promise<ReadEvent> => {
-    const event = await until(`${name} among ${stream.events.map(({ raw }) => raw).join('\n')}`, () =>
+  const note = async (
+    stream: Stream,
+    name: string,
+    fits: (event: ServerSentEvent) => boolean,
+  ): Promise<ServerSentEvent> => {
+    const event = await waitFor(`${name} among ${stream.events.map(({ raw }) => raw).join('\n')}`, () =>
       stream.events.find(fits),
     )
     add(name, eventOf(event))
     return event
   }
-  const data = ({ data: text }: ReadEvent) => JSON.parse(text) as Record<string, unknown>
+  const data = ({ data: text }: ServerSentEvent) => JSON.parse(text) as Record<string, unknown>
 
   const path = '/api/v1/stream?symbol=KRBA&product=THREE-USD&granularity=ONE_MINUTE'
-  const stream = await openEvents(path)
+  const stream = await openEventStream(path)
   await note(stream, 'stream: position', ({ event }) => event === 'position')
   add('stream: first line', stream.lines[0])
   await note(stream, 'stream: feed', (each) => each.event === 'feed' && data(each).state === 'live')
-  await trade('THREE-USD', '3.250', '2')
+  await sendTrade('THREE-USD', '3.250', '2')
   const { id } = await note(stream, 'stream: candle', (each) => each.event === 'candle' && data(each).close === 3.25)
   await movePrice('KRBA', '104.5')
   await note(stream, 'stream: quote', (each) => each.event === 'quote' && data(each).price === 104.5)
-  const stays = await openEvents('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
-  await until('the other stream', () => stays.events.find(({ event }) => event === 'position'))
+  const stays = await openEventStream('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
+  await waitFor('the other stream', () => stays.events.find(({ event }) => event === 'position'))
   await stream.close()
-  const back = await openEvents(path, { 'last-event-id': id as string })
+  const back = await openEventStream(path, { 'last-event-id': id as string })
   await note(back, 'stream: position: come back', ({ event }) => event === 'position')
 
   const query = 'product=FOUR-USD&granularity=ONE_MINUTE'
-  const feed = await openEvents(`/api/v1/stream?${query}`)
-  await until('the feed', () => feed.events.find((each) => each.event === 'feed' && data(each).state === 'live'))
-  const elements = await openEvents(`/api/v1/datastar?${query}`)
-  await trade('FOUR-USD', '12.50', '0.5')
-  const element = await until('the element', () => elements.events.find(({ raw }) => raw.includes('data-close="12.5')))
+  const feed = await openEventStream(`/api/v1/stream?${query}`)
+  await waitFor('the feed', () => feed.events.find((each) => each.event === 'feed' && data(each).state === 'live'))
+  const elements = await openEventStream(`/api/v1/datastar?${query}`)
+  await sendTrade('FOUR-USD', '12.50', '0.5')
+  const element = await waitFor('the element', () =>
+    elements.events.find(({ raw }) => raw.includes('data-close="12.5')),
+  )
   add('datastar', linesOf(element))
-  const chart = await openEvents(`/api/v1/datastar/chart?${query}&bars=50`)
-  const drawn = await until('the chart', () => chart.events.find(({ raw }) => raw.includes('12.5')))
+  const chart = await openEventStream(`/api/v1/datastar/chart?${query}&bars=50`)
+  const drawn = await waitFor('the chart', () => chart.events.find(({ raw }) => raw.includes('12.5')))
   add('datastar/chart', linesOf(drawn))
   return observed
 }

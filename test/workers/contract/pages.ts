@@ -1,4 +1,4 @@
-import { confirmToken, mailTo, PASSWORD, person } from '../person.ts'
+import { confirmToken, PASSWORD, person, waitForMail } from '../support/person.ts'
 import type { answers } from './answers.ts'
 import { ask, here } from './world.ts'
 
@@ -67,7 +67,7 @@ export async function accountPages({ note }: Answers): Promise<void> {
   await get('/forgot-password', 'the form')
   await send('/forgot-password', 'an email', { email })
   await send('/forgot-password', 'wrong input', { email: 'x' })
-  const { text } = await mailTo(email, 'A new password for Kerb')
+  const { text } = await waitForMail(email, 'A new password for Kerb')
   const token = /token=(\S+)/.exec(text)?.[1] as string
   await get('/reset-password', 'no token')
   await get('/reset-password', 'a token', '/reset-password?token=abc')

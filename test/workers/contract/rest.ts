@@ -1,5 +1,5 @@
-import { confirmToken, mailTo, ORIGIN, PASSWORD, person } from '../person.ts'
-import { gate, getWith, until } from '../wire.ts'
+import { confirmToken, ORIGIN, PASSWORD, person, waitForMail } from '../support/person.ts'
+import { getWithEnv, setDatabaseOpen, waitFor } from '../support/wire.ts'
 import { type answers, ROUTES } from './answers.ts'
 import { keysOf, normaliser, seriesOf } from './normal.ts'
 import { ask, CANDLES_FROM, here, refreshPrices, SERVICE_KEY, user } from './world.ts'
@@ -31,7 +31,7 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
     'a malformed symbol': "/get-price?symbol=';--",
   })
   const noLookups = { ...here, LOOKUP_LIMIT: { limit: async () => ({ success: false }) } } as unknown as Env
-  await note('GET /get-price', 'too many lookups', getWith(noLookups, '/get-price?symbol=NOSUCHEITHER'))
+  await note('GET /get-price', 'too many lookups', getWithEnv(noLookups, '/get-price?symbol=NOSUCHEITHER'))
   const batch = { symbols: ['KRBA', 'krbb', 'KRBC', 'NOSUCHNAME', '?'] }
   await note('POST /get-batch-prices', 'several', post('/get-batch-prices', batch))
   await note('POST /get-batch-prices', 'none', post('/get-batch-prices', { symbols: [] }))
@@ -110,9 +110,9 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
   const head = ask('/api/v1/stream?symbol=KRBA', { method: 'HEAD', headers: stream })
   await note('GET /api/v1/stream', 'its headers alone', head)
   const one = { ...here, MAX_CHANNELS: '1' } as unknown as Env
-  await note('GET /api/v1/stream', 'too many symbols', getWith(one, '/api/v1/stream?symbol=KRBA,KRBB'))
+  await note('GET /api/v1/stream', 'too many symbols', getWithEnv(one, '/api/v1/stream?symbol=KRBA,KRBB'))
   const noSockets = { ...here, SOCKET_LIMIT: { limit: async () => ({ success: false }) } } as unknown as Env
-  await note('GET /api/v1/stream', 'too many streams', getWith(noSockets, '/api/v1/stream?symbol=KRBA'))
+  await note('GET /api/v1/stream', 'too many streams', getWithEnv(noSockets, '/api/v1/stream?symbol=KRBA'))
   await get('/api/v1/datastar', {
     'no product': '/api/v1/datastar',
     'an unknown product': '/api/v1/datastar?product=NO-USD&granularity=ONE_DAY',
@@ -139,9 +139,9 @@ export async function publicAnswers({ note }: Answers): Promise<void> {
   await note('GET /ws/portfolio', 'the page of another origin', upgrade('/ws/portfolio', OTHER_ORIGIN))
 
   const noRequests = { ...here, REQUEST_LIMIT: { limit: async () => ({ success: false }) } } as unknown as Env
-  await note('GET /api/v1/products', 'too many requests', getWith(noRequests, '/api/v1/products'))
+  await note('GET /api/v1/products', 'too many requests', getWithEnv(noRequests, '/api/v1/products'))
   const broken = { ...here, COINBASE_WS_URL: 'http://none' } as Env
-  await note('GET /api/v1/products', 'settings that cannot be used', getWith(broken, '/api/v1/products'))
+  await note('GET /api/v1/products', 'settings that cannot be used', getWithEnv(broken, '/api/v1/products'))
 }
 
 /** What `/health` says before any feed is open. */
@@ -150,10 +150,10 @@ export async function healthAnswers({ note }: Answers): Promise<void> {
   // Counters of boards and providers hang on what was asked before: their keys are compared.
   await note('GET /health', 'verbose', ask('/health?verbose'), keysOf)
   const nowhere = { connectionString: 'postgres://none:none@127.0.0.1:1/none' } as Hyperdrive
-  await note('GET /health', 'no database', getWith({ ...here, HYPERDRIVE: nowhere }, '/health'))
+  await note('GET /health', 'no database', getWithEnv({ ...here, HYPERDRIVE: nowhere }, '/health'))
   const gone = { getByName: () => ({ open: () => Promise.reject(new Error('gone')) }) }
   const nothing = { ...here, HYPERDRIVE: nowhere, FEED_SLOTS: gone as unknown as Env['FEED_SLOTS'] }
-  await note('GET /health', 'neither feeds nor database', getWith(nothing, '/health'))
+  await note('GET /health', 'neither feeds nor database', getWithEnv(nothing, '/health'))
 }
 
 /** Signing up and in, passwords, profile, tickets. */
@@ -201,7 +201,7 @@ export async function accountAnswers({ note }: Answers): Promise<void> {
   await note(auth('password/change'), 'the present password', enter('password/change', next))
   await note(auth('password/reset-request'), 'an email', enter('password/reset-request', { email }))
   await note(auth('password/reset-request'), 'no email', enter('password/reset-request', {}))
-  const { text } = await mailTo(email, 'A new password for Kerb')
+  const { text } = await waitForMail(email, 'A new password for Kerb')
   const token = /token=(\S+)/.exec(text)?.[1]
   const reset = (password: string, by = token) => enter('password/reset', { token: by, password })
   await note(auth('password/reset'), 'wrong input', reset('short'))
@@ -212,7 +212,7 @@ export async function accountAnswers({ note }: Answers): Promise<void> {
   await note(auth('sign-out'), 'the page of another origin', enter('sign-out', {}, OTHER_ORIGIN))
   await note(auth('sign-out'), 'the cookies', enter('sign-out', {}))
   const noAttempts = { ...here, AUTH_LIMIT: { limit: async () => ({ success: false }) } } as unknown as Env
-  const braked = getWith(noAttempts, '/api/v1/auth/sign-in', { method: 'POST', body: '{}' })
+  const braked = getWithEnv(noAttempts, '/api/v1/auth/sign-in', { method: 'POST', body: '{}' })
   await note(auth('sign-in'), 'too many attempts', braked)
 }
 
@@ -237,8 +237,8 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   const cached = '/api/v1/stocks/portfolio-cache'
   const idle = { ...here, REFRESH_QUEUE: { send: async () => {} } } as unknown as Env
   const mine = { headers: { authorization: `Bearer ${me.token}` } }
-  await note(`GET ${enriched}`, 'not made yet', getWith(idle, enriched, mine))
-  await note(`GET ${cached}`, 'not made yet', getWith(idle, cached, mine))
+  await note(`GET ${enriched}`, 'not made yet', getWithEnv(idle, enriched, mine))
+  await note(`GET ${cached}`, 'not made yet', getWithEnv(idle, cached, mine))
   await note(`GET ${enriched}`, 'nobody', ask(enriched))
   await note(`GET ${cached}`, 'nobody', ask(cached))
 
@@ -337,7 +337,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
 
   const refresh = 'POST /refresh-portfolio'
   const refreshing = (body: unknown, authorization = `Bearer ${me.token}`) =>
-    getWith(idle, '/refresh-portfolio', {
+    getWithEnv(idle, '/refresh-portfolio', {
       method: 'POST',
       headers: { authorization, 'content-type': 'application/json' },
       body: JSON.stringify(body),
@@ -349,7 +349,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   await note(refresh, 'nobody', ask('/refresh-portfolio', { method: 'POST' }))
 
   const other = await user()
-  const made = await until('the portfolio', async () => {
+  const made = await waitFor('the portfolio', async () => {
     const answer = await other.send('GET', enriched)
     return answer.status === 200 ? answer : null
   })
@@ -358,7 +358,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
   await other.send('POST', STOCKS, purchase)
   await note(`GET ${enriched}`, 'one asset held', other.send('GET', enriched))
 
-  await gate(false)
+  await setDatabaseOpen(false)
   try {
     await note(`GET ${STOCKS}`, 'no database', send('GET', STOCKS))
     await note('GET /api/v1/assets', 'no database', ask('/api/v1/assets?q=kerb'))
@@ -366,7 +366,7 @@ export async function portfolioAnswers({ note }: Answers): Promise<void> {
     const older = `/api/v1/products/TWO-USD/candles?granularity=ONE_MINUTE&start=${CANDLES_FROM}`
     await note('GET /api/v1/products/:id/candles', 'no database', ask(older))
   } finally {
-    await gate(true)
+    await setDatabaseOpen(true)
   }
 }
 

@@ -6,8 +6,8 @@ import { ensureHistoryPartitions, storeHistory } from '../../../src/db/price-his
 import { upsertProducts } from '../../../src/db/products.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
-import { type Member, member } from '../person.ts'
-import { getWith } from '../wire.ts'
+import { createMember, type Member } from '../support/person.ts'
+import { getWithEnv } from '../support/wire.ts'
 
 export const SERVICE_KEY = 'service-key-of-the-contract'
 
@@ -24,7 +24,7 @@ export const here = {
   EMAIL_LIMIT: unlimited,
 } as Env
 
-export const ask = (path: string, init?: RequestInit): Promise<Response> => getWith(here, path, init)
+export const ask = (path: string, init?: RequestInit): Promise<Response> => getWithEnv(here, path, init)
 
 const listing = (symbol: string, more: Partial<Asset> = {}): Omit<Asset, 'asset_id'> => ({
   symbol,
@@ -129,7 +129,7 @@ export async function seed(): Promise<void> {
 
 /** Somebody who is signed in, asking by a bearer token. */
 export async function user() {
-  const me = await member()
+  const me = await createMember()
   const send = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
     ask(path, {
       method,
