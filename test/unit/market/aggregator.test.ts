@@ -84,7 +84,7 @@ function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregat
 
 describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next', () => {
   test('sizes are those of the eight granularities', () => {
-    expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(GRANULARITY_SECONDS)
+    expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(SIZES)
   })
 
   test.each(SIZES)('%s', (granularity, seconds) => {

@@ -97,7 +97,7 @@ describe('C9 what is asked next', () => {
     const found = nextBackfillStep([first, second], NOW, limits, (one) =>
       one === first ? { trades: true, candles: true } : NOTHING_REFUSED,
     )
-    expect(found).toMatchObject({ kind: 'candles', hole: second })
+    expect(found).toMatchObject({ kind: 'candles', missing: second })
   })
 
   test('a wait ends in something to ask', () => {

@@ -2,7 +2,7 @@ import { app } from '../../../workers/app.ts'
 import { headersOf, normaliser } from './normal.ts'
 import { skeletonOf } from './page-skeleton.ts'
 
-/** Every method and address of the Worker, such as `GET /products/:id`. */
+/** Every method and path of the Worker, such as `GET /products/:id`. */
 export const ROUTES = [
   ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
 ]
@@ -19,20 +19,20 @@ async function bodyOf(response: Response, normal: ReturnType<typeof normaliser>)
   return type === 'text/html' ? skeletonOf(text, normal) : normal.text(text).split('\r\n')
 }
 
-/** The answers to requests, each under its route and what was asked. */
+/** Collects answers by route and case. */
 export function answers() {
   const observed: Record<string, unknown> = {}
   return {
     observed,
-    /** Notes an answer, and gives it on. @param pick what of the body is to be compared; all of it when left out */
+    /** Adds an answer and returns it. @param pick selects the part of the body to compare, by default all of it */
     async note(
       route: string,
-      asked: string,
+      of: string,
       answer: Response | Promise<Response>,
       pick: (body: never) => unknown = (body) => body,
     ): Promise<Response> {
       if (!ROUTES.includes(route)) throw new Error(`no route ${route}`)
-      const name = `${route}: ${asked}`
+      const name = `${route}: ${of}`
       if (name in observed) throw new Error(`twice: ${name}`)
       const response = await answer
       const normal = normaliser()

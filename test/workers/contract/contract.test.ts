@@ -1,9 +1,10 @@
 /**
- * Compares what clients can see with copies recorded before: `/openapi.json`, the answers of every route, pages, frames
- * and events. `npx vitest run --project workers test/workers/contract -u` records them again.
+ * Compares what clients receive with recorded copies in `test/fixtures/contract`: `/openapi.json`, the answers of every
+ * route, pages, frames and events. To record again, run `npx vitest run --project workers test/workers/contract -u` and
+ * read the diff.
  *
- * Wording is left out by design: `detail`, `title`, `message` and `description` of the API, and the text of pages. Values
- * that differ from run to run stand as placeholders of their type.
+ * Wording is excluded by design: `detail`, `title`, `message` and `description` in the API, and the text of pages. So are
+ * values that differ between runs: they become placeholders. Renamed error codes belong into `renamed-codes.ts`.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { closeAll, get } from '../support/wire.ts'
@@ -37,18 +38,18 @@ describe('answers', () => {
   ] as const
   const recorded: string[] = []
 
-  test.each(groups)('of the group %s are as recorded', async (name, ask) => {
+  test.each(groups)('of %s equal the recorded ones', async (name, ask) => {
     const group = answers()
     await ask(group)
     recorded.push(...Object.keys(group.observed))
     await expectRecorded(`answers-${name}`, group.observed)
   })
 
-  test('to other methods and preflights are as recorded', async () => {
+  test('to unsupported methods and preflight requests equal the recorded ones', async () => {
     await expectRecorded('methods', await methodAnswers())
   })
 
-  test('are recorded of every route', () => {
+  test('are recorded for every route', () => {
     expect(ROUTES.filter((route) => !recorded.some((name) => name.startsWith(`${route}: `)))).toEqual([])
   })
 })
@@ -57,6 +58,6 @@ test.each([
   ['markets', marketFrames],
   ['portfolio', portfolioFrames],
   ['events', streamEvents],
-])('frames of %s are as recorded', async (name, observe) => {
+])('frames of %s equal the recorded ones', async (name, observe) => {
   await expectRecorded(`frames-${name}`, await observe())
 })

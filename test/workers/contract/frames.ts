@@ -8,7 +8,7 @@ type Stream = Awaited<ReturnType<typeof openEventStream>>
 
 const framesOf = ({ texts }: Socket): Frame[] => texts.map((text) => JSON.parse(text) as Frame)
 
-/** The text of the first frame that fits, once it is there; frames of several objects come in any order. */
+/** Waits for a frame that fits and returns its text. Frames of several objects arrive in any order. */
 const frame = (socket: Socket, what: string, fits: (frame: Frame) => boolean): Promise<string> =>
   waitFor(`${what} among ${socket.texts.join('\n')}`, () => socket.texts[framesOf(socket).findIndex(fits)])
 
@@ -23,10 +23,10 @@ const has = (type: string, list: string, fits: Record<string, unknown>) => (fram
   frame.type === type &&
   ((frame[list] ?? []) as Items).some((item) => Object.entries(fits).every(([key, value]) => item[key] === value))
 
-/** How a candle of the present minute came about hangs on the second in which the feed began. */
+/** Depends on the second in which the feed opened. */
 const OF_THE_MINUTE = { coverage: '<coverage>', rev: '<number>' }
 
-/** A frame without what hangs on the time of day: which candles there are, and whether a price's own time has moved. */
+/** A frame with its last candle only, and without the keys that change only while the market is open. */
 function steady(value: unknown): unknown {
   const frame = value as { type: string; candles?: Items; positions?: Items }
   if (frame.candles) frame.candles = frame.candles.slice(-1).map((candle) => ({ ...candle, ...OF_THE_MINUTE }))
@@ -35,7 +35,7 @@ function steady(value: unknown): unknown {
   return frame
 }
 
-/** Notes frames by name, as they are written but for what differs from run to run. */
+/** Collects frames by name, with placeholders. */
 function frames() {
   const observed: Record<string, unknown> = {}
   const add = (name: string, value: unknown) => {
@@ -54,24 +54,24 @@ function frames() {
 }
 
 const errors: [string, string | ArrayBuffer | object][] = [
-  ['what is no JSON', 'not JSON'],
-  ['a message that is too long', 'x'.repeat(1_048_576)],
-  ['bytes', new ArrayBuffer(8)],
+  ['invalid JSON', 'not JSON'],
+  ['a message that is too large', 'x'.repeat(1_048_576)],
+  ['a binary message', new ArrayBuffer(8)],
   ['null', 'null'],
   ['an unknown op', { op: 'dance', req_id: 'd' }],
   ['no channels', { op: 'subscribe', req_id: 7 }],
   ['an empty list of channels', { op: 'subscribe', channels: [] }],
-  ['a channel that is no text', { op: 'subscribe', channels: [7] }],
+  ['a channel that is not text', { op: 'subscribe', channels: [7] }],
   ['an unknown product', { op: 'subscribe', channels: ['candles.ONE-USD.ONE_DAY', 'candles.NO-USD.ONE_DAY'] }],
   ['an unknown granularity', { op: 'subscribe', channels: ['candles.ONE-USD.ONE'] }],
   ['an unknown kind of channel', { op: 'subscribe', channels: ['trades.ONE-USD'] }],
-  ['a product that is not traded', { op: 'subscribe', channels: ['candles.NU-USD.ONE_DAY'] }],
+  ['an offline product', { op: 'subscribe', channels: ['candles.NU-USD.ONE_DAY'] }],
   ['an unknown symbol', { op: 'subscribe', channels: ['quotes.NOSUCHNAME'] }],
   ['an ambiguous symbol', { op: 'subscribe', channels: ['quotes.KRBC'] }],
-  ['a portfolio, of nobody', { op: 'subscribe', channels: ['portfolio'] }],
+  ['a portfolio without a session', { op: 'subscribe', channels: ['portfolio'] }],
 ]
 
-/** Sends each message and notes the error frame that answers it. */
+/** Sends each message and adds the error frame that answers it. */
 async function noteErrors({ add }: ReturnType<typeof frames>, socket: Socket, where: string, messages: typeof errors) {
   for (const [name, message] of messages) {
     const before = socket.texts.length
@@ -91,7 +91,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   const { observed, note, add } = scene
   const client = await openSocket('/ws', here)
   const [quotes, candles] = ['quotes.KRBA', 'candles.ONE-USD.ONE_MINUTE']
-  // One after the other: a place in the stream names the objects that have sent something so far.
+  // One after the other: a position names the objects that have sent frames so far.
   client.send({ op: 'subscribe', channels: [quotes], req_id: 1 })
   await note(client, '/ws: subscribed: quotes', is('subscribed', { channels: [quotes] }))
   await note(client, '/ws: snapshot: quotes', (each) => each.type === 'snapshot' && each.quotes !== undefined)
@@ -106,10 +106,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   client.send({ op: 'ping', req_id: 'p' })
   await note(client, '/ws: pong', is('pong', { req_id: 'p' }))
   client.socket.send('{"op":"ping"}')
-  add(
-    '/ws: pong: to a ping without req_id',
-    await frame(client, 'pong', (each) => each.type === 'pong' && !('req_id' in each)),
-  )
+  add('/ws: pong: without req_id', await frame(client, 'pong', (each) => each.type === 'pong' && !('req_id' in each)))
   client.send({ op: 'ack', position: (JSON.parse(update) as Message).position })
   client.send({ op: 'unsubscribe', channels: [quotes], req_id: 3 })
   await note(client, '/ws: unsubscribed', is('unsubscribed', { channels: [quotes] }))
@@ -125,8 +122,8 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   await frame(client, 'the second trade', has('update', 'candles', { close: 100.2 }))
   const back = await openSocket('/ws', here)
   back.send({ op: 'subscribe', channels: [candles], since: position, req_id: 3 })
-  await note(back, '/ws: subscribed: come back', is('subscribed', { recovered: true }))
-  add('/ws: update: what was missed', shapeOf(JSON.parse(await frame(back, 'what was missed', is('update')))))
+  await note(back, '/ws: subscribed: resumed', is('subscribed', { recovered: true }))
+  add('/ws: update: after resuming', shapeOf(JSON.parse(await frame(back, 'the missed update', is('update')))))
   const health = (await (await ask('/health?verbose')).json()) as { products: { product_id: string }[] }
   add('/health?verbose: a product', keysOf(health.products.find(({ product_id }) => product_id === 'ONE-USD')))
   const few = await openSocket('/ws', { ...here, MAX_CHANNELS: '2' } as Env)
@@ -147,7 +144,7 @@ export async function marketFrames(): Promise<Record<string, unknown>> {
   product.send({ op: 'unsubscribe', channels: [channel], req_id: 2 })
   await note(product, `${where}: unsubscribed`, is('unsubscribed'))
   await noteErrors(scene, product, where, [
-    ...errors.filter(([name]) => name.startsWith('a ') || name === 'what is no JSON' || name === 'an unknown op'),
+    ...errors.filter(([name]) => name.startsWith('a ') || name === 'invalid JSON' || name === 'an unknown op'),
     ['another product', { op: 'subscribe', channels: ['candles.ONE-USD.ONE_DAY'], req_id: 3 }],
     ['quotes', { op: 'subscribe', channels: [quotes] }],
   ])
@@ -190,10 +187,10 @@ export async function portfolioFrames(): Promise<Record<string, unknown>> {
     client,
     where,
     [
-      ...errors.filter(([name]) => name.startsWith('a ') || name === 'what is no JSON' || name === 'an unknown op'),
-      ['an asset that there is not', { op: 'subscribe', channels: ['portfolio', 'asset.NO-SUCH'], req_id: 3 }],
+      ...errors.filter(([name]) => name.startsWith('a ') || name === 'invalid JSON' || name === 'an unknown op'),
+      ['an unknown asset', { op: 'subscribe', channels: ['portfolio', 'asset.NO-SUCH'], req_id: 3 }],
       ['quotes', { op: 'subscribe', channels: ['quotes.KRBA'] }],
-    ].filter(([name]) => name !== 'a portfolio, of nobody') as typeof errors,
+    ].filter(([name]) => name !== 'a portfolio without a session') as typeof errors,
   )
 
   const joined = await openSocket('/ws', here, bearer)
@@ -218,7 +215,7 @@ function eventOf({ event, id, data }: ServerSentEvent): Record<string, unknown> 
   }
 }
 
-/** A stream of elements, line by line; of the candles of a chart the keys. */
+/** The lines of an event, with only the keys of a chart's candles. */
 const linesOf = ({ raw }: ServerSentEvent): string[] =>
   normaliser()
     .text(raw)
@@ -228,7 +225,7 @@ const linesOf = ({ raw }: ServerSentEvent): string[] =>
     })
     .split('\n')
 
-/** Events of the streams. */
+/** Events of `/api/v1/stream` and of the Datastar streams. */
 export async function streamEvents(): Promise<Record<string, unknown>> {
   const { observed, add } = frames()
   const note = async (
@@ -257,7 +254,7 @@ export async function streamEvents(): Promise<Record<string, unknown>> {
   await waitFor('the other stream', () => stays.events.find(({ event }) => event === 'position'))
   await stream.close()
   const back = await openEventStream(path, { 'last-event-id': id as string })
-  await note(back, 'stream: position: come back', ({ event }) => event === 'position')
+  await note(back, 'stream: position: resumed', ({ event }) => event === 'position')
 
   const query = 'product=FOUR-USD&granularity=ONE_MINUTE'
   const feed = await openEventStream(`/api/v1/stream?${query}`)

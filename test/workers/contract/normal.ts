@@ -1,20 +1,20 @@
 import { recordedCode } from './renamed-codes.ts'
 
-/** Times from this year on are of the run; those that a test gives are older, and stay. */
+/** Times from this year on come from the run and become placeholders. Times that the test sends are older. */
 const FIRST_YEAR_OF_RUNS = 2022
 const FIRST_SECOND_OF_RUNS = Date.UTC(FIRST_YEAR_OF_RUNS) / 1_000
 
-/** Keys whose text is wording. */
+/** Keys whose values are wording. */
 const WORDING = new Set(['detail', 'title', 'message', 'description'])
 
-/** Keys whose values differ from run to run, or hang on how fast the machine is. */
+/** Keys whose values differ between runs. */
 const OF_THE_RUN = new Set(['request_id', 'kid', 'x', 'y', 'next_cursor', 'ms', 'age_seconds', 'actions_version'])
 
-/** Keys that hang on what the simulated market did before: of a quote, and of what is reckoned from it. */
+/** Keys whose values follow the simulated market. `OF_A_QUOTE` holds those that other objects use for stable values. */
 const OF_THE_MARKET = new Set(['day_change', 'day_change_percent', 'market_state', 'pe_ratio'])
 const OF_A_QUOTE = new Set(['previous_close', 'change24h', 'open', 'high', 'low', 'volume', 'eps'])
 
-/** Replaces what differs from run to run in one answer by placeholders; equal ids in it get equal numbers. */
+/** Replaces what differs between runs in one answer with placeholders. Equal ids of an answer get equal numbers. */
 export function normaliser() {
   const ids = new Map<string, number>()
   const idOf = (id: string): string => {
@@ -24,7 +24,7 @@ export function normaliser() {
   const since = (text: string, placeholder: string): string =>
     Number(text.slice(0, 4)) >= FIRST_YEAR_OF_RUNS ? placeholder : text
 
-  /** Text with placeholders for ids, times, tokens and places in streams. */
+  /** Text with placeholders for ids, times and tokens. */
   const text = (given: string): string =>
     given
       .replaceAll(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, '<token>')
@@ -40,7 +40,7 @@ export function normaliser() {
       )
       .replaceAll(/urn:kerb:problem:(\w+)/g, (_, code) => `urn:kerb:problem:${recordedCode(code)}`)
 
-  /** `quotes:k2j-5,ONE-USD:x1-0`: the sources in the order of their names, each with a placeholder for its place. */
+  /** `quotes:k2j-5,ONE-USD:x1-0` with placeholders, its sources sorted: they have no fixed order. */
   const position = (given: string): string =>
     given
       .split(',')
@@ -71,21 +71,21 @@ export function normaliser() {
     return text(words)
   }
 
-  /** JSON text, its numbers as they are written: `93500.00` is not 93500. */
+  /** Parsed JSON text with placeholders. A number that JavaScript would write otherwise becomes text: `number 93500.00`. */
   const json = (given: string): unknown => value(JSON.parse(given, exactNumber))
 
   return { text, position, value, json }
 }
 
-/** A reviver that gives numbers with digits that JavaScript does not write as text that says so. */
+/** A `JSON.parse` reviver that preserves the digits of numbers. */
 function exactNumber(_: string, given: unknown, { source }: { source?: string } = {}): unknown {
   return typeof given === 'number' && source !== undefined && source !== `${given}` ? `number ${source}` : given
 }
 
-/** Headers that say nothing of Kerb. */
-const UNTOLD = new Set(['content-length', 'date', 'set-cookie'])
+/** Headers that are not compared here. `set-cookie` has its own form. */
+const EXCLUDED = new Set(['content-length', 'date', 'set-cookie'])
 
-/** Keys and types of a value, which may differ in how many items it has; those that are alike stand once. */
+/** The keys and types of a value. Items of a list with equal shapes appear once. */
 export function shapeOf(value: unknown): unknown {
   if (Array.isArray(value)) {
     const items = value.map((item) => JSON.stringify(shapeOf(item)))
@@ -95,31 +95,31 @@ export function shapeOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shapeOf(item)]))
 }
 
-/** The keys of a value, of each list those of its first item. */
+/** The keys of a value, and of the first item of each list. */
 export function keysOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.slice(0, 1).map(keysOf)
   if (value === null || typeof value !== 'object') return '<value>'
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, keysOf(item)]))
 }
 
-/** A body whose `data` are of the present days: how many there are differs. */
+/** A body with only the shape of `data`: the number and values of its items depend on the day. */
 export const seriesOf = (body: object): object => ({
   ...body,
   data: shapeOf((body as { data?: unknown }).data),
   ...('count' in body && { count: '<number>' }),
 })
 
-/** A cookie's name and attributes; of its value only whether there is one. */
+/** A cookie's name and attributes, and whether it has a value. */
 const cookie = (line: string): string => line.replace(/=([^;]*)/, (_, value) => (value === '' ? '=' : '=<secret>'))
 
-/** The headers of an answer. */
+/** The headers of an answer with placeholders; of `retry-after` only its presence. */
 export function headersOf(response: Response, { text }: ReturnType<typeof normaliser>): Record<string, unknown> {
-  const told = [...response.headers].filter(([name]) => !UNTOLD.has(name))
+  const compared = [...response.headers].filter(([name]) => !EXCLUDED.has(name))
   const known = (name: string, given: string) =>
     name === 'retry-after' ? '<seconds>' : text(given).replace(/(?<=")(?:[0-9a-f]{8}-)?[0-9a-f]{24}(?=")/, '<digest>')
   const cookies = response.headers.getSetCookie().map(cookie)
   return {
-    ...Object.fromEntries(told.map(([name, given]) => [name, known(name, given)])),
+    ...Object.fromEntries(compared.map(([name, given]) => [name, known(name, given)])),
     ...(cookies.length > 0 && { 'set-cookie': cookies }),
   }
 }

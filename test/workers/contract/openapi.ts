@@ -5,7 +5,7 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 /** Keys of the document whose values are prose. */
 const PROSE = new Set(['description', 'summary', 'title'])
 
-/** Keys whose members are named by the document's author: below them `title` is a property, not prose. */
+/** Keys whose members have names of their own: below them `title` is a property, not prose. */
 const NAMED = new Set(['properties', 'patternProperties', '$defs', 'schemas', 'paths', 'headers', 'securitySchemes'])
 
 /** An example of a problem's type holds an error code. */
@@ -16,9 +16,8 @@ const codesIn = (description: string): string[] =>
   [...description.matchAll(/`(\w+)`/g)].map(([, code]) => recordedCode(code as string))
 
 /**
- * The document without its wording. The description of a problem is wording, too, but for the error codes that it lists:
- * they stand under `codes`.
- * @param named whether the keys of `value` are names of members
+ * Returns the document without its wording. The description of a problem lists its error codes: they become `codes`.
+ * @param named true where the keys of `value` are names of members
  */
 export function structureOf(value: Json, named = false): Json {
   if (Array.isArray(value))

@@ -1,32 +1,32 @@
 import type { normaliser } from './normal.ts'
 
-/** Elements without an end. */
+/** Elements without an end tag. */
 const VOID = new Set(['area', 'base', 'br', 'col', 'hr', 'img', 'input', 'link', 'meta', 'source', 'wbr'])
 
-/** Elements that stand inside a sentence: they are part of its wording. */
+/** Elements inside sentences: they are part of the wording. */
 const INLINE = new Set(['b', 'br', 'code', 'em', 'i', 'strong', 'wbr'])
 
-/** Attributes that hold wording. */
+/** Attributes whose values are wording. */
 const WORDING = new Set(['alt', 'aria-label', 'content', 'data-label', 'placeholder', 'title'])
 
-/** Attributes whose values hang on the market, and on when it is open. */
+/** Attributes whose values follow the simulated market. */
 const OF_THE_MARKET = new Set(['data-before', 'data-market-state', 'data-ttl'])
 
-/** Classes that say which way a figure moved. */
+/** Classes for the direction in which a figure moved. */
 const DIRECTION = /\b(?:up|down|flat)\b/g
 
-/** Attributes of drawings that hang on the time of day. */
+/** Attributes of drawings: their values depend on the time of day. */
 const GEOMETRY = new Set(['d', 'points', 'x', 'y', 'x1', 'x2', 'y1', 'y2'])
 
 const ENTITIES: Record<string, string> = { quot: '"', '#39': "'", lt: '<', gt: '>', amp: '&' }
 
-/** An attribute's value as a browser reads it. */
+/** An attribute's value without entities. */
 const decoded = (value: string): string =>
   value.replace(/&(quot|#39|lt|gt|amp);/g, (_, name) => ENTITIES[name] as string)
 
 /**
- * The elements of a page, one a line, indented by depth, with their attributes in their order and without text.
- * Siblings that are alike stand once.
+ * The elements of a page with their attributes and without text, one per line, indented by depth. Equal neighbours appear
+ * once.
  */
 export async function skeletonOf(html: string, normal: ReturnType<typeof normaliser>): Promise<string[]> {
   type Node = { tag: string; children: Node[] }
@@ -37,6 +37,7 @@ export async function skeletonOf(html: string, normal: ReturnType<typeof normali
     if (GEOMETRY.has(name)) return ` ${name}=<geometry>`
     if (value === '') return ` ${name}`
     if (tag === 'input' && name === 'value' && /^[\w-]{24}$/.test(value)) return ' value=<token>'
+    if (name.startsWith('data-') && value.startsWith('{')) return ` ${name}=${JSON.stringify(normal.json(value))}`
     const [first] = name.startsWith('data-') && value.startsWith('[{') ? (JSON.parse(value) as object[]) : []
     if (first) return ` ${name}=<list of ${Object.keys(first).join()}>`
     if (name === 'class') return ` class="${value.replace(DIRECTION, '<direction>')}"`
@@ -48,11 +49,11 @@ export async function skeletonOf(html: string, normal: ReturnType<typeof normali
     element(element) {
       if (INLINE.has(element.tagName)) return
       const attributes = [...element.attributes] as [string, string][]
-      const told = attributes.map(([name, value]) => attribute(element.tagName, name, decoded(value))).join('')
-      const node = { tag: `${element.tagName}${told}`, children: [] }
+      const texts = attributes.map(([name, value]) => attribute(element.tagName, name, decoded(value))).join('')
+      const node = { tag: `${element.tagName}${texts}`, children: [] }
       open.at(-1)?.children.push(node)
       if (VOID.has(element.tagName)) return
-      // An element of a drawing may close itself: it has no end, and no children.
+      // A self-closing element of a drawing has no end tag, and no children.
       try {
         element.onEndTag(() => void open.splice(open.indexOf(node)))
       } catch {

@@ -12,9 +12,9 @@ const FILES = import.meta.glob('../../fixtures/contract/*.json', { query: '?raw'
 const textOf = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`
 
 /**
- * Compares what was observed with its recorded copy, `test/fixtures/contract/<name>.json`. `vitest run -u` records
- * again. The order of keys counts.
- * @param observed by name, so that a failure can list which entries differ and show each difference
+ * Compares entries with their recorded copy, `test/fixtures/contract/<name>.json`, including the order of keys. `vitest -u`
+ * records again.
+ * @param observed entries by name; a failure shows a diff for each entry that differs
  */
 export async function expectRecorded(name: string, observed: Record<string, unknown>): Promise<void> {
   const path = `${FOLDER}/${name}.json`
@@ -27,7 +27,7 @@ export async function expectRecorded(name: string, observed: Record<string, unkn
     const different = [...names].filter(differs)
     for (const key of different)
       expect.soft(textOf(observed[key] ?? 'not observed'), key).toBe(textOf(recorded[key] ?? 'not recorded'))
-    // With every entry as recorded it is their order, or how the file is written.
+    // Every entry is equal, so their order differs.
     if (different.length === 0) throw mismatch
   }
 }

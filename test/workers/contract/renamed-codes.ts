@@ -1,8 +1,11 @@
 /**
- * Error codes that have another name than in the recordings: the recorded name, then the present one. With no entry
- * every code has to be what was recorded.
+ * Error codes that were renamed since the recording: the recorded name, then the present one. Every other code has to equal
+ * the recorded one.
  */
-const RENAMED: readonly (readonly [recorded: string, present: string])[] = []
+const RENAMED: readonly (readonly [recorded: string, present: string])[] = [
+  ['token_over', 'token_expired'],
+  ['session_over', 'session_expired'],
+]
 
-/** The name that a code has in the recordings. */
+/** The recorded name of a code. */
 export const recordedCode = (present: string): string => RENAMED.find(([, name]) => name === present)?.[0] ?? present

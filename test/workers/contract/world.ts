@@ -13,7 +13,7 @@ export const SERVICE_KEY = 'service-key-of-the-contract'
 
 const unlimited = { limit: async () => ({ success: true }) }
 
-/** One environment for all requests: what the Worker remembers by it lasts. Nothing hangs on how many there are. */
+/** One environment for all requests, since the Worker caches by environment. It has no rate limits. */
 export const here = {
   ...env,
   SUPABASE_SERVICE_ROLE_KEY: SERVICE_KEY,
@@ -68,7 +68,7 @@ const product = (id: string, status: string) => {
   return { exchange: 'simulated', ...pair }
 }
 
-/** The price that a provider gives of an asset from now on; a reader sees it once the asset was refreshed. */
+/** Sets the price that the fake provider returns. Kerb publishes it after the next refresh. */
 export async function setPrice(symbol: string, price: string): Promise<void> {
   const body = JSON.stringify({ provider: 'yahoo', id: symbol, price })
   const response = await fetch(`${env.PROVIDERS_URL}/_prices`, { method: 'POST', body })
@@ -82,7 +82,7 @@ export const refreshPrices = (body: unknown): Promise<Response> =>
     body: JSON.stringify(body),
   })
 
-/** Sets a price, and has it fetched. */
+/** Sets a price and refreshes it. */
 export async function movePrice(symbol: string, price: string): Promise<void> {
   await setPrice(symbol, price)
   const answer = await refreshPrices({ symbols: [symbol] })
@@ -90,7 +90,7 @@ export async function movePrice(symbol: string, price: string): Promise<void> {
   if (report.refreshed !== 1) throw new Error(`not refreshed: ${JSON.stringify(report)}`)
 }
 
-/** Assets, products, candles, a price history and an audit. */
+/** Stores assets, products, candles, a price history and an audit. */
 export async function seed(): Promise<void> {
   const today = new Date().toISOString().slice(0, 10)
   const dayBefore = (days: number) => new Date(Date.parse(today) - days * 86_400_000).toISOString().slice(0, 10)
@@ -127,7 +127,7 @@ export async function seed(): Promise<void> {
   for (const symbol of ['KRBA', 'KRBB']) await setPrice(symbol, '100.5')
 }
 
-/** Somebody who is signed in, asking by a bearer token. */
+/** A signed-in user whose requests carry a bearer token. */
 export async function user() {
   const me = await createMember()
   const send = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
