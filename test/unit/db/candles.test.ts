@@ -442,7 +442,7 @@ describe('bindings', () => {
         claimHistory: 'live',
         storeHistory: 'live',
         recordHistoryFailure: 'live',
-        readStoredCloses: 'cached',
+        readBars: 'cached',
         readRunningBar: 'live',
         readCorporateActions: 'live',
         readHistoryState: 'live',
