@@ -60,8 +60,8 @@ export class CandleHub extends Hub<Connection> {
     return this.#log.position
   }
 
-  protected override drop(socket: WebSocket): void {
-    super.drop(socket)
+  override remove(socket: WebSocket): void {
+    super.remove(socket)
     this.#host.onDisconnect()
   }
 
@@ -100,7 +100,7 @@ export class CandleHub extends Hub<Connection> {
   }
 
   /** Handles one message of a client. */
-  onMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+  onMessage(socket: WebSocket, data: string | ArrayBuffer): undefined {
     const listener = this.connections.get(socket)
     if (listener === undefined) return
     const message = this.readMessage(socket, listener, data)

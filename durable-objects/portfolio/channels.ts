@@ -2,6 +2,7 @@ import { markBehind, skipTo } from '../../src/delivery/delivery-state.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import { type ClientMessage, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
 import { handleInOrder } from '../quotes/connection.ts'
+import type { SocketOptions } from '../realtime-object.ts'
 import { Hub, type HubHost } from '../sockets/hub.ts'
 import {
   loadPortfolioConnection,
@@ -74,13 +75,22 @@ export class PortfolioHub extends Hub<PortfolioConnection> {
     return frames
   }
 
-  /** @param until when what has let it in is over, unix milliseconds */
-  open(socket: WebSocket, until: number): void {
-    this.accept(socket, '', false)
+  override accept(socket: WebSocket, options: SocketOptions): void {
+    super.accept(socket, options)
     const listener = this.connections.get(socket)
     if (!listener) return
-    listener.authorizedUntil = until
+    listener.authorizedUntil = options.authorizedUntil
     savePortfolioConnection(socket, listener)
+  }
+
+  override countSockets(client: string): number {
+    this.closeExpired()
+    return super.countSockets(client)
+  }
+
+  override tick(): void {
+    this.closeExpired()
+    super.tick()
   }
 
   override remove(socket: WebSocket): void {
@@ -197,6 +207,7 @@ export class PortfolioHub extends Hub<PortfolioConnection> {
 
   /** Handles one message of a client; a promise where something has to be found out first. */
   onMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> | undefined {
+    this.closeExpired()
     const listener = this.connections.get(socket)
     if (listener === undefined) return undefined
     const message = this.readMessage(socket, listener, data)

@@ -33,7 +33,7 @@ export function loadAttachment<Own extends object>(socket: WebSocket): { reader:
   const own = socket.deserializeAttachment() as (Attachment & Own) | null
   if (own === null) return null
   const { passive, client, acks, heardAt, pingedAt } = own
-  const reader = { ...newConnection(heardAt, client, passive), unacked: acks ? [] : null, pingedAt }
+  const reader = { ...newConnection(heardAt, client, passive), unackedOffsets: acks ? [] : null, pingedAt }
   return { reader, own }
 }
 

@@ -19,6 +19,7 @@ import {
   parseClientMessage,
   pongFrame,
 } from '../../src/protocol/messages.ts'
+import type { SocketOptions } from '../realtime-object.ts'
 import type { AttachmentCodec, Connection } from './connection.ts'
 
 /** How old what a socket's attachment says of its last message may be. Milliseconds. */
@@ -92,7 +93,7 @@ export abstract class Hub<R extends Connection> {
     return sockets
   }
 
-  accept(socket: WebSocket, client: string, passive: boolean): void {
+  accept(socket: WebSocket, { client, passive }: SocketOptions): void {
     this.#ctx.acceptWebSocket(socket)
     const listener = this.#attachments.create(this.#host.now(), client, passive)
     this.connections.set(socket, listener)

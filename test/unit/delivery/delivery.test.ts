@@ -202,6 +202,6 @@ describe('D3 a reader that never acks', () => {
     const reader = newDeliveryState(0)
     markBehind(reader, 10)
     skipTo(reader, 7)
-    expect(reader).toMatchObject({ sent: 7, behindSince: null, unheard: 0, nextAt: 0 })
+    expect(reader).toMatchObject({ sentOffset: 7, behindSince: null, framesSinceMessage: 0, nextSendAt: 0 })
   })
 })

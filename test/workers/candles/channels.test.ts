@@ -118,7 +118,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
     now: () => now,
     open(since?: string, channels = [`candles.${PRODUCT}.*`]) {
       const socket = fakeSocket()
-      audience.accept(real(socket), '', false)
+      audience.accept(real(socket), { client: '', passive: false, authorizedUntil: Number.POSITIVE_INFINITY })
       say(socket, { op: 'subscribe', channels, since })
       return socket
     },

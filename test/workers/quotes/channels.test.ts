@@ -154,7 +154,7 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     open(channels = ['quotes.*'], since?: string, passive = false) {
       const socket = fakeSocket()
-      audience.accept(real(socket), 'me', passive)
+      audience.accept(real(socket), { client: 'me', passive, authorizedUntil: Number.POSITIVE_INFINITY })
       void say(socket, { op: 'subscribe', channels, since, req_id: 1 })
       return socket
     },
