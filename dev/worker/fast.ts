@@ -29,9 +29,9 @@ function realTimeOf(env: Env, at: number): number {
 
 type RealtimeClass = new (ctx: DurableObjectState, env: Env) => RealtimeObject
 
-/** The very class, on a clock that runs faster. */
-const onMarketClock = (Base: RealtimeClass): RealtimeClass =>
-  class extends Base {
+/** The same class, on a clock that runs faster. */
+function onMarketClock(Base: RealtimeClass) {
+  abstract class OnMarketClock extends Base {
     protected override now(): number {
       return marketNow(this.env)
     }
@@ -40,6 +40,8 @@ const onMarketClock = (Base: RealtimeClass): RealtimeClass =>
       super.wakeAt(realTimeOf(this.env, at))
     }
   }
+  return OnMarketClock
+}
 
 export const ProductCandles = onMarketClock(RealProductCandles)
 export const QuoteBoard = onMarketClock(RealQuoteBoard)
