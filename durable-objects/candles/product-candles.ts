@@ -19,8 +19,9 @@ import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granulari
 import { feedFrame } from '../../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../../src/protocol/product.ts'
 import { RealtimeObject } from '../realtime-object.ts'
+import { Hub } from '../sockets/hub.ts'
 import { Backfill } from './backfill.ts'
-import { CandleHub } from './channels.ts'
+import { CandleChannels } from './channels.ts'
 import { ExchangeFeed } from './exchange-feed.ts'
 import { HistoryLoader, type LoadedRanges } from './history-loader.ts'
 import { CandleStore } from './store.ts'
@@ -60,7 +61,8 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   readonly #backfill: Backfill
   readonly #writeBehind: CandleWriteBehind
   readonly #historyLoader: HistoryLoader
-  protected override readonly hub: CandleHub
+  readonly #channels: CandleChannels
+  protected override readonly hub: Hub<number>
   /** Bars that SQLite lacks. */
   readonly #unsaved = new Set<Bar>()
   #unsavedSince = 0
@@ -148,21 +150,19 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
       },
       onStateChange: () => this.#publish(),
     })
-    // A position of an object that has died proves nothing: the epoch is new.
-    const epoch = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
-    this.hub = new CandleHub(
-      ctx,
-      {
-        product: this.#product,
-        resumeFrames: config.RESUME_FRAMES,
-        limits: this.deliveryLimits,
-        now: () => this.now(),
-        snapshot: (mask) => this.#snapshot(mask),
-        feedFrame: () => this.#feedFrame(),
-        onDisconnect: () => this.#onViewersLeft(),
-      },
-      epoch,
-    )
+    this.#channels = new CandleChannels({
+      product,
+      // A position of an object that has died proves nothing: the epoch is new.
+      epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16),
+      resumeFrames: config.RESUME_FRAMES,
+      snapshot: (mask) => this.#snapshot(mask),
+      feedFrame: () => this.#feedFrame(),
+    })
+    this.hub = new Hub(ctx, this.#channels, {
+      ...this.context,
+      limits: this.deliveryLimits,
+      onRemove: () => this.#onViewersLeft(),
+    })
     this.#restore()
   }
 
@@ -369,7 +369,8 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
       if (bars.some((bar) => bar.complete)) this.#checkpoint()
       else if (this.#unsavedSince === 0) this.#unsavedSince = this.now()
       this.#writeBehind.add(bars)
-      this.hub.broadcast(bars.map((bar) => this.#aggregator.toCandle(bar)))
+      this.#channels.append(bars.map((bar) => this.#aggregator.toCandle(bar)))
+      this.hub.broadcast()
     }
     this.#publishFeedState()
     this.scheduleAlarm()

@@ -6,14 +6,16 @@ import {
   quoteBoard,
   type UserPortfolioObject,
 } from '../../src/objects.ts'
+import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import type { EnrichedPortfolio, PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { RealtimeObject, type SocketOptions } from '../realtime-object.ts'
-import { PortfolioHub } from './channels.ts'
+import { Hub } from '../sockets/hub.ts'
+import { PortfolioChannels, type PreparedChannels } from './channels.ts'
 import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
 import { PortfolioEngine } from './engine.ts'
 import { QuoteSubscriptions } from './quote-subscriptions.ts'
 import { PortfolioStore } from './store.ts'
-import type { AssetMatch } from './subscription.ts'
+import type { AssetMatch, PortfolioSubscription } from './subscription.ts'
 import { PortfolioTickets } from './tickets.ts'
 
 /** A refresh that did not come for so long never will, milliseconds. */
@@ -24,7 +26,8 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   readonly #store: PortfolioStore
   readonly #engine: PortfolioEngine
   readonly #quoteSubscriptions: QuoteSubscriptions
-  protected override readonly hub: PortfolioHub
+  readonly #channels: PortfolioChannels
+  protected override readonly hub: Hub<PortfolioSubscription, PreparedChannels>
   readonly #tickets: PortfolioTickets
   /** Assets that somebody is about to subscribe to. */
   readonly #pendingSubscriptions = new Set<ReadonlyMap<number, { symbol: string }>>()
@@ -43,7 +46,8 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
       database: () => this.database(),
       watched: () => this.#watched(),
       announce: (change) => {
-        this.hub.broadcast(change)
+        desk.frames?.advance(change)
+        this.hub.broadcast()
         // Readers that were not ready have a turn to come.
         this.scheduleAlarm()
       },
@@ -62,9 +66,8 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
       markStale: (ids, stale) => desk.markStale(ids, stale),
       findAssets: (names) => this.database().findAssets(names),
     })
-    this.hub = new PortfolioHub(ctx, {
+    this.#channels = new PortfolioChannels({
       ...this.context,
-      limits: this.deliveryLimits,
       maxChannels: config.MAX_CHANNELS,
       frames: () => desk.frames,
       offset: () => desk.state?.offset ?? 0,
@@ -74,6 +77,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
       readLots: (ids) => desk.readLots(ids),
       lotsAt: () => desk.state?.head.lotsAt ?? 0,
     })
+    this.hub = new Hub(ctx, this.#channels, { ...this.context, limits: this.deliveryLimits })
     this.scheduleAlarm()
   }
 
@@ -106,11 +110,11 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
 
   async signedOut(): Promise<void> {
     this.#tickets.clear()
-    this.hub.closeSignedOut()
+    this.hub.closeAll(CLOSE_CODES.signed_out, 'signed out')
   }
 
   async forget(): Promise<void> {
-    this.hub.closeSignedOut()
+    this.hub.closeAll(CLOSE_CODES.signed_out, 'signed out')
     this.#tickets.clear()
     this.#activeUntil = 0
     this.#quoteSubscriptions.clear()
@@ -213,7 +217,8 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
 
   /** The assets that sockets follow by name, or are about to. */
   #watched(): Map<number, string> {
-    const named = [this.hub.subscribedAssets(), ...this.#pendingSubscriptions].flatMap((assets) => [...assets])
+    const subscribed = this.hub.subscriptions().map(({ assets }) => assets)
+    const named = [...subscribed, ...this.#pendingSubscriptions].flatMap((assets) => [...assets])
     return new Map(named.filter(([id]) => id > 0).map(([id, { symbol }]) => [id, symbol]))
   }
 

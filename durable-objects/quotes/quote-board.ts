@@ -17,13 +17,14 @@ import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { formatQuote } from '../../src/protocol/quote.ts'
 import { RealtimeObject } from '../realtime-object.ts'
-import { QuoteHub } from './channels.ts'
+import { Hub } from '../sockets/hub.ts'
+import { QuoteChannels } from './channels.ts'
 import { type QuoteDatabase, quoteDatabase } from './database.ts'
 import { QuoteEngine } from './engine.ts'
 import { toPortfolioPrice } from './portfolio-price.ts'
 import { PortfolioSubscribers } from './portfolio-subscribers.ts'
 import { QuoteStore } from './store.ts'
-import { getChannelSymbols } from './subscription.ts'
+import type { QuoteSubscription } from './subscription.ts'
 
 /**
  * The hot layer of quotes: refreshes the planned assets, keeps their quotes in SQLite, sends them to sockets and users'
@@ -31,7 +32,8 @@ import { getChannelSymbols } from './subscription.ts'
  */
 export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
   readonly #engine: QuoteEngine
-  protected override readonly hub: QuoteHub
+  readonly #channels: QuoteChannels
+  protected override readonly hub: Hub<QuoteSubscription, true>
   readonly #subscribers: PortfolioSubscribers
   /** When a quote that was told as fresh will not be fresh any more; null: to be found out. */
   #staleAt: number | null = null
@@ -51,13 +53,18 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
       database: () => this.database(),
       slots: () => this.slots(),
       product: (id) => this.product(id),
-      watched: () => new Set([...this.hub.watched(), ...this.#subscribers.watched()]),
+      watched: () => new Set([...this.#channels.watched(), ...this.#subscribers.watched()]),
       watchedSince: (id) => this.watchedSince(id),
-      isWatchingAll: () => this.hub.isWatchingAll,
+      isWatchingAll: () => this.#channels.isWatchingAll,
       isSubscribed: (id) => this.#subscribers.isSubscribed(id),
       announce: (ids, dropped, before) => {
         this.#staleAt = null
-        this.hub.broadcast(ids, dropped, before)
+        this.#channels.advance(ids, before)
+        if (dropped.length > 0) {
+          const gone = new Set(dropped)
+          this.hub.reviseSubscriptions((subscription) => this.#channels.withoutAssets(subscription, gone))
+        }
+        if (ids.length > 0 || dropped.length > 0) this.hub.broadcast()
         this.#subscribers.broadcast([...ids, ...dropped])
         // Readers that were not ready have a turn to come.
         this.scheduleAlarm()
@@ -65,23 +72,22 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
       arm: () => this.scheduleAlarm(),
     })
     this.#engine = desk
-    this.hub = new QuoteHub(ctx, {
+    this.#channels = new QuoteChannels({
       epoch: desk.epoch,
-      limits: this.deliveryLimits,
       maxChannels: config.MAX_CHANNELS,
-      now: () => this.now(),
       offset: () => desk.cache.lastBatch,
-      floor: () => desk.cache.minResumableBatch,
+      minResumableOffset: () => desk.cache.minResumableBatch,
       symbolOf: (id) => desk.symbols.asset(id)?.symbol ?? desk.cache.quote(id)?.symbol ?? String(id),
       assetIds: () => desk.cache.ids(),
       publishedQuote: (id) => this.#publishedQuote(id),
-      loadSymbols: (channels) => {
-        const unknown = getChannelSymbols(channels).filter((symbol) => desk.symbols.resolveCached(symbol) === null)
-        return unknown.length === 0 ? null : desk.symbols.resolve(unknown)
+      loadSymbols: (symbols) => {
+        const unknown = symbols.filter((symbol) => desk.symbols.resolveCached(symbol) === null)
+        return unknown.length === 0 ? undefined : desk.symbols.resolve(unknown)
       },
       resolve: (symbol) => desk.symbols.resolveLocally(symbol),
       publishStale: () => this.#publishStale(),
     })
+    this.hub = new Hub(ctx, this.#channels, { ...this.context, limits: this.deliveryLimits })
     this.#subscribers = new PortfolioSubscribers(ctx.storage, {
       ...this.context,
       offset: () => desk.cache.lastBatch,
@@ -114,7 +120,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
 
   /** Since when a socket, or a page of a user, has an asset open by name, unix milliseconds; null: none has. */
   protected watchedSince(id: number): number | null {
-    const moments = [this.hub.watchedSince(id), this.#subscribers.watchedSince(id)].filter((at) => at !== null)
+    const moments = [this.#channels.watchedSince(id), this.#subscribers.watchedSince(id)].filter((at) => at !== null)
     return moments.length === 0 ? null : Math.min(...moments)
   }
 
@@ -200,7 +206,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
   }
 
   #nextStaleAt(): number {
-    if (this.hub.isEmpty && this.#subscribers.isEmpty) return Number.POSITIVE_INFINITY
+    if (this.hub.socketCount === 0 && this.#subscribers.isEmpty) return Number.POSITIVE_INFINITY
     this.#staleAt ??= this.#engine.cache.nextStaleAt()
     return this.#staleAt
   }
