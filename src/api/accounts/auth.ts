@@ -50,7 +50,7 @@ export async function signIn(c: Context<AppEnv>, fields: JsonFields): Promise<Se
 /** Lets the sockets of a user go, whose sessions have ended. A failure is logged: each is over with its token anyway. */
 async function closeUserSockets(c: Context<AppEnv>, userId: string): Promise<void> {
   try {
-    await userPortfolio(c.env, userId).signedOut()
+    await userPortfolio(c.env, userId).closeSockets()
   } catch (error) {
     log('sockets_close_failed', { request_id: c.var.requestId, error: String(error) })
   }

@@ -18,7 +18,7 @@ export type SocketUser = { id: string; expiresAt: number }
 export async function redeemTicket(c: Context<AppEnv>, ticket: string): Promise<SocketUser> {
   const [, id, secret] = TICKET_PATTERN.exec(ticket) ?? []
   if (id !== undefined && secret !== undefined) {
-    const until = await callPortfolio(c, () => userPortfolio(c.env, id).redeem(secret))
+    const until = await callPortfolio(c, () => userPortfolio(c.env, id).redeemTicket(secret))
     if (until !== null && until > Date.now()) return { id, expiresAt: until }
   }
   throw new CodedError('unauthorized', 'the ticket is over, was used or never was one: get another')
@@ -40,7 +40,7 @@ export async function callPortfolio<T>(c: Context<AppEnv>, ask: () => Promise<T>
  */
 export const ticketRoutes = new Hono<AppEnv>().post('/api/v1/auth/ticket', async (c) => {
   const { user, expiresAt: until } = await requiredSession(c)
-  const secret = await callPortfolio(c, () => userPortfolio(c.env, user.id).ticket(until))
+  const secret = await callPortfolio(c, () => userPortfolio(c.env, user.id).issueTicket(until))
   const expires_in = Math.min(readSettings(c.env).TICKET_TTL_MS, until - Date.now()) / 1_000
   return c.json({ ticket: `${user.id}.${secret}`, expires_in }, 200, { 'cache-control': 'no-store' })
 })

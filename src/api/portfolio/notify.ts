@@ -7,7 +7,7 @@ import { type PortfolioChange, userPortfolio } from '../../objects.ts'
  */
 export async function notifyPortfolio(env: Env, userId: string, change: PortfolioChange): Promise<void> {
   try {
-    await userPortfolio(env, userId).changed(change)
+    await userPortfolio(env, userId).applyChange(change)
   } catch (error) {
     log('portfolio_notify_failed', { version: change.version, error: String(error) })
   }

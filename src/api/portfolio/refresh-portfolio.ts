@@ -21,7 +21,7 @@ export const queueRefresh = (c: Context<AppEnv>, id: string): Promise<boolean> =
     try {
       await c.env.REFRESH_QUEUE.send({ user_id: id })
     } catch (error) {
-      await portfolio.withdrawRefresh()
+      await portfolio.cancelRefresh()
       throw error
     }
     return true
