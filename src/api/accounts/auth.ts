@@ -140,7 +140,7 @@ export const authRoutes = new Hono<AppEnv>()
   })
   .get('/api/v1/auth/jwks', async (c) => {
     try {
-      return c.json(await publicKeys(c.env), 200, { 'cache-control': 'public, max-age=300' })
+      return c.json(await publicKeys(c.env, c.var.db), 200, { 'cache-control': 'public, max-age=300' })
     } catch (error) {
       if (error instanceof CodedError) throw error
       log('keys_read_failed', { request_id: c.var.requestId, error: String(error) })
