@@ -175,26 +175,26 @@ export type PortfolioStatus = { sockets: number; positions: number; version: num
 export interface UserPortfolioObject {
   fetch(request: Request): Promise<Response>
   /** A ticket that opens one socket within TICKET_TTL_MS, for who was let in until `until` (unix milliseconds). */
-  ticket(until: number): Promise<string>
+  issueTicket(until: number): Promise<string>
   /** Until when who brings the ticket is let in; null: it is none, is over or was used. */
-  redeem(ticket: string): Promise<number | null>
+  redeemTicket(ticket: string): Promise<number | null>
   /** JSON text of `Enriched`, as of now; null while it has not been made: `requestRefresh` then. */
   enriched(): Promise<string | null>
   /** Whether a job is to be queued: none is under way. */
   requestRefresh(): Promise<boolean>
   /** The job that was to be queued could not be. */
-  withdrawRefresh(): Promise<void>
+  cancelRefresh(): Promise<void>
   /** Reads everything from the database and tells what has changed: the queue's job. */
   refresh(): Promise<void>
   /** Something was written; those who look are told before it answers. */
-  changed(change: PortfolioChange): Promise<void>
+  applyChange(change: PortfolioChange): Promise<void>
   /**
    * From a board: prices that have changed, and assets that it has none of any more. False: nobody looks, do not tell me
    * any more.
    */
-  prices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
+  updatePrices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
   /** Lets all sockets go: sessions have ended. */
-  signedOut(): Promise<void>
+  closeSockets(): Promise<void>
   /** There is no such user any more: lets all sockets go, and forgets everything. */
   forget(): Promise<void>
   status(): Promise<PortfolioStatus>

@@ -27,6 +27,7 @@ import { refreshPricesRoutes } from '../src/api/quotes/refresh-prices.ts'
 import { socketRoutes } from '../src/api/streams/sockets.ts'
 import { streamRoutes } from '../src/api/streams/streams.ts'
 import { readSettings } from '../src/config.ts'
+import { RequestDatabase } from '../src/db/client.ts'
 import { log } from '../src/log.ts'
 import { accountPages } from '../src/pages/account/routes.ts'
 import { importPages } from '../src/pages/portfolio/import-routes.ts'
@@ -47,6 +48,17 @@ const requestLog: MiddlewareHandler<AppEnv> = async (c, next) => {
     ms: Date.now() - began,
     request_id: c.var.requestId,
   })
+}
+
+/** Gives each request its database, and closes it with the response. What a stream sends afterwards comes from objects. */
+const requestDatabase: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const db = new RequestDatabase(c.env)
+  c.set('db', db)
+  try {
+    await next()
+  } finally {
+    await db.close()
+  }
 }
 
 /** Settings that cannot be used are told in the log alone: what is in them is not for clients. */
@@ -82,6 +94,7 @@ app.notFound((c) =>
 )
 app.use(requestMetrics)
 app.use(requestLog)
+app.use(requestDatabase)
 const readCors = publicCors(['GET', 'HEAD', 'OPTIONS'], ['authorization', 'last-event-id'])
 const postCors = publicCors(['POST', 'OPTIONS'], ['authorization', 'content-type'])
 // For pages of other origins that bring a bearer token; cookies come with none of them.

@@ -100,15 +100,15 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     this.context.track(this.#syncQuotes())
   }
 
-  async ticket(until: number): Promise<string> {
+  async issueTicket(until: number): Promise<string> {
     return this.#tickets.issue(until, this.now())
   }
 
-  async redeem(ticket: string): Promise<number | null> {
+  async redeemTicket(ticket: string): Promise<number | null> {
     return this.#tickets.redeem(ticket, this.now())
   }
 
-  async signedOut(): Promise<void> {
+  async closeSockets(): Promise<void> {
     this.#tickets.clear()
     this.hub.closeAll(CLOSE_CODES.signed_out, 'signed out')
   }
@@ -142,7 +142,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     return true
   }
 
-  async withdrawRefresh(): Promise<void> {
+  async cancelRefresh(): Promise<void> {
     this.#store.saveTimestamp('refresh_asked', 0)
   }
 
@@ -153,14 +153,14 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     await this.#syncQuotes()
   }
 
-  async changed(change: PortfolioChange): Promise<void> {
+  async applyChange(change: PortfolioChange): Promise<void> {
     this.hub.closeExpired()
     await this.#engine.applyChange(change)
     // What is held since has a price to come.
     this.context.track(this.#syncQuotes())
   }
 
-  async prices(prices: PortfolioPrice[], gone: number[] = []): Promise<boolean> {
+  async updatePrices(prices: PortfolioPrice[], gone: number[] = []): Promise<boolean> {
     this.hub.closeExpired()
     if (this.#engine.state === null || !this.#isActive) {
       this.#quoteSubscriptions.clear()

@@ -115,7 +115,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
 
   /** Tells a user's object of prices, and of assets that have none any more; false: it wants no more. */
   protected sendPrices(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean> {
-    return userPortfolio(this.env, user).prices(prices, gone)
+    return userPortfolio(this.env, user).updatePrices(prices, gone)
   }
 
   /** Since when a socket, or a page of a user, has an asset open by name, unix milliseconds; null: none has. */

@@ -7,6 +7,7 @@ import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
 import { portfolioMessageSchema } from '../protocol/portfolio.ts'
 import { ACCOUNT_PATHS } from './accounts/paths.ts'
+import { TICKET_PATHS, ticketParam } from './accounts/tickets.ts'
 import type { AppEnv } from './http/context.ts'
 import {
   assetsSchema,
@@ -32,9 +33,13 @@ import {
   quoteSchema,
   refreshResponseSchema,
 } from './http/response-schemas.ts'
-import { IMPORT_PATHS } from './portfolio/import/paths.ts'
-import { STOCK_PATHS } from './portfolio/lot-paths.ts'
-import { PORTFOLIO_PATHS, ticketParam } from './portfolio/paths.ts'
+import { ACTIVITY_PATHS } from './portfolio/activities.ts'
+import { EXPORT_PATHS } from './portfolio/export.ts'
+import { IMPORT_PATHS } from './portfolio/import/import.ts'
+import { ENRICHED_PORTFOLIO_PATHS } from './portfolio/live-portfolio.ts'
+import { LOT_PATHS } from './portfolio/lots.ts'
+import { REFRESH_PORTFOLIO_PATHS } from './portfolio/refresh-portfolio.ts'
+import { PORTFOLIO_SOCKET_PATHS } from './portfolio/socket.ts'
 import { PORTFOLIO_HISTORY_PATHS } from './portfolio/value-history.ts'
 
 const etagHeader = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
@@ -263,10 +268,15 @@ const PATHS: ZodOpenApiPathsObject = {
     ),
   },
   ...ACCOUNT_PATHS,
-  ...PORTFOLIO_PATHS,
+  ...TICKET_PATHS,
+  ...ENRICHED_PORTFOLIO_PATHS,
+  ...REFRESH_PORTFOLIO_PATHS,
+  ...PORTFOLIO_SOCKET_PATHS,
   ...PORTFOLIO_HISTORY_PATHS,
-  ...STOCK_PATHS,
+  ...LOT_PATHS,
+  ...ACTIVITY_PATHS,
   ...IMPORT_PATHS,
+  ...EXPORT_PATHS,
   '/health': {
     get: operation(
       {

@@ -18,9 +18,10 @@ export type RejectionReason =
 
 export type VerificationResult = { ok: true; user: User; expiresAt: number } | { ok: false; reason: RejectionReason }
 
-export type Verifier = {
+/** `S` is what the issuer's keys are read from, when they have to be. */
+export type Verifier<S = void> = {
   /** Judges a token at `now` (unix milliseconds); `expiresAt` is in unix milliseconds too. */
-  verify(token: string, now: number): Promise<VerificationResult>
+  verify(token: string, now: number, source: S): Promise<VerificationResult>
 }
 
 /** Signatures that only the issuer can make. Never HS*, whose key would be the public one, and never `none`. */
@@ -69,15 +70,15 @@ function rejectionReason(error: unknown): RejectionReason {
  * among them; no request waits for the reading that another began, since a Worker's requests cannot share one.
  * @param readKeys reads the issuer's public keys as they are now; a rejection is told as `keys_unavailable`.
  */
-export function tokenVerifier(
+export function tokenVerifier<S = void>(
   { issuer, audience }: { issuer: string; audience: string },
-  readKeys: () => Promise<JSONWebKeySet>,
-): Verifier {
+  readKeys: (source: S) => Promise<JSONWebKeySet>,
+): Verifier<S> {
   let kept: { keys: ReturnType<typeof createLocalJWKSet>; at: number } | null = null
   let rereads: number[] = []
 
-  const read = async (now: number) => {
-    const keys = createLocalJWKSet(await readKeys())
+  const read = async (now: number, source: S) => {
+    const keys = createLocalJWKSet(await readKeys(source))
     if (kept === null || kept.at <= now) kept = { keys, at: now }
     return keys
   }
@@ -111,13 +112,13 @@ export function tokenVerifier(
   }
 
   return {
-    async verify(token, now) {
+    async verify(token, now, source) {
       if (token.length > MAX_TOKEN_LENGTH) return { ok: false, reason: 'malformed' }
       try {
         const fresh = kept !== null && now - kept.at < KEYS_MAX_AGE_MS
-        const verdict = await judge(token, fresh && kept !== null ? kept.keys : await read(now), now)
+        const verdict = await judge(token, fresh && kept !== null ? kept.keys : await read(now, source), now)
         if (verdict.ok || verdict.reason !== 'unknown_key' || !fresh || !mayReread(now)) return verdict
-        return await judge(token, await read(now), now)
+        return await judge(token, await read(now, source), now)
       } catch {
         return { ok: false, reason: 'keys_unavailable' }
       }

@@ -88,24 +88,54 @@ export const withCachedDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE_CACHED'>,
   withClient('cached', env.HYPERDRIVE_CACHED.connectionString, use)
 
 /**
- * Opens a client without cache and, in it, one transaction as this user, hands that to `use`, and ends it: committed when
- * `use` is done, rolled back when it throws. Role and claims are those of the transaction alone (`SET LOCAL`): Hyperdrive
- * gives the connection to somebody else after it.
+ * Runs `use` in one transaction as a user: committed when `use` resolves, rolled back when it rejects. Role and claims hold
+ * for the transaction alone (`SET LOCAL`), because Hyperdrive gives the connection to others after it.
  */
+async function userTransaction<T>(sql: LiveSql, userId: string, use: (sql: UserSql) => Promise<T>): Promise<T> {
+  const { result } = await sql.begin(async (transaction) => {
+    const claims = JSON.stringify({ sub: userId, role: USER_ROLE })
+    await transaction`
+      SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims}, TRUE)`
+    return { result: await use(Object.assign(transaction, { [BINDING]: 'user' }) as unknown as UserSql) }
+  })
+  return result as T
+}
+
+/** Opens a client without cache for one transaction as a user, and ends it. */
 export const withUserDatabase = <T>(
   env: Pick<Databases, 'HYPERDRIVE'>,
   user: { id: string },
   use: (sql: UserSql) => Promise<T>,
-): Promise<T> =>
-  withClient('live', env.HYPERDRIVE.connectionString, async (sql) => {
-    const result = await sql.begin(async (transaction) => {
-      const claims = JSON.stringify({ sub: user.id, role: USER_ROLE })
-      await transaction`
-        SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims}, TRUE)`
-      return { of: await use(Object.assign(transaction, { [BINDING]: 'user' }) as unknown as UserSql) }
-    })
-    return result.of
-  })
+): Promise<T> => withLiveDatabase(env, (sql) => userTransaction(sql, user.id, use))
+
+/**
+ * The database of one request: a single client without cache, opened by the first query and shared by everything that the
+ * request reads and writes. Its one connection takes queries and transactions one after the other, so a transaction must
+ * not wait for another query of the same request. Whoever creates it closes it.
+ */
+export class RequestDatabase {
+  readonly #env: Pick<Databases, 'HYPERDRIVE'>
+  #sql: LiveSql | null = null
+
+  constructor(env: Pick<Databases, 'HYPERDRIVE'>) {
+    this.#env = env
+  }
+
+  get live(): LiveSql {
+    this.#sql ??= openDatabase('live', this.#env.HYPERDRIVE.connectionString)
+    return this.#sql
+  }
+
+  /** Runs `use` in one transaction as a user. See `userTransaction`. */
+  asUser<T>(userId: string, use: (sql: UserSql) => Promise<T>): Promise<T> {
+    return userTransaction(this.live, userId, use)
+  }
+
+  /** Ends the client, if a query has opened one; what still runs after a second is cut off. */
+  async close(): Promise<void> {
+    await this.#sql?.end({ timeout: 1 })
+  }
+}
 
 type Query<B extends Binding, A extends unknown[], R> = ((sql: SqlOf<B>, ...args: A) => Promise<R>) & {
   readonly binding: B

@@ -42,7 +42,7 @@ async function notifyPortfolio(env: Env, { userId, derive, written }: PendingCha
   }))
   if (!isUser) return userPortfolio(env, userId).forget()
   const known = !written && change.lots.length + change.removed_lots.length > 0
-  await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
+  await userPortfolio(env, userId).applyChange({ ...change, asset_ids: known ? derive : null })
 }
 
 /** @throws Error when it takes longer than so many milliseconds; what it does goes on */

@@ -27,7 +27,7 @@ import {
 import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { accountRows } from '../../db/accounts.ts'
-import { withLiveDatabase } from '../../db/client.ts'
+import type { RequestDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
@@ -73,25 +73,25 @@ const noop = async () => {}
 const NO_MAILS = { confirm: false, sendConfirm: noop, sendReset: noop, sendTaken: noop, afterwards: () => {} }
 
 /** The public keys of whoever issues tokens here. @throws Error when they cannot be read */
-export async function publicKeys(env: Env): Promise<JSONWebKeySet> {
+export async function publicKeys(env: Env, db: RequestDatabase): Promise<JSONWebKeySet> {
   const project = supabaseProject(env)
   if (project) return supabaseKeys(project, boundFetch)
   const secret = authSecret(env)
-  return withLiveDatabase(env, async (sql) => builtInKeys({ ...NO_MAILS, rows: await accountRows(sql), secret }))
+  return builtInKeys({ ...NO_MAILS, rows: await accountRows(db.live), secret })
 }
 
-const verifiers = new WeakMap<Env, Verifier>()
+const verifiers = new WeakMap<Env, Verifier<RequestDatabase>>()
 
 /** Judges the tokens that are taken here; it keeps the keys for as long as the environment is the same. */
-export function getVerifier(env: Env): Verifier {
+export function getVerifier(env: Env): Verifier<RequestDatabase> {
   const known = verifiers.get(env)
   if (known) return known
   const project = supabaseProject(env)
   const names = project
     ? { issuer: supabaseIssuerName(project), audience: SUPABASE_AUDIENCE }
     : { issuer: BUILT_IN_ISSUER, audience: BUILT_IN_AUDIENCE }
-  const verifier = tokenVerifier(names, () =>
-    publicKeys(env).catch((error: unknown) => {
+  const verifier = tokenVerifier(names, (db: RequestDatabase) =>
+    publicKeys(env, db).catch((error: unknown) => {
       log('keys_read_failed', { error: String(error) })
       throw error
     }),
@@ -154,9 +154,7 @@ export async function withIssuer<T>(
   }
   const options = builtInOptions(c)
   try {
-    return await withLiveDatabase(c.env, async (sql) =>
-      use(builtInIssuer({ ...options, rows: await accountRows(sql) })),
-    )
+    return await use(builtInIssuer({ ...options, rows: await accountRows(c.var.db.live) }))
   } catch (error) {
     log('accounts_failed', { request_id: c.var.requestId, error: String(error) })
     return { ok: false, reason: 'unavailable' }

@@ -50,7 +50,7 @@ export async function signIn(c: Context<AppEnv>, fields: JsonFields): Promise<Se
 /** Lets the sockets of a user go, whose sessions have ended. A failure is logged: each is over with its token anyway. */
 async function closeUserSockets(c: Context<AppEnv>, userId: string): Promise<void> {
   try {
-    await userPortfolio(c.env, userId).signedOut()
+    await userPortfolio(c.env, userId).closeSockets()
   } catch (error) {
     log('sockets_close_failed', { request_id: c.var.requestId, error: String(error) })
   }
@@ -140,7 +140,7 @@ export const authRoutes = new Hono<AppEnv>()
   })
   .get('/api/v1/auth/jwks', async (c) => {
     try {
-      return c.json(await publicKeys(c.env), 200, { 'cache-control': 'public, max-age=300' })
+      return c.json(await publicKeys(c.env, c.var.db), 200, { 'cache-control': 'public, max-age=300' })
     } catch (error) {
       if (error instanceof CodedError) throw error
       log('keys_read_failed', { request_id: c.var.requestId, error: String(error) })

@@ -5,37 +5,54 @@ import type { UserSql } from '../../db/client.ts'
 import { readValuedPortfolio } from '../../db/portfolio-views.ts'
 import { ensureProfile, type ProfileChange, type StoredProfile, updateProfile } from '../../db/profiles.ts'
 import type { Profile, ProfileWithPortfolio } from '../../protocol/profile.ts'
-import { readFields } from '../http/body.ts'
-import type { AppEnv } from '../http/context.ts'
-import { type Command, respondIdempotent, runWrite } from '../http/idempotency.ts'
+import { type JsonFields, readFields } from '../http/body.ts'
+import type { AppEnv, UserRequest } from '../http/context.ts'
+import {
+  findResponse,
+  type IdempotencyKey,
+  idempotencyKey,
+  runIdempotent,
+  runWrite,
+  sendStored,
+} from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
+import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { profileChangeSchema } from './input.ts'
 import { requireUser } from './session.ts'
 
 /** The profile of who asks. @throws CodedError `unavailable` */
-export async function findProfile(env: Env, user: User): Promise<Profile> {
-  return { email: user.email, ...(await withUser(env, user, (sql) => ensureProfile(sql, user))) }
+export async function findProfile(request: UserRequest): Promise<Profile> {
+  const { user } = request
+  return { email: user.email, ...(await withUser(request, (sql) => ensureProfile(sql, user))) }
 }
 
-/** Changes a profile; in another currency all figures of the portfolio are others. `answer` makes the body of it. */
-const changeProfileCommand =
-  <T>(user: User, given: ProfileChange, answer: (sql: UserSql, changed: StoredProfile) => Promise<T>): Command<T> =>
-  async (sql, before) => {
-    const changed = await updateProfile(sql, user, given)
-    const isOther = before.currency !== changed.currency
-    const version = isOther ? await readPortfolioVersion(sql, user.id) : 0
-    const change = isOther ? { version, asset_ids: null, lots: [], removed_lots: [] } : null
-    return { status: 200, headers: {}, body: await answer(sql, changed), change }
-  }
+/** Changes a profile. In another currency every figure of the portfolio changes, so the user's object reads it again. */
+async function writeProfile(sql: UserSql, user: User, before: StoredProfile, given: ProfileChange) {
+  const profile = await updateProfile(sql, user, given)
+  if (before.currency === profile.currency) return { profile, change: null }
+  const version = await readPortfolioVersion(sql, user.id)
+  return { profile, change: { version, asset_ids: null, lots: [], removed_lots: [] } }
+}
 
 /** Changes the profile of who asks. @throws CodedError `unavailable` */
-export async function saveProfile(env: Env, user: User, given: ProfileChange): Promise<Profile> {
-  const { body } = await runWrite(
-    { env, var: { user } },
-    changeProfileCommand(user, given, async (_, changed) => changed),
-  )
+export async function saveProfile(request: UserRequest, given: ProfileChange): Promise<Profile> {
+  const { user } = request
+  const { body } = await runWrite(request, async (sql, before) => {
+    const { profile, change } = await writeProfile(sql, user, before, given)
+    return { status: 200, headers: {}, body: profile, change }
+  })
   return { email: user.email, ...body }
+}
+
+/** Changes the profile of who asks, once for one key. @throws CodedError `invalid_request`, `unavailable` */
+async function changeProfile(request: UserRequest, fields: JsonFields, key: IdempotencyKey | null) {
+  const { user } = request
+  const given = parse(profileChangeSchema, fields)
+  return runIdempotent(request, key, async (sql, before) => {
+    const { profile, change } = await writeProfile(sql, user, before, given)
+    return { status: 200, headers: {}, body: await withPortfolio(sql, user, profile), change }
+  })
 }
 
 /** A profile with what is held in short. */
@@ -57,16 +74,14 @@ async function withPortfolio(sql: UserSql, user: User, stored: StoredProfile): P
 /** `GET` and `PATCH /api/v1/users/profile` (brief 002). */
 export const profileRoutes = new Hono<AppEnv>()
   .get('/api/v1/users/profile', requireUser, async (c) => {
-    const { user } = c.var
-    const found = await withUser(c.env, user, async (sql) => withPortfolio(sql, user, await ensureProfile(sql, user)))
+    const request = userRequest(c)
+    const { user } = request
+    const found = await withUser(request, async (sql) => withPortfolio(sql, user, await ensureProfile(sql, user)))
     return c.json(found, 200, PRIVATE_NO_STORE)
   })
   .patch('/api/v1/users/profile', requireUser, async (c) => {
-    const { user } = c.var
+    const request = userRequest(c)
     const fields = await readFields(c)
-    return respondIdempotent(c, fields, async () =>
-      changeProfileCommand(user, parse(profileChangeSchema, fields), (sql, changed) =>
-        withPortfolio(sql, user, changed),
-      ),
-    )
+    const key = await idempotencyKey(c, fields)
+    return sendStored(c, (await findResponse(request, key)) ?? (await changeProfile(request, fields, key)))
   })

@@ -71,7 +71,7 @@ function throwIfUnverifiable(verdict: VerificationResult): VerificationResult {
 }
 
 const verifyToken = async (c: Context<AppEnv>, token: string): Promise<VerificationResult> =>
-  throwIfUnverifiable(await getVerifier(c.env).verify(token, Date.now()))
+  throwIfUnverifiable(await getVerifier(c.env).verify(token, Date.now(), c.var.db))
 
 /** Who asks, and how that is known. `until` is when it is over (unix milliseconds). */
 export type UserSession = {

@@ -1,9 +1,12 @@
 import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
-import { log } from '../../log.ts'
 import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
+import { callPortfolio } from '../portfolio/call-portfolio.ts'
 import { requiredSession } from './session.ts'
 
 const TICKET_PATTERN = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{16,200})$/
@@ -18,20 +21,10 @@ export type SocketUser = { id: string; expiresAt: number }
 export async function redeemTicket(c: Context<AppEnv>, ticket: string): Promise<SocketUser> {
   const [, id, secret] = TICKET_PATTERN.exec(ticket) ?? []
   if (id !== undefined && secret !== undefined) {
-    const until = await callPortfolio(c, () => userPortfolio(c.env, id).redeem(secret))
+    const until = await callPortfolio(() => userPortfolio(c.env, id).redeemTicket(secret))
     if (until !== null && until > Date.now()) return { id, expiresAt: until }
   }
   throw new CodedError('unauthorized', 'the ticket is over, was used or never was one: get another')
-}
-
-/** @throws CodedError `unavailable` when the user's object cannot be asked */
-export async function callPortfolio<T>(c: Context<AppEnv>, ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    log('portfolio_unreachable', { request_id: c.var.requestId, error: String(error) })
-    throw new CodedError('unavailable', 'your portfolio cannot be reached at the moment', { retryAfter: 5 })
-  }
 }
 
 /**
@@ -40,7 +33,30 @@ export async function callPortfolio<T>(c: Context<AppEnv>, ask: () => Promise<T>
  */
 export const ticketRoutes = new Hono<AppEnv>().post('/api/v1/auth/ticket', async (c) => {
   const { user, expiresAt: until } = await requiredSession(c)
-  const secret = await callPortfolio(c, () => userPortfolio(c.env, user.id).ticket(until))
+  const secret = await callPortfolio(() => userPortfolio(c.env, user.id).issueTicket(until))
   const expires_in = Math.min(readSettings(c.env).TICKET_TTL_MS, until - Date.now()) / 1_000
   return c.json({ ticket: `${user.id}.${secret}`, expires_in }, 200, { 'cache-control': 'no-store' })
 })
+
+/** The query parameter that a socket may be opened with. */
+export const ticketParam = z.string().optional().meta({ description: 'Of POST /api/v1/auth/ticket' })
+
+const ticketResponseSchema = z.object({
+  ticket: z.string().meta({ description: 'Opens one socket: /ws/portfolio?ticket=…' }),
+  expires_in: z.number().meta({ description: 'Seconds' }),
+})
+
+export const TICKET_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/auth/ticket': {
+    post: operation(
+      {
+        operationId: 'getTicket',
+        summary: 'A ticket that opens one socket, for browsers: they send no header there',
+        tags: ['Accounts'],
+        security: [{ user: [] }, { session: [] }],
+      },
+      jsonResponse('The ticket', ticketResponseSchema),
+      ['unauthorized', 'forbidden', 'unavailable'],
+    ),
+  },
+}

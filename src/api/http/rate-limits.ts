@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { sha256 } from '../../auth/digest.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { AppEnv } from './context.ts'
+import type { AppEnv, AppRequest } from './context.ts'
 
 /** Period of the rate limits in wrangler.toml, in seconds: after it a client can try again. */
 const PERIOD_S = 60
@@ -26,8 +26,8 @@ export const socketLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
 }
 
 /** Whether a client may have the providers asked about one more symbol that nobody knows yet. */
-export const isLookupAllowed = async (c: Context<AppEnv>): Promise<boolean> =>
-  (await c.env.LOOKUP_LIMIT.limit({ key: clientAddress(c) })).success
+export const isLookupAllowed = async ({ env, client }: Omit<AppRequest, 'db'>): Promise<boolean> =>
+  (await env.LOOKUP_LIMIT.limit({ key: client })).success
 
 /** What a client is told that has asked for too many of them. */
 export const lookupLimitError = (): CodedError =>

@@ -1,10 +1,8 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import type { User } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
-import { withLiveDatabase } from '../../db/client.ts'
 import { readValuedPortfolio } from '../../db/portfolio-views.ts'
 import { readCloses, readPortfolioHistoryData } from '../../db/value-history.ts'
 import { log } from '../../log.ts'
@@ -12,12 +10,13 @@ import { computeValueHistory, historyPoints, historySpan } from '../../portfolio
 import { CodedError } from '../../protocol/errors.ts'
 import { HISTORY_RANGES, type HistoryInterval, type HistoryRange } from '../../protocol/price-history.ts'
 import { type ValueHistory, valueHistorySchema } from '../../protocol/value-history.ts'
+import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
-import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import type { AppEnv, UserRequest } from '../http/context.ts'
+import { jsonResponse } from '../http/operation.ts'
+import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-
-const DAY_S = 86_400
+import { portfolioOperation } from './operations.ts'
 
 /** Where the prices of an intraday range begin: one was told within the day before, unless its market was closed. */
 const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly { prices: number }[]): number =>
@@ -30,14 +29,10 @@ const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly
  * @param now unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
-export async function readValueHistory(
-  env: Env,
-  user: Pick<User, 'id'>,
-  range: HistoryRange,
-  now: number,
-): Promise<ValueHistory> {
-  const today = new Date(now).toISOString().slice(0, 10)
-  const { past, valued } = await withUser(env, user, async (sql) => ({
+export async function readValueHistory(request: UserRequest, range: HistoryRange, now: number): Promise<ValueHistory> {
+  const { env, db, user } = request
+  const today = formatDate(now)
+  const { past, valued } = await withUser(request, async (sql) => ({
     past: await readPortfolioHistoryData(sql, user.id, MAX_ACTIVITIES),
     valued: await readValuedPortfolio(sql, user.id),
   }))
@@ -46,15 +41,9 @@ export async function readValueHistory(
   const { interval, from } = historySpan(range, firstDay, today)
   const points = historyPoints(range, interval, from, now)
   const assets = [...past.currencyOf.keys(), ...past.rateSources.map(({ asset_id }) => asset_id)]
-  const closes = await withLiveDatabase(env, (sql) =>
-    readCloses(
-      sql,
-      assets,
-      interval,
-      firstPriceAtS(interval, from, points),
-      readSettings(env).EXCHANGE === 'simulated',
-    ),
-  ).catch((error: unknown) => {
+  const isSimulated = readSettings(env).EXCHANGE === 'simulated'
+  const firstAtS = firstPriceAtS(interval, from, points)
+  const closes = await readCloses(db.live, assets, interval, firstAtS, isSimulated).catch((error: unknown) => {
     log('closes_read_failed', { error: String(error) })
     throw new CodedError('unavailable', 'the history cannot be read at the moment', { retryAfter: 5 })
   })
@@ -82,17 +71,15 @@ export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/
     throw new CodedError('unknown_range', `there is no range ${range.slice(0, 20)}`, {
       errors: [{ field: 'range', message: `must be one of ${HISTORY_RANGES.join(', ')}` }],
     })
-  return c.json(await readValueHistory(c.env, c.var.user, range, Date.now()), 200, PRIVATE_NO_STORE)
+  return c.json(await readValueHistory(userRequest(c), range, Date.now()), 200, PRIVATE_NO_STORE)
 })
 
 export const PORTFOLIO_HISTORY_PATHS: ZodOpenApiPathsObject = {
   '/api/v1/portfolio/history': {
-    get: operation(
+    get: portfolioOperation(
       {
         operationId: 'portfolioHistory',
-        tags: ['Portfolio'],
         summary: 'What the portfolio was worth, and what had been put into it',
-        security: [{ user: [] }, { session: [] }],
         requestParams: { query: z.object({ range: z.enum(HISTORY_RANGES).default('1m') }) },
       },
       jsonResponse('Ascending; the last one is of now', valueHistorySchema.meta({ id: 'ValueHistory' })),

@@ -32,6 +32,7 @@ import { readCandleHistory } from '../candles/candle-history.ts'
 import type { AppEnv } from '../http/context.ts'
 import { jsonWithEtag } from '../http/etag.ts'
 import { type HistoryInput, parseHistoryInput } from '../http/input.ts'
+import { appRequest } from '../http/request.ts'
 import { findAsset } from './assets.ts'
 import { lookupQuotes } from './cache.ts'
 
@@ -240,7 +241,7 @@ export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', async (
   const now = Date.now()
   const today = new Date(now).toISOString().slice(0, 10)
   const { symbol, ...query } = parseHistoryInput(new URL(c.req.url).searchParams, today)
-  const asset = await findAsset(c, symbol)
+  const asset = await findAsset(appRequest(c), symbol)
   const history = await readPriceHistory(c.env, asset, symbol, query, now)
   const { interval, basis, bars, loaded } = history
   if (!loaded)

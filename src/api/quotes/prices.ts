@@ -1,13 +1,14 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { readSettings } from '../../config.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { formatQuote, type StaleReason } from '../../protocol/quote.ts'
 import { readJson } from '../http/body.ts'
-import type { AppEnv } from '../http/context.ts'
+import type { AppEnv, AppRequest } from '../http/context.ts'
 import { parsePriceInput, parseSymbolsInput } from '../http/input.ts'
 import { isLookupAllowed, lookupLimitError } from '../http/rate-limits.ts'
+import { appRequest } from '../http/request.ts'
 import { cachedQuoteText, discoverQuote, lookupQuotes, type ResolvedLookup } from './cache.ts'
 
 /** Names that no asset has, of one request for many prices, that the providers are asked about. */
@@ -51,11 +52,11 @@ export function lookupError(look: Exclude<ResolvedLookup, { kind: 'quote' }>): C
  * @param name as `normalName` gives it
  * @throws CodedError `too_many_requests` for a client that has asked for too many such names
  */
-export async function lookupOrDiscover(c: Context<AppEnv>, name: string): Promise<ResolvedLookup> {
-  const [look] = await lookupQuotes(c.env, [name])
+export async function lookupOrDiscover(request: AppRequest, name: string): Promise<ResolvedLookup> {
+  const [look] = await lookupQuotes(request.env, [name])
   if (look && (look.kind !== 'unknown' || look.asked)) return look
-  if (!(await isLookupAllowed(c))) throw lookupLimitError()
-  return discoverQuote(c.env, name)
+  if (!(await isLookupAllowed(request))) throw lookupLimitError()
+  return discoverQuote(request.env, name)
 }
 
 const JSON_HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-cache' } as const
@@ -99,16 +100,16 @@ function toBatchEntry(asked: string, look: ResolvedLookup | undefined, now: numb
 
 /** What is known of many names; of those that no asset has, the providers are asked about a few. */
 async function lookupAll(
-  c: Context<AppEnv>,
+  request: AppRequest,
   names: readonly string[],
   now: number,
 ): Promise<Map<string, ResolvedLookup>> {
   const looks = new Map<string, ResolvedLookup>(
-    (await lookupQuotes(c.env, names, now)).map((look) => [look.name, look]),
+    (await lookupQuotes(request.env, names, now)).map((look) => [look.name, look]),
   )
   const unknown = [...looks.values()].filter((look) => look.kind === 'unknown' && !look.asked).slice(0, MAX_DISCOVERED)
   const found = unknown.map(async ({ name }) => {
-    if (await isLookupAllowed(c)) looks.set(name, await discoverQuote(c.env, name))
+    if (await isLookupAllowed(request)) looks.set(name, await discoverQuote(request.env, name))
   })
   await Promise.all(found)
   return looks
@@ -125,7 +126,7 @@ export const priceRoutes = new Hono<AppEnv>()
     const name = parsePriceInput(new URL(c.req.url).searchParams)
     const known = cachedQuoteText(c.env, name, now)
     if (known !== null) return new Response(known, { headers: JSON_HEADERS })
-    const look = await lookupOrDiscover(c, name)
+    const look = await lookupOrDiscover(appRequest(c), name)
     if (look.kind !== 'quote') throw lookupError(look)
     const text = formatQuote(look.quote, look.source, staleReason(look, Date.now()))
     return new Response(text, { headers: JSON_HEADERS })
@@ -134,7 +135,7 @@ export const priceRoutes = new Hono<AppEnv>()
     const symbols = parseSymbolsInput(await readJson(c), readSettings(c.env))
     const names = symbols.map(normalizeName)
     const wanted = [...new Set(names.filter((name) => name !== null))]
-    const looks = await lookupAll(c, wanted, Date.now())
+    const looks = await lookupAll(appRequest(c), wanted, Date.now())
     const now = Date.now()
     const answers = symbols.map((asked, i) => toBatchEntry(asked, looks.get(names[i] ?? ''), now))
     const count = (layer: BatchEntry['layer']) => answers.filter((answer) => answer.layer === layer).length

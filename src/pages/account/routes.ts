@@ -15,6 +15,7 @@ import { currentUser, requireSameOrigin } from '../../api/accounts/session.ts'
 import type { AppEnv } from '../../api/http/context.ts'
 import { parse } from '../../api/http/input.ts'
 import { authLimit } from '../../api/http/rate-limits.ts'
+import { userRequest } from '../../api/http/request.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
 import { FORM_PROBLEMS, handleForm } from '../site/handle-form.ts'
@@ -139,7 +140,7 @@ export const accountPages = new Hono<AppEnv>()
     ),
   )
   .get('/user/profile', securityHeaders, requireSignIn, async (c) => {
-    const profile = await findProfile(c.env, c.var.user)
+    const profile = await findProfile(userRequest(c))
     const saved = SAVED_NOTES[c.req.query('saved') ?? ''] ?? null
     const page = { profile, form: profileForm(profile), passwordForm: EMPTY_FORM, saved }
     return c.html(profilePage(siteInfo(c.env), page), 200, NO_STORE)
@@ -149,11 +150,11 @@ export const accountPages = new Hono<AppEnv>()
       c,
       async ({ name, currency, refresh_interval_seconds }) => {
         const change = { name, currency, refresh_interval_seconds: parseSeconds(refresh_interval_seconds) }
-        await saveProfile(c.env, c.var.user, parse(profileChangeSchema, change))
+        await saveProfile(userRequest(c), parse(profileChangeSchema, change))
         return c.redirect('/user/profile?saved=profile', 303)
       },
       async (form) => {
-        const profile = await findProfile(c.env, c.var.user)
+        const profile = await findProfile(userRequest(c))
         return profilePage(siteInfo(c.env), { profile, form, passwordForm: EMPTY_FORM, saved: null })
       },
     ),
@@ -166,7 +167,7 @@ export const accountPages = new Hono<AppEnv>()
         return c.redirect('/user/profile?saved=password', 303)
       },
       async (form) => {
-        const profile = await findProfile(c.env, c.var.user)
+        const profile = await findProfile(userRequest(c))
         const words =
           form.problem === FORM_PROBLEMS.invalid_credentials ? 'The present password is not right.' : form.problem
         const passwordForm = { ...form, problem: words }

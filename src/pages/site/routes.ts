@@ -5,6 +5,7 @@ import { readCandleHistory } from '../../api/candles/candle-history.ts'
 import { activeProducts } from '../../api/candles/products.ts'
 import type { AppEnv } from '../../api/http/context.ts'
 import { parseAssetsInput, parseAuditInput } from '../../api/http/input.ts'
+import { appRequest } from '../../api/http/request.ts'
 import { getOpenApiDocument } from '../../api/openapi.ts'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
@@ -112,7 +113,7 @@ export const marketPages = new Hono<AppEnv>()
   })
   .get('/assets', securityHeaders, async (c) => {
     const { q, after } = parseAssetsInput(new URL(c.req.url).searchParams)
-    const page = await readAssets(c.env, q, after)
+    const page = await readAssets(appRequest(c), q, after)
     return c.html(assetsPage(siteInfo(c.env), { ...page, q, first: after === null }), 200, NO_STORE)
   })
   .get('/assets/:symbol', securityHeaders, async (c) => {

@@ -48,7 +48,7 @@ const unreachable = (name: string): LookupResult => ({
 async function importer() {
   const { token, id } = await createMember()
   const told: PortfolioChange[] = []
-  const object = { changed: async (change: PortfolioChange) => void told.push(change) }
+  const object = { applyChange: async (change: PortfolioChange) => void told.push(change) }
   const here = {
     ...env,
     QUOTE_BOARD: { getByName: () => board },

@@ -82,7 +82,7 @@ beforeEach(() => {
   told = []
   discovered = []
   const object = (name: string) => ({
-    changed: async (change: PortfolioChange) => {
+    applyChange: async (change: PortfolioChange) => {
       told.push({ name, change })
     },
   })
@@ -820,7 +820,7 @@ describe('the profile', () => {
 describe('failures', () => {
   test('an object that cannot be told does not fail the write', async () => {
     const who = await holder()
-    const lost = () => ({ changed: () => Promise.reject(new Error('on purpose')) })
+    const lost = () => ({ applyChange: () => Promise.reject(new Error('on purpose')) })
     here = { ...here, USER_PORTFOLIO: { getByName: lost } } as unknown as Env
     await who.buy()
     expect((await who.get<LotPage>('/stocks')).stocks).toHaveLength(1)

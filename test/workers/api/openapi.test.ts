@@ -124,10 +124,10 @@ const NOTHING_HELD: EnrichedPortfolio = {
 }
 let valued = false
 const portfolio = {
-  ticket: async () => 'a-ticket-of-tests',
+  issueTicket: async () => 'a-ticket-of-tests',
   enriched: async () => (valued ? JSON.stringify(NOTHING_HELD) : null),
   requestRefresh: async () => true,
-  changed: async () => {},
+  applyChange: async () => {},
 }
 const KEY = 'service-key-of-tests'
 const here = {

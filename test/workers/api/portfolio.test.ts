@@ -402,10 +402,10 @@ describe('the outbox', () => {
     const [one, other] = [await holder(), await holder()]
     for (const of of [one, other]) await refreshPortfolios(batchOf(QUEUE, [{ user_id: of.id }]), env)
     for (const of of [one, other]) await bought(of.id, 6)
-    const changed = UserPortfolio.prototype.changed
-    vi.spyOn(UserPortfolio.prototype, 'changed').mockImplementation(async function (this: UserPortfolio, change) {
+    const applyChange = UserPortfolio.prototype.applyChange
+    vi.spyOn(UserPortfolio.prototype, 'applyChange').mockImplementation(async function (this: UserPortfolio, change) {
       if (`${(this as unknown as { ctx: DurableObjectState }).ctx.id.name}`.endsWith(one.id)) throw new Error('killed')
-      return changed.call(this, change)
+      return applyChange.call(this, change)
     })
     await expect(cron.drainPortfolios(env, Date.now())).rejects.toThrow('1 users could not be told, 1 were')
     expect([await waiting(one.id), await waiting(other.id)]).toEqual([1, 0])
@@ -427,7 +427,7 @@ describe('the outbox', () => {
     const of = await holder()
     await refreshPortfolios(batchOf(QUEUE, [{ user_id: of.id }]), env)
     await bought(of.id, 7)
-    const told = vi.spyOn(UserPortfolio.prototype, 'changed')
+    const told = vi.spyOn(UserPortfolio.prototype, 'applyChange')
     await Promise.all([1, 2, 3].map(() => cron.drainPortfolios(env, Date.now())))
     expect(told).toHaveBeenCalledTimes(1)
     expect((await enriched(of)).positions).toMatchObject([{ quantity: '7' }])

@@ -49,7 +49,7 @@ function randomOf(seed: number): () => number {
 /** A price changes, as the board tells it after Postgres has it. */
 async function move({ object }: Pick<User, 'object'>, ...prices: PortfolioPrice[]): Promise<boolean> {
   await storePrices(prices)
-  return object.prices(prices)
+  return object.updatePrices(prices)
 }
 
 const loads = async ({ object }: Pick<User, 'object'>) => (await object.status()).loads
@@ -190,10 +190,10 @@ describe('D4 a socket of a user', () => {
     for (const reader of [short, long]) await reader.subscribe(['portfolio'])
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
-    await object.prices([portfolioPrice(assets.AAPL, '153')])
+    await object.updatePrices([portfolioPrice(assets.AAPL, '153')])
     expect((await waitFor('the close', () => short.closed())).code).toBe(CLOSE_CODES.session_expired)
     expect((await object.status()).sockets).toBe(1)
-    await object.signedOut()
+    await object.closeSockets()
     expect((await waitFor('the close', () => long.closed())).code).toBe(CLOSE_CODES.signed_out)
     expect(short.types()).not.toContain('price_update')
     expect(long.types()).toContain('price_update')
@@ -313,7 +313,7 @@ describe('P7 the snapshot and what came after it', () => {
     // It never acks: it has a frame a beat at most.
     reader.send({ op: 'subscribe', channels: ['portfolio'], req_id: 's' })
     await waitFor('the snapshot', () => reader.frames.find(({ type }) => type === 'snapshot'))
-    for (let i = 0; i < 40; i++) await user.object.prices([portfolioPrice(assets.AAPL, `160.${10 + i}`)])
+    for (let i = 0; i < 40; i++) await user.object.updatePrices([portfolioPrice(assets.AAPL, `160.${10 + i}`)])
     await user.change({ insert: [buyActivity(assets.MSFT, { quantity: '7' })] })
     const last = (await user.object.status()).position
     await waitFor('the last state', () => reader.frames.find((frame) => 'position' in frame && frame.position === last))
@@ -349,10 +349,10 @@ describe('the database', () => {
     const second = await user.write({ insert: [buyActivity(assets.BTC, { price: '50000' })] })
     const before = await loads(user)
     // In whatever order it is told.
-    await user.object.changed(second)
-    await user.object.changed(first)
+    await user.object.applyChange(second)
+    await user.object.applyChange(first)
     expect(await loads(user)).toBe(before + 2)
-    for (const change of [first, second]) await user.object.changed(change)
+    for (const change of [first, second]) await user.object.applyChange(change)
     expect(await loads(user)).toBe(before + 2)
     const { portfolio, positions } = (await reader.clientState()).state
     expect(unaged({ portfolio, positions })).toEqual(unaged(await user.valued()))
@@ -383,9 +383,9 @@ describe('the database', () => {
     await fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open: false }) })
     try {
       expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ code: 'unavailable' })
-      await user.object.prices([portfolioPrice(assets.AAPL, '172')])
+      await user.object.updatePrices([portfolioPrice(assets.AAPL, '172')])
       expect((await reader.clientState()).positions.get(assets.AAPL.id)?.cmp).toBe('172')
-      const told = user.object.changed({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
+      const told = user.object.applyChange({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
       expect(
         await told.then(
           () => 'done',
@@ -429,7 +429,7 @@ test('one row of its SQLite is written for a batch of prices', async () => {
       return cursor
     }) as never
     for (let i = 0; i < 200; i++)
-      await object.prices([
+      await object.updatePrices([
         portfolioPrice(assets.AAPL, `${180 + i}`),
         portfolioPrice(assets['EURUSD=X'], `1.${1000 + i}1`),
       ])
@@ -490,16 +490,16 @@ describe('boards', () => {
   test('forget who has left, and are asked again when somebody comes', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '190')])).toBe(true)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '190')])).toBe(true)
     reader.close()
     await waitFor('no socket', async () => ((await user.object.status()).sockets === 0 ? true : null))
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '191')])).toBe(false)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '191')])).toBe(false)
     // Read without a socket: it is kept up to date for a while.
     const text = (await user.object.enriched()) as string
     const enriched = JSON.parse(text) as EnrichedPortfolio
     expect(enriched.age_seconds).toBeLessThan(5)
     expect(enriched.portfolio.positions).toBe(2)
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '192')])).toBe(true)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '192')])).toBe(true)
     expect(
       (JSON.parse((await user.object.enriched()) as string) as EnrichedPortfolio).positions.find(
         ({ symbol }) => symbol === 'AAPL',
@@ -507,7 +507,7 @@ describe('boards', () => {
     ).toBe('192')
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 121_000)
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '193')])).toBe(false)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '193')])).toBe(false)
   })
 })
 
@@ -521,13 +521,13 @@ test('one refresh is asked for at a time; one that never came is forgotten', asy
   const now = Date.now()
   vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
   expect(await object.requestRefresh()).toBe(true)
-  await object.withdrawRefresh()
+  await object.cancelRefresh()
   expect(await object.requestRefresh()).toBe(true)
 })
 
 test('who only asks for a user leaves nothing behind', async () => {
   const object = userPortfolio(env, crypto.randomUUID()) as UserPortfolioObject & DurableObjectStub<undefined>
-  expect(await object.redeem('x'.repeat(43))).toBe(null)
+  expect(await object.redeemTicket('x'.repeat(43))).toBe(null)
   const left = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) => [
     ...ctx.storage.kv.list(),
     ...ctx.storage.sql.exec('SELECT name FROM sqlite_master'),
@@ -539,29 +539,29 @@ describe('a ticket', () => {
   test('opens one socket, once, in its time, and survives a sleep', async () => {
     const { object } = await createUser()
     const over = Date.now() + 3_600_000
-    const ticket = await object.ticket(over)
+    const ticket = await object.issueTicket(over)
     expect(ticket).toMatch(/^[A-Za-z0-9_-]{43}$/)
     await evictDurableObject(object)
-    expect(await object.redeem(`${ticket}x`)).toBe(null)
-    expect(await object.redeem(ticket)).toBe(over)
-    expect(await object.redeem(ticket)).toBe(null)
-    const late = await object.ticket(over)
+    expect(await object.redeemTicket(`${ticket}x`)).toBe(null)
+    expect(await object.redeemTicket(ticket)).toBe(over)
+    expect(await object.redeemTicket(ticket)).toBe(null)
+    const late = await object.issueTicket(over)
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 30_001)
-    expect(await object.redeem(late)).toBe(null)
+    expect(await object.redeemTicket(late)).toBe(null)
   })
 
   test('is one of twenty at most, kept as a digest, and gone when sessions end', async () => {
     const { object } = await createUser()
     const tickets: string[] = []
-    for (let i = 0; i < 22; i++) tickets.push(await object.ticket(Date.now() + 60_000))
+    for (let i = 0; i < 22; i++) tickets.push(await object.issueTicket(Date.now() + 60_000))
     const kept = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) =>
       JSON.stringify(ctx.storage.kv.get('tickets')),
     )
     expect(JSON.parse(kept)).toHaveLength(20)
     for (const ticket of tickets) expect(kept).not.toContain(ticket)
-    await object.signedOut()
-    expect(await object.redeem(tickets.at(-1) as string)).toBe(null)
+    await object.closeSockets()
+    expect(await object.redeemTicket(tickets.at(-1) as string)).toBe(null)
   })
 })
 

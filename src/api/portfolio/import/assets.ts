@@ -1,13 +1,12 @@
-import type { Context } from 'hono'
 import { findAssets } from '../../../db/assets.ts'
-import { withLiveDatabase } from '../../../db/client.ts'
+import type { RequestDatabase } from '../../../db/client.ts'
 import { log } from '../../../log.ts'
 import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/match-asset.ts'
 import { type ImportAsset, type ImportedActivity, importAsset } from '../../../portfolio/import/row.ts'
 import { type AssetIndex, indexAssets, normalizeName, resolveFromIndex, toCandidates } from '../../../pricing/symbol.ts'
 import type { Asset } from '../../../protocol/asset.ts'
 import { CodedError } from '../../../protocol/errors.ts'
-import type { AppEnv } from '../../http/context.ts'
+import type { AppRequest } from '../../http/context.ts'
 import { isLookupAllowed } from '../../http/rate-limits.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
 import { isCurrency } from '../../quotes/currency.ts'
@@ -53,10 +52,10 @@ function groupByAsset(activities: readonly ImportedActivity[]): AssetGroup[] {
 }
 
 /** Every asset that one of the names may mean. @throws CodedError `unavailable` */
-async function findAssetsByName(env: Env, names: readonly string[]): Promise<Asset[]> {
+async function findAssetsByName(db: RequestDatabase, names: readonly string[]): Promise<Asset[]> {
   const wanted = [...new Set(names)].filter((name) => normalizeName(name) === name)
   try {
-    return await withLiveDatabase(env, (sql) => findAssets(sql, wanted))
+    return await findAssets(db.live, wanted)
   } catch (error) {
     log('import_assets_read_failed', { error: String(error) })
     throw new CodedError('unavailable', 'assets cannot be looked up at the moment', { retryAfter: 5 })
@@ -67,17 +66,17 @@ async function findAssetsByName(env: Env, names: readonly string[]): Promise<Ass
 type DiscoveryResult = { symbol: string } | 'unknown'
 
 /** Asks the providers about names, each list until one of its names is known. */
-async function discoverAssets(c: Context<AppEnv>, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
+async function discoverAssets(request: AppRequest, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
   const asked = new Map<string, DiscoveryResult>()
   const waiting = lists.filter((names) => names.length > 0)
-  if (waiting.length === 0 || !(await isLookupAllowed(c))) return asked
+  if (waiting.length === 0 || !(await isLookupAllowed(request))) return asked
   let left = MAX_LOOKUPS
   const work = async (): Promise<void> => {
     for (let names = waiting.shift(); names !== undefined; names = waiting.shift())
       for (const name of names) {
         if (normalizeName(name) !== name || asked.has(name)) continue
         if (left-- <= 0) return
-        const look = await discoverQuote(c.env, name)
+        const look = await discoverQuote(request.env, name)
         const symbol = look.kind === 'quote' ? look.quote.symbol : look.kind === 'unpriced' ? look.symbol : name
         asked.set(name, look.kind === 'unknown' ? 'unknown' : { symbol })
         if (look.kind !== 'unknown') break
@@ -122,19 +121,19 @@ function resolveGroup(
  * @throws CodedError `unavailable`
  */
 export async function resolveImportAssets(
-  c: Context<AppEnv>,
+  request: AppRequest,
   activities: readonly ImportedActivity[],
 ): Promise<ResolvedAssets> {
   const groups = groupByAsset(activities)
   const names = groups.flatMap(({ meant, currency }) => candidateNames(meant, currency))
-  const assets = names.length === 0 ? [] : await findAssetsByName(c.env, names)
+  const assets = names.length === 0 ? [] : await findAssetsByName(request.db, names)
   const none: ReadonlyMap<string, string> = new Map()
   const meanings = (index: AssetIndex<Asset>, known: typeof none): AssetMatch[] =>
     groups.map(({ meant, currency }) => matchAsset(meant, currency, index, known))
   let index = indexAssets(assets)
   const first = meanings(index, none)
   const asked = await discoverAssets(
-    c,
+    request,
     first.flatMap((meaning) => (meaning.kind === 'none' ? [meaning.ask] : [])),
   )
   const known = new Map(
@@ -142,7 +141,7 @@ export async function resolveImportAssets(
       typeof told === 'string' ? [] : [[name, told.symbol.toUpperCase()] as const],
     ),
   )
-  if (known.size > 0) index = indexAssets(await findAssetsByName(c.env, [...names, ...known.values()]))
+  if (known.size > 0) index = indexAssets(await findAssetsByName(request.db, [...names, ...known.values()]))
   const last = known.size > 0 ? meanings(index, known) : first
   const found = new Map(
     groups.map((group, at) => [assetKey(group.meant), resolveGroup(last[at] as AssetMatch, group, index, asked)]),

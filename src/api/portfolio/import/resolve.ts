@@ -1,10 +1,9 @@
-import type { Context } from 'hono'
 import { addCustomAssets } from '../../../db/activities.ts'
 import type { UserSql } from '../../../db/client.ts'
 import { readCustomAssets } from '../../../db/import-activities.ts'
 import type { ImportedActivity } from '../../../portfolio/import/row.ts'
 import { MAX_NOTE_CHARS } from '../../../protocol/lot-input.ts'
-import type { AppEnv } from '../../http/context.ts'
+import type { UserRequest } from '../../http/context.ts'
 import { resolveImportAssets } from './assets.ts'
 import type { RowError } from './result.ts'
 
@@ -65,12 +64,12 @@ const toCustomAsset = ({ asset, currency }: ImportedActivity): NewCustomAsset | 
 
 /** Gives each activity its asset and its currency, or a fault. */
 export async function resolveActivities(
-  c: Context<AppEnv>,
+  request: UserRequest,
   activities: readonly ImportedActivity[],
   unknown: 'refuse' | 'own',
   faults: RowError[],
 ): Promise<ResolvedActivity[]> {
-  const found = await resolveImportAssets(c, activities)
+  const found = await resolveImportAssets(request, activities)
   return activities.flatMap((read): ResolvedActivity[] => {
     const { row, asset, currency } = read
     const fault = (field: string, message: string): ResolvedActivity[] => {
