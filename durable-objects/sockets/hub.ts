@@ -11,14 +11,9 @@ import {
   SLOWDOWN_AFTER_FRAMES,
   skipTo,
 } from '../../src/delivery/delivery-state.ts'
+import { PING_TEXT } from '../../src/protocol/client-messages.ts'
 import { CLOSE_CODES, type ErrorCode } from '../../src/protocol/errors.ts'
-import {
-  type ClientMessage,
-  errorFrame,
-  PING_TEXT,
-  parseClientMessage,
-  pongFrame,
-} from '../../src/protocol/messages.ts'
+import { type ClientMessage, errorFrame, parseClientMessage, pongFrame } from '../../src/protocol/messages.ts'
 import type { AttachmentCodec, Connection } from './connection.ts'
 
 /** How old what a socket's attachment says of its last message may be. Milliseconds. */

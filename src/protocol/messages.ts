@@ -25,9 +25,6 @@ export const clientMessageSchema = z.discriminatedUnion('op', [
 export type ClientMessage = z.infer<typeof clientMessageSchema>
 export type RequestId = ClientMessage['req_id']
 
-/** A ping of this very text is answered without waking the object that it reaches. */
-export const PING_TEXT = '{"op":"ping"}'
-
 const gapSchema = z.tuple([z.int(), z.int()])
 
 /** What a client may get. Clients ignore unknown fields and types. */
