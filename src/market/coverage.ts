@@ -1,4 +1,5 @@
 import type { Coverage, Gap } from '../protocol/candle.ts'
+import { unionGaps } from './gaps.ts'
 
 const MINUTE_S = 60
 const DAY_S = 86_400
@@ -236,15 +237,7 @@ export class TradeCoverage {
   gaps(start: number, end: number): Gap[] {
     const raw: Gap[] = this.missing.filter((hole) => !hole.start).map((hole) => [hole.from, hole.to + MINUTE_S])
     if (this.uncertain) raw.push([this.uncertain.from, this.uncertain.to === null ? end : this.uncertain.to + MINUTE_S])
-    const gaps: Gap[] = []
-    for (const [from, to] of raw.sort((a, b) => a[0] - b[0])) {
-      const gap: Gap = [Math.max(from, start), Math.min(to, end)]
-      const previous = gaps.at(-1)
-      if (gap[0] >= gap[1]) continue
-      if (previous && gap[0] <= previous[1]) previous[1] = Math.max(previous[1], gap[1])
-      else gaps.push(gap)
-    }
-    return gaps
+    return unionGaps(raw, start, end)
   }
 
   /** The minutes whose coverage may have changed since the last call, both ends inclusive; null when none. */

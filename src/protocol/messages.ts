@@ -25,9 +25,6 @@ export const clientMessageSchema = z.discriminatedUnion('op', [
 export type ClientMessage = z.infer<typeof clientMessageSchema>
 export type RequestId = ClientMessage['req_id']
 
-/** The runtime answers a ping of exactly this text without waking the object. */
-export const PING_TEXT = '{"op":"ping"}'
-
 const gapSchema = z.tuple([z.int(), z.int()])
 
 /** A message to a client. Clients ignore unknown fields and types. */

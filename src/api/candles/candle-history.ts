@@ -2,10 +2,10 @@ import { readSettings } from '../../config.ts'
 import { readCandles, readClosedCandles, readGaps } from '../../db/candles.ts'
 import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
+import { unionGaps } from '../../market/gaps.ts'
 import { type CandleQuery, type CandleQueryResult, productCandles } from '../../objects.ts'
 import type { Candle, Gap } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
-import { clipGaps } from './gaps.ts'
 
 /** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */
 const SETTLED_S = 86_400
@@ -46,7 +46,7 @@ export async function readCandleHistory(
   const byStart = new Map([...stored.candles, ...held.candles].map((candle) => [candle.timestamp, candle]))
   const candles = [...byStart.values()].sort((a, b) => a.timestamp - b.timestamp).slice(-query.limit)
   const from = query.start ?? candles[0]?.timestamp ?? now
-  const gaps = clipGaps([...stored.gaps, ...held.gaps], from, Math.min(query.end ?? now, now))
+  const gaps = unionGaps([...stored.gaps, ...held.gaps], from, Math.min(query.end ?? now, now))
   return { candles, gaps, isComplete: whole, position: held.position }
 }
 

@@ -1,5 +1,5 @@
-import type { Candle, Coverage } from '../../protocol/candle.ts'
-import type { Granularity } from '../../protocol/granularity.ts'
+import type { Candle } from '../../protocol/candle.ts'
+import { CANDLE_AMOUNTS, parseExact } from '../../protocol/exact-json.ts'
 import { MAX_STREAM_POSITION_CHARS } from '../../protocol/stream-position.ts'
 
 /**
@@ -58,49 +58,14 @@ export function quoteTexts(frame: string): string[] {
 /** What tells one quote from another in its text: the number of its asset, which stands last. */
 export const quoteKey = (text: string): string => text.slice(text.lastIndexOf(':') + 1, -1)
 
-const CANDLE_PATTERN =
-  /^\{"exchange":"([^"]*)","product_id":"([^"]*)","granularity":"([^"]*)","timestamp":(\d+),"open":([^,]+),"high":([^,]+),"low":([^,]+),"close":([^,]+),"volume":([^,]+),"is_complete":(true|false),"coverage":"([^"]*)","rev":(\d+),"last_update":"([^"]*)","source":"([^"]*)"\}$/
-
 /**
- * A candle from its text: the reverse of `candleText`, prices and volume kept as they are written.
- * @throws Error if the text is not of that form: only our own objects write it
+ * Parses one candle's text: the reverse of `formatCandle`. Prices and volume keep their digits.
+ * @throws Error if the text is not a candle, SyntaxError if it is not JSON
  */
 export function parseCandle(text: string): Candle {
-  const match = CANDLE_PATTERN.exec(text)
-  if (!match) throw new Error(`not a candle: ${text.slice(0, 100)}`)
-  const [
-    ,
-    exchange,
-    product_id,
-    granularity,
-    timestamp,
-    open,
-    high,
-    low,
-    close,
-    volume,
-    complete,
-    coverage,
-    rev,
-    at,
-    source,
-  ] = match as unknown as string[]
-  return {
-    exchange: exchange as string,
-    product_id: product_id as string,
-    granularity: granularity as Granularity,
-    timestamp: Number(timestamp),
-    open: open as string,
-    high: high as string,
-    low: low as string,
-    close: close as string,
-    volume: volume as string,
-    is_complete: complete === 'true',
-    coverage: coverage as Coverage,
-    rev: Number(rev),
-    last_update: at as string,
-    source: source as Candle['source'],
-  }
+  const candle = parseExact(text, CANDLE_AMOUNTS) as Candle
+  if (candle.source === undefined) throw new Error(`not a candle: ${text.slice(0, 100)}`)
+  return candle
 }
 
 /** What tells one candle from another in its text, without reading the whole: product, granularity and start. */

@@ -1,9 +1,11 @@
+import { toStreamSocket } from '../../delivery/client-connection.ts'
 import { log } from '../../log.ts'
 import { productCandles, quoteBoard, userPortfolio } from '../../objects.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import type { SocketUser } from '../accounts/tickets.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
+import type { MultiplexerDeps } from './multiplexer.ts'
 
 /**
  * Who opens a socket to an object: the client's address, for the limit per client, whether it counts as a viewer, and
@@ -61,14 +63,17 @@ async function readRefusal(response: Response, key: string): Promise<CodedError>
   return new CodedError('unavailable', `${key} cannot be reached at the moment`, { retryAfter: retryAfter ?? 5 })
 }
 
-/** What joining objects' sockets takes, inside a request of this viewer. */
-export const multiplexerDeps = (env: Env, viewer: SocketClient) => ({
-  connect: async (key: string) => {
-    const socket = await openObjectSocket(env, key, viewer)
+/** The platform for a multiplexer inside a request of this client. */
+export const multiplexerDeps = (env: Env, client: SocketClient): MultiplexerDeps => ({
+  connect: async (key) => {
+    const socket = await openObjectSocket(env, key, client)
     socket.accept()
-    return socket
+    return toStreamSocket(socket)
   },
   now: () => Date.now(),
   random: () => Math.random(),
-  setTimeout: (run: () => void, ms: number) => setTimeout(run, ms),
+  later(run, ms) {
+    const id = setTimeout(run, ms)
+    return () => clearTimeout(id)
+  },
 })

@@ -129,9 +129,9 @@ export async function multiplexedStream(
     for (const frame of held.splice(0)) adapter.onFrame(given, frame)
     for (const [key, text] of feeds) adapter.onFeed(given, text, key)
     // The objects learn of a reader that does not read by what is not acked (D3).
-    join.ackReceived()
+    join.ackAllReceived()
     return {
-      onCaughtUp: () => join.ackReceived(),
+      onCaughtUp: () => join.ackAllReceived(),
       onEnd() {
         join.close()
         adapter.onEnd()

@@ -1,3 +1,4 @@
+import { unionGaps } from '../../market/gaps.ts'
 import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
 import type { LiveCandle } from '../sdk/candles.ts'
 
@@ -101,7 +102,7 @@ export function prependBars(series: Series, older: Series): Series {
   const first = series.bars[0]?.t ?? Number.POSITIVE_INFINITY
   return {
     bars: [...older.bars.filter((bar) => bar.t < first), ...series.bars],
-    gaps: joinGaps(older.gaps, series.gaps),
+    gaps: unionGaps([...older.gaps, ...series.gaps]),
   }
 }
 
@@ -115,28 +116,17 @@ export function applySnapshot(series: Series, snapshot: Series, size: number): S
   if (first === undefined) return series.bars.length === 0 ? snapshot : null
   if (last !== undefined && first > last + size) return null
   const kept = series.bars.slice(0, lowerBound(series.bars, first))
-  const keptGaps = series.gaps.filter(([from]) => from < first).map(([from, to]): Gap => [from, Math.min(to, first)])
-  return { bars: [...kept, ...snapshot.bars], gaps: joinGaps(keptGaps, snapshot.gaps) }
+  return { bars: [...kept, ...snapshot.bars], gaps: replaceGapsFrom(series.gaps, first, snapshot.gaps) }
 }
 
 /** The gaps from `from` on are these: what was known of that time before is replaced. */
 export const replaceGaps = (series: Series, from: number, gaps: readonly Gap[]): Series => ({
   bars: series.bars,
-  gaps: joinGaps(
-    series.gaps.filter((gap) => gap[0] < from).map((gap): Gap => [gap[0], Math.min(gap[1], from)]),
-    gaps,
-  ),
+  gaps: replaceGapsFrom(series.gaps, from, gaps),
 })
 
-function joinGaps(a: readonly Gap[], b: readonly Gap[]): Gap[] {
-  const joined: Gap[] = []
-  for (const [from, to] of [...a, ...b].sort((x, y) => x[0] - y[0])) {
-    const last = joined.at(-1)
-    if (last && from <= last[1]) last[1] = Math.max(last[1], to)
-    else joined.push([from, to])
-  }
-  return joined
-}
+const replaceGapsFrom = (known: readonly Gap[], from: number, gaps: readonly Gap[]): Gap[] =>
+  unionGaps([...unionGaps(known, Number.NEGATIVE_INFINITY, from), ...gaps])
 
 /**
  * The slots of a time scale: every bar, and an empty slot for each interval of `size` seconds that lies in a gap and has

@@ -1,27 +1,40 @@
-import { startDatastar } from '../elements/datastar.ts'
 import { percentText, priceText } from '../elements/format-number.ts'
 import { countDecimals } from '../elements/series.ts'
-import { SpotCandle, type SpotCandleChange } from '../elements/spot-candle.ts'
+import { SpotCandle } from '../elements/spot-candle.ts'
+import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
 
 /** Prices without an open feed, ages and statuses are read again this often. */
 const REFRESH_MS = 30_000
 
-/** Products that the stream has moved since the page was opened: their price is not taken from a refresh. */
+/** Products whose price the stream has moved since the page was opened: a refresh does not replace it. */
 const liveProducts = new Set<string>()
+/** Start of the newest day's candle by product, unix seconds. */
+const newestDays = new Map<string, number>()
 
-document.addEventListener('spot-candle', (event) => {
-  const { product, close, price } = (event as CustomEvent<SpotCandleChange>).detail
+function showCandles(candles: readonly LiveCandle[]): void {
+  for (const candle of candles) {
+    // An earlier day's candle may come again, revised.
+    if (candle.timestamp < (newestDays.get(candle.product_id) ?? 0)) continue
+    newestDays.set(candle.product_id, candle.timestamp)
+    showCandle(candle)
+  }
+}
+
+function showCandle({ product_id: product, timestamp, open, high, low, close }: LiveCandle): void {
+  const picture = document.getElementById(`${product}-ONE_DAY`)
   const cell = document.getElementById(`price-${product}`)
-  if (!cell) return
+  if (!picture || !cell) return
+  Object.assign(picture.dataset, { timestamp, open, high, low, close })
   liveProducts.add(product)
-  const text = priceText(close, countDecimals(Number(price)))
+  const price = Number(close)
+  const text = priceText(price, countDecimals(price))
   if (cell.textContent !== text) {
     cell.textContent = text
     flash(cell)
   }
-  showChange(product, close)
+  showChange(product, price)
   showLive(product)
-})
+}
 
 /** The change over 24 hours follows a live price; a day's candle alone would tell the change since midnight. */
 function showChange(product: string, price: number): void {
@@ -71,4 +84,10 @@ setInterval(() => {
 }, REFRESH_MS)
 
 customElements.define('spot-candle', SpotCandle)
-startDatastar()
+connectCandles({
+  products: ['*'],
+  granularities: ['ONE_DAY'],
+  passive: true,
+  onCandles: showCandles,
+  onSnapshot: showCandles,
+})

@@ -1,14 +1,11 @@
 import type { Gap, WireCandle } from '../../protocol/candle.ts'
+import { CANDLE_AMOUNTS, type CandleAmount, type Exact, parseExact } from '../../protocol/exact-json.ts'
 import type { Granularity } from '../../protocol/granularity.ts'
 import type { FeedState } from '../../protocol/product.ts'
-import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
-type Amount = 'open' | 'high' | 'low' | 'close' | 'volume'
-const AMOUNTS: ReadonlySet<string> = new Set<Amount>(['open', 'high', 'low', 'close', 'volume'])
-
 /** A candle as it was sent; prices and volume are the texts in which they were written. */
-export type LiveCandle = Exact<WireCandle, Amount>
+export type LiveCandle = Exact<WireCandle, CandleAmount>
 
 /** How the server's own link to the exchange is, and all gaps from `gaps_from` on (unix seconds). */
 export type LiveFeed = { product_id: string; state: FeedState; gaps_from: number; gaps: Gap[] }
@@ -21,6 +18,8 @@ export type CandleOptions = {
   granularities: readonly (Granularity | '*')[]
   /** The position that the caller's history already holds; without it there is a snapshot first. */
   since?: string | null
+  /** True: the connection does not count as a viewer, and so opens no feed of the exchange. */
+  passive?: boolean
   /** Candles that changed, in order: a later state of a candle replaces the one before. */
   onCandles(candles: LiveCandle[]): void
   /** This is the state now, whatever came before; of several products, one after the other. */
@@ -36,10 +35,10 @@ export type CandleOptions = {
  */
 export function connectCandles(options: CandleOptions, deps: StreamDeps = browserDeps): Stream {
   const [product = '*', ...others] = options.products
-  const own = others.length === 0 && product !== '*'
+  const path = others.length === 0 && product !== '*' ? `/ws/products/${encodeURIComponent(product)}` : '/ws'
   return openStream(
     {
-      url: socketUrl(options.url, own ? `/ws/products/${encodeURIComponent(product)}` : '/ws'),
+      url: socketUrl(options.url, options.passive ? `${path}?passive=true` : path),
       channels: options.products.flatMap((id) => options.granularities.map((size) => `candles.${id}.${size}`)),
       since: options.since ?? null,
     },
@@ -53,7 +52,7 @@ export function connectCandles(options: CandleOptions, deps: StreamDeps = browse
         }
         if (typeof body.position !== 'string' || !Array.isArray(body.candles)) return null
         if (type !== 'snapshot' && type !== 'update') return null
-        const { candles, gaps } = parseExact(text, AMOUNTS) as { candles: LiveCandle[]; gaps?: Gap[] }
+        const { candles, gaps } = parseExact(text, CANDLE_AMOUNTS) as { candles: LiveCandle[]; gaps?: Gap[] }
         if (type === 'update') options.onCandles(candles)
         else options.onSnapshot(candles, gaps ?? [])
         return body.position

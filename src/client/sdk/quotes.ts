@@ -1,5 +1,5 @@
+import { type Exact, parseExact } from '../../protocol/exact-json.ts'
 import type { StaleReason, WireQuote } from '../../protocol/quote.ts'
-import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
 type Amount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'

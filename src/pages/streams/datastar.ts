@@ -1,4 +1,3 @@
-import { ServerSentEventGenerator } from '@starfederation/datastar-sdk/web'
 import { Hono } from 'hono'
 import type { AppEnv } from '../../api/http/context.ts'
 import { parseBarsInput } from '../../api/http/input.ts'
@@ -10,16 +9,9 @@ import type { Candle } from '../../protocol/candle.ts'
 import { renderSpotCandle } from '../market/elements.ts'
 import { chartAdapter } from './charts.ts'
 
-/** The SDK's own formatting of events, without its stream: that one queues without end for a reader who is slow. */
-class PatchFormat extends ServerSentEventGenerator {
-  constructor() {
-    super({ enqueue() {} } as unknown as ReadableStreamDefaultController)
-  }
-}
-const format = new PatchFormat()
-
-/** The lines of a `datastar-patch-elements` event. The SDK ends it with an empty line, which the stream adds itself. */
-const patchElementsEvent = (element: string): string => format.patchElements(element).join('').slice(0, -1)
+/** A `datastar-patch-elements` event: Datastar morphs the element with the same id into this one. */
+const patchElementsEvent = (element: string): string =>
+  `event: datastar-patch-elements\n${element.replaceAll(/^/gm, 'data: elements ')}\n`
 
 /**
  * Candles as `<spot-candle>`, one element per product and granularity. An older candle (one that closes, one that is

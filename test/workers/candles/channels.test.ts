@@ -4,9 +4,10 @@ import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { getGranularities } from '../../../src/delivery/candle-channels.ts'
 import { SLOW_SEND_INTERVAL_MS, SLOWDOWN_AFTER_FRAMES } from '../../../src/delivery/delivery-state.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
+import { PING_TEXT } from '../../../src/protocol/client-messages.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../src/protocol/granularity.ts'
-import { feedFrame, PING_TEXT } from '../../../src/protocol/messages.ts'
+import { feedFrame } from '../../../src/protocol/messages.ts'
 
 const PRODUCT = 'BTC-USD'
 const LIMITS = { maxUnackedFrames: 8, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { type FlatFillOptions, fillFlat } from '../../../../src/api/candles/fill.ts'
-import { clipGaps } from '../../../../src/api/candles/gaps.ts'
 import type { Candle, Coverage } from '../../../../src/protocol/candle.ts'
 
 const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): Candle => ({
@@ -92,23 +91,4 @@ describe('C10 flat filling', () => {
     const filled = fill([candle(60, '1', 'partial'), candle(180, '1', 'partial'), candle(300)], { to: 360 })
     expect(filled.map((c) => c.coverage)).toEqual(['partial', 'partial', 'partial', 'full', 'full'])
   })
-})
-
-test('gaps are cut to the range, put in order and joined where they touch', () => {
-  expect(
-    clipGaps(
-      [
-        [300, 400],
-        [0, 100],
-        [90, 200],
-        [200, 220],
-        [500, 600],
-      ],
-      50,
-      350,
-    ),
-  ).toEqual([
-    [50, 220],
-    [300, 350],
-  ])
 })

@@ -1,42 +1,37 @@
 import { describe, expect, test } from 'vitest'
-import { createMultiplexer, type MultiplexerDeps, type ObjectSocket } from '../../../../src/api/streams/multiplexer.ts'
+import { createMultiplexer, type MultiplexerDeps } from '../../../../src/api/streams/multiplexer.ts'
+import type { StreamSocket } from '../../../../src/delivery/client-connection.ts'
+import { PING_TEXT } from '../../../../src/protocol/client-messages.ts'
 import { CLOSE_CODES, CodedError } from '../../../../src/protocol/errors.ts'
 import {
   candleSnapshotFrame,
   candleUpdateFrame,
   errorFrame,
   feedFrame,
-  PING_TEXT,
   quoteSnapshotFrame,
   quoteUpdateFrame,
   subscribedFrame,
 } from '../../../../src/protocol/messages.ts'
 
-type Listeners = {
-  message: (event: { data: unknown }) => void
-  close: (event: { code: number; reason: string }) => void
-}
-
 /** The Worker's end of a socket, and what the object behind it sees and does. */
 function fakeSocket(product: string) {
-  const listeners: Partial<Listeners> = {}
   const sent: { op: string; channels?: string[]; since?: string; req_id?: number; position?: string }[] = []
-  const socket = {
-    send: (text: string) => sent.push(JSON.parse(text)),
-    close: (code: number) => {
+  const socket: StreamSocket = {
+    send: (text) => void sent.push(JSON.parse(text)),
+    close: (code = 1000) => {
       self.closed = code
     },
-    addEventListener: (type: keyof Listeners, listener: never) => {
-      listeners[type] = listener
-    },
+    onopen: null,
+    onmessage: null,
+    onclose: null,
   }
   const self = {
     product,
     sent,
     closed: null as number | null,
-    socket: socket as unknown as ObjectSocket,
-    says: (text: string) => listeners.message?.({ data: text }),
-    dies: (code: number, reason = '') => listeners.close?.({ code, reason }),
+    socket,
+    says: (text: string) => socket.onmessage?.(text),
+    dies: (code: number, reason = '') => socket.onclose?.(code, reason),
     /** Answers the subscribe it got last. */
     answers: (position: string, recovered: boolean) => {
       const asked = sent.filter(({ op }) => op === 'subscribe').at(-1)
@@ -61,7 +56,14 @@ function stage(connectFails: (product: string) => Error | null = () => null) {
     },
     now: () => now,
     random: () => 0.5,
-    setTimeout: (run, ms) => timers.push({ run, ms }),
+    later(run, ms) {
+      const timer = { run, ms }
+      timers.push(timer)
+      return () => {
+        const index = timers.indexOf(timer)
+        if (index >= 0) timers.splice(index, 1)
+      }
+    },
   }
   const join = createMultiplexer(
     {
@@ -256,7 +258,7 @@ describe('D3 what an object learns of its reader', () => {
     const acks = (n: number) => sockets[n]?.sent.filter(({ op }) => op === 'ack').map(({ position }) => position)
     join.subscribe('BTC-USD', [BTC], null)
     await settle()
-    join.ackReceived()
+    join.ackAllReceived()
     expect(acks(0)).toEqual([])
     sockets[0]?.answers('b-0', false)
     sockets[0]?.says(candleSnapshotFrame('b-0', [], []))
@@ -266,8 +268,8 @@ describe('D3 what an object learns of its reader', () => {
       join.ackReceived('BTC-USD')
     }
     expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32'])
-    join.ackReceived()
-    join.ackReceived()
+    join.ackAllReceived()
+    join.ackAllReceived()
     expect(acks(0)).toEqual(['b-0', 'b-16', 'b-32', 'b-40'])
     sockets[0]?.dies(1006)
     await fire()

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseExact } from '../../../../src/client/sdk/exact-json.ts'
 import { connectQuotes, type LiveQuote, staleCause } from '../../../../src/client/sdk/quotes.ts'
 import type { StreamState } from '../../../../src/client/sdk/stream.ts'
+import { parseExact } from '../../../../src/protocol/exact-json.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
 import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
 import { fakeClientDeps } from '../../../support/fake-client-deps.ts'

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { connectCandles } from '../../../../src/client/sdk/candles.ts'
 import { openStream, type StreamState, socketUrl } from '../../../../src/client/sdk/stream.ts'
-import { PING_TEXT } from '../../../../src/protocol/messages.ts'
+import { PING_TEXT } from '../../../../src/protocol/client-messages.ts'
 import { fakeClientDeps } from '../../../support/fake-client-deps.ts'
 
 /** Candles of one product in a world of their own. */
