@@ -4,16 +4,14 @@ import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
 import { claimHistory, type HistoryClaim, recordHistoryFailure, storeHistory } from '../../src/db/price-history.ts'
 import { providerGate } from '../../src/objects.ts'
 import type { DailyBar, DailyHistory } from '../../src/pricing/provider-quote.ts'
-import { availableProviders, providersFor } from '../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
+import { availableProviders, providersFor } from '../../src/providers/registry.ts'
+import { DAY_S, formatDate } from '../../src/time.ts'
 
 /** Assets that are asked for at once: the providers' budgets are shared with the quotes. */
 const CONCURRENCY = 4
 /** Days of our own candles that are looked at when nothing is known yet. */
 const MAX_OWN_DAYS = 1_000
-const DAY_S = 86_400
-
-const formatDate = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /**
  * Loads the whole history of assets that have none, and brings others up to date: HISTORY_PER_MINUTE of them. What a
