@@ -1,3 +1,4 @@
+import { backoffMs } from '../../src/backoff.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MINUTE_MS } from '../../src/time.ts'
 import type { ObjectContext } from '../object-context.ts'
@@ -28,7 +29,7 @@ type Subscriber = {
   ids: ReadonlySet<number>
   generation: number
   pending: Set<number>
-  failing: { since: number; pause: number; retryAt: number } | null
+  failing: { since: number; failures: number; retryAt: number } | null
 }
 
 /** A call in flight: since when (unix milliseconds), for which `generation`, and with which assets. */
@@ -232,11 +233,13 @@ export class PortfolioSubscribers {
     const subscriber = this.#endCall(user, call)
     if (subscriber) {
       const now = this.#context.now()
-      const { since = now, pause = RETRY_MIN_MS } = subscriber.failing ?? {}
+      const { since = now, failures = 0 } = subscriber.failing ?? {}
       this.#context.log('portfolio_subscriber_unreachable', { since, error })
       if (now - since >= UNREACHABLE_TTL_MS) this.subscribe(user, [])
       else {
-        subscriber.failing = { since, pause: Math.min(RETRY_MAX_MS, pause * 2), retryAt: now + pause }
+        // Without jitter: this board alone calls the object.
+        const pauseMs = backoffMs(failures, RETRY_MIN_MS, RETRY_MAX_MS, 1)
+        subscriber.failing = { since, failures: failures + 1, retryAt: now + pauseMs }
         for (const id of call.ids) subscriber.pending.add(id)
         this.#failing.add(user)
       }
