@@ -2,14 +2,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { readSettings, type Settings } from '../src/config.ts'
 import type { DeliveryLimits } from '../src/delivery/delivery-state.ts'
 import { log } from '../src/log.ts'
-
-/** What every part of an object shares. `now` gives unix milliseconds. */
-export type ObjectContext = {
-  now(): number
-  /** Lets work go on between events. Logs `work_failed` if it rejects, and sets the alarm anew when it ends. */
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
-}
+import type { ObjectContext } from './object-context.ts'
 
 /** Who opens a socket. `authorizedUntil` is unix milliseconds, infinite where anybody may connect. */
 export type SocketOptions = { client: string; passive: boolean; authorizedUntil: number }

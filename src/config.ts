@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { PRODUCT_ID_PATTERN } from './protocol/channel.ts'
 import { GRANULARITIES, type Granularity } from './protocol/granularity.ts'
+import { type KeySetting, type LimitSetting, PROVIDER_REGISTRY, type UrlSetting } from './providers/registry.ts'
 
 const milliseconds = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
 const count = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
@@ -70,14 +71,28 @@ const origins = z
 
 const mailUrl = z.url({ protocol: /^https?$/ })
 
+/** The URL, the rate limit and the API key of each provider of quotes. */
+function providerSettings() {
+  const settings: Record<string, z.ZodType> = {}
+  for (const { urlSetting, defaultUrl, limitSetting, defaultLimit, keySetting } of Object.values(PROVIDER_REGISTRY)) {
+    settings[urlSetting] = url(['https', 'http'], defaultUrl)
+    settings[limitSetting] = count(defaultLimit)
+    if (keySetting !== null) settings[keySetting] = z.string().optional()
+  }
+  return settings as { [K in UrlSetting]: ReturnType<typeof url> } & {
+    [K in LimitSetting]: ReturnType<typeof count>
+  } & {
+    [K in KeySetting]: z.ZodOptional<z.ZodString>
+  }
+}
+
 /** Every setting that the Worker reads, as it stands in the environment. Units and reasons stand beside the numbers. */
 const schema = z
   .object({
+    ...providerSettings(),
     /** Whose market this is. Written on every candle; chosen once, by whoever starts Kerb. */
     EXCHANGE: z.enum(['coinbase', 'simulated']).default('coinbase'),
     COINBASE_WS_URL: url(['wss', 'ws'], 'wss://advanced-trade-ws.coinbase.com'),
-    /** Advanced Trade REST: products and candles. */
-    COINBASE_REST_URL: url(['https', 'http'], 'https://api.coinbase.com'),
     /** Exchange REST: trades, the only public one with trade ids as cursors. */
     COINBASE_EXCHANGE_URL: url(['https', 'http'], 'https://api.exchange.coinbase.com'),
     COINBASE_API_KEY: z.string().optional(),
@@ -132,22 +147,6 @@ const schema = z
     CONNECTION_IDLE_TIMEOUT_MS: milliseconds(600_000, 1_000),
     /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
     ACK_TIMEOUT_MS: milliseconds(60_000, 1_000),
-    /** Yahoo; set to another address, all of Yahoo's hosts are looked for there. */
-    YAHOO_URL: url(['https', 'http'], 'https://query2.finance.yahoo.com'),
-    BINANCE_URL: url(['https', 'http'], 'https://api.binance.com'),
-    TWELVEDATA_URL: url(['https', 'http'], 'https://api.twelvedata.com'),
-    COINMARKETCAP_URL: url(['https', 'http'], 'https://pro-api.coinmarketcap.com'),
-    /** Of Twelve Data: asked for stocks when Yahoo cannot answer. */
-    STOCK_PROVIDER_API_KEY: z.string().optional(),
-    /** Of CoinMarketCap: asked for crypto when the exchanges cannot answer. */
-    CRYPTO_PROVIDER_API_KEY: z.string().optional(),
-    /** Requests a minute to each provider, kept well under what it allows; Binance counts weight (6,000 a minute). */
-    YAHOO_PER_MINUTE: count(60),
-    COINBASE_PER_MINUTE: count(120),
-    BINANCE_WEIGHT_PER_MINUTE: count(1_000),
-    /** The least plans of the two: 8 and 30 requests a minute. */
-    TWELVEDATA_PER_MINUTE: count(8),
-    COINMARKETCAP_PER_MINUTE: count(30),
     /** Requests to one provider that may be under way at once. */
     PROVIDER_CONCURRENCY: count(2),
     /** A provider that has not answered by then has failed. */

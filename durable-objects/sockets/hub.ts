@@ -24,7 +24,8 @@ import {
   subscribedFrame,
   unsubscribedFrame,
 } from '../../src/protocol/messages.ts'
-import type { ObjectContext, SocketHub, SocketOptions } from '../realtime-object.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { SocketHub, SocketOptions } from '../realtime-object.ts'
 import { type Connection, loadAttachment, newConnection, saveAttachment } from './connection.ts'
 import { handleInOrder } from './in-order.ts'
 import type { ChannelSource, SubscriptionMessage } from './source.ts'

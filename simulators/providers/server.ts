@@ -5,7 +5,7 @@ import { openCoinMarketCap } from './coinmarketcap.ts'
 import { handleControlRequest } from './control.ts'
 import { applyPoison, faultResponse, type Poison } from './fault-response.ts'
 import { openProviderFaults, type ProviderFault, providerFaultSchema } from './faults.ts'
-import { openProviderMarket, PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
+import { mapProviders, openProviderMarket, PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
 import type { Providers } from './providers.ts'
 import { readRecorded } from './recorded.ts'
 import { createRequestLog } from './requests.ts'
@@ -81,7 +81,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     }
     const told =
       request.method === 'GET'
-        ? met.map((one) => faultResponse(one, provider, name)).find((answer) => answer !== null)
+        ? met.map((one) => faultResponse(one, provider)).find((answer) => answer !== null)
         : { status: 405, body: { message: 'Method Not Allowed' } }
     const poisons = met.filter((one) => one.kind === 'poison').map((one) => one as Poison)
     const answer =
@@ -117,10 +117,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
   const providers: Providers = {
     port,
     url,
-    yahooUrl: `${url}/yahoo`,
-    binanceUrl: `${url}/binance`,
-    twelvedataUrl: `${url}/twelvedata`,
-    coinmarketcapUrl: `${url}/coinmarketcap`,
+    urls: mapProviders((name) => `${url}/${name}`),
     now,
     fault,
     clearFaults(provider) {

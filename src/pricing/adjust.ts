@@ -1,57 +1,21 @@
 import type { CorporateAction, HistoryInterval, PriceBar, PriceBasis } from '../protocol/price-history.ts'
+import {
+  decimalsFor,
+  divideRatios,
+  exactQuotient,
+  multiplyRatios,
+  ONE,
+  parseRatio,
+  type Ratio,
+  roundRatio,
+} from './ratio.ts'
 
-/** An exact ratio; `under` is positive. */
-type Ratio = { numerator: bigint; denominator: bigint }
-
-/** A quotient that ends within so many decimals is exact. */
-const EXACT_DECIMALS = 38
-/** Another is rounded to so many, or to as many that so many digits of a small value are left. */
+/** A quotient that does not end is rounded to this many decimals; a small one to as many as keep ten digits. */
 const ROUNDED_DECIMALS = 10
 
-const ONE: Ratio = { numerator: 1n, denominator: 1n }
-
-const multiply = (a: Ratio, b: Ratio): Ratio => ({
-  numerator: a.numerator * b.numerator,
-  denominator: a.denominator * b.denominator,
-})
-
-/** Plain decimal text as an exact ratio. */
-function parseRatio(decimal: string): Ratio {
-  const point = decimal.indexOf('.')
-  if (point === -1) return { numerator: BigInt(decimal), denominator: 1n }
-  const decimals = decimal.length - point - 1
-  return { numerator: BigInt(decimal.slice(0, point) + decimal.slice(point + 1)), denominator: 10n ** BigInt(decimals) }
-}
-
-/** a / b; b is positive. */
-const divide = (a: Ratio, b: Ratio): Ratio => ({
-  numerator: a.numerator * b.denominator,
-  denominator: a.denominator * b.numerator,
-})
-
-/** over / under, halves away from zero. */
-function divideRounded(over: bigint, under: bigint): bigint {
-  const quotient = (2n * (over < 0n ? -over : over) + under) / (2n * under)
-  return over < 0n ? -quotient : quotient
-}
-
-/** units / 10^decimals as plain text without needless zeros. */
-function formatUnits(units: bigint, decimals: number): string {
-  const sign = units < 0n ? '-' : ''
-  const digits = (units < 0n ? -units : units).toString().padStart(decimals + 1, '0')
-  const fraction = digits.slice(digits.length - decimals).replace(/0+$/, '')
-  return `${sign}${digits.slice(0, digits.length - decimals)}${fraction && `.${fraction}`}`
-}
-
 /** A ratio as decimal text; `price_quotient` of the database has the same rule. */
-function formatRatio({ numerator: over, denominator: under }: Ratio): string {
-  const scaled = over * 10n ** BigInt(EXACT_DECIMALS)
-  const units = divideRounded(scaled, under)
-  if (units * under === scaled || units === 0n) return formatUnits(units, EXACT_DECIMALS)
-  const zeros = EXACT_DECIMALS - (units < 0n ? -units : units).toString().length
-  const decimals = Math.min(EXACT_DECIMALS, ROUNDED_DECIMALS + Math.max(0, zeros))
-  return formatUnits(divideRounded(units, 10n ** BigInt(EXACT_DECIMALS - decimals)), decimals)
-}
+const formatRatio = (ratio: Ratio): string =>
+  exactQuotient(ratio) ?? roundRatio(ratio, Math.max(ROUNDED_DECIMALS, decimalsFor(ratio, ROUNDED_DECIMALS)))
 
 /** The last day of a bar's period: actions of later days change its shares. */
 function lastDay({ date }: PriceBar, interval: HistoryInterval): string {
@@ -67,7 +31,7 @@ const splitFactor = (actions: readonly CorporateAction[]): Ratio =>
   actions.reduce(
     (ratio, action) =>
       action.kind === 'split'
-        ? multiply(ratio, divide(parseRatio(action.denominator), parseRatio(action.numerator)))
+        ? multiplyRatios(ratio, divideRatios(parseRatio(action.denominator), parseRatio(action.numerator)))
         : ratio,
     ONE,
   )
@@ -78,11 +42,11 @@ const splitFactor = (actions: readonly CorporateAction[]): Ratio =>
  */
 function dividendFactor(action: CorporateAction, split: Ratio): Ratio {
   if (action.kind !== 'dividend' || action.reference_close === null) return ONE
-  const reference = multiply(parseRatio(action.reference_close), split)
+  const reference = multiplyRatios(parseRatio(action.reference_close), split)
   const amount = parseRatio(action.amount)
-  const over = reference.numerator * amount.denominator - amount.numerator * reference.denominator
-  return over > 0n && reference.numerator > 0n
-    ? { numerator: over, denominator: reference.numerator * amount.denominator }
+  const left = reference.numerator * amount.denominator - amount.numerator * reference.denominator
+  return left > 0n && reference.numerator > 0n
+    ? { numerator: left, denominator: reference.numerator * amount.denominator }
     : ONE
 }
 
@@ -113,11 +77,12 @@ export function adjustBars(
       const ofDay: CorporateAction[] = []
       for (; actions[next]?.ex_date === ex; next--) ofDay.push(actions[next]!)
       const split = splitFactor(ofDay)
-      prices = multiply(prices, split)
-      shares = multiply(shares, { numerator: split.denominator, denominator: split.numerator })
-      if (basis === 'adjusted') for (const action of ofDay) prices = multiply(prices, dividendFactor(action, split))
+      prices = multiplyRatios(prices, split)
+      shares = divideRatios(shares, split)
+      if (basis === 'adjusted')
+        for (const action of ofDay) prices = multiplyRatios(prices, dividendFactor(action, split))
     }
-    const price = (decimal: string) => formatRatio(multiply(parseRatio(decimal), prices))
+    const price = (decimal: string) => formatRatio(multiplyRatios(parseRatio(decimal), prices))
     adjusted.push({
       ...bar,
       ...(prices !== ONE && {
@@ -126,7 +91,8 @@ export function adjustBars(
         low: price(bar.low),
         close: price(bar.close),
       }),
-      ...(shares !== ONE && bar.volume !== null && { volume: formatRatio(multiply(parseRatio(bar.volume), shares)) }),
+      ...(shares !== ONE &&
+        bar.volume !== null && { volume: formatRatio(multiplyRatios(parseRatio(bar.volume), shares)) }),
     })
   }
   return adjusted.reverse()

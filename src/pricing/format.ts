@@ -1,3 +1,4 @@
+import { PROVIDER_LABELS } from '../protocol/asset.ts'
 import type { MarketState, StaleReason } from '../protocol/quote.ts'
 
 const groupThousands = (whole: string): string => whole.replace(/\B(?=(\d{3})+(?!\d))/g, ',')
@@ -54,17 +55,10 @@ export function formatAge(ms: number): string {
 /** The same as a time before now: `8 s ago`, or `just now`. */
 export const formatAgo = (ms: number): string => (ms < 1_000 ? 'just now' : `${formatAge(ms)} ago`)
 
-/** Who tells a price, as people write it. */
+/** The name of a price's provider for people. */
 export function providerLabel(provider: string): string {
-  const known: Record<string, string> = {
-    yahoo: 'Yahoo Finance',
-    coinbase: 'Coinbase',
-    binance: 'Binance',
-    twelvedata: 'Twelve Data',
-    coinmarketcap: 'CoinMarketCap',
-    simulated: 'Simulated: made up, not a real price',
-  }
-  return known[provider] ?? provider
+  const labels: Record<string, string> = { ...PROVIDER_LABELS, simulated: 'Simulated: made up, not a real price' }
+  return labels[provider] ?? provider
 }
 
 /** How a market is, in words; null is not known. */

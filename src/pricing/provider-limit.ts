@@ -1,4 +1,4 @@
-import type { QuoteProviderName } from './quote-providers.ts'
+import type { QuoteProviderName } from '../protocol/asset.ts'
 
 /** How a provider stands, as `provider_rate_limits` shows it. Times are unix milliseconds, null is never. */
 export type ProviderLimit = {

@@ -1,5 +1,9 @@
+import type { QuoteProviderName } from '../protocol/asset.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import type { MarketState } from '../protocol/quote.ts'
+
+/** One provider's id of an asset. */
+export type ProviderAssetId = { provider: QuoteProviderName; id: string }
 
 /** What a provider says of one of its ids. Amounts are plain decimal text in `currency`, never a minor unit (Q6). */
 export type ProviderQuote = {

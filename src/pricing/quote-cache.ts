@@ -108,10 +108,6 @@ export class QuoteCache {
     return false
   }
 
-  entries(): IterableIterator<[number, QuoteEntry]> {
-    return this.#entries.entries()
-  }
-
   #change(id: number, change: Partial<QuoteEntry>, visible: boolean): void {
     const before = this.#entries.get(id) ?? EMPTY_ENTRY
     this.#entries.set(id, { ...before, ...change })

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { DailyBar, MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { DAY_MS, formatDate } from '../time.ts'
 import { fetchJson } from './fetch-json.ts'
-import type { CryptoProvider, ProviderDeps } from './provider.ts'
-import type { Failure, Result } from './result.ts'
+import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
 /** Pairs of one request. */
 const MAX_BATCH = 100
@@ -13,7 +14,6 @@ const LIGHT_WEIGHT = 2
 const FULL_WEIGHT = 40
 
 const DAYS_PER_PAGE = 1_000
-const DAY_MS = 86_400_000
 
 /** What Binance takes as the name of a pair. */
 const PAIR = /^[A-Z0-9-_.]{1,20}$/
@@ -64,7 +64,7 @@ const klinesSchema = z.array(z.tuple([z.int(), price, price, price, price, volum
  * Binance, by its public REST. A pair in USDT is priced in USDT, never in dollars. Quotes and finding cost one request,
  * history one for 1,000 days.
  */
-export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvider {
+export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
   const base = `${url}/api/v3`
 
   /** Of pairs of which none is named twice. */
@@ -78,7 +78,6 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
   }
 
   return {
-    kind: 'crypto',
     name: 'binance',
     maxBatch: MAX_BATCH,
     weight: (ids) => (ids <= LIGHT_PAIRS ? LIGHT_WEIGHT : FULL_WEIGHT),
@@ -91,15 +90,15 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
 
     async dailyHistory(id, from, signal) {
       const currency = quoteAssetOf(id)
-      if (!PAIR.test(id) || currency === undefined) return notFound(`${id} is priced in nothing known`)
+      if (!PAIR.test(id) || currency === undefined) return failure('not_found', `${id} is priced in nothing known`)
       const days: DailyBar[] = []
       for (let start = from === null ? 0 : Date.parse(from); start < now(); ) {
         const query = `symbol=${id}&interval=1d&startTime=${start}&limit=${DAYS_PER_PAGE}`
         const page = await fetchJson(fetch, `${base}/klines?${query}`, klinesSchema, { signal })
-        if (!page.ok) return isUnknown(page) ? notFound(page.detail) : page
+        if (!page.ok) return isUnknown(page) ? failure('not_found', page.detail) : page
         for (const [at, open, high, low, close, traded] of page.value)
           if (at >= start && at + DAY_MS <= now())
-            days.push({ date: new Date(at).toISOString().slice(0, 10), open, high, low, close, volume: traded })
+            days.push({ date: formatDate(at), open, high, low, close, volume: traded })
         const last = page.value.at(-1)?.[0]
         if (last === undefined || last < start || page.value.length < DAYS_PER_PAGE) break
         start = last + DAY_MS
@@ -121,14 +120,6 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
 }
 
 const isUnknown = (failure: Failure): boolean => failure.status === 400 && INVALID_SYMBOL.test(failure.detail)
-
-const notFound = (detail: string): Failure => ({
-  ok: false,
-  reason: 'not_found',
-  status: null,
-  retryAfter: null,
-  detail,
-})
 
 /** What trades day and night has no day but the last 24 hours: open, high, low and volume are of those. */
 function toQuote(id: string, ticker: Ticker | undefined): ProviderQuote | MissingQuote {

@@ -1,13 +1,13 @@
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { decimalsFor, divideRatios, parseRatio, roundRatio } from '../pricing/ratio.ts'
+import { DAY_S, formatDate } from '../time.ts'
 import { fetchCandles, fetchProducts, type RestCandle, type RestProduct } from './coinbase.ts'
-import { divide, parseRatio, roundRatio } from './decimal.ts'
-import type { CryptoProvider, ProviderDeps } from './provider.ts'
-import type { Result } from './result.ts'
+import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import { failure, type Result } from './result.ts'
 
 /** Products of one request (see fetchProducts). */
 const MAX_BATCH = 100
 
-const DAY_S = 86_400
 /** Days that fetchCandles has in one page. */
 const PAGE_DAYS = 348
 /** Its market opened in 2015, and its candles begin in December 2014. */
@@ -23,9 +23,8 @@ const CLOSE_DIGITS = 10
  * Coinbase, by Advanced Trade's public REST. Its products have no time of their price: `as_of` is that of the answer.
  * Quotes and finding cost one request, history one for 348 days (of all of it: one more, which finds nothing).
  */
-export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvider {
+export function coinbaseProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
   return {
-    kind: 'crypto',
     name: 'coinbase',
     maxBatch: MAX_BATCH,
     weight: () => 1,
@@ -40,14 +39,13 @@ export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvi
     },
 
     async dailyHistory(id, from, signal) {
-      if (!PAIR.test(id))
-        return { ok: false, reason: 'not_found', status: null, retryAfter: null, detail: `${id} is no pair` }
+      if (!PAIR.test(id)) return failure('not_found', `${id} is not a pair`)
       const end = Math.floor(now() / 1000 / DAY_S) * DAY_S
       const pageOf = (start: number, to: number) =>
         fetchCandles(fetch, url, id, { granularity: 'ONE_DAY', start, end: to }, signal)
       const candles = from === null ? await fetchAllPages(pageOf, end) : await pageOf(Date.parse(from) / 1000, end)
       if (!candles.ok) return candles
-      const days = candles.value.map(({ start, ...bar }) => ({ date: formatDate(start), ...bar }))
+      const days = candles.value.map(({ start, ...bar }) => ({ date: formatDate(start * 1000), ...bar }))
       return { ok: true, value: { currency: id.slice(id.indexOf('-') + 1), days, actions: [] } }
     },
 
@@ -65,8 +63,6 @@ export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvi
     },
   }
 }
-
-const formatDate = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 10)
 
 /** Coinbase does not tell a product's first day: pages are asked for from the last one back, until one is empty. */
 async function fetchAllPages(
@@ -115,11 +111,7 @@ function previousClose(price: string, change: string | null): string | null {
   const { numerator, denominator } = parseRatio(change)
   const grown = { numerator: numerator + 100n * denominator, denominator: 100n * denominator }
   if (grown.numerator <= 0n) return null
-  const before = divide(parseRatio(price), grown)
-  const decimals = CLOSE_DIGITS - 1 - magnitude(Number(before.numerator) / Number(before.denominator))
-  const text = roundRatio(before, Math.max(0, decimals))
+  const before = divideRatios(parseRatio(price), grown)
+  const text = roundRatio(before, decimalsFor(before, CLOSE_DIGITS))
   return isPrice(text) ? text : null
 }
-
-/** The power of ten of a number's first digit: 4 of 65086.18, -2 of 0.015. */
-const magnitude = (value: number): number => Number(value.toExponential().split('e')[1])

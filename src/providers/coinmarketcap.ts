@@ -2,8 +2,8 @@ import { z } from 'zod'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { formatNumber } from './decimal.ts'
 import { fetchJson, responseFailure } from './fetch-json.ts'
-import type { CryptoProvider, KeyedProviderDeps } from './provider.ts'
-import type { Failure, Result } from './result.ts'
+import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
+import type { Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */
 const MAX_BATCH = 100
@@ -32,7 +32,7 @@ const bodySchema = z.object({
  * Quotes cost one request for each currency among the ids, as the least plan converts into one at a time. It has no
  * history in that plan, and finds nothing: tickers of coins are not unique, and it knows all that there are.
  */
-export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): CryptoProvider {
+export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
   const fetchCoins = async (
     codes: readonly string[],
     currency: string,
@@ -55,7 +55,7 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): C
   }
 
   return {
-    kind: 'crypto',
+    ...quotesOnly('coinmarketcap'),
     name: 'coinmarketcap',
     maxBatch: MAX_BATCH,
     weight: () => 1,
@@ -75,23 +75,8 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): C
       }
       return { ok: true, value: ids.map((id) => toQuote(id, told.get(id) ?? [])) }
     },
-
-    dailyHistory: async () => ({
-      ok: false,
-      reason: 'not_found',
-      status: null,
-      retryAfter: null,
-      detail: 'CoinMarketCap is not asked for history',
-    }),
-
-    find: async () => ({ ok: true, value: null }),
   }
 }
-
-const redactKey = (failure: Failure, key: string): Failure => ({
-  ...failure,
-  detail: failure.detail.replaceAll(key, '…'),
-})
 
 const parseCoins = (told: unknown): Coin[] =>
   (Array.isArray(told) ? told : [told]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Failure, Fetch, Result } from './result.ts'
+import { type Failure, type Fetch, failure, type Result } from './result.ts'
 
 /** An answer that takes longer counts as none. */
 export const REQUEST_TIMEOUT_MS = 10_000
@@ -43,13 +43,8 @@ export async function fetchJson<T>(
 }
 
 /** What a request without an answer comes to: refused, cut, or ended by its signal. */
-export const noResponseFailure = (error: unknown): Failure => ({
-  ok: false,
-  reason: 'unavailable',
-  status: null,
-  retryAfter: null,
-  detail: String(error).slice(0, DETAIL_LENGTH),
-})
+export const noResponseFailure = (error: unknown): Failure =>
+  failure('unavailable', String(error).slice(0, DETAIL_LENGTH))
 
 /** What an answer that is not 200 means. 400 is `invalid`, for the caller to find out which part of it was. */
 export function statusFailure(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
@@ -68,7 +63,7 @@ export const responseFailure = (
   ok: false,
   reason,
   status: response.status,
-  retryAfter: parseRetryAfterMs(response.headers),
+  retryAfter: parseRetryAfterMs(response.headers, Date.now()),
   detail: detail.slice(0, DETAIL_LENGTH),
 })
 
@@ -79,15 +74,16 @@ export function firstIssue(error: z.ZodError): string {
 }
 
 /**
- * `Retry-After` in milliseconds: seconds, or a date, counted from the answer's own `Date` where it has one, so that the
- * two clocks need not agree (RFC 9110, 10.2.3). Null where there is none, or none that can be read.
+ * `Retry-After` in milliseconds: seconds, or a date, counted from the response's own `Date` where it has one, so that the
+ * two clocks need not agree (RFC 9110, 10.2.3). Null where the header is missing or malformed.
+ * @param now unix milliseconds, for a response without `Date`
  */
-function parseRetryAfterMs(headers: Headers): number | null {
+export function parseRetryAfterMs(headers: Headers, now: number): number | null {
   const text = headers.get('retry-after')?.trim() ?? ''
-  if (/^\d{1,6}$/.test(text)) return Number(text) * 1000
-  // The form of a date in HTTP: whatever else Date.parse takes, a number among it, is none.
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
+  // Date.parse also takes texts that are not an HTTP date, such as a number.
   const at = /^[A-Z][a-z]{2}, .* GMT$/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(at)) return null
-  const told = Date.parse(headers.get('date') ?? '')
-  return Math.max(0, at - (Number.isNaN(told) ? Date.now() : told))
+  const sentAt = Date.parse(headers.get('date') ?? '')
+  return Math.max(0, at - (Number.isNaN(sentAt) ? now : sentAt))
 }

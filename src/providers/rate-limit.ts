@@ -1,5 +1,8 @@
+import { backoffMs } from '../backoff.ts'
+import { DAY_MS } from '../time.ts'
+
 /** What a request is for. When a budget is short, the later ones stop first: see SHARES. */
-export type Purpose = 'look' | 'find' | 'refresh' | 'history'
+export type Purpose = 'interactive' | 'find' | 'refresh' | 'history'
 
 /** How far one provider may be used. Weights are in the provider's own unit, times in milliseconds. */
 export type RateLimits = {
@@ -88,14 +91,14 @@ export type RateLimitRefusal = {
  * and searches for names that nobody knows must not use up what the known ones need.
  */
 const PURPOSE_SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = {
-  look: { all: 1, own: 1 },
+  interactive: { all: 1, own: 1 },
   find: { all: 1, own: 0.25 },
   refresh: { all: 0.9, own: 1 },
   history: { all: 0.75, own: 1 },
 }
 
 /** The longest ban that is believed: Binance bans for three days at most. */
-const MAX_BLOCK_MS = 3 * 86_400_000
+const MAX_BLOCK_MS = 3 * DAY_MS
 
 /** A provider of which nothing is known. `now` is unix milliseconds. */
 export const newProviderState = (now: number): ProviderState => ({
@@ -120,7 +123,7 @@ export const maxWeight = (limits: RateLimits, purpose: Purpose): number =>
   Math.max(1, Math.floor(limits.budget * PURPOSE_SHARES[purpose].all))
 
 /** Whether a person waits for it. */
-export const isInteractive = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
+export const isInteractive = (purpose: Purpose): boolean => purpose === 'interactive' || purpose === 'find'
 
 /** How many requests of this purpose may be under way: one is left for whom a person waits for. */
 export const maxConcurrency = (limits: RateLimits, purpose: Purpose): number =>
@@ -304,16 +307,18 @@ function applyReportedUsage(state: ProviderState, limits: RateLimits, told: numb
     call: 0,
     at: now,
     weight: told - known,
-    purpose: 'look',
+    purpose: 'interactive',
     until: now,
     ended: now,
   }
   return { ...state, told, spent: [...state.spent, others] }
 }
 
-/** Full jitter: anywhere between nothing and the pause that has doubled with each strike. */
-const backoffMs = (limits: RateLimits, strikes: number, random: number): number =>
-  Math.ceil(random * Math.min(limits.backoffMax, limits.backoffMin * 2 ** Math.min(strikes - 1, 30)))
+/** The pause after so many failures or refusals in a row: what the provider asks for, or a longer backoff. */
+const pauseMs = (limits: RateLimits, strikes: number, retryAfter: number | null, random: number): number => {
+  const backoff = Math.ceil(backoffMs(strikes - 1, limits.backoffMin, limits.backoffMax, random))
+  return Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoff))
+}
 
 function extendBlock(state: ProviderState, until: number, isLimit: boolean): ProviderState['blocked'] {
   const { blocked } = state
@@ -328,7 +333,7 @@ function recordRateLimit(
   random: number,
 ): ProviderState {
   const strikes = state.strikes + 1
-  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  const wait = pauseMs(limits, strikes, retryAfter, random)
   return { ...state, strikes, limited: state.limited + 1, blocked: extendBlock(state, now + wait, true) }
 }
 
@@ -343,7 +348,7 @@ function recordFailure(
   const { breaker } = state
   const strikes = state.strikes + 1
   const failures = state.failures + 1
-  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  const wait = pauseMs(limits, strikes, retryAfter, random)
   const next = { ...state, strikes, failures, blocked: extendBlock(state, now + wait, false) }
   if (breaker.kind === 'open' || (breaker.kind === 'half_open' && breaker.call !== call)) return next
   if (breaker.kind === 'closed' && failures < limits.breakerFailures) return next

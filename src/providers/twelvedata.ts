@@ -4,7 +4,7 @@ import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
 import { fetchJson, responseFailure } from './fetch-json.ts'
-import type { KeyedProviderDeps, StockProvider } from './provider.ts'
+import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
 import type { Failure } from './result.ts'
 
 /** Symbols of one request: each costs a credit, of which the least plan has 8 a minute. */
@@ -47,9 +47,9 @@ const bodySchema = z.record(z.string(), z.unknown())
  * symbol. It has no history here: its splits and dividends, without which days cannot be put on another basis, are not
  * in the least plan. It finds nothing: it is asked for what is known already.
  */
-export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): StockProvider {
+export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
   return {
-    kind: 'stock',
+    ...quotesOnly('twelvedata'),
     name: 'twelvedata',
     maxBatch: MAX_BATCH,
     weight: (ids) => ids,
@@ -73,16 +73,6 @@ export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): Stoc
       const told = asked.length === 1 && only !== undefined ? { [only]: result.value } : result.value
       return { ok: true, value: ids.map((id) => toQuote(id, told[id])) }
     },
-
-    dailyHistory: async () => ({
-      ok: false,
-      reason: 'not_found',
-      status: null,
-      retryAfter: null,
-      detail: 'Twelve Data is not asked for history',
-    }),
-
-    find: async () => ({ ok: true, value: null }),
   }
 }
 
@@ -90,12 +80,6 @@ function toFailure({ code, message }: z.infer<typeof errorSchema>, key: string):
   const reason = code === 429 ? 'rate_limited' : code === 400 ? 'invalid' : code === 404 ? 'not_found' : 'unavailable'
   return redactKey(responseFailure(reason, { status: code, headers: new Headers() }, message), key)
 }
-
-/** It repeats a wrong key in what it says. */
-const redactKey = (failure: Failure, key: string): Failure => ({
-  ...failure,
-  detail: failure.detail.replaceAll(key, '…'),
-})
 
 function toQuote(id: string, told: unknown): ProviderQuote | MissingQuote {
   const error = errorSchema.safeParse(told).data

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
+import { divideRatios, multiplyRatios, ONE, parseRatio, type Ratio } from '../pricing/ratio.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import { majorCurrency } from './currency.ts'
-import { divide, formatNumber, formatRatio, multiply, parseRatio, type Ratio } from './decimal.ts'
+import { formatNumber, formatRatio } from './decimal.ts'
 import { firstIssue } from './fetch-json.ts'
-import type { Failure, Result } from './result.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
 /** A day's last price and volume are there this long after its close: auctions, and quotes that come 20 minutes late. */
 const SETTLE_S = 30 * 60
@@ -56,13 +57,7 @@ const chartSchema = z.object({
 type Chart = z.infer<typeof chartSchema>['chart']['result'][number]
 type Split = { ex_date: string; by: Ratio; action: CorporateAction }
 
-const invalidResponse = (detail: string): Failure => ({
-  ok: false,
-  reason: 'invalid',
-  status: 200,
-  retryAfter: null,
-  detail,
-})
+const invalidResponse = (detail: string): Failure => failure('invalid', detail, 200)
 
 /**
  * The days of a chart on the basis of each day. Yahoo tells prices and dividends in the shares of today: they are
@@ -81,14 +76,14 @@ export function parseDailyHistory(body: unknown, from: string | null, now: numbe
   const splits = readSplits(chart, dateOf)
   /** How many of today's shares one of that day has become. */
   const sharesSince = (date: string): Ratio =>
-    splits.filter((split) => split.ex_date > date).reduce((all, split) => multiply(all, split.by), ONE)
-  const raw = (value: number, shares: Ratio): string => amount(formatRatio(multiply(numberRatio(value), shares)))
+    splits.filter((split) => split.ex_date > date).reduce((all, split) => multiplyRatios(all, split.by), ONE)
+  const raw = (value: number, shares: Ratio): string => amount(formatRatio(multiplyRatios(numberRatio(value), shares)))
 
   const days = new Map<string, DailyBar>()
   for (const row of completedRows(chart, dateOf, now)) {
     const shares = sharesSince(row.date)
     const [open, close] = [raw(row.open, shares), raw(row.close, shares)]
-    const volume = formatRatio(divide(numberRatio(row.volume), shares))
+    const volume = formatRatio(divideRatios(numberRatio(row.volume), shares))
     days.set(row.date, { date: row.date, open, high: raw(row.high, shares), low: raw(row.low, shares), close, volume })
   }
   const all = [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1))
@@ -106,7 +101,6 @@ export function parseDailyHistory(body: unknown, from: string | null, now: numbe
   return { ok: true, value: { currency, days: all.filter((day) => wanted(day.date)), actions } }
 }
 
-const ONE: Ratio = { numerator: 1n, denominator: 1n }
 const numberRatio = (value: number): Ratio => parseRatio(formatNumber(value) ?? '0')
 
 /** The day, in the time zone, of unix seconds; null where there is no such zone. Old days keep their own offset. */
@@ -125,7 +119,7 @@ function readSplits({ events }: Chart, dateOf: (seconds: number) => string): Spl
     const [top, bottom] = [formatNumber(numerator) ?? '1', formatNumber(denominator) ?? '1']
     return {
       ex_date,
-      by: divide(parseRatio(top), parseRatio(bottom)),
+      by: divideRatios(parseRatio(top), parseRatio(bottom)),
       action: { kind: 'split', ex_date, numerator: top, denominator: bottom },
     }
   })

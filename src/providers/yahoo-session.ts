@@ -1,7 +1,7 @@
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
 import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
-import type { ProviderDeps } from './provider.ts'
+import type { ReachableProviderDeps } from './provider.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
 const DEFAULT_URL = 'https://query2.finance.yahoo.com'
@@ -36,7 +36,7 @@ const sessionError = (failure: Failure, stale = false): SessionError =>
  * takes a crumb (two requests; up to five more where a consent page stands before); when they are refused, they are
  * fetched anew and the request is sent once more.
  */
-export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>) {
+export function yahooSession({ fetch, url }: Pick<ReachableProviderDeps, 'fetch' | 'url'>) {
   const open = () => createClient(fetch, url)
   let session = open()
 

@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
 import type { MarketState } from '../protocol/quote.ts'
+import { DAY_S } from '../time.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
 import { firstIssue } from './fetch-json.ts'
-import type { ProviderDeps, StockProvider } from './provider.ts'
-import type { Result } from './result.ts'
+import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import { failure, type Result } from './result.ts'
 import { parseDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
@@ -20,12 +21,26 @@ const SYMBOL = /^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,39}$/
 
 /** How far before the first day wanted a chart begins: the last close before an ex-day is in it over any holidays. */
 const LEAD_DAYS = 10
-const DAY_S = 86_400
 /** 1900: before Yahoo's first day of anything. */
 const EARLIEST_S = -2_208_988_800
 
 /** The price and the P/E of one answer agree if they are as near as the digits of the earnings let them be. */
 const PE_TOLERANCE = 0.01
+
+/**
+ * Coins that Yahoo has under their own ticker. Of tickers that several coins have, the plain one is often not the one
+ * that exchanges trade (UNI-USD there is not Uniswap, which is UNI7083-USD), and a price of another coin is wrong.
+ */
+const COINS = new Set(
+  'BTC ETH XRP LTC BCH ADA DOGE SOL AVAX LINK DOT XLM ETC ATOM ALGO XTZ TRX BNB AAVE ZEC DASH NEAR HBAR SHIB'.split(
+    ' ',
+  ),
+)
+/** The currencies of Yahoo's prices of coins. */
+const COIN_CURRENCIES = new Set(['USD', 'EUR', 'GBP', 'CAD', 'AUD', 'JPY', 'CHF', 'INR', 'KRW'])
+
+/** Whether Yahoo prices this coin, and no other one, under the name `code-currency`. */
+export const isYahooPair = (code: string, currency: string): boolean => COINS.has(code) && COIN_CURRENCIES.has(currency)
 
 const number = z.number().nullish().catch(null)
 const text = z.string().nullish().catch(null)
@@ -83,7 +98,7 @@ const searchSchema = z.object({
  * Yahoo Finance. Quotes and finding cost one request (finding by ISIN two), two more for the first one's cookie and crumb (see yahooSession),
  * history always one. Quotes are often 15 minutes old for markets outside the United States: `as_of` tells.
  */
-export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider {
+export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
   const ask = yahooSession({ fetch, url })
 
   const fetchQuotes = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<YahooQuote[]>> => {
@@ -91,8 +106,7 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     const answer = await ask('/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
     if (!answer.ok) return answer
     const envelope = envelopeSchema.safeParse(answer.value)
-    if (!envelope.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(envelope.error) }
+    if (!envelope.success) return failure('invalid', firstIssue(envelope.error), 200)
     const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
     return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
   }
@@ -102,8 +116,7 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     const answer = await ask('/v1/finance/search', { q: isin, quotesCount: '6', newsCount: '0' }, false, signal)
     if (!answer.ok) return answer
     const told = searchSchema.safeParse(answer.value)
-    if (!told.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(told.error) }
+    if (!told.success) return failure('invalid', firstIssue(told.error), 200)
     const listed = told.data.quotes.find(
       ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && ASSET_TYPES.has(quoteType ?? ''),
     )
@@ -111,7 +124,6 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
   }
 
   return {
-    kind: 'stock',
     name: 'yahoo',
     maxBatch: MAX_BATCH,
     weight: () => 1,

@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
 import { stateFolder } from '../../../dev/variables.ts'
 import { readSettings } from '../../../src/config.ts'
+import { PROVIDER_REGISTRY } from '../../../src/providers/registry.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
@@ -11,7 +12,11 @@ const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
 const written = example.replaceAll(/^#(?! )/gm, '')
 const values = parseEnv(written) as Record<string, string>
 const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
-const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
+const providerSettings = Object.values(PROVIDER_REGISTRY).flatMap(({ urlSetting, keySetting, limitSetting }) =>
+  keySetting === null ? [urlSetting, limitSetting] : [urlSetting, keySetting, limitSetting],
+)
+const ownSettings = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
+const schemaKeys = [...providerSettings, ...ownSettings]
 
 const BRIEFS = ['SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']

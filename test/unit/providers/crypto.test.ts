@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { startExchange } from '../../../simulators/exchange/server.ts'
+import { divideRatios, parseRatio } from '../../../src/pricing/ratio.ts'
 import { binanceProvider } from '../../../src/providers/binance.ts'
 import { coinbaseProvider } from '../../../src/providers/coinbase-quotes.ts'
 import { coinMarketCapProvider } from '../../../src/providers/coinmarketcap.ts'
-import { divide, parseRatio } from '../../../src/providers/decimal.ts'
 import { twelveDataProvider } from '../../../src/providers/twelvedata.ts'
 import { fixture, fixtureLines } from '../../support/recordings.ts'
 import { type Canned, canned } from './contract.ts'
@@ -154,7 +154,7 @@ describe('Coinbase', () => {
       compared++
       const decimals = (told.quote_increment ?? '').split('.')[1]?.length ?? 0
       expect(quote.previous_close.split('.')[1]?.length ?? 0, quote.id).toBeLessThanOrEqual(decimals)
-      const change = divide(parseRatio(quote.price), parseRatio(quote.previous_close))
+      const change = divideRatios(parseRatio(quote.price), parseRatio(quote.previous_close))
       const percent = (Number(change.numerator) / Number(change.denominator) - 1) * 100
       expect(percent).toBeCloseTo(Number(quote.change24h), 8)
     }

@@ -46,7 +46,7 @@ function provider(limits: RateLimits = LIMITS) {
       return state
     },
     /** The lease, or why there is none. */
-    ask(purpose: Purpose = 'look', weight = 1, call = ++calls) {
+    ask(purpose: Purpose = 'interactive', weight = 1, call = ++calls) {
       const asked = reserve(state, limits, self.now, { call, purpose, weight })
       state = asked.state
       return 'lease' in asked ? { lease: asked.lease, call, refusal: null } : { lease: 0, call, refusal: asked.refusal }
@@ -58,7 +58,7 @@ function provider(limits: RateLimits = LIMITS) {
       state = recordCallOutcome(state, limits, call, verdict, self.now, self.random)
     },
     /** A whole call that ends at once. */
-    call(purpose: Purpose = 'look', weight = 1) {
+    call(purpose: Purpose = 'interactive', weight = 1) {
       const asked = self.ask(purpose, weight)
       if (asked.refusal) return asked.refusal
       self.end(asked.lease)
@@ -105,21 +105,21 @@ describe('Q4 the window', () => {
 
   test('weights add up, and what can never be granted is refused', () => {
     const one = provider()
-    expect(one.call('look', 6)).toBeNull()
-    expect(one.call('look', 5)).toMatchObject({ reason: 'window' })
-    expect(one.call('look', 4)).toBeNull()
+    expect(one.call('interactive', 6)).toBeNull()
+    expect(one.call('interactive', 5)).toMatchObject({ reason: 'window' })
+    expect(one.call('interactive', 4)).toBeNull()
     one.now += 60_001
-    expect(one.call('look', 11)).toMatchObject({ reason: 'window', retryAt: one.now + 60_000 })
+    expect(one.call('interactive', 11)).toMatchObject({ reason: 'window', retryAt: one.now + 60_000 })
   })
 
   test("the provider's own count is believed where it is higher, and for a window", () => {
     const one = provider()
-    const first = one.ask('look', 2)
+    const first = one.ask('interactive', 2)
     one.end(first.lease, { ...ANSWERED, told: 9 })
     expect(one.used()).toBe(9)
     expect(one.state.told).toBe(9)
-    expect(one.call('look', 2)).toMatchObject({ reason: 'window' })
-    const next = one.ask('look', 1)
+    expect(one.call('interactive', 2)).toMatchObject({ reason: 'window' })
+    const next = one.ask('interactive', 1)
     one.end(next.lease, { ...ANSWERED, told: 3 })
     expect(one.used()).toBe(10)
     one.now += 60_001
@@ -132,18 +132,18 @@ describe('Q4 the window', () => {
     expect(one.call('history')).toMatchObject({ reason: 'window' })
     for (let n = 0; n < 2; n++) expect(one.call('refresh')).toBeNull()
     expect(one.call('refresh')).toMatchObject({ reason: 'window' })
-    expect(one.call('look')).toBeNull()
+    expect(one.call('interactive')).toBeNull()
   })
 
   test('searches have a quarter of the budget', () => {
     const one = provider()
     for (let n = 0; n < 2; n++) expect(one.call('find')).toBeNull()
     expect(one.call('find')).toMatchObject({ reason: 'window' })
-    expect(one.call('look')).toBeNull()
+    expect(one.call('interactive')).toBeNull()
   })
 
   test('each of them has one request at least', () => {
-    for (const purpose of ['look', 'find', 'refresh', 'history'] as const)
+    for (const purpose of ['interactive', 'find', 'refresh', 'history'] as const)
       expect(provider({ ...LIMITS, budget: 1, concurrency: 1 }).call(purpose)).toBeNull()
   })
 })
@@ -153,17 +153,17 @@ describe('Q4 concurrency', () => {
     const one = provider()
     const refresh = one.ask('refresh')
     expect(one.ask('refresh').refusal).toEqual({ reason: 'concurrency', retryAt: one.now + 15_000 })
-    expect(one.ask('look').refusal).toBeNull()
-    expect(one.ask('look').refusal?.reason).toBe('concurrency')
+    expect(one.ask('interactive').refusal).toBeNull()
+    expect(one.ask('interactive').refusal?.reason).toBe('concurrency')
     one.end(refresh.lease)
-    expect(one.ask('look').refusal).toBeNull()
+    expect(one.ask('interactive').refusal).toBeNull()
   })
 
   test('a history that is read page after page goes on while somebody looks', () => {
     const one = provider()
     const page = one.ask('history')
     one.end(page.lease)
-    expect(one.ask('look').refusal).toBeNull()
+    expect(one.ask('interactive').refusal).toBeNull()
     expect(one.ask('history', 1, page.call).refusal).toBeNull()
     expect(one.ask('refresh').refusal?.reason).toBe('concurrency')
   })
@@ -262,7 +262,7 @@ describe('Q4 the breaker', () => {
     expect(one.ask().refusal?.reason).toBe('breaker')
     one.end(cookie.lease)
     expect(one.ask().refusal?.reason).toBe('breaker')
-    const crumb = one.ask('look', 1, cookie.call)
+    const crumb = one.ask('interactive', 1, cookie.call)
     expect(crumb.refusal).toBeNull()
     one.end(crumb.lease)
     one.judge(cookie.call, 'ok')
@@ -345,7 +345,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constant('ask' as const),
-      purpose: fc.constantFrom<Purpose>('look', 'find', 'refresh', 'history'),
+      purpose: fc.constantFrom<Purpose>('interactive', 'find', 'refresh', 'history'),
       weight: fc.integer({ min: 1, max: 4 }),
       sameCall: fc.boolean(),
     }),
@@ -439,7 +439,7 @@ test('Q4 whatever happens, no window holds more than the budget, slots and probe
         // As long as it is asked when it says, it grants in the end.
         for (let tries = 0; ; tries++) {
           expect(tries).toBeLessThan(8)
-          const asked = reserve(state, limits, now, { call: call + 1, purpose: 'look', weight: 1 })
+          const asked = reserve(state, limits, now, { call: call + 1, purpose: 'interactive', weight: 1 })
           if ('lease' in asked) break
           now = asked.refusal.retryAt
         }

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ProviderGate } from '../../../durable-objects/providers/provider-gate.ts'
 import type { ProviderGateObject, QuoteOutcome, QuoteRequest } from '../../../src/objects.ts'
-import type { QuoteProviderName } from '../../../src/pricing/quote-providers.ts'
+import type { QuoteProviderName } from '../../../src/protocol/asset.ts'
 import { waitFor } from '../support/wire.ts'
 
 // Before the first object reads them.

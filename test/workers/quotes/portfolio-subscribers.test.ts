@@ -14,28 +14,28 @@ function stage(storage: DurableObjectStorage) {
   let n = 0
   const prices = new Map<number, { price: PortfolioPrice; changed: number }>()
   const calls: Call[] = []
+  const context = { now: () => now, track: () => {}, log: () => {} }
+  const published = {
+    get offset() {
+      return n
+    },
+    price: (id: number) => prices.get(id) ?? null,
+  }
   const live = () =>
-    new PortfolioSubscribers(storage, {
-      now: () => now,
-      offset: () => n,
-      price: (id) => prices.get(id) ?? null,
-      sendPrices(user, told) {
-        const { promise, resolve, reject } = Promise.withResolvers<boolean>()
-        /** When what follows from the answer has been done. */
-        const after = async (answer: () => void) => {
-          answer()
-          await new Promise<void>((done) => setTimeout(done))
-        }
-        calls.push({
-          user,
-          prices: told.map(({ asset_id, price }) => `${asset_id}=${price}`),
-          answer: (listens) => after(() => resolve(listens)),
-          fail: () => after(() => reject(new Error('gone'))),
-        })
-        return promise
-      },
-      track: () => {},
-      log: () => {},
+    new PortfolioSubscribers(context, storage, published, (user, sent) => {
+      const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+      /** When what follows from the answer has been done. */
+      const after = async (answer: () => void) => {
+        answer()
+        await new Promise<void>((done) => setTimeout(done))
+      }
+      calls.push({
+        user,
+        prices: sent.map(({ asset_id, price }) => `${asset_id}=${price}`),
+        answer: (listens) => after(() => resolve(listens)),
+        fail: () => after(() => reject(new Error('gone'))),
+      })
+      return promise
     })
   let followers = live()
   return {

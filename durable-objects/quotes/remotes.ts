@@ -1,17 +1,27 @@
 import { addAsset, countAssetsAddedSince, findAssets } from '../../src/db/assets.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { readPrices, writePrices } from '../../src/db/prices.ts'
+import type { FeedSlotsObject, ProductObject, ProviderGateObject } from '../../src/objects.ts'
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 
-/** What a board asks of Postgres. Each rejects when that cannot be had. */
+/** A board's queries to Postgres. Each rejects when Postgres is unreachable. */
 export type QuoteDatabase = {
   findAssets(names: string[]): Promise<Asset[]>
   addAsset(draft: Omit<Asset, 'asset_id'>): Promise<Asset>
+  /** @param at unix milliseconds */
   assetsAddedSince(at: number): Promise<number>
   readPrices(ids: number[]): Promise<CachedQuote[]>
   writePrices(quotes: CachedQuote[], settings: RefreshSettings): Promise<unknown>
+}
+
+/** Everything that a board calls over the network, each looked up anew for every call. */
+export type QuoteRemotes = {
+  gate(): Pick<ProviderGateObject, 'quotes' | 'find'>
+  database(): QuoteDatabase
+  slots(): Pick<FeedSlotsObject, 'open'>
+  product(id: string): Pick<ProductObject, 'status'>
 }
 
 /** Postgres, through the binding without a cache. */
