@@ -1,12 +1,16 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { MeterObject, RouteCount } from '../src/objects.ts'
+import { type Migration, migrateStorage } from './store-schema.ts'
 
 /** Routes are patterns and statuses classes, so that there are some hundred keys; what goes beyond this is `other`. */
 const MAX_COUNTERS = 2_000
 const OTHER = { route: 'other', method: 'other', status: 'other' }
 
-/** Where the counts are kept, as one value: a few hundred keys are some 30 KB. */
+/** Storage key of all counts, one value: a few hundred counts are some 30 KB. */
 const COUNTS_KEY = 'counts'
+
+/** Version 1 has no table: `COUNTS_KEY` holds everything. */
+const MIGRATIONS: readonly Migration[] = [() => {}]
 
 /**
  * Gathers what isolates count of the routes, until cron stores it. Kept in SQLite: an object that nobody asks for ten
@@ -17,8 +21,9 @@ export class Meter extends DurableObject<Env> implements MeterObject {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const kept = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
-    this.#counts = new Map(kept.map((count) => [keyOf(count), count]))
+    migrateStorage(ctx.storage, MIGRATIONS)
+    const stored = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
+    this.#counts = new Map(stored.map((count) => [keyOf(count), count]))
   }
 
   /** Adds up by route, method and status class; `max_ms` is the greatest of all. */

@@ -7,6 +7,7 @@ import type { QuoteProvider } from '../../src/providers/provider.ts'
 import type { ProviderState, Purpose, RateLimits } from '../../src/providers/rate-limit.ts'
 import { createProvider } from '../../src/providers/registry.ts'
 import type { Fetch } from '../../src/providers/result.ts'
+import { type Migration, migrateStorage } from '../store-schema.ts'
 import { type FailedProviderResult, ProviderClient, type ProviderResult } from './provider-client.ts'
 import { RateLimitedFetch } from './rate-limited-fetch.ts'
 
@@ -28,6 +29,15 @@ const HISTORY_TIMEOUTS = 6
 /** Names of pairs that Coinbase may have: it is the market itself, and so asked before Yahoo, which only tells of it. */
 const COINBASE_PAIR = /^[A-Z0-9]{1,20}-(?:USD|USDC|USDT|EUR|GBP|BTC|ETH)$/
 
+const MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS providers (provider TEXT PRIMARY KEY, state TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS bad_ids (
+        provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)
+      ) WITHOUT ROWID`),
+]
+
 /**
  * Through which every request to a provider of quotes goes (Q4). There is one, so that a budget is held in one place:
  * what is used is in SQLite before the request is on its way, and no eviction or crash forgets it.
@@ -39,11 +49,8 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#settings = readSettings(env)
-    const { sql } = ctx.storage
-    sql.exec('CREATE TABLE IF NOT EXISTS providers (provider TEXT PRIMARY KEY, state TEXT NOT NULL)')
-    sql.exec(`CREATE TABLE IF NOT EXISTS bad_ids (
-      provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)) WITHOUT ROWID`)
-    sql.exec('DELETE FROM bad_ids WHERE until <= ?', this.now())
+    migrateStorage(ctx.storage, MIGRATIONS)
+    ctx.storage.sql.exec('DELETE FROM bad_ids WHERE until <= ?', this.now())
     this.#clients = new Map(
       [...availableProviders(this.#settings)].map((source) => [source, this.#createClient(source)]),
     )

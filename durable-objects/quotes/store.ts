@@ -1,9 +1,8 @@
 import type { QuoteBatch } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { QuoteLayer } from '../../src/protocol/quote.ts'
-
-/** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
-const MAX_ROW_CHARS = 600_000
+import { toJsonRows } from '../json-rows.ts'
+import { type Migration, migrateStorage } from '../store-schema.ts'
 
 /**
  * When so many rows, or so many characters, have gathered since the first batch, one batch is made of all. An object that
@@ -29,24 +28,21 @@ export type BoardCounts = {
 
 type Row = { n: number; body: string }
 
-/** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
-function splitIntoRows<T>(list: readonly T[]): string[] {
-  const parts: string[] = []
-  let texts: string[] = []
-  let chars = 0
-  for (const one of list) {
-    const text = JSON.stringify(one)
-    if (chars + text.length > MAX_ROW_CHARS && texts.length > 0) {
-      parts.push(`[${texts.join(',')}]`)
-      texts = []
-      chars = 0
-    }
-    texts.push(text)
-    chars += text.length + 1
-  }
-  parts.push(`[${texts.join(',')}]`)
-  return parts
-}
+/** The schema of all of a board's SQLite, the portfolios that subscribe included. */
+export const QUOTE_MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS batches (
+        n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
+      ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until);
+      CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS watchers (
+        user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL
+      ) WITHOUT ROWID`),
+]
 
 /** A board's own SQLite: one row a batch, the plan, and what is kept beside them. */
 export class QuoteStore {
@@ -57,14 +53,7 @@ export class QuoteStore {
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
-    storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS batches (
-         n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
-       ) WITHOUT ROWID`,
-    )
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL)')
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID')
-    storage.sql.exec('CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until)')
+    migrateStorage(storage, QUOTE_MIGRATIONS)
   }
 
   loadHead(): QuoteHead | null {
@@ -108,7 +97,7 @@ export class QuoteStore {
   }
 
   #write({ n, entries, dropped, opened }: QuoteBatch): void {
-    for (const [part, text] of splitIntoRows(entries).entries()) {
+    for (const [part, text] of toJsonRows(entries).entries()) {
       const rest = part === 0 ? { dropped, opened } : { dropped: [], opened: [] }
       const body = `{"entries":${text},"dropped":${JSON.stringify(rest.dropped)},"opened":${JSON.stringify(rest.opened)}}`
       this.#storage.sql.exec('INSERT OR REPLACE INTO batches (n, part, body) VALUES (?, ?, ?)', n, part, body)
@@ -127,7 +116,7 @@ export class QuoteStore {
   savePlan({ at, settings, assets }: QuotePlan): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM plan')
-      const bodies = [JSON.stringify({ at, settings }), ...splitIntoRows(assets)]
+      const bodies = [JSON.stringify({ at, settings }), ...toJsonRows(assets)]
       for (const [part, body] of bodies.entries())
         this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
     })
