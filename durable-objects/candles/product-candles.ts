@@ -1,6 +1,4 @@
-import { DurableObject } from 'cloudflare:workers'
 import { readCoinbaseKey } from '../../src/auth/coinbase-jwt.ts'
-import { readSettings, type Settings } from '../../src/config.ts'
 import { replaceGaps, upsertCandles } from '../../src/db/candles.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { insertRevisions } from '../../src/db/revisions.ts'
@@ -20,8 +18,10 @@ import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granularity.ts'
 import { feedFrame } from '../../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../../src/protocol/product.ts'
+import { RealtimeObject } from '../realtime-object.ts'
+import { Hub } from '../sockets/hub.ts'
 import { Backfill } from './backfill.ts'
-import { CandleHub } from './channels.ts'
+import { CandleChannels } from './channels.ts'
 import { ExchangeFeed } from './exchange-feed.ts'
 import { HistoryLoader, type LoadedRanges } from './history-loader.ts'
 import { CandleStore } from './store.ts'
@@ -51,12 +51,8 @@ const OFFLINE_KEY = 'offline'
 /** Key under which it is kept which history was loaded. */
 const LOADED_HISTORY_KEY = 'loaded'
 
-/**
- * One product: its feed, its candles, its viewers, its way to Postgres. All it does is bring these together; what they
- * do is theirs. It has one clock, `now`, and one timer, `wakeAt`.
- */
-export class ProductCandles extends DurableObject<Env> implements ProductObject {
-  readonly #settings: Settings
+/** One product: connects its feed, its candles, its viewers and its writes to Postgres. */
+export class ProductCandles extends RealtimeObject implements ProductObject {
   readonly #product: string
   readonly #store: CandleStore
   readonly #aggregator: CandleAggregator
@@ -65,12 +61,11 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   readonly #backfill: Backfill
   readonly #writeBehind: CandleWriteBehind
   readonly #historyLoader: HistoryLoader
-  readonly #hub: CandleHub
+  readonly #channels: CandleChannels
+  protected override readonly hub: Hub<number>
   /** Bars that SQLite lacks. */
   readonly #unsaved = new Set<Bar>()
   #unsavedSince = 0
-  /** Work that goes on between events: dialling, backfill, flush, the lease. */
-  protected readonly work = new Set<Promise<unknown>>()
   readonly #alwaysOn: boolean
   #online: boolean
   #viewersLeftAt = 0
@@ -78,17 +73,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   #leaseRefusedUntil = 0
   readonly #startedAt: number
   readonly #refusals = { exchange: 0, slots: 0 }
-  #wakeAt = Number.POSITIVE_INFINITY
   /** The feed's state and the gaps as the viewers were last told. */
   #publishedFeedState = ''
   #cleanedDay = 0
   #writtenGaps = ''
 
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env)
-    const config = readSettings(env)
-    this.#settings = config
-    this.#product = parseProductName(ctx.id.name ?? '')
+    const product = parseProductName(ctx.id.name ?? '')
+    super(ctx, env, { product })
+    const config = this.settings
+    this.#product = product
     this.#startedAt = this.now()
     this.#alwaysOn = config.ALWAYS_ON.includes(this.#product)
     this.#online = ctx.storage.kv.get<boolean>(OFFLINE_KEY) !== true
@@ -102,12 +96,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     }
     this.#aggregator = new CandleAggregator(options, stored?.coverage)
     this.#feedProcessor = new FeedProcessor(this.#aggregator, config.CLOSE_GRACE_MS, stored?.lastGoodAt)
-    const host = {
-      now: () => this.now(),
-      random: Math.random,
-      track: (work: Promise<unknown>) => this.#track(work),
-      log: (event: string, fields: Record<string, unknown>) => this.#log(event, fields),
-    }
+    const host = { ...this.context, random: Math.random }
     this.#writeBehind = new CandleWriteBehind({
       ...host,
       closedWithinMs: config.FLUSH_CLOSED_MS,
@@ -157,42 +146,24 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       onMessage: (text) => this.onFeedMessage(text),
       onDisconnect: (reason) => {
         this.#feedProcessor.onClose()
-        this.#log('feed_disconnected', { reason })
+        this.context.log('feed_disconnected', { reason })
       },
       onStateChange: () => this.#publish(),
     })
-    // A position of an object that has died proves nothing: the epoch is new.
-    const epoch = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
-    this.#hub = new CandleHub(
-      ctx,
-      {
-        product: this.#product,
-        resumeFrames: config.RESUME_FRAMES,
-        limits: {
-          maxUnackedFrames: config.MAX_UNACKED_FRAMES,
-          sendIntervalMs: config.UNACKED_SEND_INTERVAL_MS,
-          idleTimeoutMs: config.CONNECTION_IDLE_TIMEOUT_MS,
-          ackTimeoutMs: config.ACK_TIMEOUT_MS,
-        },
-        now: () => this.now(),
-        snapshot: (mask) => this.#snapshot(mask),
-        feedFrame: () => this.#feedFrame(),
-        onDisconnect: () => this.#onViewersLeft(),
-      },
-      epoch,
-    )
+    this.#channels = new CandleChannels({
+      product,
+      // A position of an object that has died proves nothing: the epoch is new.
+      epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16),
+      resumeFrames: config.RESUME_FRAMES,
+      snapshot: (mask) => this.#snapshot(mask),
+      feedFrame: () => this.#feedFrame(),
+    })
+    this.hub = new Hub(ctx, this.#channels, {
+      ...this.context,
+      limits: this.deliveryLimits,
+      onRemove: () => this.#onViewersLeft(),
+    })
     this.#restore()
-  }
-
-  /** Unix milliseconds. */
-  protected now(): number {
-    return Date.now()
-  }
-
-  /** Has `alarm` called at `at`, unix milliseconds, instead of when it was to be called before. */
-  protected wakeAt(at: number): void {
-    // One that is set for the very time of the alarm that is running is never called.
-    void this.ctx.storage.setAlarm(Math.max(at, Date.now() + 1))
   }
 
   /** Brings candles, gaps and revisions to Postgres; rejects when that cannot be. */
@@ -203,8 +174,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   ): Promise<void> {
     await withLiveDatabase(this.env, async (sql) => {
       await upsertCandles(sql, candles)
-      await insertRevisions(sql, this.#settings.EXCHANGE, this.#product, revisions)
-      if (gaps) await replaceGaps(sql, this.#settings.EXCHANGE, this.#product, gaps.range, gaps.gaps)
+      await insertRevisions(sql, this.settings.EXCHANGE, this.#product, revisions)
+      if (gaps) await replaceGaps(sql, this.settings.EXCHANGE, this.#product, gaps.range, gaps.gaps)
     })
   }
 
@@ -214,7 +185,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const message = this.#feedProcessor.processMessage(text, this.now())
     if (message.kind === 'refused') {
       this.#refusals.exchange++
-      this.#log('feed_error', { detail: message.detail })
+      this.context.log('feed_error', { detail: message.detail })
     }
     this.#publish()
   }
@@ -229,34 +200,11 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   }
 
   override async fetch(request: Request): Promise<Response> {
-    if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return new Response(null, { status: 426 })
-    const client = request.headers.get('kerb-client') ?? ''
-    if (client !== '' && this.#hub.countSockets(client) >= this.#settings.MAX_SOCKETS_PER_CLIENT)
-      return new Response(null, { status: 429, headers: { 'retry-after': '10' } })
-    const [ours, theirs] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket]
-    this.#hub.accept(theirs, client, new URL(request.url).searchParams.get('passive') === 'true')
-    this.#tick()
-    return new Response(null, { status: 101, webSocket: ours })
-  }
-
-  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
-    this.#hub.onMessage(socket, data)
-    this.#arm()
-  }
-
-  override webSocketClose(socket: WebSocket): void {
-    this.#hub.remove(socket)
-    this.#onViewersLeft()
-    this.#arm()
-  }
-
-  override webSocketError(socket: WebSocket): void {
-    this.webSocketClose(socket)
-  }
-
-  override alarm(): void {
-    this.#wakeAt = Number.POSITIVE_INFINITY
-    this.#tick()
+    const response = await super.fetch(request)
+    // A first viewer opens the feed.
+    this.tick()
+    this.scheduleAlarm()
+    return response
   }
 
   /**
@@ -266,8 +214,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   async ensureRunning(online: boolean): Promise<void> {
     this.ctx.storage.kv.put(OFFLINE_KEY, !online)
     this.#online = online
-    this.#wakeAt = Number.POSITIVE_INFINITY
-    this.#tick()
+    this.runDue()
   }
 
   async candles(query: CandleQuery): Promise<CandleQueryResult> {
@@ -278,7 +225,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const now = Math.floor(this.now() / 1000)
     const from = candles.length === limit && candles[0] ? Math.max(start, candles[0].timestamp) : start
     const gaps = this.#aggregator.tradeCoverage.gaps(from, Math.min(end, now + 1))
-    return { candles, gaps, since: this.#recordStart(), position: this.#hub.position }
+    return { candles, gaps, since: this.#recordStart(), position: this.hub.position }
   }
 
   /** What a reader wants from before our own record is loaded before the answer: then Postgres has it. */
@@ -310,7 +257,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   async repair(day: number, minutes: ExchangeCandle[]): Promise<boolean> {
     if (!this.#hasDay(day)) return false
     this.#publish()
-    const closed = this.now() - this.#settings.CLOSE_GRACE_MS
+    const closed = this.now() - this.settings.CLOSE_GRACE_MS
     const over = Math.min(day + DAY_S, closed / 1000 - ((closed / 1000) % MINUTE_S)) - MINUTE_S
     this.#aggregator.reconcile(day, over, minutes, this.now(), 'audit')
     this.#publish()
@@ -325,10 +272,10 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   async status(): Promise<ProductStatus> {
     return {
       product_id: this.#product,
-      exchange: this.#settings.EXCHANGE,
+      exchange: this.settings.EXCHANGE,
       feed: { ...this.#feedState(), reconnects: this.#feed.reconnects, reason: this.#feed.reason },
-      viewers: this.#hub.viewers,
-      position: this.#hub.position,
+      viewers: this.hub.viewers,
+      position: this.hub.position,
       last: this.#aggregator.lastTrade(),
       unflushed: this.#writeBehind.pendingCount,
       flushFailures: this.#writeBehind.failures,
@@ -343,8 +290,8 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
         reconnects: { ...this.#feed.reconnectsByReason },
         refused: { ...this.#refusals },
         sockets: this.ctx.getWebSockets().length,
-        conflations: this.#hub.conflations,
-        closedReaders: { ...this.#hub.closedConnections },
+        conflations: this.hub.conflations,
+        closedReaders: { ...this.hub.closedConnections },
       },
     }
   }
@@ -363,27 +310,25 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     this.#writeBehind.add(lacking.map(({ bar }) => this.#aggregator.bar(bar.granularity, bar.start) ?? bar))
     this.#feedProcessor.onClose()
     this.#viewersLeftAt = this.now()
-    this.#arm()
+    this.scheduleAlarm()
   }
 
-  /** Everything that is due now, then the alarm for what comes next. */
-  #tick(): void {
+  protected override tick(): void {
     this.#updateFeed()
     this.#feed.tick()
     this.#backfill.tick()
     this.#publish()
-    this.#hub.tick()
+    this.hub.tick()
     this.#writeBehind.tick()
     this.#dropOldDays()
-    this.#arm()
   }
 
   #onViewersLeft(): void {
-    if (this.#hub.viewers === 0) this.#viewersLeftAt = this.now()
+    if (this.hub.viewers === 0) this.#viewersLeftAt = this.now()
   }
 
   get #isFeedWanted(): boolean {
-    return this.#online && (this.#alwaysOn || this.#hub.viewers > 0)
+    return this.#online && (this.#alwaysOn || this.hub.viewers > 0)
   }
 
   /** Opens the feed for viewers or an always-on product, closes it a while after the last viewer has left. */
@@ -391,16 +336,16 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const now = this.now()
     const wanted = this.#isFeedWanted
     if (wanted && now >= Math.max(this.#leaseRenewAt, this.#leaseRefusedUntil)) this.#acquireLease(now)
-    const linger = this.#online ? this.#viewersLeftAt + this.#settings.FEED_LINGER_MS : 0
+    const linger = this.#online ? this.#viewersLeftAt + this.settings.FEED_LINGER_MS : 0
     if (wanted || this.#feed.isClosed || now < linger) return
     this.#feed.close(this.#online ? 'no viewers' : 'not traded')
     this.#leaseRenewAt = 0
-    this.#track(feedSlots(this.env).release(this.#product))
+    this.context.track(feedSlots(this.env).release(this.#product))
   }
 
   #acquireLease(now: number): void {
     this.#leaseRenewAt = now + LEASE_RENEWAL_MS
-    this.#track(
+    this.context.track(
       feedSlots(this.env)
         .acquire(this.#product, now)
         .then((granted) => {
@@ -423,10 +368,11 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
       if (bars.some((bar) => bar.complete)) this.#checkpoint()
       else if (this.#unsavedSince === 0) this.#unsavedSince = this.now()
       this.#writeBehind.add(bars)
-      this.#hub.broadcast(bars.map((bar) => this.#aggregator.toCandle(bar)))
+      this.#channels.append(bars.map((bar) => this.#aggregator.toCandle(bar)))
+      this.hub.broadcast()
     }
     this.#publishFeedState()
-    this.#arm()
+    this.scheduleAlarm()
   }
 
   #checkpoint(): void {
@@ -436,37 +382,31 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     this.#unsavedSince = 0
   }
 
-  /** Sets the alarm to the least of everything due. */
-  #arm(): void {
+  protected override scheduleAlarm(): void {
+    if (this.now() >= this.#checkpointAt) this.#checkpoint()
+    super.scheduleAlarm()
+  }
+
+  get #checkpointAt(): number {
+    return this.#unsavedSince === 0
+      ? Number.POSITIVE_INFINITY
+      : this.#unsavedSince + this.settings.CHECKPOINT_INTERVAL_MS
+  }
+
+  protected override get dueAt(): number {
     const now = this.now()
-    if (this.#unsavedSince !== 0 && now >= this.#unsavedSince + this.#settings.CHECKPOINT_INTERVAL_MS)
-      this.#checkpoint()
     let due = Math.min(
       this.#aggregator.nextCloseAt,
       this.#feed.dueAt,
       this.#backfill.dueAt,
       this.#writeBehind.dueAt,
-      this.#hub.dueAt,
+      this.hub.dueAt,
+      this.#checkpointAt,
     )
-    if (this.#unsavedSince !== 0) due = Math.min(due, this.#unsavedSince + this.#settings.CHECKPOINT_INTERVAL_MS)
     if (!this.#feed.isClosed) due = Math.min(due, now + MAX_ALARM_INTERVAL_MS)
     if (this.#isFeedWanted) due = Math.min(due, Math.max(this.#leaseRenewAt, this.#leaseRefusedUntil))
-    else if (!this.#feed.isClosed) due = Math.min(due, this.#viewersLeftAt + this.#settings.FEED_LINGER_MS)
-    if (due >= this.#wakeAt) return
-    this.#wakeAt = due
-    this.wakeAt(Math.max(due, now))
-  }
-
-  #track(work: Promise<unknown>): void {
-    const tracked: Promise<unknown> = work
-      .catch((error: unknown) =>
-        this.#log('work_failed', { detail: error instanceof Error ? error.message : String(error) }),
-      )
-      .finally(() => {
-        this.work.delete(tracked)
-        this.#arm()
-      })
-    this.work.add(tracked)
+    else if (!this.#feed.isClosed) due = Math.min(due, this.#viewersLeftAt + this.settings.FEED_LINGER_MS)
+    return due
   }
 
   #feedState(): { state: FeedState; since: number; lastMessageAt: number | null } {
@@ -479,7 +419,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const gaps_from = this.#aggregator.oldestOpenDay(this.now())
     return feedFrame({
       product_id: this.#product,
-      exchange: this.#settings.EXCHANGE,
+      exchange: this.settings.EXCHANGE,
       state,
       since: new Date(since).toISOString(),
       gaps_from,
@@ -496,7 +436,7 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
     const told = `${this.#feedState().state} ${gaps}`
     if (told === this.#publishedFeedState) return
     this.#publishedFeedState = told
-    this.#hub.broadcastText(this.#feedFrame())
+    this.hub.broadcastText(this.#feedFrame())
   }
 
   #snapshot(mask: number): { candles: Candle[]; gaps: Gap[] } {
@@ -530,16 +470,12 @@ export class ProductCandles extends DurableObject<Env> implements ProductObject 
   }
 
   async #sign(): Promise<string | null> {
-    const { COINBASE_API_KEY: name, COINBASE_PRIVATE_KEY: key } = this.#settings
+    const { COINBASE_API_KEY: name, COINBASE_PRIVATE_KEY: key } = this.settings
     if (name === undefined || key === undefined) return null
     const pair = await readCoinbaseKey(name, key)
     if (pair.ok) return pair.sign(this.now())
     // Market data needs no token.
-    this.#log('feed_key_invalid', { detail: pair.message })
+    this.context.log('feed_key_invalid', { detail: pair.message })
     return null
-  }
-
-  #log(event: string, fields: Record<string, unknown>): void {
-    console.log(JSON.stringify({ event, product: this.#product, ...fields }))
   }
 }

@@ -7,12 +7,14 @@ import {
 } from '../../src/protocol/messages.ts'
 import type { LotView, PortfolioMessage } from '../../src/protocol/portfolio.ts'
 import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
-import type { OpenLots } from './connection.ts'
 import type { PortfolioState, PortfolioUpdate } from './state.ts'
 import type { PortfolioSubscription } from './subscription.ts'
 
 /** Lots that were written and are remembered, for those who are behind or come back; they get a snapshot beyond that. */
 const MAX_LOT_CHANGES = 500
+
+/** Open lots by asset, as they were read when lots had changed at `lotsAt` last. */
+export type OpenLots = { lotsAt: number; byAsset: ReadonlyMap<number, readonly LotView[]> }
 
 type PositionUpdate = Omit<Extract<PortfolioMessage, { type: 'position_update' }>, 'type' | 'position'>
 

@@ -1,5 +1,5 @@
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { WatchCounts } from './connection.ts'
+import { WatchCounts } from '../sockets/watch-counts.ts'
 
 /** Calls to users' objects that may be under way at once. */
 const MAX_CALLS = 32

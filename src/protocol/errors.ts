@@ -82,3 +82,7 @@ export class CodedError extends Error {
     this.candidates = options.candidates
   }
 }
+
+/** The detail of `ambiguous_symbol`. */
+export const ambiguousSymbol = (symbol: string, candidates: readonly Candidate[]): string =>
+  `${symbol} means several assets: ask for one of ${candidates.map(({ name_for_it }) => name_for_it).join(', ')}`

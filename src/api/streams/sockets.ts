@@ -1,6 +1,7 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
+import { channelSymbols } from '../../protocol/channel.ts'
 import { CLOSE_CODES, CodedError } from '../../protocol/errors.ts'
 import {
   type ClientMessage,
@@ -18,7 +19,7 @@ import { checkProduct } from '../http/input.ts'
 import { clientAddress, socketLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
-import { type ChannelCatalog, expandChannels, quoteSymbols } from './channels.ts'
+import { type ChannelCatalog, expandChannels } from './channels.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps, openObjectSocket, type SocketClient } from './object-socket.ts'
 
@@ -168,10 +169,7 @@ async function loadChannelCatalog(
   const { PRODUCTS } = readSettings(env)
   const [offline, quotes] = await Promise.all([
     offlineProducts(env, PRODUCTS),
-    resolveQuoteRoutes(
-      env,
-      quoteSymbols(channels).filter((symbol) => symbol !== '*'),
-    ),
+    resolveQuoteRoutes(env, channelSymbols(channels, 'quotes')),
   ])
   return { active: PRODUCTS, offline, boards: allQuoteRoutes(env), quotes, signedIn: user !== null }
 }

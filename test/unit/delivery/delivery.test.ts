@@ -202,6 +202,10 @@ describe('D3 a reader that never acks', () => {
     const reader = newDeliveryState(0)
     markBehind(reader, 10)
     skipTo(reader, 7)
-    expect(reader).toMatchObject({ sentOffset: 7, behindSince: null, framesSinceMessage: 0, nextSendAt: 0 })
+    expect(reader).toMatchObject({
+      progress: { kind: 'current', offset: 7 },
+      framesSinceMessage: 0,
+      nextSendAt: 0,
+    })
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { CandleHub } from '../../../durable-objects/candles/channels.ts'
+import { CandleChannels } from '../../../durable-objects/candles/channels.ts'
+import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { getGranularities } from '../../../src/delivery/candle-channels.ts'
 import { SLOW_SEND_INTERVAL_MS, SLOWDOWN_AFTER_FRAMES } from '../../../src/delivery/delivery-state.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
@@ -50,7 +51,7 @@ function fakeSocket() {
 type FakeSocket = ReturnType<typeof fakeSocket>
 const real = (socket: FakeSocket) => socket as unknown as WebSocket
 
-/** An object's audience on a clock of its own, with a truth of candles that its snapshots tell. */
+/** The hub of one product on a clock of its own; its snapshots give the candles of `truth`. */
 function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
   let now = 1_700_000_000_000
   let lives = 0
@@ -66,45 +67,47 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
     setWebSocketAutoResponse: () => {},
     getWebSocketAutoResponseTimestamp: (socket: FakeSocket) => socket.pingedAt,
   } as unknown as DurableObjectState
+  let channels: CandleChannels
   const live = () => {
-    const made = new CandleHub(
-      ctx,
-      {
-        product: PRODUCT,
-        resumeFrames,
-        limits: { ...LIMITS, ...limits },
-        now: () => now,
-        snapshot: (mask) => {
-          const wanted = getGranularities(mask)
-          return { candles: [...truth.values()].filter(({ granularity }) => wanted.includes(granularity)), gaps: [] }
-        },
-        feedFrame: () =>
-          feedFrame({
-            product_id: PRODUCT,
-            exchange: 'simulated',
-            state: 'live',
-            since: '2024-01-06T19:00:00Z',
-            gaps_from: 0,
-            gaps: [],
-          }),
-        onDisconnect: () => left.push(now),
+    channels = new CandleChannels({
+      product: PRODUCT,
+      epoch: `life${++lives}`,
+      resumeFrames,
+      snapshot: (mask) => {
+        const wanted = getGranularities(mask)
+        return { candles: [...truth.values()].filter(({ granularity }) => wanted.includes(granularity)), gaps: [] }
       },
-      `life${++lives}`,
-    )
+      feedFrame: () =>
+        feedFrame({
+          product_id: PRODUCT,
+          exchange: 'simulated',
+          state: 'live',
+          since: '2024-01-06T19:00:00Z',
+          gaps_from: 0,
+          gaps: [],
+        }),
+    })
+    const made = new Hub(ctx, channels, {
+      limits: { ...LIMITS, ...limits },
+      now: () => now,
+      track: () => {},
+      log: () => {},
+      onRemove: () => left.push(now),
+    })
     past.set(made.position, new Map(truth))
     return made
   }
-  let audience = live()
+  let hub = live()
   const pass = (ms: number) => {
     const end = now + ms
     // As the object does: its alarm comes when something is due.
-    while (audience.dueAt <= end) {
-      now = Math.max(now, audience.dueAt)
-      audience.tick()
+    while (hub.dueAt <= end) {
+      now = Math.max(now, hub.dueAt)
+      hub.tick()
     }
     now = end
   }
-  const say = (socket: FakeSocket, message: object) => audience.onMessage(real(socket), JSON.stringify(message))
+  const say = (socket: FakeSocket, message: object) => void hub.onMessage(real(socket), JSON.stringify(message))
   return {
     truth,
     past,
@@ -112,13 +115,13 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
     keyOf,
     pass,
     say,
-    get audience() {
-      return audience
+    get hub() {
+      return hub
     },
     now: () => now,
     open(since?: string, channels = [`candles.${PRODUCT}.*`]) {
       const socket = fakeSocket()
-      audience.accept(real(socket), '', false)
+      hub.accept(real(socket), { client: '', passive: false, authorizedUntil: Number.POSITIVE_INFINITY })
       say(socket, { op: 'subscribe', channels, since })
       return socket
     },
@@ -146,17 +149,18 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
         }
       })
       for (const candle of candles) truth.set(keyOf(candle), candle)
-      audience.broadcast(candles)
-      past.set(audience.position, new Map(truth))
+      channels.append(candles)
+      hub.broadcast()
+      past.set(hub.position, new Map(truth))
     },
     /** The object dies, and with it its sockets. */
     die() {
       sockets.splice(0)
-      audience = live()
+      hub = live()
     },
     /** The object sleeps and wakes: sockets and what is kept with them stay. */
     sleep() {
-      audience = live()
+      hub = live()
     },
   }
 }
@@ -191,8 +195,8 @@ describe('D3 a reader that acks and then lags', () => {
     world.ack(lags)
     const last = lags.frames('update').at(-1) as Frame
     expect(lags.frames('update')).toHaveLength(9)
-    expect([last.position, last.candles.length, closes([last])]).toEqual([world.audience.position, 8, [1_000]])
-    expect(world.audience.conflations).toBe(1)
+    expect([last.position, last.candles.length, closes([last])]).toEqual([world.hub.position, 8, [1_000]])
+    expect(world.hub.conflations).toBe(1)
     world.trade(1_001)
     expect(lags.texts.at(-1)).toBe(reads.texts.at(-1))
   })
@@ -210,8 +214,8 @@ describe('D3 a reader that acks and then lags', () => {
     expect(dead.closed).toEqual({ code: CLOSE_CODES.slow_reader, reason: expect.stringContaining('acked') })
     expect(dead.frames('update')).toHaveLength(8)
     expect(reads.closed).toBeNull()
-    expect(world.audience.closedConnections).toEqual({ slow: 1, silent: 0 })
-    expect([world.audience.viewers, world.left.length]).toEqual([1, 1])
+    expect(world.hub.closedConnections).toEqual({ slow: 1, silent: 0 })
+    expect([world.hub.viewers, world.left.length]).toEqual([1, 1])
     // What it says now is nobody's.
     const before = dead.texts.length
     world.say(dead, { op: 'ping' })
@@ -232,7 +236,7 @@ describe('D3 a reader that acks and then lags', () => {
     expect(since.map(({ type }) => type)).toEqual(['subscribed', 'feed', 'snapshot'])
     expect(since[0]).toMatchObject({
       recovered: false,
-      position: world.audience.position,
+      position: world.hub.position,
       channels: [`candles.${PRODUCT}.ONE_MINUTE`],
     })
     expect(since[0]).not.toHaveProperty('req_id')
@@ -250,7 +254,7 @@ describe('D3 a reader that acks and then lags', () => {
     expect(since.map(({ type }) => type)).toEqual(['update', 'subscribed', 'feed', 'snapshot'])
     expect(since[0]?.candles.map(({ granularity }) => granularity)).toEqual(['ONE_MINUTE'])
     expect(new Set([since[0], since[1], since[3]].map((frame) => frame?.position))).toEqual(
-      new Set([world.audience.position]),
+      new Set([world.hub.position]),
     )
   })
 })
@@ -269,7 +273,7 @@ describe('D3 a reader that never acks', () => {
     expect(socket.frames('update').length).toBeLessThanOrEqual(101)
     world.pass(100)
     expect(closes(socket.frames('update')).at(-1)).toBe(1_000)
-    expect(world.audience.dueAt).toBeGreaterThan(world.now() + 1_000)
+    expect(world.hub.dueAt).toBeGreaterThan(world.now() + 1_000)
   })
 
   test('shares its beat, and so its text and its alarm, with all such readers', () => {
@@ -279,7 +283,7 @@ describe('D3 a reader that never acks', () => {
     for (let price = 1; price <= 500; price++) {
       if (price % 7 === 0 && sockets.length < 40) sockets.push(world.open())
       world.trade(price)
-      const { dueAt: due } = world.audience
+      const { dueAt: due } = world.hub
       world.pass(3)
       if (due <= world.now()) alarms++
     }
@@ -303,8 +307,8 @@ describe('D3 a reader that never acks', () => {
     for (const socket of [pings, asleep, stays]) expect(socket.closed).toBeNull()
     world.pass(600_000)
     for (const socket of [pings, asleep, stays]) expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
-    expect(world.audience.closedConnections).toEqual({ slow: 0, silent: 4 })
-    expect(world.audience.dueAt).toBe(Number.POSITIVE_INFINITY)
+    expect(world.hub.closedConnections).toEqual({ slow: 0, silent: 4 })
+    expect(world.hub.dueAt).toBe(Number.POSITIVE_INFINITY)
   })
 
   test('is there if it pings by another clock than the object’s', () => {
@@ -375,7 +379,7 @@ describe('sleep and death', () => {
     world.pass(50_000)
     expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
     world.sleep()
-    expect(world.audience.viewers).toBe(0)
+    expect(world.hub.viewers).toBe(0)
   })
 
   test('a socket that breaks while it is sent to is nobody’s any more', () => {
@@ -384,7 +388,7 @@ describe('sleep and death', () => {
     broken.broken = true
     world.pass(1_000)
     world.trade(1)
-    expect([world.audience.viewers, world.left.length]).toEqual([1, 1])
+    expect([world.hub.viewers, world.left.length]).toEqual([1, 1])
     expect(closes(fine.frames('update'))).toEqual([1])
   })
 
@@ -447,7 +451,7 @@ describe('D2 D3 whatever happens', () => {
         }
       }
       const leave = (client: Client) => {
-        if (client.socket) world.audience.remove(real(client.socket))
+        if (client.socket) world.hub.remove(real(client.socket))
         client.socket = null
       }
       const come = (client: Client) => {
@@ -486,7 +490,7 @@ describe('D2 D3 whatever happens', () => {
           world.say(client.socket, { op: 'ack', position: client.position })
           read(client, Number.POSITIVE_INFINITY)
         }
-        expect(client.position).toBe(world.audience.position)
+        expect(client.position).toBe(world.hub.position)
         expect(wanted(client, client.state)).toEqual(wanted(client, world.truth))
       }
       expect(recovered).toBeGreaterThan(0)

@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { QuoteHub } from '../../../durable-objects/quotes/channels.ts'
-import {
-  loadQuoteConnection,
-  newQuoteConnection,
-  saveQuoteConnection,
-} from '../../../durable-objects/quotes/connection.ts'
-import { MAX_NAMED_ASSETS } from '../../../durable-objects/quotes/subscription.ts'
+import { QuoteChannels } from '../../../durable-objects/quotes/channels.ts'
+import { MAX_NAMED_ASSETS, newQuoteSubscription } from '../../../durable-objects/quotes/subscription.ts'
 import type { SymbolMatch } from '../../../durable-objects/quotes/symbol-resolver.ts'
+import { loadAttachment, newConnection, saveAttachment } from '../../../durable-objects/sockets/connection.ts'
+import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/delivery-state.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
@@ -67,7 +64,7 @@ const real = (socket: FakeSocket) => socket as unknown as WebSocket
 
 const NAMES = ['AAA', 'BBB', 'CCC', 'DDD', 'EEE', 'FFF']
 
-/** A board's audience and book, on a clock of their own; names are those of NAMES, their numbers those places. */
+/** A board's hub and cache on a clock of their own. Asset ids are places in NAMES. */
 function stage(limits: Partial<typeof LIMITS> = {}) {
   let now = 1_700_000_000_000
   const sockets: FakeSocket[] = []
@@ -79,7 +76,7 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     getWebSocketAutoResponseTimestamp: () => null,
   } as unknown as DurableObjectState
   const book = new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
-  let found: Promise<void> | null = null
+  let found: Promise<void> | undefined
   const named = (symbol: string): SymbolMatch => {
     const id = NAMES.indexOf(symbol)
     if (symbol === 'BOTH') {
@@ -104,16 +101,17 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
       `life-${book.lastBatch}`,
       new Map([...book.ids()].flatMap((id) => (told(id) ? [[id, told(id)!.text]] : []))),
     )
-    audience.broadcast(made.changed, made.batch.dropped, made.batch.n - 1)
+    const gone = new Set(made.batch.dropped)
+    channels.advance(made.changed, made.batch.n - 1)
+    if (gone.size > 0) hub.reviseSubscriptions((subscription) => channels.withoutAssets(subscription, gone))
+    hub.broadcast()
   }
-  const live = () =>
-    new QuoteHub(ctx, {
+  const live = () => {
+    channels = new QuoteChannels({
       epoch: 'life',
-      limits: { ...LIMITS, ...limits },
       maxChannels: 5,
-      now: () => now,
       offset: () => book.lastBatch,
-      floor: () => book.minResumableBatch,
+      minResumableOffset: () => book.minResumableBatch,
       symbolOf: (id) => NAMES[id] as string,
       assetIds: () => book.ids(),
       publishedQuote: told,
@@ -124,43 +122,49 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
         commit()
       },
     })
-  let audience = live()
+    return new Hub(ctx, channels, { limits: { ...LIMITS, ...limits }, now: () => now, track: () => {}, log: () => {} })
+  }
+  let channels: QuoteChannels
+  let hub = live()
   past.set('life-0', new Map())
-  const say = (socket: FakeSocket, message: object) => audience.onMessage(real(socket), JSON.stringify(message))
+  const say = (socket: FakeSocket, message: object) => hub.onMessage(real(socket), JSON.stringify(message))
   return {
     book,
     past,
     commit,
     say,
     active,
-    get audience() {
-      return audience
+    get hub() {
+      return hub
+    },
+    get channels() {
+      return channels
     },
     now: () => now,
-    waitFor: (work: Promise<void> | null) => {
+    waitFor: (work: Promise<void> | undefined) => {
       found = work
     },
     pass(ms: number) {
       const end = now + ms
-      while (audience.dueAt <= end) {
-        now = Math.max(now, audience.dueAt)
-        audience.tick()
+      while (hub.dueAt <= end) {
+        now = Math.max(now, hub.dueAt)
+        hub.tick()
       }
       now = end
     },
     /** The object sleeps and wakes: sockets stay. */
     sleep() {
-      audience = live()
+      hub = live()
     },
     open(channels = ['quotes.*'], since?: string, passive = false) {
       const socket = fakeSocket()
-      audience.accept(real(socket), 'me', passive)
+      hub.accept(real(socket), { client: 'me', passive, authorizedUntil: Number.POSITIVE_INFINITY })
       void say(socket, { op: 'subscribe', channels, since, req_id: 1 })
       return socket
     },
     leave(socket: FakeSocket) {
       socket.closed ??= { code: 1000, reason: '' }
-      audience.remove(real(socket))
+      hub.remove(real(socket))
     },
     ack: (socket: FakeSocket) => {
       const position = socket.all().findLast((frame) => frame.position !== undefined)?.position
@@ -239,10 +243,10 @@ describe('D4 a subscribe', () => {
     expect(await refused(['candles.BTC-USD.ONE_DAY'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(['quotes.'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(NAMES.map((name) => `quotes.${name}`))).toEqual(['too_many_channels', 'channels'])
-    expect([...world.audience.watched()]).toEqual([])
-    await world.audience.onMessage(real(socket), 'not JSON')
+    expect([...world.channels.watched()]).toEqual([])
+    await world.hub.onMessage(real(socket), 'not JSON')
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
-    await world.audience.onMessage(real(socket), new ArrayBuffer(1))
+    await world.hub.onMessage(real(socket), new ArrayBuffer(1))
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
     await world.say(socket, { op: 'ping', req_id: 3 })
     expect(socket.last()).toEqual({ type: 'pong', req_id: 3 })
@@ -253,7 +257,7 @@ describe('D4 a subscribe', () => {
     const socket = world.open(['quotes.AAA', 'quotes.BBB'])
     await world.say(socket, { op: 'unsubscribe', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
     expect(socket.last()).toEqual({ type: 'unsubscribed', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
     world.prices([0, '1'])
     expect(socket.frames('update')).toHaveLength(0)
     world.prices([1, '1'])
@@ -268,7 +272,7 @@ describe('D4 a subscribe', () => {
     const more = world.say(socket, { op: 'ping', req_id: 2 })
     await more
     expect(socket.texts).toEqual([])
-    world.waitFor(null)
+    world.waitFor(undefined)
     resolve()
     await new Promise((done) => setTimeout(done))
     expect(socket.all().map(({ type }) => type)).toEqual(['subscribed', 'snapshot', 'pong'])
@@ -360,7 +364,7 @@ describe('D2 who comes back', () => {
     world.prices([1, '2.2'])
     for (const socket of sockets) expect(socket.frames('snapshot')).toHaveLength(1)
     expect(sockets.map((socket) => pricesOf(socket.last()))).toEqual([[['BBB', 2.2]], [['BBB', 2.2]]])
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
   })
 })
 
@@ -384,7 +388,7 @@ describe('an asset that is gone', () => {
     expect(all.last().quotes.map(({ symbol }) => symbol)).toEqual(['BBB'])
     expect(world.open(['quotes.*'], back).all()[0]).toMatchObject({ recovered: false })
     expect(world.open(['quotes.BBB'], back).all()[0]).toMatchObject({ recovered: true })
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
   })
 
   test('who was behind when the object fell asleep gets that snapshot too', () => {
@@ -415,8 +419,8 @@ describe('D3 a slow reader', () => {
     expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.maxUnackedFrames)
     world.ack(lags)
     expect(new Set(pricesOf(lags.last()).map(([, price]) => price))).toEqual(new Set([98, 99, 100]))
-    expect(lags.last().position).toBe(world.audience.position)
-    expect(world.audience.conflations).toBe(1)
+    expect(lags.last().position).toBe(world.hub.position)
+    expect(world.hub.conflations).toBe(1)
   })
 
   test('is let go when it stays behind; one that says nothing at all, after the silence', () => {
@@ -432,7 +436,7 @@ describe('D3 a slow reader', () => {
     expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
     world.pass(LIMITS.idleTimeoutMs)
     expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
-    expect([world.audience.viewers, world.audience.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
+    expect([world.hub.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
 
   test('that never acks shares its beat', () => {
@@ -458,16 +462,12 @@ describe('who follows what', () => {
     const second = world.open(['quotes.AAA', 'quotes.BBB'])
     world.open(['quotes.*'])
     world.open(['quotes.CCC'], undefined, true)
-    expect([0, 1, 2].map((id) => world.audience.watchedSince(id))).toEqual([began, began + 5_000, null])
+    expect([0, 1, 2].map((id) => world.channels.watchedSince(id))).toEqual([began, began + 5_000, null])
     world.leave(first)
-    expect(world.audience.watchedSince(0)).not.toBeNull()
+    expect(world.channels.watchedSince(0)).not.toBeNull()
     world.leave(second)
-    expect([...world.audience.watched()]).toEqual([])
-    expect([world.audience.viewers, world.audience.isWatchingAll, world.audience.countSockets('me')]).toEqual([
-      1,
-      true,
-      2,
-    ])
+    expect([...world.channels.watched()]).toEqual([])
+    expect([world.hub.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([1, true, 2])
   })
 
   test('a socket that breaks while it is sent to is nobody’s any more', () => {
@@ -476,17 +476,20 @@ describe('who follows what', () => {
     broken.broken = true
     world.pass(1_000)
     world.prices([0, '1'])
-    expect([world.audience.viewers, fine.frames('update').length]).toEqual([1, 1])
+    expect([world.hub.viewers, fine.frames('update').length]).toEqual([1, 1])
   })
 
   test('what is kept with a socket of the most channels fits into 16 KiB', () => {
     const [socket] = Object.values(new WebSocketPair()) as [WebSocket]
-    const listener = newQuoteConnection(1.7e12, 'f'.repeat(45), false)
+    const { channels } = stage()
     const ids = new Set(Array.from({ length: MAX_NAMED_ASSETS }, (_, i) => 1_000_000_000 - i))
-    saveQuoteConnection(socket, { ...listener, all: true, ids, sentOffset: 1e15 })
-    expect(loadQuoteConnection(socket)?.ids).toEqual(ids)
+    const options = { client: 'f'.repeat(45), passive: false, authorizedUntil: Number.POSITIVE_INFINITY }
+    const connection = newConnection(options, newQuoteSubscription(true, ids), 1.7e12)
+    connection.progress = { kind: 'current', offset: 1e15 }
+    saveAttachment(socket, connection, channels)
+    expect(loadAttachment(socket, channels)?.subscription.ids).toEqual(ids)
     // The runtime itself refuses what is too large.
-    expect(() => saveQuoteConnection(socket, { ...listener, client: 'f'.repeat(16_384) })).toThrow()
+    expect(() => saveAttachment(socket, { ...connection, client: 'f'.repeat(16_384) }, channels)).toThrow()
   })
 })
 
@@ -568,7 +571,7 @@ describe('D2 D3 whatever happens', () => {
       }
       world.prices([1, String(++price)])
       world.pass(SLOW_SEND_INTERVAL_MS * 3)
-      const fresh = world.past.get(world.audience.position) as ReadonlyMap<number, string>
+      const fresh = world.past.get(world.hub.position) as ReadonlyMap<number, string>
       for (const client of clients) {
         read(client, Number.POSITIVE_INFINITY)
         if (client.acks && client.socket) {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { boardKey, parseBoardKey } from '../../../../src/api/quotes/quote-route.ts'
-import { type ChannelCatalog, expandChannels, quoteSymbols } from '../../../../src/api/streams/channels.ts'
+import { type ChannelCatalog, expandChannels } from '../../../../src/api/streams/channels.ts'
 import { framePosition, quoteKey, quoteTexts, withPosition } from '../../../../src/api/streams/frames.ts'
-import { PRODUCT_ID_PATTERN } from '../../../../src/protocol/channel.ts'
+import { channelSymbols, PRODUCT_ID_PATTERN } from '../../../../src/protocol/channel.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
 import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
 import { joinStreamPositions, splitStreamPositions } from '../../../../src/protocol/stream-position.ts'
@@ -102,8 +102,11 @@ describe('D4 quote channels of a subscribe', () => {
 
   test('symbols are what is to be looked up, as they are written, once each', () => {
     expect(
-      quoteSymbols(['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*']),
-    ).toEqual(['AAPL', 'LDO.MI', '*'])
+      channelSymbols(
+        ['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*', 'asset.MSFT'],
+        'quotes',
+      ),
+    ).toEqual(['AAPL', 'LDO.MI'])
   })
 
   test('each goes to the board that has it, under the asset’s own symbol, candles beside it', () => {
