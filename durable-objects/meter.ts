@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { MeterObject, RouteCount } from '../src/objects.ts'
+import { type Migration, migrateStorage } from './store-schema.ts'
 
 /** Routes are patterns and statuses are classes, so that there are a few hundred keys. Keys beyond this count as `other`. */
 const MAX_COUNTERS = 2_000
@@ -7,6 +8,9 @@ const OTHER = { route: 'other', method: 'other', status: 'other' }
 
 /** All counts are one stored value: a few hundred keys take about 30 KB. */
 const COUNTS_KEY = 'counts'
+
+/** Version 1 has no table: `COUNTS_KEY` holds everything. */
+const MIGRATIONS: readonly Migration[] = [() => {}]
 
 /**
  * Adds up the request counts of all isolates until cron takes them. They are stored in SQLite: an object without requests
@@ -17,6 +21,7 @@ export class Meter extends DurableObject<Env> implements MeterObject {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
+    migrateStorage(ctx.storage, MIGRATIONS)
     const stored = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
     this.#counts = new Map(stored.map((count) => [keyOf(count), count]))
   }

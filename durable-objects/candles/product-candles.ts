@@ -94,7 +94,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
       closeGraceMs: config.CLOSE_GRACE_MS,
       tradeWindowMs: config.TRADE_WINDOW_MS,
     }
-    this.#aggregator = new CandleAggregator(options, stored?.ledger)
+    this.#aggregator = new CandleAggregator(options, stored?.coverage)
     this.#feedProcessor = new FeedProcessor(this.#aggregator, config.CLOSE_GRACE_MS, stored?.lastGoodAt)
     const host = { ...this.context, random: Math.random }
     this.#writeBehind = new CandleWriteBehind({
@@ -221,8 +221,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     await this.#ensureHistory(query)
     this.#publish()
     const { granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit } = query
-    const size = GRANULARITIES.indexOf(granularity)
-    const candles = this.#aggregator.range(size, start, end, limit).map((bar) => this.#aggregator.toCandle(bar))
+    const candles = this.#aggregator.range(granularity, start, end, limit).map((bar) => this.#aggregator.toCandle(bar))
     const now = Math.floor(this.now() / 1000)
     const from = candles.length === limit && candles[0] ? Math.max(start, candles[0].timestamp) : start
     const gaps = this.#aggregator.tradeCoverage.gaps(from, Math.min(end, now + 1))
@@ -243,9 +242,9 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   async dayCandles(day: number): Promise<Candle[] | null> {
     if (!this.#hasDay(day)) return null
     this.#publish()
-    return GRANULARITIES.flatMap((_, size) =>
+    return GRANULARITIES.flatMap((granularity) =>
       this.#aggregator
-        .range(size, day, day + DAY_S, Number.MAX_SAFE_INTEGER)
+        .range(granularity, day, day + DAY_S, Number.MAX_SAFE_INTEGER)
         .map((bar) => this.#aggregator.toCandle(bar)),
     )
   }
@@ -299,7 +298,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
 
   /** From here on this object's own record is the authority; null: it never had a feed. */
   #recordStart(): number | null {
-    const [oldest] = this.#aggregator.range(0, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+    const [oldest] = this.#aggregator.range('ONE_MINUTE', 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
     return oldest ? oldest.start - (oldest.start % DAY_S) : null
   }
 
@@ -308,7 +307,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     this.#aggregator.restore(bars.map(({ bar }) => bar))
     // The restored bars themselves are kept by the book; what Postgres lacks is looked up there.
     const lacking = bars.filter(({ unflushed, bar }) => unflushed && bar.complete)
-    this.#writeBehind.add(lacking.map(({ bar }) => this.#aggregator.bar(bar.size, bar.start) ?? bar))
+    this.#writeBehind.add(lacking.map(({ bar }) => this.#aggregator.bar(bar.granularity, bar.start) ?? bar))
     this.#feedProcessor.onClose()
     this.#viewersLeftAt = this.now()
     this.scheduleAlarm()
@@ -365,7 +364,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   #publish(): void {
     const bars = this.#aggregator.takeChanged(this.now())
     if (bars.length > 0) {
-      for (const bar of bars) if (bar.size === 0 || bar.complete) this.#unsaved.add(bar)
+      for (const bar of bars) if (bar.granularity === 'ONE_MINUTE' || bar.complete) this.#unsaved.add(bar)
       if (bars.some((bar) => bar.complete)) this.#checkpoint()
       else if (this.#unsavedSince === 0) this.#unsavedSince = this.now()
       this.#writeBehind.add(bars)
@@ -377,7 +376,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   }
 
   #checkpoint(): void {
-    const state = { ledger: this.#aggregator.tradeCoverage.state(), lastGoodAt: this.#feedProcessor.lastGoodAt }
+    const state = { coverage: this.#aggregator.tradeCoverage.state(), lastGoodAt: this.#feedProcessor.lastGoodAt }
     this.#store.save(this.#unsaved, state, this.now())
     this.#unsaved.clear()
     this.#unsavedSince = 0
@@ -445,12 +444,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     const candles: Candle[] = []
     let oldest = now
     for (const granularity of getGranularities(mask)) {
-      const bars = this.#aggregator.range(
-        GRANULARITIES.indexOf(granularity),
-        0,
-        Number.MAX_SAFE_INTEGER,
-        SNAPSHOT_CANDLES,
-      )
+      const bars = this.#aggregator.range(granularity, 0, Number.MAX_SAFE_INTEGER, SNAPSHOT_CANDLES)
       oldest = Math.min(oldest, now - SNAPSHOT_CANDLES * GRANULARITY_SECONDS[granularity], bars[0]?.start ?? now)
       for (const bar of bars) candles.push(this.#aggregator.toCandle(bar))
     }

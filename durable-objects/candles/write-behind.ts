@@ -8,7 +8,7 @@ const BACKOFF_MAX_MS = 30_000
 /** Rows of one upsert: bounded in memory when Postgres comes back after a day. */
 const MAX_BATCH_ROWS = 500
 
-const barKey = (bar: Bar): string => `${bar.size}/${bar.start}`
+const barKey = (bar: Bar): string => `${bar.granularity}/${bar.start}`
 
 /** What a flush needs of the object that holds it. Times are unix milliseconds. */
 export type CandleWriteBehindHost = {

@@ -1,13 +1,12 @@
 import type { RateSource } from '../../src/portfolio/rates.ts'
 import type { PositionBase } from '../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
+import { toJsonRows } from '../json-rows.ts'
+import { type Migration, migrateStorage, SCHEMA_VERSION_KEY } from '../store-schema.ts'
 import type { StoredSubscriptions } from './quote-subscriptions.ts'
 
 /** Batches of prices that are kept one by one; then one row takes the place of all of them. */
 const PRICE_SLOTS = 64
-
-/** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
-const MAX_ROW_CHARS = 600_000
 
 /**
  * What is kept of a portfolio beside its positions and prices. Returns to before `floor` get a snapshot; lots have
@@ -46,21 +45,12 @@ export type StoredPortfolio = {
 type StoredPrice = WithOffset<PortfolioPrice>
 type PriceRow = { slot: number; n: number; at: number; body: string }
 
-/** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
-function splitIntoRows(list: readonly StoredPrice[]): string[] {
-  const parts: string[][] = [[]]
-  let chars = 0
-  for (const one of list) {
-    const text = JSON.stringify(one)
-    if (chars + text.length > MAX_ROW_CHARS && chars > 0) {
-      parts.push([])
-      chars = 0
-    }
-    parts.at(-1)?.push(text)
-    chars += text.length + 1
-  }
-  return parts.map((texts) => `[${texts.join(',')}]`)
-}
+const MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT);
+      CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)`),
+]
 
 /**
  * A user's own SQLite. Prices that come together are one row: rows written cost money. They go round the slots from 0 on;
@@ -70,21 +60,16 @@ export class PortfolioStore {
   readonly #storage: DurableObjectStorage
   #nextSlot = 0
 
+  /** Creates no table: a request for a user without a portfolio leaves nothing behind. */
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
-  }
-
-  /** Not before there is something to be kept: who only asks for a user leaves nothing behind. */
-  #createTables(): void {
-    const { sql } = this.#storage
-    sql.exec('CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT)')
-    sql.exec('CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)')
+    if (storage.kv.get('head') !== undefined) migrateStorage(storage, MIGRATIONS)
   }
 
   /** Forgets everything but what the boards tell. */
   clear(): void {
     this.#storage.transactionSync(() => {
-      for (const key of ['head', 'active_until', 'refresh_asked']) this.#storage.kv.delete(key)
+      for (const key of ['head', 'active_until', 'refresh_asked', SCHEMA_VERSION_KEY]) this.#storage.kv.delete(key)
       this.#storage.sql.exec('DROP TABLE IF EXISTS positions')
       this.#storage.sql.exec('DROP TABLE IF EXISTS prices')
     })
@@ -136,11 +121,11 @@ export class PortfolioStore {
   }
 
   #savePrices(n: number, at: number, prices: readonly StoredPrice[], all: () => StoredPrice[]): void {
-    const parts = splitIntoRows(prices)
+    const parts = toJsonRows(prices)
     if (this.#nextSlot + parts.length <= PRICE_SLOTS)
       for (const body of parts) this.#putPriceRow(this.#nextSlot++, n, at, body)
     else {
-      for (const [part, body] of splitIntoRows(all()).entries()) this.#putPriceRow(-1 - part, n, at, body)
+      for (const [part, body] of toJsonRows(all()).entries()) this.#putPriceRow(-1 - part, n, at, body)
       this.#nextSlot = 0
     }
   }
@@ -161,7 +146,7 @@ export class PortfolioStore {
     all: () => StoredPrice[],
   ): void {
     this.#storage.transactionSync(() => {
-      this.#createTables()
+      migrateStorage(this.#storage, MIGRATIONS)
       this.saveHead(head)
       for (const [id, { of, n }] of positions) {
         const put = 'INSERT OR REPLACE INTO positions (asset_id, n, body) VALUES (?, ?, ?)'

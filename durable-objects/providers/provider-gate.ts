@@ -16,9 +16,10 @@ import {
 } from '../../src/providers/registry.ts'
 import type { Fetch } from '../../src/providers/result.ts'
 import { MINUTE_MS } from '../../src/time.ts'
+import { migrateStorage } from '../store-schema.ts'
 import { type FailedProviderResult, ProviderClient } from './provider-client.ts'
 import { RateLimitedFetch } from './rate-limited-fetch.ts'
-import { ProviderStore } from './store.ts'
+import { PROVIDER_MIGRATIONS, ProviderStore } from './store.ts'
 
 /** A request counts as ended this long after its timeout, whatever became of its caller. */
 const LEASE_SLACK_MS = 5_000
@@ -48,7 +49,7 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#settings = readSettings(env)
-    ProviderStore.createTables(ctx.storage.sql)
+    migrateStorage(ctx.storage, PROVIDER_MIGRATIONS)
     const names = [...availableProviders(this.#settings)]
     this.#clients = new Map(names.map((name) => [name, this.#createClient(name)]))
   }

@@ -1,8 +1,19 @@
 import type { QuoteProviderName } from '../../src/protocol/asset.ts'
 import type { ProviderState, Purpose } from '../../src/providers/rate-limit.ts'
+import type { Migration } from '../store-schema.ts'
 
 /** The purposes as they are stored, with the name that `interactive` had before. */
 type StoredPurpose = Purpose | 'look'
+
+/** The schema of the gate's SQLite. */
+export const PROVIDER_MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS providers (provider TEXT PRIMARY KEY, state TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS bad_ids (
+        provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)
+      ) WITHOUT ROWID`),
+]
 
 /** One provider's part of the gate's SQLite: the state of its rate limit, and its bad ids. Times are unix milliseconds. */
 export class ProviderStore {
@@ -12,12 +23,6 @@ export class ProviderStore {
   constructor(sql: SqlStorage, provider: QuoteProviderName) {
     this.#sql = sql
     this.#provider = provider
-  }
-
-  static createTables(sql: SqlStorage): void {
-    sql.exec('CREATE TABLE IF NOT EXISTS providers (provider TEXT PRIMARY KEY, state TEXT NOT NULL)')
-    sql.exec(`CREATE TABLE IF NOT EXISTS bad_ids (
-      provider TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (provider, id)) WITHOUT ROWID`)
   }
 
   /** The state that was saved last; null: none yet. */

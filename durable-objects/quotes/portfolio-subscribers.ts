@@ -67,10 +67,6 @@ export class PortfolioSubscribers {
     this.#storage = storage
     this.#published = published
     this.#sendPrices = sendPrices
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID')
-    storage.sql.exec(
-      'CREATE TABLE IF NOT EXISTS watchers (user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID',
-    )
     this.#publishedOffset = storage.kv.get<number>(PUBLISHED_KEY) ?? 0
     for (const { user, ids } of storage.sql.exec<{ user: string; ids: string }>('SELECT user, ids FROM followers'))
       this.#add(user, { ids: new Set(JSON.parse(ids) as number[]), generation: 0, pending: new Set(), failing: null })

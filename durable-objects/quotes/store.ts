@@ -1,9 +1,8 @@
 import type { QuoteBatch } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { QuoteLayer } from '../../src/protocol/quote.ts'
-
-/** The longest text of one row, in characters: SQLite rows have 2 MB at most, and a character up to 3 bytes. */
-const MAX_ROW_CHARS = 600_000
+import { toJsonRows } from '../json-rows.ts'
+import { type Migration, migrateStorage } from '../store-schema.ts'
 
 /**
  * After this many rows or characters, all batches are compacted to one. An object that hibernates between two ticks reads
@@ -29,24 +28,21 @@ export type BoardCounts = {
 
 type Row = { n: number; body: string }
 
-/** A list as JSON in parts of at most MAX_ROW_CHARS characters each, unless one element alone is longer. */
-function splitIntoRows<T>(list: readonly T[]): string[] {
-  const parts: string[] = []
-  let texts: string[] = []
-  let chars = 0
-  for (const one of list) {
-    const text = JSON.stringify(one)
-    if (chars + text.length > MAX_ROW_CHARS && texts.length > 0) {
-      parts.push(`[${texts.join(',')}]`)
-      texts = []
-      chars = 0
-    }
-    texts.push(text)
-    chars += text.length + 1
-  }
-  parts.push(`[${texts.join(',')}]`)
-  return parts
-}
+/** The schema of all of a board's SQLite, the portfolios that subscribe included. */
+export const QUOTE_MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS batches (
+        n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
+      ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until);
+      CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS watchers (
+        user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL
+      ) WITHOUT ROWID`),
+]
 
 /** A board's SQLite: its batches, the plan, the names that no provider knows, and the head. */
 export class QuoteStore {
@@ -58,14 +54,7 @@ export class QuoteStore {
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
-    storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS batches (
-         n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
-       ) WITHOUT ROWID`,
-    )
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL)')
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID')
-    storage.sql.exec('CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until)')
+    migrateStorage(storage, QUOTE_MIGRATIONS)
     const head = storage.kv.get<QuoteHead>('head')
     this.#head = head ?? { epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16), floor: 0, flushed: 0 }
     if (head === undefined) this.saveHead({})
@@ -113,7 +102,7 @@ export class QuoteStore {
   }
 
   #write({ n, entries, dropped, opened }: QuoteBatch): void {
-    for (const [part, text] of splitIntoRows(entries).entries()) {
+    for (const [part, text] of toJsonRows(entries).entries()) {
       const rest = part === 0 ? { dropped, opened } : { dropped: [], opened: [] }
       const body = `{"entries":${text},"dropped":${JSON.stringify(rest.dropped)},"opened":${JSON.stringify(rest.opened)}}`
       this.#storage.sql.exec('INSERT OR REPLACE INTO batches (n, part, body) VALUES (?, ?, ?)', n, part, body)
@@ -132,7 +121,7 @@ export class QuoteStore {
   savePlan({ at, settings, assets }: QuotePlan): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM plan')
-      const bodies = [JSON.stringify({ at, settings }), ...splitIntoRows(assets)]
+      const bodies = [JSON.stringify({ at, settings }), ...toJsonRows(assets)]
       for (const [part, body] of bodies.entries())
         this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
     })

@@ -1,5 +1,6 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
-import type { RevisionReason } from './bar.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
+import { DAY_S, MINUTE_S } from '../time.ts'
 import {
   addTrade,
   type Bar,
@@ -9,22 +10,29 @@ import {
   hasSameValues,
   newBar,
   type Ohlcv,
+  type RevisionReason,
   replaceValues,
-  SECONDS_BY_INDEX,
   toCandle,
 } from './bar.ts'
 import type { Trade } from './coinbase.ts'
 import { TradeCoverage, type TradeCoverageState } from './coverage.ts'
 import { parseUnits, type Units } from './decimal.ts'
 
-const MINUTE_S = 60
-const DAY_S = 86_400
-
 /** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
 export type AggregatorOptions = { exchange: string; product: string; closeGraceMs: number; tradeWindowMs: number }
 
 /** A minute as the exchange's REST tells it; `start` is unix seconds. */
 export type ExchangeCandle = Ohlcv & { start: number }
+
+/** The bars of one granularity, by start. `newest` is where nearly every trade goes. */
+type Series = { granularity: Granularity; seconds: number; bars: Map<number, Bar>; newest: Bar | undefined }
+
+const newSeries = (granularity: Granularity): Series => ({
+  granularity,
+  seconds: GRANULARITY_SECONDS[granularity],
+  bars: new Map(),
+  newest: undefined,
+})
 
 /**
  * The candles of one product in all eight granularities. Trades go in by `apply`, the exchange's own minutes by
@@ -37,22 +45,25 @@ export class CandleAggregator {
   readonly tradeCoverage: TradeCoverage
   readonly #closeGraceMs: number
   readonly #tradeWindowMs: number
-  /** Bars by start, one map a granularity. */
-  readonly #bars: Map<number, Bar>[] = SECONDS_BY_INDEX.map(() => new Map())
-  /** The newest bar of each granularity: where nearly every trade goes. */
-  readonly #newest: (Bar | undefined)[] = SECONDS_BY_INDEX.map(() => undefined)
+  readonly #series = Object.fromEntries(GRANULARITIES.map((name) => [name, newSeries(name)])) as Record<
+    Granularity,
+    Series
+  >
+  readonly #allSeries: readonly Series[] = Object.values(this.#series)
+  readonly #minutes: Series = this.#series.ONE_MINUTE
+  readonly #largerSeries = this.#allSeries.filter((series) => series !== this.#minutes)
   #touched: Bar[] = []
   /** Why complete bars are being changed now. */
   #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
   #nextCloseAt = Number.POSITIVE_INFINITY
 
-  constructor(options: AggregatorOptions, ledger?: TradeCoverageState) {
+  constructor(options: AggregatorOptions, coverage?: TradeCoverageState) {
     this.exchange = options.exchange
     this.product = options.product
     this.#closeGraceMs = options.closeGraceMs
     this.#tradeWindowMs = options.tradeWindowMs
-    this.tradeCoverage = new TradeCoverage(ledger)
+    this.tradeCoverage = new TradeCoverage(coverage)
   }
 
   /**
@@ -80,17 +91,17 @@ export class CandleAggregator {
 
   #fold(trade: Trade): void {
     // What the exchange's own candle tells holds every trade of its minute.
-    const current = this.#newest[0]
-    const minute = current?.start === trade.minute ? current : this.#bars[0]?.get(trade.minute)
+    const current = this.#minutes.newest
+    const minute = current?.start === trade.minute ? current : this.#minutes.bars.get(trade.minute)
     if (minute?.source === 'exchange') return
     const price = Number(trade.price)
     const quantity: Units = parseUnits(trade.size)
-    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
-      const newest = this.#newest[size]
+    for (const series of this.#allSeries) {
+      const { newest } = series
       let bar: Bar | undefined
       if (newest !== undefined && trade.minute >= newest.start && trade.minute < newest.end) bar = newest
-      else bar = this.#bars[size]?.get(trade.minute - (trade.minute % (SECONDS_BY_INDEX[size] as number)))
-      if (bar === undefined) this.#add(newBar(size, trade, price, quantity))
+      else bar = series.bars.get(trade.minute - (trade.minute % series.seconds))
+      if (bar === undefined) this.#add(newBar(series.granularity, trade, price, quantity))
       else {
         addTrade(bar, trade, price, quantity)
         this.#touch(bar)
@@ -99,8 +110,9 @@ export class CandleAggregator {
   }
 
   #add(bar: Bar): void {
-    this.#bars[bar.size]?.set(bar.start, bar)
-    if (bar.start >= (this.#newest[bar.size]?.start ?? 0)) this.#newest[bar.size] = bar
+    const series = this.#series[bar.granularity]
+    series.bars.set(bar.start, bar)
+    if (bar.start >= (series.newest?.start ?? 0)) series.newest = bar
     if (!bar.complete) {
       this.#forming.add(bar)
       this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
@@ -133,7 +145,7 @@ export class CandleAggregator {
     for (const candle of candles) {
       if (candle.start < from || candle.start > to) continue
       const minute = barFromExchange(candle.start, candle, time)
-      const ours = this.#bars[0]?.get(candle.start)
+      const ours = this.#minutes.bars.get(candle.start)
       if (ours === undefined) this.#addLate(minute, now)
       else if (hasSameValues(ours, minute)) continue
       else {
@@ -142,11 +154,9 @@ export class CandleAggregator {
       }
       starts.add(candle.start)
     }
-    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      for (const start of new Set([...starts].map((minute) => minute - (minute % length))))
-        this.#refold(size, start, now)
-    }
+    for (const series of this.#largerSeries)
+      for (const start of new Set([...starts].map((minute) => minute - (minute % series.seconds))))
+        this.#refold(series, start, now)
     this.tradeCoverage.markComplete(from, to)
   }
 
@@ -156,10 +166,10 @@ export class CandleAggregator {
     this.#add({ ...bar, complete, rev: 0, reason: null })
   }
 
-  #refold(size: number, start: number, now: number): void {
-    const folded = foldMinutes(size, this.#minutes(start, start + (SECONDS_BY_INDEX[size] as number)))
+  #refold(series: Series, start: number, now: number): void {
+    const folded = foldMinutes(series.granularity, this.#minutesBetween(start, start + series.seconds))
     if (folded === null) return
-    const bar = this.#bars[size]?.get(start)
+    const bar = series.bars.get(start)
     if (bar === undefined) this.#addLate(folded, now)
     else {
       replaceValues(bar, folded)
@@ -167,9 +177,9 @@ export class CandleAggregator {
     }
   }
 
-  *#minutes(start: number, end: number): Generator<Bar> {
+  *#minutesBetween(start: number, end: number): Generator<Bar> {
     for (let minute = start; minute < end; minute += MINUTE_S) {
-      const bar = this.#bars[0]?.get(minute)
+      const bar = this.#minutes.bars.get(minute)
       if (bar) yield bar
     }
   }
@@ -192,7 +202,9 @@ export class CandleAggregator {
     for (const bar of this.#touched) {
       bar.touched = false
       const coverage =
-        bar.size === 0 && bar.source === 'exchange' ? 'full' : this.tradeCoverage.coverage(bar.start, bar.end)
+        bar.granularity === 'ONE_MINUTE' && bar.source === 'exchange'
+          ? 'full'
+          : this.tradeCoverage.coverage(bar.start, bar.end)
       const closes = !bar.complete && now >= bar.end * 1000 + this.#closeGraceMs
       if (!bar.altered && !closes && coverage === bar.coverage) continue
       if (bar.complete) {
@@ -221,36 +233,32 @@ export class CandleAggregator {
   }
 
   #touchMinutes([from, to]: Gap): void {
-    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      const bars = this.#bars[size] as Map<number, Bar>
-      const newest = this.#newest[size]?.start ?? -1
-      if ((Math.min(to, newest) - from) / length > bars.size) {
+    for (const { seconds, bars, newest } of this.#allSeries) {
+      const last = Math.min(to, newest?.start ?? -1)
+      if ((last - from) / seconds > bars.size) {
         for (const bar of bars.values()) if (bar.start <= to && bar.end > from) this.#touch(bar)
       } else
-        for (let start = from - (from % length); start <= Math.min(to, newest); start += length) {
+        for (let start = from - (from % seconds); start <= last; start += seconds) {
           const bar = bars.get(start)
           if (bar) this.#touch(bar)
         }
     }
   }
 
-  /** The bars of one granularity (its index) with start in [from, to), ascending; the last `limit` of them. */
-  range(size: number, from: number, to: number, limit: number): Bar[] {
-    const bars = [...(this.#bars[size] as Map<number, Bar>).values()].filter(
-      (bar) => bar.start >= from && bar.start < to,
-    )
+  /** The bars of one granularity with start in [from, to), ascending; the last `limit` of them. */
+  range(granularity: Granularity, from: number, to: number, limit: number): Bar[] {
+    const bars = [...this.#series[granularity].bars.values()].filter((bar) => bar.start >= from && bar.start < to)
     return bars.sort((a, b) => a.start - b.start).slice(-limit)
   }
 
-  /** One bar, by the index of its granularity and its start. */
-  bar(size: number, start: number): Bar | undefined {
-    return this.#bars[size]?.get(start)
+  /** The bar of a granularity that starts at `start`, unix seconds. */
+  bar(granularity: Granularity, start: number): Bar | undefined {
+    return this.#series[granularity].bars.get(start)
   }
 
   /** The newest minute's last price and its time. */
   lastTrade(): { price: string; time: string } | null {
-    const bar = this.#newest[0]
+    const bar = this.#minutes.newest
     return bar ? { price: bar.close, time: bar.lastTime } : null
   }
 
@@ -269,7 +277,7 @@ export class CandleAggregator {
 
   /** Forgets what is older than `start`, the start of a day. */
   dropBefore(start: number): void {
-    for (const bars of this.#bars)
+    for (const { bars } of this.#allSeries)
       for (const bar of bars.values()) {
         if (bar.start >= start) continue
         bars.delete(bar.start)
@@ -279,14 +287,13 @@ export class CandleAggregator {
 
   /** Takes stored bars back: minutes with their numbers, larger ones with their lives; the larger are folded anew. */
   restore(bars: readonly Bar[]): void {
-    const lives = new Map(bars.filter((bar) => bar.size > 0).map((bar) => [`${bar.size}/${bar.start}`, bar]))
-    for (const bar of bars) if (bar.size === 0) this.#add({ ...bar, touched: false })
-    const minutes = this.range(0, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
-    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % length)))) {
-        const folded = foldMinutes(size, this.#minutes(start, start + length)) as Bar
-        const life = lives.get(`${size}/${start}`)
+    const stored = new Map(bars.map((bar) => [`${bar.granularity}/${bar.start}`, bar]))
+    for (const bar of bars) if (bar.granularity === 'ONE_MINUTE') this.#add({ ...bar, touched: false })
+    const minutes = this.range('ONE_MINUTE', 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
+    for (const { granularity, seconds } of this.#largerSeries) {
+      for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % seconds)))) {
+        const folded = foldMinutes(granularity, this.#minutesBetween(start, start + seconds)) as Bar
+        const life = stored.get(`${granularity}/${start}`)
         this.#add({
           ...folded,
           complete: life?.complete ?? false,

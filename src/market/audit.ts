@@ -1,6 +1,6 @@
 import type { Candle } from '../protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
-import { type Bar, barFromExchange, foldMinutes, type Ohlcv, SECONDS_BY_INDEX } from './bar.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
+import { type Bar, barFromExchange, foldMinutes, type Ohlcv } from './bar.ts'
 import { compareDecimals, formatUnits } from './decimal.ts'
 
 /** A candle as the exchange's REST tells it; `start` is unix seconds. */
@@ -56,8 +56,8 @@ export function findRepairs(ours: readonly Candle[], minutes: readonly ExchangeO
     .map(({ timestamp, ...own }) => barFromExchange(timestamp, own, ''))
   const bars = [...minutes.map((minute) => barFromExchange(minute.start, minute, '')), ...ownMinutes]
   bars.sort((a, b) => a.start - b.start)
-  return SECONDS_BY_INDEX.flatMap((length, size) => foldInto(size, length, bars))
-    .filter((bar) => bar.size > 0 || theirs.has(bar.start))
+  return GRANULARITIES.flatMap((granularity) => foldInto(granularity, bars))
+    .filter((bar) => bar.granularity !== 'ONE_MINUTE' || theirs.has(bar.start))
     .map(toRepair)
     .filter((repair) => {
       const own = known.get(`${repair.granularity}/${repair.timestamp}`)
@@ -65,13 +65,13 @@ export function findRepairs(ours: readonly Candle[], minutes: readonly ExchangeO
     })
 }
 
-function foldInto(size: number, length: number, minutes: readonly Bar[]): Bar[] {
-  const groups = Map.groupBy(minutes, ({ start }) => start - (start % length))
-  return [...groups.values()].map((group) => foldMinutes(size, group) as Bar)
+function foldInto(granularity: Granularity, minutes: readonly Bar[]): Bar[] {
+  const groups = Map.groupBy(minutes, ({ start }) => start - (start % GRANULARITY_SECONDS[granularity]))
+  return [...groups.values()].map((group) => foldMinutes(granularity, group) as Bar)
 }
 
-const toRepair = ({ size, start, open, high, low, close, volume }: Bar): CandleRepair => ({
-  granularity: GRANULARITIES[size] as Granularity,
+const toRepair = ({ granularity, start, open, high, low, close, volume }: Bar): CandleRepair => ({
+  granularity,
   timestamp: start,
   open,
   high,

@@ -1,5 +1,5 @@
 import type { Candle, CandleOrigin, Coverage } from '../protocol/candle.ts'
-import { GRANULARITIES, GRANULARITY_SECONDS } from '../protocol/granularity.ts'
+import { GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
 import type { Trade } from './coinbase.ts'
 import { addUnits, compareDecimals, formatUnits, parseUnits, type Units } from './decimal.ts'
 
@@ -9,13 +9,9 @@ import { addUnits, compareDecimals, formatUnits, parseUnits, type Units } from '
  */
 export type RevisionReason = 'late_trade' | 'backfill' | 'reconciled' | 'coverage' | 'audit'
 
-/** Seconds of each granularity, by its index in `GRANULARITIES`. */
-export const SECONDS_BY_INDEX: readonly number[] = GRANULARITIES.map((granularity) => GRANULARITY_SECONDS[granularity])
-
 /** The fold of an interval's trades, and how far its life has come. Times are unix seconds. */
 export type Bar = {
-  /** Index of the granularity. */
-  size: number
+  granularity: Granularity
   start: number
   end: number
   open: string
@@ -50,13 +46,13 @@ export type Bar = {
 export type Ohlcv = { open: string; high: string; low: string; close: string; volume: string }
 
 /** A bar that holds one trade. */
-export function newBar(size: number, trade: Trade, price: number, quantity: Units): Bar {
-  const length = SECONDS_BY_INDEX[size] as number
-  const start = trade.minute - (trade.minute % length)
+export function newBar(granularity: Granularity, trade: Trade, price: number, quantity: Units): Bar {
+  const seconds = GRANULARITY_SECONDS[granularity]
+  const start = trade.minute - (trade.minute % seconds)
   return {
-    size,
+    granularity,
     start,
-    end: start + length,
+    end: start + seconds,
     open: trade.price,
     high: trade.price,
     low: trade.price,
@@ -82,7 +78,7 @@ export function newBar(size: number, trade: Trade, price: number, quantity: Unit
 /** A minute as the exchange itself tells it. */
 export function barFromExchange(start: number, candle: Ohlcv, time: string): Bar {
   const trade: Trade = { product: '', id: 0, price: candle.open, size: candle.volume, time, minute: start }
-  const bar = newBar(0, trade, Number(candle.open), parseUnits(candle.volume))
+  const bar = newBar('ONE_MINUTE', trade, Number(candle.open), parseUnits(candle.volume))
   bar.high = candle.high
   bar.highValue = Number(candle.high)
   bar.low = candle.low
@@ -156,13 +152,13 @@ export function replaceValues(bar: Bar, other: Bar): void {
 }
 
 /** The fold of ascending minutes into one bar of a larger granularity (C7); null when there is none. */
-export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
+export function foldMinutes(granularity: Granularity, minutes: Iterable<Bar>): Bar | null {
   let bar: Bar | null = null
   for (const minute of minutes) {
     if (bar === null) {
-      const length = SECONDS_BY_INDEX[size] as number
-      const start = minute.start - (minute.start % length)
-      bar = { ...minute, size, start, end: start + length, altered: true, touched: false }
+      const seconds = GRANULARITY_SECONDS[granularity]
+      const start = minute.start - (minute.start % seconds)
+      bar = { ...minute, granularity, start, end: start + seconds, altered: true, touched: false }
       continue
     }
     updateHigh(bar, minute.high, minute.highValue)
@@ -193,7 +189,7 @@ export function toCandle(bar: Bar, exchange: string, product: string): Candle {
   return {
     exchange,
     product_id: product,
-    granularity: GRANULARITIES[bar.size] as Candle['granularity'],
+    granularity: bar.granularity,
     timestamp: bar.start,
     open: bar.open,
     high: bar.high,

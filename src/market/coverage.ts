@@ -35,12 +35,12 @@ export type UncertainRange = { from: number; to: number | null }
 /** A hole that nobody has asked REST about. */
 const NOT_REQUESTED = { pages: 0, failures: 0, pausedUntil: 0 }
 
-/** Everything that is known about which trades are in (C8). Kept as one row, so it survives a restart (C2). */
+/** A `TradeCoverage` as JSON (C8). The object stores it in one row, so it survives a restart (C2). */
 export type TradeCoverageState = {
-  last: number
+  lastTradeId: number
   lastMinute: number
-  holes: MissingTrades[]
-  doubt: UncertainRange | null
+  missing: MissingTrades[]
+  uncertain: UncertainRange | null
 }
 
 /**
@@ -55,15 +55,16 @@ export class TradeCoverage {
   /** Minutes whose coverage may have changed since it was last taken; both ends inclusive. */
   #changed: Gap | null = null
 
-  constructor(state: TradeCoverageState = { last: 0, lastMinute: 0, holes: [], doubt: null }) {
-    this.lastTradeId = state.last
+  constructor(state: TradeCoverageState = { lastTradeId: 0, lastMinute: 0, missing: [], uncertain: null }) {
+    this.lastTradeId = state.lastTradeId
     this.lastMinute = state.lastMinute
-    this.missing = state.holes
-    this.uncertain = state.doubt
+    this.missing = state.missing
+    this.uncertain = state.uncertain
   }
 
   state(): TradeCoverageState {
-    return { last: this.lastTradeId, lastMinute: this.lastMinute, holes: this.missing, doubt: this.uncertain }
+    const { lastTradeId, lastMinute, missing, uncertain } = this
+    return { lastTradeId, lastMinute, missing, uncertain }
   }
 
   /** Nothing is known before `minute`, where the first connection began. Only the first call counts. */

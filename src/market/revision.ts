@@ -1,5 +1,5 @@
 import type { Coverage } from '../protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
+import type { Granularity } from '../protocol/granularity.ts'
 import type { Bar, Ohlcv, RevisionReason } from './bar.ts'
 import { formatUnits } from './decimal.ts'
 
@@ -34,7 +34,7 @@ const toValues = ({ open, high, low, close, volume, coverage }: Bar): CandleValu
 export function createRevision(bar: Bar, before: Bar | null, now: number): Revision | null {
   if (!bar.complete || bar.rev === 0 || bar.reason === null || before?.rev === bar.rev) return null
   return {
-    granularity: GRANULARITIES[bar.size] as Granularity,
+    granularity: bar.granularity,
     timestamp: bar.start,
     rev: bar.rev,
     reason: bar.reason,

@@ -84,7 +84,7 @@ test('C13 what only the exchange has comes by the audit complete, as revision 1 
   expect(changes).toContainEqual(['ONE_MINUTE', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_HOUR', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_DAY', 1, 'audit', '12', '20'])
-  expect(at.book.bar(0, DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
+  expect(at.book.bar('ONE_MINUTE', DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
 })
 
 test('C6 a candle that forms, or closes for the first time, has no revision', () => {

@@ -77,7 +77,7 @@ function desk(product = AAA) {
       Array.from({ length: count }, (_, n) => {
         const start = NOON / 1000 + (from + n) * 60
         const told = book.tradeCoverage.coverage(start, start + 60)
-        const bar = book.bar(0, start)
+        const bar = book.bar('ONE_MINUTE', start)
         if (bar && bar.source === 'trades') expect(bar.coverage).toBe(told)
         return told
       }),
@@ -182,10 +182,10 @@ describe('C8 the start', () => {
     market.open()
     market.snapshot(0, 0.1, [7, -150], [8, -70], [9, -5])
     expect(market.minutes(-4, 5)).toEqual(['partial', 'partial', 'full', 'full', 'full'])
-    expect(market.book.bar(1, NOON / 1000 - 300)?.coverage).toBe('partial')
+    expect(market.book.bar('FIVE_MINUTES', NOON / 1000 - 300)?.coverage).toBe('partial')
     market.update(1, 70, [10, 70])
-    expect(market.book.bar(1, NOON / 1000)?.coverage).toBe('full')
-    expect(market.book.bar(7, NOON / 1000 - 43_200)?.coverage).toBe('partial')
+    expect(market.book.bar('FIVE_MINUTES', NOON / 1000)?.coverage).toBe('full')
+    expect(market.book.bar('ONE_DAY', NOON / 1000 - 43_200)?.coverage).toBe('partial')
   })
 
   test('whose first message was lost: not known before the first trade', () => {
@@ -204,7 +204,7 @@ describe('C8 the start', () => {
     market.update(1, 70, [1, 69], [2, 69.5])
     expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
     market.update(2, 80, [1, 69], [2, 69.5], [3, 80])
-    expect(market.book.bar(0, NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
+    expect(market.book.bar('ONE_MINUTE', NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
     expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
   })
 
@@ -275,7 +275,7 @@ describe('C8 a hole in the sequence', () => {
     // Between the messages 4 and 6, a second earlier at the most.
     expect(market.minutes(1, 6)).toEqual(['full', 'full', 'gap', 'gap', 'full', 'full'])
     expect(market.gaps(0, 10)).toEqual([[3, 5]])
-    const bars = market.book.range(1, 0, 1e12, 9)
+    const bars = market.book.range('FIVE_MINUTES', 0, 1e12, 9)
     expect(bars.map((bar) => bar.coverage)).toEqual(['gap', 'full'])
   })
 
@@ -288,7 +288,7 @@ describe('C8 a hole in the sequence', () => {
     const told = market.late(4, 125, 400, [11, 124], [12, 125])
     expect(market.minutes(1, 2)).toEqual(['full', 'full'])
     expect(market.gaps(0, 10)).toEqual([])
-    const minute = told.find((bar) => bar.size === 0 && bar.start === NOON / 1000 + 120)
+    const minute = told.find((bar) => bar.granularity === 'ONE_MINUTE' && bar.start === NOON / 1000 + 120)
     expect(minute).toMatchObject({ complete: true, rev: 1, coverage: 'full', open: '11', close: '13' })
   })
 
@@ -497,7 +497,7 @@ function drive(lines: readonly string[], product: string): Candle[] {
   watch()
   runTo(now)
   book.takeChanged(now)
-  return GRANULARITIES.flatMap((_, size) => book.range(size, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
+  return GRANULARITIES.flatMap((granularity) => book.range(granularity, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
 }
 
 test.each(Array.from({ length: 24 }, (_, n) => n + 1))(

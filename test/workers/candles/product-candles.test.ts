@@ -200,7 +200,9 @@ describe('C12 nothing closed is lost', () => {
     await abortAllDurableObjects()
     const stub = env.PRODUCT_CANDLES.getByName(productObjectName('simulated', 'THREE-USD'))
     const bodies = await runInDurableObject(stub, (_, state) =>
-      state.storage.sql.exec<{ body: string }>('SELECT body FROM bars WHERE size = 0 AND start = ?', start).toArray(),
+      state.storage.sql
+        .exec<{ body: string }>("SELECT body FROM bars WHERE granularity = 'ONE_MINUTE' AND start = ?", start)
+        .toArray(),
     )
     expect(bodies.map(({ body }) => JSON.parse(body))).toMatchObject([
       { complete: true, rev: 0, close: '21', volume: '0.875' },

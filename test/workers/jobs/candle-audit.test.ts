@@ -160,9 +160,9 @@ describe('C13 the audit', () => {
         failures: 0,
         pausedUntil: 0,
       }
-      const ledger = { last: 0, lastMinute: 0, holes: [hole], doubt: null }
+      const coverage = { lastTradeId: 0, lastMinute: 0, missing: [hole], uncertain: null }
       const bars = book.takeChanged(NOW).map((bar) => ({ ...bar, source: 'trades' as const }))
-      new CandleStore(storage).save(bars, { ledger, lastGoodAt: 0 }, NOW)
+      new CandleStore(storage).save(bars, { coverage, lastGoodAt: 0 }, NOW)
     })
     await abortAllDurableObjects()
     const object = productCandles(env, 'ETH-USD')
@@ -301,7 +301,7 @@ describe('C6 C12 revisions', () => {
     // A stub of an object that has died is of no more use.
     const waiting = () =>
       runInDurableObject(objectOf('ONE-USD'), (_, { storage }) =>
-        storage.sql.exec<{ body: string }>('SELECT body FROM revisions WHERE size = 0').toArray(),
+        storage.sql.exec<{ body: string }>("SELECT body FROM revisions WHERE granularity = 'ONE_MINUTE'").toArray(),
       )
     expect(await waiting()).toHaveLength(2)
     await abortAllDurableObjects()

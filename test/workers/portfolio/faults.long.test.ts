@@ -283,7 +283,10 @@ describe('the database goes away', () => {
     await drain()
     await sql('DELETE FROM activities WHERE id = $1', user.lots[0]!.id)
     const applyChange = UserPortfolio.prototype.applyChange
-    vi.spyOn(UserPortfolio.prototype, 'applyChange').mockImplementationOnce(async function (this: UserPortfolio, change) {
+    vi.spyOn(UserPortfolio.prototype, 'applyChange').mockImplementationOnce(async function (
+      this: UserPortfolio,
+      change,
+    ) {
       await setDatabaseOpen(false)
       return applyChange.call(this, change)
     })
@@ -330,7 +333,9 @@ describe('boards', () => {
     const at = (ms: number) => new Date(Date.now() + ms).toISOString()
     await user.object.updatePrices([portfolioPrice(assets.AAPL, '160', { as_of: at(1_000), updated_at: at(1_000) })])
     const before = reader.frames.length
-    await user.object.updatePrices([portfolioPrice(assets.AAPL, '140', { as_of: at(-60_000), updated_at: at(-60_000) })])
+    await user.object.updatePrices([
+      portfolioPrice(assets.AAPL, '140', { as_of: at(-60_000), updated_at: at(-60_000) }),
+    ])
     await user.object.updatePrices([portfolioPrice(assets.AAPL, '141', { as_of: at(-60_000), updated_at: at(2_000) })])
     // Postgres is behind as well.
     await user.object.refresh()

@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { QuoteSubscriptions, type StoredSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
+import { QUOTE_MIGRATIONS } from '../../../durable-objects/quotes/store.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
 import { portfolioPrice } from '../support/portfolio-client.ts'
 
@@ -10,6 +11,7 @@ type Call = { user: string; prices: string[]; answer(listens: boolean): Promise<
 
 /** Followers on a clock of their own, with the SQLite of an object that has nothing else to do. */
 function stage(storage: DurableObjectStorage) {
+  for (const migrate of QUOTE_MIGRATIONS) migrate(storage.sql)
   let now = 1_000_000
   let n = 0
   const prices = new Map<number, { price: PortfolioPrice; changed: number }>()
