@@ -1,7 +1,6 @@
 import type { RateSource } from '../../src/portfolio/rates.ts'
 import type { PositionBase } from '../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import type { StoredSubscriptions } from './quote-subscriptions.ts'
 
 /** Batches of prices that are kept one by one; then one row takes the place of all of them. */
 const PRICE_SLOTS = 64
@@ -42,6 +41,9 @@ export type StoredPortfolio = {
   prices: Map<number, WithOffset<PortfolioPrice>>
   lastPriceAt: number
 }
+
+/** The subscriptions that boards have accepted, by shard, and when, unix milliseconds. */
+export type StoredSubscriptions = { [shard: string]: { ids: number[]; watched?: number[]; at: number } }
 
 type StoredPrice = WithOffset<PortfolioPrice>
 type PriceRow = { slot: number; n: number; at: number; body: string }
