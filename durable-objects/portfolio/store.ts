@@ -3,7 +3,6 @@ import type { PositionBase } from '../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { toJsonRows } from '../json-rows.ts'
 import { type Migration, migrateStorage, SCHEMA_VERSION_KEY } from '../store-schema.ts'
-import type { StoredSubscriptions } from './quote-subscriptions.ts'
 
 /** Batches of prices that are kept one by one; then one row takes the place of all of them. */
 const PRICE_SLOTS = 64
@@ -41,6 +40,9 @@ export type StoredPortfolio = {
   prices: Map<number, WithOffset<PortfolioPrice>>
   lastPriceAt: number
 }
+
+/** The subscriptions that boards have accepted, by shard, and when, unix milliseconds. */
+export type StoredSubscriptions = { [shard: string]: { ids: number[]; watched?: number[]; at: number } }
 
 type StoredPrice = WithOffset<PortfolioPrice>
 type PriceRow = { slot: number; n: number; at: number; body: string }

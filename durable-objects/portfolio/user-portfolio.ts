@@ -40,42 +40,29 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     this.#store = store
     this.#activeUntil = store.loadTimestamp('active_until')
     this.#tickets = new PortfolioTickets(ctx.storage.kv, config.TICKET_TTL_MS)
-    const desk = new PortfolioEngine({
-      store,
-      ...this.context,
-      database: () => this.database(),
+    const context = { ...this.context, database: () => this.database(), board: (shard: number) => this.board(shard) }
+    const engine = new PortfolioEngine(context, store, {
       watched: () => this.#watched(),
-      announce: (change) => {
-        desk.frames?.advance(change)
+      onUpdate: (update) => {
+        engine.frames?.advance(update)
         this.hub.broadcast()
-        // Readers that were not ready have a turn to come.
+        // A connection that was not ready is due later.
         this.scheduleAlarm()
       },
     })
-    this.#engine = desk
-    this.#quoteSubscriptions = new QuoteSubscriptions({
-      user: parseUserName(ctx.id.name ?? ''),
-      shards: config.QUOTE_SHARDS,
-      subscriptions: store.loadSubscriptions(),
-      ...this.context,
-      board: (shard) => this.board(shard),
-      save: (following) => store.saveSubscriptions(following),
-      wanted: () => new Map([...(desk.state?.pricedAssets() ?? []), ...this.#watched()]),
-      watched: () => this.#unheldWatched(),
-      applyPrices: (prices) => desk.applyPrices(prices),
-      markStale: (ids, stale) => desk.markStale(ids, stale),
-      findAssets: (names) => this.database().findAssets(names),
-    })
+    this.#engine = engine
+    const identity = { user: parseUserName(ctx.id.name ?? ''), shards: config.QUOTE_SHARDS }
+    this.#quoteSubscriptions = new QuoteSubscriptions(identity, context, store, engine)
     this.#channels = new PortfolioChannels({
       ...this.context,
       maxChannels: config.MAX_CHANNELS,
-      frames: () => desk.frames,
-      offset: () => desk.state?.offset ?? 0,
+      frames: () => engine.frames,
+      offset: () => engine.state?.offset ?? 0,
       resolve: (symbols) => this.#resolve(symbols),
       subscribeQuotes: (assets) => this.#subscribeQuotes(assets),
       onUnsubscribe: () => this.context.track(this.#quoteSubscriptions.sync()),
-      readLots: (ids) => desk.readLots(ids),
-      lotsAt: () => desk.state?.head.lotsAt ?? 0,
+      readLots: (ids) => engine.readLots(ids),
+      lotsAt: () => engine.state?.head.lotsAt ?? 0,
     })
     this.hub = new Hub(ctx, this.#channels, { ...this.context, limits: this.deliveryLimits })
     this.scheduleAlarm()
@@ -193,12 +180,6 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     if (this.#activeUntil > now + PORTFOLIO_ACTIVE_MS / 2) return
     this.#activeUntil = now + PORTFOLIO_ACTIVE_MS
     this.#store.saveTimestamp('active_until', this.#activeUntil)
-  }
-
-  /** Assets that pages have open though they are neither held nor a rate of what is. */
-  #unheldWatched(): Set<number> {
-    const priced = this.#engine.state?.pricedAssets()
-    return new Set([...this.#watched().keys()].filter((id) => !priced?.has(id)))
   }
 
   /** Follows what is held by now, if anybody looks. Never rejects. */

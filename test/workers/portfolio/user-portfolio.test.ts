@@ -601,9 +601,9 @@ test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what
   const insert = worked.activities(idOf).map((activity) => ({ ...activity, fingerprint: null }))
   await user.write({ insert })
   // The board of the other tests has later prices.
-  const follow = async (_: string, ids: number[]) => other.filter(({ asset_id }) => ids.includes(asset_id))
+  const subscribe = async (_: string, ids: number[]) => other.filter(({ asset_id }) => ids.includes(asset_id))
   await runInDurableObject(user.object as never, (object: UserPortfolioObject) => {
-    Object.assign(object, { board: () => ({ follow, look: async () => [] }) })
+    Object.assign(object, { board: () => ({ subscribe, lookup: async () => [] }) })
   })
   const reader = await open(user, ['portfolio', 'asset.AAPL', 'asset.BTC'])
   const apart = (await reader.clientState()).portfolio

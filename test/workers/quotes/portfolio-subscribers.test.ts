@@ -1,7 +1,8 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { QuoteSubscriptions, type StoredSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import { QuoteSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import type { StoredSubscriptions } from '../../../durable-objects/portfolio/store.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
 import { QUOTE_MIGRATIONS } from '../../../durable-objects/quotes/store.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
@@ -191,29 +192,36 @@ describe('a user that follows boards', () => {
       price,
     }
     const live = () =>
-      new QuoteSubscriptions({
-        user: 'ann',
-        shards: 2,
-        subscriptions: self.following,
-        now: () => self.now,
-        board: (shard) => ({
-          subscribe: async (_, ids) => {
-            self.asked.push([shard, ids])
-            return self.answer(ids)
+      new QuoteSubscriptions(
+        { user: 'ann', shards: 2 },
+        {
+          now: () => self.now,
+          board: (shard) => ({
+            subscribe: async (_, ids) => {
+              self.asked.push([shard, ids])
+              return self.answer(ids)
+            },
+            lookup: async () => [],
+          }),
+          database: () => {
+            throw new Error('no database here')
           },
-          lookup: async () => [],
-        }),
-        save: (following) => {
-          self.following = structuredClone(following)
+          track: () => {},
+          log: () => {},
         },
-        wanted: () => self.wanted,
-        watched: () => self.open,
-        applyPrices: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
-        markStale: (ids) => self.lost.push(...ids),
-        findAssets: async () => [],
-        track: () => {},
-        log: () => {},
-      })
+        {
+          loadSubscriptions: () => self.following,
+          saveSubscriptions: (following) => {
+            self.following = structuredClone(following)
+          },
+        },
+        {
+          wantedAssets: () => new Map(self.wanted),
+          unheldAssets: () => self.open,
+          applyPrices: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
+          markStale: (ids) => self.lost.push(...ids),
+        },
+      )
     return Object.assign(self, { live })
   }
 
