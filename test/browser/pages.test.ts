@@ -127,7 +127,7 @@ test('D2 a dropped connection leaves no bar out and repeats none: the page equal
   const before = await bars(page)
 
   server.proxy.setOpen(false)
-  await expect.poll(() => text(page, '#connection'), SHOWN).toContain('coming back')
+  await expect.poll(() => text(page, '#connection'), SHOWN).toContain('reconnecting')
   // Missed meanwhile: a candle that was not there, one that is revised, and the newest.
   trade('TWO-USD', '48', now - 240_000)
   trade('TWO-USD', '55', now - 120_000)
@@ -171,7 +171,7 @@ test('C8 a lost feed is told from a quiet market, and simulated prices are calle
   expect(await text(page, '.badge')).toContain('Simulated')
   server.exchange.fault({ kind: 'refuse', ms: 600_000 })
   server.exchange.fault({ kind: 'close', code: 1011, product: 'THREE-USD' })
-  await expect.poll(() => text(page, '#connection'), SHOWN).toMatch(/feed is lost|feed opening/)
+  await expect.poll(() => text(page, '#connection'), SHOWN).toMatch(/feed is disconnected|feed opening/)
   server.exchange.clearFaults()
   await live(page)
 })

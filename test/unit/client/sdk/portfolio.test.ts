@@ -262,7 +262,7 @@ test('a server that is away is told as the error of the polls, and asked again w
   const server = fakePortfolioServer()
   server.replies[CACHE] = () => ({ status: 503, headers: { 'retry-after': '40' } })
   const { connection } = await open(server, { mode: 'poll' })
-  expect(connection()).toEqual({ name: 'polling', error: 'the portfolio answered 503' })
+  expect(connection()).toEqual({ name: 'polling', error: 'the portfolio request failed with status 503' })
   server.advance(39_000)
   expect(polls(server)).toBe(1)
   server.replies[CACHE] = () => Promise.reject(new TypeError('no network'))
@@ -284,7 +284,7 @@ test('an answer that never comes is given up, and asked for again', async () => 
   const { connection } = await open(server, { mode: 'poll' })
   server.advance(10_000)
   await server.settle()
-  expect(connection()).toMatchObject({ name: 'polling', error: expect.stringContaining('did not answer in time') })
+  expect(connection()).toMatchObject({ name: 'polling', error: expect.stringContaining('timeout') })
   server.deps.fetch = fetch
 })
 

@@ -101,7 +101,7 @@ test('by polls alone it reads every 15 s, or at once when it is asked to', async
   expect(server.asked.map(({ path }) => path)).toEqual(Array(2).fill('/api/v1/stocks/portfolio-cache'))
   server.replies['/api/v1/stocks/portfolio-cache'] = () => ({ status: 500 })
   await later(() => now().refresh())
-  expect(now()).toMatchObject({ status: 'polling', error: 'the portfolio answered 500', positions: [position()] })
+  expect(now()).toMatchObject({ status: 'polling', error: 'the portfolio request failed with status 500', positions: [position()] })
   expect(server.sockets).toEqual([])
 })
 
