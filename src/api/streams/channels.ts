@@ -9,25 +9,25 @@ import { GRANULARITIES } from '../../protocol/granularity.ts'
 import { productError } from '../http/input.ts'
 import type { QuoteRoute, QuoteRoutes } from '../quotes/quote-route.ts'
 
-/**
- * Which products there are: the active ones, and those among them that are not traded now; every board of quotes, and
- * where the symbols are that `symbolsOf` finds among the channels; and whether there is a portfolio to be had.
- */
+/** The channels that a client can subscribe to. */
 export type ChannelCatalog = {
+  /** Ids of the active products. */
   active: readonly string[]
+  /** Those of them that are not traded now. */
   offline: ReadonlySet<string>
+  /** `quotes.*` of every quote board. */
   boards: readonly QuoteRoute[]
+  /** Routes of the symbols among the channels of the subscribe. */
   quotes: QuoteRoutes
   signedIn: boolean
 }
 
-/** The key of the user's own object in joined positions. No product's id looks so. */
+/** The key of the user's object in joined positions. Product ids are upper case, so that none is equal to it. */
 export const PORTFOLIO_KEY = 'portfolio'
 
 /**
- * The channels of a subscribe by the key of the object that has them, each with its product and granularity, or with the
- * asset's own symbol: `*` becomes every active product that is traded, every granularity, every board. One channel that
- * cannot be had fails them all.
+ * Groups the channels of a subscribe by the key of their object. `*` becomes every traded product, every granularity and
+ * every quote board; a symbol becomes the asset's own. Returns an error if any channel is not available.
  */
 export function expandChannels(names: readonly string[], market: ChannelCatalog): Map<string, string[]> | ChannelError {
   const byKey = new Map<string, Set<string>>()

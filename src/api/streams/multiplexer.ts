@@ -49,7 +49,7 @@ export type MultiplexerHandlers = {
   onFeed(text: string, key: string): void
   /** An object refused a subscribe, or refused its socket for good. */
   onRefused(error: { key: string; code: string; message: string; req_id?: RequestId }): void
-  /** This object is not available any more: `code` tells the client what to do. */
+  /** This object is not available any more: `code` says what the client should do. */
   onLost(key: string, code: number, reason: string): void
 }
 

@@ -23,10 +23,10 @@ import { type ChannelCatalog, expandChannels } from './channels.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps, openObjectSocket, type SocketClient } from './object-socket.ts'
 
-/** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
+/** @throws CodedError `upgrade_required` for a request that is not a WebSocket handshake */
 export const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
-    throw new CodedError('upgrade_required', 'this address takes a WebSocket handshake (Upgrade: websocket)')
+    throw new CodedError('upgrade_required', 'this address expects a WebSocket handshake (Upgrade: websocket)')
   await next()
 }
 
@@ -39,34 +39,34 @@ export async function checkTradable(env: Env, products: readonly string[], field
   })
 }
 
-/** `/ws/products/:id` hands over the object's own socket; `/ws` joins those of any number of objects. */
+/** `/ws/products/:id` returns the object's socket; `/ws` joins the sockets of any number of objects. */
 export const socketRoutes = new Hono<AppEnv>()
   .get('/ws/products/:id', requireUpgrade, socketLimit, async (c) => {
     const product = c.req.param('id')
     checkProduct(product, readSettings(c.env), 'id')
     await checkTradable(c.env, [product], 'id')
-    const viewer = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
-    return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, viewer) })
+    const socketClient = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
+    return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, socketClient) })
   })
   .get('/ws', requireUpgrade, socketLimit, async (c) => {
-    const viewer = {
+    const socketClient = {
       client: clientAddress(c),
       passive: c.req.query('passive') === 'true',
       user: await authenticatePublicSocket(c),
     }
     const { 0: client, 1: server } = new WebSocketPair()
     server.accept()
-    serveSocket(server, c.env, viewer)
-    // The headers: cookies that had to be renewed.
+    serveSocket(server, c.env, socketClient)
+    // The headers hold renewed cookies.
     return new Response(null, { status: 101, webSocket: client, headers: c.res.headers })
   })
 
 type Message<Op extends ClientMessage['op']> = Extract<ClientMessage, { op: Op }>
 
-/** Speaks PROTOCOL's socket messages with one client, for as long as its socket lives. */
-function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
+/** Serves one client's socket (docs/protocol.md) until it closes. */
+function serveSocket(socket: WebSocket, env: Env, client: SocketClient): void {
   const { MAX_CHANNELS } = readSettings(env)
-  /** The channels as the client named them, and what each stands for, by the keys of the objects. */
+  /** The channels by the names that the client gave, each as the channels of its objects by their keys. */
   const subscribed = new Map<string, Map<string, string[]>>()
   let open = true
 
@@ -76,10 +76,10 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   const close = (code: number, reason: string) => {
     if (!open) return
     open = false
-    join.close()
+    multiplexer.close()
     socket.close(code, reason)
   }
-  const join = createMultiplexer(
+  const multiplexer = createMultiplexer(
     {
       onSubscribed: ({ key, channels, position, recovered, req_id }) =>
         send(subscribedFrame(namesOf(key, channels), position, recovered, req_id)),
@@ -88,17 +88,17 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
       onRefused: ({ key, code, message, req_id }) => send(refusalFrame(key, code, message, req_id)),
       onLost: (_key, code, reason) => close(code, reason),
     },
-    multiplexerDeps(env, viewer),
+    multiplexerDeps(env, client),
   )
 
-  /** A board knows an asset by its own symbol alone, the client by the name that it asked for. */
+  /** A quote board names an asset by its own symbol; the client gets the name that it subscribed to. */
   const namesOf = (key: string, channels: readonly string[]): readonly string[] =>
     parseBoardKey(key) === null
       ? channels
       : [...subscribed].filter(([, of]) => of.get(key)?.some((each) => channels.includes(each))).map(([name]) => name)
 
   const handle = async (data: unknown): Promise<void> => {
-    join.ping()
+    multiplexer.ping()
     if (typeof data !== 'string')
       return send(errorFrame('invalid_message', 'the message must be text, not binary', null))
     const read = parseClientMessage(data)
@@ -109,7 +109,7 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
       case 'ping':
         return send(pongFrame(req_id))
       case 'ack':
-        return join.ack(splitStreamPositions(message.position))
+        return multiplexer.ack(splitStreamPositions(message.position))
       case 'unsubscribe':
         return unsubscribe(message)
       case 'subscribe':
@@ -118,35 +118,35 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   }
 
   const subscribe = async ({ channels, since, req_id }: Message<'subscribe'>): Promise<void> => {
-    // Before anything is looked up: so many names at most.
+    // Before any lookup.
     if (new Set([...subscribed.keys(), ...channels]).size > MAX_CHANNELS) {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))
     }
-    const market = await loadChannelCatalog(env, channels, viewer)
-    const wanted = expandChannels(channels, market)
+    const catalog = await loadChannelCatalog(env, channels, client)
+    const wanted = expandChannels(channels, catalog)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
     if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
-    for (const name of channels) subscribed.set(name, expandChannels([name], market) as Map<string, string[]>)
+    for (const name of channels) subscribed.set(name, expandChannels([name], catalog) as Map<string, string[]>)
     const positions = splitStreamPositions(since ?? '')
-    for (const [key, names] of wanted) join.subscribe(key, names, positions.get(key) ?? null, req_id)
+    for (const [key, names] of wanted) multiplexer.subscribe(key, names, positions.get(key) ?? null, req_id)
   }
 
   const unsubscribe = ({ channels: names, req_id }: Message<'unsubscribe'>): void => {
-    const gone = names.flatMap((name) => [...(subscribed.get(name) ?? [])])
+    const ended = names.flatMap((name) => [...(subscribed.get(name) ?? [])])
     for (const name of names) subscribed.delete(name)
-    const kept = (key: string) => new Set([...subscribed.values()].flatMap((channels) => channels.get(key) ?? []))
-    for (const [key, channels] of gone) {
-      const left = channels.filter((channel) => !kept(key).has(channel))
-      if (left.length > 0) join.unsubscribe(key, left)
+    const remaining = (key: string) => new Set([...subscribed.values()].flatMap((channels) => channels.get(key) ?? []))
+    for (const [key, channels] of ended) {
+      const unused = channels.filter((channel) => !remaining(key).has(channel))
+      if (unused.length > 0) multiplexer.unsubscribe(key, unused)
     }
     send(unsubscribedFrame(names, req_id))
   }
 
-  // One message after the other: a subscribe that has to ask the database must not be passed by its unsubscribe.
-  let turn = Promise.resolve()
+  // One message after the other: an unsubscribe must not overtake its subscribe, which may read the database.
+  let queue = Promise.resolve()
   socket.addEventListener('message', ({ data }) => {
-    turn = turn
+    queue = queue
       .then(() => handle(data))
       .catch((error: unknown) => {
         log('socket_message_failed', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
@@ -155,12 +155,12 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   })
   socket.addEventListener('close', () => {
     open = false
-    join.close()
+    multiplexer.close()
   })
   socket.addEventListener('error', () => close(CLOSE_CODES.restarting, 'the connection broke'))
 }
 
-/** What a subscribe to these channels may mean now. */
+/** The catalog for a subscribe to these channels. */
 async function loadChannelCatalog(
   env: Env,
   channels: readonly string[],

@@ -11,8 +11,8 @@ import {
 import { CLOSE_CODES } from '../../protocol/errors.ts'
 
 /**
- * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
- * `stopped`: the server said that coming back is of no use, by a close code where there is one.
+ * The state of a connection. `stale`: open, but a ping is unanswered, so the data may be old. `stopped`: no other attempt
+ * follows, because the server refused or closed the connection (`code`) for good.
  */
 export type StreamState =
   | { name: 'connecting' }
@@ -78,8 +78,8 @@ const FINAL_ERRORS = new Set([
 ])
 
 /**
- * A client of one of Kerb's sockets for one set of channels: subscribes from a position, comes back by itself after a loss
- * and continues from the last position seen (D2), pings, and does what close codes say.
+ * Opens a stream of one set of channels over one of Kerb's sockets. It subscribes from a position, reconnects after a loss
+ * and continues from the last position seen (D2), sends pings, and follows the close codes of the server.
  * @param options.url address of the socket, or a function that finds it before each attempt: null ends the stream, a
  *   rejection is a failed attempt
  * @param options.since position that the caller's history already holds; without it the server begins with a snapshot
@@ -226,7 +226,7 @@ function parseFrame(text: string): Frame | null {
   return { type: String(body.type), text, body }
 }
 
-/** The address of a socket of the Kerb at `base`; without it, of the one whose page this is. @throws TypeError */
+/** The URL of a socket of the Kerb at `base`; without `base`, of the Kerb that served the page. @throws TypeError */
 export function socketUrl(base: string | undefined, path: string): string {
   const url = new URL(path, base ?? globalThis.location?.href)
   url.protocol = url.protocol.replace('http', 'ws')
@@ -239,7 +239,7 @@ export const socketsOf =
   (url) =>
     toStreamSocket(new Socket(url))
 
-/** The sockets, clock, randomness and fetch of a browser; and of Node, from 22 on. */
+/** The sockets, clock, timers, randomness and fetch of a browser, or of Node from version 22. */
 export const browserDeps: ClientDeps = {
   connect: (url) => socketsOf(WebSocket)(url),
   now: () => performance.now(),

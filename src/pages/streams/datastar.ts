@@ -14,8 +14,8 @@ const patchElementsEvent = (element: string): string =>
   `event: datastar-patch-elements\n${element.replaceAll(/^/gm, 'data: elements ')}\n`
 
 /**
- * Candles as `<spot-candle>`, one element per product and granularity. An older candle (one that closes, one that is
- * revised) is shown and then the newest again, so that the element ends in the state of now.
+ * Sends candles as `<spot-candle>`, one element per product and granularity. After an older candle (one that closes or is
+ * revised) it sends the newest again, so that the element ends in the current state.
  */
 function spotCandleAdapter(): StreamAdapter {
   const newest = new Map<string, Candle>()
@@ -53,7 +53,7 @@ const newestPerSeries = (candles: readonly Candle[]): Iterable<Candle> => {
   return newest.values()
 }
 
-/** `GET /api/v1/datastar` (brief 004) and `/api/v1/datastar/chart` (brief 003, phase 2). Each begins with full state. */
+/** `GET /api/v1/datastar` and `/api/v1/datastar/chart`: streams of elements that begin with the current state. */
 export const datastarRoutes = new Hono<AppEnv>()
   .get('/api/v1/datastar', socketLimit, async (c) =>
     multiplexedStream(c, await resolveCandleStream(c), new Map(), spotCandleAdapter()),
