@@ -206,7 +206,7 @@ describe('D3 a connection that acks and then lags', () => {
     expect(dead.frames('update')).toHaveLength(8)
     expect(reads.closed).toBeNull()
     expect(world.hub.closedConnections).toEqual({ slow: 1, silent: 0 })
-    expect([world.hub.viewers, world.left.length]).toEqual([1, 1])
+    expect([world.hub.connections.viewers, world.left.length]).toEqual([1, 1])
     // Its messages are ignored from then on.
     const before = dead.texts.length
     world.say(dead, { op: 'ping' })
@@ -392,7 +392,7 @@ describe('D5 sleep and death', () => {
     world.pass(50_000)
     expect(socket.closed?.code).toBe(CLOSE_CODES.silent_reader)
     world.sleep()
-    expect(world.hub.viewers).toBe(0)
+    expect(world.hub.connections.viewers).toBe(0)
   })
 
   test('D3 a socket that breaks while a frame is sent is removed', () => {
@@ -401,7 +401,7 @@ describe('D5 sleep and death', () => {
     broken.broken = true
     world.pass(1_000)
     world.trade(1)
-    expect([world.hub.viewers, world.left.length]).toEqual([1, 1])
+    expect([world.hub.connections.viewers, world.left.length]).toEqual([1, 1])
     expect(closes(fine.frames('update'))).toEqual([1])
   })
 

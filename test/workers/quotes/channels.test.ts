@@ -429,7 +429,7 @@ describe('D3 slow connections', () => {
     expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
     world.pass(LIMITS.idleTimeoutMs)
     expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
-    expect([world.hub.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
+    expect([world.hub.connections.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
 
   test('D3 a connection that never acks gets one frame per interval', () => {
@@ -460,7 +460,11 @@ describe('Q2 watched assets', () => {
     expect(world.channels.watchedSince(0)).not.toBeNull()
     world.leave(second)
     expect([...world.channels.watched()]).toEqual([])
-    expect([world.hub.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([1, true, 2])
+    expect([world.hub.connections.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([
+      1,
+      true,
+      2,
+    ])
   })
 
   test('D3 a socket that breaks while a frame is sent is removed', () => {
@@ -469,7 +473,7 @@ describe('Q2 watched assets', () => {
     broken.broken = true
     world.pass(1_000)
     world.prices([0, '1'])
-    expect([world.hub.viewers, fine.frames('update').length]).toEqual([1, 1])
+    expect([world.hub.connections.viewers, fine.frames('update').length]).toEqual([1, 1])
   })
 
   test('D5 an attachment written by an earlier version loads', () => {
