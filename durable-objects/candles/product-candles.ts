@@ -274,7 +274,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
       product_id: this.#product,
       exchange: this.settings.EXCHANGE,
       feed: { ...this.#feedState(), reconnects: this.#feed.reconnects, reason: this.#feed.reason },
-      viewers: this.hub.viewers,
+      viewers: this.hub.connections.viewers,
       position: this.hub.position,
       last: this.#aggregator.lastTrade(),
       unflushed: this.#writeBehind.pendingCount,
@@ -324,11 +324,11 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   }
 
   #onViewersLeft(): void {
-    if (this.hub.viewers === 0) this.#viewersLeftAt = this.now()
+    if (this.hub.connections.viewers === 0) this.#viewersLeftAt = this.now()
   }
 
   get #isFeedWanted(): boolean {
-    return this.#online && (this.#alwaysOn || this.hub.viewers > 0)
+    return this.#online && (this.#alwaysOn || this.hub.connections.viewers > 0)
   }
 
   /** Opens the feed for viewers or an always-on product, closes it a while after the last viewer has left. */

@@ -97,11 +97,11 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
 
   async closeSockets(): Promise<void> {
     this.#tickets.clear()
-    this.hub.closeAll(CLOSE_CODES.signed_out, 'signed out')
+    this.hub.connections.closeAll(CLOSE_CODES.signed_out, 'signed out')
   }
 
   async forget(): Promise<void> {
-    this.hub.closeAll(CLOSE_CODES.signed_out, 'signed out')
+    this.hub.connections.closeAll(CLOSE_CODES.signed_out, 'signed out')
     this.#tickets.clear()
     this.#activeUntil = 0
     this.#quoteSubscriptions.clear()
@@ -134,21 +134,21 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   }
 
   async refresh(): Promise<void> {
-    this.hub.closeExpired()
+    this.hub.connections.closeExpired()
     await this.#engine.refresh()
     if (this.#store.loadTimestamp('refresh_asked') > 0) this.#store.saveTimestamp('refresh_asked', 0)
     await this.#syncQuotes()
   }
 
   async applyChange(change: PortfolioChange): Promise<void> {
-    this.hub.closeExpired()
+    this.hub.connections.closeExpired()
     await this.#engine.applyChange(change)
     // What is held since has a price to come.
     this.context.track(this.#syncQuotes())
   }
 
   async updatePrices(prices: PortfolioPrice[], gone: number[] = []): Promise<boolean> {
-    this.hub.closeExpired()
+    this.hub.connections.closeExpired()
     if (this.#engine.state === null || !this.#isActive) {
       this.#quoteSubscriptions.clear()
       return false
@@ -161,7 +161,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   async status(): Promise<PortfolioStatus> {
     const { state: book, frames } = this.#engine
     return {
-      sockets: this.hub.socketCount,
+      sockets: this.hub.connections.size,
       positions: book?.totals.positions ?? 0,
       version: book?.head.version ?? 0,
       loads: book?.head.loads ?? 0,
@@ -170,7 +170,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   }
 
   get #isActive(): boolean {
-    return this.hub.socketCount > 0 || this.now() < this.#activeUntil
+    return this.hub.connections.size > 0 || this.now() < this.#activeUntil
   }
 
   /** Somebody has read it: it is kept up to date for a while. Noted seldom: a row written costs money. */
@@ -198,7 +198,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
 
   /** The assets that sockets follow by name, or are about to. */
   #watched(): Map<number, string> {
-    const subscribed = this.hub.subscriptions().map(({ assets }) => assets)
+    const subscribed = this.hub.connections.subscriptions.map(({ assets }) => assets)
     const named = [...subscribed, ...this.#pendingSubscriptions].flatMap((assets) => [...assets])
     return new Map(named.filter(([id]) => id > 0).map(([id, { symbol }]) => [id, symbol]))
   }

@@ -142,7 +142,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
     return {
       assets: symbols.planned.size,
       quotes: [...cache.ids()].filter((id) => cache.quote(id) !== null).length,
-      watchers: this.hub.viewers,
+      watchers: this.hub.connections.viewers,
       position: this.hub.position,
       ...counts,
       looks: { ...counts.looks },
@@ -184,7 +184,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
   }
 
   #nextStaleAt(): number {
-    if (this.hub.socketCount === 0 && this.#subscribers.isEmpty) return Number.POSITIVE_INFINITY
+    if (this.hub.connections.size === 0 && this.#subscribers.isEmpty) return Number.POSITIVE_INFINITY
     this.#staleAt ??= this.#engine.cache.nextStaleAt()
     return this.#staleAt
   }

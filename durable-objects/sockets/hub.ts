@@ -26,7 +26,8 @@ import {
 } from '../../src/protocol/messages.ts'
 import type { ObjectContext } from '../object-context.ts'
 import type { SocketHub, SocketOptions } from '../realtime-object.ts'
-import { type Connection, loadAttachment, newConnection, saveAttachment } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { ConnectionSet } from './connection-set.ts'
 import { handleInOrder } from './in-order.ts'
 import type { ChannelSource, SubscriptionMessage } from './source.ts'
 
@@ -45,36 +46,26 @@ type HubOptions = ObjectContext & {
 }
 
 /**
- * The client connections of one object: subscribes them to the channels of its source (D4), sends each what it lacks as
- * fast as it reads (D1, D3), resumes those that return (D2), and closes the dead. Connections outlive a sleep of the
- * object (D5). The hub sets no timers: `dueAt` says when `tick` is due.
+ * Subscribes the connections of one object to the channels of its source (D4), sends each what it lacks as fast as it
+ * reads (D1, D3), resumes those that return (D2), and closes the dead. It sets no timers: `dueAt` says when `tick` is due.
  */
 export class Hub<S, P = never> implements SocketHub {
-  readonly #ctx: DurableObjectState
+  readonly connections: ConnectionSet<S>
   readonly #source: ChannelSource<S, P>
   readonly #options: HubOptions
-  readonly #connections = new Map<WebSocket, Connection<S>>()
   /** End of the interval that connections share which never ack. */
   #intervalEndsAt = 0
   #dueAt = Number.POSITIVE_INFINITY
-  /** No connection's authorization ends before this. */
-  #expiresAt = Number.POSITIVE_INFINITY
   /** Frames that held several updates for a connection that was behind. */
   conflations = 0
   /** Connections that were closed for not keeping up, by reason. */
   readonly closedConnections: Record<CloseReason, number> = { slow: 0, silent: 0 }
 
   constructor(ctx: DurableObjectState, source: ChannelSource<S, P>, options: HubOptions) {
-    this.#ctx = ctx
     this.#source = source
     this.#options = options
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING_TEXT, pongFrame(undefined)))
-    for (const socket of ctx.getWebSockets()) {
-      const connection = loadAttachment(socket, source)
-      if (connection === null) continue
-      this.#add(socket, connection)
-      source.onChange?.(source.none, connection.subscription, connection)
-    }
+    this.connections = new ConnectionSet(ctx, source, options)
+    for (const [, connection] of this.connections) this.#updateDue(connection)
   }
 
   get position(): string {
@@ -85,112 +76,55 @@ export class Hub<S, P = never> implements SocketHub {
     return this.#dueAt
   }
 
-  get socketCount(): number {
-    return this.#connections.size
-  }
-
-  /** Connections that are not passive. */
-  get viewers(): number {
-    let viewers = 0
-    for (const { passive } of this.#connections.values()) if (!passive) viewers++
-    return viewers
-  }
-
-  subscriptions(): S[] {
-    return [...this.#connections.values()].map(({ subscription }) => subscription)
-  }
-
-  /** Open sockets of one client. */
   countSockets(client: string): number {
-    this.closeExpired()
-    let sockets = 0
-    for (const connection of this.#connections.values()) if (connection.client === client) sockets++
-    return sockets
+    this.connections.closeExpired()
+    return this.connections.countOf(client)
   }
 
   accept(socket: WebSocket, options: SocketOptions): void {
-    this.#ctx.acceptWebSocket(socket)
-    const connection = newConnection(options, this.#source.none, this.#options.now())
-    this.#add(socket, connection)
-    this.#save(socket, connection)
-  }
-
-  #add(socket: WebSocket, connection: Connection<S>): void {
-    this.#connections.set(socket, connection)
-    this.#expiresAt = Math.min(this.#expiresAt, connection.authorizedUntil)
-    this.#updateDue(connection)
+    this.#updateDue(this.connections.accept(socket, options))
   }
 
   remove(socket: WebSocket): void {
-    const connection = this.#connections.get(socket)
-    if (!connection) return
-    this.#connections.delete(socket)
-    this.#source.onChange?.(connection.subscription, this.#source.none, connection)
-    this.#options.onRemove?.()
-  }
-
-  #close(socket: WebSocket, code: number, reason: string): void {
-    this.remove(socket)
-    socket.serializeAttachment(null)
-    socket.close(code, reason)
-  }
-
-  closeAll(code: number, reason: string): void {
-    for (const socket of this.#connections.keys()) this.#close(socket, code, reason)
-  }
-
-  /** Closes connections whose authorization has ended: with a new ticket they can connect again. */
-  closeExpired(): void {
-    const now = this.#options.now()
-    if (now < this.#expiresAt) return
-    this.#expiresAt = Number.POSITIVE_INFINITY
-    for (const [socket, { authorizedUntil }] of this.#connections)
-      if (authorizedUntil <= now) this.#close(socket, CLOSE_CODES.session_expired, 'come back with a new ticket')
-      else this.#expiresAt = Math.min(this.#expiresAt, authorizedUntil)
+    this.connections.remove(socket)
   }
 
   /** Sends what waited for the end of an interval, and closes connections that do not keep up. */
   tick(): void {
-    this.closeExpired()
+    this.connections.closeExpired()
     const { now: getNow, limits } = this.#options
     const now = getNow()
     if (now < this.#dueAt) return
-    for (const [socket, connection] of this.#connections) {
+    for (const [socket, connection] of this.connections) {
       const reason = getCloseReason(connection, now, limits)
-      if (reason === 'slow' || (reason === 'silent' && !this.#hasPinged(socket, connection, now))) {
+      if (reason === 'slow' || (reason === 'silent' && !this.#recordPing(socket, connection, now))) {
         this.closedConnections[reason]++
-        this.#close(socket, CLOSE_BY_REASON[reason].code, CLOSE_BY_REASON[reason].reason)
+        this.connections.close(socket, CLOSE_BY_REASON[reason].code, CLOSE_BY_REASON[reason].reason)
       } else this.#sendPending(socket, connection, now)
     }
     this.#dueAt = Number.POSITIVE_INFINITY
-    for (const connection of this.#connections.values()) this.#updateDue(connection)
+    for (const [, connection] of this.connections) this.#updateDue(connection)
   }
 
   #updateDue(connection: Connection<S>): void {
     this.#dueAt = Math.min(this.#dueAt, getDueAt(connection, this.#options.limits))
   }
 
-  /** True if the runtime answered a ping since the last look; records it as a message. */
-  #hasPinged(socket: WebSocket, connection: Connection<S>, now: number): boolean {
-    const pingedAt = this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0
-    if (pingedAt === connection.pingedAt) return false
-    connection.pingedAt = pingedAt
-    // The runtime's clock need not be the object's.
+  /** Records a ping that the runtime has answered; false: there was none since the last call. */
+  #recordPing(socket: WebSocket, connection: Connection<S>, now: number): boolean {
+    const pingedAt = this.connections.takeNewPing(socket, connection)
+    if (pingedAt === null) return false
     const at = pingedAt > connection.lastMessageAt && pingedAt < now ? pingedAt : now
     recordMessage(connection, at, this.#intervalEndsAt)
-    this.#save(socket, connection)
+    this.connections.save(socket, connection)
     return true
-  }
-
-  #save(socket: WebSocket, connection: Connection<S>): void {
-    if (this.#connections.has(socket)) saveAttachment(socket, connection, this.#source)
   }
 
   /** Sends the source's newest update to every connection that it concerns, or lets it wait. */
   broadcast(): void {
     const { now: getNow, limits } = this.#options
     const now = getNow()
-    for (const [socket, connection] of this.#connections) {
+    for (const [socket, connection] of this.connections) {
       if (this.#source.isEmpty(connection.subscription)) continue
       // One that waits already has its turn later, whatever has changed.
       if (waitingSince(connection) === null || canSend(connection, now, limits)) this.#deliver(socket, connection, now)
@@ -199,7 +133,7 @@ export class Hub<S, P = never> implements SocketHub {
 
   /** Sends a text that is no update to every connection that subscribes to anything. */
   broadcastText(frame: string): void {
-    for (const [socket, { subscription }] of this.#connections)
+    for (const [socket, { subscription }] of this.connections)
       if (!this.#source.isEmpty(subscription)) this.#send(socket, frame)
   }
 
@@ -208,12 +142,12 @@ export class Hub<S, P = never> implements SocketHub {
    * @param revise gives what is left of a subscription and the frames that say so; null: it stays as it is
    */
   reviseSubscriptions(revise: (subscription: S) => { subscription: S; frames: string[] } | null): void {
-    for (const [socket, connection] of this.#connections) {
+    for (const [socket, connection] of this.connections) {
       const revised = revise(connection.subscription)
       if (revised === null) continue
       this.#setSubscription(connection, revised.subscription)
-      this.#save(socket, connection)
-      this.#sendAll(socket, revised.frames)
+      this.connections.save(socket, connection)
+      this.connections.send(socket, revised.frames)
     }
   }
 
@@ -261,7 +195,7 @@ export class Hub<S, P = never> implements SocketHub {
     const { track, log, now: getNow } = this.#options
     const loading = { kind: 'loading_snapshot', since: waitingSince(connection) ?? now } as const
     connection.progress = loading
-    const isWanted = () => connection.progress === loading && this.#connections.has(socket)
+    const isWanted = () => connection.progress === loading && this.connections.has(socket)
     const load = async (): Promise<void> => {
       const prepared = await this.#source.prepareSnapshot?.(connection.subscription)
       if (!isWanted()) return
@@ -274,7 +208,7 @@ export class Hub<S, P = never> implements SocketHub {
     track(
       load().catch((error: unknown) => {
         log('snapshot_read_failed', { error: String(error) })
-        if (isWanted()) this.#close(socket, CLOSE_CODES.unavailable, 'the database cannot be read')
+        if (isWanted()) this.connections.close(socket, CLOSE_CODES.unavailable, 'the database cannot be read')
       }),
     )
   }
@@ -282,22 +216,22 @@ export class Hub<S, P = never> implements SocketHub {
   #sendCatchUp(socket: WebSocket, connection: Connection<S>, frames: readonly string[], now: number): void {
     const { offset } = this.#source
     if (connection.progress.kind === 'behind' && connection.progress.offset < offset - 1) this.conflations++
-    this.#sendAll(socket, frames)
-    if (connection.framesSinceMessage === SLOWDOWN_AFTER_FRAMES - 1) this.#hasPinged(socket, connection, now)
+    this.connections.send(socket, frames)
+    if (connection.framesSinceMessage === SLOWDOWN_AFTER_FRAMES - 1) this.#recordPing(socket, connection, now)
     const intervalEndsAt = now + this.#options.limits.sendIntervalMs
     recordSent(connection, offset, intervalEndsAt)
     if (connection.nextSendAt === intervalEndsAt) this.#intervalEndsAt = intervalEndsAt
-    if (this.#source.isDurable) this.#save(socket, connection)
+    if (this.#source.isDurable) this.connections.save(socket, connection)
   }
 
   /** Handles a message of a client. @returns a promise where something must be read first */
   onMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> | undefined {
-    this.closeExpired()
-    const connection = this.#connections.get(socket)
+    this.connections.closeExpired()
+    const connection = this.connections.get(socket)
     if (connection === undefined) return undefined
     const now = this.#options.now()
     recordMessage(connection, now, this.#intervalEndsAt)
-    if (now - connection.savedMessageAt >= ATTACHMENT_MAX_AGE_MS) this.#save(socket, connection)
+    if (now - connection.savedMessageAt >= ATTACHMENT_MAX_AGE_MS) this.connections.save(socket, connection)
     const read =
       typeof data === 'string'
         ? parseClientMessage(data)
@@ -316,7 +250,7 @@ export class Hub<S, P = never> implements SocketHub {
   }
 
   #handle(socket: WebSocket, connection: Connection<S>, message: ClientMessage, prepared: P | null | undefined): void {
-    if (!this.#connections.has(socket)) return
+    if (!this.connections.has(socket)) return
     const now = this.#options.now()
     switch (message.op) {
       case 'ping':
@@ -325,7 +259,7 @@ export class Hub<S, P = never> implements SocketHub {
       case 'ack': {
         const isFirst = connection.unackedOffsets === null
         recordAck(connection, this.#source.offsetOf(message.position))
-        if (isFirst) this.#save(socket, connection)
+        if (isFirst) this.connections.save(socket, connection)
         break
       }
       case 'unsubscribe':
@@ -339,7 +273,7 @@ export class Hub<S, P = never> implements SocketHub {
 
   /** Sends what waits, if the connection's turn has come. */
   #sendPending(socket: WebSocket, connection: Connection<S>, now: number): void {
-    if (waitingSince(connection) !== null && this.#connections.has(socket)) this.#deliver(socket, connection, now)
+    if (waitingSince(connection) !== null && this.connections.has(socket)) this.#deliver(socket, connection, now)
   }
 
   #unsubscribe(socket: WebSocket, connection: Connection<S>, message: SubscriptionMessage, now: number): void {
@@ -351,7 +285,7 @@ export class Hub<S, P = never> implements SocketHub {
     }
     connection.subscribedAt = now
     this.#setSubscription(connection, result.subscription)
-    this.#save(socket, connection)
+    this.connections.save(socket, connection)
     this.#send(socket, unsubscribedFrame(channels, req_id))
   }
 
@@ -385,15 +319,19 @@ export class Hub<S, P = never> implements SocketHub {
       return
     }
     if (pending.length > 0) this.#sendCatchUp(socket, connection, pending, now)
-    if (!this.#connections.has(socket)) return
+    if (!this.connections.has(socket)) return
     connection.subscribedAt = now
     this.#setSubscription(connection, source.merge(connection.subscription, asked.subscription))
     const resumedFrom = missed === null ? null : (since as string)
-    this.#sendAll(socket, [...this.#welcome(channels, resumedFrom, req_id), ...frames])
+    this.connections.send(socket, [...this.#welcome(channels, resumedFrom, req_id), ...frames])
     skipTo(connection, source.offset)
     connection.unackedOffsets?.push(source.offset)
     connection.nextSendAt = Math.max(connection.nextSendAt, this.#intervalEndsAt)
-    this.#save(socket, connection)
+    this.connections.save(socket, connection)
+  }
+
+  #send(socket: WebSocket, frame: string): void {
+    this.connections.send(socket, [frame])
   }
 
   #sendError(
@@ -402,18 +340,5 @@ export class Hub<S, P = never> implements SocketHub {
     reqId: RequestId,
   ): void {
     this.#send(socket, errorFrame(code, message, field, reqId))
-  }
-
-  #sendAll(socket: WebSocket, frames: readonly string[]): void {
-    for (const frame of frames) this.#send(socket, frame)
-  }
-
-  #send(socket: WebSocket, frame: string): void {
-    try {
-      socket.send(frame)
-    } catch {
-      // The socket is gone; its close event may come later or never.
-      this.remove(socket)
-    }
   }
 }
