@@ -1,10 +1,8 @@
-import { readCoinbaseKey } from '../../src/auth/coinbase-jwt.ts'
 import { replaceGaps, upsertCandles } from '../../src/db/candles.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { insertRevisions } from '../../src/db/revisions.ts'
 import { getGranularities } from '../../src/delivery/candle-channels.ts'
 import { CandleAggregator, type ExchangeCandle } from '../../src/market/aggregator.ts'
-import type { Bar } from '../../src/market/bar.ts'
 import { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { Revision } from '../../src/market/revision.ts'
 import {
@@ -18,38 +16,23 @@ import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granularity.ts'
 import { feedFrame } from '../../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../../src/protocol/product.ts'
+import { DAY_S, MINUTE_S } from '../../src/time.ts'
 import { RealtimeObject } from '../realtime-object.ts'
 import { Hub } from '../sockets/hub.ts'
 import { Backfill } from './backfill.ts'
 import { CandleChannels } from './channels.ts'
+import { Checkpoint } from './checkpoint.ts'
 import { ExchangeFeed } from './exchange-feed.ts'
-import { HistoryLoader, type LoadedRanges } from './history-loader.ts'
+import { FeedControl } from './feed-control.ts'
+import { HistoryLoader } from './history-loader.ts'
 import { CandleStore } from './store.ts'
-import { CandleWriteBehind } from './write-behind.ts'
+import { CandleWriteBehind, type GapUpdate } from './write-behind.ts'
 
-/** An open feed's alarm comes at least this often: the outgoing socket alone does not keep an object for long. */
-const MAX_ALARM_INTERVAL_MS = 30_000
-
-/** The leave to keep a feed open is renewed this often; it lasts two minutes. */
-const LEASE_RENEWAL_MS = 60_000
-
-/** Bars that one reader can have loaded at once: as many as one answer holds. */
-const MAX_HISTORY_CANDLES = 1_000
-
-/** Bars of each granularity in a snapshot. */
+/** Candles of each granularity in a snapshot. */
 const SNAPSHOT_CANDLES = 100
 
-const MINUTE_S = 60
-const DAY_S = 86_400
-
-/** Holes are healed at most this many days back: more minutes than that are no object's matter. */
+/** Missing trades are fetched at most this many days back. What is older is loaded as history. */
 const MAX_BACKFILL_DAYS = 7
-
-/** Key under which it is kept that the exchange does not trade the pair. */
-const OFFLINE_KEY = 'offline'
-
-/** Key under which it is kept which history was loaded. */
-const LOADED_HISTORY_KEY = 'loaded'
 
 /** One product: connects its feed, its candles, its viewers and its writes to Postgres. */
 export class ProductCandles extends RealtimeObject implements ProductObject {
@@ -58,120 +41,108 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   readonly #aggregator: CandleAggregator
   readonly #feedProcessor: FeedProcessor
   readonly #feed: ExchangeFeed
+  readonly #feedControl: FeedControl
   readonly #backfill: Backfill
+  readonly #checkpoint: Checkpoint
   readonly #writeBehind: CandleWriteBehind
   readonly #historyLoader: HistoryLoader
   readonly #channels: CandleChannels
   protected override readonly hub: Hub<number>
-  /** Bars that SQLite lacks. */
-  readonly #unsaved = new Set<Bar>()
-  #unsavedSince = 0
-  readonly #alwaysOn: boolean
-  #online: boolean
-  #viewersLeftAt = 0
-  #leaseRenewAt = 0
-  #leaseRefusedUntil = 0
   readonly #startedAt: number
-  readonly #refusals = { exchange: 0, slots: 0 }
-  /** The feed's state and the gaps as the viewers were last told. */
+  /** Errors that the exchange sent on the feed. */
+  #feedErrors = 0
+  /** The feed's state and the gaps of the last `feed` frame. */
   #publishedFeedState = ''
+  /** The last day on which old bars were dropped, in days since 1970. */
   #cleanedDay = 0
-  #writtenGaps = ''
 
   constructor(ctx: DurableObjectState, env: Env) {
     const product = parseProductName(ctx.id.name ?? '')
     super(ctx, env, { product })
-    const config = this.settings
+    const { context, settings: config } = this
     this.#product = product
     this.#startedAt = this.now()
-    this.#alwaysOn = config.ALWAYS_ON.includes(this.#product)
-    this.#online = ctx.storage.kv.get<boolean>(OFFLINE_KEY) !== true
     this.#store = new CandleStore(ctx.storage)
     const stored = this.#store.loadState()
-    const options = {
-      exchange: config.EXCHANGE,
-      product: this.#product,
-      closeGraceMs: config.CLOSE_GRACE_MS,
-      tradeWindowMs: config.TRADE_WINDOW_MS,
+    const { EXCHANGE: exchange, CLOSE_GRACE_MS: closeGraceMs, TRADE_WINDOW_MS: tradeWindowMs } = config
+    const options = { exchange, product, closeGraceMs, tradeWindowMs }
+    const aggregator = new CandleAggregator(options, stored?.coverage)
+    this.#aggregator = aggregator
+    this.#feedProcessor = new FeedProcessor(aggregator, closeGraceMs, stored?.lastGoodAt)
+    const intervalMs = config.CHECKPOINT_INTERVAL_MS
+    this.#checkpoint = new Checkpoint(context, this.#store, aggregator, this.#feedProcessor, intervalMs)
+    this.#writeBehind = new CandleWriteBehind(
+      context,
+      { closedWithinMs: config.FLUSH_CLOSED_MS, maxRows: config.FLUSH_ROWS, formingWithinMs: config.FLUSH_FORMING_MS },
+      aggregator,
+      this.#store,
+      (candles, gaps, revisions) => this.write(candles, gaps, revisions),
+    )
+    const limits = {
+      tradeWindowMs,
+      maxPages: config.BACKFILL_PAGES,
+      delayMs: config.BACKFILL_DELAY_MS,
+      settleMs: config.RECONCILE_SETTLE_MS,
     }
-    this.#aggregator = new CandleAggregator(options, stored?.coverage)
-    this.#feedProcessor = new FeedProcessor(this.#aggregator, config.CLOSE_GRACE_MS, stored?.lastGoodAt)
-    const host = { ...this.context, random: Math.random }
-    this.#writeBehind = new CandleWriteBehind({
-      ...host,
-      closedWithinMs: config.FLUSH_CLOSED_MS,
-      maxRows: config.FLUSH_ROWS,
-      formingWithinMs: config.FLUSH_FORMING_MS,
-      toCandle: (bar) => this.#aggregator.toCandle(bar),
-      gaps: () => this.#changedGaps(),
-      write: async (candles, gaps) => {
-        await this.write(candles, gaps, this.#store.loadRevisions(candles))
-        if (gaps) this.#writtenGaps = JSON.stringify(gaps.gaps)
+    const restUrl = config.COINBASE_REST_URL
+    this.#backfill = new Backfill(
+      context,
+      { limits, restUrl, exchangeUrl: config.COINBASE_EXCHANGE_URL },
+      aggregator,
+      () => this.#publish(),
+    )
+    this.#historyLoader = new HistoryLoader(
+      context,
+      { exchange, product, restUrl, retentionDays: config.CANDLE_RETENTION },
+      ctx.storage.kv,
+      (candles) => this.write(candles, null, []),
+    )
+    this.#feed = new ExchangeFeed(
+      context,
+      {
+        url: config.COINBASE_WS_URL,
+        product,
+        apiKeyName: config.COINBASE_API_KEY,
+        privateKey: config.COINBASE_PRIVATE_KEY,
+        silenceTimeoutMs: config.FEED_SILENCE_TIMEOUT_MS,
+        connectTimeoutMs: config.FEED_CONNECT_TIMEOUT_MS,
+        reconnectMinMs: config.RECONNECT_MIN_MS,
+        reconnectMaxMs: config.RECONNECT_MAX_MS,
       },
-      onWritten: (bars) => this.#store.markFlushed(bars),
-    })
-    this.#backfill = new Backfill({
-      ...host,
-      aggregator: this.#aggregator,
-      limits: {
-        tradeWindowMs: config.TRADE_WINDOW_MS,
-        maxPages: config.BACKFILL_PAGES,
-        delayMs: config.BACKFILL_DELAY_MS,
-        settleMs: config.RECONCILE_SETTLE_MS,
+      {
+        onOpen: () => this.#feedProcessor.onOpen(),
+        onMessage: (text) => this.onFeedMessage(text),
+        onDisconnect: () => this.#feedProcessor.onClose(),
+        onStateChange: () => this.#publish(),
       },
-      restUrl: config.COINBASE_REST_URL,
-      exchangeUrl: config.COINBASE_EXCHANGE_URL,
-      onHealed: () => this.#publish(),
-    })
-    this.#historyLoader = new HistoryLoader({
-      ...host,
-      exchange: config.EXCHANGE,
-      product: this.#product,
-      restUrl: config.COINBASE_REST_URL,
-      retentionDays: config.CANDLE_RETENTION,
-      loadedRanges: () => ctx.storage.kv.get<LoadedRanges>(LOADED_HISTORY_KEY) ?? {},
-      save: (loaded) => ctx.storage.kv.put(LOADED_HISTORY_KEY, loaded),
-      write: (candles) => this.write(candles, null, []),
-    })
-    this.#feed = new ExchangeFeed({
-      ...host,
-      url: config.COINBASE_WS_URL,
-      product: this.#product,
-      silenceTimeoutMs: config.FEED_SILENCE_TIMEOUT_MS,
-      connectTimeoutMs: config.FEED_CONNECT_TIMEOUT_MS,
-      reconnectMinMs: config.RECONNECT_MIN_MS,
-      reconnectMaxMs: config.RECONNECT_MAX_MS,
-      sign: () => this.#sign(),
-      onOpen: () => this.#feedProcessor.onOpen(),
-      onMessage: (text) => this.onFeedMessage(text),
-      onDisconnect: (reason) => {
-        this.#feedProcessor.onClose()
-        this.context.log('feed_disconnected', { reason })
-      },
-      onStateChange: () => this.#publish(),
-    })
+    )
     this.#channels = new CandleChannels({
       product,
-      // A position of an object that has died proves nothing: the epoch is new.
+      // The update log starts empty, so positions of an earlier start are not of this stream.
       epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16),
       resumeFrames: config.RESUME_FRAMES,
       snapshot: (mask) => this.#snapshot(mask),
       feedFrame: () => this.#feedFrame(),
     })
     this.hub = new Hub(ctx, this.#channels, {
-      ...this.context,
+      ...context,
       limits: this.deliveryLimits,
-      onRemove: () => this.#onViewersLeft(),
+      onRemove: () => this.#feedControl.onViewerLeft(),
     })
+    this.#feedControl = new FeedControl(
+      context,
+      { product, alwaysOn: config.ALWAYS_ON.includes(product), lingerMs: config.FEED_LINGER_MS },
+      ctx.storage.kv,
+      this.#feed,
+      () => feedSlots(env),
+      this.hub.connections,
+      () => this.#publish(),
+    )
     this.#restore()
   }
 
-  /** Brings candles, gaps and revisions to Postgres; rejects when that cannot be. */
-  protected async write(
-    candles: Candle[],
-    gaps: { range: Gap; gaps: Gap[] } | null,
-    revisions: Revision[],
-  ): Promise<void> {
+  /** Writes candles, gaps and revisions to Postgres. Rejects when Postgres cannot take them. */
+  protected async write(candles: Candle[], gaps: GapUpdate | null, revisions: Revision[]): Promise<void> {
     await withLiveDatabase(this.env, async (sql) => {
       await upsertCandles(sql, candles)
       await insertRevisions(sql, this.settings.EXCHANGE, this.#product, revisions)
@@ -179,18 +150,18 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     })
   }
 
-  /** One text of the feed. */
+  /** Processes one text of the feed. */
   protected onFeedMessage(text: string): void {
     this.#feed.recordMessage()
     const message = this.#feedProcessor.processMessage(text, this.now())
     if (message.kind === 'refused') {
-      this.#refusals.exchange++
+      this.#feedErrors++
       this.context.log('feed_error', { detail: message.detail })
     }
     this.#publish()
   }
 
-  /** Connects to the exchange now, whatever pause there is. */
+  /** Connects to the exchange without waiting for the end of the pause. */
   protected reconnectFeed(): void {
     this.#feed.reconnectNow()
   }
@@ -207,66 +178,49 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     return response
   }
 
-  /**
-   * Cron's guard: an always-on feed is opened, and everything due is done, even if an alarm was lost. A pair that is
-   * not `online` on the exchange opens none.
-   */
+  /** Does everything that is due, in case an alarm was lost. A pair has no feed unless the exchange has it `online`. */
   async ensureRunning(online: boolean): Promise<void> {
-    this.ctx.storage.kv.put(OFFLINE_KEY, !online)
-    this.#online = online
+    this.#feedControl.isTraded = online
     this.runDue()
   }
 
   async candles(query: CandleQuery): Promise<CandleQueryResult> {
-    await this.#ensureHistory(query)
+    if (this.#feedControl.isTraded) await this.#historyLoader.ensureLoaded(query, this.#aggregator.firstDay)
     this.#publish()
     const { granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit } = query
-    const candles = this.#aggregator.range(granularity, start, end, limit).map((bar) => this.#aggregator.toCandle(bar))
+    const candles = this.#aggregator.candles(granularity, start, end, limit)
     const now = Math.floor(this.now() / 1000)
     const from = candles.length === limit && candles[0] ? Math.max(start, candles[0].timestamp) : start
     const gaps = this.#aggregator.tradeCoverage.gaps(from, Math.min(end, now + 1))
-    return { candles, gaps, since: this.#recordStart(), position: this.hub.position }
+    return { candles, gaps, since: this.#aggregator.firstDay, position: this.hub.position }
   }
 
-  /** What a reader wants from before our own record is loaded before the answer: then Postgres has it. */
-  async #ensureHistory({ granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit }: CandleQuery): Promise<void> {
-    const size = GRANULARITY_SECONDS[granularity]
-    const now = Math.floor(this.now() / 1000)
-    const to = Math.min(end, now)
-    const from = Math.max(start, to - Math.min(limit, MAX_HISTORY_CANDLES) * size)
-    const since = this.#recordStart() ?? now
-    if (this.#online && from < since) await this.#historyLoader.ensureLoaded(granularity, from, Math.min(to, since))
-  }
-
-  /** Every candle of the day that begins at `day` (unix seconds); null where this object's record is not the authority. */
+  /** All candles of the day that starts at `day` (unix seconds); null if this object's record starts later. */
   async dayCandles(day: number): Promise<Candle[] | null> {
     if (!this.#hasDay(day)) return null
     this.#publish()
     return GRANULARITIES.flatMap((granularity) =>
-      this.#aggregator
-        .range(granularity, day, day + DAY_S, Number.MAX_SAFE_INTEGER)
-        .map((bar) => this.#aggregator.toCandle(bar)),
+      this.#aggregator.candles(granularity, day, day + DAY_S, Number.MAX_SAFE_INTEGER),
     )
   }
 
   /**
-   * The audit's way in (C13): the exchange's own minutes of the day that begins at `day`, as far as they are over, are
-   * taken as they are, and what was not so becomes a revision.
-   * @returns false where this object's record is not the authority: then nothing has changed.
+   * Replaces the closed minutes of the day that starts at `day` (unix seconds) by the exchange's own, for the audit
+   * (C13). Each candle that differs gets a revision.
+   * @returns false, and changes nothing, if this object's record starts later.
    */
   async repair(day: number, minutes: ExchangeCandle[]): Promise<boolean> {
     if (!this.#hasDay(day)) return false
     this.#publish()
     const closed = this.now() - this.settings.CLOSE_GRACE_MS
-    const over = Math.min(day + DAY_S, closed / 1000 - ((closed / 1000) % MINUTE_S)) - MINUTE_S
-    this.#aggregator.reconcile(day, over, minutes, this.now(), 'audit')
+    const last = Math.min(day + DAY_S, closed / 1000 - ((closed / 1000) % MINUTE_S)) - MINUTE_S
+    this.#aggregator.reconcile(day, last, minutes, this.now(), 'audit')
     this.#publish()
     return true
   }
 
   #hasDay(day: number): boolean {
-    const since = this.#recordStart()
-    return since !== null && since <= day
+    return (this.#aggregator.firstDay ?? Number.POSITIVE_INFINITY) <= day
   }
 
   async status(): Promise<ProductStatus> {
@@ -288,7 +242,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
         backfill: { pages: this.#backfill.pages, refused: this.#backfill.refused },
         reconciliations: this.#backfill.reconciliations,
         reconnects: { ...this.#feed.reconnectsByReason },
-        refused: { ...this.#refusals },
+        refused: { exchange: this.#feedErrors, slots: this.#feedControl.refusals },
         sockets: this.ctx.getWebSockets().length,
         conflations: this.hub.conflations,
         closedReaders: { ...this.hub.closedConnections },
@@ -296,77 +250,32 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     }
   }
 
-  /** From here on this object's own record is the authority; null: it never had a feed. */
-  #recordStart(): number | null {
-    const [oldest] = this.#aggregator.range('ONE_MINUTE', 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
-    return oldest ? oldest.start - (oldest.start % DAY_S) : null
-  }
-
   #restore(): void {
     const bars = this.#store.loadBars()
     this.#aggregator.restore(bars.map(({ bar }) => bar))
-    // The restored bars themselves are kept by the book; what Postgres lacks is looked up there.
-    const lacking = bars.filter(({ unflushed, bar }) => unflushed && bar.complete)
-    this.#writeBehind.add(lacking.map(({ bar }) => this.#aggregator.bar(bar.granularity, bar.start) ?? bar))
+    // The aggregator makes bars of its own of the stored ones.
+    const unwritten = bars.filter(({ unflushed, bar }) => unflushed && bar.complete)
+    this.#writeBehind.add(unwritten.map(({ bar }) => this.#aggregator.bar(bar.granularity, bar.start) ?? bar))
     this.#feedProcessor.onClose()
-    this.#viewersLeftAt = this.now()
     this.scheduleAlarm()
   }
 
   protected override tick(): void {
-    this.#updateFeed()
+    this.#feedControl.tick()
     this.#feed.tick()
     this.#backfill.tick()
     this.#publish()
     this.hub.tick()
+    this.#checkpoint.tick()
     this.#writeBehind.tick()
     this.#dropOldDays()
   }
 
-  #onViewersLeft(): void {
-    if (this.hub.connections.viewers === 0) this.#viewersLeftAt = this.now()
-  }
-
-  get #isFeedWanted(): boolean {
-    return this.#online && (this.#alwaysOn || this.hub.connections.viewers > 0)
-  }
-
-  /** Opens the feed for viewers or an always-on product, closes it a while after the last viewer has left. */
-  #updateFeed(): void {
-    const now = this.now()
-    const wanted = this.#isFeedWanted
-    if (wanted && now >= Math.max(this.#leaseRenewAt, this.#leaseRefusedUntil)) this.#acquireLease(now)
-    const linger = this.#online ? this.#viewersLeftAt + this.settings.FEED_LINGER_MS : 0
-    if (wanted || this.#feed.isClosed || now < linger) return
-    this.#feed.close(this.#online ? 'no viewers' : 'not traded')
-    this.#leaseRenewAt = 0
-    this.context.track(feedSlots(this.env).release(this.#product))
-  }
-
-  #acquireLease(now: number): void {
-    this.#leaseRenewAt = now + LEASE_RENEWAL_MS
-    this.context.track(
-      feedSlots(this.env)
-        .acquire(this.#product, now)
-        .then((granted) => {
-          this.#leaseRefusedUntil = granted ? 0 : this.now() + MAX_ALARM_INTERVAL_MS
-          if (granted) this.#feed.open()
-          else {
-            this.#refusals.slots++
-            this.#feed.close('too many open feeds')
-          }
-          this.#publish()
-        }),
-    )
-  }
-
-  /** Takes what has changed in the book: to SQLite when something is complete (C12), then to the viewers, then on. */
+  /** Saves changed candles (C12), sends them to the viewers, and hands them to the write-behind. */
   #publish(): void {
     const bars = this.#aggregator.takeChanged(this.now())
     if (bars.length > 0) {
-      for (const bar of bars) if (bar.granularity === 'ONE_MINUTE' || bar.complete) this.#unsaved.add(bar)
-      if (bars.some((bar) => bar.complete)) this.#checkpoint()
-      else if (this.#unsavedSince === 0) this.#unsavedSince = this.now()
+      this.#checkpoint.add(bars)
       this.#writeBehind.add(bars)
       this.#channels.append(bars.map((bar) => this.#aggregator.toCandle(bar)))
       this.hub.broadcast()
@@ -375,43 +284,21 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     this.scheduleAlarm()
   }
 
-  #checkpoint(): void {
-    const state = { coverage: this.#aggregator.tradeCoverage.state(), lastGoodAt: this.#feedProcessor.lastGoodAt }
-    this.#store.save(this.#unsaved, state, this.now())
-    this.#unsaved.clear()
-    this.#unsavedSince = 0
-  }
-
-  protected override scheduleAlarm(): void {
-    if (this.now() >= this.#checkpointAt) this.#checkpoint()
-    super.scheduleAlarm()
-  }
-
-  get #checkpointAt(): number {
-    return this.#unsavedSince === 0
-      ? Number.POSITIVE_INFINITY
-      : this.#unsavedSince + this.settings.CHECKPOINT_INTERVAL_MS
-  }
-
   protected override get dueAt(): number {
-    const now = this.now()
-    let due = Math.min(
+    return Math.min(
       this.#aggregator.nextCloseAt,
+      this.#feedControl.dueAt,
       this.#feed.dueAt,
       this.#backfill.dueAt,
+      this.#checkpoint.dueAt,
       this.#writeBehind.dueAt,
       this.hub.dueAt,
-      this.#checkpointAt,
     )
-    if (!this.#feed.isClosed) due = Math.min(due, now + MAX_ALARM_INTERVAL_MS)
-    if (this.#isFeedWanted) due = Math.min(due, Math.max(this.#leaseRenewAt, this.#leaseRefusedUntil))
-    else if (!this.#feed.isClosed) due = Math.min(due, this.#viewersLeftAt + this.settings.FEED_LINGER_MS)
-    return due
   }
 
   #feedState(): { state: FeedState; since: number; lastMessageAt: number | null } {
-    const feed = this.#feed.getStatus()
-    return this.#leaseRefusedUntil > this.now() ? { ...feed, state: 'refused' } : feed
+    const status = this.#feed.getStatus()
+    return this.#feedControl.isRefused ? { ...status, state: 'refused' } : status
   }
 
   #feedFrame(): string {
@@ -428,14 +315,12 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   }
 
   #publishFeedState(): void {
-    // A gap that still goes on has no end that could change with every second.
-    const gaps = this.#aggregator.tradeCoverage.gaps(
-      this.#aggregator.oldestOpenDay(this.now()),
-      Number.MAX_SAFE_INTEGER,
-    )
-    const told = `${this.#feedState().state} ${gaps}`
-    if (told === this.#publishedFeedState) return
-    this.#publishedFeedState = told
+    // The end of a gap that still grows is left out: it changes every second.
+    const oldest = this.#aggregator.oldestOpenDay(this.now())
+    const gaps = this.#aggregator.tradeCoverage.gaps(oldest, Number.MAX_SAFE_INTEGER)
+    const state = `${this.#feedState().state} ${gaps}`
+    if (state === this.#publishedFeedState) return
+    this.#publishedFeedState = state
     this.hub.broadcastText(this.#feedFrame())
   }
 
@@ -444,38 +329,21 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     const candles: Candle[] = []
     let oldest = now
     for (const granularity of getGranularities(mask)) {
-      const bars = this.#aggregator.range(granularity, 0, Number.MAX_SAFE_INTEGER, SNAPSHOT_CANDLES)
-      oldest = Math.min(oldest, now - SNAPSHOT_CANDLES * GRANULARITY_SECONDS[granularity], bars[0]?.start ?? now)
-      for (const bar of bars) candles.push(this.#aggregator.toCandle(bar))
+      const newest = this.#aggregator.candles(granularity, 0, Number.MAX_SAFE_INTEGER, SNAPSHOT_CANDLES)
+      oldest = Math.min(oldest, now - SNAPSHOT_CANDLES * GRANULARITY_SECONDS[granularity], newest[0]?.timestamp ?? now)
+      candles.push(...newest)
     }
     return { candles, gaps: this.#aggregator.tradeCoverage.gaps(oldest, now + 1) }
   }
 
-  #changedGaps(): { range: Gap; gaps: Gap[] } | null {
-    const range: Gap = [this.#aggregator.oldestOpenDay(this.now()), Math.floor(this.now() / 1000) + 1]
-    const gaps = this.#aggregator.tradeCoverage.gaps(...range)
-    return JSON.stringify(gaps) === this.#writtenGaps ? null : { range, gaps }
-  }
-
-  /** Once a day, and after a restart: what no trade and no hole can change any more, and Postgres has, is let go. */
+  /** Drops the bars that nothing can change any more and that Postgres has; once a day and after a restart. */
   #dropOldDays(): void {
     const day = Math.floor(this.now() / 1000 / DAY_S)
     if (day === this.#cleanedDay || this.#writeBehind.pendingCount > 0) return
     this.#cleanedDay = day
-    // A feed that was closed for longer begins anew; what lies between is loaded as history when a reader wants it.
     this.#aggregator.tradeCoverage.dropBefore((day - MAX_BACKFILL_DAYS) * DAY_S)
-    const horizon = this.#aggregator.oldestOpenDay(this.now())
-    this.#aggregator.dropBefore(horizon)
-    this.#store.deleteBefore(horizon)
-  }
-
-  async #sign(): Promise<string | null> {
-    const { COINBASE_API_KEY: name, COINBASE_PRIVATE_KEY: key } = this.settings
-    if (name === undefined || key === undefined) return null
-    const pair = await readCoinbaseKey(name, key)
-    if (pair.ok) return pair.sign(this.now())
-    // Market data needs no token.
-    this.context.log('feed_key_invalid', { detail: pair.message })
-    return null
+    const oldestOpenDay = this.#aggregator.oldestOpenDay(this.now())
+    this.#aggregator.dropBefore(oldestOpenDay)
+    this.#store.deleteBefore(oldestOpenDay)
   }
 }

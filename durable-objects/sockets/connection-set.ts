@@ -1,5 +1,6 @@
+import { PING_TEXT } from '../../src/protocol/client-messages.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
-import { PING_TEXT, pongFrame } from '../../src/protocol/messages.ts'
+import { pongFrame } from '../../src/protocol/messages.ts'
 import type { SocketOptions } from '../realtime-object.ts'
 import { type Connection, loadAttachment, newConnection, saveAttachment } from './connection.ts'
 import type { ChannelSource } from './source.ts'

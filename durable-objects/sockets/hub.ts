@@ -13,7 +13,6 @@ import {
   skipTo,
   waitingSince,
 } from '../../src/delivery/delivery-state.ts'
-import { PING_TEXT } from '../../src/protocol/client-messages.ts'
 import { CLOSE_CODES, type ErrorCode } from '../../src/protocol/errors.ts'
 import {
   type ClientMessage,

@@ -251,6 +251,17 @@ export class CandleAggregator {
     return bars.sort((a, b) => a.start - b.start).slice(-limit)
   }
 
+  /** The candles of `range`. */
+  candles(granularity: Granularity, from: number, to: number, limit: number): Candle[] {
+    return this.range(granularity, from, to, limit).map((bar) => this.toCandle(bar))
+  }
+
+  /** Start of the first day with a minute, unix seconds; null without minutes. */
+  get firstDay(): number | null {
+    const oldest = Math.min(...this.#minutes.bars.keys())
+    return Number.isFinite(oldest) ? oldest - (oldest % DAY_S) : null
+  }
+
   /** The bar of a granularity that starts at `start`, unix seconds. */
   bar(granularity: Granularity, start: number): Bar | undefined {
     return this.#series[granularity].bars.get(start)
