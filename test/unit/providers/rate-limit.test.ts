@@ -25,17 +25,23 @@ const LIMITS: RateLimits = {
 }
 const START = 1_800_000_000_000
 
-const ANSWERED: RequestOutcome = { kind: 'answered', status: 200, told: null, retryAfter: null, error: null }
-const TIMED_OUT: RequestOutcome = { kind: 'failed', status: null, told: null, retryAfter: null, error: 'TimeoutError' }
+const ANSWERED: RequestOutcome = { kind: 'answered', status: 200, reportedUsage: null, retryAfter: null, error: null }
+const TIMED_OUT: RequestOutcome = {
+  kind: 'failed',
+  status: null,
+  reportedUsage: null,
+  retryAfter: null,
+  error: 'TimeoutError',
+}
 const tooMany = (retryAfter: number | null): RequestOutcome => ({
   kind: 'limited',
   status: 429,
-  told: null,
+  reportedUsage: null,
   retryAfter,
   error: 'Too Many Requests',
 })
 
-/** One provider, told what happens step by step. `random` is what chance says: 1 is the longest pause. */
+/** One provider, step by step. With a `random` of 1 each pause is the longest. */
 function provider(limits: RateLimits = LIMITS) {
   let state = newProviderState(START)
   let calls = 0
@@ -115,12 +121,12 @@ describe('Q4 the window', () => {
   test("the provider's own count is believed where it is higher, and for a window", () => {
     const one = provider()
     const first = one.ask('interactive', 2)
-    one.end(first.lease, { ...ANSWERED, told: 9 })
+    one.end(first.lease, { ...ANSWERED, reportedUsage: 9 })
     expect(one.used()).toBe(9)
     expect(one.state.told).toBe(9)
     expect(one.call('interactive', 2)).toMatchObject({ reason: 'window' })
     const next = one.ask('interactive', 1)
-    one.end(next.lease, { ...ANSWERED, told: 3 })
+    one.end(next.lease, { ...ANSWERED, reportedUsage: 3 })
     expect(one.used()).toBe(10)
     one.now += 60_001
     expect(one.used()).toBe(0)
@@ -336,7 +342,7 @@ const limitsArbitrary = fc.record({
 const endingArbitrary: fc.Arbitrary<RequestOutcome> = fc.record({
   kind: fc.constantFrom('answered', 'answered', 'answered', 'limited', 'failed'),
   status: fc.option(fc.constantFrom(200, 404, 429, 500)),
-  told: fc.option(fc.integer({ min: 0, max: 15 }), { freq: 4 }),
+  reportedUsage: fc.option(fc.integer({ min: 0, max: 15 }), { freq: 4 }),
   retryAfter: fc.option(fc.integer({ min: 0, max: 100_000 })),
   error: fc.constant(null),
 })
