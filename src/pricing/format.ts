@@ -69,11 +69,11 @@ export function marketStateLabel(state: MarketState | null): string {
     case 'closed':
       return 'Market closed'
     case 'pre':
-      return 'Before the opening'
+      return 'Pre-market'
     case 'post':
-      return 'After the close'
+      return 'After hours'
     case null:
-      return 'Market hours not known'
+      return 'Market hours unknown'
   }
 }
 
@@ -81,14 +81,14 @@ export function marketStateLabel(state: MarketState | null): string {
 export function staleReasonLabel(reason: StaleReason): string {
   switch (reason) {
     case 'expired':
-      return 'it is about to be renewed'
+      return 'refreshing soon'
     case 'rate_limited':
       return 'the provider allows no more requests for now'
     case 'unavailable':
-      return 'the provider does not answer'
+      return 'the provider does not respond'
     case 'invalid':
-      return 'the provider answers what cannot be used'
+      return 'the provider returned invalid data'
     case 'unknown':
-      return 'the provider does not know it any more'
+      return 'no longer listed by the provider'
   }
 }
