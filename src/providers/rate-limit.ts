@@ -119,8 +119,9 @@ export const newProviderState = (now: number): ProviderState => ({
 })
 
 /** The weight that all requests together may have after one of this purpose is granted. */
-export const maxWeight = (limits: RateLimits, purpose: Purpose): number =>
-  Math.max(1, Math.floor(limits.budget * PURPOSE_SHARES[purpose].all))
+export const maxWeight = (limits: RateLimits, purpose: Purpose): number => shareOf(limits, PURPOSE_SHARES[purpose].all)
+
+const shareOf = (limits: RateLimits, share: number): number => Math.max(1, Math.floor(limits.budget * share))
 
 /** Whether a person waits for the request. */
 export const isInteractive = (purpose: Purpose): boolean => purpose === 'interactive' || purpose === 'find'
@@ -184,7 +185,7 @@ function findRefusal(
   state: ProviderState,
   limits: RateLimits,
   now: number,
-  ask: { call: number; purpose: Purpose; weight: number },
+  ask: Pick<Reservation, 'call' | 'purpose' | 'weight'>,
 ): RateLimitRefusal | null {
   const { blocked, breaker } = state
   const open = breaker.kind === 'open' ? breaker.until : 0
@@ -194,12 +195,10 @@ function findRefusal(
   if (breaker.kind === 'half_open' && breaker.call !== null && breaker.call !== ask.call && breaker.until > now)
     return { reason: 'breaker', retryAt: breaker.until }
   const spent = activeReservations(state, limits, now)
-  const { all, own } = PURPOSE_SHARES[ask.purpose]
-  const share = (part: number) => Math.max(1, Math.floor(limits.budget * part))
   const mine = spent.filter((one) => one.purpose === ask.purpose)
   const room = Math.max(
-    availableAt(spent, limits, ask.weight, share(all), now) ?? 0,
-    availableAt(mine, limits, ask.weight, share(own), now) ?? 0,
+    availableAt(spent, limits, ask.weight, maxWeight(limits, ask.purpose), now) ?? 0,
+    availableAt(mine, limits, ask.weight, shareOf(limits, PURPOSE_SHARES[ask.purpose].own), now) ?? 0,
   )
   if (room > 0) return { reason: 'window', retryAt: room }
   const busy = inFlightReservations(state, now)
@@ -219,15 +218,12 @@ export function reserve(
   state: ProviderState,
   limits: RateLimits,
   now: number,
-  ask: { call: number; purpose: Purpose; weight: number },
+  ask: Pick<Reservation, 'call' | 'purpose' | 'weight'>,
 ): { state: ProviderState; lease: number } | { state: ProviderState; refusal: RateLimitRefusal } {
-  const refused = findRefusal(state, limits, now, ask)
-  if (refused !== null)
-    // A call that waits for a slot tries again: that does not count as refused.
-    return {
-      state: refused.reason === 'concurrency' ? state : { ...state, refused: state.refused + 1 },
-      refusal: refused,
-    }
+  const refusal = findRefusal(state, limits, now, ask)
+  // A call that waits for a slot tries again: that does not count as refused.
+  if (refusal?.reason === 'concurrency') return { state, refusal }
+  if (refusal !== null) return { state: { ...state, refused: state.refused + 1 }, refusal }
   const { nextLease: lease, breaker } = state
   const until = now + limits.lease
   const spent = activeReservations(state, limits, now)
@@ -299,15 +295,8 @@ function applyReportedUsage(state: ProviderState, limits: RateLimits, used: numb
   // Requests in flight may not be part of the report yet.
   const known = totalWeight(activeReservations(state, limits, now).filter((one) => one.ended !== null))
   if (used <= known) return { ...state, told: used }
-  const others: Reservation = {
-    lease: 0,
-    call: 0,
-    at: now,
-    weight: used - known,
-    purpose: 'interactive',
-    until: now,
-    ended: now,
-  }
+  const weight = used - known
+  const others: Reservation = { lease: 0, call: 0, weight, purpose: 'interactive', at: now, until: now, ended: now }
   return { ...state, told: used, spent: [...state.spent, others] }
 }
 
