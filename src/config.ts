@@ -147,32 +147,32 @@ const schema = z
     CONNECTION_IDLE_TIMEOUT_MS: milliseconds(600_000, 1_000),
     /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
     ACK_TIMEOUT_MS: milliseconds(60_000, 1_000),
-    /** Requests to one provider that may be under way at once. */
+    /** Requests to one provider that may be in flight at once. */
     PROVIDER_CONCURRENCY: count(2),
-    /** A provider that has not answered by then has failed. */
+    /** The timeout of a request to a provider. */
     PROVIDER_TIMEOUT_MS: milliseconds(10_000, 100),
-    /** Pause after a failure: doubles from the first to the last, with full jitter. */
+    /** The pause after a failure of a provider: doubles from the first to the last, with full jitter. */
     PROVIDER_BACKOFF_MIN_MS: milliseconds(1_000),
     PROVIDER_BACKOFF_MAX_MS: milliseconds(300_000),
-    /** So many failures one after the other open the breaker, for so long; then one request is the probe. */
+    /** This many failures in a row open a provider's circuit breaker, for BREAKER_OPEN_MS; then one call is the probe. */
     BREAKER_FAILURES: count(5),
     BREAKER_OPEN_MS: milliseconds(60_000),
 
-    /** Objects that the quotes are divided among: one holds some ten thousand. */
+    /** The number of quote boards: one has room for some ten thousand assets. */
     QUOTE_SHARDS: count(1).pipe(z.number().max(64)),
-    /** What is due is refreshed this often (brief 002: 15 s). */
+    /** The interval of the refresh tick. */
     QUOTE_REFRESH_TICK_MS: milliseconds(15_000, 100),
-    /** Longest that a request waits for a provider; then it is told that there is no price yet. */
+    /** The longest that a lookup waits for a provider; then it has no price yet. */
     LOOKUP_TIMEOUT_MS: milliseconds(4_000),
-    /** A price from an open feed is asked for this often at most, while somebody wants it. */
+    /** The shortest interval at which the price of an open feed is read, while a client wants it. */
     FEED_PRICE_INTERVAL_MS: milliseconds(1_000, 50),
-    /** Nobody is asked again about a symbol that no provider knows for so long. */
+    /** A symbol that no provider knows is not searched for again for this long. */
     UNKNOWN_SYMBOL_TTL_MS: milliseconds(600_000),
-    /** Assets that requests for symbols nobody knew yet may add in a day. */
+    /** Assets that lookups of new symbols may add in a day. */
     NEW_ASSETS_PER_DAY: count(500, 0),
-    /** Symbols of one request for many prices. */
+    /** The most symbols of one request for several prices. */
     MAX_SYMBOLS: count(1_000),
-    /** Assets whose price history one minute's cron loads or brings up to date. */
+    /** Assets whose price history each minute's cron loads or updates. */
     HISTORY_PER_MINUTE: count(20),
     /** The key of whoever may have prices refreshed and act for users; and the one before it, while it is replaced. */
     SUPABASE_SERVICE_ROLE_KEY: z.string().min(16, 'must have 16 characters at least').optional(),

@@ -170,7 +170,7 @@ export class RateLimitedFetch {
       this.#recordOutcome(call, lease, {
         kind: 'failed',
         status: null,
-        told: null,
+        reportedUsage: null,
         retryAfter: null,
         error: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
       })
@@ -269,9 +269,15 @@ const NULL_BODY_STATUSES = [101, 204, 205, 304]
 function classifyResponse(response: Response, body: string, now: number): RequestOutcome {
   const { status, headers } = response
   const weight = headers.get('x-mbx-used-weight-1m') ?? ''
-  const told = /^\d{1,7}$/.test(weight) ? Number(weight) : null
+  const reportedUsage = /^\d{1,7}$/.test(weight) ? Number(weight) : null
   const kind = [429, 418, 403].includes(status) ? 'limited' : status >= 500 ? 'failed' : 'answered'
-  return { kind, status, told, retryAfter: parseRetryAfterMs(headers, now), error: kind === 'answered' ? null : body }
+  return {
+    kind,
+    status,
+    reportedUsage,
+    retryAfter: parseRetryAfterMs(headers, now),
+    error: kind === 'answered' ? null : body,
+  }
 }
 
 /** The headers of a response whose body has been read, and so is no longer compressed. */

@@ -17,7 +17,7 @@ const ROUNDED_DECIMALS = 10
 const formatRatio = (ratio: Ratio): string =>
   exactQuotient(ratio) ?? roundRatio(ratio, Math.max(ROUNDED_DECIMALS, decimalsFor(ratio, ROUNDED_DECIMALS)))
 
-/** The last day of a bar's period: actions of later days change its shares. */
+/** The last day of a bar's period: its shares are adjusted by the actions of later days. */
 function lastDay({ date }: PriceBar, interval: HistoryInterval): string {
   if (interval !== 'ONE_WEEK' && interval !== 'ONE_MONTH') return date.slice(0, 10)
   const day = new Date(date)
@@ -37,8 +37,8 @@ const splitFactor = (actions: readonly CorporateAction[]): Ratio =>
   )
 
 /**
- * What a dividend leaves of the prices before it: 1 - amount / reference (CRSP's factor), the reference in the shares of
- * the dividend's own day. One whose reference is not known, or that is not less than it, changes nothing.
+ * The factor of a dividend on earlier prices: 1 - amount / reference (CRSP), with the reference in the shares of the
+ * dividend's day. It is 1 without a reference, and for a dividend that is not less than it.
  */
 function dividendFactor(action: CorporateAction, split: Ratio): Ratio {
   if (action.kind !== 'dividend' || action.reference_close === null) return ONE
@@ -51,12 +51,12 @@ function dividendFactor(action: CorporateAction, split: Ratio): Ratio {
 }
 
 /**
- * Bars on another basis: a new list, or the same one when nothing is to be done. Each bar is brought to today's shares by
- * the splits after its period (a bar of a week or month is in the shares of its period's end), its volume the other way;
- * on the basis `adjusted` the dividends after its period are taken out of its prices, too.
+ * Bars on another basis; the same list when there is nothing to adjust. Each bar is converted to today's shares by the
+ * splits after its period (a bar of a week or month has the shares of its period's end), its volume inversely. On the basis
+ * `adjusted` its prices are also reduced by the dividends after its period.
  *
- * Exact: a product of ratios, divided once. What ends within 38 decimals is told whole; else it is rounded to 10, or to
- * as many that 10 digits of a small price are left, halves away from zero.
+ * Exact: a product of ratios, divided once. A quotient that ends within 38 decimals is exact; others are rounded to 10
+ * decimals, or to as many as keep 10 digits of a small price, halves away from zero.
  * @param bars ascending, raw
  * @param actions ascending by `ex_date`, all of the asset
  */
@@ -99,17 +99,17 @@ export function adjustBars(
 }
 
 /**
- * A short text that stands for these corporate actions: the same for the same ones, another for others. A part of the
- * ETag of adjusted history. (32 bits of FNV-1a: told apart is what it was from what it is, not all there could be.)
+ * A short hash of these corporate actions (32-bit FNV-1a), part of the ETag of adjusted history: it only has to
+ * distinguish a list from its later versions.
  */
 export function hashActions(actions: readonly CorporateAction[]): string {
   let hash = 0x811c9dc5
   for (const action of actions) {
-    const told =
+    const fields =
       action.kind === 'split'
         ? [action.ex_date, action.numerator, action.denominator]
         : [action.ex_date, action.amount, action.reference_close]
-    const line = `${action.kind} ${told.join(' ')};`
+    const line = `${action.kind} ${fields.join(' ')};`
     for (let i = 0; i < line.length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193) >>> 0
   }
   return hash.toString(16).padStart(8, '0')

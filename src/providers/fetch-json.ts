@@ -1,16 +1,16 @@
 import type { z } from 'zod'
 import { type Failure, type Fetch, failure, type Result } from './result.ts'
 
-/** An answer that takes longer counts as none. */
+/** The timeout of a request without a signal. */
 export const REQUEST_TIMEOUT_MS = 10_000
 
-/** Characters of an error's body that are worth a log line. */
+/** The longest part of an error's body in a failure, in characters. */
 const DETAIL_LENGTH = 200
 
 /**
- * One GET, its JSON checked. Public answers are often cached for a second unless `no-cache` is asked for.
- * @param options.signal ends the request, which then is `unavailable`; 10 s unless given.
- * @param options.headers go out with the request: the place for a key, as nothing that is sent is ever in a failure.
+ * The JSON of one GET request, parsed by the schema. Asks for `no-cache`: public responses are often cached for a second.
+ * @param options.signal aborts the request, which is `unavailable` then; by default after 10 s
+ * @param options.headers further request headers, such as a key: no failure repeats them
  */
 export async function fetchJson<T>(
   fetch: Fetch,
@@ -42,11 +42,11 @@ export async function fetchJson<T>(
     : responseFailure('invalid', response, firstIssue(parsed.error))
 }
 
-/** What a request without an answer comes to: refused, cut, or ended by its signal. */
+/** The failure of a request without a response: refused, disconnected or aborted. */
 export const noResponseFailure = (error: unknown): Failure =>
   failure('unavailable', String(error).slice(0, DETAIL_LENGTH))
 
-/** What an answer that is not 200 means. 400 is `invalid`, for the caller to find out which part of it was. */
+/** The failure for a status other than 200. 400 is `invalid`; which part of the request is, the caller has to find out. */
 export function statusFailure(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
   const { status } = response
   if (status === 429 || status === 418) return responseFailure('rate_limited', response, body)
@@ -67,7 +67,7 @@ export const responseFailure = (
   detail: detail.slice(0, DETAIL_LENGTH),
 })
 
-/** The first of what is wrong with an answer. */
+/** The first issue of a response that does not match its schema. */
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]
   return `${issue?.path.join('/')}: ${issue?.message}`

@@ -94,7 +94,7 @@ const most = (): number =>
   Math.max(0, ...sent.map(({ at }) => sent.filter((one) => one.at <= at && one.at >= at - WINDOW).length))
 
 describe('quotes', () => {
-  test('Q4 every request is counted, the cookie and the crumb too, and each asset has its own answer', async () => {
+  test('Q4 every request is counted, also for cookie and crumb, and each asset has its own outcome', async () => {
     const gate = open('counted')
     const [apple, none, pence] = await gate.quotes(yahoo('AAPL', 'NONEXIST', 'SHEL.L'))
     expect(apple).toMatchObject({ asset_id: 0, ok: true, provider: 'yahoo', quote: { id: 'AAPL', currency: 'USD' } })
@@ -116,7 +116,7 @@ describe('quotes', () => {
     })
   })
 
-  test('Q4 providers without a key are not asked', async () => {
+  test('Q4 a provider without its key is not used', async () => {
     const gate = open('keyless')
     expect((await gate.limits()).map(({ provider }) => provider)).toEqual(['yahoo', 'coinbase', 'binance'])
     expect(await gate.quotes([asset(7, ['twelvedata', 'AAPL'])])).toEqual([
@@ -124,7 +124,7 @@ describe('quotes', () => {
     ])
   })
 
-  test("Q4 Binance's own count of weight is told, and believed", async () => {
+  test('Q4 the weight that Binance reports is recorded and counts', async () => {
     const gate = open('weight')
     await fetch(`${BINANCE_URL}/api/v3/ticker/24hr?symbols=["BTCUSDT","ETHUSDT"]`)
     const [bitcoin] = await gate.quotes([asset(1, ['binance', 'BTCUSDT'])])
@@ -134,7 +134,7 @@ describe('quotes', () => {
     expect(used).toBe(told_used)
   })
 
-  test('Q3 two who ask for the same at once are one request, and one asset asked for twice is one id', async () => {
+  test('Q3 concurrent calls share a request, and an asset that is requested twice is one id', async () => {
     const gate = open('joined')
     await gate.quotes(yahoo('AAPL'))
     await fault({ kind: 'slow', ms: 100, provider: 'yahoo' })
@@ -144,7 +144,7 @@ describe('quotes', () => {
     expect(sent).toHaveLength(1)
   })
 
-  test('Q3 a thousand assets are as few requests as the provider takes', async () => {
+  test('Q3 a thousand assets take as few requests as the provider allows', async () => {
     const gate = open('thousand')
     const outcomes = await gate.quotes(yahoo(...symbols(1_000)))
     expect(reasons(outcomes)).toEqual(['ok'])
@@ -153,8 +153,8 @@ describe('quotes', () => {
   })
 })
 
-describe('the budget', () => {
-  test('Q4 who waits for one price does not wait for a refresh of a thousand', async () => {
+describe('the rate limit', () => {
+  test('Q4 a lookup does not wait for a refresh of a thousand assets', async () => {
     const gate = open('queue')
     await gate.quotes(yahoo('AAPL'))
     await fault({ kind: 'slow', ms: 100, provider: 'yahoo' })
@@ -171,7 +171,7 @@ describe('the budget', () => {
     expect((await counts('yahoo')).peak).toBeLessThanOrEqual(2)
   })
 
-  test('Q4 a refresh leaves something to whom a person waits for, and nobody goes beyond the budget', async () => {
+  test('Q4 a refresh leaves weight for lookups, and neither exceeds the budget', async () => {
     const gate = open('short')
     const refused = []
     for (let n = 0; n < 6; n++)
@@ -187,7 +187,7 @@ describe('the budget', () => {
     expect(reasons(await gate.quotes(yahoo('NVDA')))).toEqual(['ok'])
   })
 
-  test('Q4 an object that dies in the middle keeps its budget, and its lease ends', async () => {
+  test('Q4 a crash forgets no reservation, and its lease expires', async () => {
     const gate = open('dead')
     for (let n = 0; n < 16; n++) await gate.quotes(yahoo(`A${String.fromCharCode(65 + n)}`))
     await fault({ kind: 'slow', ms: 400, provider: 'yahoo' })
@@ -209,8 +209,8 @@ describe('the budget', () => {
   })
 })
 
-describe('a provider that wants no more', () => {
-  test('Q4 Retry-After is obeyed: nothing goes out before', async () => {
+describe('a provider that refuses requests', () => {
+  test('Q4 nothing is sent before the time of Retry-After', async () => {
     const gate = open('retry-after')
     await gate.quotes(yahoo('AAPL'))
     await fault({ kind: '429', retryAfter: 30, provider: 'yahoo', times: 1 })
@@ -227,7 +227,7 @@ describe('a provider that wants no more', () => {
     expect(reasons(await gate.quotes(yahoo('AAPL')))).toEqual(['ok'])
   })
 
-  test('Q4 a storm of 429 without a word never gets more than the budget, and less and less', async () => {
+  test('Q4 a provider that always answers 429 without Retry-After gets fewer and fewer requests, within the budget', async () => {
     const gate = open('storm')
     await fault({ kind: '429', provider: 'yahoo' })
     for (let n = 0; n < 300; n++) {
@@ -242,7 +242,7 @@ describe('a provider that wants no more', () => {
     expect(reasons(await gate.quotes(yahoo('AAPL')))).toEqual(['ok'])
   })
 
-  test("Q4 Binance's ban is obeyed, and a pair of the same currency is asked for elsewhere", async () => {
+  test('Q4 nothing is sent during a ban of Binance, and its pairs are requested from other providers in the same currency', async () => {
     const gate = open('ban')
     await fault({ kind: '418', retryAfter: 120, provider: 'binance' })
     const wanted = [asset(1, ['binance', 'BTCEUR'], ['coinbase', 'BTC-EUR']), asset(2, ['binance', 'BTCUSDT'])]
@@ -285,7 +285,7 @@ describe('a provider that fails', () => {
     expect(reasons((await Promise.all(asked.map((id) => gate.quotes(yahoo(id))))).flat())).toEqual(['ok'])
   })
 
-  test('Q4 one that hangs is given up after its time, its slot is free, and the next source is asked', async () => {
+  test('Q4 a request that hangs times out, frees its slot, and the next provider is used', async () => {
     const gate = open('hang')
     await fault({ kind: 'hang', provider: 'binance' })
     const wanted = asset(1, ['binance', 'ETHEUR'], ['yahoo', 'ETH-EUR'])
@@ -296,7 +296,7 @@ describe('a provider that fails', () => {
     expect((await gate.quotes([wanted]))[0]).toMatchObject({ ok: true, provider: 'binance' })
   })
 
-  test('Q5 that another source does not know an asset is not its word while its own is down', async () => {
+  test('Q5 an asset is not unknown because another provider does not know it while its own is down', async () => {
     const gate = open('passing')
     await fault({ kind: 'down', provider: 'binance' })
     const [one] = await gate.quotes([asset(1, ['binance', 'ETHEUR'], ['yahoo', 'NONEXIST'])])
@@ -321,7 +321,7 @@ describe('a provider that fails', () => {
 })
 
 describe('one bad id', () => {
-  test('Q5 is found among the good, costs a bounded number of requests, and is left out for an hour', async () => {
+  test('Q5 a bad id is found within a bounded number of requests, and left out of batches for an hour', async () => {
     const gate = open('poison')
     await gate.quotes(yahoo('AAPL'))
     const ids = symbols(100, 'P')
@@ -347,7 +347,7 @@ describe('one bad id', () => {
     expect(reasons(await open('poison').quotes(yahoo(...ids)))).toEqual(['ok'])
   })
 
-  test('Q5 asked for alone it fails nobody else', async () => {
+  test('Q5 a bad id that is requested alone fails no other', async () => {
     const gate = open('alone')
     await fault({ kind: 'poison', id: 'BAD', provider: 'yahoo' })
     expect(reasons(await gate.quotes(yahoo('BAD')))).toEqual(['invalid'])
@@ -357,7 +357,7 @@ describe('one bad id', () => {
 })
 
 describe('history and names', () => {
-  test('Q4 days come from the first source that can tell them', async () => {
+  test('Q4 history comes from the first provider that has it', async () => {
     const gate = open('daily')
     await fault({ kind: 'down', provider: 'binance' })
     const from = new Date(Date.now() - 10 * 86_400_000).toISOString().slice(0, 10)
@@ -375,7 +375,7 @@ describe('history and names', () => {
     })
   })
 
-  test('Q4 the name of a pair is looked for at Coinbase first, and null is told only if all have answered', async () => {
+  test('Q4 the name of a pair is searched for at Coinbase first, and null needs an answer of every provider', async () => {
     const gate = open('find')
     expect(await gate.find('BTC-USD')).toMatchObject({
       ok: true,
@@ -401,7 +401,7 @@ describe('history and names', () => {
   })
 })
 
-test('logs name no crumb, and the state in SQLite is one row a provider', async () => {
+test('no log has a crumb, and SQLite has one row for each provider', async () => {
   const gate = open('quiet')
   await gate.quotes(yahoo('AAPL'))
   await fault({ kind: 'crumb' })

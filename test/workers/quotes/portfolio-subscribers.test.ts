@@ -75,7 +75,7 @@ const inStorage = (
     use(stage(ctx.storage), ctx.storage),
   )
 
-test('those who follow an asset are told of it, each of one thing at a time, and then of the last of all', () =>
+test('each subscriber gets one call at a time, and then the latest state of all that has changed', () =>
   inStorage('followers', async (world) => {
     world.followers.subscribe('ann', [1, 2])
     world.followers.subscribe('bob', [2])
@@ -94,7 +94,7 @@ test('those who follow an asset are told of it, each of one thing at a time, and
     expect(world.followers.isSubscribed(1)).toBe(false)
   }))
 
-test('they outlive a sleep, with what they were not told yet and nothing else', () =>
+test('subscribers survive hibernation, and get exactly what was not sent to them', () =>
   inStorage('sleep', async (world, storage) => {
     world.followers.subscribe('ann', [1, 2])
     world.batch([1, '10'])
@@ -114,7 +114,7 @@ test('they outlive a sleep, with what they were not told yet and nothing else', 
     expect(storage.sql.exec('SELECT * FROM followers').toArray()).toEqual([])
   }))
 
-test('one that cannot be reached is tried again, ever less often, and forgotten in the end; others wait for nobody', () =>
+test('an unreachable subscriber is called less and less often, then removed, and delays no other', () =>
   inStorage('failing', async (world) => {
     world.followers.subscribe('ann', [1])
     world.followers.subscribe('bob', [1])
@@ -145,7 +145,7 @@ test('one that cannot be reached is tried again, ever less often, and forgotten 
     expect(world.followers.isEmpty).toBe(true)
   }))
 
-test('who has asked anew is not forgotten for what it said before', () =>
+test('the answer to an earlier call does not end a new subscription', () =>
   inStorage('anew', async (world) => {
     world.followers.subscribe('ann', [1])
     world.batch([1, '10'])
@@ -156,7 +156,7 @@ test('who has asked anew is not forgotten for what it said before', () =>
     expect(world.calls.map(({ user, prices }) => [user, prices])).toEqual([['ann', ['2=20']]])
   }))
 
-test('there are some thirty calls at once, and one row is written when all are told', () =>
+test('at most 32 calls are in flight, and one row is written when all are answered', () =>
   inStorage('many', async (world, storage) => {
     for (let i = 0; i < 100; i++) world.followers.subscribe(`user-${i}`, [1])
     const put = storage.kv.put.bind(storage.kv)
@@ -176,7 +176,7 @@ test('there are some thirty calls at once, and one row is written when all are t
     expect([told, written]).toEqual([100, 1])
   }))
 
-describe('a user that follows boards', () => {
+describe('a user that subscribes to boards', () => {
   /** A user with some wanted assets, and two boards. */
   function user() {
     const price = (id: number, text: string) => portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, text)
@@ -225,7 +225,7 @@ describe('a user that follows boards', () => {
     return Object.assign(self, { live })
   }
 
-  test('asks each board for what it has, once, also after a sleep; again when that is long ago or something else', async () => {
+  test('a user’s object subscribes once at each board, also after hibernation, and again after a while or a change', async () => {
     const self = user()
     self.wanted = new Map([
       [1, 'AAPL'],
@@ -257,7 +257,7 @@ describe('a user that follows boards', () => {
     expect(self.following).toEqual({})
   })
 
-  test('says what it cannot be told, and asks again', async () => {
+  test('a user’s object marks the prices of an unreachable board, and subscribes again', async () => {
     const self = user()
     const answer = self.answer
     self.answer = () => Promise.reject(new Error('away'))
@@ -269,7 +269,7 @@ describe('a user that follows boards', () => {
     expect(self.learnt).toEqual(['1=10'])
   })
 
-  test('takes what is told meanwhile as newer than the answer', async () => {
+  test('a price that arrives during a subscribe call is newer than its answer', async () => {
     const self = user()
     const { promise, resolve } = Promise.withResolvers<PortfolioPrice[]>()
     self.answer = () => promise

@@ -140,9 +140,9 @@ test('P6 earnings below nothing give no ratio', async () => {
 
 test.each([
   ['closed', 'Market closed'],
-  ['pre', 'Before the opening'],
-  ['post', 'After the close'],
-  [null, 'Market hours not known'],
+  ['pre', 'Pre-market'],
+  ['post', 'After hours'],
+  [null, 'Market hours unknown'],
 ] as const)('market state %s is said in words', async (market_state, said) => {
   expect(words(await render({ price: quoted({ market_state }) }))).toContain(said)
 })
