@@ -4,13 +4,13 @@ import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { toJsonRows } from '../json-rows.ts'
 import { type Migration, migrateStorage, SCHEMA_VERSION_KEY } from '../store-schema.ts'
 
-/** Batches of prices that are kept one by one; then one row takes the place of all of them. */
+/** Rows of price batches; when they are full, one row of all prices replaces them. */
 const PRICE_SLOTS = 64
 
 /**
- * What is kept of a portfolio beside its positions and prices. Returns to before `floor` get a snapshot; lots have
- * changed at `lotsAt` last. `whole`: the version up to which everything was read; `seen`: from which version to which
- * writes after that were read, ahead of one that was not.
+ * The stored state of a portfolio beside positions and prices. A client that resumes from before `floor` gets a snapshot;
+ * lots last changed at `lotsAt`. Every write up to version `whole` was read; `seen` are later writes that were read ahead of
+ * a missing one.
  */
 export type PortfolioHead = {
   epoch: string
@@ -22,18 +22,18 @@ export type PortfolioHead = {
   whole: number
   seen: [before: number, version: number][]
   rateSources: RateSource[]
-  /** When the database was read last, unix milliseconds, and how often it was in all. */
+  /** The last read of the database, unix milliseconds, and the number of reads. */
   loadedAt: number
   loads: number
 }
 
-/** Until when it counts as read, without a socket; since when a refresh is under way. */
+/** The end of the active time after a read without a socket; the start of a refresh. */
 type TimestampName = 'active_until' | 'refresh_asked'
 
-/** Something, and the change in which it has changed last. */
+/** A value, and its last change. */
 export type WithOffset<T> = { of: T; n: number }
 
-/** All that is kept. A position that is null is gone. `heardAt`: when a price was heard last, unix milliseconds. */
+/** The stored portfolio. A null position was removed. `lastPriceAt` is in unix milliseconds. */
 export type StoredPortfolio = {
   head: PortfolioHead
   positions: Map<number, WithOffset<PositionBase | null>>
@@ -55,8 +55,8 @@ const MIGRATIONS: readonly Migration[] = [
 ]
 
 /**
- * A user's own SQLite. Prices that come together are one row: rows written cost money. They go round the slots from 0 on;
- * below 0 is what was known when the slots were full, newer than all that is left over in slots from before.
+ * The object's SQLite. Prices that arrive together share a row, because each row written costs money. They fill the slots
+ * from 0 on; rows below 0 hold all prices of the moment when the slots were full, and outdate older slots.
  */
 export class PortfolioStore {
   readonly #storage: DurableObjectStorage
@@ -68,7 +68,7 @@ export class PortfolioStore {
     if (storage.kv.get('head') !== undefined) migrateStorage(storage, MIGRATIONS)
   }
 
-  /** Forgets everything but what the boards tell. */
+  /** Deletes everything but the subscriptions at boards. */
   clear(): void {
     this.#storage.transactionSync(() => {
       for (const key of ['head', 'active_until', 'refresh_asked', SCHEMA_VERSION_KEY]) this.#storage.kv.delete(key)
@@ -78,7 +78,6 @@ export class PortfolioStore {
     this.#nextSlot = 0
   }
 
-  /** What the boards tell; see `Following`. */
   loadSubscriptions(): StoredSubscriptions {
     return this.#storage.kv.get<StoredSubscriptions>('following') ?? {}
   }
@@ -87,7 +86,7 @@ export class PortfolioStore {
     this.#storage.kv.put('following', following)
   }
 
-  /** A moment by its name, unix milliseconds; 0: it was never noted. */
+  /** Unix milliseconds; 0 when it was never saved. */
   loadTimestamp(name: TimestampName): number {
     return this.#storage.kv.get<number>(name) ?? 0
   }
@@ -96,7 +95,7 @@ export class PortfolioStore {
     this.#storage.kv.put(name, at)
   }
 
-  /** Null: nothing was ever stored. */
+  /** Null when nothing was ever stored. */
   load(): StoredPortfolio | null {
     const head = this.#storage.kv.get<PortfolioHead>('head')
     if (head === undefined) return null
@@ -116,7 +115,7 @@ export class PortfolioStore {
 
   /**
    * Stores a batch of prices, which was change `n`.
-   * @param all every price that is to be kept, asked for when one row is made of all
+   * @param all returns every price; called when the slots are full
    */
   savePrices(n: number, at: number, prices: readonly StoredPrice[], all: () => StoredPrice[]): void {
     this.#storage.transactionSync(() => this.#savePrices(n, at, prices, all))
@@ -140,7 +139,7 @@ export class PortfolioStore {
     this.#storage.kv.put('head', head)
   }
 
-  /** Stores what the database has told: the positions that have changed, and prices with them. */
+  /** Stores the changed positions and prices of a load. */
   saveLoad(
     head: PortfolioHead,
     positions: Iterable<readonly [number, WithOffset<PositionBase | null>]>,

@@ -18,14 +18,14 @@ import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { portfolioOperation } from './operations.ts'
 
-/** Where the prices of an intraday range begin: one was told within the day before, unless its market was closed. */
+/** The start of the prices of a range, unix seconds; an intraday range needs the prices of the day before, too. */
 const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly { prices: number }[]): number =>
   interval === 'FIVE_MINUTES' || interval === 'THIRTY_MINUTES'
     ? (points[0]?.prices ?? 0) / 1e6 - DAY_S
     : Date.parse(from) / 1000
 
 /**
- * What the portfolio of a user was worth over a range, and what had been put into it; the last point is now.
+ * The value of the user's portfolio over a range, and the money put into it; the last point is now.
  * @param now unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
@@ -56,7 +56,7 @@ export async function readValueHistory(request: UserRequest, range: HistoryRange
     rateSources: new Map(past.rateSources.map((source) => [source.currency, source])),
     usdOfDay: (currency, day) => past.usdOfDay.get(`${currency} ${day}`) ?? null,
   })
-  // What is held now is valued by the prices of now, which are in no history yet.
+  // The last point uses current prices, which are in no history yet.
   const last = data.at(-1)
   if (last) Object.assign(last, { value: valued.portfolio.present_value, incomplete: valued.portfolio.incomplete })
   return { range, interval, currency: past.currency, data, count: data.length }

@@ -11,19 +11,19 @@ import { isLookupAllowed } from '../../http/rate-limits.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
 import { isCurrency } from '../../quotes/currency.ts'
 
-/** Names that the providers are asked about for one import, and how many at once. */
+/** Lookups at providers for one import, and how many run at once. */
 const MAX_LOOKUPS = 50
 const LOOKUP_CONCURRENCY = 6
 
-/** What an asset of a file is here; `unknown` where nobody knows it, `unasked` where that cannot be told now, with why. */
+/** The asset of a file in Kerb; `unknown` where no provider knows it, `unasked` where none could be asked, with why. */
 export type AssetResolution =
   | { kind: 'asset'; asset: Asset }
   | { kind: 'ambiguous' | 'unknown' | 'unasked'; message: string }
 
-/** What the assets and currencies of a file are here. */
+/** The assets and currencies of a file in Kerb. */
 export type ResolvedAssets = {
   resolve(meant: ImportAsset): AssetResolution
-  /** Whether amounts may be in it: a currency of ISO 4217, or a coin. */
+  /** True for a currency of ISO 4217, or a coin. */
   isCurrency(code: string): boolean
 }
 
@@ -31,7 +31,7 @@ const assetKey = ({ symbol, isin, own_name, crypto }: ImportAsset): string =>
   JSON.stringify([symbol, isin, own_name, crypto])
 const coinAsset = (code: string): ImportAsset => importAsset({ symbol: code }, true)
 
-/** An asset of a file, and the currency that most of its activities are in. */
+/** An asset of a file, and the currency of most of its activities. */
 type AssetGroup = { meant: ImportAsset; currency: string | null }
 
 function groupByAsset(activities: readonly ImportedActivity[]): AssetGroup[] {
@@ -51,7 +51,7 @@ function groupByAsset(activities: readonly ImportedActivity[]): AssetGroup[] {
   }))
 }
 
-/** Every asset that one of the names may mean. @throws CodedError `unavailable` */
+/** Every asset that has one of the names. @throws CodedError `unavailable` */
 async function findAssetsByName(db: RequestDatabase, names: readonly string[]): Promise<Asset[]> {
   const wanted = [...new Set(names)].filter((name) => normalizeName(name) === name)
   try {
@@ -62,10 +62,10 @@ async function findAssetsByName(db: RequestDatabase, names: readonly string[]): 
   }
 }
 
-/** What asking about a name has come to: the symbol that it may have here now; or nobody knows it. */
+/** The result of a lookup at providers: the symbol that the name now has in Kerb, or `unknown`. */
 type DiscoveryResult = { symbol: string } | 'unknown'
 
-/** Asks the providers about names, each list until one of its names is known. */
+/** Looks names up at providers, each list until one of its names is known. */
 async function discoverAssets(request: AppRequest, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
   const asked = new Map<string, DiscoveryResult>()
   const waiting = lists.filter((names) => names.length > 0)
@@ -110,14 +110,13 @@ function resolveGroup(
       kind: 'unasked',
       message: `${what} is not known here yet: too many new names at once, try again in a minute`,
     }
-  // A ticker of another market, beside an ISIN or a currency that is not its own.
+  // A ticker of another market, which does not match the ISIN or the currency.
   const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is another one here`
   return { kind: 'unknown', message: `no asset is called ${what}, and no provider knows it${other}` }
 }
 
 /**
- * Finds all assets of a file at once: those that are known with one query, and of the others MAX_LOOKUPS by asking the
- * providers, which adds what they know.
+ * Finds all assets of a file: the stored ones in one query, and at most MAX_LOOKUPS others at providers, which adds them.
  * @throws CodedError `unavailable`
  */
 export async function resolveImportAssets(
