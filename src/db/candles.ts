@@ -1,8 +1,9 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
 import type { Granularity } from '../protocol/granularity.ts'
+import { DAY_MS } from '../time.ts'
 import { type CachedSql, cachedQuery, type LiveSql, liveQuery } from './client.ts'
 
-/** Which candles to read: `start` inclusive and `end` exclusive in unix seconds; of more than `limit`, the last. */
+/** A query for candles: `start` inclusive and `end` exclusive, unix seconds. The last `limit` of them are read. */
 export type CandleRange = {
   exchange: string
   product: string
@@ -14,26 +15,25 @@ export type CandleRange = {
 
 type Row = Omit<Candle, 'exchange' | 'product_id' | 'timestamp'> & { timestamp: string }
 
-const DAY_MS = 86_400_000
-/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
+/** Rows of one DELETE: well under Hyperdrive's limit of 60 s for a query. */
 const DELETE_BATCH_ROWS = 10_000
-/** DELETEs of one call: what is left then, the next call takes. */
+/** The most DELETEs of one call; the next call deletes the rest. */
 const MAX_DELETE_BATCHES = 200
 
-/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
+/** SQLSTATE check_violation: also the error for a row without a partition. */
 const CHECK_VIOLATION = '23514'
 
 const toSeconds = (time: string): number => Date.parse(time) / 1000
 const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
-/** Whether `next` may replace `stored`: complete over forming, then the revision, then the time; equal may. */
+/** True if `next` replaces `stored`: complete before forming, then the higher revision, then the later or same time. */
 function replaces(next: Candle, stored: Candle): boolean {
   if (next.is_complete !== stored.is_complete) return next.is_complete
   if (next.rev !== stored.rev) return next.rev > stored.rev
   return Date.parse(next.last_update) >= Date.parse(stored.last_update)
 }
 
-/** Of several states of one key only the newest; of equal ones the last. */
+/** The newest state of each candle; of equal ones the last. */
 function latestStates(candles: readonly Candle[]): Candle[] {
   const states = new Map<string, Candle>()
   for (const candle of candles) {
@@ -66,10 +66,10 @@ async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<n
 }
 
 /**
- * Writes candles in one statement and gives the number of rows written. A stored candle never goes back: not from
- * complete to forming, not to an older revision, not to an older `last_update` of the same one; such a row is left out
- * of the count. Writing the same candles twice does no harm. Partitions that are missing are made.
- * @throws PostgresError, and nothing is written.
+ * Writes candles in one statement. A stored candle never goes back: not from complete to forming, not to an older
+ * revision, not to an older `last_update` of the same one. Idempotent. Creates missing partitions.
+ * @returns the number of rows written
+ * @throws PostgresError, and nothing is written
  */
 export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): Promise<number> => {
   const batch = latestStates(candles)
@@ -78,7 +78,7 @@ export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): 
     return await writeCandles(sql, batch)
   } catch (error) {
     if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
-    // About once a month, so that no other flush pays for asking whether its partitions exist.
+    // Happens about once a month, so no other write checks for its partitions.
     const months = new Set(batch.map((c) => toDate(c.timestamp).toISOString().slice(0, 7)))
     for (const month of [...months].sort()) {
       const day = `${month}-01T00:00:00Z`
@@ -88,7 +88,7 @@ export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): 
   }
 })
 
-/** Makes the partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
+/** Creates the partitions for [from, to], unix seconds, both inclusive. Returns how many were missing. */
 export const ensureCandlePartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
   const [row] = await sql<
     { made: number }[]
@@ -97,7 +97,7 @@ export const ensureCandlePartitions = liveQuery(async (sql, from: number, to: nu
 })
 
 async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
-  // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
+  // Calls no function: Hyperdrive does not cache a query with a function that is not immutable.
   const rows = await sql<Row[]>`
     SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update, source
     FROM live_candles
@@ -117,15 +117,15 @@ async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, clo
 }
 
 /**
- * The last `limit` complete candles of a range, ascending. They may be 75 s old: ask only for a range in which no late
- * trade is folded any more, and with ends that recur, so that the cache can answer.
+ * The last `limit` complete candles of a range, ascending, up to 75 s old. Use it for a range that late trades can no
+ * longer change, with ends that recur, so that the cache can answer.
  */
 export const readClosedCandles = cachedQuery((sql, range: CandleRange) => readLastCandles(sql, range, true))
 
-/** The last `limit` candles of a range as they are stored now, ascending, forming ones included. */
+/** The last `limit` candles of a range as stored now, ascending, forming ones included. */
 export const readCandles = liveQuery((sql, range: CandleRange) => readLastCandles(sql, range, false))
 
-/** The stretches of missing trades that touch [from, to), unix seconds, ascending, cut to that range. */
+/** The ranges of missing trades within [from, to), unix seconds, ascending. */
 export const readGaps = liveQuery(async (sql, exchange: string, product: string, [from, to]: Gap): Promise<Gap[]> => {
   const rows = await sql<{ started_at: string; ended_at: string }[]>`
       SELECT started_at, ended_at FROM candle_gaps
@@ -136,9 +136,8 @@ export const readGaps = liveQuery(async (sql, exchange: string, product: string,
 })
 
 /**
- * Makes `gaps` the missing stretches inside [from, to) (unix seconds): what was known there is forgotten, what lies
- * outside stays, stretches that touch become one. One statement, so that no reader sees it half done. Two calls for the
- * same product at once are not expected: its object is the only writer.
+ * Replaces the gaps within [from, to), unix seconds, by `gaps`. Gaps outside stay; those that touch become one. One
+ * statement, so no query sees half of it. A product's object is its only writer: two calls never run at once.
  */
 export const replaceGaps = liveQuery(
   async (sql, exchange: string, product: string, [from, to]: Gap, gaps: readonly Gap[]): Promise<void> => {
@@ -151,35 +150,35 @@ export const replaceGaps = liveQuery(
         DELETE FROM candle_gaps
         WHERE exchange = ${exchange} AND product_id = ${product}
           AND started_at <= ${toDate(to)} AND ended_at >= ${toDate(from)}
-        RETURNING tstzrange(started_at, ended_at) AS stretch
+        RETURNING tstzrange(started_at, ended_at) AS gap
       ), outside AS (
-        SELECT unnest(range_agg(stretch) - tstzmultirange(tstzrange(${toDate(from)}, ${toDate(to)}))) AS stretch FROM known
+        SELECT unnest(range_agg(gap) - tstzmultirange(tstzrange(${toDate(from)}, ${toDate(to)}))) AS gap FROM known
       ), missing AS (
-        SELECT tstzrange(start, "end") AS stretch
+        SELECT tstzrange(start, "end") AS gap
         FROM json_to_recordset(${rows}::text::json) AS batch (start timestamptz, "end" timestamptz)
       ), joined AS (
-        SELECT unnest(range_agg(stretch)) AS stretch
-        FROM (SELECT stretch FROM outside UNION ALL SELECT stretch FROM missing) AS both_parts
+        SELECT unnest(range_agg(gap)) AS gap
+        FROM (SELECT gap FROM outside UNION ALL SELECT gap FROM missing) AS both_parts
       )
       INSERT INTO candle_gaps (exchange, product_id, started_at, ended_at)
-      SELECT ${exchange}, ${product}, lower(stretch), upper(stretch) FROM joined`
+      SELECT ${exchange}, ${product}, lower(gap), upper(gap) FROM joined`
   },
 )
 
-/** What a clean-up did; `done` is false when rows were left for the next call. */
+/** The result of a clean-up; `done` is false if rows are left for the next call. */
 export type RetentionResult = { deleted: number; partitions: number; done: boolean }
 
 /**
- * Deletes the candles older than their granularity is kept (days; one that is not named is kept), in batches, then
- * drops the old partitions that are empty.
- * @param now unix milliseconds.
+ * Deletes candles older than the retention of their granularity in batches, then drops old partitions that are empty.
+ * @param retention days by granularity; the candles of others are not deleted
+ * @param now unix milliseconds
  */
 export const deleteExpiredCandles = liveQuery(
   async (sql, retention: Partial<Record<Granularity, number>>, now: number): Promise<RetentionResult> => {
-    const kept = Object.entries(retention)
+    const limits = Object.entries(retention)
     let deleted = 0
     let batches = 0
-    for (const [granularity, days] of kept) {
+    for (const [granularity, days] of limits) {
       const before = new Date(now - days * DAY_MS)
       let rows = DELETE_BATCH_ROWS
       while (rows === DELETE_BATCH_ROWS && batches < MAX_DELETE_BATCHES) {
@@ -195,7 +194,7 @@ export const deleteExpiredCandles = liveQuery(
       }
       if (rows === DELETE_BATCH_ROWS) return { deleted, partitions: 0, done: false }
     }
-    if (kept.length === 0) return { deleted, partitions: 0, done: true }
+    if (limits.length === 0) return { deleted, partitions: 0, done: true }
     const oldest = new Date(now - Math.min(...Object.values(retention)) * DAY_MS)
     const [row] = await sql<{ dropped: number }[]>`SELECT drop_empty_live_candles_partitions(${oldest}) AS dropped`
     return { deleted, partitions: row!.dropped, done: true }
