@@ -18,10 +18,10 @@ import type { Trade } from './coinbase.ts'
 import { TradeCoverage, type TradeCoverageState } from './coverage.ts'
 import { parseUnits, type Units } from './decimal.ts'
 
-/** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
+/** See CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
 export type AggregatorOptions = { exchange: string; product: string; closeGraceMs: number; tradeWindowMs: number }
 
-/** A minute as the exchange's REST tells it; `start` is unix seconds. */
+/** A minute from the exchange's REST; `start` is unix seconds. */
 export type ExchangeCandle = Ohlcv & { start: number }
 
 /** The bars of one granularity, by start. `newest` is where nearly every trade goes. */
@@ -35,9 +35,9 @@ const newSeries = (granularity: Granularity): Series => ({
 })
 
 /**
- * The candles of one product in all eight granularities. Trades go in by `apply`, the exchange's own minutes by
- * `reconcile`; `drain` gives what has changed since, closing by the clock what is over. Holds the current UTC day and
- * what `kept` reaches of the one before, so that every larger candle can be folded anew from its minutes.
+ * Aggregates the trades of one product to candles of all granularities. `addTrades` takes trades and `reconcile` the
+ * exchange's own minutes; `takeChanged` returns what changed and closes candles by the clock. Holds the current UTC day
+ * and, within the trade window, the day before, so that every larger candle can be folded again from its minutes.
  */
 export class CandleAggregator {
   readonly exchange: string
@@ -53,7 +53,7 @@ export class CandleAggregator {
   readonly #minutes: Series = this.#series.ONE_MINUTE
   readonly #largerSeries = this.#allSeries.filter((series) => series !== this.#minutes)
   #touched: Bar[] = []
-  /** Why complete bars are being changed now. */
+  /** The reason of the revisions that the current call makes. */
   #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
   #nextCloseAt = Number.POSITIVE_INFINITY
@@ -67,10 +67,10 @@ export class CandleAggregator {
   }
 
   /**
-   * Folds trades in, in whatever order and however often they come (C2). Those of other products are left out, those
-   * older than the kept time are only noted as missing.
-   * @param reason of the revisions that this makes.
-   * @returns how many were new.
+   * Adds trades, in any order; a repeated one counts once (C2). Skips those of other products. Those older than the
+   * trade window are only recorded as missing.
+   * @param reason the reason of the revisions that result
+   * @returns the number of new trades
    */
   addTrades(trades: readonly Trade[], now: number, reason: 'late_trade' | 'backfill' = 'late_trade'): number {
     this.#reason = reason
@@ -90,7 +90,7 @@ export class CandleAggregator {
   }
 
   #fold(trade: Trade): void {
-    // What the exchange's own candle tells holds every trade of its minute.
+    // The exchange's own candle has every trade of its minute.
     const current = this.#minutes.newest
     const minute = current?.start === trade.minute ? current : this.#minutes.bars.get(trade.minute)
     if (minute?.source === 'exchange') return
@@ -128,9 +128,9 @@ export class CandleAggregator {
   }
 
   /**
-   * The exchange's own minutes of [from, to], both inclusive, replace ours there (C9); larger candles fold from them.
-   * A minute that only we have stays: the exchange omits what it has not written yet. What only the exchange has is new,
-   * but for an audit, to which its absence was a state of its own: it comes complete, as revision 1.
+   * Replaces our minutes of [from, to], both inclusive, by the exchange's own (C9), and folds larger candles from them.
+   * A minute that only we have stays: the exchange omits those it has not written yet. A minute that only the exchange
+   * has is added; in an audit it is complete at once, as revision 1, since its absence was published.
    */
   reconcile(
     from: number,
@@ -160,7 +160,7 @@ export class CandleAggregator {
     this.tradeCoverage.markComplete(from, to)
   }
 
-  /** Adds a bar that there was none of. */
+  /** Adds a bar where there was none. */
   #addLate(bar: Bar, now: number): void {
     const complete = this.#reason === 'audit' && now >= bar.end * 1000 + this.#closeGraceMs
     this.#add({ ...bar, complete, rev: 0, reason: null })
@@ -184,14 +184,14 @@ export class CandleAggregator {
     }
   }
 
-  /** Unix milliseconds at which the next candle is over and its grace is out; infinite when none is forming. */
+  /** When the next candle closes, its grace period included; unix milliseconds, infinite if none is forming. */
   get nextCloseAt(): number {
     return this.#nextCloseAt
   }
 
   /**
-   * Every bar that differs from what was last told: its numbers, its coverage, or that it is complete (C5). A change of
-   * a complete bar is a new revision (C6).
+   * The bars whose numbers, coverage or completeness changed since the last call (C5). A change of a complete bar is a
+   * new revision (C6).
    */
   takeChanged(now: number): Bar[] {
     const changed = this.tradeCoverage.takeChanged()
@@ -267,7 +267,7 @@ export class CandleAggregator {
     return this.#series[granularity].bars.get(start)
   }
 
-  /** The newest minute's last price and its time. */
+  /** The price and time of the newest minute's last trade. */
   lastTrade(): { price: string; time: string } | null {
     const bar = this.#minutes.newest
     return bar ? { price: bar.close, time: bar.lastTime } : null
@@ -277,16 +277,16 @@ export class CandleAggregator {
     return toCandle(bar, this.exchange, this.product)
   }
 
-  /** Start of the oldest day that a trade or a hole may still change, unix seconds. */
+  /** Start of the oldest day that can still change, unix seconds. */
   oldestOpenDay(now: number): number {
     let oldest = now / 1000 - this.#tradeWindowMs / 1000
-    for (const hole of this.tradeCoverage.missing) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
-    // What is in doubt becomes a hole with the next trade: its day must be whole then, to be folded anew.
+    for (const { from } of this.tradeCoverage.missing) if (from > 0) oldest = Math.min(oldest, from)
+    // The next trade may turn this range into missing trades, and its day is folded again then.
     if (this.tradeCoverage.uncertain !== null) oldest = Math.min(oldest, this.tradeCoverage.uncertain.from)
     return oldest - (oldest % DAY_S)
   }
 
-  /** Forgets what is older than `start`, the start of a day. */
+  /** Drops the bars before `start`, the start of a day. */
   dropBefore(start: number): void {
     for (const { bars } of this.#allSeries)
       for (const bar of bars.values()) {
@@ -296,7 +296,7 @@ export class CandleAggregator {
       }
   }
 
-  /** Takes stored bars back: minutes with their numbers, larger ones with their lives; the larger are folded anew. */
+  /** Restores stored bars. Larger ones are folded from their minutes again; only their state is used. */
   restore(bars: readonly Bar[]): void {
     const stored = new Map(bars.map((bar) => [`${bar.granularity}/${bar.start}`, bar]))
     for (const bar of bars) if (bar.granularity === 'ONE_MINUTE') this.#add({ ...bar, touched: false })
@@ -304,14 +304,14 @@ export class CandleAggregator {
     for (const { granularity, seconds } of this.#largerSeries) {
       for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % seconds)))) {
         const folded = foldMinutes(granularity, this.#minutesBetween(start, start + seconds)) as Bar
-        const life = stored.get(`${granularity}/${start}`)
+        const previous = stored.get(`${granularity}/${start}`)
         this.#add({
           ...folded,
-          complete: life?.complete ?? false,
-          rev: life?.rev ?? 0,
-          reason: life?.reason ?? null,
-          coverage: life?.coverage ?? 'full',
-          altered: life === undefined || !hasSameValues(life, folded),
+          complete: previous?.complete ?? false,
+          rev: previous?.rev ?? 0,
+          reason: previous?.reason ?? null,
+          coverage: previous?.coverage ?? 'full',
+          altered: previous === undefined || !hasSameValues(previous, folded),
         })
       }
     }

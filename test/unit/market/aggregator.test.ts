@@ -83,7 +83,7 @@ function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregat
 }
 
 describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next', () => {
-  test('sizes are those of the eight granularities', () => {
+  test('C1 each of the eight granularities has its length in seconds', () => {
     expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(SIZES)
   })
 
@@ -133,7 +133,7 @@ describe('C2 the same trades give the same candles', () => {
     return book
   }
 
-  test('in any order, however often, cut into messages of any size', () => {
+  test('C2 trades give the same candles in any order, repeated, and in messages of any size', () => {
     fc.assert(
       fc.property(
         market.chain((trades) =>
@@ -161,7 +161,7 @@ describe('C2 the same trades give the same candles', () => {
     )
   })
 
-  test('with a restart at any moment, and what was not yet stored told again', () => {
+  test('C2 a restart at any moment changes no candle when unsaved trades come again', () => {
     fc.assert(
       fc.property(
         market.chain((trades) =>
@@ -201,7 +201,7 @@ describe('C2 the same trades give the same candles', () => {
     )
   })
 
-  test('trades of other products, and those older than the kept time, are not folded', () => {
+  test('C2 trades of other products and trades older than the trade window change no candle', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '1')], NOON)
     expect(book.addTrades([{ ...trade(2, NOON, '9'), product: 'BB-EUR' }], NOON)).toBe(0)
@@ -214,7 +214,7 @@ describe('C2 the same trades give the same candles', () => {
 })
 
 describe('C5 a candle closes by the clock and its grace', () => {
-  test('without a next trade, at the very millisecond, once', () => {
+  test('C5 a candle closes once, at the end of its grace period to the millisecond, without a next trade', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON + 5_000, '1')], NOON + 5_000)
     expect(book.takeChanged(NOON + 5_000)).toHaveLength(8)
@@ -242,7 +242,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
     expect(book.nextCloseAt).toBe(Number.POSITIVE_INFINITY)
   })
 
-  test('whatever comes when, each revision of a complete candle is told once, and revisions never go back', () => {
+  test('C5 each revision of a complete candle is published once, and revisions only rise', () => {
     fc.assert(
       fc.property(
         market,
@@ -271,7 +271,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
 })
 
 describe('C6 a late trade is a new revision', () => {
-  test('of its minute and of every larger candle that is over, while those that form just change', () => {
+  test('C6 a late trade revises its minute and every larger complete candle; forming ones change without a revision', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5'), trade(3, NOON + 1_000, '6')].toReversed(), NOON + 1_000)
     const now = NOON + 900_000 + GRACE
@@ -295,7 +295,7 @@ describe('C6 a late trade is a new revision', () => {
     expect(book.takeChanged(now + 2)).toEqual([])
   })
 
-  test('a late trade of a minute that had none makes a candle that is over from its first word', () => {
+  test('C6 a late trade in a minute without trades adds a candle that is complete at once', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5')], NOON)
     book.addTrades([trade(3, NOON + 130_000, '6')], NOON + 130_000)
@@ -317,7 +317,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     volume: '7.5',
   })
 
-  test('after any sequence of trades, late ones, restarts and candles of the exchange', () => {
+  test('C7 larger candles equal the fold of their minutes after any sequence of trades, restarts and reconciliations', () => {
     const minute = fc.integer({ min: -40, max: 40 }).map((n) => NOON / 1000 + n * 60)
     const step = fc.oneof(
       fc.record({ kind: fc.constant('trade' as const), which: fc.nat(), pause: fc.integer({ min: 0, max: 90_000 }) }),
@@ -356,7 +356,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     )
   })
 
-  test("the exchange's minute replaces ours as a new revision, and larger ones follow", () => {
+  test("C9 the exchange's minute replaces ours as a new revision, and larger candles follow", () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5'), trade(2, NOON + 60_000, '6')].toReversed(), NOON)
     const now = NOON + 300_000 + GRACE
@@ -376,7 +376,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(book.takeChanged(now).map((bar) => bar.high)).not.toContain('99')
   })
 
-  test('a minute that the exchange tells just as ours is no new revision', () => {
+  test("C9 a minute equal to the exchange's gets no revision", () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5', '7.5')], NOON)
     book.takeChanged(NOON + 61_000)
@@ -384,7 +384,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(book.takeChanged(NOON + 61_000)).toEqual([])
   })
 
-  test('a day in doubt is kept: what heals it later folds it from all of its minutes', () => {
+  test('C8 a day with an uncertain range is not dropped, so that a backfill can fold it from all its minutes', () => {
     const book = new CandleAggregator(options)
     const [morning, evening] = [NOON - 3_600_000, NOON + 39_000_000]
     book.addTrades([trade(1, morning, '5')], morning)
@@ -397,7 +397,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(day).toMatchObject({ open: '5', close: '6', volume: '8.5' })
   })
 
-  test('what is over, and not in doubt, is forgotten', () => {
+  test('C8 complete days without an uncertain range are dropped', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5')], NOON)
     book.dropBefore(book.oldestOpenDay(NOON + 86_400_000 + KEPT))
