@@ -71,7 +71,7 @@ async function withPortfolio(sql: UserSql, user: User, stored: StoredProfile): P
   return { email: user.email, ...stored, portfolio: held, total_investment: portfolio.invested }
 }
 
-/** `GET` and `PATCH /api/v1/users/profile` (brief 002). */
+/** `GET` and `PATCH /api/v1/users/profile`. */
 export const profileRoutes = new Hono<AppEnv>()
   .get('/api/v1/users/profile', requireUser, async (c) => {
     const request = userRequest(c)

@@ -111,7 +111,7 @@ export function parseCandlesInput(query: URLSearchParams): CandlesInput {
 
 export const barsSchema = z.object({ bars: limitSchema(100, MAX_CANDLES) })
 
-/** The `bars` of a chart stream: 100 by default (brief 003). @throws CodedError naming it */
+/** The `bars` of a chart stream: 100 by default. @throws CodedError naming it */
 export const parseBarsInput = (query: URLSearchParams): number => parse(barsSchema, singleParams(query, ['bars'])).bars
 
 const DATE_MESSAGE = 'must be a date such as 2026-01-31'

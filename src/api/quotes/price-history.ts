@@ -236,7 +236,7 @@ function cacheControl({ interval, basis, lastDate }: PriceHistory, until: string
   return settled ? 'public, max-age=31536000, immutable' : 'public, max-age=15'
 }
 
-/** `GET /get-history` (brief 001). */
+/** `GET /get-history`. */
 export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', async (c) => {
   const now = Date.now()
   const today = new Date(now).toISOString().slice(0, 10)

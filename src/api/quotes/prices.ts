@@ -115,7 +115,7 @@ async function lookupAll(
   return looks
 }
 
-/** `GET /get-price` and `POST /get-batch-prices` (brief 001). */
+/** `GET /get-price` and `POST /get-batch-prices`. */
 export const priceRoutes = new Hono<AppEnv>()
   .get('/get-price', async (c) => {
     const now = Date.now()

@@ -36,7 +36,7 @@ async function refreshAll(env: Env): Promise<RefreshReport> {
   return (await Promise.all(shards)).reduce(addReports, EMPTY_REPORT)
 }
 
-/** `POST /refresh-prices` (brief 001), as its cron calls it: with the service key, with or without a body. */
+/** `POST /refresh-prices`, as a cron job calls it: with the service key, with or without a body. */
 export const refreshPricesRoutes = new Hono<AppEnv>().post('/refresh-prices', requireServiceKey, async (c) => {
   const symbols = parseRefreshInput((await readJson(c)) ?? {}, readSettings(c.env))
   const report = symbols === null ? await refreshAll(c.env) : await refreshSymbols(c.env, symbols)

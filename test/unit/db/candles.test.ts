@@ -97,7 +97,7 @@ describe('migrations', () => {
     expect(runs.map((names) => names.length).sort()).toEqual([0, readdirSync('migrations').length])
   })
 
-  test('the keys and index names are those of the briefs', async () => {
+  test('the tables have the documented keys and index names', async () => {
     const rows = await live<{ name: string; definition: string }[]>`
       SELECT indexname AS name, indexdef AS definition FROM pg_indexes
       WHERE tablename IN ('live_candles', 'trading_pairs') ORDER BY 1`

@@ -986,7 +986,7 @@ describe('partitions', () => {
   })
 })
 
-describe('brief 001', () => {
+describe('statements of operators', () => {
   let sql: LiveSql
   afterEach(() => sql?.end())
 
@@ -999,7 +999,7 @@ describe('brief 001', () => {
   }
 
   test('the SQL under "Maintenance" and "Troubleshooting" runs as it is written', async () => {
-    await database('brief')
+    await database('operators')
     await sql.unsafe(`
 INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
 VALUES ('TSLA', 'Tesla Inc.', 'stock', 'stock', 'TSLA', 'yahoo', 'TSLA', 'USD');

@@ -98,7 +98,7 @@ describe('prices', () => {
     expect(await readPrices(live, [])).toEqual([])
   })
 
-  test("brief 001's latest_prices tells them with their symbol", async () => {
+  test('the view latest_prices has the symbol of each price', async () => {
     await write(quote())
     expect(await live`SELECT symbol, price, change_24h, updated_at FROM latest_prices`).toEqual([
       { symbol: 'MMM', price: '101.5', change_24h: '1.24688279301746', updated_at: at(0) },

@@ -18,7 +18,7 @@ const providerSettings = Object.values(PROVIDER_REGISTRY).flatMap(({ urlSetting,
 const ownSettings = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
 const schemaKeys = [...providerSettings, ...ownSettings]
 
-const BRIEFS = ['SHARD_INDEX', 'SHARD_COUNT']
+const RESERVED = ['SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
 test('the example sets nothing as it stands', () => {
@@ -27,7 +27,7 @@ test('the example sets nothing as it stands', () => {
 
 test('the example names every variable, and no other', () => {
   expect(Object.keys(readSettings(values)).sort()).toEqual([...schemaKeys].sort())
-  expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...BRIEFS, ...LOCAL].sort())
+  expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...RESERVED, ...LOCAL].sort())
 })
 
 test('the example can be used with every variable set, and shows the defaults', () => {

@@ -286,7 +286,7 @@ describe('the enriched portfolio', () => {
     const { positions, portfolio, age_seconds, refreshed_at } = (await answer.json()) as EnrichedPortfolio
     expect(portfolio).toMatchObject({ invested: '400' })
     expect([age_seconds < 10, Date.parse(refreshed_at) > 0]).toEqual([true, true])
-    // The keys that brief 002 names, and those that the holding shows beside them.
+    // The documented keys, and those that a holding shows besides them.
     const keys = 'cmp present_value gain_loss gain_loss_percent day_change pe_ratio pe_as_of currency stale'.split(' ')
     for (const key of keys) expect(positions[0]).toHaveProperty(key)
     expect(positions).toMatchObject([{ symbol: 'AAPL', quantity: '4' }])
