@@ -25,7 +25,8 @@ export async function openGate(target: number): Promise<Gate> {
   })
   await new Promise<void>((done, fail) => server.once('error', fail).listen(0, '127.0.0.1', done))
   const drop = () => {
-    for (const socket of inside) socket.resetAndDestroy()
+    // Not a reset after an end: Node.js then loses the socket, and its process spins forever instead of exiting.
+    for (const socket of inside) socket.writableEnded ? socket.destroy() : socket.resetAndDestroy()
   }
   return {
     port: (server.address() as AddressInfo).port,
