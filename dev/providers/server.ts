@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { reset } from '../reset.ts'
 import type { Answer, Provider } from './answer.ts'
 import { openBinance } from './binance.ts'
 import { type Board, type FakeProvider, openBoard, PROVIDER_NAMES, type PriceSetting, type View } from './board.ts'
@@ -99,7 +100,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     response.once('close', () => requests.close(name, record))
     const met = faults.meet(name, url.pathname, ids, at)
     for (const one of met) if (one.kind === 'slow') await wait(one.ms)
-    if (met.some(({ kind }) => kind === 'down')) return request.socket.resetAndDestroy()
+    if (met.some(({ kind }) => kind === 'down')) return reset(request.socket)
     if (met.some(({ kind }) => kind === 'hang')) return
     const header = (key: string) => {
       const value = request.headers[key]
