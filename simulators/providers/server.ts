@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { reset } from '../reset.ts'
 import { openBinance } from './binance.ts'
 import { openCoinMarketCap } from './coinmarketcap.ts'
 import { handleControlRequest } from './control.ts'
@@ -73,7 +74,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     response.once('close', () => requests.close(name, record))
     const met = faults.takeMatching(name, url.pathname, ids, at)
     for (const one of met) if (one.kind === 'slow') await wait(one.ms)
-    if (met.some(({ kind }) => kind === 'down')) return request.socket.resetAndDestroy()
+    if (met.some(({ kind }) => kind === 'down')) return reset(request.socket)
     if (met.some(({ kind }) => kind === 'hang')) return
     const header = (key: string) => {
       const value = request.headers[key]
