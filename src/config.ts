@@ -121,7 +121,7 @@ const schema = z
 
     /** Live state goes to SQLite this often; what is lost in between, the exchange's trades restore. */
     CHECKPOINT_INTERVAL_MS: milliseconds(5_000, 100),
-    /** Closed or revised candles go to Postgres within this time or this many rows (briefs 003, 004). */
+    /** Closed or revised candles go to Postgres within this time or this many rows. */
     FLUSH_CLOSED_MS: milliseconds(100),
     FLUSH_ROWS: count(50),
     /** Forming candles go to Postgres this often. */

@@ -245,7 +245,7 @@ describe('prices', () => {
       const bars = prices.bars(one, 15, open, seconds + 1, seconds)
       expect(present).toMatchObject({
         state: 'open',
-        running: true,
+        inSession: true,
         open: bars[0]?.open,
         high: Math.max(...bars.map((bar) => bar.high)),
         low: Math.min(...bars.map((bar) => bar.low)),
@@ -315,7 +315,10 @@ describe('prices', () => {
     expect(state('EURUSD=X', '2026-03-07T12:00:00Z')).toBe('closed')
     expect(state('BTC-USD', '2026-03-07T12:00:00Z')).toBe('open')
     const weekend = prices.currentDay(instrument('AAPL'), Date.parse('2026-03-07T15:00:00Z') / 1000)
-    expect(weekend).toMatchObject({ price: prices.day(instrument('AAPL'), dayOf('2026-03-06'))?.close, running: false })
+    expect(weekend).toMatchObject({
+      price: prices.day(instrument('AAPL'), dayOf('2026-03-06'))?.close,
+      inSession: false,
+    })
     expect(dateOf(weekend?.day ?? 0)).toBe('2026-03-06')
   })
 
