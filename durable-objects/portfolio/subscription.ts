@@ -1,3 +1,4 @@
+import { ambiguousMessage } from '../../src/pricing/symbol.ts'
 import type { Candidate } from '../../src/protocol/asset.ts'
 import { parseChannel } from '../../src/protocol/channel.ts'
 import type { ErrorCode } from '../../src/protocol/errors.ts'
@@ -95,10 +96,8 @@ function toChannelError(
   found: Exclude<AssetMatch, { kind: 'asset' }>,
 ): { code: ErrorCode; message: string } {
   switch (found.kind) {
-    case 'ambiguous': {
-      const meant = found.candidates.map(({ name_for_it }) => name_for_it).join(', ')
-      return { code: 'ambiguous_symbol', message: `${symbol} means several assets: ask for one of ${meant}` }
-    }
+    case 'ambiguous':
+      return { code: 'ambiguous_symbol', message: ambiguousMessage(symbol, found.candidates) }
     case 'unread':
       return { code: 'unavailable', message: `whether there is an asset ${symbol} cannot be told at the moment` }
     default:

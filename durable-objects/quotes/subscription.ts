@@ -1,3 +1,4 @@
+import { ambiguousMessage } from '../../src/pricing/symbol.ts'
 import { parseChannel } from '../../src/protocol/channel.ts'
 import type { ErrorCode } from '../../src/protocol/errors.ts'
 import type { SymbolMatch } from './symbol-resolver.ts'
@@ -71,10 +72,8 @@ export function parseQuoteChannels(
 
 function toChannelError(symbol: string, found: Exclude<SymbolMatch, { kind: 'asset' }>): Omit<ChannelError, 'field'> {
   switch (found.kind) {
-    case 'ambiguous': {
-      const meant = found.candidates.map(({ name_for_it }) => name_for_it).join(', ')
-      return { code: 'ambiguous_symbol', message: `${symbol} means several assets: ask for one of ${meant}` }
-    }
+    case 'ambiguous':
+      return { code: 'ambiguous_symbol', message: ambiguousMessage(symbol, found.candidates) }
     case 'unread':
       return { code: 'unavailable', message: `whether there is an asset ${symbol} cannot be told at the moment` }
     default:

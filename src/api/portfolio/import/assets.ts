@@ -4,13 +4,20 @@ import { withLiveDatabase } from '../../../db/client.ts'
 import { log } from '../../../log.ts'
 import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/match-asset.ts'
 import { type ImportAsset, type ImportedActivity, importAsset } from '../../../portfolio/import/row.ts'
-import { type AssetIndex, indexAssets, normalizeName, resolveFromIndex, toCandidates } from '../../../pricing/symbol.ts'
+import {
+  type AssetIndex,
+  ambiguousMessage,
+  indexAssets,
+  normalizeName,
+  resolveFromIndex,
+  toCandidates,
+} from '../../../pricing/symbol.ts'
 import type { Asset } from '../../../protocol/asset.ts'
 import { CodedError } from '../../../protocol/errors.ts'
 import type { AppEnv } from '../../http/context.ts'
-import { isLookupAllowed } from '../../http/rate-limits.ts'
+import { isCurrency } from '../../http/input.ts'
+import { isLookupAllowed, lookupScope } from '../../http/rate-limits.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
-import { isCurrency } from '../../quotes/currency.ts'
 
 /** Names that the providers are asked about for one import, and how many at once. */
 const MAX_LOOKUPS = 50
@@ -70,7 +77,7 @@ type DiscoveryResult = { symbol: string } | 'unknown'
 async function discoverAssets(c: Context<AppEnv>, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
   const asked = new Map<string, DiscoveryResult>()
   const waiting = lists.filter((names) => names.length > 0)
-  if (waiting.length === 0 || !(await isLookupAllowed(c))) return asked
+  if (waiting.length === 0 || !(await isLookupAllowed(lookupScope(c)))) return asked
   let left = MAX_LOOKUPS
   const work = async (): Promise<void> => {
     for (let names = waiting.shift(); names !== undefined; names = waiting.shift())
@@ -95,10 +102,8 @@ function resolveGroup(
 ): AssetResolution {
   const what = importAssetLabel(group.meant)
   if (meaning.kind === 'one') return { kind: 'asset', asset: meaning.asset }
-  if (meaning.kind === 'ambiguous') {
-    const names = toCandidates(meaning.assets).map(({ name_for_it, name }) => `${name_for_it} (${name})`)
-    return { kind: 'ambiguous', message: `${what} means several assets: ${names.join(', ')}` }
-  }
+  if (meaning.kind === 'ambiguous')
+    return { kind: 'ambiguous', message: ambiguousMessage(what, toCandidates(meaning.assets)) }
   const told = meaning.ask.map((name) => asked.get(name))
   const symbols = told.flatMap((one) => (typeof one === 'object' ? [one.symbol] : []))
   if (symbols.some((symbol) => resolveFromIndex(symbol.toUpperCase(), index).kind === 'none'))
