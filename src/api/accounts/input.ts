@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from '../../auth/password-rule.ts'
 import { MAX_NAME_CHARS, MAX_REFRESH_INTERVAL_S } from '../../protocol/profile.ts'
-import { isCurrency } from '../quotes/currency.ts'
+import { isCurrency } from '../http/input.ts'
 
 /** Longest email that can be delivered to (RFC 5321). */
 const MAX_EMAIL = 254

@@ -5,7 +5,7 @@ import { log } from '../../log.ts'
 import { type CandleQuery, type CandleQueryResult, productCandles } from '../../objects.ts'
 import type { Candle, Gap } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
-import { clipGaps } from './gaps.ts'
+import { clipGaps } from './fill.ts'
 
 /** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */
 const SETTLED_S = 86_400

@@ -1,7 +1,4 @@
 import type { User } from '../../auth/verifier.ts'
 
-/**
- * What the routes of this Worker share: its bindings, the number of the request for logs and problems, and, behind
- * `requireUser` alone, who asks.
- */
+/** Hono's environment: the Worker's bindings, the request's id for logs and problems, and, behind `requireUser`, the user. */
 export type AppEnv = { Bindings: Env; Variables: { requestId: string; user: User } }

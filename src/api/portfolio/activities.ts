@@ -150,23 +150,23 @@ export async function readActivity(c: Context<AppEnv>, id: string): Promise<Acti
 
 /** `/api/v1/activities`: what was entered or imported, of any kind. */
 export const activityRoutes = new Hono<AppEnv>()
-  .get('/api/v1/activities', requireUser, async (c) =>
+  .get('/api/v1/activities', requireUser(), async (c) =>
     c.json(await listActivities(c, new URL(c.req.url).searchParams), 200, PRIVATE_NO_STORE),
   )
-  .post('/api/v1/activities', requireUser, async (c) => {
+  .post('/api/v1/activities', requireUser(), async (c) => {
     const fields = await readFields(c)
     return respondIdempotent(c, fields, () => addActivityCommand(c, fields))
   })
-  .get('/api/v1/activities/:id', requireUser, async (c) => {
+  .get('/api/v1/activities/:id', requireUser(), async (c) => {
     const found = await readActivity(c, c.req.param('id'))
     return c.json(found, 200, { ...PRIVATE_NO_STORE, ...versionEtag(found) })
   })
-  .patch('/api/v1/activities/:id', requireUser, async (c) => {
+  .patch('/api/v1/activities/:id', requireUser(), async (c) => {
     const fields = await readFields(c)
     return respondIdempotent(c, fields, () =>
       changeActivityCommand(c, c.req.param('id'), fields, c.req.header('if-match')),
     )
   })
-  .delete('/api/v1/activities/:id', requireUser, (c) =>
+  .delete('/api/v1/activities/:id', requireUser(), (c) =>
     respondIdempotent(c, null, async () => deleteActivityCommand(c, c.req.param('id'), c.req.header('if-match'))),
   )

@@ -30,7 +30,7 @@ export async function exportPortfolio(c: Context<AppEnv>, format: 'json' | 'csv'
 }
 
 /** `GET /api/v1/portfolio/export`: what an import takes back to the same portfolio, and Ghostfolio as far as it goes. */
-export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser, async (c) => {
+export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser(), async (c) => {
   const { format } = parse(exportQuerySchema, c.req.query())
   const day = new Date().toISOString().slice(0, 10)
   return c.body(await exportPortfolio(c, format), 200, {

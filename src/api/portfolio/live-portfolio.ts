@@ -1,9 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { userPortfolio } from '../../objects.ts'
 import { requireUser } from '../accounts/session.ts'
-import { callPortfolio } from '../accounts/tickets.ts'
 import type { AppEnv } from '../http/context.ts'
 import { PRIVATE_NO_STORE } from '../http/user-transaction.ts'
+import { callPortfolio } from './call-portfolio.ts'
 import { queueRefresh } from './refresh-portfolio.ts'
 
 const CACHE_PATH = '/api/v1/stocks/portfolio-cache'
@@ -22,5 +22,5 @@ async function respondEnriched(c: Context<AppEnv>): Promise<Response> {
 
 /** `GET /api/v1/stocks/portfolio-enriched` and, for who was told 202 there, `portfolio-cache` (brief 002). */
 export const enrichedPortfolioRoutes = new Hono<AppEnv>()
-  .get('/api/v1/stocks/portfolio-enriched', requireUser, respondEnriched)
-  .get(CACHE_PATH, requireUser, respondEnriched)
+  .get('/api/v1/stocks/portfolio-enriched', requireUser(), respondEnriched)
+  .get(CACHE_PATH, requireUser(), respondEnriched)

@@ -161,25 +161,25 @@ export const readLot = (c: Context<AppEnv>, id: string): Promise<LotView> =>
 
 /** `/api/v1/stocks` (brief 002): purchases of stocks and crypto, as lots. */
 export const lotRoutes = new Hono<AppEnv>()
-  .get('/api/v1/stocks', requireUser, async (c) =>
+  .get('/api/v1/stocks', requireUser(), async (c) =>
     c.json(await listLots(c, new URL(c.req.url).searchParams), 200, PRIVATE_NO_STORE),
   )
-  .post('/api/v1/stocks', requireUser, async (c) => {
+  .post('/api/v1/stocks', requireUser(), async (c) => {
     const fields = await readFields(c)
     return respondIdempotent(c, fields, () => addLotCommand(c, fields))
   })
-  .get('/api/v1/stocks/:id', requireUser, async (c) => {
+  .get('/api/v1/stocks/:id', requireUser(), async (c) => {
     const lot = await readLot(c, c.req.param('id'))
     return c.json(lot, 200, { ...PRIVATE_NO_STORE, ...versionEtag(lot) })
   })
-  .patch('/api/v1/stocks/:id', requireUser, async (c) => {
+  .patch('/api/v1/stocks/:id', requireUser(), async (c) => {
     const fields = await readFields(c)
     return respondIdempotent(c, fields, () => changeLotCommand(c, c.req.param('id'), fields, c.req.header('if-match')))
   })
-  .delete('/api/v1/stocks/:id', requireUser, (c) =>
+  .delete('/api/v1/stocks/:id', requireUser(), (c) =>
     respondIdempotent(c, null, async () => deleteLotCommand(c, c.req.param('id'), c.req.header('if-match'))),
   )
-  .post('/api/v1/stocks/:id/sell', requireUser, async (c) => {
+  .post('/api/v1/stocks/:id/sell', requireUser(), async (c) => {
     const id = c.req.param('id')
     const { dry_run } = parse(sellQuerySchema, c.req.query())
     const fields = await readFields(c)

@@ -1,19 +1,12 @@
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { enrichedPortfolioSchema } from '../../protocol/portfolio.ts'
+import { ticketParam } from '../accounts/tickets.ts'
 import { jsonResponse, operation } from '../http/operation.ts'
 import { refreshPortfolioSchema } from './refresh-portfolio.ts'
 
 const tags = ['Portfolio']
 const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
-
-const ticketResponseSchema = z.object({
-  ticket: z.string().meta({ description: 'Opens one socket: /ws/portfolio?ticket=…' }),
-  expires_in: z.number().meta({ description: 'Seconds' }),
-})
-
-/** What a socket may be opened with. */
-export const ticketParam = z.string().optional().meta({ description: 'Of POST /api/v1/auth/ticket' })
 
 const enrichedResponseSchema = enrichedPortfolioSchema.meta({
   id: 'Enriched',
@@ -37,18 +30,6 @@ const enrichedResponses = {
 
 /** The endpoints of portfolios as they move, for the OpenAPI document. */
 export const PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/auth/ticket': {
-    post: operation(
-      {
-        operationId: 'getTicket',
-        summary: 'A ticket that opens one socket, for browsers: they send no header there',
-        tags: ['Accounts'],
-        security: userSecurity,
-      },
-      jsonResponse('The ticket', ticketResponseSchema),
-      ['unauthorized', 'forbidden', 'unavailable'],
-    ),
-  },
   '/api/v1/stocks/portfolio-enriched': {
     get: operation(
       {

@@ -3,11 +3,11 @@ import { z } from 'zod'
 import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { requiredSession } from '../accounts/session.ts'
-import { callPortfolio } from '../accounts/tickets.ts'
 import { readJson } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
 import { invalidField, parse } from '../http/input.ts'
 import { isServiceKey } from '../http/service-key.ts'
+import { callPortfolio } from './call-portfolio.ts'
 
 export const refreshPortfolioSchema = z.object({
   userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),

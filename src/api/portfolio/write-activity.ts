@@ -8,10 +8,11 @@ import type { ActivityView } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { ActivityChange } from '../../protocol/lot-input.ts'
 import type { AppEnv } from '../http/context.ts'
-import { invalidField, parseAssetName } from '../http/input.ts'
+import { invalidField, isCurrency } from '../http/input.ts'
+import { lookupScope } from '../http/rate-limits.ts'
 import { withUser } from '../http/user-transaction.ts'
 import { findAsset } from '../quotes/assets.ts'
-import { isCurrency } from '../quotes/currency.ts'
+import { parseAssetName } from '../quotes/input.ts'
 
 /** What a symbol means, and the currency that its amounts are in unless another is given. */
 export type ResolvedAsset = { asset_id: number; currency: string }
@@ -28,7 +29,7 @@ export async function resolveAsset(
 ): Promise<ResolvedAsset> {
   const { user } = c.var
   const own = await withUser(c.env, user, (sql) => findCustomAsset(sql, user.id, symbol, currency ?? null))
-  return own ?? findAsset(c, parseAssetName(symbol))
+  return own ?? findAsset(lookupScope(c), parseAssetName(symbol))
 }
 
 /** Refuses a currency that nothing is in: with a typing error, a lot would never have a value. @throws CodedError */

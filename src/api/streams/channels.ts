@@ -2,7 +2,7 @@ import { normalizeName } from '../../pricing/symbol.ts'
 import { type CandleChannel, formatCandleChannel, parseChannel } from '../../protocol/channel.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { GRANULARITIES, isGranularity } from '../../protocol/granularity.ts'
-import { productError } from '../http/input.ts'
+import { productError } from '../candles/input.ts'
 import type { QuoteRoute, QuoteRoutes } from '../quotes/quote-route.ts'
 
 /** What is wrong with a subscribe: the first channel that cannot be had. */

@@ -1,9 +1,10 @@
 import type { Context } from 'hono'
 import type { AppEnv } from '../../api/http/context.ts'
-import { parseAssetName } from '../../api/http/input.ts'
+import { lookupScope } from '../../api/http/rate-limits.ts'
 import { findAsset, searchAssetsByText } from '../../api/quotes/assets.ts'
 import { lookupQuotes } from '../../api/quotes/cache.ts'
-import { readPriceHistory, streamedProduct } from '../../api/quotes/price-history.ts'
+import { parseAssetName } from '../../api/quotes/input.ts'
+import { readPriceHistory, streamedProduct } from '../../api/quotes/read-price-history.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { qualifiedName } from '../../pricing/symbol.ts'
 import type { Asset } from '../../protocol/asset.ts'
@@ -24,7 +25,7 @@ const PRICES_TIMEOUT_MS = 1_000
  */
 export async function readAsset(c: Context<AppEnv>, text: string): Promise<AssetState> {
   const name = parseAssetName(text)
-  const asset = await findAsset(c, name)
+  const asset = await findAsset(lookupScope(c), name)
   const [look] = await lookupQuotes(c.env, [name])
   const now = Date.now()
   const price: AssetState['price'] =

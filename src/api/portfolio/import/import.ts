@@ -236,7 +236,7 @@ export async function previewImport(c: Context<AppEnv>, text: string, query: Imp
 }
 
 /** `POST /api/v1/portfolio/import`: a broker's export, or one of Ghostfolio or of ours. */
-export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser, async (c) => {
+export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser(), async (c) => {
   const query = parse(importQuerySchema, c.req.query())
   const text = await readImportFile(c)
   if (query.dry_run) return c.json(await previewImport(c, text, query), 200, PRIVATE_NO_STORE)

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type FlatFillOptions, fillFlat } from '../../../../src/api/candles/fill.ts'
-import { clipGaps } from '../../../../src/api/candles/gaps.ts'
+import { clipGaps, type FlatFillOptions, fillFlat } from '../../../../src/api/candles/fill.ts'
 import type { Candle, Coverage } from '../../../../src/protocol/candle.ts'
 
 const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): Candle => ({

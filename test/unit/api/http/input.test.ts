@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkProduct, parseBarsInput, parseCandlesInput, parseStreamInput } from '../../../../src/api/http/input.ts'
+import { checkProduct, parseBarsInput, parseCandlesInput, parseStreamInput } from '../../../../src/api/candles/input.ts'
 import { expandChannels } from '../../../../src/api/streams/channels.ts'
 import { readSettings } from '../../../../src/config.ts'
 import { CodedError } from '../../../../src/protocol/errors.ts'
