@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { etag } from 'hono/etag'
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
+import { sha256 } from '../../auth/digest.ts'
 import { addDays } from '../../pricing/history-range.ts'
 import type { PriceHistory } from '../../pricing/price-history.ts'
 import { CodedError } from '../../protocol/errors.ts'
@@ -36,12 +37,8 @@ function cacheControl({ interval, basis, lastDate }: PriceHistory, until: string
   return settled ? 'public, max-age=31536000, immutable' : 'public, max-age=15'
 }
 
-/** 96 bits of SHA-256 identify a response. */
-const generateDigest = async (body: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> =>
-  (await crypto.subtle.digest('SHA-256', body)).slice(0, 12)
-
 /** `GET /get-history`. */
-export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', etag({ generateDigest }), async (c) => {
+export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', etag(), async (c) => {
   const now = Date.now()
   const today = formatDate(now)
   const { symbol, ...query } = parseHistoryInput(new URL(c.req.url).searchParams, today)
@@ -62,6 +59,7 @@ export const priceHistoryRoutes = new Hono<AppEnv>().get('/get-history', etag({ 
   const text = `${JSON.stringify(head).slice(0, -1)},"data":[${bars.map(formatPriceBar).join(',')}],${JSON.stringify(tail).slice(1)}`
   return c.body(text, 200, {
     'content-type': 'application/json',
+    etag: `"${history.actionsVersion}-${(await sha256(text)).slice(0, 24)}"`,
     'cache-control': cacheControl(history, query.until, today),
   })
 })
