@@ -32,22 +32,22 @@ import { readCandleHistory } from '../candles/candle-history.ts'
 import { lookupQuotes } from './cache.ts'
 import type { HistoryInput } from './input.ts'
 
-/** Seconds of the ranges whose bars are not made of days. */
+/** The intraday ranges, in seconds. */
 const RANGE_S = { '1d': DAY_S, '7d': 7 * DAY_S } as const
-/** Our own days of a streamed product go on from the stored ones: the history is brought up to date each day. */
+/** Days that our own candles of a streamed product add to the stored history, which is updated daily. */
 const STREAMED_DAYS = 4
-/** What is asked of the history of one asset. */
+/** A request for the history of one asset. */
 export type PriceHistoryQuery = Omit<HistoryInput, 'symbol'>
 
-/** The active product that is this asset: its trades make its candles here. Null for any other. */
+/** The active product of an asset, whose candles Kerb builds from trades; null for another asset. */
 export function streamedProduct(env: Env, { provider, provider_id }: Asset): string | null {
   return provider === 'coinbase' && readSettings(env).PRODUCTS.includes(provider_id) ? provider_id : null
 }
 
 /**
- * The price history of an asset: intraday bars of candles or of the prices that were told, longer ones of its days.
- * @param name one that means this asset
- * @param now unix milliseconds
+ * The price history of an asset: intraday bars from candles or recorded quotes, longer bars from its days.
+ * @param name a symbol of this asset
+ * @param now Unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
 export async function readPriceHistory(
@@ -64,13 +64,15 @@ export async function readPriceHistory(
       : readDays(env, asset, name, query, now))
   } catch (error) {
     log('price_history_read_failed', { symbol: asset.symbol, range, error: String(error) })
-    throw new CodedError('unavailable', 'the history cannot be read at the moment', { retryAfter: 5 })
+    throw new CodedError('unavailable', 'The history cannot be read at the moment. Try again in a few seconds.', {
+      retryAfter: 5,
+    })
   }
 }
 
 async function findQuote(env: Env, name: string): Promise<Quote | null> {
-  const [look] = await lookupQuotes(env, [name])
-  return look?.kind === 'quote' ? look.quote : null
+  const [result] = await lookupQuotes(env, [name])
+  return result?.kind === 'quote' ? result.quote : null
 }
 
 const toPriceBar = (candle: Candle, date: string): PriceBar => {
@@ -89,15 +91,15 @@ async function readIntraday(
 ): Promise<PriceHistory> {
   const { range, basis, until } = query
   const interval = range === '1d' ? 'FIVE_MINUTES' : 'THIRTY_MINUTES'
-  const size = GRANULARITY_SECONDS[interval]
+  const sizeS = GRANULARITY_SECONDS[interval]
   const now = Math.floor(nowMs / 1_000)
   const quote = until === null ? await findQuote(env, name) : null
   let end = until === null ? now : Date.parse(until) / 1_000
-  // Of a market that has closed, the last day that it was open is what there is to see.
+  // A closed market shows its last trading day.
   if (quote && asset.type !== 'crypto') end = Math.min(end, Date.parse(quote.as_of) / 1_000)
-  const to = Math.floor(end / size) * size + (until === null ? size : 0)
+  const to = Math.floor(end / sizeS) * sizeS + (until === null ? sizeS : 0)
   const from = to - RANGE_S[range]
-  const told = {
+  const base = {
     range,
     interval,
     basis,
@@ -112,14 +114,14 @@ async function readIntraday(
     ? await readCandleHistory(
         env,
         product,
-        { granularity: interval, start: from, end: to, limit: RANGE_S[range] / size },
+        { granularity: interval, start: from, end: to, limit: RANGE_S[range] / sizeS },
         now,
       )
     : null
   const candles = streamed?.candles.map((candle) => toPriceBar(candle, formatTime(candle.timestamp))) ?? []
-  // One that nobody watched has few candles or none, and prices were told all the same.
-  if (streamed && candles.length > RANGE_S[range] / size / 2)
-    return { ...told, bars: candles, provider: readSettings(env).EXCHANGE, gaps: streamed.gaps }
+  // An unwatched product has few candles or none, but its quotes were recorded all the same.
+  if (streamed && candles.length > RANGE_S[range] / sizeS / 2)
+    return { ...base, bars: candles, provider: readSettings(env).EXCHANGE, gaps: streamed.gaps }
 
   const [snapshots, actions] = await withLiveDatabase(env, (sql) =>
     Promise.all([
@@ -131,20 +133,20 @@ async function readIntraday(
   const lastAt = quote === null ? 0 : Date.parse(quote.updated_at) / 1_000
   if (quote && lastAt >= from && lastAt < to && lastAt > (points.at(-1)?.at ?? 0))
     points.push({ at: lastAt, price: quote.price })
-  const bars = barsFromSnapshots(points, size, now)
+  const bars = barsFromSnapshots(points, sizeS, now)
   if (streamed && candles.length >= bars.length)
     return {
-      ...told,
+      ...base,
       bars: candles,
       provider: candles.length === 0 ? null : readSettings(env).EXCHANGE,
       gaps: streamed.gaps,
     }
   const provider = bars.length === 0 ? null : (quote?.provider ?? shownProvider(env, asset))
   const adjusted = adjustBars(bars, actions, basis, interval)
-  return { ...told, bars: adjusted, provider, actionsVersion: hashActions(actions), gaps: [] }
+  return { ...base, bars: adjusted, provider, actionsVersion: hashActions(actions), gaps: [] }
 }
 
-/** Who tells an asset's prices, as clients are told. */
+/** The name of an asset's provider in responses. */
 const shownProvider = (env: Env, { provider }: Asset): string =>
   readSettings(env).EXCHANGE === 'simulated' ? 'simulated' : provider
 
@@ -173,33 +175,33 @@ async function readDays(
     until === null ? recentDays(env, asset, name, today, nowMs) : [],
   ])
   const [history, actions, running] = state
-  // What another market told, a simulated one or the real one, is not of this one.
-  const ours =
+  // History of a simulated market is not shown in a real one, and the other way round.
+  const isOurs =
     history?.provider == null || (history.provider === 'simulated') === (readSettings(env).EXCHANGE === 'simulated')
-  const bars = ours ? [...stored, ...(running ? [running] : [])] : []
-  const held = interval === 'ONE_DAY' ? bars.at(-1)?.date : ours ? history?.last_date : null
-  const whole = mergeDays(
+  const bars = isOurs ? [...stored, ...(running ? [running] : [])] : []
+  const lastStored = interval === 'ONE_DAY' ? bars.at(-1)?.date : isOurs ? history?.last_date : null
+  const merged = mergeDays(
     bars,
-    days.filter(({ date }) => date > (held ?? '') && date >= start),
+    days.filter(({ date }) => date > (lastStored ?? '') && date >= start),
     interval,
   )
-  const loaded = bars.length > 0 || (ours && history?.state === 'whole') || asset.provider === 'manual'
+  const loaded = bars.length > 0 || (isOurs && history?.state === 'whole') || asset.provider === 'manual'
   if (!loaded && history === null) await withLiveDatabase(env, (sql) => requestHistory(sql, id, nowMs))
   return {
     range,
     interval,
     basis,
-    currency: (ours && history?.currency) || asset.currency,
-    bars: adjustBars(whole, actions, basis, interval),
+    currency: (isOurs && history?.currency) || asset.currency,
+    bars: adjustBars(merged, actions, basis, interval),
     provider: bars.length === 0 ? null : (history?.provider ?? shownProvider(env, asset)),
     actionsVersion: hashActions(actions),
     gaps: [],
     loaded,
-    lastDate: ours ? (history?.last_date ?? null) : null,
+    lastDate: isOurs ? (history?.last_date ?? null) : null,
   }
 }
 
-/** The days that may not be stored yet, ascending: our own candles of a streamed product, and the one the quote tells. */
+/** The days that may not be stored yet, ascending: our own candles of a streamed product, and the day of the quote. */
 async function recentDays(env: Env, asset: Asset, name: string, today: string, nowMs: number): Promise<PriceBar[]> {
   const product = streamedProduct(env, asset)
   const days: PriceBar[] = []
@@ -207,7 +209,7 @@ async function recentDays(env: Env, asset: Asset, name: string, today: string, n
     const start = Date.parse(addDays(today, 1 - STREAMED_DAYS)) / 1_000
     const query = { granularity: 'ONE_DAY', start, limit: STREAMED_DAYS } as const
     const { candles } = await readCandleHistory(env, product, query, Math.floor(nowMs / 1_000))
-    // A day of which trades are missing would be told wrong.
+    // A day with missing trades would have a wrong bar.
     for (const candle of candles)
       if (candle.coverage === 'full') days.push(toPriceBar(candle, formatDate(candle.timestamp * 1_000)))
   }
