@@ -32,6 +32,7 @@ import { log } from '../../log.ts'
 import { perEnv } from '../../per-env.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 
 /** workerd's `fetch` throws when it is called as a method of another object. */
 const boundFetch: typeof fetch = (input, init) => fetch(input, init)
@@ -117,10 +118,7 @@ const ISSUER_ERRORS = {
     }),
   too_many_requests: () =>
     new CodedError('too_many_requests', 'Too many attempts. Try again in a minute.', { retryAfter: 60 }),
-  unavailable: () =>
-    new CodedError('unavailable', 'Accounts are not available at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    }),
+  unavailable: () => temporarilyUnavailable('Accounts are not available'),
 } as const satisfies Record<IssuerFailure, () => CodedError>
 
 /** The value of a successful result. @throws CodedError for a failure */

@@ -14,6 +14,7 @@ import {
   operation,
   USER_SECURITY,
 } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { rateLimit } from '../http/rate-limits.ts'
 import { accountScope, publicKeys, unwrap, withIssuer } from './accounts.ts'
 import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from './auth-commands.ts'
@@ -90,9 +91,7 @@ export const authRoutes = new Hono<AppEnv>()
     } catch (error) {
       if (error instanceof CodedError) throw error
       log('keys_read_failed', { request_id: c.var.requestId, error: String(error) })
-      throw new CodedError('unavailable', 'The keys cannot be read at the moment. Try again in a few seconds.', {
-        retryAfter: 5,
-      })
+      throw temporarilyUnavailable('The keys cannot be read')
     }
   })
 

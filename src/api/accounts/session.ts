@@ -4,6 +4,7 @@ import type { Session } from '../../auth/issuer.ts'
 import type { RejectionReason, User, VerificationResult } from '../../auth/verifier.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { accountScope, getVerifier, publicOrigin, unwrap, withIssuer } from './accounts.ts'
 
 /**
@@ -73,10 +74,7 @@ const REJECTION_MESSAGES: Partial<Record<RejectionReason, string>> = {
 /** Verifies an access token. @throws CodedError `unavailable` while the keys cannot be read */
 async function verifyToken(c: Context<AppEnv>, token: string): Promise<VerificationResult> {
   const result = await getVerifier(c.env).verify(token, Date.now())
-  if (!result.ok && result.reason === 'keys_unavailable')
-    throw new CodedError('unavailable', 'Tokens cannot be verified at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+  if (!result.ok && result.reason === 'keys_unavailable') throw temporarilyUnavailable('Tokens cannot be verified')
   return result
 }
 

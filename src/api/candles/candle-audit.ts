@@ -6,11 +6,11 @@ import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
 import { matchRate } from '../../market/audit.ts'
-import { CodedError } from '../../protocol/errors.ts'
 import { GRANULARITIES } from '../../protocol/granularity.ts'
 import { DAY_MS, formatDate } from '../../time.ts'
 import type { AppEnv } from '../http/context.ts'
 import { jsonResponse, operation } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { type AuditInput, auditSchema, parseAuditInput } from './input.ts'
 
 /** Days in the response to a request without a day. */
@@ -35,9 +35,7 @@ export async function findAudits(env: Env, { product, day }: AuditInput, days: n
     return await withLiveDatabase(env, (sql) => readAudits(sql, range))
   } catch (error) {
     log('audits_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'Audits cannot be read at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+    throw temporarilyUnavailable('Audits cannot be read')
   }
 }
 

@@ -4,10 +4,10 @@ import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { productCandles } from '../../objects.ts'
 import { type Candle, formatCandle, wireCandleSchema } from '../../protocol/candle.ts'
-import { CodedError } from '../../protocol/errors.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
 import type { AppEnv } from '../http/context.ts'
 import { jsonResponse, operation } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { type CandleHistory, readCandleHistory } from './candle-history.ts'
 import { fillFlat } from './fill.ts'
 import { type CandlesInput, candlesSchema, checkProduct, parseCandlesInput } from './input.ts'
@@ -20,10 +20,7 @@ export const candleRoutes = new Hono<AppEnv>().get('/api/v1/products/:id/candles
   const input = parseCandlesInput(new URL(c.req.url).searchParams)
   const now = Math.floor(Date.now() / 1_000)
   const history = await readCandleHistory(c.env, product, input, now)
-  if (!history.isComplete)
-    throw new CodedError('unavailable', 'Older candles cannot be read at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+  if (!history.isComplete) throw temporarilyUnavailable('Older candles cannot be read')
   const candles = input.fill === 'flat' ? await fillHistory(c.env, product, input, history, now) : history.candles
   const body = `{"candles":[${candles.map(formatCandle).join(',')}],"gaps":${JSON.stringify(history.gaps)}}`
   return c.body(body, 200, { 'content-type': 'application/json', 'cache-control': 'no-cache' })

@@ -63,3 +63,7 @@ function toInternalError(error: Error & { overloaded?: boolean }, c: Context<App
     ? new CodedError('unavailable', 'The server is overloaded. Try again in a few seconds.', { retryAfter: 5 })
     : new CodedError('internal', 'The server failed to handle this request. Report the request_id if it happens again.')
 }
+
+/** The error of something that fails for now. @param what such as `Assets cannot be read` */
+export const temporarilyUnavailable = (what: string): CodedError =>
+  new CodedError('unavailable', `${what} at the moment. Try again in a few seconds.`, { retryAfter: 5 })

@@ -1,5 +1,5 @@
 import { log } from '../../log.ts'
-import { CodedError } from '../../protocol/errors.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 
 /** Calls a user's object. @throws CodedError `unavailable` if it cannot be reached */
 export async function callPortfolio<T>(c: { var: { requestId: string } }, call: () => Promise<T>): Promise<T> {
@@ -7,8 +7,6 @@ export async function callPortfolio<T>(c: { var: { requestId: string } }, call: 
     return await call()
   } catch (error) {
     log('portfolio_unreachable', { request_id: c.var.requestId, error: String(error) })
-    throw new CodedError('unavailable', 'Your portfolio cannot be reached at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+    throw temporarilyUnavailable('Your portfolio cannot be reached')
   }
 }

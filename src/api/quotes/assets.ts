@@ -10,6 +10,7 @@ import { type Asset, assetSchema } from '../../protocol/asset.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
 import { jsonResponse, operation } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { type LookupScope, lookupScope } from '../http/rate-limits.ts'
 import { assetsSchema, parseAssetName, parseAssetsInput, priceSchema } from './input.ts'
 import { lookupError, lookupOrDiscover } from './lookup.ts'
@@ -28,9 +29,7 @@ async function queryAssets<T>(env: Env, use: (sql: LiveSql) => Promise<T>): Prom
   } catch (error) {
     if (error instanceof CodedError) throw error
     log('assets_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'Assets cannot be read at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+    throw temporarilyUnavailable('Assets cannot be read')
   }
 }
 

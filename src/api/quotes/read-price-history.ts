@@ -23,12 +23,12 @@ import type { PriceHistory } from '../../pricing/price-history.ts'
 import { barsFromSnapshots, formatTime } from '../../pricing/snapshot-bars.ts'
 import type { Asset } from '../../protocol/asset.ts'
 import type { Candle } from '../../protocol/candle.ts'
-import { CodedError } from '../../protocol/errors.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
 import type { PriceBar } from '../../protocol/price-history.ts'
 import type { Quote } from '../../protocol/quote.ts'
 import { DAY_S, formatDate } from '../../time.ts'
 import { readCandleHistory } from '../candles/candle-history.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { lookupQuotes } from './cache.ts'
 import type { HistoryInput } from './input.ts'
 
@@ -64,9 +64,7 @@ export async function readPriceHistory(
       : readDays(env, asset, name, query, now))
   } catch (error) {
     log('price_history_read_failed', { symbol: asset.symbol, range, error: String(error) })
-    throw new CodedError('unavailable', 'The history cannot be read at the moment. Try again in a few seconds.', {
-      retryAfter: 5,
-    })
+    throw temporarilyUnavailable('The history cannot be read')
   }
 }
 
