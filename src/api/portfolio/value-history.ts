@@ -65,7 +65,7 @@ export async function readValueHistory(request: UserRequest, range: HistoryRange
 const isRange = (text: string | undefined): text is HistoryRange => HISTORY_RANGES.some((range) => range === text)
 
 /** `GET /api/v1/portfolio/history` */
-export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser, async (c) => {
+export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser(), async (c) => {
   const range = c.req.query('range') ?? '1m'
   if (!isRange(range))
     throw new CodedError('unknown_range', `there is no range ${range.slice(0, 20)}`, {
