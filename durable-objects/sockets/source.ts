@@ -1,6 +1,6 @@
+import { ambiguousMessage } from '../../src/pricing/symbol.ts'
 import type { Candidate } from '../../src/protocol/asset.ts'
 import type { ChannelError, ChannelFault } from '../../src/protocol/channel.ts'
-import { ambiguousMessage } from '../../src/pricing/symbol.ts'
 import type { ClientMessage } from '../../src/protocol/messages.ts'
 import type { AttachmentCodec, Connection } from './connection.ts'
 

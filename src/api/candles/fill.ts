@@ -58,16 +58,3 @@ function flatCandle(previous: Candle, start: number, best: Coverage, fill: FlatF
     rev: 0,
   }
 }
-
-/** Clips gaps to [from, to) and joins those that touch or overlap. Ascending. */
-export function clipGaps(gaps: readonly Gap[], from: number, to: number): Gap[] {
-  const joined: Gap[] = []
-  for (const [start, end] of [...gaps].sort((x, y) => x[0] - y[0])) {
-    const gap: Gap = [Math.max(start, from), Math.min(end, to)]
-    const last = joined.at(-1)
-    if (gap[0] >= gap[1]) continue
-    if (last && gap[0] <= last[1]) last[1] = Math.max(last[1], gap[1])
-    else joined.push(gap)
-  }
-  return joined
-}

@@ -12,9 +12,9 @@ import {
   toCandidates,
 } from '../../../pricing/symbol.ts'
 import type { Asset } from '../../../protocol/asset.ts'
-import { CodedError } from '../../../protocol/errors.ts'
 import type { LookupScope } from '../../http/context.ts'
 import { isCurrency } from '../../http/input.ts'
+import { temporarilyUnavailable } from '../../http/problems.ts'
 import { isLookupAllowed } from '../../http/rate-limits.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
 
@@ -65,7 +65,7 @@ async function findAssetsByName(db: RequestDatabase, names: readonly string[]): 
     return await findAssets(db.live, wanted)
   } catch (error) {
     log('import_assets_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'assets cannot be looked up at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Assets cannot be read')
   }
 }
 
