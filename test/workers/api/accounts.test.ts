@@ -250,8 +250,8 @@ describe('account enumeration', () => {
       401,
       'invalid_credentials',
     ])
-    const mail = await waitForMail(who.email, 'You have an account with Kerb already')
-    expect(mail).toMatchObject({ subject: 'You have an account with Kerb already', from: 'Kerb <kerb@localhost>' })
+    const mail = await waitForMail(who.email, 'You already have a Kerb account')
+    expect(mail).toMatchObject({ subject: 'You already have a Kerb account', from: 'Kerb <kerb@localhost>' })
   })
 
   test('two concurrent sign-ups with one email get the same response and create one account', async () => {
@@ -315,7 +315,7 @@ describe('passwords', () => {
     const { who } = await createMember()
     const visitor = person()
     expect((await visitor.post('/api/v1/auth/password/reset-request', { email: who.email })).status).toBe(202)
-    const mail = await waitForMail(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'Set a new password for Kerb')
     const token = /http:\/\/kerb\.test\/reset-password\?token=(\S+)/.exec(mail.text)?.[1] as string
     const reset = (password: string, by = token) => visitor.post('/api/v1/auth/password/reset', { token: by, password })
 
@@ -331,7 +331,7 @@ describe('passwords', () => {
   test('a reset link expires after an hour', async () => {
     const { who } = await createMember()
     await who.post('/api/v1/auth/password/reset-request', { email: who.email })
-    const mail = await waitForMail(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'Set a new password for Kerb')
     const token = /token=(\S+)/.exec(mail.text)?.[1]
     await sql(`UPDATE auth_verifications SET expires_at = expires_at - interval '1 hour'`)
     const answer = await who.post('/api/v1/auth/password/reset', { token, password: 'another long password' })
