@@ -1,6 +1,6 @@
+import { ambiguousMessage } from '../../src/pricing/symbol.ts'
 import type { Candidate } from '../../src/protocol/asset.ts'
 import type { ChannelError, ChannelFault } from '../../src/protocol/channel.ts'
-import { ambiguousSymbol } from '../../src/protocol/errors.ts'
 import type { ClientMessage } from '../../src/protocol/messages.ts'
 import type { AttachmentCodec, Connection } from './connection.ts'
 
@@ -59,7 +59,7 @@ export function symbolFault(
 ): ChannelFault {
   switch (match.kind) {
     case 'ambiguous':
-      return { code: 'ambiguous_symbol', message: ambiguousSymbol(symbol, match.candidates) }
+      return { code: 'ambiguous_symbol', message: ambiguousMessage(symbol, match.candidates) }
     case 'unread':
       return { code: 'unavailable', message: `assets cannot be read at the moment, so ${symbol} is not known` }
     default:

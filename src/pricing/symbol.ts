@@ -90,3 +90,7 @@ export const toCandidates = (assets: readonly Asset[]): Candidate[] =>
     type: asset.type,
     currency: asset.currency,
   }))
+
+/** The message about an ambiguous symbol: the names to choose from. */
+export const ambiguousMessage = (name: string, candidates: readonly Candidate[]): string =>
+  `${name} means several assets: use one of ${candidates.map(({ name_for_it }) => name_for_it).join(', ')}`

@@ -1,30 +1,30 @@
 import type { Candidate } from './asset.ts'
 
-/** Every error code, of problem details and `error` frames. The set is closed: clients may switch on it (D6). */
+/** The error codes in problem details and `error` frames. A closed set: clients may switch on it. */
 export const ERROR_CODES = {
-  invalid_request: { status: 400, title: 'The request is not valid' },
-  invalid_message: { status: 400, title: 'The message is not valid' },
-  message_too_large: { status: 413, title: 'The message is too large' },
+  invalid_request: { status: 400, title: 'Invalid request' },
+  invalid_message: { status: 400, title: 'Invalid message' },
+  message_too_large: { status: 413, title: 'Message too large' },
   unknown_channel: { status: 400, title: 'No such channel' },
   unknown_granularity: { status: 400, title: 'No such granularity' },
   unknown_product: { status: 404, title: 'No such product' },
   unknown_symbol: { status: 404, title: 'No such symbol' },
-  ambiguous_symbol: { status: 409, title: 'The symbol means several assets' },
+  ambiguous_symbol: { status: 409, title: 'Ambiguous symbol' },
   unknown_range: { status: 400, title: 'No such range' },
   too_many_symbols: { status: 400, title: 'Too many symbols' },
-  unauthorized: { status: 401, title: 'Not signed in, or the credentials are not valid' },
+  unauthorized: { status: 401, title: 'Not signed in, or an invalid token or key' },
   invalid_credentials: { status: 401, title: 'Wrong email or password' },
   forbidden: { status: 403, title: 'Not allowed' },
-  token_expired: { status: 400, title: 'The token has expired or was used' },
+  token_expired: { status: 400, title: 'Token expired or already used' },
   unknown_lot: { status: 404, title: 'No such lot' },
   unknown_activity: { status: 404, title: 'No such activity' },
   insufficient_quantity: { status: 409, title: 'Insufficient quantity' },
-  version_conflict: { status: 412, title: 'The version has changed' },
-  idempotency_conflict: { status: 409, title: 'The key was used for another request' },
-  product_offline: { status: 409, title: 'The product is not trading' },
+  version_conflict: { status: 412, title: 'Changed by another request' },
+  idempotency_conflict: { status: 409, title: 'Idempotency key used for another request' },
+  product_offline: { status: 409, title: 'Product not traded now' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
-  upgrade_required: { status: 426, title: 'This URL takes WebSocket connections only' },
+  upgrade_required: { status: 426, title: 'WebSocket upgrade required' },
   too_many_requests: { status: 429, title: 'Too many requests' },
   too_many_sockets: { status: 429, title: 'Too many open sockets' },
   too_many_channels: { status: 400, title: 'Too many channels' },
@@ -82,7 +82,3 @@ export class CodedError extends Error {
     this.candidates = options.candidates
   }
 }
-
-/** The message of `ambiguous_symbol`. */
-export const ambiguousSymbol = (symbol: string, candidates: readonly Candidate[]): string =>
-  `${symbol} means several assets: ask for one of ${candidates.map(({ name_for_it }) => name_for_it).join(', ')}`

@@ -2,6 +2,7 @@ import type { UserSql } from '../../db/client.ts'
 import { log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { UserRequest } from './context.ts'
+import { temporarilyUnavailable } from './problems.ts'
 
 /** For answers that are one user's own: no cache may store them. */
 export const PRIVATE_NO_STORE = { 'cache-control': 'private, no-store' }
@@ -23,6 +24,6 @@ export async function withUser<T>(
   } catch (error) {
     if (error instanceof CodedError || error === ROLLBACK) throw error
     log('user_data_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'your data cannot be reached at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Your data cannot be reached')
   }
 }

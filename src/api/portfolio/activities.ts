@@ -20,7 +20,7 @@ import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv, UserRequest } from '../http/context.ts'
 import { findResponse, type IdempotencyKey, idempotencyKey, runIdempotent, sendStored } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { jsonResponse } from '../http/operation.ts'
+import { jsonRequestBody, jsonResponse } from '../http/operation.ts'
 import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { assetIdsBySymbol, decodeCursor, toPage } from './cursor.ts'
@@ -30,7 +30,6 @@ import {
   deletedResponse,
   idempotencyHeaders,
   idPath,
-  jsonRequestBody,
   okWithEtag,
   portfolioOperation,
   READ_ERRORS,
@@ -211,27 +210,27 @@ export async function readActivity(request: UserRequest, id: string): Promise<Ac
 
 /** `/api/v1/activities`: what was entered or imported, of any kind. */
 export const activityRoutes = new Hono<AppEnv>()
-  .get('/api/v1/activities', requireUser, async (c) =>
+  .get('/api/v1/activities', requireUser(), async (c) =>
     c.json(await listActivities(userRequest(c), new URL(c.req.url).searchParams), 200, PRIVATE_NO_STORE),
   )
-  .post('/api/v1/activities', requireUser, async (c) => {
+  .post('/api/v1/activities', requireUser(), async (c) => {
     const request = userRequest(c)
     const fields = await readFields(c)
     const key = await idempotencyKey(c, fields)
     return sendStored(c, (await findResponse(request, key)) ?? (await addActivity(request, fields, key)))
   })
-  .get('/api/v1/activities/:id', requireUser, async (c) => {
+  .get('/api/v1/activities/:id', requireUser(), async (c) => {
     const found = await readActivity(userRequest(c), c.req.param('id'))
     return c.json(found, 200, { ...PRIVATE_NO_STORE, ...versionEtag(found) })
   })
-  .patch('/api/v1/activities/:id', requireUser, async (c) => {
+  .patch('/api/v1/activities/:id', requireUser(), async (c) => {
     const request = userRequest(c)
     const fields = await readFields(c)
     const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, fields) }
     const previous = await findResponse(request, write.key)
     return sendStored(c, previous ?? (await changeActivity(request, c.req.param('id'), fields, write)))
   })
-  .delete('/api/v1/activities/:id', requireUser, async (c) => {
+  .delete('/api/v1/activities/:id', requireUser(), async (c) => {
     const request = userRequest(c)
     const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, null) }
     const previous = await findResponse(request, write.key)

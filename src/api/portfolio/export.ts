@@ -33,7 +33,7 @@ async function exportPortfolio(request: UserRequest, format: 'json' | 'csv'): Pr
 }
 
 /** `GET /api/v1/portfolio/export`: a file that an import reads back losslessly, and that Ghostfolio can read. */
-export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser, async (c) => {
+export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser(), async (c) => {
   const { format } = parse(exportQuerySchema, c.req.query())
   return c.body(await exportPortfolio(userRequest(c), format), 200, {
     ...PRIVATE_NO_STORE,

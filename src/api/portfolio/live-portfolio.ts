@@ -27,8 +27,8 @@ async function respondEnriched(c: Context<AppEnv>): Promise<Response> {
 
 /** `GET /api/v1/stocks/portfolio-enriched`, and `portfolio-cache` for clients that were answered 202 there. */
 export const enrichedPortfolioRoutes = new Hono<AppEnv>()
-  .get('/api/v1/stocks/portfolio-enriched', requireUser, respondEnriched)
-  .get(CACHE_PATH, requireUser, respondEnriched)
+  .get('/api/v1/stocks/portfolio-enriched', requireUser(), respondEnriched)
+  .get(CACHE_PATH, requireUser(), respondEnriched)
 
 const enrichedResponseSchema = enrichedPortfolioSchema.meta({
   id: 'Enriched',

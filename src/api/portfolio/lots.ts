@@ -30,7 +30,7 @@ import {
   type WriteResult,
 } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { jsonResponse } from '../http/operation.ts'
+import { jsonRequestBody, jsonResponse } from '../http/operation.ts'
 import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { insertActivity, removeActivity, resolveChange, resolveInputAsset, updateActivity } from './activities.ts'
@@ -41,7 +41,6 @@ import {
   deletedResponse,
   idempotencyHeaders,
   idPath,
-  jsonRequestBody,
   okWithEtag,
   portfolioOperation,
   READ_ERRORS,
@@ -225,35 +224,35 @@ export const readLot = (request: UserRequest, id: string): Promise<LotView> =>
 
 /** `/api/v1/stocks`: purchases of stocks and crypto, as lots. */
 export const lotRoutes = new Hono<AppEnv>()
-  .get('/api/v1/stocks', requireUser, async (c) => {
+  .get('/api/v1/stocks', requireUser(), async (c) => {
     const query = parseLotsQuery(Object.fromEntries(new URL(c.req.url).searchParams))
     const page = await withUser(userRequest(c), (sql) => readLotPage(sql, c.var.user.id, query))
     return c.json(page, 200, PRIVATE_NO_STORE)
   })
-  .post('/api/v1/stocks', requireUser, async (c) => {
+  .post('/api/v1/stocks', requireUser(), async (c) => {
     const request = userRequest(c)
     const fields = await readFields(c)
     const key = await idempotencyKey(c, fields)
     return sendStored(c, (await findResponse(request, key)) ?? (await addLot(request, fields, key)))
   })
-  .get('/api/v1/stocks/:id', requireUser, async (c) => {
+  .get('/api/v1/stocks/:id', requireUser(), async (c) => {
     const lot = await readLot(userRequest(c), c.req.param('id'))
     return c.json(lot, 200, { ...PRIVATE_NO_STORE, ...versionEtag(lot) })
   })
-  .patch('/api/v1/stocks/:id', requireUser, async (c) => {
+  .patch('/api/v1/stocks/:id', requireUser(), async (c) => {
     const request = userRequest(c)
     const fields = await readFields(c)
     const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, fields) }
     const previous = await findResponse(request, write.key)
     return sendStored(c, previous ?? (await changeLot(request, c.req.param('id'), fields, write)))
   })
-  .delete('/api/v1/stocks/:id', requireUser, async (c) => {
+  .delete('/api/v1/stocks/:id', requireUser(), async (c) => {
     const request = userRequest(c)
     const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, null) }
     const previous = await findResponse(request, write.key)
     return sendStored(c, previous ?? (await deleteLot(request, c.req.param('id'), write)))
   })
-  .post('/api/v1/stocks/:id/sell', requireUser, async (c) => {
+  .post('/api/v1/stocks/:id/sell', requireUser(), async (c) => {
     const request = userRequest(c)
     const id = c.req.param('id')
     const { dry_run } = parse(sellQuerySchema, c.req.query())

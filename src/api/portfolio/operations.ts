@@ -1,9 +1,6 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
-
-/** Ways to say who asks: a bearer token, or the cookies of a session. */
-export const userSecurity: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
+import { jsonResponse, operation, USER_SECURITY } from '../http/operation.ts'
 
 type OperationArguments = Parameters<typeof operation>
 
@@ -12,11 +9,7 @@ export const portfolioOperation = (
   parts: Omit<OperationArguments[0], 'tags' | 'security'>,
   responses: OperationArguments[1],
   codes: readonly ErrorCode[],
-) => operation({ ...parts, tags: ['Portfolio'], security: userSecurity }, responses, codes)
-
-export const jsonRequestBody = (schema: z.ZodType) => ({
-  requestBody: { required: true, content: { 'application/json': { schema } } },
-})
+) => operation({ ...parts, tags: ['Portfolio'], security: USER_SECURITY }, responses, codes)
 
 const etag = z.string().meta({ description: 'The version, for If-Match', example: '"v1"' })
 

@@ -7,10 +7,9 @@ import { requiredSession } from '../accounts/session.ts'
 import { readJson } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
 import { invalidField, parse } from '../http/input.ts'
-import { operation } from '../http/operation.ts'
+import { operation, USER_SECURITY } from '../http/operation.ts'
 import { isServiceKey } from '../http/service-key.ts'
 import { callPortfolio } from './call-portfolio.ts'
-import { userSecurity } from './operations.ts'
 
 const refreshPortfolioSchema = z.object({
   userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),
@@ -56,7 +55,7 @@ export const REFRESH_PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
         operationId: 'refreshPortfolio',
         summary: 'Has a portfolio valued anew: your own; with the service key, anybody’s',
         tags: ['Portfolio'],
-        security: [...userSecurity, { serviceKey: [] }],
+        security: [...USER_SECURITY, { serviceKey: [] }],
         requestBody: { required: false, content: { 'application/json': { schema: refreshPortfolioSchema } } },
       },
       {

@@ -14,6 +14,7 @@ import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
 import type { AppEnv, UserRequest } from '../http/context.ts'
 import { jsonResponse } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { portfolioOperation } from './operations.ts'
@@ -45,7 +46,7 @@ export async function readValueHistory(request: UserRequest, range: HistoryRange
   const firstAtS = firstPriceAtS(interval, from, points)
   const closes = await readCloses(db.live, assets, interval, firstAtS, isSimulated).catch((error: unknown) => {
     log('closes_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'the history cannot be read at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('The history cannot be read')
   })
   const at = now * 1000 + 1
   const date = new Date(now).toISOString()
@@ -65,7 +66,7 @@ export async function readValueHistory(request: UserRequest, range: HistoryRange
 const isRange = (text: string | undefined): text is HistoryRange => HISTORY_RANGES.some((range) => range === text)
 
 /** `GET /api/v1/portfolio/history` */
-export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser, async (c) => {
+export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser(), async (c) => {
   const range = c.req.query('range') ?? '1m'
   if (!isRange(range))
     throw new CodedError('unknown_range', `there is no range ${range.slice(0, 20)}`, {

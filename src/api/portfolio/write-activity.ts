@@ -13,10 +13,10 @@ import type { ActivityView } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { ActivityChange } from '../../protocol/lot-input.ts'
 import type { UserRequest } from '../http/context.ts'
-import { invalidField, parseAssetName } from '../http/input.ts'
+import { invalidField, isCurrency } from '../http/input.ts'
 import { withUser } from '../http/user-transaction.ts'
 import { findAsset } from '../quotes/assets.ts'
-import { isCurrency } from '../quotes/currency.ts'
+import { parseAssetName } from '../quotes/input.ts'
 
 /** The asset of a symbol, and the currency of its amounts unless another is given. */
 export type ResolvedAsset = { asset_id: number; currency: string }

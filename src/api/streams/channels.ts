@@ -6,7 +6,7 @@ import {
   parseChannel,
 } from '../../protocol/channel.ts'
 import { GRANULARITIES } from '../../protocol/granularity.ts'
-import { productError } from '../http/input.ts'
+import { productError } from '../candles/input.ts'
 import type { QuoteRoute, QuoteRoutes } from '../quotes/quote-route.ts'
 
 /** The channels that a client can subscribe to. */

@@ -1,4 +1,6 @@
 import { Hono, type MiddlewareHandler } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
 import { channelSymbols } from '../../protocol/channel.ts'
@@ -13,10 +15,12 @@ import {
 } from '../../protocol/messages.ts'
 import { splitStreamPositions } from '../../protocol/stream-position.ts'
 import { authenticatePublicSocket } from '../accounts/socket-user.ts'
-import { offlineProducts } from '../candles/products.ts'
+import { ticketParam } from '../accounts/tickets.ts'
+import { candleStreamSchema, checkProduct } from '../candles/input.ts'
+import { offlineProducts, productIdPath } from '../candles/products.ts'
 import type { AppEnv } from '../http/context.ts'
-import { checkProduct } from '../http/input.ts'
-import { clientAddress, socketLimit } from '../http/rate-limits.ts'
+import { operation, USER_SECURITY } from '../http/operation.ts'
+import { clientAddress, rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
 import { type ChannelCatalog, expandChannels } from './channels.ts'
@@ -41,14 +45,14 @@ export async function checkTradable(env: Env, products: readonly string[], field
 
 /** `/ws/products/:id` returns the object's socket; `/ws` joins the sockets of any number of objects. */
 export const socketRoutes = new Hono<AppEnv>()
-  .get('/ws/products/:id', requireUpgrade, socketLimit, async (c) => {
+  .get('/ws/products/:id', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const product = c.req.param('id')
     checkProduct(product, readSettings(c.env), 'id')
     await checkTradable(c.env, [product], 'id')
     const socketClient = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
     return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, socketClient) })
   })
-  .get('/ws', requireUpgrade, socketLimit, async (c) => {
+  .get('/ws', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const socketClient = {
       client: clientAddress(c),
       passive: c.req.query('passive') === 'true',
@@ -176,3 +180,37 @@ async function loadChannelCatalog(
 
 const refusalFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
   JSON.stringify({ type: 'error', code, message: `${key}: ${message}`, field: 'channels', req_id })
+
+const switchingProtocols = {
+  101: { description: 'The socket is open; its messages are SocketRequest and SocketMessage' },
+}
+const socketQuery = { passive: candleStreamSchema.shape.passive }
+
+export const SOCKET_PATHS: ZodOpenApiPathsObject = {
+  '/ws': {
+    get: operation(
+      {
+        operationId: 'openSocket',
+        summary: 'A WebSocket for all channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio, asset.AAPL',
+        description: 'The channels portfolio and asset.* need a signed-in user, as /ws/portfolio does.',
+        tags: ['Live'],
+        security: [{}, ...USER_SECURITY],
+        requestParams: { query: z.object({ ...socketQuery, ticket: ticketParam }) },
+      },
+      switchingProtocols,
+      ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
+    ),
+  },
+  '/ws/products/{id}': {
+    get: operation(
+      {
+        operationId: 'openProductSocket',
+        summary: 'A WebSocket of one product, served by the product’s own object',
+        tags: ['Live'],
+        requestParams: { path: productIdPath, query: z.object(socketQuery) },
+      },
+      switchingProtocols,
+      ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
+    ),
+  },
+}

@@ -1,10 +1,14 @@
 import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
-import { CodedError } from '../../protocol/errors.ts'
+import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_STREAM_POSITION_CHARS, splitStreamPositions } from '../../protocol/stream-position.ts'
+import { barsSchema, candleStreamSchema } from '../candles/input.ts'
 import type { AppEnv } from '../http/context.ts'
 import { invalidField, listParam } from '../http/input.ts'
-import { socketLimit } from '../http/rate-limits.ts'
+import { eventStreamResponse, operation } from '../http/operation.ts'
+import { rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import type { QuoteRoute } from '../quotes/quote-route.ts'
 import type { StreamEvent } from './event-stream.ts'
@@ -80,8 +84,66 @@ const groupByBoard = (routes: readonly QuoteRoute[]): Map<string, string[]> =>
   )
 
 /** `GET /api/v1/stream`: candles and quotes as events; resumes from `Last-Event-ID` or `since`. */
-export const streamRoutes = new Hono<AppEnv>().get('/api/v1/stream', socketLimit, async (c) => {
+export const streamRoutes = new Hono<AppEnv>().get('/api/v1/stream', rateLimit('SOCKET_LIMIT'), async (c) => {
   const selection = await resolveStream(c)
   const since = c.req.header('last-event-id') ?? c.req.query('since') ?? c.req.query('last_event_id') ?? ''
   return multiplexedStream(c, selection, splitStreamPositions(since), sseAdapter)
 })
+
+const streamQuery = z.object({
+  ...candleStreamSchema.shape,
+  symbol: z.string().optional().meta({ description: 'Symbols, in the same way; * means all. Also `symbols`' }),
+  since: z.string().optional().meta({ description: 'The position to resume from, as the header Last-Event-ID' }),
+})
+
+const STREAM_ERRORS: readonly ErrorCode[] = [
+  'invalid_request',
+  'unknown_product',
+  'unknown_granularity',
+  'product_offline',
+  'too_many_sockets',
+]
+
+/** Includes the Datastar endpoints, which `src/pages` serves: the API does not import pages. */
+export const STREAM_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/stream': {
+    get: operation(
+      {
+        operationId: 'stream',
+        summary: 'Candles and quotes as server-sent events',
+        description:
+          'Needs products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
+        tags: ['Live'],
+        requestParams: { query: streamQuery },
+      },
+      eventStreamResponse(
+        '`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to resume from',
+      ),
+      [...STREAM_ERRORS, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+    ),
+  },
+  '/api/v1/datastar': {
+    get: operation(
+      {
+        operationId: 'streamElements',
+        summary: 'Candles as `<spot-candle>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: candleStreamSchema },
+      },
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
+    ),
+  },
+  '/api/v1/datastar/chart': {
+    get: operation(
+      {
+        operationId: 'streamCharts',
+        summary: 'Charts as `<spot-chart>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: z.object({ ...candleStreamSchema.shape, ...barsSchema.shape }) },
+      },
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
+    ),
+  },
+}

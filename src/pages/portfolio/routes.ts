@@ -1,5 +1,5 @@
 import { type Context, Hono } from 'hono'
-import { findProfile } from '../../api/accounts/profile.ts'
+import { findProfile } from '../../api/accounts/profile-commands.ts'
 import type { AppEnv } from '../../api/http/context.ts'
 import { findResponse, idempotencyKey } from '../../api/http/idempotency.ts'
 import { userRequest } from '../../api/http/request.ts'

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
+import { parseBarsInput } from '../../api/candles/input.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { parseBarsInput } from '../../api/http/input.ts'
-import { socketLimit } from '../../api/http/rate-limits.ts'
+import { rateLimit } from '../../api/http/rate-limits.ts'
 import type { StreamEvent } from '../../api/streams/event-stream.ts'
 import { candleTexts, parseCandle } from '../../api/streams/frames.ts'
 import { multiplexedStream, resolveCandleStream, type StreamAdapter } from '../../api/streams/sse.ts'
@@ -55,10 +55,10 @@ const newestPerSeries = (candles: readonly Candle[]): Iterable<Candle> => {
 
 /** `GET /api/v1/datastar` and `/api/v1/datastar/chart`: streams of elements that begin with the current state. */
 export const datastarRoutes = new Hono<AppEnv>()
-  .get('/api/v1/datastar', socketLimit, async (c) =>
+  .get('/api/v1/datastar', rateLimit('SOCKET_LIMIT'), async (c) =>
     multiplexedStream(c, await resolveCandleStream(c), new Map(), spotCandleAdapter()),
   )
-  .get('/api/v1/datastar/chart', socketLimit, async (c) => {
+  .get('/api/v1/datastar/chart', rateLimit('SOCKET_LIMIT'), async (c) => {
     const bars = parseBarsInput(new URL(c.req.url).searchParams)
     const wanted = await resolveCandleStream(c)
     return multiplexedStream(c, wanted, new Map(), chartAdapter(c.env, wanted, bars, patchElementsEvent))

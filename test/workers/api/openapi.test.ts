@@ -90,7 +90,7 @@ const told = (name: string): LookupResult => ({
 })
 const candidates = [{ name_for_it: 'yahoo:A.L', symbol: 'A.L', name: 'A', type: 'stock', currency: 'GBP' }]
 const board = {
-  look: async (names: string[]): Promise<LookupResult[]> =>
+  lookup: async (names: string[]): Promise<LookupResult[]> =>
     names.map((name) =>
       name === 'NOSUCH'
         ? { name, kind: 'unknown', asked: true }

@@ -3,13 +3,20 @@ import type { RequestDatabase } from '../../../db/client.ts'
 import { log } from '../../../log.ts'
 import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/match-asset.ts'
 import { type ImportAsset, type ImportedActivity, importAsset } from '../../../portfolio/import/row.ts'
-import { type AssetIndex, indexAssets, normalizeName, resolveFromIndex, toCandidates } from '../../../pricing/symbol.ts'
+import {
+  type AssetIndex,
+  ambiguousMessage,
+  indexAssets,
+  normalizeName,
+  resolveFromIndex,
+  toCandidates,
+} from '../../../pricing/symbol.ts'
 import type { Asset } from '../../../protocol/asset.ts'
-import { CodedError } from '../../../protocol/errors.ts'
-import type { AppRequest } from '../../http/context.ts'
+import type { LookupScope } from '../../http/context.ts'
+import { isCurrency } from '../../http/input.ts'
+import { temporarilyUnavailable } from '../../http/problems.ts'
 import { isLookupAllowed } from '../../http/rate-limits.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
-import { isCurrency } from '../../quotes/currency.ts'
 
 /** Lookups at providers for one import, and how many run at once. */
 const MAX_LOOKUPS = 50
@@ -58,7 +65,7 @@ async function findAssetsByName(db: RequestDatabase, names: readonly string[]): 
     return await findAssets(db.live, wanted)
   } catch (error) {
     log('import_assets_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'assets cannot be looked up at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Assets cannot be read')
   }
 }
 
@@ -66,7 +73,7 @@ async function findAssetsByName(db: RequestDatabase, names: readonly string[]): 
 type DiscoveryResult = { symbol: string } | 'unknown'
 
 /** Looks names up at providers, each list until one of its names is known. */
-async function discoverAssets(request: AppRequest, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
+async function discoverAssets(request: LookupScope, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
   const asked = new Map<string, DiscoveryResult>()
   const waiting = lists.filter((names) => names.length > 0)
   if (waiting.length === 0 || !(await isLookupAllowed(request))) return asked
@@ -94,10 +101,8 @@ function resolveGroup(
 ): AssetResolution {
   const what = importAssetLabel(group.meant)
   if (meaning.kind === 'one') return { kind: 'asset', asset: meaning.asset }
-  if (meaning.kind === 'ambiguous') {
-    const names = toCandidates(meaning.assets).map(({ name_for_it, name }) => `${name_for_it} (${name})`)
-    return { kind: 'ambiguous', message: `${what} means several assets: ${names.join(', ')}` }
-  }
+  if (meaning.kind === 'ambiguous')
+    return { kind: 'ambiguous', message: ambiguousMessage(what, toCandidates(meaning.assets)) }
   const told = meaning.ask.map((name) => asked.get(name))
   const symbols = told.flatMap((one) => (typeof one === 'object' ? [one.symbol] : []))
   if (symbols.some((symbol) => resolveFromIndex(symbol.toUpperCase(), index).kind === 'none'))
@@ -120,7 +125,7 @@ function resolveGroup(
  * @throws CodedError `unavailable`
  */
 export async function resolveImportAssets(
-  request: AppRequest,
+  request: LookupScope,
   activities: readonly ImportedActivity[],
 ): Promise<ResolvedAssets> {
   const groups = groupByAsset(activities)

@@ -266,7 +266,7 @@ export async function runImport(
 }
 
 /** `POST /api/v1/portfolio/import`: an export of a broker, of Ghostfolio or of Kerb. */
-export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser, async (c) => {
+export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser(), async (c) => {
   const request = userRequest(c)
   const query = parse(importQuerySchema, c.req.query())
   const text = await readImportFile(c)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkProduct, parseBarsInput, parseCandlesInput, parseStreamInput } from '../../../../src/api/http/input.ts'
+import { checkProduct, parseBarsInput, parseCandlesInput, parseStreamInput } from '../../../../src/api/candles/input.ts'
 import { expandChannels } from '../../../../src/api/streams/channels.ts'
 import { readSettings } from '../../../../src/config.ts'
 import { CodedError } from '../../../../src/protocol/errors.ts'
@@ -16,11 +16,11 @@ function refusal(run: () => unknown): [string, string[]] {
     if (error instanceof CodedError) return [error.code, error.errors.map(({ field }) => field)]
     throw error
   }
-  throw new Error('nothing was refused')
+  throw new Error('no error was thrown')
 }
 
 describe('D6 a query for candles', () => {
-  test('has 300 candles and no bounds where none are given', () => {
+  test('defaults to 300 candles without bounds', () => {
     expect(parseCandlesInput(query('granularity=ONE_MINUTE'))).toEqual({ granularity: 'ONE_MINUTE', limit: 300 })
   })
 
@@ -31,7 +31,7 @@ describe('D6 a query for candles', () => {
     ['2024-01-06T20:00:00+01:00', 1_704_567_600],
     ['2024-01-06T18:59:59.001Z', 1_704_567_600],
     ['0', 0],
-  ])('takes %s as a time', (text, seconds) => {
+  ])('accepts %s as a time', (text, seconds) => {
     expect(parseCandlesInput(query(`granularity=ONE_HOUR&start=${text}`)).start).toBe(seconds)
   })
 
@@ -57,11 +57,11 @@ describe('D6 a query for candles', () => {
     ['granularity=ONE_DAY&fill=zero', 'invalid_request', ['fill']],
     ['granularity=ONE_DAY&limit=1&limit=2', 'invalid_request', ['limit']],
     ['start=x&limit=y', 'invalid_request', ['granularity', 'start', 'limit']],
-  ])('%j is refused, each wrong field named', (text, code, fields) => {
+  ])('%j is refused, and the error names each invalid field', (text, code, fields) => {
     expect(refusal(() => parseCandlesInput(query(text)))).toEqual([code, fields])
   })
 
-  test('the largest limit, both bounds and flat filling are taken', () => {
+  test('accepts the largest limit, both bounds and flat filling', () => {
     expect(parseCandlesInput(query('granularity=ONE_DAY&limit=1000&start=1&end=2&fill=flat'))).toEqual({
       granularity: 'ONE_DAY',
       limit: 1_000,
@@ -77,14 +77,14 @@ describe('D6 a query for a stream', () => {
     'product=BTC-USD&product=ETH-USD&granularity=ONE_DAY&granularity=ONE_HOUR',
     'products=BTC-USD,ETH-USD&granularities=ONE_DAY,ONE_HOUR',
     'product=BTC-USD&products=BTC-USD,%20ETH-USD&granularity=ONE_DAY,ONE_HOUR&granularities=ONE_DAY',
-  ])('%s asks for two products in two sizes', (text) => {
+  ])('%s asks for two products and two granularities', (text) => {
     const input = parseStreamInput(query(text), SETTINGS)
     expect(input.products).toEqual(['BTC-USD', 'ETH-USD'])
     expect(input.granularities).toEqual(['ONE_DAY', 'ONE_HOUR'])
     expect(input).toMatchObject({ everyProduct: false, passive: false })
   })
 
-  test('* is every active product and every size', () => {
+  test('* means every active product and every granularity', () => {
     expect(parseStreamInput(query('product=*&granularity=*&passive=true'), SETTINGS)).toEqual({
       products: ['BTC-USD', 'ETH-USD'],
       everyProduct: true,
@@ -103,18 +103,18 @@ describe('D6 a query for a stream', () => {
     ['product=<b>&granularity=ONE_DAY', 'unknown_product', ['product']],
     ['product=BTC-USD&granularity=ONE', 'unknown_granularity', ['granularity']],
     ['product=BTC-USD&granularity=ONE_DAY&passive=yes', 'invalid_request', ['passive']],
-  ])('%j is refused, each wrong field named', (text, code, fields) => {
+  ])('%j is refused, and the error names each invalid field', (text, code, fields) => {
     expect(refusal(() => parseStreamInput(query(text), SETTINGS))).toEqual([code, fields])
   })
 
-  test('bars are 100 unless told, and at most 1,000', () => {
+  test('bars default to 100 and are at most 1,000', () => {
     expect(parseBarsInput(query(''))).toBe(100)
     expect(parseBarsInput(query('bars=1000'))).toBe(1_000)
     expect(refusal(() => parseBarsInput(query('bars=1001')))).toEqual(['invalid_request', ['bars']])
     expect(refusal(() => parseBarsInput(query('bars=many')))).toEqual(['invalid_request', ['bars']])
   })
 
-  test('a product that is not active is refused by the name of its field', () => {
+  test('a product that is not active is refused, and the error names its field', () => {
     expect(refusal(() => checkProduct('NO-USD', SETTINGS, 'id'))).toEqual(['unknown_product', ['id']])
     expect(() => checkProduct('BTC-USD', SETTINGS, 'id')).not.toThrow()
   })
@@ -129,7 +129,7 @@ describe('D4 channels of a subscribe', () => {
     signedIn: false,
   }
 
-  test('names stand for themselves, * for every product that is traded and for every size', () => {
+  test('* in a channel means every traded product or every granularity', () => {
     expect(expandChannels(['candles.BTC-USD.ONE_DAY'], market)).toEqual(
       new Map([['BTC-USD', ['candles.BTC-USD.ONE_DAY']]]),
     )
@@ -152,7 +152,7 @@ describe('D4 channels of a subscribe', () => {
     ['candles.BTC-USD.TEN_DAYS', 'unknown_granularity'],
     ['candles.NO-USD.ONE_DAY', 'unknown_product'],
     ['candles.OFF-USD.ONE_DAY', 'product_offline'],
-  ])('one wrong name, %s, refuses them all and is named', (name, code) => {
+  ])('one invalid channel, %s, refuses the whole subscribe, and the error names it', (name, code) => {
     expect(expandChannels(['candles.BTC-USD.ONE_DAY', name], market)).toMatchObject({ code, field: 'channels/1' })
   })
 })
