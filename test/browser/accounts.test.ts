@@ -135,7 +135,7 @@ test.concurrent.for([
   await press(page, 'Save')
   await expect
     .poll(() => page.locator('#currency-error').textContent(), SHOWN)
-    .toBe('Must be a currency of ISO 4217, such as USD.')
+    .toBe('Must be an ISO 4217 currency such as USD.')
   expect(await page.getByLabel('Name').inputValue()).toBe('Ada, Countess of Lovelace')
   if (javaScriptEnabled) await look(page, 'profile-wrong')
   await page.getByLabel('Currency').fill('gbp')
