@@ -62,10 +62,16 @@ async function gone(pid: number, limit: number): Promise<boolean> {
 
 /** Ends a server: what is open is cut off and written down; one that does not go in time is ended the hard way. */
 async function endServer(pid: number): Promise<void> {
-  process.kill(pid, 'SIGINT')
-  if (await gone(pid, STOP_MS)) return
-  process.kill(pid, 'SIGQUIT')
-  if (!(await gone(pid, STOP_MS))) process.kill(pid, 'SIGKILL')
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
+    try {
+      process.kill(pid, signal)
+    } catch (error) {
+      // It has gone between the last look and the signal.
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return
+      throw error
+    }
+    if (await gone(pid, STOP_MS)) return
+  }
 }
 
 /**
