@@ -2,26 +2,23 @@ import { connect } from 'node:net'
 import postgres from 'postgres'
 import type { Effect } from '../exchange/faults.ts'
 import type { FaultEvent } from './events.ts'
+import { untilNothingIsLeft } from './progress.ts'
 import type { Stage } from './stage.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /** What events leave behind: more viewers to compare, and connections to close. */
 export type Crowd = { viewers: Viewer[]; ends: (() => void)[] }
 
-/** Real milliseconds that something may take which an event waits for. */
-const WAIT_MS = 5_000
-/** Real milliseconds that a crowd may take to be there. */
-const CROWD_MS = 15_000
+/** Real milliseconds between two checks of what an event waits for, and for how long it may make no progress. */
+const PAUSE_MS = 10
+const STALL_MS = 5_000
+/** The same for a crowd that is to get in, one viewer after the other. */
+const CROWD_STALL_MS = 15_000
 /** How many of a crowd stay. */
 const STAYING = 30
 
-async function eventually(what: () => boolean | Promise<boolean>, limit = WAIT_MS): Promise<boolean> {
-  for (const until = Date.now() + limit; Date.now() < until; ) {
-    if (await what()) return true
-    await new Promise((done) => setTimeout(done, 10))
-  }
-  return false
-}
+const eventually = (what: () => boolean | Promise<boolean>): Promise<boolean> =>
+  untilNothingIsLeft(async () => ((await what()) ? 0 : 1), { pauseMs: PAUSE_MS, stallMs: STALL_MS })
 
 /** Does what an event says, from its time to its end. @returns how to ask later whether it took effect. */
 export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
@@ -149,9 +146,16 @@ export async function inject(stage: Stage, event: FaultEvent, crowd: Crowd): Pro
         }),
       )
       crowd.ends.push(...viewers.map((viewer) => viewer.close))
-      await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      // The server may accept all of them before it answers one: both are progress.
+      const stepsLeft = (viewer: Viewer) => (viewer.connected() ? 0 : 1) + (viewer.ready() ? 0 : 1)
+      const allReady = () =>
+        untilNothingIsLeft(() => viewers.reduce((sum, viewer) => sum + stepsLeft(viewer), 0), {
+          pauseMs: PAUSE_MS,
+          stallMs: CROWD_STALL_MS,
+        })
+      await allReady()
       for (const viewer of viewers) viewer.drop()
-      const back = await eventually(() => viewers.every((viewer) => viewer.ready()), CROWD_MS)
+      const back = await allReady()
       // Those that stay are looked at like any other; more would be a load on this machine and no other fault.
       for (const viewer of viewers.slice(STAYING)) viewer.close()
       crowd.viewers.push(...viewers.slice(0, STAYING))

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import postgres from 'postgres'
 import { type Exchange, startExchange } from '../exchange/server.ts'
 import { migrate } from '../migrate.ts'
@@ -9,11 +11,23 @@ import { type Postgres, startPostgres } from '../postgres.ts'
 import { bundleWorker, serveWorkerd, type Workerd } from '../workerd.ts'
 import type { Plan } from './plan.ts'
 
-/** Market milliseconds per millisecond. */
-export const SPEED = 120
+/** Market milliseconds per millisecond on a machine with a processor to spare, and on the busiest one. */
+const FASTEST = 120
+const SLOWEST = 12
+/** From this part of a processor on, the market is as fast as it gets. */
+const ENOUGH = 0.5
 
 /** Who the Worker is to Postgres: not its superuser, so that limits hold for it. It migrates, too, and that makes a role. */
 const USER = 'kerb_faults'
+
+/**
+ * How fast the market can be: on a busy machine it is slower, so that what its time limits race against, the Worker and
+ * the exchange on this machine, has as much of a processor for each of its minutes.
+ */
+async function measureSpeed(): Promise<number> {
+  const [share] = (await once(new Worker(new URL('./spin.ts', import.meta.url)), 'message')) as [number]
+  return Math.round(Math.min(FASTEST, Math.max(SLOWEST, (FASTEST * share) / ENOUGH)))
+}
 
 /**
  * Times are the market's. What is a race against this machine is given more time than on the exchange's own clock: a
@@ -22,7 +36,9 @@ const USER = 'kerb_faults'
 const SETTINGS = {
   CLOSE_GRACE_MS: 12_000,
   FEED_SILENCE_MS: 45_000,
-  FEED_DIAL_MS: 120_000,
+  FEED_DIAL_MS: 600_000,
+  READER_SILENCE_MS: 3_600_000,
+  READER_DEAD_MS: 600_000,
   FLUSH_CLOSED_MS: 1_000,
   FLUSH_FORMING_MS: 30_000,
   CHECKPOINT_MS: 20_000,
@@ -95,6 +111,8 @@ export type Stage = {
   database: Database
   exchange: Exchange
   worker: Workerd
+  /** Market milliseconds per millisecond. */
+  speed: number
   /** One after the other: two faults do not start the same server at once. */
   inTurn<T>(work: () => Promise<T>): Promise<T>
   /** Sleeps until so many market milliseconds after the start; ends early when the run is broken off. */
@@ -105,7 +123,7 @@ export type Stage = {
 }
 
 /** Real milliseconds that an answer of the Worker may take. */
-const CALL_MS = 20_000
+const CALL_MS = 60_000
 
 /** Real milliseconds between the start of the exchange and that of the plan. */
 const LEAD_MS = 2_500
@@ -119,22 +137,23 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
   try {
     const database = await lane.database()
     stops.push(() => database.drop())
+    const speed = await measureSpeed()
     // The market runs already while the Worker comes up: its anchor is now, the plan starts a little later.
-    const anchor = plan.start - LEAD_MS * SPEED
+    const anchor = plan.start - LEAD_MS * speed
     const shift = anchor - Date.now()
     const exchange = await startExchange({
       seed: `faults ${plan.seed}`,
       products: plan.products,
       now: () => Date.now() + shift,
       anchor,
-      speed: SPEED,
+      speed,
     })
     stops.push(() => exchange.close())
     const ids = plan.products.map(({ id }) => id).join(',')
     const numbers = Object.entries(SETTINGS).map(([name, value]) => [name, String(value)])
     const worker = await serveWorkerd({
       code: lane.code,
-      log: 'nothing',
+      log: 'file',
       vars: {
         ...Object.fromEntries(numbers),
         EXCHANGE: 'simulated',
@@ -142,7 +161,7 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
         COINBASE_WS_URL: exchange.wsUrl,
         COINBASE_REST_URL: exchange.url,
         COINBASE_EXCHANGE_URL: exchange.url,
-        CLOCK_SPEED: String(SPEED),
+        CLOCK_SPEED: String(speed),
         CLOCK_ANCHOR: String(anchor),
         CLOCK_SHIFT: String(shift),
         ...(plan.faults.includes('rest-refused') ? { RECORD: 'yes' } : {}),
@@ -158,13 +177,14 @@ export async function openStage(plan: Plan, lane: Lane, broken?: 'flush' | 'back
       database,
       exchange,
       worker,
+      speed,
       inTurn: (work) => {
         const done = turn.then(work)
         turn = done.catch(() => {})
         return done
       },
       until: (at) => {
-        const wait = began + at / SPEED - Date.now()
+        const wait = began + at / speed - Date.now()
         return new Promise((done) => setTimeout(done, Math.max(0, wait)))
       },
       call: async (path) => {

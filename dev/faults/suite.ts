@@ -1,4 +1,4 @@
-import { distinct, type Finding } from './compare.ts'
+import { distinct } from './compare.ts'
 import { FAULTS, type FaultName } from './events.ts'
 import { planRun, seedsOf } from './plan.ts'
 import { isClean, type RunOptions, type RunResult, runPlan } from './run.ts'
@@ -23,6 +23,7 @@ export type FaultReport = {
   compared: number
   lost: number
   wrong: number
+  late: number
   healed: number
 }
 
@@ -33,6 +34,7 @@ export type SuiteReport = {
   compared: number
   lost: number
   wrong: number
+  late: number
   failed: number
   healed: number
   byFault: FaultReport[]
@@ -74,15 +76,25 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
 }
 
 function told(result: RunResult): string {
-  const { verdict, healed, returns, took } = result
+  const { verdict, late, healed, saved, returns, took, speed } = result
   const effects = [...result.effects].map(([fault, times]) => `${fault} ${times}`).join(', ')
-  const head = `${verdict.compared} compared, ${distinct(verdict.lost)} lost, ${distinct(verdict.wrong)} wrong, ${
-    healed === null ? 'not healed' : `healed after ${minutes(healed)}`
-  }, effects: ${effects}, returns: ${returns.recovered} recovered ${returns.snapshots} snapshots, ${(took / 1000).toFixed(1)} s`
+  const head = [
+    `${verdict.compared} compared`,
+    `${distinct(verdict.lost)} lost`,
+    `${distinct(verdict.wrong)} wrong`,
+    `${late} late`,
+    healed === null ? 'not healed' : `healed after ${minutes(healed)}`,
+    `effects: ${effects}`,
+    `returns: ${returns.recovered} recovered ${returns.snapshots} snapshots`,
+    `${(took / 1000).toFixed(1)} s at speed ${speed}`,
+  ].join(', ')
   if (isClean(result)) return head
-  const line = ({ place, product, key, reason }: Finding) => `\n    ${place}: ${product} ${key} ${reason}`
   const findings = [...verdict.lost, ...verdict.wrong]
-  return `${head}${findings.slice(0, TOLD).map(line).join('')}${findings.length > TOLD ? `\n    and ${findings.length - TOLD} more` : ''}`
+  const more = findings.length > TOLD ? [`and ${findings.length - TOLD} more`] : []
+  const lines = findings
+    .slice(0, TOLD)
+    .map(({ place, product, key, reason }) => `${place}: ${product} ${key} ${reason}`)
+  return [head, ...lines, ...more, `state: ${saved}`].join('\n    ')
 }
 
 function report(results: readonly RunResult[], failed: number): SuiteReport {
@@ -93,6 +105,7 @@ function report(results: readonly RunResult[], failed: number): SuiteReport {
     compared: sum(of, ({ verdict }) => verdict.compared),
     lost: sum(of, ({ verdict }) => distinct(verdict.lost)),
     wrong: sum(of, ({ verdict }) => distinct(verdict.wrong)),
+    late: sum(of, ({ late }) => late),
     healed: Math.max(0, ...of.map(({ healed }) => healed ?? 0)),
   })
   const byFault = FAULTS.map((fault) => {
@@ -109,10 +122,10 @@ function report(results: readonly RunResult[], failed: number): SuiteReport {
 
 /** The report as a table, a line a fault. */
 export function table(report: SuiteReport): string[] {
-  const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'longest to heal']
+  const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'late', 'longest to heal']
   const rows = report.byFault.map((row) => [
     row.fault,
-    ...[row.runs, row.effects, row.compared, row.lost, row.wrong].map(String),
+    ...[row.runs, row.effects, row.compared, row.lost, row.wrong, row.late].map(String),
     minutes(row.healed),
   ])
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] as string).length)))
@@ -122,5 +135,5 @@ export function table(report: SuiteReport): string[] {
 }
 
 /** The last line of the suite's output. */
-export const summary = ({ runs, faults, compared, lost, wrong }: SuiteReport): string =>
-  JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong })
+export const summary = ({ runs, faults, compared, lost, wrong, late }: SuiteReport): string =>
+  JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong, late })
