@@ -74,7 +74,7 @@ export default defineConfig(({ mode }) => ({
                   ALWAYS_ON: 'FOUR-USD',
                   // Cron loads more of it where that is what is tested.
                   HISTORY_PER_MINUTE: '1',
-                  GATE_URL: stage.gateUrl,
+                  DATABASE_SWITCH_URL: stage.databaseSwitchUrl,
                   AUTH_SECRET: 'a secret of tests alone, which opens nothing',
                   MAIL_URL: stage.mailUrl,
                   TEST_SUPABASE_URL: stage.supabaseUrl,

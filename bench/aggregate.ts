@@ -1,7 +1,7 @@
 import candlestickConvert from 'candlestick-convert'
-import { CandleBook } from '../src/market/book.ts'
-import { Intake } from '../src/market/intake.ts'
-import { GRANULARITIES, SECONDS } from '../src/protocol/granularity.ts'
+import { CandleAggregator } from '../src/market/aggregator.ts'
+import { FeedProcessor } from '../src/market/feed-processor.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS } from '../src/protocol/granularity.ts'
 import { recordedFrames } from '../test/support/recordings.ts'
 import { type Figures, median, rounded, type Size } from './figures.ts'
 
@@ -12,7 +12,7 @@ type WireTrade = { product_id: string; price: string; size: string; time: string
 type WireMessage = { timestamp: string; events: { trades: WireTrade[] }[] }
 
 /** CPU milliseconds of this process that `work` took: what else the machine does counts less than on the wall clock. */
-function cpu(work: () => void): number {
+function cpuMs(work: () => void): number {
   const before = process.cpuUsage()
   work()
   const { user, system } = process.cpuUsage(before)
@@ -20,21 +20,26 @@ function cpu(work: () => void): number {
 }
 
 /** What the product's object does with each text, up to the candles that it would send. */
-function throughKerb(frames: readonly string[], clocks: readonly number[]): number {
-  const book = new CandleBook({ exchange: 'coinbase', product: 'XRP-ETH', grace: 1_000, kept: 7_200_000 })
-  const intake = new Intake(book, 1_000)
-  intake.opened()
+function runKerb(frames: readonly string[], clocks: readonly number[]): number {
+  const book = new CandleAggregator({
+    exchange: 'coinbase',
+    product: 'XRP-ETH',
+    closeGraceMs: 1_000,
+    tradeWindowMs: 7_200_000,
+  })
+  const intake = new FeedProcessor(book, 1_000)
+  intake.onOpen()
   let candles = 0
   for (let i = 0; i < frames.length; i++) {
     const now = clocks[i] as number
-    intake.receive(frames[i] as string, now)
-    candles += book.drain(now).map((bar) => book.candle(bar)).length
+    intake.processMessage(frames[i] as string, now)
+    candles += book.takeChanged(now).map((bar) => book.toCandle(bar)).length
   }
   return candles
 }
 
 /** All text in one batch: parsed, handed over once a granularity. The package writes into what it is given. */
-function throughCandlestickConvert(frames: readonly string[]): number {
+function runCandlestickConvert(frames: readonly string[]): number {
   const trades = frames.flatMap((frame) =>
     (JSON.parse(frame) as WireMessage).events.flatMap((event) =>
       event.trades.map(({ price, size, time }) => ({
@@ -47,7 +52,7 @@ function throughCandlestickConvert(frames: readonly string[]): number {
   let candles = 0
   for (const granularity of GRANULARITIES) {
     const ticks = trades.map((trade) => ({ ...trade }))
-    candles += candlestickConvert.batchTicksToCandle(ticks, SECONDS[granularity], true).length
+    candles += candlestickConvert.batchTicksToCandle(ticks, GRANULARITY_SECONDS[granularity], true).length
   }
   return candles
 }
@@ -65,14 +70,14 @@ export async function aggregate(size: Size): Promise<Figures> {
   const times = { kerb: [] as number[], json_parse: [] as number[], candlestick_convert: [] as number[] }
   let candles = 0
   for (let round = -warmUp; round < rounds; round++) {
-    const kerb = cpu(() => {
-      candles = throughKerb(frames, clocks)
+    const kerb = cpuMs(() => {
+      candles = runKerb(frames, clocks)
     })
-    const parse = cpu(() => {
+    const parse = cpuMs(() => {
       for (const text of frames) JSON.parse(text)
     })
-    const convert = cpu(() => {
-      throughCandlestickConvert(frames)
+    const convert = cpuMs(() => {
+      runCandlestickConvert(frames)
     })
     if (round < 0) continue
     times.kerb.push(kerb)

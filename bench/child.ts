@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** How long a child may take over one request. */
-const LIMIT_MS = 60_000
+const REQUEST_TIMEOUT_MS = 60_000
 
 export type Child<Request> = {
   pid: number
@@ -37,7 +37,7 @@ export function startChild<Request extends { id: number }>(script: string): Chil
       return new Promise<Result>((done, fail) => {
         const timer = setTimeout(
           () => fail(new Error(`${script} did not answer: ${JSON.stringify(request).slice(0, 200)}`)),
-          LIMIT_MS,
+          REQUEST_TIMEOUT_MS,
         )
         const end = () => clearTimeout(timer)
         open.set(id, {
@@ -63,18 +63,18 @@ export function startChild<Request extends { id: number }>(script: string): Chil
 }
 
 /** Resident memory of a process now, in bytes. Linux only. */
-export function memoryOf(pid: number): number {
+export function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes) * 1024
 }
 
 /** Ticks of the kernel's process clock a second (USER_HZ): 100 on every Linux that Node runs on. */
-const HERTZ = 100
+const USER_HZ = 100
 
 /** CPU microseconds that a process has used so far, all its threads, its own and the kernel's time. Linux only. */
-export function cpuOf(pid: number): number {
+export function cpuMicroseconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return ((Number(fields[11]) + Number(fields[12])) / HERTZ) * 1e6
+  return ((Number(fields[11]) + Number(fields[12])) / USER_HZ) * 1e6
 }

@@ -1,8 +1,8 @@
 import { GRANULARITIES } from '../src/protocol/granularity.ts'
-import { type Child, cpuOf, startChild } from './child.ts'
+import { type Child, cpuMicroseconds, startChild } from './child.ts'
 import { type Figures, median, rounded, type Size } from './figures.ts'
 import { PRODUCT, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 import type { WsRequest } from './ws-server.ts'
 
 /** `quick` delivers as much as the clock of CPU time, which has steps of 10 ms, can tell from nothing. */
@@ -14,19 +14,19 @@ const CANDLES = GRANULARITIES.length
 const candleTexts = (frame: string): string[] =>
   frame.slice(frame.indexOf('[') + 1, frame.lastIndexOf(']')).split(/(?<=\}),(?=\{)/)
 
-type Side = { pid: number; group: string; tick(frame: number): Promise<void> }
+type Contender = { pid: number; group: string; tick(frame: number): Promise<void> }
 
 /** CPU microseconds of a side's server per candle delivered, over one round of ticks; every delivery is counted. */
-async function round(
-  side: Side,
+async function runRound(
+  side: Contender,
   viewers: Child<ViewerRequest>,
   { sockets, ticks }: Scale,
-): Promise<{ cost: number; taken: Taken }> {
+): Promise<{ cost: number; taken: ReceivedCounts }> {
   await viewers.ask({ do: 'take', group: side.group })
-  const before = cpuOf(side.pid)
+  const before = cpuMicroseconds(side.pid)
   for (let tick = 0; tick < ticks; tick++) await side.tick(tick)
-  const spent = cpuOf(side.pid) - before
-  const taken = await viewers.ask<Taken>({ do: 'take', group: side.group })
+  const spent = cpuMicroseconds(side.pid) - before
+  const taken = await viewers.ask<ReceivedCounts>({ do: 'take', group: side.group })
   const sent = sockets * CANDLES * ticks
   if (taken.candles < sent) throw new Error(`${side.group}: ${taken.candles} candles came of ${sent}`)
   return { cost: spent / taken.candles, taken }
@@ -61,12 +61,12 @@ export async function fanout(size: Size): Promise<Figures> {
     await viewers.ask({ do: 'take', group: 'kerb' })
     closes.length = 0
     for (let tick = 0; tick < ticks; tick++) await trade()
-    const { texts } = await viewers.ask<Taken>({ do: 'take', group: 'kerb' })
+    const { texts } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'kerb' })
     const frames = texts.filter((text) => candleTexts(text).length === CANDLES).slice(-ticks)
     if (frames.length < ticks) throw new Error(`${frames.length} frames with ${CANDLES} candles came of ${ticks}`)
 
     const port = await ws.ask<number>({ do: 'listen' })
-    const sides: Record<string, Side> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
+    const sides: Record<string, Contender> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
     // Prices must differ from round to round, or the viewers could not tell the ticks apart.
     let sent = 0
     const raised = (text: string, close: string) => text.replaceAll(/"close":[\d.]+/g, `"close":${close}`)
@@ -93,13 +93,17 @@ export async function fanout(size: Size): Promise<Figures> {
   }
 }
 
-async function measure(sides: Record<string, Side>, viewers: Child<ViewerRequest>, scale: Scale): Promise<Figures> {
+async function measure(
+  sides: Record<string, Contender>,
+  viewers: Child<ViewerRequest>,
+  scale: Scale,
+): Promise<Figures> {
   const { sockets, rounds, ticks } = scale
   const costs = new Map<string, number[]>()
   let deliveries = 0
   for (let turn = 0; turn < rounds; turn++)
     for (const [name, side] of Object.entries(sides)) {
-      const { cost, taken } = await round(side, viewers, scale)
+      const { cost, taken } = await runRound(side, viewers, scale)
       costs.set(name, [...(costs.get(name) ?? []), cost])
       if (name === 'kerb') deliveries += taken.candles
     }

@@ -3,9 +3,9 @@ import { type LiveSql, openDatabase } from '../src/db/client.ts'
 import { claimHistory, storeHistory } from '../src/db/price-history.ts'
 import type { DailyBar } from '../src/pricing/provider-quote.ts'
 import type { CorporateAction } from '../src/protocol/price-history.ts'
-import { RANGES } from '../src/protocol/price-history.ts'
+import { HISTORY_RANGES } from '../src/protocol/price-history.ts'
 import { type Figures, median, rounded, type Size } from './figures.ts'
-import { ask, hangUp, times } from './requests.ts'
+import { closeConnections, sendRequest, timeRequests } from './requests.ts'
 import { startServer } from './server.ts'
 
 /** `laterDays` are written one by one afterwards, as cron does: rows that are rewritten leave room behind. */
@@ -15,15 +15,15 @@ const SIZES = {
 }
 type Scale = (typeof SIZES)[Size]
 const DAY_MS = 86_400_000
-const AT_ONCE = 4
+const CONCURRENCY = 4
 
 const dateOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /** As many digits as Yahoo writes: its prices are 32-bit floats, printed as 64-bit ones. */
-const price = (value: number): string => String(Math.fround(value))
+const formatPrice = (value: number): string => String(Math.fround(value))
 
 /** Trading days of one asset in the years up to `until`, a random walk that is the same at every run. */
-function days(asset: number, years: number, until: number): DailyBar[] {
+function generateDays(asset: number, years: number, until: number): DailyBar[] {
   const bars: DailyBar[] = []
   let close = 20 + (asset % 400)
   let chance = asset * 7919 + 1
@@ -38,13 +38,20 @@ function days(asset: number, years: number, until: number): DailyBar[] {
     close = Math.max(0.5, open * (0.97 + random() * 0.0605))
     const [high, low] = [Math.max(open, close) * (1 + random() * 0.01), Math.min(open, close) * (1 - random() * 0.01)]
     const volume = String(Math.floor(1e6 + random() * 9e7))
-    bars.push({ date: dateOf(at), open: price(open), high: price(high), low: price(low), close: price(close), volume })
+    bars.push({
+      date: dateOf(at),
+      open: formatPrice(open),
+      high: formatPrice(high),
+      low: formatPrice(low),
+      close: formatPrice(close),
+      volume,
+    })
   }
   return bars
 }
 
 /** Four dividends a year, and a split for every tenth. */
-const actions = (asset: number, bars: readonly DailyBar[]): CorporateAction[] => [
+const generateActions = (asset: number, bars: readonly DailyBar[]): CorporateAction[] => [
   ...bars
     .filter((_, n) => n % 63 === 62)
     .map((bar, n): CorporateAction => {
@@ -57,7 +64,7 @@ const actions = (asset: number, bars: readonly DailyBar[]): CorporateAction[] =>
 ]
 
 /** Loads every asset's whole history, then some days more, through what cron calls. Gives the number of assets. */
-async function load(sql: LiveSql, { years, laterDays }: Scale, now: number): Promise<number> {
+async function loadHistory(sql: LiveSql, { years, laterDays }: Scale, now: number): Promise<number> {
   let assets = 0
   for (let behind = laterDays; behind >= 0; behind--) {
     const then = now - behind * DAY_MS
@@ -68,9 +75,11 @@ async function load(sql: LiveSql, { years, laterDays }: Scale, now: number): Pro
       if (behind === laterDays) assets += claims.length
       for (const claim of claims) {
         const { asset_id, currency } = claim.asset
-        const all = days(asset_id, years, Date.parse(today))
+        const all = generateDays(asset_id, years, Date.parse(today))
         const fresh = all.filter((day) => claim.from === null || day.date >= claim.from)
-        const told = actions(asset_id, all).filter(({ ex_date }) => claim.from === null || ex_date >= claim.from)
+        const told = generateActions(asset_id, all).filter(
+          ({ ex_date }) => claim.from === null || ex_date >= claim.from,
+        )
         await storeHistory(
           sql,
           claim,
@@ -84,7 +93,7 @@ async function load(sql: LiveSql, { years, laterDays }: Scale, now: number): Pro
 }
 
 /** Bytes of all that belongs to price history, indexes, partitions and TOAST included. */
-async function bytes(sql: LiveSql): Promise<Record<string, number>> {
+async function tableBytes(sql: LiveSql): Promise<Record<string, number>> {
   const rows = await sql<{ name: string; bytes: string }[]>`
     SELECT regexp_replace(relname, '_\d{4}$', '') AS name, sum(pg_total_relation_size(oid))::text AS bytes
     FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -98,15 +107,15 @@ export async function historySize(size: Size): Promise<Figures> {
   const server = await startServer({ entry: 'dev/worker/bench.ts' })
   const sql = openDatabase('live', server.databaseUrl)
   try {
-    const assets = await load(sql, SIZES[size], Date.now())
-    const sizes = await bytes(sql)
+    const assets = await loadHistory(sql, SIZES[size], Date.now())
+    const sizes = await tableBytes(sql)
     const megabytes = Object.values(sizes).reduce((sum, size) => sum + size, 0) / 1e6
     const symbols = await sql<{ symbol: string }[]>`SELECT symbol FROM assets WHERE provider = 'yahoo' ORDER BY symbol`
-    const cron = await ask(`${server.url}/_bench/cron`, {})
+    const cron = await sendRequest(`${server.url}/_bench/cron`, {})
     if (cron.status !== 204) throw new Error(`cron: ${cron.status} ${cron.text}`)
     await pause(100)
     const ranges: Record<string, number> = {}
-    for (const range of RANGES) {
+    for (const range of HISTORY_RANGES) {
       const url = (n: number) => {
         const symbol = symbols[(n * 37) % symbols.length]?.symbol ?? ''
         return `${server.url}/get-history?symbol=${encodeURIComponent(symbol)}&range=${range}`
@@ -114,8 +123,8 @@ export async function historySize(size: Size): Promise<Figures> {
       const key = () => `${server.url}/_bench/key`
       const rounds: number[] = []
       for (let round = 0; round < turns; round++) {
-        const read = median(await times(requests, AT_ONCE, (n) => url(n + round * requests)))
-        rounds.push(read / median(await times(requests, AT_ONCE, key)))
+        const read = median(await timeRequests(requests, CONCURRENCY, (n) => url(n + round * requests)))
+        rounds.push(read / median(await timeRequests(requests, CONCURRENCY, key)))
       }
       ranges[range] = rounded(median(rounds))
     }
@@ -128,7 +137,7 @@ export async function historySize(size: Size): Promise<Figures> {
       ranges,
     }
   } finally {
-    hangUp()
+    closeConnections()
     await sql.end()
     await server.stop()
   }

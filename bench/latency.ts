@@ -3,7 +3,7 @@ import { GRANULARITIES } from '../src/protocol/granularity.ts'
 import { startChild } from './child.ts'
 import { type Figures, median, quantile, rounded, type Size } from './figures.ts'
 import { PRODUCT, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 
 const SIZES = { full: { viewers: 100, ticks: 300, warmUp: 50 }, quick: { viewers: 10, ticks: 30, warmUp: 5 } }
 /** Between two ticks: Coinbase gathers trades for 50 to 250 ms. */
@@ -29,7 +29,7 @@ export async function latency(size: Size): Promise<Figures> {
         pause(PAUSE_MS),
       ])
     }
-    const { arrivals } = await viewers.ask<Taken>({ do: 'take', group: 'kerb' })
+    const { arrivals } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'kerb' })
     const delays = arrivals.flatMap(([close, at]) => {
       const start = sent.get(close)
       return start === undefined ? [] : [Number(BigInt(at) - start) / 1e6]

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { WebSocket } from 'ws'
 import { openDatabase } from '../src/db/client.ts'
-import { cpuOf } from './child.ts'
+import { cpuMicroseconds } from './child.ts'
 import { type Figures, median, quantile, rounded, type Size } from './figures.ts'
-import { ask, hangUp } from './requests.ts'
-import { type Server, startServer } from './server.ts'
+import { closeConnections, sendRequest } from './requests.ts'
+import { type BenchServer, startServer } from './server.ts'
 
 /**
  * `warmUp` rounds go first, which compile. The CPU time of `cpuRounds` changes is measured together: the clock of it has
@@ -20,7 +20,7 @@ const FEW_LOTS = 100
 const ASSETS = 100
 /** Round trips that are timed together. */
 const ROUND_TRIPS = 50
-const WAIT_MS = 30_000
+const FRAME_TIMEOUT_MS = 30_000
 
 type Frame = { type: string; position?: string; positions?: { asset_id: number; cmp?: string }[]; portfolio?: object }
 
@@ -34,12 +34,12 @@ async function openSocket(url: string, token: string) {
     const at = performance.now()
     const frame = JSON.parse(String(data)) as Frame
     for (const each of [...waiting]) each(frame, at)
-    // As our client does: who never acks is told every READER_BEAT_MS at most.
+    // As our client does: who never acks is told every UNACKED_SEND_INTERVAL_MS at most.
     if (frame.position !== undefined) socket.send(JSON.stringify({ op: 'ack', position: frame.position }))
   })
   const next = (fits: (frame: Frame) => boolean): Promise<number> =>
     new Promise((done, fail) => {
-      const timer = setTimeout(() => fail(new Error('no frame came')), WAIT_MS)
+      const timer = setTimeout(() => fail(new Error('no frame came')), FRAME_TIMEOUT_MS)
       const look = (frame: Frame, at: number) => {
         if (!fits(frame)) return
         clearTimeout(timer)
@@ -56,11 +56,11 @@ async function openSocket(url: string, token: string) {
 }
 
 /** Signs somebody up and in. */
-async function person(server: Server, name: string): Promise<{ id: string; token: string }> {
+async function signUpUser(server: BenchServer, name: string): Promise<{ id: string; token: string }> {
   const account = { email: `${name}@example.com`, password: 'a long enough password', name }
-  const up = await ask(`${server.url}/api/v1/auth/sign-up`, account)
+  const up = await sendRequest(`${server.url}/api/v1/auth/sign-up`, account)
   if (up.status >= 300) throw new Error(`sign-up: ${up.status} ${up.text}`)
-  const { status, text } = await ask(`${server.url}/api/v1/auth/sign-in`, account)
+  const { status, text } = await sendRequest(`${server.url}/api/v1/auth/sign-in`, account)
   if (status !== 200) throw new Error(`sign-in: ${status} ${text}`)
   const token = (JSON.parse(text) as { access_token: string }).access_token
   const { sub } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { sub: string }
@@ -68,7 +68,7 @@ async function person(server: Server, name: string): Promise<{ id: string; token
 }
 
 /** Purchases of one user, by SQL, as an import would write them; what follows from them is cron's to make. */
-async function hold(server: Server, user: string, lots: number): Promise<void> {
+async function insertLots(server: BenchServer, user: string, lots: number): Promise<void> {
   const sql = openDatabase('live', server.databaseUrl)
   const assets = await sql<{ asset_id: number; currency: string }[]>`
     SELECT asset_id, currency FROM assets WHERE type = 'stock' AND currency = 'USD' AND provider = 'yahoo' ORDER BY asset_id LIMIT ${ASSETS}`
@@ -91,12 +91,12 @@ async function hold(server: Server, user: string, lots: number): Promise<void> {
   for (let from = 0; from < rows.length; from += 1_000)
     await sql`INSERT INTO activities ${sql(rows.slice(from, from + 1_000))}`
   await sql.end()
-  const { status, text } = await ask(`${server.url}/_bench/cron`, {})
+  const { status, text } = await sendRequest(`${server.url}/_bench/cron`, {})
   if (status !== 204) throw new Error(`cron: ${status} ${text}`)
 }
 
 /** Queries that Postgres has been asked of tables that belong to users, since its statistics began. */
-async function tableReads(server: Server): Promise<number> {
+async function tableReads(server: BenchServer): Promise<number> {
   const sql = openDatabase('live', server.databaseUrl)
   try {
     const [row] = await sql<{ reads: number }[]>`
@@ -112,9 +112,9 @@ async function tableReads(server: Server): Promise<number> {
  * The time of one bare round trip to the database, over a connection that is open: where a price change could at best be
  * looked up. What it takes to get one is taken off.
  */
-async function roundTrip(server: Server): Promise<number> {
+async function roundTripMs(server: BenchServer): Promise<number> {
   const time = async (count: number): Promise<number> => {
-    const { status, text, ms } = await ask(`${server.url}/_bench/round-trips?count=${count}`)
+    const { status, text, ms } = await sendRequest(`${server.url}/_bench/round-trips?count=${count}`)
     if (status !== 204) throw new Error(`round-trips: ${status} ${text}`)
     return ms
   }
@@ -122,7 +122,11 @@ async function roundTrip(server: Server): Promise<number> {
 }
 
 /** From the moment that a price reaches the board until the socket has the position: times, and what it cost. */
-async function follow(server: Server, { rounds, cpuRounds, warmUp }: Scale, who: { id: string; token: string }) {
+async function measureUpdates(
+  server: BenchServer,
+  { rounds, cpuRounds, warmUp }: Scale,
+  who: { id: string; token: string },
+) {
   const socket = await openSocket(server.url, who.token)
   const sql = openDatabase('live', server.databaseUrl)
   const [asset] = await sql<{ asset_id: number; provider_id: string }[]>`
@@ -139,13 +143,13 @@ async function follow(server: Server, { rounds, cpuRounds, warmUp }: Scale, who:
         (positions?.some((each) => each.asset_id === asset_id && each.cmp === price) ?? false),
     )
     const began = performance.now()
-    const { status, text } = await ask(`${server.url}/_bench/price`, { asset_id, provider_id, price })
+    const { status, text } = await sendRequest(`${server.url}/_bench/price`, { asset_id, provider_id, price })
     if (status !== 204) throw new Error(`price: ${status} ${text}`)
     return (await told) - began
   }
   /** How long a change takes to get from here to the board: half of there and back. */
   const wayThere = async (): Promise<number> => {
-    const touched = await ask(`${server.url}/_bench/touch`, { asset_id, provider_id, price: '0' })
+    const touched = await sendRequest(`${server.url}/_bench/touch`, { asset_id, provider_id, price: '0' })
     if (touched.status !== 204) throw new Error(`touch: ${touched.status} ${touched.text}`)
     return touched.ms / 2
   }
@@ -157,12 +161,12 @@ async function follow(server: Server, { rounds, cpuRounds, warmUp }: Scale, who:
   const roundTrips: number[] = []
   for (let round = 0; round < rounds; round++) {
     ms.push((await change()) - (await wayThere()))
-    roundTrips.push(await roundTrip(server))
+    roundTrips.push(await roundTripMs(server))
   }
   const readsBefore = await tableReads(server)
-  const cpuBefore = cpuOf(server.pid)
+  const cpuBefore = cpuMicroseconds(server.pid)
   for (let round = 0; round < cpuRounds; round++) await change()
-  const cpu = (cpuOf(server.pid) - cpuBefore) / 1_000 / cpuRounds
+  const cpu = (cpuMicroseconds(server.pid) - cpuBefore) / 1_000 / cpuRounds
   const reads = (await tableReads(server)) - readsBefore
   socket.close()
   return { ms, roundTrips, reads, cpu }
@@ -182,12 +186,12 @@ export async function portfolio(size: Size): Promise<Figures> {
     },
   })
   try {
-    const many = await person(server, 'many')
-    const few = await person(server, 'few')
-    await hold(server, many.id, scale.lots)
-    await hold(server, few.id, FEW_LOTS)
-    const small = await follow(server, scale, few)
-    const large = await follow(server, scale, many)
+    const many = await signUpUser(server, 'many')
+    const few = await signUpUser(server, 'few')
+    await insertLots(server, many.id, scale.lots)
+    await insertLots(server, few.id, FEW_LOTS)
+    const small = await measureUpdates(server, scale, few)
+    const large = await measureUpdates(server, scale, many)
     const trip = median(large.roundTrips)
     return {
       ratios: {
@@ -204,7 +208,7 @@ export async function portfolio(size: Size): Promise<Figures> {
       positions: ASSETS,
     }
   } finally {
-    hangUp()
+    closeConnections()
     await server.stop()
   }
 }

@@ -6,13 +6,16 @@ import { Agent, request } from 'node:http'
  */
 const IDLE_MS = 2_000
 
+/** A server that has not answered after this long is stuck, however busy the machine is. Milliseconds. */
+const ANSWER_TIMEOUT_MS = 120_000
+
 /** Connections stay open between requests, as a browser's do: a new one for each would be all that is measured. */
 const agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: IDLE_MS })
 
-export type Answer = { status: number; text: string; ms: number }
+export type HttpResponse = { status: number; text: string; ms: number }
 
 /** One request, from its first byte out to its last byte in. `json` makes it a POST. */
-export function ask(url: string, json?: unknown): Promise<Answer> {
+export function sendRequest(url: string, json?: unknown): Promise<HttpResponse> {
   const body = json === undefined ? undefined : JSON.stringify(json)
   const began = performance.now()
   return new Promise((done, fail) => {
@@ -26,26 +29,26 @@ export function ask(url: string, json?: unknown): Promise<Answer> {
       response.on('end', () => done({ status: response.statusCode ?? 0, text, ms: performance.now() - began }))
       response.on('error', fail)
     })
-    sent.setTimeout(30_000, () => sent.destroy(new Error(`no answer: ${url}`)))
+    sent.setTimeout(ANSWER_TIMEOUT_MS, () => sent.destroy(new Error(`no answer: ${url}`)))
     sent.on('error', fail)
     sent.end(body)
   })
 }
 
 /** Closes the connections that are kept. */
-export const hangUp = (): void => agent.destroy()
+export const closeConnections = (): void => agent.destroy()
 
 /**
  * The times of `count` requests, `atOnce` of them under way at any moment.
  * @throws when one is not answered with 200
  */
-export async function times(count: number, atOnce: number, urlOf: (n: number) => string): Promise<number[]> {
+export async function timeRequests(count: number, atOnce: number, urlOf: (n: number) => string): Promise<number[]> {
   const measured: number[] = []
   let next = 0
   const work = async (): Promise<void> => {
     while (next < count) {
       const url = urlOf(next++)
-      const { status, text, ms } = await ask(url)
+      const { status, text, ms } = await sendRequest(url)
       if (status !== 200) throw new Error(`${status} of ${url}: ${text.slice(0, 200)}`)
       measured.push(ms)
     }

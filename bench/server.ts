@@ -1,17 +1,19 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { manualProduct, PRODUCTS } from '../dev/exchange/products.ts'
-import { type Exchange, startExchange } from '../dev/exchange/server.ts'
 import { migrate } from '../dev/migrate.ts'
 import { startPostgres } from '../dev/postgres.ts'
-import { type Providers, startProviders } from '../dev/providers/server.ts'
 import { serveWorkerd } from '../dev/workerd.ts'
+import type { Exchange } from '../simulators/exchange/exchange.ts'
+import { manualProduct, PRODUCTS } from '../simulators/exchange/products.ts'
+import { startExchange } from '../simulators/exchange/server.ts'
+import type { Providers } from '../simulators/providers/providers.ts'
+import { startProviders } from '../simulators/providers/server.ts'
 
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
 export const PRODUCT = 'BENCH-USD'
 
-export type Server = {
+export type BenchServer = {
   /** Base of the HTTP API, and the product's own socket. */
   url: string
   socketUrl: string
@@ -31,7 +33,7 @@ export async function startServer({
   speed = 1,
   entry = speed === 1 ? 'workers/index.ts' : 'dev/worker/fast.ts',
   vars = {},
-}: ServerOptions = {}): Promise<Server> {
+}: ServerOptions = {}): Promise<BenchServer> {
   const anchor = Date.now()
   const dir = mkdtempSync(join(tmpdir(), 'kerb-bench-'))
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]

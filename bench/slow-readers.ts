@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { GRANULARITIES } from '../src/protocol/granularity.ts'
-import { type Child, memoryOf, startChild } from './child.ts'
+import { type Child, residentBytes, startChild } from './child.ts'
 import { type Figures, median, quantile, rounded, type Size } from './figures.ts'
-import { PRODUCT, type Server, startServer } from './server.ts'
-import type { Taken, ViewerRequest } from './viewers.ts'
+import { type BenchServer, PRODUCT, startServer } from './server.ts'
+import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 
 /**
  * Of the `dead` half have acked once, half never; none of them reads. `memoryLive` viewers read while memory is measured:
@@ -33,7 +33,7 @@ const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUC
 let ticks = 0
 
 /** One trade; resolves when every reading viewer has all eight candles of it. Gives its price and when it was sent. */
-async function tick(server: Server, viewers: Viewers): Promise<{ close: string; at: bigint }> {
+async function sendTick(server: BenchServer, viewers: Viewers): Promise<{ close: string; at: bigint }> {
   const close = (100 + ++ticks / 100).toFixed(2).replace(/\.?0+$/, '')
   const at = process.hrtime.bigint()
   server.exchange.trade(PRODUCT, { price: close, size: '0.5' })
@@ -41,25 +41,31 @@ async function tick(server: Server, viewers: Viewers): Promise<{ close: string; 
   return { close, at }
 }
 
-async function openDead(viewers: Viewers, server: Server, group: string, count: number, acks: boolean): Promise<void> {
+async function openDeadViewers(
+  viewers: Viewers,
+  server: BenchServer,
+  group: string,
+  count: number,
+  acks: boolean,
+): Promise<void> {
   await viewers.ask({ do: 'open', group, url: server.socketUrl, count, subscribe, acks })
   await viewers.ask({ do: 'pause', group })
 }
 
 /** Milliseconds from the exchange's send to each receipt at the viewers that read; the dead stand around them. */
-async function round(server: Server, viewers: Viewers, scale: Scale, withDead: boolean): Promise<number[]> {
+async function runRound(server: BenchServer, viewers: Viewers, scale: Scale, withDead: boolean): Promise<number[]> {
   const { live, dead, ticks: measured } = scale
-  if (withDead) await openDead(viewers, server, 'dead', dead / 2, true)
+  if (withDead) await openDeadViewers(viewers, server, 'dead', dead / 2, true)
   await viewers.ask({ do: 'open', group: 'live', url: server.socketUrl, count: live, subscribe, timed: true })
-  if (withDead) await openDead(viewers, server, 'mute', dead / 2, false)
-  for (let i = 0; i < WARM_UP; i++) await tick(server, viewers)
+  if (withDead) await openDeadViewers(viewers, server, 'mute', dead / 2, false)
+  for (let i = 0; i < WARM_UP; i++) await sendTick(server, viewers)
   await viewers.ask({ do: 'take', group: 'live' })
   const sent = new Map<string, bigint>()
   for (let i = 0; i < measured; i++) {
-    const [{ close, at }] = await Promise.all([tick(server, viewers), pause(PAUSE_MS)])
+    const [{ close, at }] = await Promise.all([sendTick(server, viewers), pause(PAUSE_MS)])
     sent.set(close, at)
   }
-  const { arrivals } = await viewers.ask<Taken>({ do: 'take', group: 'live' })
+  const { arrivals } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'live' })
   for (const group of withDead ? ['dead', 'live', 'mute'] : ['live']) await viewers.ask({ do: 'end', group })
   const delays = arrivals.flatMap(([close, at]) => {
     const start = sent.get(close)
@@ -69,14 +75,14 @@ async function round(server: Server, viewers: Viewers, scale: Scale, withDead: b
   return delays
 }
 
-async function latencies(scale: Scale): Promise<{ with: number[]; without: number[] }> {
+async function measureLatencies(scale: Scale): Promise<{ with: number[]; without: number[] }> {
   const server = await startServer()
   const viewers = startChild<ViewerRequest>('viewers.ts')
   const medians = { with: [] as number[], without: [] as number[] }
   try {
     for (let turn = 0; turn < scale.rounds; turn++) {
-      medians.without.push(median(await round(server, viewers, scale, false)))
-      medians.with.push(median(await round(server, viewers, scale, true)))
+      medians.without.push(median(await runRound(server, viewers, scale, false)))
+      medians.with.push(median(await runRound(server, viewers, scale, true)))
     }
     return medians
   } finally {
@@ -86,24 +92,24 @@ async function latencies(scale: Scale): Promise<{ with: number[]; without: numbe
 }
 
 /** Resident memory of workerd, megabytes, at even times of the market; the dead are there from the start. */
-async function memory(
+async function measureMemory(
   { dead, memoryLive, minutes }: Scale,
   withDead: boolean,
 ): Promise<{ megabytes: number[]; ticks: number }> {
   const server = await startServer({ speed: SPEED })
   const viewers = startChild<ViewerRequest>('viewers.ts')
   try {
-    if (withDead) await openDead(viewers, server, 'dead', dead / 2, true)
-    if (withDead) await openDead(viewers, server, 'mute', dead / 2, false)
+    if (withDead) await openDeadViewers(viewers, server, 'dead', dead / 2, true)
+    if (withDead) await openDeadViewers(viewers, server, 'mute', dead / 2, false)
     await viewers.ask({ do: 'open', group: 'live', url: server.socketUrl, count: memoryLive, subscribe })
     const began = server.exchange.now()
     const first = ticks
     const megabytes: number[] = []
     while (megabytes.length < SAMPLES) {
       const next = server.exchange.now() + TICK_MS
-      await tick(server, viewers)
+      await sendTick(server, viewers)
       if (server.exchange.now() - began >= ((megabytes.length + 1) * minutes * 60_000) / SAMPLES) {
-        megabytes.push(Math.round(memoryOf(server.pid) / 2 ** 20))
+        megabytes.push(Math.round(residentBytes(server.pid) / 2 ** 20))
         await viewers.ask({ do: 'take', group: 'live' })
       }
       await pause(Math.max(0, next - server.exchange.now()) / SPEED)
@@ -122,9 +128,9 @@ async function memory(
  */
 export async function slowReaders(size: Size): Promise<Figures> {
   const scale = SIZES[size]
-  const medians = await latencies(scale)
-  const without = await memory(scale, false)
-  const held = await memory(scale, true)
+  const medians = await measureLatencies(scale)
+  const without = await measureMemory(scale, false)
+  const held = await measureMemory(scale, true)
   const end = (megabytes: number[]) => median(megabytes.slice(-4))
   return {
     ratios: {

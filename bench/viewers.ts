@@ -33,26 +33,31 @@ type End = { do: 'end'; group: string }
 export type ViewerRequest = { id: number } & (Open | Await | Take | Pause | End)
 
 /** What a group got: messages with candles, the candles in them, their texts without repeats, and the arrivals (ns). */
-export type Taken = { messages: number; candles: number; texts: string[]; arrivals: [close: string, at: string][] }
+export type ReceivedCounts = {
+  messages: number
+  candles: number
+  texts: string[]
+  arrivals: [close: string, at: string][]
+}
 
 type Candle = { close: number; is_complete: boolean }
-type Known = { bytes: Buffer; candles: Candle[]; position: string | null }
+type ParsedMessage = { bytes: Buffer; candles: Candle[]; position: string | null }
 type Group = {
   sockets: WebSocket[]
   timed: boolean
   /** The last few different texts, and the candles in each: equal bytes are parsed once. */
-  known: Known[]
+  known: ParsedMessage[]
   ticks: Map<string, number>
   waiting: { close: string; candles: number; done: () => void } | null
-  taken: Taken
+  taken: ReceivedCounts
   lost: string | null
 }
 
 const groups = new Map<string, Group>()
 /** Of update messages of one tick there are at most eight. */
-const KNOWN = 16
+const MAX_PARSED = 16
 
-function read(text: string): { candles: Candle[]; position: string | null } {
+function parseMessage(text: string): { candles: Candle[]; position: string | null } {
   const message = JSON.parse(text) as { type?: string; candles?: Candle[]; position?: string } & Candle
   if (message.type === undefined) return { candles: [message], position: null }
   const candles = message.type === 'update' ? (message.candles as Candle[]) : []
@@ -60,14 +65,14 @@ function read(text: string): { candles: Candle[]; position: string | null } {
 }
 
 /** Counts one message; gives its position. */
-function receive(group: Group, bytes: Buffer): string | null {
+function countMessage(group: Group, bytes: Buffer): string | null {
   const at = group.timed ? process.hrtime.bigint() : 0n
   let known = group.known.find((one) => one.bytes.equals(bytes))
   if (!known) {
     const text = bytes.toString()
-    known = { bytes: Buffer.from(bytes), ...read(text) }
+    known = { bytes: Buffer.from(bytes), ...parseMessage(text) }
     group.known.unshift(known)
-    group.known.length = Math.min(group.known.length, KNOWN)
+    group.known.length = Math.min(group.known.length, MAX_PARSED)
     if (known.candles.length > 0) group.taken.texts.push(text)
   }
   const { candles, position } = known
@@ -87,12 +92,20 @@ function receive(group: Group, bytes: Buffer): string | null {
   return position
 }
 
-const nothing = (): Taken => ({ messages: 0, candles: 0, texts: [], arrivals: [] })
+const emptyCounts = (): ReceivedCounts => ({ messages: 0, candles: 0, texts: [], arrivals: [] })
 
 const ack = (position: string): string => JSON.stringify({ op: 'ack', position })
 
 async function open({ group: name, url, count, subscribe, acks = true, timed = false }: Open): Promise<void> {
-  const group: Group = { sockets: [], timed, known: [], ticks: new Map(), waiting: null, taken: nothing(), lost: null }
+  const group: Group = {
+    sockets: [],
+    timed,
+    known: [],
+    ticks: new Map(),
+    waiting: null,
+    taken: emptyCounts(),
+    lost: null,
+  }
   groups.set(name, group)
   const connect = async () => {
     const socket = new WebSocket(url, { perMessageDeflate: false })
@@ -105,14 +118,14 @@ async function open({ group: name, url, count, subscribe, acks = true, timed = f
         socket.on('message', function first(data) {
           if (!String(data).startsWith('{"type":"snapshot"')) return
           socket.off('message', first)
-          if (acks) socket.send(ack(read(String(data)).position as string))
+          if (acks) socket.send(ack(parseMessage(String(data)).position as string))
           done()
         })
       })
     })
     let unacked = 0
     socket.on('message', (data) => {
-      const position = receive(group, data as Buffer)
+      const position = countMessage(group, data as Buffer)
       if (subscribe === null || !acks || position === null || ++unacked < ACK_FRAMES) return
       unacked = 0
       socket.send(ack(position))
@@ -125,7 +138,7 @@ async function open({ group: name, url, count, subscribe, acks = true, timed = f
     await Promise.all(Array.from({ length: Math.min(50, count - opened) }, connect))
 }
 
-async function answer(request: ViewerRequest): Promise<unknown> {
+async function handleRequest(request: ViewerRequest): Promise<unknown> {
   if (request.do === 'open') return open(request)
   const group = groups.get(request.group)
   if (!group) throw new Error(`no group ${request.group}`)
@@ -141,7 +154,7 @@ async function answer(request: ViewerRequest): Promise<unknown> {
   if (group.lost !== null) throw new Error(group.lost)
   if (request.do === 'take') {
     const { taken } = group
-    group.taken = nothing()
+    group.taken = emptyCounts()
     return taken
   }
   const { close, candles } = request
@@ -152,7 +165,7 @@ async function answer(request: ViewerRequest): Promise<unknown> {
 }
 
 process.on('message', (request: ViewerRequest) => {
-  answer(request).then(
+  handleRequest(request).then(
     (result) => process.send?.({ id: request.id, result }),
     (error: unknown) => process.send?.({ id: request.id, error: String(error) }),
   )

@@ -3,13 +3,13 @@ import { rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
-import { complaint } from './build.ts'
+import { formatBuildError } from './build.ts'
 import { ROOT } from './variables.ts'
 
 const OUT = join(ROOT, 'dist')
 
 /**
- * Builds what `npm pack` packs: the clients of `src/client/connect.ts` and the hook, for browsers and Node alike, with what
+ * Builds what `npm pack` packs: the clients of `src/client/sdk/connect.ts` and the hook, for browsers and Node alike, with what
  * they share once, and their types. Other packages stay the user's own.
  * @throws BuildFailure for the code, Error for the types
  */
@@ -17,8 +17,8 @@ export async function buildPackage(): Promise<void> {
   rmSync(OUT, { recursive: true, force: true })
   await build({
     entryPoints: {
-      client: join(ROOT, 'src', 'client', 'connect.ts'),
-      react: join(ROOT, 'src', 'client', 'react.ts'),
+      client: join(ROOT, 'src', 'client', 'sdk', 'connect.ts'),
+      react: join(ROOT, 'src', 'client', 'sdk', 'react.ts'),
     },
     outdir: OUT,
     bundle: true,
@@ -36,6 +36,6 @@ export async function buildPackage(): Promise<void> {
 
 if (import.meta.main)
   buildPackage().catch((failure) => {
-    console.error(`build:package: ${complaint(failure)}`)
+    console.error(`build:package: ${formatBuildError(failure)}`)
     process.exitCode = 1
   })

@@ -8,7 +8,7 @@ const PAGES = join(SOURCE, 'client', 'pages')
 const OUT = join(ROOT, 'public', 'app')
 
 /** Every file of `src/client/pages` becomes one of `public/app` with the same name, whatever it imports within it. */
-function options(): BuildOptions {
+function buildOptions(): BuildOptions {
   const entries = readdirSync(PAGES).filter((name) => /\.(ts|css)$/.test(name))
   return {
     entryPoints: entries.map((name) => join(PAGES, name)),
@@ -23,7 +23,7 @@ function options(): BuildOptions {
 }
 
 /** The first complaint of a build that failed, as `file:line:column: what is wrong`. */
-export function complaint(failure: unknown): string {
+export function formatBuildError(failure: unknown): string {
   const [first] = (failure as Partial<BuildFailure>).errors ?? []
   if (!first) return String(failure)
   const { text, location } = first
@@ -33,7 +33,7 @@ export function complaint(failure: unknown): string {
 /** Builds the browser's code once. @throws BuildFailure, which `complaint` puts in words. */
 export async function buildClient(): Promise<void> {
   rmSync(OUT, { recursive: true, force: true })
-  await build(options())
+  await build(buildOptions())
 }
 
 /**
@@ -43,7 +43,7 @@ export async function buildClient(): Promise<void> {
  */
 export async function watchClient(tell: (line: string) => void): Promise<() => Promise<void>> {
   rmSync(OUT, { recursive: true, force: true })
-  const builder = await context(options())
+  const builder = await context(buildOptions())
   try {
     await builder.rebuild()
   } catch (failure) {
@@ -54,7 +54,7 @@ export async function watchClient(tell: (line: string) => void): Promise<() => P
   const changed = () => {
     clearTimeout(timer)
     // An editor saves in several steps.
-    timer = setTimeout(() => builder.rebuild().catch((failure) => tell(`build: ${complaint(failure)}`)), 100)
+    timer = setTimeout(() => builder.rebuild().catch((failure) => tell(`build: ${formatBuildError(failure)}`)), 100)
   }
   // Folder by folder: Node's recursive watching loses a file that an editor has replaced by another.
   const folders = readdirSync(SOURCE, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory())
@@ -70,6 +70,6 @@ export async function watchClient(tell: (line: string) => void): Promise<() => P
 
 if (import.meta.main)
   buildClient().catch((failure) => {
-    console.error(`build: ${complaint(failure)}`)
+    console.error(`build: ${formatBuildError(failure)}`)
     process.exitCode = 1
   })

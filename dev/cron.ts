@@ -1,5 +1,5 @@
 /** Whether a cron expression of five fields, each a number or `*`, fires in the minute of `time` (UTC). */
-function fires(cron: string, time: Date): boolean {
+function matchesCron(cron: string, time: Date): boolean {
   const now = [time.getUTCMinutes(), time.getUTCHours(), time.getUTCDate(), time.getUTCMonth() + 1, time.getUTCDay()]
   return cron.split(' ').every((field, i) => field === '*' || Number(field) === now[i])
 }
@@ -22,7 +22,7 @@ export function startCron(url: string, crons: readonly string[], tell: (line: st
     timer = setTimeout(
       () => {
         const now = new Date()
-        for (const cron of crons) if (fires(cron, now)) void fire(cron)
+        for (const cron of crons) if (matchesCron(cron, now)) void fire(cron)
         wait()
       },
       60_000 - (Date.now() % 60_000) + 50,

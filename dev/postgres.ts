@@ -3,14 +3,14 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { createCluster, reachableDir, serverPrograms, serverUser, type User } from './postgres-home.ts'
+import { accessibleDir, createCluster, type OsUser, serverBinaries, serverUser } from './postgres-home.ts'
 
 /** The oldest server that the migrations and queries run on (150000 is 15.0). */
-const OLDEST_SERVER = 150_000
+const MIN_SERVER_VERSION = 150_000
 const DATABASE = 'kerb'
 /** How long the server may take: to come up after a crash, and to go before it is killed. */
-const START_MS = 60_000
-const STOP_MS = 5_000
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 5_000
 
 export type PostgresOptions = {
   /** Holds the cluster, its password and who runs it; made when missing, kept when the server stops. */
@@ -52,7 +52,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Waits until no process of that id is left, at most `limit` ms. */
-async function gone(pid: number, limit: number): Promise<boolean> {
+async function waitForExit(pid: number, limit: number): Promise<boolean> {
   for (const end = Date.now() + limit; Date.now() < end; ) {
     if (commandOf(pid) === null || commandOf(pid) === '') return true
     await new Promise((done) => setTimeout(done, 20))
@@ -66,11 +66,11 @@ async function endServer(pid: number): Promise<void> {
     try {
       process.kill(pid, signal)
     } catch (error) {
-      // It has gone between the last look and the signal.
+      // The process ended just before the signal.
       if ((error as NodeJS.ErrnoException).code === 'ESRCH') return
       throw error
     }
-    if (await gone(pid, STOP_MS)) return
+    if (await waitForExit(pid, STOP_TIMEOUT_MS)) return
   }
 }
 
@@ -94,7 +94,13 @@ function urlOf(dir: string, port: number): string {
   return `postgres://postgres:${password}@127.0.0.1:${port}/${DATABASE}`
 }
 
-async function launch(bin: string, dir: string, port: number, user: User | null, fast: boolean): Promise<ChildProcess> {
+async function launch(
+  bin: string,
+  dir: string,
+  port: number,
+  user: OsUser | null,
+  fast: boolean,
+): Promise<ChildProcess> {
   const settings = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
@@ -113,8 +119,8 @@ async function launch(bin: string, dir: string, port: number, user: User | null,
   await new Promise<void>((ready, fail) => {
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
-      fail(new Error(`Postgres was not ready after ${START_MS / 1000} s: ${said.trim()}`))
-    }, START_MS)
+      fail(new Error(`Postgres was not ready after ${START_TIMEOUT_MS / 1000} s: ${said.trim()}`))
+    }, START_TIMEOUT_MS)
     child.stderr!.on('data', (chunk) => {
       if (said.length < 10_000) said += chunk
       if (!said.includes('database system is ready to accept connections')) return
@@ -146,14 +152,14 @@ async function createDatabase(url: string): Promise<void> {
  * @throws Error in plain words: another run uses `dir`, or the server could not be set up or started.
  */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
-  const dir = reachableDir(options.dir, options.log ?? (() => {}))
+  const dir = accessibleDir(options.dir, options.log ?? (() => {}))
   const previous = previousServer(dir)
   if (previous?.owner) throw new Error(`${dir} is in use by another Kerb (process ${previous.owner}): stop that first`)
   if (previous) await endServer(previous.pid)
   const fast = options.fast ?? false
   const data = join(dir, 'data')
   const user = serverUser(data)
-  const bin = await serverPrograms(user)
+  const bin = await serverBinaries(user)
   if (!existsSync(data)) await createCluster(bin, dir, user, fast)
   // Left over, as nothing answers to it; Postgres itself would be misled by another program of the same number.
   rmSync(join(data, 'postmaster.pid'), { force: true })
@@ -197,7 +203,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
 
 /** The address of the server that another process runs in `dir`; null when none does. */
 export function runningPostgres(dir: string): string | null {
-  const real = reachableDir(dir, () => {})
+  const real = accessibleDir(dir, () => {})
   const previous = previousServer(real)
   return previous?.owner ? urlOf(real, previous.port) : null
 }
@@ -209,7 +215,7 @@ export async function checkServer(url: string): Promise<void> {
   try {
     const [row] = await sql<{ server_version_num: string }[]>`SHOW server_version_num`
     const version = Number(row?.server_version_num)
-    if (version < OLDEST_SERVER)
+    if (version < MIN_SERVER_VERSION)
       throw new Error(`Postgres at ${host} is version ${Math.floor(version / 10_000)}: 15 or newer is needed`)
   } catch (error) {
     if (error instanceof Error && error.message.includes('or newer')) throw error

@@ -20,7 +20,7 @@ async function main(): Promise<number> {
     const trades = tradesPath === undefined ? null : readTrades(tradesPath)
     // Only now: an input that cannot be used is told without waiting for all that a Worker needs.
     const { replay } = await import('./replay/drive.ts')
-    const { candles, told } = await replay(recording, trades)
+    const { candles, summary: told } = await replay(recording, trades)
     for (const line of told) console.error(line)
     if (candles.length > 0) process.stdout.write(`${candles.join('\n')}\n`)
     return 0

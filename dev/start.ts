@@ -2,30 +2,30 @@ import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
-import { coinbaseKey } from '../src/auth/coinbase-jwt.ts'
-import { settings } from '../src/config.ts'
-import { complaint, watchClient } from './build.ts'
+import { startExchange } from '../simulators/exchange/server.ts'
+import { startProviders } from '../simulators/providers/server.ts'
+import { readCoinbaseKey } from '../src/auth/coinbase-jwt.ts'
+import { readSettings } from '../src/config.ts'
+import { formatBuildError, watchClient } from './build.ts'
 import { startCron } from './cron.ts'
-import { startExchange } from './exchange/server.ts'
 import { migrate } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
-import { startProviders } from './providers/server.ts'
 import { secretFiles } from './secrets.ts'
-import { ROOT, stateFolder, type Variables, variables } from './variables.ts'
+import { ROOT, readVariables, stateFolder, type Variables } from './variables.ts'
 import { startWorker } from './wrangler.ts'
 
 /** How long Coinbase may take to answer before it counts as out of reach. */
-const PROBE_MS = 4_000
+const PROBE_TIMEOUT_MS = 4_000
 
-const say = (line: string) => console.log(line)
+const print = (line: string) => console.log(line)
 const warn = (line: string) => console.error(line)
 
 /** What has been started, and how to end it: in reverse, so that nothing loses what it stands on. */
-const started: (() => unknown)[] = []
+const stopHooks: (() => unknown)[] = []
 let stopping: Promise<void> | null = null
 
 async function stopAll(): Promise<void> {
-  for (const stop of started.reverse()) {
+  for (const stop of stopHooks.reverse()) {
     try {
       await stop()
     } catch (error) {
@@ -34,14 +34,14 @@ async function stopAll(): Promise<void> {
   }
 }
 
-async function end(code: number): Promise<never> {
+async function exitWith(code: number): Promise<never> {
   stopping ??= stopAll()
   await stopping
   process.exit(code)
 }
 
 /** Runs one step of the start; its failure names the step. */
-async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
+async function runStep<T>(name: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
@@ -62,19 +62,19 @@ async function freePort(wanted: string): Promise<number> {
   return address.port
 }
 
-type Choice = { exchange: 'coinbase' | 'simulated'; reason: string }
+type ExchangeChoice = { exchange: 'coinbase' | 'simulated'; reason: string }
 
-function givenExchange({ KERB_EXCHANGE: given }: Variables): Choice | null {
+function configuredExchange({ KERB_EXCHANGE: given }: Variables): ExchangeChoice | null {
   if (given === undefined) return null
   if (given === 'coinbase' || given === 'simulated') return { exchange: given, reason: ' (KERB_EXCHANGE)' }
   throw new Error(`KERB_EXCHANGE: "${given}" is neither coinbase nor simulated`)
 }
 
 /** Coinbase if it answers, else the simulated one. */
-async function probeCoinbase(rest: string): Promise<Choice> {
+async function probeCoinbase(rest: string): Promise<ExchangeChoice> {
   try {
     const response = await fetch(`${rest}/api/v3/brokerage/market/products?limit=1`, {
-      signal: AbortSignal.timeout(PROBE_MS),
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     })
     if (response.ok) return { exchange: 'coinbase', reason: '' }
     return { exchange: 'simulated', reason: ` (Coinbase answers ${response.status})` }
@@ -87,12 +87,15 @@ async function probeCoinbase(rest: string): Promise<Choice> {
  * The addresses that the Worker finds its exchange at, and those who tell quotes; the simulated ones are started here,
  * together: prices of the one must never stand beside those of the other's world.
  */
-async function exchangeAddresses(exchange: Choice['exchange'], env: Variables): Promise<Record<string, string>> {
+async function exchangeAddresses(
+  exchange: ExchangeChoice['exchange'],
+  env: Variables,
+): Promise<Record<string, string>> {
   if (exchange === 'coinbase') return {}
   const simulated = await startExchange({ seed: env.SEED })
-  started.push(() => simulated.close())
+  stopHooks.push(() => simulated.close())
   const providers = await startProviders({ seed: env.SEED })
-  started.push(() => providers.close())
+  stopHooks.push(() => providers.close())
   return {
     COINBASE_WS_URL: simulated.wsUrl,
     COINBASE_REST_URL: simulated.url,
@@ -105,49 +108,49 @@ async function exchangeAddresses(exchange: Choice['exchange'], env: Variables): 
 }
 
 async function start(): Promise<void> {
-  const env = variables()
+  const env = readVariables()
   const config = unstable_readConfig({ config: join(ROOT, 'wrangler.toml') })
-  const known = settings({ ...config.vars, ...env, EXCHANGE: undefined })
+  const known = readSettings({ ...config.vars, ...env, EXCHANGE: undefined })
   if (known.COINBASE_API_KEY !== undefined && known.COINBASE_PRIVATE_KEY !== undefined) {
-    const key = await coinbaseKey(known.COINBASE_API_KEY, known.COINBASE_PRIVATE_KEY)
+    const key = await readCoinbaseKey(known.COINBASE_API_KEY, known.COINBASE_PRIVATE_KEY)
     if (!key.ok) warn(`keys: ${key.message}; market data comes without them`)
   }
   // Settings of this shell go to the Worker too; secrets only by .dev.vars, since arguments can be read by anyone.
   const own = Object.keys(known).filter((name) => process.env[name] && !/_(?:SECRET|KEY(?:_PREVIOUS)?)$/.test(name))
   const port = await freePort(env.PORT ?? '8787')
   // Once, for the whole run; the answer is awaited where it is needed.
-  const choice = givenExchange(env) ?? probeCoinbase(known.COINBASE_REST_URL)
+  const choice = configuredExchange(env) ?? probeCoinbase(known.COINBASE_REST_URL)
   const state = stateFolder(env)
   mkdirSync(state, { recursive: true })
 
   let databaseUrl = env.DATABASE_URL
   if (databaseUrl === undefined) {
-    say('postgres: starting')
-    const server = await step('postgres', () => startPostgres({ dir: join(state, 'postgres'), log: say }))
-    started.push(() => server.stop())
+    print('postgres: starting')
+    const server = await runStep('postgres', () => startPostgres({ dir: join(state, 'postgres'), log: print }))
+    stopHooks.push(() => server.stop())
     databaseUrl = server.url
   }
-  const migrated = await step('migrate', () => migrate(databaseUrl))
-  say(
+  const migrated = await runStep('migrate', () => migrate(databaseUrl))
+  print(
     `postgres: ready at ${new URL(databaseUrl).host}${migrated.length > 0 ? `, migrated ${migrated.join(', ')}` : ''}`,
   )
 
-  await step('build', async () => {
+  await runStep('build', async () => {
     try {
-      started.push(await watchClient(warn))
+      stopHooks.push(await watchClient(warn))
     } catch (failure) {
-      throw new Error(complaint(failure))
+      throw new Error(formatBuildError(failure))
     }
   })
-  say('build: done, watching')
+  print('build: done, watching')
 
   const { exchange, reason } = await choice
-  const addresses = await step('exchange', () => exchangeAddresses(exchange, env))
-  say(`exchange: ${exchange}${reason}`)
-  if (addresses.YAHOO_URL) say(`providers: simulated, faults at ${new URL(addresses.YAHOO_URL).origin}/_faults`)
+  const addresses = await runStep('exchange', () => exchangeAddresses(exchange, env))
+  print(`exchange: ${exchange}${reason}`)
+  if (addresses.YAHOO_URL) print(`providers: simulated, faults at ${new URL(addresses.YAHOO_URL).origin}/_faults`)
 
   const vars = { ...Object.fromEntries(own.map((name) => [name, process.env[name] as string])), ...addresses }
-  const worker = await step('worker', () =>
+  const worker = await runStep('worker', () =>
     startWorker({
       port,
       vars: { MAIL_URL: known.MAIL_URL ?? 'console', ...vars, EXCHANGE: exchange },
@@ -155,24 +158,24 @@ async function start(): Promise<void> {
       databaseUrl,
       // An object's state is its exchange's: what one market left must not be continued by the other.
       state: join(state, exchange),
-      log: say,
+      log: print,
     }),
   )
-  started.push(() => worker.stop())
+  stopHooks.push(() => worker.stop())
   void worker.exited.then(() => {
     if (stopping) return
     warn('worker: wrangler has ended by itself')
-    void end(1)
+    void exitWith(1)
   })
   const url = `http://127.0.0.1:${port}`
-  started.push(startCron(url, config.triggers.crons ?? [], warn))
-  say(`ready: ${url}`)
+  stopHooks.push(startCron(url, config.triggers.crons ?? [], warn))
+  print(`ready: ${url}`)
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(0))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void exitWith(0))
 
 start().catch((error: Error) => {
   // Ended by a signal meanwhile: then a step fails because what it needed is gone.
   if (!stopping) warn(error.message.replaceAll(/\s*\n\s*/g, ' '))
-  void end(1)
+  void exitWith(1)
 })

@@ -7,7 +7,7 @@ export const ROOT = join(import.meta.dirname, '..')
 export type Variables = Record<string, string | undefined>
 
 /** The variables of this machine: those of `.dev.vars`, and over them those of the environment. Empty is not set. */
-export function variables(): Variables {
+export function readVariables(): Variables {
   const file = join(ROOT, '.dev.vars')
   const written = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
   const all = { ...written, ...process.env }

@@ -16,7 +16,7 @@ const WORKERD = (createRequire(import.meta.url)('workerd') as { default: string 
 /**
  * `entry` is a module of the repository, `code` what was bundled of one. `vars` are text bindings; `databaseUrl` is what
  * both Hyperdrive bindings lead to; `objects` are the classes that the entry exports, by default all those of
- * wrangler.toml. `log` is what it may say: errors; `file` writes all of it to `worker.log` in its folder.
+ * wrangler.toml. `log` selects what is printed; `file` writes all output to `worker.log` in the folder instead.
  */
 export type WorkerdOptions = ({ entry: string } | { code: string }) & {
   vars?: Record<string, string>
@@ -28,7 +28,7 @@ export type WorkerdOptions = ({ entry: string } | { code: string }) & {
 export type Workerd = {
   url: string
   pid: number
-  /** Holds all that this Worker runs on: its code and configuration, the objects' SQLite in `storage`. */
+  /** Contains the Worker's code and configuration, the objects' SQLite in `storage`, and its log. */
   folder: string
   /**
    * Ends the process with a signal, at once unless it goes within `patience` milliseconds, and starts it again at the
@@ -49,10 +49,10 @@ async function freePort(): Promise<number> {
   return port
 }
 
-const text = (value: string): string => JSON.stringify(value)
+const quoted = (value: string): string => JSON.stringify(value)
 
 /** What is needed of wrangler.toml; wrangler's own types of it are lost in its bundle. */
-type Wrangler = {
+type WranglerConfig = {
   compatibility_date: string
   compatibility_flags: string[]
   durable_objects: { bindings: { name: string; class_name: string }[] }
@@ -66,10 +66,10 @@ type Wrangler = {
 }
 
 /** Plain workerd has no files. */
-const NO_FILES = `export default { fetch: () => new Response(null, { status: 404 }) }
+const EMPTY_ASSETS_CODE = `export default { fetch: () => new Response(null, { status: 404 }) }
 `
 /** Nor limits per client. On the platform they are a part of the runtime: a service would cost more than most answers. */
-const NO_LIMIT = `class Limit { async limit() { return { success: true } } }
+const UNLIMITED_CODE = `class Limit { async limit() { return { success: true } } }
 export default () => new Limit()
 `
 
@@ -77,7 +77,7 @@ export default () => new Limit()
  * A queue: it brings what it is given to the Worker at once, what was not taken again a second later, and in the end to
  * the queue of the dead. It forgets all when the process ends.
  */
-const queueCode = (consumers: Wrangler['queues']['consumers']): string => `
+const queueCode = (consumers: WranglerConfig['queues']['consumers']): string => `
 const CONSUMERS = ${JSON.stringify(consumers)}
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))
 async function bodiesOf(request) {
@@ -108,27 +108,30 @@ export default {
 }
 `
 
-const wrangler = (): Wrangler => unstable_readConfig({ config: join(ROOT, 'wrangler.toml') }, { hideWarnings: true })
+const readWranglerConfig = (): WranglerConfig =>
+  unstable_readConfig({ config: join(ROOT, 'wrangler.toml') }, { hideWarnings: true })
 
 /**
  * workerd's own configuration: the platform and the bindings of wrangler.toml, the objects' SQLite in `storage`,
  * limits per client that never limit, a queue that brings at once.
  */
-function config(port: number, storage: string, { vars = {}, databaseUrl, objects }: WorkerdOptions): string {
-  const known = wrangler()
-  const platform = `compatibilityDate = ${text(known.compatibility_date)},
-      compatibilityFlags = [${known.compatibility_flags.map(text).join(', ')}]`
+function workerdConfig(port: number, storage: string, { vars = {}, databaseUrl, objects }: WorkerdOptions): string {
+  const known = readWranglerConfig()
+  const platform = `compatibilityDate = ${quoted(known.compatibility_date)},
+      compatibilityFlags = [${known.compatibility_flags.map(quoted).join(', ')}]`
   const classes = known.durable_objects.bindings.filter(({ class_name }) => objects?.includes(class_name) ?? true)
   const database = databaseUrl === undefined ? [] : known.hyperdrive.map(({ binding }) => binding)
   const bindings = [
-    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
-    ...classes.map(({ name, class_name }) => `(name = ${text(name)}, durableObjectNamespace = ${text(class_name)})`),
-    ...known.ratelimits.map(
-      ({ name }) => `(name = ${text(name)}, wrapped = (moduleName = "no-limit", innerBindings = []))`,
+    ...Object.entries(vars).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`),
+    ...classes.map(
+      ({ name, class_name }) => `(name = ${quoted(name)}, durableObjectNamespace = ${quoted(class_name)})`,
     ),
-    `(name = ${text(known.assets.binding)}, service = "no-files")`,
-    ...known.queues.producers.map(({ binding, queue }) => `(name = ${text(binding)}, queue = ${text(queue)})`),
-    ...database.map((name) => hyperdrive(name, new URL(databaseUrl as string))),
+    ...known.ratelimits.map(
+      ({ name }) => `(name = ${quoted(name)}, wrapped = (moduleName = "no-limit", innerBindings = []))`,
+    ),
+    `(name = ${quoted(known.assets.binding)}, service = "no-files")`,
+    ...known.queues.producers.map(({ binding, queue }) => `(name = ${quoted(binding)}, queue = ${quoted(queue)})`),
+    ...database.map((name) => hyperdriveBinding(name, new URL(databaseUrl as string))),
   ]
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -137,7 +140,7 @@ const config :Workerd.Config = (
       modules = [(name = "worker", esModule = embed "worker.js")],
       ${platform},
       durableObjectNamespaces = [
-        ${classes.map(({ class_name }) => `(className = ${text(class_name)}, uniqueKey = ${text(class_name)}, enableSql = true)`).join(',\n        ')},
+        ${classes.map(({ class_name }) => `(className = ${quoted(class_name)}, uniqueKey = ${quoted(class_name)}, enableSql = true)`).join(',\n        ')},
       ],
       durableObjectStorage = (localDisk = "storage"),
       bindings = [
@@ -147,9 +150,9 @@ const config :Workerd.Config = (
     )),
     (name = "no-files", worker = (modules = [(name = "worker", esModule = embed "no-files.js")], ${platform})),
     ${known.queues.producers.map(({ queue }) => queueService(queue, platform)).join('\n    ')}
-    (name = "storage", disk = (path = ${text(storage)}, writable = true)),
+    (name = "storage", disk = (path = ${quoted(storage)}, writable = true)),
     (name = "loopback", network = (allow = ["private", "public"])),
-    ${databaseUrl === undefined ? '' : `(name = "postgres", external = (address = ${text(new URL(databaseUrl).host)}, tcp = ())),`}
+    ${databaseUrl === undefined ? '' : `(name = "postgres", external = (address = ${quoted(new URL(databaseUrl).host)}, tcp = ())),`}
   ],
   extensions = [(modules = [(name = "no-limit", esModule = embed "no-limit.js", internal = true)])],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "kerb")],
@@ -159,13 +162,13 @@ const config :Workerd.Config = (
 
 /** Only with that flag, an experimental one, may a service call somebody's queue handler. */
 const queueService = (queue: string, platform: string): string =>
-  `(name = ${text(queue)}, worker = (modules = [(name = "worker", esModule = embed "queue.js")],
+  `(name = ${quoted(queue)}, worker = (modules = [(name = "worker", esModule = embed "queue.js")],
       ${platform.replace(']', ', "service_binding_extra_handlers"]')},
-      bindings = [(name = "KERB", service = "kerb"), (name = "QUEUE", text = ${text(queue)})])),`
+      bindings = [(name = "KERB", service = "kerb"), (name = "QUEUE", text = ${quoted(queue)})])),`
 
-const hyperdrive = (name: string, { pathname, username, password }: URL): string =>
-  `(name = ${text(name)}, hyperdrive = (designator = "postgres", database = ${text(pathname.slice(1))},
-          user = ${text(username)}, password = ${text(password)}, scheme = "postgresql"))`
+const hyperdriveBinding = (name: string, { pathname, username, password }: URL): string =>
+  `(name = ${quoted(name)}, hyperdrive = (designator = "postgres", database = ${quoted(pathname.slice(1))},
+          user = ${quoted(username)}, password = ${quoted(password)}, scheme = "postgresql"))`
 
 /** One module of everything that the Worker `entry`, a module of the repository, is made of. */
 export async function bundleWorker(entry: string): Promise<string> {
@@ -189,13 +192,13 @@ export async function bundleWorker(entry: string): Promise<string> {
 export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const folder = await mkdtemp(join(tmpdir(), 'kerb-workerd-'))
   await writeFile(join(folder, 'worker.js'), 'code' in options ? options.code : await bundleWorker(options.entry))
-  await writeFile(join(folder, 'no-files.js'), NO_FILES)
-  await writeFile(join(folder, 'no-limit.js'), NO_LIMIT)
-  await writeFile(join(folder, 'queue.js'), queueCode(wrangler().queues.consumers))
+  await writeFile(join(folder, 'no-files.js'), EMPTY_ASSETS_CODE)
+  await writeFile(join(folder, 'no-limit.js'), UNLIMITED_CODE)
+  await writeFile(join(folder, 'queue.js'), queueCode(readWranglerConfig().queues.consumers))
   const storage = join(folder, 'storage')
   await mkdir(storage)
   const port = await freePort()
-  await writeFile(join(folder, 'config.capnp'), config(port, storage, options))
+  await writeFile(join(folder, 'config.capnp'), workerdConfig(port, storage, options))
   const url = `http://127.0.0.1:${port}`
   let child: ChildProcess
   const killAtExit = () => child.kill('SIGKILL')
@@ -210,7 +213,7 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
       ],
     })
     if (file !== null) closeSync(file)
-    await answering(url, child)
+    await waitUntilUp(url, child)
   }
   const end = async (signal: NodeJS.Signals, patience: number): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -250,7 +253,7 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   }
 }
 
-async function answering(url: string, child: ChildProcess): Promise<void> {
+async function waitUntilUp(url: string, child: ChildProcess): Promise<void> {
   const until = Date.now() + 20_000
   while (Date.now() < until) {
     if (child.exitCode !== null) throw new Error(`workerd ended with ${child.exitCode}`)

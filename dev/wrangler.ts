@@ -7,8 +7,8 @@ import { stripVTControlCharacters } from 'node:util'
 import { ROOT } from './variables.ts'
 
 /** How long the Worker may take to come up, and to go before it is killed. */
-const START_MS = 90_000
-const STOP_MS = 5_000
+const START_TIMEOUT_MS = 90_000
+const STOP_TIMEOUT_MS = 5_000
 
 /** Ends wrangler's whole group when the channel to us breaks: we may be killed before we can end it. */
 const END_WITH_PARENT = `data:text/javascript,${encodeURIComponent(
@@ -37,7 +37,7 @@ export type RunningWorker = {
 }
 
 /** What wrangler complains of, in one line: its first error and what stands below it. */
-function complaint(said: readonly string[]): string {
+function firstError(said: readonly string[]): string {
   const first = said.findIndex((line) => line.includes('[ERROR]'))
   const lines = first === -1 ? said.slice(-3) : said.slice(first, first + 3)
   return lines.join(' ').replaceAll(/✘ \[ERROR\] |\s+(?=\s)/g, '')
@@ -107,7 +107,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   })
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
-    const timer = setTimeout(() => killGroup(child), STOP_MS)
+    const timer = setTimeout(() => killGroup(child), STOP_TIMEOUT_MS)
     await exited
     clearTimeout(timer)
   }
@@ -122,14 +122,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     if (up) return log(line)
     said.push(line)
     // It would wait for the next change of a file; the lines below this one are on their way.
-    if (line.includes('[ERROR]')) setTimeout(() => fail(new Error(complaint(said))), 200)
+    if (line.includes('[ERROR]')) setTimeout(() => fail(new Error(firstError(said))), 200)
   }
   for (const stream of [child.stdout, child.stderr]) createInterface(stream!).on('line', hear)
   const timer = setTimeout(
-    () => fail(new Error(`it did not come up within ${START_MS / 1000} s: ${complaint(said)}`)),
-    START_MS,
+    () => fail(new Error(`it did not come up within ${START_TIMEOUT_MS / 1000} s: ${firstError(said)}`)),
+    START_TIMEOUT_MS,
   )
-  child.once('close', () => fail(new Error(`wrangler ended: ${complaint(said)}`)))
+  child.once('close', () => fail(new Error(`wrangler ended: ${firstError(said)}`)))
   child.once('error', fail)
   const ready = new Promise<void>((done) => {
     child.on('message', (message) => {

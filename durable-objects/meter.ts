@@ -1,12 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
-import type { MeterObject, RouteCount } from './stubs.ts'
+import type { MeterObject, RouteCount } from '../src/objects.ts'
 
 /** Routes are patterns and statuses classes, so that there are some hundred keys; what goes beyond this is `other`. */
-const MAX_KEYS = 2_000
+const MAX_COUNTERS = 2_000
 const OTHER = { route: 'other', method: 'other', status: 'other' }
 
 /** Where the counts are kept, as one value: a few hundred keys are some 30 KB. */
-const COUNTS = 'counts'
+const COUNTS_KEY = 'counts'
 
 /**
  * Gathers what isolates count of the routes, until cron stores it. Kept in SQLite: an object that nobody asks for ten
@@ -17,7 +17,7 @@ export class Meter extends DurableObject<Env> implements MeterObject {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const kept = ctx.storage.kv.get<RouteCount[]>(COUNTS) ?? []
+    const kept = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
     this.#counts = new Map(kept.map((count) => [keyOf(count), count]))
   }
 
@@ -25,7 +25,7 @@ export class Meter extends DurableObject<Env> implements MeterObject {
   async add(counts: RouteCount[]): Promise<void> {
     for (const one of counts) {
       const key = keyOf(one)
-      const full = this.#counts.size >= MAX_KEYS && !this.#counts.has(key)
+      const full = this.#counts.size >= MAX_COUNTERS && !this.#counts.has(key)
       const counted = full ? { ...one, ...OTHER } : one
       const sum = this.#counts.get(keyOf(counted))
       if (sum) {
@@ -34,13 +34,13 @@ export class Meter extends DurableObject<Env> implements MeterObject {
         sum.max_ms = Math.max(sum.max_ms, counted.max_ms)
       } else this.#counts.set(keyOf(counted), { ...counted })
     }
-    this.ctx.storage.kv.put(COUNTS, [...this.#counts.values()])
+    this.ctx.storage.kv.put(COUNTS_KEY, [...this.#counts.values()])
   }
 
   async drain(): Promise<RouteCount[]> {
     const gathered = [...this.#counts.values()]
     this.#counts = new Map()
-    this.ctx.storage.kv.delete(COUNTS)
+    this.ctx.storage.kv.delete(COUNTS_KEY)
     return gathered
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PRODUCT_ID } from './protocol/channel.ts'
+import { PRODUCT_ID_PATTERN } from './protocol/channel.ts'
 import { GRANULARITIES, type Granularity } from './protocol/granularity.ts'
 
 const milliseconds = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
@@ -15,7 +15,11 @@ const productList = (fallback: string) =>
         .map((id) => id.trim())
         .filter((id) => id !== ''),
     )
-    .pipe(z.array(z.string().regex(PRODUCT_ID, 'must hold product ids such as BTC-USD, divided by commas')).max(500))
+    .pipe(
+      z
+        .array(z.string().regex(PRODUCT_ID_PATTERN, 'must hold product ids such as BTC-USD, divided by commas'))
+        .max(500),
+    )
 
 /** `ONE_MINUTE=30d,FIVE_MINUTES=90d`: days that each granularity is kept in Postgres; one that is not named is kept. */
 const retention = z
@@ -87,21 +91,21 @@ const schema = z
     /** A candle closes this long after its interval: Coinbase batches trades for up to 250 ms, and clocks differ. */
     CLOSE_GRACE_MS: milliseconds(1_000, 0),
     /** Trades older than this are never folded, the exchange's candle is taken instead. Bounds what a minute remembers. */
-    KEPT_MS: milliseconds(2 * 3_600_000, 60_000),
+    TRADE_WINDOW_MS: milliseconds(2 * 3_600_000, 60_000),
     /** How long the feed stays open after the last viewer left. */
     FEED_LINGER_MS: milliseconds(60_000, 0),
     /** A feed that says nothing for this long is dead: heartbeats come once a second. */
-    FEED_SILENCE_MS: milliseconds(10_000, 1_000),
+    FEED_SILENCE_TIMEOUT_MS: milliseconds(10_000, 1_000),
     /** A connection attempt that takes longer is given up. */
-    FEED_DIAL_MS: milliseconds(10_000, 100),
+    FEED_CONNECT_TIMEOUT_MS: milliseconds(10_000, 100),
     /** Redial pause: doubles from the first to the last with full jitter. */
-    REDIAL_MIN_MS: milliseconds(500),
-    REDIAL_MAX_MS: milliseconds(30_000),
+    RECONNECT_MIN_MS: milliseconds(500),
+    RECONNECT_MAX_MS: milliseconds(30_000),
     /** How many products may have an open feed at once; each pins an object (about 4 USD a month). */
     MAX_OPEN_FEEDS: count(50),
 
     /** Live state goes to SQLite this often; what is lost in between, the exchange's trades restore. */
-    CHECKPOINT_MS: milliseconds(5_000, 100),
+    CHECKPOINT_INTERVAL_MS: milliseconds(5_000, 100),
     /** Closed or revised candles go to Postgres within this time or this many rows (briefs 003, 004). */
     FLUSH_CLOSED_MS: milliseconds(100),
     FLUSH_ROWS: count(50),
@@ -121,13 +125,13 @@ const schema = z
     /** Frames that an object keeps for readers that come back. */
     RESUME_FRAMES: count(1_000, 0),
     /** Frames that a reader may lack the ack of; from then on it gets the state of now when it acks, in one frame. */
-    READER_WINDOW: count(64),
+    MAX_UNACKED_FRAMES: count(64),
     /** One that never acks gets a frame this often at most: whether it keeps up cannot be seen. */
-    READER_BEAT_MS: milliseconds(100, 0),
+    UNACKED_SEND_INTERVAL_MS: milliseconds(100, 0),
     /** One that never acks and says nothing for this long is let go: it may be gone without a word. */
-    READER_SILENCE_MS: milliseconds(600_000, 1_000),
+    CONNECTION_IDLE_TIMEOUT_MS: milliseconds(600_000, 1_000),
     /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
-    READER_DEAD_MS: milliseconds(60_000, 1_000),
+    ACK_TIMEOUT_MS: milliseconds(60_000, 1_000),
     /** Yahoo; set to another address, all of Yahoo's hosts are looked for there. */
     YAHOO_URL: url(['https', 'http'], 'https://query2.finance.yahoo.com'),
     BINANCE_URL: url(['https', 'http'], 'https://api.binance.com'),
@@ -158,13 +162,13 @@ const schema = z
     /** Objects that the quotes are divided among: one holds some ten thousand. */
     QUOTE_SHARDS: count(1).pipe(z.number().max(64)),
     /** What is due is refreshed this often (brief 002: 15 s). */
-    QUOTE_BEAT_MS: milliseconds(15_000, 100),
+    QUOTE_REFRESH_TICK_MS: milliseconds(15_000, 100),
     /** Longest that a request waits for a provider; then it is told that there is no price yet. */
-    LOOK_WAIT_MS: milliseconds(4_000),
+    LOOKUP_TIMEOUT_MS: milliseconds(4_000),
     /** A price from an open feed is asked for this often at most, while somebody wants it. */
-    STREAMED_MS: milliseconds(1_000, 50),
+    FEED_PRICE_INTERVAL_MS: milliseconds(1_000, 50),
     /** Nobody is asked again about a symbol that no provider knows for so long. */
-    UNKNOWN_MS: milliseconds(600_000),
+    UNKNOWN_SYMBOL_TTL_MS: milliseconds(600_000),
     /** Assets that requests for symbols nobody knew yet may add in a day. */
     NEW_ASSETS_PER_DAY: count(500, 0),
     /** Symbols of one request for many prices. */
@@ -188,21 +192,21 @@ const schema = z
     MAIL_API_KEY: z.string().optional(),
     MAIL_FROM: z.string().default('Kerb <kerb@localhost>'),
     /** A ticket for a socket opens one within this time. */
-    TICKET_MS: milliseconds(30_000, 1_000),
+    TICKET_TTL_MS: milliseconds(30_000, 1_000),
     /** A portfolio that was read is kept up to date for this long after, without an open socket. */
-    ACTIVE_MS: milliseconds(120_000, 1_000),
+    PORTFOLIO_ACTIVE_MS: milliseconds(120_000, 1_000),
     /** Pages of these origins may open sockets of users, beside our own; divided by commas. */
     WS_ALLOWED_ORIGINS: origins,
     /** Rows of one import, and its size. */
-    IMPORT_ROWS: count(20_000),
-    IMPORT_BYTES: count(10_000_000),
-    RETENTION: retention,
+    MAX_IMPORT_ROWS: count(20_000),
+    MAX_IMPORT_BYTES: count(10_000_000),
+    CANDLE_RETENTION: retention,
     /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
     AUDIT_DAYS: count(7).pipe(z.number().max(30)),
     /** Days that the log of revisions is kept: what a candle was a year ago is asked when a report of then is. */
-    REVISIONS_DAYS: count(365),
+    REVISION_RETENTION_DAYS: count(365),
     /** Days that metrics are kept: some 20 rows a minute for each open feed. */
-    METRICS_DAYS: count(14),
+    METRIC_RETENTION_DAYS: count(14),
     /** What `/health` and the page tell as the running version. */
     VERSION: z.string().default('0.1.0'),
   })
@@ -227,19 +231,19 @@ export type Settings = z.output<typeof schema>
 /** Settings that cannot be used; `message` names each variable and what is wrong with it. */
 export class SettingsError extends Error {}
 
-const parsed = new WeakMap<object, Settings>()
+const parsedSettings = new WeakMap<object, Settings>()
 
 /**
  * The environment as typed settings, parsed once per environment. Empty text counts as not set.
  * @throws SettingsError naming every variable that is missing or malformed.
  */
-export function settings(env: object): Settings {
-  const known = parsed.get(env)
+export function readSettings(env: object): Settings {
+  const known = parsedSettings.get(env)
   if (known) return known
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => typeof value === 'string' && value !== ''))
   const result = schema.safeParse(given)
   if (!result.success)
     throw new SettingsError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
-  parsed.set(env, result.data)
+  parsedSettings.set(env, result.data)
   return result.data
 }

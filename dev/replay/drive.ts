@@ -3,22 +3,25 @@ import { startReplayExchange } from './exchange.ts'
 import type { Recording, readTrades } from './recording.ts'
 
 /** A pause of the recording in which the watchdog may wake: the object goes through it before the next frame. Seconds. */
-const PAUSE = 5
+const PAUSE_S = 5
 
 /** Frames that may be under way to an object before it is waited for. */
-const WINDOW = 1_000
+const MAX_FRAMES_IN_FLIGHT = 1_000
 
-type Told = { ts: number; sent: number; waitedFor: number }
+type ProductProgress = { ts: number; sent: number; waitedFor: number }
 
 /** Every candle in its last state, a line each, by product, granularity and time; and a line on each product. */
-export type Replayed = { candles: string[]; told: string[] }
+export type ReplayResult = { candles: string[]; summary: string[] }
 
 /**
  * Drives the Worker, under workerd, with a recording. REST answers from `trades`, as `readTrades` gives them; null: it
  * is out of reach.
  * @throws Error when the Worker cannot be started, fails, or does not take up a connection of the recording.
  */
-export async function replay(recording: Recording, trades: ReturnType<typeof readTrades> | null): Promise<Replayed> {
+export async function replay(
+  recording: Recording,
+  trades: ReturnType<typeof readTrades> | null,
+): Promise<ReplayResult> {
   const products = [...new Set([...recording.products.values()].flatMap((set) => [...set]))].sort()
   const began = new Map<string, number>()
   for (const { conn, ts } of recording.lines)
@@ -57,13 +60,13 @@ export async function replay(recording: Recording, trades: ReturnType<typeof rea
   /** How far each product's object was told: the time, how many frames, and how many when it was last waited for. */
   const told = new Map(products.map((product) => [product, { ts: 0, sent: 0, waitedFor: 0 }]))
   const advance = async (product: string, ts: number): Promise<void> => {
-    exchange.clock(product, ts)
+    exchange.setClock(product, ts)
     await heard(product, call(product, 'advance', ts))
-    const state = told.get(product) as Told
+    const state = told.get(product) as ProductProgress
     told.set(product, { ts, sent: state.sent, waitedFor: state.sent })
   }
   const connect = async (product: string, ts: number): Promise<void> => {
-    exchange.available(product, true)
+    exchange.setAvailable(product, true)
     await heard(product, call(product, 'connect', ts))
     if (!live.has(product)) throw new Error(`the feed of ${product} did not connect`)
   }
@@ -76,28 +79,29 @@ export async function replay(recording: Recording, trades: ReturnType<typeof rea
       // A recorder's lines may be a little out of order; a clock does not go back.
       clock = Math.max(clock, line.ts)
       for (const product of recording.products.get(line.conn) ?? []) {
-        const state = told.get(product) as Told
+        const state = told.get(product) as ProductProgress
         // A connection that another has replaced is nobody's any more.
         if (line.t === 'connect' || !serving.has(product)) serving.set(product, line.conn)
         else if (serving.get(product) !== line.conn) continue
         if (line.t === 'connect') {
           // Without a recorded close, what was sent must have come before the old connection is cut.
           if (live.has(product)) await advance(product, clock)
-          exchange.available(product, false)
+          exchange.setAvailable(product, false)
           await leave(product)
           await advance(product, clock)
           await connect(product, clock)
         } else if (line.t === 'close') {
           await advance(product, clock)
-          exchange.available(product, false)
+          exchange.setAvailable(product, false)
           await leave(product)
           serving.delete(product)
         } else if (line.t === 'recv') {
-          if (clock - state.ts > PAUSE || state.sent - state.waitedFor >= WINDOW) await advance(product, clock)
+          if (clock - state.ts > PAUSE_S || state.sent - state.waitedFor >= MAX_FRAMES_IN_FLIGHT)
+            await advance(product, clock)
           if (!live.has(product)) await connect(product, clock)
-          exchange.clock(product, clock)
+          exchange.setClock(product, clock)
           exchange.send(product, `${clock}\n${line.data}`)
-          const { sent, waitedFor } = told.get(product) as Told
+          const { sent, waitedFor } = told.get(product) as ProductProgress
           told.set(product, { ts: clock, sent: sent + 1, waitedFor })
         }
       }
@@ -117,7 +121,7 @@ export async function replay(recording: Recording, trades: ReturnType<typeof rea
         `${product}: ${counts.socket} trades by socket, ${counts.rest} by REST; dropped: ${left.join(', ') || 'none'}`,
       )
     }
-    return { candles, told: words }
+    return { candles, summary: words }
   } finally {
     await worker.stop()
     await exchange.close()
@@ -126,7 +130,7 @@ export async function replay(recording: Recording, trades: ReturnType<typeof rea
   /** Cuts the product's connection, and waits until its object knows. */
   async function leave(product: string): Promise<void> {
     if (!live.delete(product)) return
-    exchange.cut(product)
+    exchange.dropConnection(product)
     const until = Date.now() + 10_000
     while ((await (await call(product, 'live')).json()) === true)
       if (Date.now() > until) throw new Error(`the object of ${product} does not see that its connection is gone`)

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { RecordedTrade } from './recording.ts'
 
-const SCALE = 38
+const DECIMAL_PLACES = 38
 
 /** `at` is its time, unix milliseconds. */
 type TimedTrade = RecordedTrade & { at: number }
@@ -12,13 +12,13 @@ type TimedTrade = RecordedTrade & { at: number }
 export type ReplayExchange = {
   port: number
   /** Takes connections for the product, or is gone for it. */
-  available(product: string, is: boolean): void
+  setAvailable(product: string, is: boolean): void
   /** Sends one text; the product is connected. */
   send(product: string, text: string): void
   /** Cuts the connection as a lost one is cut. */
-  cut(product: string): void
+  dropConnection(product: string): void
   /** The recording's clock, unix seconds: REST knows no trade after it. */
-  clock(product: string, ts: number): void
+  setClock(product: string, ts: number): void
   close(): Promise<void>
 }
 
@@ -86,13 +86,13 @@ export async function startReplayExchange(
 
   return {
     port: (server.address() as { port: number }).port,
-    available: (product, is) => void (is ? open.add(product) : open.delete(product)),
+    setAvailable: (product, is) => void (is ? open.add(product) : open.delete(product)),
     send: (product, text) => sockets.get(product)?.send(text),
-    cut: (product) => {
+    dropConnection: (product) => {
       sockets.get(product)?.terminate()
       sockets.delete(product)
     },
-    clock: (product, ts) => void clocks.set(product, ts),
+    setClock: (product, ts) => void clocks.set(product, ts),
     close: async () => {
       for (const connection of upgrades.clients) connection.terminate()
       server.closeAllConnections()
@@ -134,24 +134,24 @@ function candlesOf(trades: TimedTrade[], whole: boolean, query: URLSearchParams)
 }
 
 function candleOf(minute: number, trades: RecordedTrade[]): Record<string, string> {
-  const prices = trades.map((trade) => trade.price).sort((a, b) => (exact(a) < exact(b) ? -1 : 1))
-  const volume = trades.reduce((sum, trade) => sum + exact(trade.size), 0n)
+  const prices = trades.map((trade) => trade.price).sort((a, b) => (parseScaled(a) < parseScaled(b) ? -1 : 1))
+  const volume = trades.reduce((sum, trade) => sum + parseScaled(trade.size), 0n)
   return {
     start: String(minute),
     low: prices[0] as string,
     high: prices.at(-1) as string,
     open: (trades[0] as RecordedTrade).price,
     close: (trades.at(-1) as RecordedTrade).price,
-    volume: plain(volume),
+    volume: formatScaled(volume),
   }
 }
 
-function exact(decimal: string): bigint {
+function parseScaled(decimal: string): bigint {
   const [whole = '0', fraction = ''] = decimal.split('.')
-  return BigInt(whole + fraction.padEnd(SCALE, '0'))
+  return BigInt(whole + fraction.padEnd(DECIMAL_PLACES, '0'))
 }
 
-function plain(value: bigint): string {
-  const digits = value.toString().padStart(SCALE + 1, '0')
-  return `${digits.slice(0, -SCALE)}.${digits.slice(-SCALE)}`.replace(/\.?0+$/, '')
+function formatScaled(value: bigint): string {
+  const digits = value.toString().padStart(DECIMAL_PLACES + 1, '0')
+  return `${digits.slice(0, -DECIMAL_PLACES)}.${digits.slice(-DECIMAL_PLACES)}`.replace(/\.?0+$/, '')
 }

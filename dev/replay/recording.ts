@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 
 /** One line of a recording that plays a part. `ts` is unix seconds by the recorder's clock. */
-export type Line =
+export type RecordedLine =
   | { t: 'connect' | 'close'; conn: string; ts: number }
   | { t: 'send' | 'recv'; conn: string; ts: number; data: string }
 
 export type Recording = {
-  lines: Line[]
+  lines: RecordedLine[]
   /** Products by connection: those that it asked `market_trades` of. */
   products: Map<string, Set<string>>
 }
@@ -56,7 +56,7 @@ function readObject(path: string, text: string, index: number): Record<string, u
  * @throws InputError at the first line that is no envelope, or when the file cannot be read or subscribes to nothing.
  */
 export function readRecording(path: string): Recording {
-  const lines: Line[] = []
+  const lines: RecordedLine[] = []
   const products = new Map<string, Set<string>>()
   for (const [index, text] of readLines(path).entries()) {
     const { t, ts, conn, data } = readObject(path, text, index)
@@ -69,7 +69,7 @@ export function readRecording(path: string): Recording {
     else if (typeof data !== 'string') throw bad(`"${t}" needs a text "data"`)
     else {
       lines.push({ t, conn, ts, data })
-      if (t === 'send') for (const product of subscribed(data)) addTo(products, conn, product)
+      if (t === 'send') for (const product of subscribedProducts(data)) addTo(products, conn, product)
     }
   }
   if (products.size === 0) throw new InputError(`${path} holds no subscription to market_trades`)
@@ -83,7 +83,7 @@ function addTo(products: Map<string, Set<string>>, conn: string, product: string
 }
 
 /** The products of a recorded subscribe message to `market_trades`; of any other message none. */
-function subscribed(data: string): string[] {
+function subscribedProducts(data: string): string[] {
   try {
     const message = JSON.parse(data) as { type?: unknown; channel?: unknown; product_ids?: unknown }
     if (message?.type !== 'subscribe' || message.channel !== 'market_trades') return []

@@ -1,8 +1,8 @@
 import { Hono } from 'hono'
-import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
-import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../durable-objects/stubs.ts'
-import { app } from '../../src/api/app.ts'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
+import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../src/objects.ts'
+import { app } from '../../workers/app.ts'
 import worker from '../../workers/index.ts'
 
 export * from '../../workers/index.ts'
@@ -53,17 +53,17 @@ export class QuoteBoard extends RealQuoteBoard {
   }
 }
 
-const constant = { price: 93500, change24h: 2.5, updatedAt: '2025-12-04T00:00:00Z', source: 'cache' }
+const CONSTANT_BODY = { price: 93500, change24h: 2.5, updatedAt: '2025-12-04T00:00:00Z', source: 'cache' }
 
 // Behind the same limits and logs as every route.
-app.get('/constant', (c) => c.json(constant))
+app.get('/constant', (c) => c.json(CONSTANT_BODY))
 
 /** The platform's types of a stub know the deployed class alone. */
-const boardOf = (env: Env) => quoteBoard(env, 0) as unknown as Pick<QuoteBoard, 'take' | 'touch'>
+const quoteBoardStub = (env: Env) => quoteBoard(env, 0) as unknown as Pick<QuoteBoard, 'take' | 'touch'>
 
 /** What benches compare with, and what they need to begin; everything else is the Worker as deployed. */
 const bench = new Hono<{ Bindings: Env }>()
-  .get('/_bench/bare', (c) => c.json(constant))
+  .get('/_bench/bare', (c) => c.json(CONSTANT_BODY))
   .get('/_bench/key', async (c) => {
     const rows = await withLiveDatabase(c.env, (sql) => sql`SELECT * FROM assets WHERE asset_id = 1`)
     return c.json(rows[0] ?? null)
@@ -78,11 +78,11 @@ const bench = new Hono<{ Bindings: Env }>()
   })
   .post('/_bench/touch', async (c) => {
     await c.req.json<BenchPrice>()
-    await boardOf(c.env).touch()
+    await quoteBoardStub(c.env).touch()
     return c.body(null, 204)
   })
   .post('/_bench/price', async (c) => {
-    await boardOf(c.env).take(await c.req.json<BenchPrice>())
+    await quoteBoardStub(c.env).take(await c.req.json<BenchPrice>())
     return c.body(null, 204)
   })
   .post('/_bench/cron', async (c) => {
@@ -91,11 +91,11 @@ const bench = new Hono<{ Bindings: Env }>()
   })
 
 /** The Worker, and beside it the addresses of benches. */
-export const benched = {
+export const benchWorker = {
   fetch: (request: Request, env: Env, ctx: ExecutionContext) =>
     new URL(request.url).pathname.startsWith('/_bench/')
       ? bench.fetch(request, env, ctx)
       : worker.fetch(request, env, ctx),
 }
 
-export default benched
+export default benchWorker

@@ -1,7 +1,7 @@
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { ProviderGate as RealProviderGate } from '../../durable-objects/provider-gate.ts'
-import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quote-board.ts'
-import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/user-portfolio.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
+import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts'
+import { ProviderGate as RealProviderGate } from '../../durable-objects/providers/provider-gate.ts'
+import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import worker from '../../workers/index.ts'
 
 export { FeedSlots, Meter } from '../../workers/index.ts'
@@ -21,7 +21,7 @@ export function marketNow(env: Env): number {
 }
 
 /** The moment that is `at` on the market's clock. */
-function momentOf(env: Env, at: number): number {
+function realTimeOf(env: Env, at: number): number {
   const { speed, anchor } = clockOf(env)
   return Math.ceil(anchor + (at - anchor) / speed)
 }
@@ -33,7 +33,7 @@ export class ProductCandles extends RealProductCandles {
   }
 
   protected override wakeAt(at: number): void {
-    super.wakeAt(momentOf(this.env, at))
+    super.wakeAt(realTimeOf(this.env, at))
   }
 }
 
@@ -43,7 +43,7 @@ export class QuoteBoard extends RealQuoteBoard {
   }
 
   protected override wakeAt(at: number): void {
-    super.wakeAt(momentOf(this.env, at))
+    super.wakeAt(realTimeOf(this.env, at))
   }
 }
 
@@ -59,11 +59,11 @@ export class UserPortfolio extends RealUserPortfolio {
   }
 
   protected override wakeAt(at: number): void {
-    super.wakeAt(momentOf(this.env, at))
+    super.wakeAt(realTimeOf(this.env, at))
   }
 
-  protected override async waking(): Promise<number | null> {
-    const at = await super.waking()
+  protected override async scheduledAlarm(): Promise<number | null> {
+    const at = await super.scheduledAlarm()
     const { speed, anchor } = clockOf(this.env)
     return at && anchor + (at - anchor) * speed
   }

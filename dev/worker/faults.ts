@@ -1,15 +1,15 @@
-import { FeedSlots } from '../../durable-objects/feed-slots.ts'
+import { FeedSlots } from '../../durable-objects/candles/feed-slots.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
 import { Meter } from '../../durable-objects/meter.ts'
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { ProviderGate } from '../../durable-objects/provider-gate.ts'
-import { QuoteBoard } from '../../durable-objects/quote-board.ts'
-import { productCandles, productOfName } from '../../durable-objects/stubs.ts'
-import { UserPortfolio } from '../../durable-objects/user-portfolio.ts'
-import { app } from '../../src/api/app.ts'
+import { UserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts'
+import { ProviderGate } from '../../durable-objects/providers/provider-gate.ts'
+import { QuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import type { Revision } from '../../src/market/revision.ts'
+import { parseProductName, productCandles } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
-import type { Step } from '../faults/steps.ts'
+import type { Step } from '../../test/faults/steps.ts'
+import { app } from '../../workers/app.ts'
 
 export { FeedSlots, Meter, ProviderGate, QuoteBoard, UserPortfolio }
 
@@ -26,14 +26,14 @@ type Variables = {
 const variablesOf = (env: Env): Variables => env as unknown as Variables
 
 /** By product: the base class looks at the clock before a field of the subclass exists. */
-const doomed = new Map<string, { step: Step; left: number }>()
+const plannedKills = new Map<string, { step: Step; left: number }>()
 /** By product: how often its object was killed. */
 const deaths = new Map<string, number>()
 /** By product: the ids of trades in the feed's messages. */
-const brought = new Map<string, Set<number>>()
+const receivedTradeIds = new Map<string, Set<number>>()
 
 type Clock = { speed: number; anchor: number; shift: number }
-/** The same for all objects of the process, and read for every event: from the text of the environment only once. */
+/** Parsed once per process: every object has the same clock, and every event reads it. */
 let clock: Clock | null = null
 
 function clockOf(env: Env): Clock {
@@ -44,26 +44,26 @@ function clockOf(env: Env): Clock {
   return clock
 }
 
-const productOf = (ctx: DurableObjectState): string => productOfName(ctx.id.name ?? '')
+const productOf = (ctx: DurableObjectState): string => parseProductName(ctx.id.name ?? '')
 
 /** Kills the object if this is the step at which it has to die. */
-function pass(ctx: DurableObjectState, step: Step): void {
-  if (doomed.size === 0) return
+function reachStep(ctx: DurableObjectState, step: Step): void {
+  if (plannedKills.size === 0) return
   const product = productOf(ctx)
-  const doom = doomed.get(product)
+  const doom = plannedKills.get(product)
   if (doom?.step !== step || --doom.left > 0) return
-  doomed.delete(product)
+  plannedKills.delete(product)
   deaths.set(product, (deaths.get(product) ?? 0) + 1)
   ctx.abort(`killed at ${step}`)
 }
 
 /** Every transaction, and every send to a viewer, passes a step before and after. */
-function watched(ctx: DurableObjectState): DurableObjectState {
+function instrumented(ctx: DurableObjectState): DurableObjectState {
   const transaction = ctx.storage.transactionSync.bind(ctx.storage)
   ctx.storage.transactionSync = <T>(run: () => T): T => {
-    pass(ctx, 'sqlite-before')
+    reachStep(ctx, 'sqlite-before')
     const result = transaction(run)
-    pass(ctx, 'sqlite-after')
+    reachStep(ctx, 'sqlite-after')
     return result
   }
   const accept = ctx.acceptWebSocket.bind(ctx)
@@ -71,9 +71,9 @@ function watched(ctx: DurableObjectState): DurableObjectState {
     accept(socket, tags)
     const send = socket.send.bind(socket)
     socket.send = (message) => {
-      pass(ctx, 'broadcast-before')
+      reachStep(ctx, 'broadcast-before')
       send(message)
-      pass(ctx, 'broadcast-after')
+      reachStep(ctx, 'broadcast-after')
     }
   }
   return ctx
@@ -81,8 +81,8 @@ function watched(ctx: DurableObjectState): DurableObjectState {
 
 /** Notes the trades of a message as it stands on the wire, without the reader under test. */
 function record(product: string, text: string): void {
-  const ids = brought.get(product) ?? new Set()
-  brought.set(product, ids)
+  const ids = receivedTradeIds.get(product) ?? new Set()
+  receivedTradeIds.set(product, ids)
   // Of messages that are not valid, none has an id above 7.
   for (const [, digits] of text.matchAll(/"trade_id":"(\d+)"/g)) ids.add(Number(digits))
 }
@@ -90,12 +90,12 @@ function record(product: string, text: string): void {
 /** The very object on a clock that runs faster, which can be killed at any of its steps. */
 export class ProductCandles extends RealProductCandles {
   constructor(ctx: DurableObjectState, env: Env) {
-    prepare(variablesOf(env))
-    super(watched(ctx), env)
+    patchPlatform(variablesOf(env))
+    super(instrumented(ctx), env)
   }
 
   protected override now(): number {
-    pass(this.ctx, 'clock')
+    reachStep(this.ctx, 'clock')
     const { speed, anchor, shift } = clockOf(this.env)
     return anchor + (Date.now() + shift - anchor) * speed
   }
@@ -105,17 +105,17 @@ export class ProductCandles extends RealProductCandles {
     super.wakeAt(Math.ceil(anchor - shift + (at - anchor) / speed))
   }
 
-  protected override received(text: string): void {
-    pass(this.ctx, 'received')
+  protected override onFeedMessage(text: string): void {
+    reachStep(this.ctx, 'received')
     if (variablesOf(this.env).RECORD) record(productOf(this.ctx), text)
-    super.received(text)
-    pass(this.ctx, 'received-after')
+    super.onFeedMessage(text)
+    reachStep(this.ctx, 'received-after')
   }
 
   override alarm(): void {
-    pass(this.ctx, 'alarm')
+    reachStep(this.ctx, 'alarm')
     super.alarm()
-    pass(this.ctx, 'alarm-after')
+    reachStep(this.ctx, 'alarm-after')
   }
 
   protected override async write(
@@ -123,10 +123,10 @@ export class ProductCandles extends RealProductCandles {
     gaps: { range: Gap; gaps: Gap[] } | null,
     revisions: Revision[],
   ): Promise<void> {
-    pass(this.ctx, 'postgres-before')
+    reachStep(this.ctx, 'postgres-before')
     const broken = variablesOf(this.env).BREAK === 'flush'
     await super.write(broken ? candles.filter((candle) => candle.timestamp % 120 !== 0) : candles, gaps, revisions)
-    pass(this.ctx, 'postgres-after')
+    reachStep(this.ctx, 'postgres-after')
   }
 
   /** Dies now. */
@@ -154,7 +154,7 @@ const SHORTEST_TIMEOUT_MS = 2_000
 let prepared = false
 
 /** Once for each process, by the first object: what an object calls that is no method of its own. */
-function prepare({ CLOCK_SPEED, BREAK }: Variables): void {
+function patchPlatform({ CLOCK_SPEED, BREAK }: Variables): void {
   if (prepared) return
   prepared = true
   AbortSignal.timeout = (ms) => timeout(Math.max(SHORTEST_TIMEOUT_MS, ms / Number(CLOCK_SPEED)))
@@ -176,10 +176,13 @@ export default {
     if (action === 'held') return Response.json(await object.held(Number(url.searchParams.get('start'))))
     if (action === 'status') return Response.json(await object.status())
     if (action === 'deaths') return Response.json(deaths.get(product) ?? 0)
-    if (action === 'brought') return Response.json([...(brought.get(product) ?? [])])
+    if (action === 'brought') return Response.json([...(receivedTradeIds.get(product) ?? [])])
     if (action === 'doom')
-      doomed.set(product, { step: url.searchParams.get('step') as Step, left: Number(url.searchParams.get('times')) })
-    if (action === 'spare') doomed.delete(product)
+      plannedKills.set(product, {
+        step: url.searchParams.get('step') as Step,
+        left: Number(url.searchParams.get('times')),
+      })
+    if (action === 'spare') plannedKills.delete(product)
     // The call fails because its object is gone: that is what was asked for.
     if (action === 'die') await object.die().catch(() => {})
     return new Response(null, { status: 204 })

@@ -1,5 +1,5 @@
 import worker from '../../workers/index.ts'
-import { drainPortfolios } from '../../workers/portfolios.ts'
+import { drainPortfolios } from '../../workers/jobs/portfolios.ts'
 
 export * from '../../workers/index.ts'
 
@@ -7,7 +7,7 @@ export * from '../../workers/index.ts'
 type Variables = { PLANT?: 'cache' | 'identity' | 'error' | 'rows' }
 
 /** So many requests pass between two that go wrong. */
-const EVERY = 10
+const FAULT_EVERY = 10
 
 let requests = 0
 /** Answers by their address alone, as a cache would keep them that does not know whose they are. */
@@ -15,10 +15,10 @@ const cached = new Map<string, { status: number; headers: Headers; body: string 
 let lastToken: string | null = null
 let lastEmail = 'nobody'
 
-async function kept(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+async function fromSharedCache(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
   const { pathname } = new URL(request.url)
   const found = cached.get(pathname)
-  if (found && requests % EVERY === 0) return new Response(found.body, found)
+  if (found && requests % FAULT_EVERY === 0) return new Response(found.body, found)
   const answer = await worker.fetch(request, env, ctx)
   if (!pathname.startsWith('/api/v1/stocks') || answer.status !== 200) return answer
   const body = await answer.text()
@@ -27,11 +27,11 @@ async function kept(request: Request, env: Env, ctx: ExecutionContext): Promise<
 }
 
 /** The request of one, now and then with the token of whoever came before. */
-function mixedUp(request: Request): Request {
+function withPreviousToken(request: Request): Request {
   const token = request.headers.get('authorization')
   const other = lastToken
   if (token?.includes('.')) lastToken = token
-  if (token === null || other === null || requests % EVERY > 0) return request
+  if (token === null || other === null || requests % FAULT_EVERY > 0) return request
   const headers = new Headers(request.headers)
   headers.set('authorization', other)
   return new Request(request, { headers })
@@ -47,11 +47,11 @@ function emailOf(token: string | null): string | null {
 }
 
 /** An error that names somebody else. */
-async function talkative(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+async function withLeakyError(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
   const before = lastEmail
   lastEmail = emailOf(request.headers.get('authorization')) ?? lastEmail
   const answer = await worker.fetch(request, env, ctx)
-  if (answer.status < 400 || requests % EVERY > 0) return answer
+  if (answer.status < 400 || requests % FAULT_EVERY > 0) return answer
   return new Response((await answer.text()).replace('"detail":"', `"detail":"${before} `), answer)
 }
 
@@ -65,9 +65,9 @@ export default {
     }
     requests++
     const { PLANT } = env as Variables
-    if (PLANT === 'cache') return kept(request, env, ctx)
-    if (PLANT === 'identity') return worker.fetch(mixedUp(request), env, ctx)
-    if (PLANT === 'error') return talkative(request, env, ctx)
+    if (PLANT === 'cache') return fromSharedCache(request, env, ctx)
+    if (PLANT === 'identity') return worker.fetch(withPreviousToken(request), env, ctx)
+    if (PLANT === 'error') return withLeakyError(request, env, ctx)
     return worker.fetch(request, env, ctx)
   },
 }

@@ -1,10 +1,10 @@
-import { ProductCandles as RealProductCandles } from '../../durable-objects/product-candles.ts'
-import { productCandles } from '../../durable-objects/stubs.ts'
-import { type Candle, candleText } from '../../src/protocol/candle.ts'
+import { ProductCandles as RealProductCandles } from '../../durable-objects/candles/product-candles.ts'
+import { productCandles } from '../../src/objects.ts'
+import { type Candle, formatCandle } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { ProductStatus } from '../../src/protocol/product.ts'
 
-export { FeedSlots } from '../../durable-objects/feed-slots.ts'
+export { FeedSlots } from '../../durable-objects/candles/feed-slots.ts'
 
 /** A recording's clock: where it stands, and when the object wants to be woken. Unix milliseconds. */
 type Clock = { now: number; due: number }
@@ -23,9 +23,9 @@ function clockOf(ctx: DurableObjectState): Clock {
 const GREETING = 'hello'
 
 /** Longest wait for frames that are under way. Milliseconds. */
-const PATIENCE_MS = 20_000
+const FRAMES_TIMEOUT_MS = 20_000
 
-const keyOf = (candle: Candle): string => `${candle.granularity}/${candle.timestamp}`
+const candleKey = (candle: Candle): string => `${candle.granularity}/${candle.timestamp}`
 
 /**
  * The very object, on a recording's clock: time stands still until a line's time comes, and every alarm due by then
@@ -36,7 +36,7 @@ export class ProductCandles extends RealProductCandles {
   #steps: Promise<unknown> = Promise.resolve()
   /** Frames that have come, and who waits for how many. */
   #frames = 0
-  #awaited: { frames: number; resolve: () => void } | null = null
+  #waiter: { frames: number; resolve: () => void } | null = null
   /** When the connection was made that has been greeted, by the recording's clock. */
   #greetedSince = -1
 
@@ -49,11 +49,11 @@ export class ProductCandles extends RealProductCandles {
   }
 
   protected override async write(candles: Candle[]): Promise<void> {
-    for (const candle of candles) this.#written.set(keyOf(candle), candle)
+    for (const candle of candles) this.#written.set(candleKey(candle), candle)
   }
 
   /** A frame with its time in front, unix seconds, divided by a line end. */
-  protected override received(text: string): void {
+  protected override onFeedMessage(text: string): void {
     if (text === GREETING) {
       void this.status().then(({ feed }) => {
         this.#greetedSince = feed.since
@@ -64,10 +64,10 @@ export class ProductCandles extends RealProductCandles {
     this.#frames++
     void this.#step(async () => {
       await this.#runTo(Number(text.slice(0, end)) * 1000)
-      super.received(text.slice(end + 1))
+      super.onFeedMessage(text.slice(end + 1))
       await this.#settle()
     })
-    if (this.#awaited !== null && this.#frames >= this.#awaited.frames) this.#awaited.resolve()
+    if (this.#waiter !== null && this.#frames >= this.#waiter.frames) this.#waiter.resolve()
   }
 
   /**
@@ -77,16 +77,16 @@ export class ProductCandles extends RealProductCandles {
   async advance(to: number, frames: number): Promise<boolean> {
     if (this.#frames < frames) {
       const came = new Promise<true>((resolve) => {
-        this.#awaited = { frames, resolve: () => resolve(true) }
+        this.#waiter = { frames, resolve: () => resolve(true) }
       })
       const abort = new AbortController()
-      const arrived = await Promise.race([came, scheduler.wait(PATIENCE_MS, { signal: abort.signal })])
+      const arrived = await Promise.race([came, scheduler.wait(FRAMES_TIMEOUT_MS, { signal: abort.signal })])
       abort.abort()
       if (arrived !== true) throw new Error(`${this.#frames} of ${frames} frames came`)
     }
-    this.#awaited = null
+    this.#waiter = null
     await this.#step(() => this.#runTo(to * 1000))
-    return this.feedIsLive
+    return this.isFeedLive
   }
 
   /**
@@ -96,15 +96,15 @@ export class ProductCandles extends RealProductCandles {
   async connectAt(at: number): Promise<boolean> {
     await this.#step(async () => {
       await this.#runTo(at * 1000)
-      if (!this.feedIsLive) this.#greetedSince = -1
-      this.redial()
+      if (!this.isFeedLive) this.#greetedSince = -1
+      this.reconnectFeed()
       await this.#settle()
     })
-    return this.feedIsLive
+    return this.isFeedLive
   }
 
   async live(): Promise<boolean> {
-    return this.feedIsLive
+    return this.isFeedLive
   }
 
   /** Every candle there has been, in its last state: a line each, by granularity and time. */
@@ -114,13 +114,13 @@ export class ProductCandles extends RealProductCandles {
     for (const granularity of GRANULARITIES) {
       // From the object's own record on: before it the exchange would be asked for history.
       const { candles } = await this.candles({ granularity, start: since ?? now, limit: Number.MAX_SAFE_INTEGER })
-      for (const candle of candles) this.#written.set(keyOf(candle), candle)
+      for (const candle of candles) this.#written.set(candleKey(candle), candle)
     }
     const sorted = [...this.#written.values()].sort(
       (a, b) =>
         GRANULARITIES.indexOf(a.granularity) - GRANULARITIES.indexOf(b.granularity) || a.timestamp - b.timestamp,
     )
-    return { candles: sorted.map(candleText), status: await this.status() }
+    return { candles: sorted.map(formatCandle), status: await this.status() }
   }
 
   #step<T>(step: () => Promise<T>): Promise<T> {

@@ -1,39 +1,40 @@
 import { Hono } from 'hono'
-import { type BoardStatus, feedSlots, productCandles, providerGate, quoteBoard } from '../../durable-objects/stubs.ts'
-import { settings } from '../config.ts'
+import { readSettings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
-import { readJobs, type StoredJobRun } from '../db/jobs.ts'
-import { outboxLength } from '../db/portfolio-outbox.ts'
+import { readJobRuns, type StoredJobRun } from '../db/jobs.ts'
+import { readOutboxLength } from '../db/portfolio-outbox.ts'
+import { log } from '../log.ts'
+import { feedSlots, productCandles, providerGate, type QuoteBoardStatus, quoteBoard } from '../objects.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
-import { type AppEnv, log } from './context.ts'
+import type { AppEnv } from './http/context.ts'
 
 /** A part that has not answered within this time is down, as far as whoever asks is concerned. */
-const ANSWER_MS = 3_000
+const PROBE_TIMEOUT_MS = 3_000
 
 /** Open feeds, and how many of them are in each state; null where the objects that count them could not be asked. */
-type Feeds = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
+type FeedCounts = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
 /** What each object with a lease says of itself. */
-type Look = { feeds: Feeds; products: ProductStatus[] }
+type FeedProbe = { feeds: FeedCounts; products: ProductStatus[] }
 /** `outbox`: what users' objects have yet to be told, where that was asked for. */
-type Database = { ok: boolean; ms: number; jobs: StoredJobRun[]; outbox: Outbox | null }
+type DatabaseProbe = { ok: boolean; ms: number; jobs: StoredJobRun[]; outbox: Outbox | null }
 type Outbox = { rows: number; since: string | null }
 
 /** To the minute alone: what waits was written at that very moment by somebody, which is for nobody else. */
-const inShort = ({ rows, since }: Outbox): Outbox => ({ rows, since: since && `${since.slice(0, 16)}:00Z` })
+const truncateToMinute = ({ rows, since }: Outbox): Outbox => ({ rows, since: since && `${since.slice(0, 16)}:00Z` })
 
-const within = <T>(answer: Promise<T>): Promise<T> => {
+const withTimeout = <T>(answer: Promise<T>): Promise<T> => {
   const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)), ANSWER_MS)
+  const timer = setTimeout(() => reject(new Error(`no answer within ${PROBE_TIMEOUT_MS} ms`)), PROBE_TIMEOUT_MS)
   return Promise.race([answer, promise]).finally(() => clearTimeout(timer))
 }
 
-async function database(env: Env, verbose: boolean): Promise<Database> {
+async function probeDatabase(env: Env, verbose: boolean): Promise<DatabaseProbe> {
   const began = Date.now()
   try {
-    const told = await within(
+    const told = await withTimeout(
       withLiveDatabase(env, async (sql) => {
-        const [jobs, outbox] = await Promise.all([readJobs(sql), verbose ? outboxLength(sql) : null])
+        const [jobs, outbox] = await Promise.all([readJobRuns(sql), verbose ? readOutboxLength(sql) : null])
         return { jobs, outbox }
       }),
     )
@@ -44,10 +45,12 @@ async function database(env: Env, verbose: boolean): Promise<Database> {
   }
 }
 
-async function look(env: Env): Promise<Look> {
+async function probeFeeds(env: Env): Promise<FeedProbe> {
   try {
-    const leases = await within(feedSlots(env).open(Date.now()))
-    const answers = await Promise.allSettled(leases.map(({ product }) => within(productCandles(env, product).status())))
+    const leases = await withTimeout(feedSlots(env).open(Date.now()))
+    const answers = await Promise.allSettled(
+      leases.map(({ product }) => withTimeout(productCandles(env, product).status())),
+    )
     const states: Partial<Record<FeedState | 'unknown', number>> = {}
     let open = 0
     for (const answer of answers) {
@@ -66,11 +69,11 @@ async function look(env: Env): Promise<Look> {
 }
 
 /** What the boards and the providers' gate say of themselves; a part that cannot be asked is left out. */
-async function quotes(env: Env): Promise<{ boards: BoardStatus[]; providers: ProviderLimit[] }> {
-  const shards = Array.from({ length: settings(env).QUOTE_SHARDS }, (_, shard) => quoteBoard(env, shard))
+async function probeQuotes(env: Env): Promise<{ boards: QuoteBoardStatus[]; providers: ProviderLimit[] }> {
+  const shards = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) => quoteBoard(env, shard))
   const [boards, limits] = await Promise.all([
-    Promise.allSettled(shards.map((board) => within(board.status()))),
-    within(providerGate(env).limits()).catch((error: unknown): ProviderLimit[] => {
+    Promise.allSettled(shards.map((board) => withTimeout(board.status()))),
+    withTimeout(providerGate(env).limits()).catch((error: unknown): ProviderLimit[] => {
       log('health_providers_down', { error: String(error) })
       return []
     }),
@@ -89,10 +92,10 @@ export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number):
  * with an open feed, each board of quotes and each provider counts, the last run of each job, and what users' objects
  * have yet to be told, too.
  */
-export const health = new Hono<AppEnv>().get('/health', async (c) => {
-  const { EXCHANGE, VERSION } = settings(c.env)
+export const healthRoutes = new Hono<AppEnv>().get('/health', async (c) => {
+  const { EXCHANGE, VERSION } = readSettings(c.env)
   const verbose = c.req.query('verbose') !== undefined
-  const parts = [look(c.env), database(c.env, verbose), quotes(c.env)] as const
+  const parts = [probeFeeds(c.env), probeDatabase(c.env, verbose), probeQuotes(c.env)] as const
   const [{ feeds: feed, products }, { jobs, outbox, ...db }, { boards, providers }] = await Promise.all(parts)
   const now = Date.now()
   const jobs_overdue = jobs.filter((job) => isOverdue(job, now)).map(({ job }) => job)
@@ -103,7 +106,7 @@ export const health = new Hono<AppEnv>().get('/health', async (c) => {
   const status = ok ? 'ok' : 'degraded'
   const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue, providers_down }
   const told = verbose
-    ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox && inShort(outbox) }
+    ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox && truncateToMinute(outbox) }
     : body
   return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })

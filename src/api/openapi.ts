@@ -1,27 +1,13 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi'
-import { settings } from '../config.ts'
+import { readSettings } from '../config.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
 import { portfolioMessageSchema } from '../protocol/portfolio.ts'
-import { ACCOUNT_PATHS } from './account-paths.ts'
-import {
-  assetAnswer,
-  assetsAnswer,
-  auditAnswer,
-  batchAnswer,
-  candlesAnswer,
-  healthAnswer,
-  historyAnswer,
-  productAnswer,
-  productsAnswer,
-  quoteSchema,
-  refreshAnswer,
-} from './answers.ts'
-import type { AppEnv } from './context.ts'
-import { IMPORT_PATHS } from './import-paths.ts'
+import { ACCOUNT_PATHS } from './accounts/paths.ts'
+import type { AppEnv } from './http/context.ts'
 import {
   assetsSchema,
   auditSchema,
@@ -31,22 +17,36 @@ import {
   priceSchema,
   refreshSchema,
   symbolsSchema,
-} from './input.ts'
-import { json, operation } from './operation.ts'
-import { PORTFOLIO_HISTORY_PATHS } from './portfolio-history.ts'
-import { PORTFOLIO_PATHS, ticket } from './portfolio-paths.ts'
-import { STOCK_PATHS } from './stock-paths.ts'
+} from './http/input.ts'
+import { jsonResponse, operation } from './http/operation.ts'
+import {
+  assetResponseSchema,
+  assetsResponseSchema,
+  auditResponseSchema,
+  batchPricesResponseSchema,
+  candlesResponseSchema,
+  healthResponseSchema,
+  priceHistoryResponseSchema,
+  productResponseSchema,
+  productsResponseSchema,
+  quoteSchema,
+  refreshResponseSchema,
+} from './http/response-schemas.ts'
+import { IMPORT_PATHS } from './portfolio/import/paths.ts'
+import { STOCK_PATHS } from './portfolio/lot-paths.ts'
+import { PORTFOLIO_PATHS, ticketParam } from './portfolio/paths.ts'
+import { PORTFOLIO_HISTORY_PATHS } from './portfolio/value-history.ts'
 
-const etag = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
+const etagHeader = z.string().meta({ description: 'Sent back as If-None-Match, gives 304 while nothing has changed' })
 
-const events = (description: string) => ({
+const eventStreamResponse = (description: string) => ({
   200: { description, content: { 'text/event-stream': { schema: z.string() } } },
 })
 
-const id = z.object({ id: z.string().meta({ description: 'A product', example: 'BTC-USD' }) })
+const productIdPath = z.object({ id: z.string().meta({ description: 'A product', example: 'BTC-USD' }) })
 
 /** What the event streams read, which repeats or holds commas: it is checked as a whole, by hand. */
-const ofCandles = {
+const candleStreamQuery = {
   product: z
     .string()
     .optional()
@@ -57,21 +57,23 @@ const ofCandles = {
     .meta({ description: `Of ${GRANULARITIES.join(', ')}, likewise; * is all. Or \`granularities\`` }),
   passive: z.enum(['true', 'false']).optional().meta({ description: 'true: opens no feed by being there' }),
 }
-const resume = {
+const resumeQuery = {
   since: z.string().optional().meta({ description: 'The position to go on from, as the header Last-Event-ID' }),
 }
-const symbols = z.string().optional().meta({ description: 'Symbols, likewise; * is all. Or `symbols`' })
+const symbolsParam = z.string().optional().meta({ description: 'Symbols, likewise; * is all. Or `symbols`' })
 
-const ofSymbol: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol', 'unavailable']
-const ofStream: readonly ErrorCode[] = [
+const SYMBOL_ERRORS: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol', 'unavailable']
+const STREAM_ERRORS: readonly ErrorCode[] = [
   'invalid_request',
   'unknown_product',
   'unknown_granularity',
   'product_offline',
   'too_many_sockets',
 ]
-const switching = { 101: { description: 'The socket is open; the messages are those of the schemas named Socket…' } }
-const ofSocket = { passive: ofCandles.passive }
+const switchingProtocols = {
+  101: { description: 'The socket is open; the messages are those of the schemas named Socket…' },
+}
+const socketQuery = { passive: candleStreamQuery.passive }
 
 const PATHS: ZodOpenApiPathsObject = {
   '/get-price': {
@@ -83,8 +85,8 @@ const PATHS: ZodOpenApiPathsObject = {
         tags: ['Prices'],
         requestParams: { query: priceSchema },
       },
-      json('The price, as fresh as it says', quoteSchema),
-      ['invalid_request', ...ofSymbol],
+      jsonResponse('The price, as fresh as it says', quoteSchema),
+      ['invalid_request', ...SYMBOL_ERRORS],
     ),
   },
   '/get-batch-prices': {
@@ -95,7 +97,7 @@ const PATHS: ZodOpenApiPathsObject = {
         tags: ['Prices'],
         requestBody: { required: true, content: { 'application/json': { schema: symbolsSchema } } },
       },
-      json('A price or an error for each symbol', batchAnswer),
+      jsonResponse('A price or an error for each symbol', batchPricesResponseSchema),
       ['invalid_request', 'too_many_symbols', 'message_too_large'],
     ),
   },
@@ -112,12 +114,12 @@ const PATHS: ZodOpenApiPathsObject = {
       {
         200: {
           description: 'The bars, ascending; the last may not be complete',
-          headers: z.object({ etag }),
-          content: { 'application/json': { schema: historyAnswer } },
+          headers: z.object({ etag: etagHeader }),
+          content: { 'application/json': { schema: priceHistoryResponseSchema } },
         },
         304: { description: 'What the client has is still what there is' },
       },
-      ['invalid_request', 'unknown_range', ...ofSymbol],
+      ['invalid_request', 'unknown_range', ...SYMBOL_ERRORS],
     ),
   },
   '/refresh-prices': {
@@ -129,7 +131,7 @@ const PATHS: ZodOpenApiPathsObject = {
         security: [{ serviceKey: [] }],
         requestBody: { required: false, content: { 'application/json': { schema: refreshSchema } } },
       },
-      json('What came of it', refreshAnswer),
+      jsonResponse('What came of it', refreshResponseSchema),
       ['unauthorized', 'invalid_request', 'too_many_symbols', 'message_too_large'],
     ),
   },
@@ -141,7 +143,7 @@ const PATHS: ZodOpenApiPathsObject = {
         tags: ['Assets'],
         requestParams: { query: assetsSchema },
       },
-      json('A page of assets', assetsAnswer),
+      jsonResponse('A page of assets', assetsResponseSchema),
       ['invalid_request', 'unavailable'],
     ),
   },
@@ -153,21 +155,21 @@ const PATHS: ZodOpenApiPathsObject = {
         tags: ['Assets'],
         requestParams: { path: priceSchema },
       },
-      json('The asset', assetAnswer),
-      ofSymbol,
+      jsonResponse('The asset', assetResponseSchema),
+      SYMBOL_ERRORS,
     ),
   },
   '/api/v1/products': {
     get: operation(
       { operationId: 'getProducts', summary: 'The exchange’s pairs, the active ones first', tags: ['Candles'] },
-      json('The products', productsAnswer),
+      jsonResponse('The products', productsResponseSchema),
       [],
     ),
   },
   '/api/v1/products/{id}': {
     get: operation(
-      { operationId: 'getProduct', summary: 'One pair', tags: ['Candles'], requestParams: { path: id } },
-      json('The product', productAnswer),
+      { operationId: 'getProduct', summary: 'One pair', tags: ['Candles'], requestParams: { path: productIdPath } },
+      jsonResponse('The product', productResponseSchema),
       ['unknown_product'],
     ),
   },
@@ -177,9 +179,9 @@ const PATHS: ZodOpenApiPathsObject = {
         operationId: 'getCandles',
         summary: 'Candles of one product, ascending, the forming one last',
         tags: ['Candles'],
-        requestParams: { path: id, query: candlesSchema },
+        requestParams: { path: productIdPath, query: candlesSchema },
       },
-      json('The last `limit` candles of the stretch', candlesAnswer),
+      jsonResponse('The last `limit` candles of the stretch', candlesResponseSchema),
       ['invalid_request', 'unknown_granularity', 'unknown_product', 'unavailable'],
     ),
   },
@@ -191,7 +193,7 @@ const PATHS: ZodOpenApiPathsObject = {
         tags: ['Candles'],
         requestParams: { query: auditSchema },
       },
-      json('The audits, the newest first', auditAnswer),
+      jsonResponse('The audits, the newest first', auditResponseSchema),
       ['invalid_request', 'unknown_product', 'unavailable'],
     ),
   },
@@ -202,10 +204,12 @@ const PATHS: ZodOpenApiPathsObject = {
         summary: 'Candles and quotes as server-sent events',
         description: 'Products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
         tags: ['Live'],
-        requestParams: { query: z.object({ ...ofCandles, symbol: symbols, ...resume }) },
+        requestParams: { query: z.object({ ...candleStreamQuery, symbol: symbolsParam, ...resumeQuery }) },
       },
-      events('`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to come back with'),
-      [...ofStream, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+      eventStreamResponse(
+        '`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to come back with',
+      ),
+      [...STREAM_ERRORS, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
     ),
   },
   '/api/v1/datastar': {
@@ -214,10 +218,10 @@ const PATHS: ZodOpenApiPathsObject = {
         operationId: 'streamElements',
         summary: 'Candles as `<spot-candle>` elements for Datastar',
         tags: ['Live'],
-        requestParams: { query: z.object(ofCandles) },
+        requestParams: { query: z.object(candleStreamQuery) },
       },
-      events('`event: datastar-patch-elements`'),
-      ofStream,
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
     ),
   },
   '/api/v1/datastar/chart': {
@@ -226,10 +230,10 @@ const PATHS: ZodOpenApiPathsObject = {
         operationId: 'streamCharts',
         summary: 'Charts as `<spot-chart>` elements for Datastar',
         tags: ['Live'],
-        requestParams: { query: z.object({ ...ofCandles, ...barsSchema.shape }) },
+        requestParams: { query: z.object({ ...candleStreamQuery, ...barsSchema.shape }) },
       },
-      events('`event: datastar-patch-elements`'),
-      ofStream,
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
     ),
   },
   '/ws': {
@@ -240,9 +244,9 @@ const PATHS: ZodOpenApiPathsObject = {
         description: 'The last two are for who is let in as to /ws/portfolio.',
         tags: ['Live'],
         security: [{}, { user: [] }, { session: [] }],
-        requestParams: { query: z.object({ ...ofSocket, ticket }) },
+        requestParams: { query: z.object({ ...socketQuery, ticket: ticketParam }) },
       },
-      switching,
+      switchingProtocols,
       ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
     ),
   },
@@ -252,9 +256,9 @@ const PATHS: ZodOpenApiPathsObject = {
         operationId: 'openProductSocket',
         summary: 'A WebSocket of one product’s own object',
         tags: ['Live'],
-        requestParams: { path: id, query: z.object(ofSocket) },
+        requestParams: { path: productIdPath, query: z.object(socketQuery) },
       },
-      switching,
+      switchingProtocols,
       ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
     ),
   },
@@ -272,8 +276,8 @@ const PATHS: ZodOpenApiPathsObject = {
         requestParams: { query: z.object({ verbose: z.string().optional() }) },
       },
       {
-        ...json('Something can be served', healthAnswer),
-        503: { description: 'Neither can', content: { 'application/json': { schema: healthAnswer } } },
+        ...jsonResponse('Something can be served', healthResponseSchema),
+        503: { description: 'Neither can', content: { 'application/json': { schema: healthResponseSchema } } },
       },
       [],
     ),
@@ -281,20 +285,20 @@ const PATHS: ZodOpenApiPathsObject = {
   '/openapi.json': {
     get: operation(
       { operationId: 'getOpenApi', summary: 'This document', tags: ['Operation'] },
-      json('OpenAPI 3.1', z.looseObject({ openapi: z.string() })),
+      jsonResponse('OpenAPI 3.1', z.looseObject({ openapi: z.string() })),
       [],
     ),
   },
 }
 
 /** A document as `createDocument` gives it. */
-export type Document = ReturnType<typeof createDocument>
+export type OpenApiDocument = ReturnType<typeof createDocument>
 
-const documents = new Map<string, Document>()
+const documentCache = new Map<string, OpenApiDocument>()
 
 /** The OpenAPI 3.1 document of every endpoint (D6), made once of the schemas that check what comes in. */
-export function openApiDocument(version: string): Document {
-  const known = documents.get(version)
+export function getOpenApiDocument(version: string): OpenApiDocument {
+  const known = documentCache.get(version)
   if (known) return known
   const document = createDocument(
     {
@@ -349,11 +353,11 @@ export function openApiDocument(version: string): Document {
       },
     },
   )
-  documents.set(version, document)
+  documentCache.set(version, document)
   return document
 }
 
 /** `GET /openapi.json`. */
-export const openapi = new Hono<AppEnv>().get('/openapi.json', (c) =>
-  c.json(openApiDocument(settings(c.env).VERSION), 200, { 'cache-control': 'public, max-age=300' }),
+export const openApiRoutes = new Hono<AppEnv>().get('/openapi.json', (c) =>
+  c.json(getOpenApiDocument(readSettings(c.env).VERSION), 200, { 'cache-control': 'public, max-age=300' }),
 )

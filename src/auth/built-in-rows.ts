@@ -1,6 +1,13 @@
 import { type CleanedWhere, createAdapterFactory, type DBAdapterFactoryConfig } from 'better-auth/adapters'
 import { sha256 } from './digest.ts'
-import { ACCOUNT_TABLES, type AccountRows, type AccountTable, type Condition, type Row, type Value } from './rows.ts'
+import {
+  ACCOUNT_TABLES,
+  type AccountRow,
+  type AccountRows,
+  type AccountTable,
+  type ColumnValue,
+  type Condition,
+} from './rows.ts'
 
 const columnOf = (field: string): string => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 const fieldOf = (column: string): string => column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
@@ -12,16 +19,16 @@ const tableOf = (model: string): AccountTable => ACCOUNT_TABLES[model as keyof t
  */
 const isSecret = (model: string, field: string): boolean => model === 'session' && field === 'token'
 
-async function rowOf(model: string, data: Record<string, unknown>): Promise<Row> {
-  const row: Row = {}
+async function toRow(model: string, data: Record<string, unknown>): Promise<AccountRow> {
+  const row: AccountRow = {}
   for (const [field, value] of Object.entries(data))
     if (value !== undefined)
-      row[columnOf(field)] = isSecret(model, field) ? await sha256(String(value)) : (value as Value)
+      row[columnOf(field)] = isSecret(model, field) ? await sha256(String(value)) : (value as ColumnValue)
   return row
 }
 
 /** A row by the library's names. `token` stands for its digest, where who asked has shown that it knows it. */
-function dataOf<T>(row: Row, token: unknown): T {
+function toData<T>(row: AccountRow, token: unknown): T {
   const data = Object.fromEntries(Object.entries(row).map(([column, value]) => [fieldOf(column), value]))
   return (token === undefined ? data : { ...data, token }) as T
 }
@@ -42,7 +49,7 @@ async function conditionsOf(model: string, where: readonly CleanedWhere[] = []):
   )
 }
 
-const shownToken = (model: string, where: readonly CleanedWhere[]): unknown =>
+const knownToken = (model: string, where: readonly CleanedWhere[]): unknown =>
   model === 'session' ? where.find(({ field, operator }) => field === 'token' && operator === 'eq')?.value : undefined
 
 /** The library's adapter over rows. Its own names become columns, and its session tokens digests. */
@@ -52,29 +59,29 @@ export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapt
       config: { adapterId: 'kerb', supportsDates: false, supportsNumericIds: false, transaction },
       adapter: () => ({
         async create({ model, data }) {
-          const row = await some.insert(tableOf(model), await rowOf(model, data))
-          return dataOf(row, model === 'session' ? data.token : undefined)
+          const row = await some.insert(tableOf(model), await toRow(model, data))
+          return toData(row, model === 'session' ? data.token : undefined)
         },
         async findOne({ model, where }) {
           const how = { limit: 1, offset: 0, sort: null }
           const [row] = await some.find(tableOf(model), await conditionsOf(model, where), how)
-          return row ? dataOf(row, shownToken(model, where)) : null
+          return row ? toData(row, knownToken(model, where)) : null
         },
         async findMany({ model, where, limit, offset = 0, sortBy }) {
           const sort = sortBy ? { column: columnOf(sortBy.field), descending: sortBy.direction === 'desc' } : null
           const found = await some.find(tableOf(model), await conditionsOf(model, where), { limit, offset, sort })
-          return found.map((row) => dataOf(row, undefined))
+          return found.map((row) => toData(row, undefined))
         },
         async update({ model, where, update }) {
-          const values = await rowOf(model, update as Record<string, unknown>)
+          const values = await toRow(model, update as Record<string, unknown>)
           const [row] = await some.update(tableOf(model), await conditionsOf(model, where), values)
-          return row ? dataOf(row, shownToken(model, where)) : null
+          return row ? toData(row, knownToken(model, where)) : null
         },
         async updateMany({ model, where, update }) {
           const changed = await some.update(
             tableOf(model),
             await conditionsOf(model, where),
-            await rowOf(model, update),
+            await toRow(model, update),
           )
           return changed.length
         },
@@ -86,7 +93,7 @@ export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapt
         },
         async consumeOne({ model, where }) {
           const [row] = await some.remove(tableOf(model), await conditionsOf(model, where))
-          return row ? dataOf(row, shownToken(model, where)) : null
+          return row ? toData(row, knownToken(model, where)) : null
         },
         async incrementOne({ model }) {
           throw new Error(`the built-in issuer counts nothing in ${model}`)

@@ -9,33 +9,33 @@ export type IssuerFailure =
    */
   | 'invalid_credentials'
   /** The refresh token is over, was taken back, or never was one. */
-  | 'session_over'
+  | 'session_expired'
   /** The token of a mail is over, was used, or never was one. */
-  | 'token_over'
+  | 'token_expired'
   /** The issuer has a rule that the new password does not keep. */
   | 'weak_password'
   | 'too_many_requests'
   | 'unavailable'
 
-export type Outcome<T> = { ok: true; value: T } | { ok: false; reason: IssuerFailure }
+export type IssuerResult<T> = { ok: true; value: T } | { ok: false; reason: IssuerFailure }
 
-export const done: Outcome<null> = { ok: true, value: null }
+export const succeeded: IssuerResult<null> = { ok: true, value: null }
 export const failed = (reason: IssuerFailure): { ok: false; reason: IssuerFailure } => ({ ok: false, reason })
 
 /** Whoever keeps the accounts. Emails come in small letters; none of these tells whether an email is known. */
 export type Issuer = {
   /** Makes an account; for an email that has one already nothing changes, and the outcome is the same. */
-  signUp(person: { email: string; password: string; name: string }): Promise<Outcome<null>>
+  signUp(person: { email: string; password: string; name: string }): Promise<IssuerResult<null>>
   /** Confirms an email by the token that was mailed to it. */
-  confirm(token: string): Promise<Outcome<null>>
-  signIn(credentials: { email: string; password: string }): Promise<Outcome<Session>>
-  refresh(refreshToken: string): Promise<Outcome<Session>>
+  confirm(token: string): Promise<IssuerResult<null>>
+  signIn(credentials: { email: string; password: string }): Promise<IssuerResult<Session>>
+  refresh(refreshToken: string): Promise<IssuerResult<Session>>
   /** Ends a session; one that is over already is fine. `accessToken` is of the same session, null when it is gone. */
-  signOut(session: { accessToken: string | null; refreshToken: string }): Promise<Outcome<null>>
+  signOut(session: { accessToken: string | null; refreshToken: string }): Promise<IssuerResult<null>>
   /** Sets another password, for who knows the present one. All sessions end; a new one begins. */
-  changePassword(change: { email: string; current: string; next: string }): Promise<Outcome<Session>>
+  changePassword(change: { email: string; current: string; next: string }): Promise<IssuerResult<Session>>
   /** Has the way to a new password mailed, if there is an account with this email. */
-  requestReset(email: string): Promise<Outcome<null>>
+  requestReset(email: string): Promise<IssuerResult<null>>
   /** Sets a password by the token that was mailed, which works once. All sessions end. Tells whose they were. */
-  reset(change: { token: string; password: string }): Promise<Outcome<{ userId: string }>>
+  reset(change: { token: string; password: string }): Promise<IssuerResult<{ userId: string }>>
 }

@@ -55,7 +55,7 @@ If it was not you, do not open it: without it nobody can sign in with this addre
 `,
 })
 
-export const takenMail = (to: string, link: string): Mail => ({
+export const accountExistsMail = (to: string, link: string): Mail => ({
   to,
   subject: 'You have an account with Kerb already',
   text: `Somebody tried to sign up with this address, which has an account already.

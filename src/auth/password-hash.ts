@@ -15,7 +15,7 @@ const KEY_BYTES = 32
 
 type Cost = typeof COST
 
-const derive = (password: string, salt: Uint8Array, { N, r, p }: Cost): Promise<Uint8Array> =>
+const deriveKey = (password: string, salt: Uint8Array, { N, r, p }: Cost): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {
     // The same letters typed on another machine may come in another Unicode form.
     scrypt(password.normalize('NFKC'), salt, KEY_BYTES, { N, r, p, maxmem: 256 * N * r }, (error, key) =>
@@ -23,14 +23,14 @@ const derive = (password: string, salt: Uint8Array, { N, r, p }: Cost): Promise<
     )
   })
 
-const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
-const bytesOf = (text: string): Uint8Array => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))
+const encodeBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
+const decodeBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))
 
 /** Hashes a password as `scrypt$N$r$p$salt$key`, so that harder parameters can come without losing anybody. */
 export async function hashPassword(password: string): Promise<string> {
   const salt = crypto.getRandomValues(new Uint8Array(SALT_BYTES))
-  const key = await derive(password, salt, COST)
-  return ['scrypt', COST.N, COST.r, COST.p, base64(salt), base64(key)].join('$')
+  const key = await deriveKey(password, salt, COST)
+  return ['scrypt', COST.N, COST.r, COST.p, encodeBase64(salt), encodeBase64(key)].join('$')
 }
 
 /** Whether the password is the one of this hash. How long it takes does not tell how much of it is right. */
@@ -40,8 +40,8 @@ export async function verifyPassword({ hash, password }: { hash: string; passwor
   const cost = { N: Number(match[1]), r: Number(match[2]), p: Number(match[3]) }
   if (cost.N > MAX_COST.N || cost.r > MAX_COST.r || cost.p > MAX_COST.p)
     throw new Error('a stored password asks for too much')
-  const key = await derive(password, bytesOf(match[4] as string), cost)
-  const stored = bytesOf(match[5] as string)
+  const key = await deriveKey(password, decodeBase64(match[4] as string), cost)
+  const stored = decodeBase64(match[5] as string)
   let different = key.length ^ stored.length
   for (const [i, byte] of key.entries()) different |= byte ^ (stored[i] ?? 0)
   return different === 0

@@ -9,27 +9,27 @@ export const ACCOUNT_TABLES = {
 
 export type AccountTable = (typeof ACCOUNT_TABLES)[keyof typeof ACCOUNT_TABLES]
 
-export type Value = string | number | boolean | null
+export type ColumnValue = string | number | boolean | null
 /** A row by its columns; times are RFC 3339 text. */
-export type Row = Record<string, Value>
+export type AccountRow = Record<string, ColumnValue>
 
 /** One condition on a column; several are joined by AND. */
 export type Condition =
-  | { column: string; is: 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte'; value: Value }
-  | { column: string; is: 'in' | 'not_in'; value: readonly Value[] }
+  | { column: string; is: 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte'; value: ColumnValue }
+  | { column: string; is: 'in' | 'not_in'; value: readonly ColumnValue[] }
 
 /** What the built-in issuer asks of a database. */
 export type AccountRows = {
-  insert(table: AccountTable, row: Row): Promise<Row>
+  insert(table: AccountTable, row: AccountRow): Promise<AccountRow>
   find(
     table: AccountTable,
     where: readonly Condition[],
     how: { limit: number; offset: number; sort: { column: string; descending: boolean } | null },
-  ): Promise<Row[]>
+  ): Promise<AccountRow[]>
   /** Changes every row that fits, and gives them as they are now. */
-  update(table: AccountTable, where: readonly Condition[], values: Row): Promise<Row[]>
+  update(table: AccountTable, where: readonly Condition[], values: AccountRow): Promise<AccountRow[]>
   /** Deletes every row that fits, and gives them as they were. */
-  remove(table: AccountTable, where: readonly Condition[]): Promise<Row[]>
+  remove(table: AccountTable, where: readonly Condition[]): Promise<AccountRow[]>
   count(table: AccountTable, where: readonly Condition[]): Promise<number>
   /** All or nothing of what `run` does with the rows it is given. */
   transaction<T>(run: (rows: AccountRows) => Promise<T>): Promise<T>

@@ -1,5 +1,5 @@
 import { decodeJwt, type JSONWebKeySet } from 'jose'
-import { done, failed, type Issuer, type IssuerFailure, type Outcome, type Session } from './issuer.ts'
+import { failed, type Issuer, type IssuerFailure, type IssuerResult, type Session, succeeded } from './issuer.ts'
 
 /** A Supabase project: its address, the key that its API asks of everybody, and where its public keys are. */
 export type SupabaseProject = { url: string; anonKey: string; jwksUrl: string | undefined }
@@ -11,7 +11,7 @@ export const SUPABASE_AUDIENCE = 'authenticated'
 /** An answer that takes longer does not come. Milliseconds. */
 const TIMEOUT_MS = 10_000
 /** How long a browser keeps a refresh token; whether it still opens anything, Supabase decides. Seconds. */
-const REFRESH_SECONDS = 30 * 86_400
+const REFRESH_TOKEN_S = 30 * 86_400
 
 type Fetch = typeof fetch
 
@@ -19,19 +19,19 @@ type Fetch = typeof fetch
 const FAILURES: Readonly<Record<string, IssuerFailure>> = {
   invalid_credentials: 'invalid_credentials',
   email_not_confirmed: 'invalid_credentials',
-  refresh_token_not_found: 'session_over',
-  refresh_token_already_used: 'session_over',
-  session_not_found: 'session_over',
-  session_expired: 'session_over',
-  bad_jwt: 'session_over',
-  otp_expired: 'token_over',
+  refresh_token_not_found: 'session_expired',
+  refresh_token_already_used: 'session_expired',
+  session_not_found: 'session_expired',
+  session_expired: 'session_expired',
+  bad_jwt: 'session_expired',
+  otp_expired: 'token_expired',
   weak_password: 'weak_password',
   same_password: 'weak_password',
   over_request_rate_limit: 'too_many_requests',
   over_email_send_rate_limit: 'too_many_requests',
 }
 
-type Answer = { ok: true; body: Record<string, unknown> } | { ok: false; code: string; reason: IssuerFailure }
+type SupabaseResponse = { ok: true; body: Record<string, unknown> } | { ok: false; code: string; reason: IssuerFailure }
 
 /** The public keys of a project. @throws Error when they cannot be read */
 export async function supabaseKeys(project: SupabaseProject, get: Fetch): Promise<JSONWebKeySet> {
@@ -41,16 +41,16 @@ export async function supabaseKeys(project: SupabaseProject, get: Fetch): Promis
   return response.json()
 }
 
-function sessionOf({ access_token, expires_in, refresh_token }: Record<string, unknown>): Outcome<Session> {
+function toSession({ access_token, expires_in, refresh_token }: Record<string, unknown>): IssuerResult<Session> {
   if (typeof access_token !== 'string' || typeof refresh_token !== 'string' || typeof expires_in !== 'number')
     return failed('unavailable')
   const value = { accessToken: access_token, expiresIn: expires_in, refreshToken: refresh_token }
-  return { ok: true, value: { ...value, refreshSeconds: REFRESH_SECONDS } }
+  return { ok: true, value: { ...value, refreshSeconds: REFRESH_TOKEN_S } }
 }
 
 /** The issuer that has Supabase Auth keep the accounts. Whatever it answers is a value; nothing is thrown. */
 export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
-  async function ask(method: string, path: string, body: object, token: string | null): Promise<Answer> {
+  async function ask(method: string, path: string, body: object, token: string | null): Promise<SupabaseResponse> {
     try {
       const response = await send(`${supabaseIssuerName(project)}${path}`, {
         method,
@@ -74,19 +74,19 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     }
   }
   const post = (path: string, body: object, token: string | null = null) => ask('POST', path, body, token)
-  const session = async (path: string, body: object): Promise<Outcome<Session>> => {
+  const session = async (path: string, body: object): Promise<IssuerResult<Session>> => {
     const answer = await post(path, body)
-    return answer.ok ? sessionOf(answer.body) : answer
+    return answer.ok ? toSession(answer.body) : answer
   }
   const signIn = (body: { email: string; password: string }) => session('/token?grant_type=password', body)
   const refresh = (refreshToken: string) => session('/token?grant_type=refresh_token', { refresh_token: refreshToken })
 
   /** Sets the password of whose session it is, then ends the sessions of this scope. */
-  async function setPassword(held: Session, password: string, scope: 'others' | 'global'): Promise<Outcome<null>> {
+  async function setPassword(held: Session, password: string, scope: 'others' | 'global'): Promise<IssuerResult<null>> {
     const set = await ask('PUT', '/user', { password }, held.accessToken)
     if (!set.ok) return set
     const ended = await post(`/logout?scope=${scope}`, {}, held.accessToken)
-    return ended.ok ? done : ended
+    return ended.ok ? succeeded : ended
   }
 
   return {
@@ -95,24 +95,24 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     async signUp({ email, password, name }) {
       const answer = await post('/signup', { email, password, data: { name } })
       // A project that does not confirm emails tells that one is taken; nobody else is told.
-      if (answer.ok || answer.code === 'user_already_exists' || answer.code === 'email_exists') return done
+      if (answer.ok || answer.code === 'user_already_exists' || answer.code === 'email_exists') return succeeded
       return answer
     },
     async confirm(token) {
       const opened = await session('/verify', { type: 'email', token_hash: token })
       // It opens a session, too: who confirms signs in like everybody.
       if (opened.ok) await post('/logout?scope=local', {}, opened.value.accessToken)
-      return opened.ok ? done : opened
+      return opened.ok ? succeeded : opened
     },
     async signOut({ accessToken, refreshToken }) {
       let token = accessToken
       if (token === null) {
         const renewed = await refresh(refreshToken)
-        if (!renewed.ok) return renewed.reason === 'session_over' ? done : renewed
+        if (!renewed.ok) return renewed.reason === 'session_expired' ? succeeded : renewed
         token = renewed.value.accessToken
       }
       const answer = await post('/logout?scope=local', {}, token)
-      return answer.ok || answer.reason === 'session_over' ? done : answer
+      return answer.ok || answer.reason === 'session_expired' ? succeeded : answer
     },
     async changePassword({ email, current, next }) {
       const signedIn = await signIn({ email, password: current })
@@ -123,7 +123,7 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     async requestReset(email) {
       const answer = await post('/recover', { email })
       // Its limit on mails counts for known emails alone: told, it would tell which ones are known.
-      return answer.ok || answer.code === 'over_email_send_rate_limit' ? done : answer
+      return answer.ok || answer.code === 'over_email_send_rate_limit' ? succeeded : answer
     },
     async reset({ token, password }) {
       const opened = await session('/verify', { type: 'recovery', token_hash: token })

@@ -4,7 +4,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVeri
 export type User = { id: string; email: string; name: string }
 
 /** Why a token is refused; `keys_unavailable` alone says nothing about the token. */
-export type Refusal =
+export type RejectionReason =
   | 'malformed'
   | 'algorithm'
   | 'unknown_key'
@@ -16,27 +16,27 @@ export type Refusal =
   | 'claims'
   | 'keys_unavailable'
 
-export type Verdict = { ok: true; user: User; expiresAt: number } | { ok: false; reason: Refusal }
+export type VerificationResult = { ok: true; user: User; expiresAt: number } | { ok: false; reason: RejectionReason }
 
 export type Verifier = {
   /** Judges a token at `now` (unix milliseconds); `expiresAt` is in unix milliseconds too. */
-  verify(token: string, now: number): Promise<Verdict>
+  verify(token: string, now: number): Promise<VerificationResult>
 }
 
 /** Signatures that only the issuer can make. Never HS*, whose key would be the public one, and never `none`. */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
 /** Clocks of issuer and Worker may differ by so many seconds. */
-const SKEW_SECONDS = 30
+const CLOCK_SKEW_S = 30
 /** Keys are read again after so long: a key that the issuer has withdrawn opens nothing later than that. Milliseconds. */
-const KEYS_MS = 300_000
+const KEYS_MAX_AGE_MS = 300_000
 /**
  * A token may name a key that was made a moment ago: then the keys are read again, so often at most within so many
  * milliseconds. Tokens with invented key ids cannot make the Worker ask without end.
  */
-const REREADS = 5
-const REREADS_MS = 30_000
+const MAX_KEY_REFETCHES = 5
+const KEY_REFETCH_WINDOW_MS = 30_000
 /** Longest token that is looked at: far longer than any issuer's. */
-const MAX_TOKEN = 8_192
+const MAX_TOKEN_LENGTH = 8_192
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -48,7 +48,7 @@ function userOf(claims: JWTPayload): User | null {
   return { id: sub, email, name: typeof told === 'string' ? told : '' }
 }
 
-function refusalOf(error: unknown): Refusal {
+function rejectionReason(error: unknown): RejectionReason {
   if (error instanceof errors.JWTExpired) return 'expired'
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.claim === 'iss') return 'issuer'
@@ -82,35 +82,39 @@ export function tokenVerifier(
     return keys
   }
   const mayReread = (now: number): boolean => {
-    rereads = rereads.filter((at) => now - at < REREADS_MS)
-    if (rereads.length >= REREADS) return false
+    rereads = rereads.filter((at) => now - at < KEY_REFETCH_WINDOW_MS)
+    if (rereads.length >= MAX_KEY_REFETCHES) return false
     rereads.push(now)
     return true
   }
-  const judge = async (token: string, keys: ReturnType<typeof createLocalJWKSet>, now: number): Promise<Verdict> => {
+  const judge = async (
+    token: string,
+    keys: ReturnType<typeof createLocalJWKSet>,
+    now: number,
+  ): Promise<VerificationResult> => {
     try {
       const { payload } = await jwtVerify(token, keys, {
         algorithms: ALGORITHMS,
         issuer,
         audience,
-        clockTolerance: SKEW_SECONDS,
+        clockTolerance: CLOCK_SKEW_S,
         currentDate: new Date(now),
         requiredClaims: ['exp', 'iat', 'sub'],
       })
-      if ((payload.iat as number) * 1_000 > now + SKEW_SECONDS * 1_000) return { ok: false, reason: 'not_yet_valid' }
+      if ((payload.iat as number) * 1_000 > now + CLOCK_SKEW_S * 1_000) return { ok: false, reason: 'not_yet_valid' }
       const user = userOf(payload)
       if (user === null) return { ok: false, reason: 'claims' }
       return { ok: true, user, expiresAt: (payload.exp as number) * 1_000 }
     } catch (error) {
-      return { ok: false, reason: refusalOf(error) }
+      return { ok: false, reason: rejectionReason(error) }
     }
   }
 
   return {
     async verify(token, now) {
-      if (token.length > MAX_TOKEN) return { ok: false, reason: 'malformed' }
+      if (token.length > MAX_TOKEN_LENGTH) return { ok: false, reason: 'malformed' }
       try {
-        const fresh = kept !== null && now - kept.at < KEYS_MS
+        const fresh = kept !== null && now - kept.at < KEYS_MAX_AGE_MS
         const verdict = await judge(token, fresh && kept !== null ? kept.keys : await read(now), now)
         if (verdict.ok || verdict.reason !== 'unknown_key' || !fresh || !mayReread(now)) return verdict
         return await judge(token, await read(now), now)

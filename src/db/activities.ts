@@ -24,7 +24,7 @@ export type ActivityRefusal =
  * The portfolio's version before and since, the assets that were touched (0: none; null: all), lots that differ, and that
  * are gone.
  */
-export type Written = {
+export type PortfolioChange = {
   before: number
   version: number
   asset_ids: number[] | null
@@ -33,7 +33,7 @@ export type Written = {
 }
 
 /** Adds assets of the user's own, and gives their numbers; of one with this symbol and currency that is there, that. */
-export const addOwnAssets = userQuery(
+export const addCustomAssets = userQuery(
   async (
     sql,
     userId: string,
@@ -66,21 +66,24 @@ export const lockPortfolio = userQuery(async (sql, userId: string): Promise<numb
 })
 
 /** The portfolio's version, 0 where there is none yet. */
-export const readVersion = userQuery(async (sql, userId: string): Promise<number> => {
+export const readPortfolioVersion = userQuery(async (sql, userId: string): Promise<number> => {
   const [row] = await sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId}`
   return Number(row?.version ?? 0)
 })
 
 /** The same moment as Postgres gives it back: in UTC, to the microsecond, without zeros at the end. */
-function instant(time: string): string {
+function toPostgresTime(time: string): string {
   const fraction = /\.(\d{1,6})/.exec(time)?.[1]?.replace(/0+$/, '') ?? ''
   return `${new Date(time).toISOString().slice(0, 19)}${fraction && `.${fraction}`}Z`
 }
 
-const atInstant = <A extends Activity>(activity: A): A => ({ ...activity, traded_at: instant(activity.traded_at) })
+const withPostgresTime = <A extends Activity>(activity: A): A => ({
+  ...activity,
+  traded_at: toPostgresTime(activity.traded_at),
+})
 
 /** As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1). */
-const rowsOf = (activities: readonly Activity[]): string =>
+const activityRows = (activities: readonly Activity[]): string =>
   JSON.stringify(
     activities.map(({ split, lots, ...activity }) => ({
       ...activity,
@@ -90,7 +93,7 @@ const rowsOf = (activities: readonly Activity[]): string =>
     })),
   )
 
-const GIVEN = `(id uuid, kind text, asset_id integer, quantity numeric, price numeric, fees numeric, currency text,
+const ACTIVITY_COLUMNS = `(id uuid, kind text, asset_id integer, quantity numeric, price numeric, fees numeric, currency text,
   traded_at timestamptz, split_numerator numeric, split_denominator numeric, named_lots jsonb, note text, short boolean,
   fingerprint text)`
 
@@ -114,7 +117,7 @@ async function writeActivities(sql: UserSql, userId: string, change: Required<Ac
           split_denominator, named_lots, note, short, fingerprint)
         SELECT id, ${userId}::uuid, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
           split_denominator, named_lots, note, short, fingerprint
-        FROM json_to_recordset(${rowsOf(insert)}::text::json) AS given ${sql.unsafe(GIVEN)}`.execute(),
+        FROM json_to_recordset(${activityRows(insert)}::text::json) AS given ${sql.unsafe(ACTIVITY_COLUMNS)}`.execute(),
     )
   if (update.length > 0)
     steps.push(
@@ -124,29 +127,33 @@ async function writeActivities(sql: UserSql, userId: string, change: Required<Ac
           split_numerator = given.split_numerator, split_denominator = given.split_denominator,
           named_lots = given.named_lots, note = given.note, short = given.short, version = a.version + 1,
           updated_at = NOW()
-        FROM json_to_recordset(${rowsOf(update)}::text::json) AS given ${sql.unsafe(GIVEN)}
+        FROM json_to_recordset(${activityRows(update)}::text::json) AS given ${sql.unsafe(ACTIVITY_COLUMNS)}
         WHERE a.user_id = ${userId} AND a.id = given.id`.execute(),
     )
   await Promise.all(steps)
 }
 
-type Known = { id: string; asset_id: number | null; version: number }
+type StoredVersion = { id: string; asset_id: number | null; version: number }
 
 /** Those that are there of the ones to be changed. */
-async function readKnown(sql: UserSql, userId: string, ids: readonly string[]): Promise<Map<string, Known>> {
+async function readStoredVersions(
+  sql: UserSql,
+  userId: string,
+  ids: readonly string[],
+): Promise<Map<string, StoredVersion>> {
   if (ids.length === 0) return new Map()
-  const rows = await sql<Known[]>`
+  const rows = await sql<StoredVersion[]>`
     SELECT id, asset_id, version FROM activities WHERE user_id = ${userId}
       AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))`
   return new Map(rows.map((row) => [row.id, row]))
 }
 
 /** Why a change cannot even be tried; null: it can. */
-async function misfit(
+async function findConflict(
   sql: UserSql,
   userId: string,
   change: Required<ActivitiesChange>,
-  known: ReadonlyMap<string, Known>,
+  known: ReadonlyMap<string, StoredVersion>,
 ): Promise<ActivityRefusal | null> {
   const expected = [...change.update, ...change.remove.map((id) => ({ id, version: null }))]
   for (const { id, version } of expected) {
@@ -166,7 +173,7 @@ async function misfit(
 }
 
 /** Lots that are told anew: those that differ, and those whose activity does. */
-const toldLots = (plan: LotPlan, updated: readonly Activity[]): string[] => [
+const changedLotIds = (plan: LotPlan, updated: readonly Activity[]): string[] => [
   ...new Set([...plan.lots, ...updated.filter(({ id }) => plan.lotIds.has(id))].map(({ id }) => id)),
 ]
 
@@ -181,16 +188,16 @@ export const changeActivities = userQuery(
     userId: string,
     now: Date,
     given: ActivitiesChange,
-  ): Promise<{ ok: true; change: Written } | { ok: false; refused: ActivityRefusal }> => {
+  ): Promise<{ ok: true; change: PortfolioChange } | { ok: false; refused: ActivityRefusal }> => {
     const before = await lockPortfolio(sql, userId)
     const change = {
-      insert: (given.insert ?? []).map(atInstant),
-      update: (given.update ?? []).map(atInstant),
+      insert: (given.insert ?? []).map(withPostgresTime),
+      update: (given.update ?? []).map(withPostgresTime),
       remove: given.remove ?? [],
     }
     const changed = [...change.update.map(({ id }) => id), ...change.remove]
-    const known = await readKnown(sql, userId, changed)
-    const refused = await misfit(sql, userId, change, known)
+    const known = await readStoredVersions(sql, userId, changed)
+    const refused = await findConflict(sql, userId, change, known)
     if (refused) return { ok: false, refused }
     const touched = [...known.values(), ...change.insert, ...change.update].map(({ asset_id }) => asset_id ?? 0)
     const assetIds = [...new Set(touched)].sort((a, b) => a - b)
@@ -200,22 +207,26 @@ export const changeActivities = userQuery(
     const { plan } = derived
     await writeActivities(sql, userId, change)
     await writeLots(sql, userId, plan)
-    const version = await readVersion(sql, userId)
+    const version = await readPortfolioVersion(sql, userId)
     return {
       ok: true,
       change: {
         before,
         version,
         asset_ids: assetIds,
-        lots: toldLots(plan, change.update),
-        removed_lots: plan.goneLots,
+        lots: changedLotIds(plan, change.update),
+        removed_lots: plan.removedLots,
       },
     }
   },
 )
 
 /** Has a sale that cannot stand as it is written stand as an import's would: short, or without the lots that it names. */
-async function accept(sql: UserSql, userId: string, refused: DerivationRefusal & { asset_id: number }): Promise<void> {
+async function relaxSale(
+  sql: UserSql,
+  userId: string,
+  refused: DerivationRefusal & { asset_id: number },
+): Promise<void> {
   if (refused.reason === 'unknown_lot')
     await sql`UPDATE activities SET named_lots = NULL WHERE user_id = ${userId} AND id = ${refused.activity_id}`
   // With those after it: each of them would be refused next.
@@ -232,7 +243,7 @@ async function accept(sql: UserSql, userId: string, refused: DerivationRefusal &
  * A user without a portfolio has nothing to be made.
  */
 export const deriveAssets = userQuery(
-  async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<Written> => {
+  async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<PortfolioChange> => {
     const [there] = await sql<{ version: string }[]>`
       SELECT version FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
     if (!there) return { before: 0, version: 0, asset_ids: [], lots: [], removed_lots: [] }
@@ -245,16 +256,16 @@ export const deriveAssets = userQuery(
     for (;;) {
       const derived = await planLots(sql, userId, now, input)
       if (!derived.ok) {
-        await accept(sql, userId, derived.refused)
+        await relaxSale(sql, userId, derived.refused)
         continue
       }
       await writeLots(sql, userId, derived.plan)
       return {
         before: Number(there.version),
-        version: await readVersion(sql, userId),
+        version: await readPortfolioVersion(sql, userId),
         asset_ids: assetIds === null ? null : [...assetIds],
         lots: derived.plan.lots.map(({ id }) => id),
-        removed_lots: derived.plan.goneLots,
+        removed_lots: derived.plan.removedLots,
       }
     }
   },

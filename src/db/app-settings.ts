@@ -1,4 +1,4 @@
-import type { RefreshSettings } from '../pricing/asset-plan.ts'
+import type { RefreshSettings } from '../pricing/refresh-settings.ts'
 import { liveQuery } from './client.ts'
 
 /** The settings as they are now. @throws Error when there is one that the table lacks. */

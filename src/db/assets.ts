@@ -1,9 +1,9 @@
-import type { PlannedAsset } from '../pricing/asset-plan.ts'
+import type { PlannedAsset } from '../pricing/refresh-settings.ts'
 import type { Asset } from '../protocol/asset.ts'
 import { CodedError } from '../protocol/errors.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
-const columns = (sql: LiveSql) => sql`
+const assetColumns = (sql: LiveSql) => sql`
   a.asset_id, a.symbol, a.name, a.type, a.category, a.code, a.provider, a.provider_id, a.currency, a.isin`
 
 /**
@@ -14,7 +14,7 @@ const columns = (sql: LiveSql) => sql`
 export const findAssets = liveQuery(async (sql, names: readonly string[]): Promise<Asset[]> => {
   if (names.length === 0) return []
   // As one array, whatever it holds: each way of naming then goes through an index of its own.
-  const those = sql`SELECT ${columns(sql)} FROM assets a, asked WHERE a.active AND`
+  const those = sql`SELECT ${assetColumns(sql)} FROM assets a, asked WHERE a.active AND`
   const rows = await sql<Asset[]>`
     WITH asked AS MATERIALIZED (
       SELECT ARRAY(SELECT json_array_elements_text(${JSON.stringify(names)}::text::json)) AS names
@@ -33,7 +33,7 @@ export const findAssets = liveQuery(async (sql, names: readonly string[]): Promi
  * Every asset that is to be refreshed, by number: the least of its watchers' intervals (the default where one has chosen
  * none), not below the least and not above the greatest of the settings; the greatest when nobody watches it (Q2).
  */
-export const plannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> => {
+export const readPlannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> => {
   const rows = await sql<PlannedAsset[]>`
     WITH settings AS (
       SELECT max(value) FILTER (WHERE name = 'refresh_min_seconds')::integer AS least_seconds,
@@ -44,7 +44,7 @@ export const plannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> => {
       SELECT asset_id, min(coalesce(interval_seconds, default_seconds)) AS seconds
       FROM asset_watches, settings GROUP BY asset_id
     )
-    SELECT ${columns(sql)},
+    SELECT ${assetColumns(sql)},
       greatest(least_seconds, least(most_seconds, wished.seconds)) AS interval
     FROM assets a CROSS JOIN settings LEFT JOIN wished USING (asset_id)
     WHERE a.active AND a.provider <> 'manual'
@@ -63,15 +63,15 @@ export const addAsset = liveQuery(async (sql, draft: Omit<Asset, 'asset_id'>): P
       ${draft.provider_id}, ${draft.currency}, ${draft.isin})
     ON CONFLICT (provider, provider_id) DO UPDATE SET isin = EXCLUDED.isin
       WHERE a.isin IS NULL AND EXCLUDED.isin IS NOT NULL
-    RETURNING ${columns(sql)}`
+    RETURNING ${assetColumns(sql)}`
   if (added) return added
   const [known] = await sql<Asset[]>`
-    SELECT ${columns(sql)} FROM assets a WHERE provider = ${draft.provider} AND provider_id = ${draft.provider_id}`
+    SELECT ${assetColumns(sql)} FROM assets a WHERE provider = ${draft.provider} AND provider_id = ${draft.provider_id}`
   return known!
 })
 
 /** How many assets were added at a time (unix milliseconds) or later. */
-export const assetsAddedSince = liveQuery(async (sql, atMs: number): Promise<number> => {
+export const countAssetsAddedSince = liveQuery(async (sql, atMs: number): Promise<number> => {
   const [row] = await sql<{ count: number }[]>`
     SELECT count(*)::integer AS count FROM assets WHERE created_at >= ${new Date(atMs)}`
   return row!.count
@@ -84,12 +84,12 @@ export type AssetSearch = { q: string; limit: number; after: string | null }
 export type FoundAssets = { assets: Asset[]; next: string | null }
 
 /** Where a page has ended: how well the last asset fits, its symbol, its number. */
-type Place = [rank: number, symbol: string, assetId: number]
+type SearchCursor = [rank: number, symbol: string, assetId: number]
 
-const cursorOf = (place: Place): string => btoa(encodeURIComponent(JSON.stringify(place)))
+const encodeCursor = (place: SearchCursor): string => btoa(encodeURIComponent(JSON.stringify(place)))
 
 /** @throws CodedError `invalid_request` when it is not a cursor. */
-function placeOf(cursor: string): Place {
+function decodeCursor(cursor: string): SearchCursor {
   const refused = new CodedError('invalid_request', 'The cursor is not one that a page of assets has ended with', {
     errors: [{ field: 'after', message: 'must be the `next` of the page before' }],
   })
@@ -101,11 +101,11 @@ function placeOf(cursor: string): Place {
   }
   if (!Array.isArray(place) || place.length !== 3) throw refused
   const [rank, symbol, assetId] = place as unknown[]
-  if (!isSmall(rank) || typeof symbol !== 'string' || symbol.includes('\0') || !isSmall(assetId)) throw refused
+  if (!isInt32(rank) || typeof symbol !== 'string' || symbol.includes('\0') || !isInt32(assetId)) throw refused
   return [rank, symbol, assetId]
 }
 
-const isSmall = (value: unknown): value is number =>
+const isInt32 = (value: unknown): value is number =>
   Number.isInteger(value) && Math.abs(value as number) <= 2_147_483_647
 
 /**
@@ -118,10 +118,10 @@ const isSmall = (value: unknown): value is number =>
 export const searchAssets = liveQuery(async (sql, { q, limit, after }: AssetSearch): Promise<FoundAssets> => {
   // No text in Postgres holds this character, so that nothing can be found by it.
   if (q.includes('\0')) return { assets: [], next: null }
-  const place = after === null ? null : placeOf(after)
+  const place = after === null ? null : decodeCursor(after)
   const rows = await sql<(Asset & { rank: number; place: string })[]>`
     WITH asked AS MATERIALIZED (SELECT search_text(${q.trim()}) AS q), ranked AS (
-      SELECT ${columns(sql)}, upper(a.symbol) COLLATE "C" AS place, CASE
+      SELECT ${assetColumns(sql)}, upper(a.symbol) COLLATE "C" AS place, CASE
         WHEN q IN (upper(a.symbol), a.code, a.provider_id, a.isin) THEN 0
         WHEN starts_with(upper(a.symbol), q) THEN 1
         WHEN strpos(' ' || a.search_name, ' ' || q) > 0 THEN 2
@@ -139,6 +139,6 @@ export const searchAssets = liveQuery(async (sql, { q, limit, after }: AssetSear
   const last = assets.at(-1)
   return {
     assets: assets.map(({ rank: _rank, place: _place, ...asset }) => asset),
-    next: rows.length > limit && last ? cursorOf([last.rank, last.place, last.asset_id]) : null,
+    next: rows.length > limit && last ? encodeCursor([last.rank, last.place, last.asset_id]) : null,
   }
 })

@@ -1,9 +1,9 @@
-import type { Comparison, Repair } from '../market/audit.ts'
+import type { CandleComparison, CandleRepair } from '../market/audit.ts'
 import type { Granularity } from '../protocol/granularity.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
 /** An attempt that has told nothing for this long has died, and whoever was refused may be asked again. */
-const RETRY = '10 minutes'
+const RETRY_AFTER = '10 minutes'
 
 /** One product's day, `YYYY-MM-DD` in UTC. */
 export type AuditDay = { product: string; day: string }
@@ -53,7 +53,7 @@ export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): 
       WHERE NOT EXISTS (
           SELECT FROM candle_audits a
           WHERE a.exchange = ${plan.exchange} AND a.product_id = products.product_id AND a.day = days.day::date
-            AND (a.status = 'done' OR a.attempted_at > ${new Date(now)}::timestamptz - ${RETRY}::text::interval))
+            AND (a.status = 'done' OR a.attempted_at > ${new Date(now)}::timestamptz - ${RETRY_AFTER}::text::interval))
         AND EXISTS (
           SELECT FROM live_candles c
           WHERE c.exchange = ${plan.exchange} AND c.product_id = products.product_id AND c.granularity = 'ONE_MINUTE'
@@ -70,7 +70,7 @@ export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): 
       FROM due, unnest(enum_range(NULL::granularity)) AS granularity
       ON CONFLICT (exchange, product_id, day, granularity) DO UPDATE
         SET attempts = known.attempts + 1, attempted_at = excluded.attempted_at, error = NULL
-        WHERE known.status <> 'done' AND known.attempted_at <= ${new Date(now)}::timestamptz - ${RETRY}::text::interval
+        WHERE known.status <> 'done' AND known.attempted_at <= ${new Date(now)}::timestamptz - ${RETRY_AFTER}::text::interval
       RETURNING product_id, day
     )
     SELECT DISTINCT product_id AS product, day::text FROM claimed ORDER BY day DESC, product`
@@ -78,14 +78,16 @@ export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): 
 })
 
 /** Notes why a day could not be audited; it is tried again. */
-export const failAudit = liveQuery(async (sql, exchange: string, day: AuditDay, error: string): Promise<void> => {
-  await sql`
+export const recordAuditFailure = liveQuery(
+  async (sql, exchange: string, day: AuditDay, error: string): Promise<void> => {
+    await sql`
     UPDATE candle_audits SET error = ${error}
     WHERE exchange = ${exchange} AND product_id = ${day.product} AND day = ${day.day}::text::date AND status <> 'done'`
-})
+  },
+)
 
 /** Comparisons of all eight granularities of a day. */
-export type DayComparison = Readonly<Record<Granularity, Comparison>>
+export type DayComparison = Readonly<Record<Granularity, CandleComparison>>
 
 /** Notes what a day's comparison has found. What an earlier attempt found, before it began to repair, stays. */
 export const recordComparison = liveQuery(
@@ -93,7 +95,7 @@ export const recordComparison = liveQuery(
     await sql`
       UPDATE candle_audits SET status = 'compared', compared = found.compared, equal = found.equal,
         missing_here = found."missingHere", missing_there = found."missingThere"
-      FROM ${comparisons(sql, found)}
+      FROM ${comparisonRows(sql, found)}
       WHERE exchange = ${exchange} AND product_id = ${day.product} AND day = ${day.day}::text::date
         AND candle_audits.granularity = found.granularity AND status = 'pending'`
   },
@@ -105,13 +107,13 @@ export const finishAudit = liveQuery(
     await sql`
       UPDATE candle_audits SET status = 'done', repaired = greatest(found.equal - candle_audits.equal, 0),
         done_at = ${new Date(now)}, error = NULL
-      FROM ${comparisons(sql, after)}
+      FROM ${comparisonRows(sql, after)}
       WHERE exchange = ${exchange} AND product_id = ${day.product} AND day = ${day.day}::text::date
         AND candle_audits.granularity = found.granularity AND status = 'compared'`
   },
 )
 
-function comparisons(sql: LiveSql, found: DayComparison) {
+function comparisonRows(sql: LiveSql, found: DayComparison) {
   const rows = JSON.stringify(Object.entries(found).map(([granularity, counts]) => ({ granularity, ...counts })))
   return sql`json_to_recordset(${rows}::text::json) AS found (granularity granularity, compared integer, equal integer,
     "missingHere" integer, "missingThere" integer)`
@@ -124,7 +126,7 @@ function comparisons(sql: LiveSql, found: DayComparison) {
  * @param now unix milliseconds.
  */
 export const repairCandles = liveQuery(
-  async (sql, exchange: string, product: string, candles: readonly Repair[], now: number): Promise<number> => {
+  async (sql, exchange: string, product: string, candles: readonly CandleRepair[], now: number): Promise<number> => {
     if (candles.length === 0) return 0
     const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: new Date(c.timestamp * 1000) })))
     const result = await sql`

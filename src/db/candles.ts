@@ -16,15 +16,15 @@ type Row = Omit<Candle, 'exchange' | 'product_id' | 'timestamp'> & { timestamp: 
 
 const DAY_MS = 86_400_000
 /** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
-const DELETE_ROWS = 10_000
+const DELETE_BATCH_ROWS = 10_000
 /** DELETEs of one call: what is left then, the next call takes. */
-const DELETE_BATCHES = 200
+const MAX_DELETE_BATCHES = 200
 
 /** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
 const CHECK_VIOLATION = '23514'
 
-const seconds = (time: string): number => Date.parse(time) / 1000
-const time = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
+const toSeconds = (time: string): number => Date.parse(time) / 1000
+const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
 /** Whether `next` may replace `stored`: complete over forming, then the revision, then the time; equal may. */
 function replaces(next: Candle, stored: Candle): boolean {
@@ -34,7 +34,7 @@ function replaces(next: Candle, stored: Candle): boolean {
 }
 
 /** Of several states of one key only the newest; of equal ones the last. */
-function lastStates(candles: readonly Candle[]): Candle[] {
+function latestStates(candles: readonly Candle[]): Candle[] {
   const states = new Map<string, Candle>()
   for (const candle of candles) {
     const key = `${candle.exchange} ${candle.product_id} ${candle.granularity} ${candle.timestamp}`
@@ -46,7 +46,7 @@ function lastStates(candles: readonly Candle[]): Candle[] {
 
 async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<number> {
   // As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (C3).
-  const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: time(c.timestamp) })))
+  const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: toDate(c.timestamp) })))
   const result = await sql`
     INSERT INTO live_candles AS stored (exchange, product_id, granularity, timestamp, open, high, low, close, volume,
       last_update, is_complete, coverage, rev, source)
@@ -72,14 +72,14 @@ async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<n
  * @throws PostgresError, and nothing is written.
  */
 export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): Promise<number> => {
-  const batch = lastStates(candles)
+  const batch = latestStates(candles)
   if (batch.length === 0) return 0
   try {
     return await writeCandles(sql, batch)
   } catch (error) {
     if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
     // About once a month, so that no other flush pays for asking whether its partitions exist.
-    const months = new Set(batch.map((c) => time(c.timestamp).toISOString().slice(0, 7)))
+    const months = new Set(batch.map((c) => toDate(c.timestamp).toISOString().slice(0, 7)))
     for (const month of [...months].sort()) {
       const day = `${month}-01T00:00:00Z`
       await sql`SELECT ensure_live_candles_partitions(${day}, ${day})`
@@ -89,18 +89,20 @@ export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): 
 })
 
 /** Makes the partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
-export const ensurePartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
-  const [row] = await sql<{ made: number }[]>`SELECT ensure_live_candles_partitions(${time(from)}, ${time(to)}) AS made`
+export const ensureCandlePartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
+  const [row] = await sql<
+    { made: number }[]
+  >`SELECT ensure_live_candles_partitions(${toDate(from)}, ${toDate(to)}) AS made`
   return row!.made
 })
 
-async function lastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
+async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
   // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
   const rows = await sql<Row[]>`
     SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update, source
     FROM live_candles
     WHERE exchange = ${range.exchange} AND product_id = ${range.product} AND granularity = ${range.granularity}
-      AND timestamp >= ${time(range.start)} AND timestamp < ${time(range.end)}
+      AND timestamp >= ${toDate(range.start)} AND timestamp < ${toDate(range.end)}
       ${closedOnly ? sql`AND is_complete` : sql``}
     ORDER BY timestamp DESC
     LIMIT ${range.limit}`
@@ -108,7 +110,7 @@ async function lastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedO
     .map(({ timestamp, ...row }) => ({
       exchange: range.exchange,
       product_id: range.product,
-      timestamp: seconds(timestamp),
+      timestamp: toSeconds(timestamp),
       ...row,
     }))
     .reverse()
@@ -118,19 +120,19 @@ async function lastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedO
  * The last `limit` complete candles of a range, ascending. They may be 75 s old: ask only for a range in which no late
  * trade is folded any more, and with ends that recur, so that the cache can answer.
  */
-export const readClosedCandles = cachedQuery((sql, range: CandleRange) => lastCandles(sql, range, true))
+export const readClosedCandles = cachedQuery((sql, range: CandleRange) => readLastCandles(sql, range, true))
 
 /** The last `limit` candles of a range as they are stored now, ascending, forming ones included. */
-export const readCandles = liveQuery((sql, range: CandleRange) => lastCandles(sql, range, false))
+export const readCandles = liveQuery((sql, range: CandleRange) => readLastCandles(sql, range, false))
 
 /** The stretches of missing trades that touch [from, to), unix seconds, ascending, cut to that range. */
 export const readGaps = liveQuery(async (sql, exchange: string, product: string, [from, to]: Gap): Promise<Gap[]> => {
   const rows = await sql<{ started_at: string; ended_at: string }[]>`
       SELECT started_at, ended_at FROM candle_gaps
       WHERE exchange = ${exchange} AND product_id = ${product}
-        AND started_at < ${time(to)} AND ended_at > ${time(from)}
+        AND started_at < ${toDate(to)} AND ended_at > ${toDate(from)}
       ORDER BY started_at`
-  return rows.map((row) => [Math.max(from, seconds(row.started_at)), Math.min(to, seconds(row.ended_at))])
+  return rows.map((row) => [Math.max(from, toSeconds(row.started_at)), Math.min(to, toSeconds(row.ended_at))])
 })
 
 /**
@@ -142,16 +144,16 @@ export const replaceGaps = liveQuery(
   async (sql, exchange: string, product: string, [from, to]: Gap, gaps: readonly Gap[]): Promise<void> => {
     const inside = gaps.map(([start, end]) => [Math.max(from, start), Math.min(to, end)] as const)
     const rows = JSON.stringify(
-      inside.filter(([start, end]) => start < end).map(([start, end]) => ({ start: time(start), end: time(end) })),
+      inside.filter(([start, end]) => start < end).map(([start, end]) => ({ start: toDate(start), end: toDate(end) })),
     )
     await sql`
       WITH known AS (
         DELETE FROM candle_gaps
         WHERE exchange = ${exchange} AND product_id = ${product}
-          AND started_at <= ${time(to)} AND ended_at >= ${time(from)}
+          AND started_at <= ${toDate(to)} AND ended_at >= ${toDate(from)}
         RETURNING tstzrange(started_at, ended_at) AS stretch
       ), outside AS (
-        SELECT unnest(range_agg(stretch) - tstzmultirange(tstzrange(${time(from)}, ${time(to)}))) AS stretch FROM known
+        SELECT unnest(range_agg(stretch) - tstzmultirange(tstzrange(${toDate(from)}, ${toDate(to)}))) AS stretch FROM known
       ), missing AS (
         SELECT tstzrange(start, "end") AS stretch
         FROM json_to_recordset(${rows}::text::json) AS batch (start timestamptz, "end" timestamptz)
@@ -165,33 +167,33 @@ export const replaceGaps = liveQuery(
 )
 
 /** What a clean-up did; `done` is false when rows were left for the next call. */
-export type Expiry = { deleted: number; partitions: number; done: boolean }
+export type RetentionResult = { deleted: number; partitions: number; done: boolean }
 
 /**
  * Deletes the candles older than their granularity is kept (days; one that is not named is kept), in batches, then
  * drops the old partitions that are empty.
  * @param now unix milliseconds.
  */
-export const dropExpired = liveQuery(
-  async (sql, retention: Partial<Record<Granularity, number>>, now: number): Promise<Expiry> => {
+export const deleteExpiredCandles = liveQuery(
+  async (sql, retention: Partial<Record<Granularity, number>>, now: number): Promise<RetentionResult> => {
     const kept = Object.entries(retention)
     let deleted = 0
     let batches = 0
     for (const [granularity, days] of kept) {
       const before = new Date(now - days * DAY_MS)
-      let rows = DELETE_ROWS
-      while (rows === DELETE_ROWS && batches < DELETE_BATCHES) {
+      let rows = DELETE_BATCH_ROWS
+      while (rows === DELETE_BATCH_ROWS && batches < MAX_DELETE_BATCHES) {
         const result = await sql`
           DELETE FROM live_candles
           WHERE timestamp < ${before} AND (exchange, product_id, granularity, timestamp) IN (
             SELECT exchange, product_id, granularity, timestamp FROM live_candles
             WHERE granularity = ${granularity} AND timestamp < ${before}
-            LIMIT ${DELETE_ROWS})`
+            LIMIT ${DELETE_BATCH_ROWS})`
         rows = result.count
         deleted += rows
         batches++
       }
-      if (rows === DELETE_ROWS) return { deleted, partitions: 0, done: false }
+      if (rows === DELETE_BATCH_ROWS) return { deleted, partitions: 0, done: false }
     }
     if (kept.length === 0) return { deleted, partitions: 0, done: true }
     const oldest = new Date(now - Math.min(...Object.values(retention)) * DAY_MS)

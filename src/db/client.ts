@@ -28,7 +28,7 @@ type SqlOf<B extends Binding> = { live: LiveSql; cached: CachedSql; user: UserSq
 type Databases = { HYPERDRIVE: { connectionString: string }; HYPERDRIVE_CACHED: { connectionString: string } }
 
 /** `2024-01-06 20:00:31.52+01` as Postgres writes it -> `2024-01-06T19:00:31.52Z`, with every digit of the second. */
-function rfc3339(text: string): string {
+function parseTimestamp(text: string): string {
   const match = /^(\S+) (\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d)(:\d\d)?(?::\d\d)?$/.exec(text)
   if (!match) throw new Error(`Postgres sent a time of an unknown form: ${text}`)
   const [, day, second, fraction = '', hours, minutes = ':00'] = match
@@ -57,7 +57,7 @@ export function openDatabase<B extends Binding>(binding: B, url: string): SqlOf<
         to: 1184,
         from: [1184],
         serialize: (value: unknown) => (value instanceof Date ? value.toISOString() : String(value)),
-        parse: rfc3339,
+        parse: parseTimestamp,
       },
       numeric: { to: 1700, from: [1700], serialize: String, parse: trimZeros },
     },
@@ -65,7 +65,11 @@ export function openDatabase<B extends Binding>(binding: B, url: string): SqlOf<
   return Object.assign(sql, { [BINDING]: binding }) as unknown as SqlOf<B>
 }
 
-async function visit<B extends Binding, T>(binding: B, url: string, use: (sql: SqlOf<B>) => Promise<T>): Promise<T> {
+async function withClient<B extends Binding, T>(
+  binding: B,
+  url: string,
+  use: (sql: SqlOf<B>) => Promise<T>,
+): Promise<T> {
   const sql = openDatabase(binding, url)
   try {
     return await use(sql)
@@ -77,11 +81,11 @@ async function visit<B extends Binding, T>(binding: B, url: string, use: (sql: S
 
 /** Opens a client without cache, hands it to `use`, and ends it however that went. */
 export const withLiveDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE'>, use: (sql: LiveSql) => Promise<T>) =>
-  visit('live', env.HYPERDRIVE.connectionString, use)
+  withClient('live', env.HYPERDRIVE.connectionString, use)
 
 /** Opens a client with cache, for closed history alone, hands it to `use`, and ends it however that went. */
 export const withCachedDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE_CACHED'>, use: (sql: CachedSql) => Promise<T>) =>
-  visit('cached', env.HYPERDRIVE_CACHED.connectionString, use)
+  withClient('cached', env.HYPERDRIVE_CACHED.connectionString, use)
 
 /**
  * Opens a client without cache and, in it, one transaction as this user, hands that to `use`, and ends it: committed when
@@ -93,7 +97,7 @@ export const withUserDatabase = <T>(
   user: { id: string },
   use: (sql: UserSql) => Promise<T>,
 ): Promise<T> =>
-  visit('live', env.HYPERDRIVE.connectionString, async (sql) => {
+  withClient('live', env.HYPERDRIVE.connectionString, async (sql) => {
     const result = await sql.begin(async (transaction) => {
       const claims = JSON.stringify({ sub: user.id, role: USER_ROLE })
       await transaction`

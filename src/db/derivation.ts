@@ -20,9 +20,9 @@ export type DerivationInput = {
 /** The rows that differ from what is stored: to be written, and to go. */
 export type LotPlan = {
   lots: Lot[]
-  goneLots: string[]
+  removedLots: string[]
   closures: LotClosure[]
-  goneClosures: { activity_id: string; lot_id: string }[]
+  removedClosures: { activity_id: string; lot_id: string }[]
   /** All lots of these assets as they will be. */
   lotIds: ReadonlySet<string>
 }
@@ -33,12 +33,12 @@ type ActivityRow = Omit<Activity, 'split' | 'lots'> & {
   named_lots: NamedLot[] | null
 }
 
-function activityOf({ split_numerator, split_denominator, named_lots, ...row }: ActivityRow): Activity {
+function toActivity({ split_numerator, split_denominator, named_lots, ...row }: ActivityRow): Activity {
   if (split_numerator === null || split_denominator === null) return { ...row, split: null, lots: named_lots }
   return { ...row, split: { numerator: split_numerator, denominator: split_denominator }, lots: named_lots }
 }
 
-const lotText = (lot: Lot): string =>
+const serializeLot = (lot: Lot): string =>
   JSON.stringify([
     lot.asset_id,
     lot.currency,
@@ -50,7 +50,7 @@ const lotText = (lot: Lot): string =>
     lot.cost,
   ])
 
-const closureText = (closure: LotClosure): string =>
+const serializeClosure = (closure: LotClosure): string =>
   JSON.stringify([
     closure.asset_id,
     closure.quantity,
@@ -63,7 +63,7 @@ const closureText = (closure: LotClosure): string =>
 const closureKey = ({ activity_id, lot_id }: { activity_id: string; lot_id: string }) => `${activity_id} ${lot_id}`
 
 /** What is stored of these assets, by asset where lots are made of it. */
-async function readStored(sql: UserSql, userId: string, assetIds: readonly number[]) {
+async function readStoredRows(sql: UserSql, userId: string, assetIds: readonly number[]) {
   const asked = sql`(SELECT value::integer FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json))`
   const [activities, splits, lots, closures] = await Promise.all([
     sql<ActivityRow[]>`
@@ -80,7 +80,7 @@ async function readStored(sql: UserSql, userId: string, assetIds: readonly numbe
       SELECT activity_id, lot_id, asset_id, quantity, cost, proceeds, currency, traded_at
       FROM lot_closures WHERE user_id = ${userId} AND asset_id IN ${asked}`,
   ])
-  return { activities: activities.map(activityOf), splits, lots, closures }
+  return { activities: activities.map(toActivity), splits, lots, closures }
 }
 
 /**
@@ -96,9 +96,9 @@ export const planLots = userQuery(
     input: DerivationInput,
   ): Promise<{ ok: true; plan: LotPlan } | { ok: false; refused: DerivationRefusal & { asset_id: number } }> => {
     const assetIds = input.assetIds.filter((id) => id !== 0)
-    const plan: LotPlan = { lots: [], goneLots: [], closures: [], goneClosures: [], lotIds: new Set() }
+    const plan: LotPlan = { lots: [], removedLots: [], closures: [], removedClosures: [], lotIds: new Set() }
     if (assetIds.length === 0) return { ok: true, plan }
-    const stored = await readStored(sql, userId, assetIds)
+    const stored = await readStoredRows(sql, userId, assetIds)
     const activities = [...stored.activities.filter(({ id }) => !input.without.has(id)), ...input.with]
     const byAsset = Map.groupBy(activities, ({ asset_id }) => asset_id)
     const splits = Map.groupBy(stored.splits, ({ asset_id }) => asset_id)
@@ -112,15 +112,15 @@ export const planLots = userQuery(
     }
     const lotIds = new Set(lots.map(({ id }) => id))
     const closureKeys = new Set(closures.map(closureKey))
-    const storedLots = new Map(stored.lots.map((lot) => [lot.id, lotText(lot)]))
-    const storedClosures = new Map(stored.closures.map((closure) => [closureKey(closure), closureText(closure)]))
+    const storedLots = new Map(stored.lots.map((lot) => [lot.id, serializeLot(lot)]))
+    const storedClosures = new Map(stored.closures.map((closure) => [closureKey(closure), serializeClosure(closure)]))
     return {
       ok: true,
       plan: {
-        lots: lots.filter((lot) => storedLots.get(lot.id) !== lotText(lot)),
-        goneLots: stored.lots.map(({ id }) => id).filter((id) => !lotIds.has(id)),
-        closures: closures.filter((closure) => storedClosures.get(closureKey(closure)) !== closureText(closure)),
-        goneClosures: stored.closures.filter((closure) => !closureKeys.has(closureKey(closure))),
+        lots: lots.filter((lot) => storedLots.get(lot.id) !== serializeLot(lot)),
+        removedLots: stored.lots.map(({ id }) => id).filter((id) => !lotIds.has(id)),
+        closures: closures.filter((closure) => storedClosures.get(closureKey(closure)) !== serializeClosure(closure)),
+        removedClosures: stored.closures.filter((closure) => !closureKeys.has(closureKey(closure))),
         lotIds,
       },
     }
@@ -132,18 +132,18 @@ export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): P
   // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1).
   const rows = (of: readonly unknown[]) => sql`${JSON.stringify(of)}::text::json`
   const steps: PromiseLike<unknown>[] = []
-  if (plan.goneClosures.length > 0)
+  if (plan.removedClosures.length > 0)
     steps.push(
       sql`
         DELETE FROM lot_closures c
-        USING json_to_recordset(${rows(plan.goneClosures)}) AS gone (activity_id uuid, lot_id uuid)
+        USING json_to_recordset(${rows(plan.removedClosures)}) AS gone (activity_id uuid, lot_id uuid)
         WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`.execute(),
     )
-  if (plan.goneLots.length > 0)
+  if (plan.removedLots.length > 0)
     steps.push(
       sql`
         DELETE FROM lots WHERE user_id = ${userId}
-          AND id IN (SELECT value::uuid FROM json_array_elements_text(${rows(plan.goneLots)}))`.execute(),
+          AND id IN (SELECT value::uuid FROM json_array_elements_text(${rows(plan.removedLots)}))`.execute(),
     )
   if (plan.lots.length > 0)
     steps.push(

@@ -1,18 +1,18 @@
-import type { There } from '../portfolio/fingerprint.ts'
+import type { StoredActivity } from '../portfolio/fingerprint.ts'
 import { userQuery } from './client.ts'
 
-type Row = Omit<There, 'split'> & { split_numerator: string | null; split_denominator: string | null }
+type Row = Omit<StoredActivity, 'split'> & { split_numerator: string | null; split_denominator: string | null }
 
 /**
  * Activities that the rows of an import may be: those between its first and last time, and those with one of its
  * fingerprints; the oldest first.
  */
-export const readSame = userQuery(
+export const readDuplicateCandidates = userQuery(
   async (
     sql,
     userId: string,
     asked: { from: string; to: string; fingerprints: readonly string[] },
-  ): Promise<There[]> => {
+  ): Promise<StoredActivity[]> => {
     const rows = await sql<Row[]>`
       SELECT id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator, split_denominator, fingerprint
       FROM activities
@@ -27,7 +27,7 @@ export const readSame = userQuery(
 )
 
 /** The assets of the user's own, which nobody prices. */
-export const readOwnAssets = userQuery(
+export const readCustomAssets = userQuery(
   async (sql, userId: string): Promise<{ asset_id: number; symbol: string; name: string; currency: string }[]> => {
     const rows = await sql<{ asset_id: number; symbol: string; name: string; currency: string }[]>`
       SELECT asset_id, symbol, name, currency FROM own_assets WHERE user_id = ${userId} ORDER BY asset_id DESC`

@@ -22,7 +22,7 @@ export type StoredJobRun = Omit<JobRun, 'started_at' | 'ended_at'> & {
 }
 
 /** Notes how a run of a job went, unless one that started later is noted already. */
-export const recordJob = liveQuery(async (sql, run: JobRun): Promise<void> => {
+export const recordJobRun = liveQuery(async (sql, run: JobRun): Promise<void> => {
   const started = new Date(run.started_at)
   const ended = new Date(run.ended_at)
   await sql`
@@ -37,14 +37,14 @@ export const recordJob = liveQuery(async (sql, run: JobRun): Promise<void> => {
 })
 
 /** The last run of each job, by name. */
-export const readJobs = liveQuery(async (sql): Promise<StoredJobRun[]> => {
+export const readJobRuns = liveQuery(async (sql): Promise<StoredJobRun[]> => {
   const rows = await sql<StoredJobRun[]>`
     SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`
   return [...rows]
 })
 
 /** When a job went well last; null: never, as far as is known. */
-export const jobWentWell = liveQuery(async (sql, job: string): Promise<Date | null> => {
+export const readLastSuccess = liveQuery(async (sql, job: string): Promise<Date | null> => {
   const [row] = await sql<{ ok_at: string | null }[]>`SELECT ok_at FROM job_runs WHERE job = ${job}`
   return row?.ok_at ? new Date(row.ok_at) : null
 })

@@ -14,31 +14,31 @@ export const insertMetrics = liveQuery(async (sql, metrics: readonly Metric[], n
 })
 
 /** The size of the database on disk, in bytes. */
-export const databaseBytes = liveQuery(async (sql): Promise<number> => {
+export const readDatabaseBytes = liveQuery(async (sql): Promise<number> => {
   const [row] = await sql<{ bytes: string }[]>`SELECT pg_database_size(current_database())::text AS bytes`
   return Number(row?.bytes)
 })
 
 /** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
-const DELETE_ROWS = 10_000
+const DELETE_BATCH_ROWS = 10_000
 /** DELETEs of one call: what is left then, the next call takes. */
-const DELETE_BATCHES = 200
+const MAX_DELETE_BATCHES = 200
 
 /** Logs that are kept for a time. */
-const LOGS = ['candle_revisions', 'system_metrics'] as const
-export type KeptDays = Readonly<Record<(typeof LOGS)[number], number>>
+const LOG_TABLES = ['candle_revisions', 'system_metrics'] as const
+export type RetentionDays = Readonly<Record<(typeof LOG_TABLES)[number], number>>
 
 /** Deletes what was recorded more than so many days before `now` (unix milliseconds); gives how many rows went. */
-export const dropOldRecords = liveQuery(async (sql, kept: KeptDays, now: number): Promise<KeptDays> => {
+export const deleteOldRecords = liveQuery(async (sql, kept: RetentionDays, now: number): Promise<RetentionDays> => {
   const deleted = { candle_revisions: 0, system_metrics: 0 }
   let batches = 0
-  for (const table of LOGS) {
+  for (const table of LOG_TABLES) {
     const before = new Date(now - kept[table] * 86_400_000)
-    let rows = DELETE_ROWS
-    while (rows === DELETE_ROWS && batches++ < DELETE_BATCHES) {
+    let rows = DELETE_BATCH_ROWS
+    while (rows === DELETE_BATCH_ROWS && batches++ < MAX_DELETE_BATCHES) {
       const result = await sql`
         DELETE FROM ${sql(table)} WHERE ctid IN (
-          SELECT ctid FROM ${sql(table)} WHERE recorded_at < ${before} LIMIT ${DELETE_ROWS})`
+          SELECT ctid FROM ${sql(table)} WHERE recorded_at < ${before} LIMIT ${DELETE_BATCH_ROWS})`
       rows = result.count
       deleted[table] += rows
     }

@@ -7,11 +7,11 @@ const BATCH_ROWS = 200
  * What one user's object has yet to be told. `derive`: the assets of which lots are to be made first, null: all of them;
  * `written`: something was written with its lots, too.
  */
-export type Untold = { userId: string; derive: number[] | null; written: boolean }
+export type PendingChange = { userId: string; derive: number[] | null; written: boolean }
 
 type Row = { id: string; user_id: string; asset_id: number | null; derive: boolean }
 
-const assetsOf = (rows: readonly Row[]): number[] | null => {
+const affectedAssets = (rows: readonly Row[]): number[] | null => {
   const ids = new Set(rows.map(({ asset_id }) => asset_id))
   return ids.has(null) ? null : [...ids].filter((id) => id !== null)
 }
@@ -26,7 +26,7 @@ export const drainOutbox = liveQuery(
   async (
     sql,
     without: readonly string[],
-    deliver: (untold: readonly Untold[]) => Promise<readonly boolean[]>,
+    deliver: (untold: readonly PendingChange[]) => Promise<readonly boolean[]>,
   ): Promise<{ told: string[]; failed: string[] }> => {
     const result = await sql.begin(async (transaction) => {
       const rows = await transaction<Row[]>`
@@ -36,7 +36,7 @@ export const drainOutbox = liveQuery(
       const byUser = [...Map.groupBy(rows, ({ user_id }) => user_id)]
       const untold = byUser.map(([userId, of]) => {
         const [derive = [], written = []] = [true, false].map((yes) => of.filter((row) => row.derive === yes))
-        return { userId, derive: assetsOf(derive), written: written.length > 0 }
+        return { userId, derive: affectedAssets(derive), written: written.length > 0 }
       })
       const outcomes = await deliver(untold)
       const users = (outcome: boolean) => byUser.map(([id]) => id).filter((_, i) => outcomes[i] === outcome)
@@ -52,14 +52,14 @@ export const drainOutbox = liveQuery(
 )
 
 /** How many rows wait, and since when the oldest does (RFC 3339); null: none does. */
-export const outboxLength = liveQuery(async (sql): Promise<{ rows: number; since: string | null }> => {
+export const readOutboxLength = liveQuery(async (sql): Promise<{ rows: number; since: string | null }> => {
   const [row] = await sql<{ rows: number; since: string | null }[]>`
     SELECT count(*)::integer AS rows, min(created_at) AS since FROM portfolio_outbox`
   return row!
 })
 
 /** Fills the rates of days that can be known by now; users concerned come into the outbox. Gives how many it filled. */
-export const fillRates = liveQuery(async (sql): Promise<number> => {
+export const fillFxRates = liveQuery(async (sql): Promise<number> => {
   const [row] = await sql<{ filled: number }[]>`SELECT fill_fx_rates() AS filled`
   return row!.filled
 })
@@ -68,7 +68,7 @@ export const fillRates = liveQuery(async (sql): Promise<number> => {
  * Puts into the outbox what was entered, and splits that were told, before their time came, where it has come after
  * `since` and until `now`; `since` null: whenever. Gives how many assets of users that are.
  */
-export const takeEffect = liveQuery(async (sql, since: Date | null, now: Date): Promise<number> => {
+export const queueDueActivities = liveQuery(async (sql, since: Date | null, now: Date): Promise<number> => {
   const { count } = await sql`
     INSERT INTO portfolio_outbox (user_id, asset_id, derive)
     SELECT DISTINCT user_id, coalesce(asset_id, 0), TRUE FROM activities
@@ -82,7 +82,7 @@ export const takeEffect = liveQuery(async (sql, since: Date | null, now: Date): 
 })
 
 /** The users whose portfolio's turn is at this minute of the hour: each has one, by a hash of the user. */
-export const portfoliosOfMinute = liveQuery(async (sql: LiveSql, minute: number): Promise<string[]> => {
+export const readPortfoliosOfMinute = liveQuery(async (sql: LiveSql, minute: number): Promise<string[]> => {
   const rows = await sql<{ user_id: string }[]>`
     SELECT user_id FROM portfolios WHERE mod(hashtext(user_id::text) & 2147483647, 60) = ${minute}`
   return rows.map(({ user_id }) => user_id)

@@ -5,7 +5,7 @@ import type { LotView, PortfolioPrice, Position, Totals } from '../protocol/port
 import { type UserSql, userQuery } from './client.ts'
 
 /** Everything that a portfolio's figures are made of, prices as they are stored: how old they are is not known here. */
-export type PortfolioRead = {
+export type PortfolioData = {
   currency: string
   version: number
   positions: PositionBase[]
@@ -24,12 +24,12 @@ export type LotQuery = {
 }
 
 /** The portfolio of who has no profile yet. */
-const NEW = { currency: 'USD', version: 0 }
+const NEW_PORTFOLIO = { currency: 'USD', version: 0 }
 
-const arrayText = (values: readonly (number | string)[]): string => `{${values.join()}}`
+const arrayLiteral = (values: readonly (number | string)[]): string => `{${values.join()}}`
 
-const ofAssets = (sql: UserSql, assetIds: readonly number[] | null | undefined) =>
-  assetIds ? sql`AND asset_id = ANY (${arrayText(assetIds)}::text::integer[])` : sql``
+const assetFilter = (sql: UserSql, assetIds: readonly number[] | null | undefined) =>
+  assetIds ? sql`AND asset_id = ANY (${arrayLiteral(assetIds)}::text::integer[])` : sql``
 
 type RecentRow = PositionBase['recent'][number] & { asset_id: number }
 
@@ -43,9 +43,9 @@ type NeededRow = Omit<PortfolioPrice, 'price'> & { price: string | null } & (
  * What a user's portfolio is made of; or, with ids (0: what belongs to no asset), what these positions are: no other rows
  * are read then. Positions that have never been are left out. Ascending by `asset_id`.
  */
-export const readPortfolio = userQuery(
-  async (sql, userId: string, assetIds: readonly number[] | null): Promise<PortfolioRead> => {
-    const [[portfolio = NEW], positions, recent, needed] = await Promise.all([
+export const readPortfolioData = userQuery(
+  async (sql, userId: string, assetIds: readonly number[] | null): Promise<PortfolioData> => {
+    const [[portfolio = NEW_PORTFOLIO], positions, recent, needed] = await Promise.all([
       sql<{ currency: string; version: number }[]>`
         SELECT u.currency, coalesce(v.version, 0)::double precision AS version
         FROM profiles u LEFT JOIN portfolios v USING (user_id) WHERE u.user_id = ${userId}`,
@@ -54,7 +54,7 @@ export const readPortfolio = userQuery(
           CASE WHEN h.asset_id < 0 THEN 'own' ELSE coalesce(a.type, '') END AS type,
           coalesce(a.currency, o.currency, h.currency) AS cmp_currency, h.quantity, h.lots, h.invested,
           h.realised_gain, h.income, h.expenses
-        FROM (SELECT * FROM holdings_view WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}) AS h
+        FROM (SELECT * FROM holdings_view WHERE user_id = ${userId} ${assetFilter(sql, assetIds)}) AS h
         LEFT JOIN assets a ON a.asset_id = h.asset_id
         LEFT JOIN own_assets o ON o.asset_id = h.asset_id AND o.user_id = ${userId}
         ORDER BY h.asset_id`,
@@ -63,7 +63,7 @@ export const readPortfolio = userQuery(
           CASE WHEN count(*) = count(l.paid) THEN sum(l.paid) END AS paid
         FROM (
           SELECT DISTINCT asset_id FROM lots
-          WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${ofAssets(sql, assetIds)}
+          WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${assetFilter(sql, assetIds)}
         ) AS held
         LEFT JOIN prices_current p ON p.asset_id = held.asset_id
         JOIN LATERAL (
@@ -75,9 +75,9 @@ export const readPortfolio = userQuery(
         ORDER BY l.asset_id, l.day`,
       sql<NeededRow[]>`
         WITH sources AS MATERIALIZED (
-          SELECT * FROM portfolio_rate_sources(${userId}, ${assetIds && arrayText(assetIds)}::text::integer[])
+          SELECT * FROM portfolio_rate_sources(${userId}, ${assetIds && arrayLiteral(assetIds)}::text::integer[])
         ), needed AS (
-          SELECT asset_id FROM lots WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${ofAssets(sql, assetIds)}
+          SELECT asset_id FROM lots WHERE user_id = ${userId} AND asset_id > 0 AND quantity <> 0 ${assetFilter(sql, assetIds)}
           UNION
           SELECT asset_id FROM sources
         )
@@ -118,8 +118,8 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
     WHERE user_id = ${userId} AND id = ANY (ARRAY(
       -- Found before they are valued: of many lots few are asked for.
       SELECT id FROM lots
-      WHERE user_id = ${userId} ${ofAssets(sql, assetIds)}
-        ${ids ? sql`AND id = ANY (${arrayText(ids)}::text::uuid[])` : sql``}
+      WHERE user_id = ${userId} ${assetFilter(sql, assetIds)}
+        ${ids ? sql`AND id = ANY (${arrayLiteral(ids)}::text::uuid[])` : sql``}
         ${open === undefined ? sql`` : open ? sql`AND quantity <> 0` : sql`AND quantity = 0`}
         ${after ? sql`AND (traded_at, id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)` : sql``}
       ORDER BY traded_at DESC, id DESC
@@ -130,7 +130,7 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
 })
 
 /** A portfolio as of the stored prices, wholly by the views; positions ascending by `asset_id`. */
-export const readValued = userQuery(
+export const readValuedPortfolio = userQuery(
   async (sql, userId: string): Promise<{ positions: Position[]; portfolio: Totals }> => {
     const [positions, [portfolio]] = await Promise.all([
       sql<Position[]>`
@@ -144,6 +144,6 @@ export const readValued = userQuery(
           to_jsonb(missing) AS missing
         FROM portfolio_totals_view WHERE user_id = ${userId}`,
     ])
-    return { positions: [...positions], portfolio: portfolio ?? totalsOf([], NEW) }
+    return { positions: [...positions], portfolio: portfolio ?? totalsOf([], NEW_PORTFOLIO) }
   },
 )

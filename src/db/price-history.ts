@@ -1,19 +1,19 @@
-import { addDays, periodOf } from '../pricing/history-range.ts'
+import { addDays, startOfPeriod } from '../pricing/history-range.ts'
 import type { DailyHistory } from '../pricing/provider-quote.ts'
 import type { Asset } from '../protocol/asset.ts'
-import type { CorporateAction, Interval, PriceBar } from '../protocol/price-history.ts'
+import type { CorporateAction, HistoryInterval, PriceBar } from '../protocol/price-history.ts'
 import { cachedQuery, liveQuery } from './client.ts'
 
 /** Whoever took an asset and told nothing for this long has died: another run may take it. */
-const LEASE = '10 minutes'
+const CLAIM_LEASE = '10 minutes'
 /** The last days of what is known are asked for again: providers correct them. */
 const CORRECTED_DAYS = 7
 /** Days by which the coming year's partition is there before it is needed. */
 const AHEAD_DAYS = 31
 /** Assets of one statement of the nightly run: a fraction of the 60 s that Hyperdrive gives a query. */
-const BATCH = 100
+const ASSETS_PER_STATEMENT = 100
 /** Batches of one nightly run: what is left then, the next run takes. */
-const BATCHES = 500
+const MAX_STATEMENTS = 500
 
 /** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
 const CHECK_VIOLATION = '23514'
@@ -22,10 +22,10 @@ const CHECK_VIOLATION = '23514'
 export type HistoryClaim = { asset: Asset; from: string | null }
 
 /** Who tells a history, and when: `today` is the date in UTC, `now` unix milliseconds. */
-export type HistoryTeller = { provider: string; today: string; now: number }
+export type HistoryOrigin = { provider: string; today: string; now: number }
 
 /** Rows that are new or have changed. */
-export type StoredHistory = { days: number; weeks: number; months: number; actions: number }
+export type HistoryChanges = { days: number; weeks: number; months: number; actions: number }
 
 /** What is known of an asset's history. Dates are `2025-12-03`, null where there is none. */
 export type HistoryState = {
@@ -45,7 +45,7 @@ export type HistoryState = {
 }
 
 /** The intervals that are stored, each in a table of its own. */
-export type StoredInterval = Extract<Interval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
+export type StoredInterval = Extract<HistoryInterval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
 
 const TABLES = {
   ONE_DAY: { table: 'price_history_daily', column: 'date' },
@@ -54,7 +54,7 @@ const TABLES = {
 } as const satisfies Record<StoredInterval, unknown>
 
 /** DATE columns come back as midnight in UTC. */
-const dateText = (date: Date): string => date.toISOString().slice(0, 10)
+const formatDate = (date: Date): string => date.toISOString().slice(0, 10)
 
 /**
  * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
@@ -88,7 +88,7 @@ export const claimHistory = liveQuery(
         LIMIT ${limit}
       ), claimed AS (
         INSERT INTO asset_history AS h (asset_id, state, attempted_at, attempts, next_attempt_at)
-        SELECT asset_id, 'loading', ${at}::timestamptz, 1, ${at}::timestamptz + ${LEASE}::text::interval FROM first
+        SELECT asset_id, 'loading', ${at}::timestamptz, 1, ${at}::timestamptz + ${CLAIM_LEASE}::text::interval FROM first
         ORDER BY asset_id
         ON CONFLICT (asset_id) DO UPDATE SET
           state = CASE h.state WHEN 'whole' THEN 'whole' ELSE 'loading' END,
@@ -107,7 +107,7 @@ export const claimHistory = liveQuery(
         claimed."from"
       FROM claimed JOIN assets a ON a.asset_id = claimed.asset_id
       ORDER BY a.asset_id`
-    return rows.map(({ from, ...asset }) => ({ asset, from: from && dateText(from) }))
+    return rows.map(({ from, ...asset }) => ({ asset, from: from && formatDate(from) }))
   },
 )
 
@@ -115,7 +115,7 @@ export const claimHistory = liveQuery(
  * Notes that a reader waits for the history of an asset that no run has taken yet, or none could ask for: the next one
  * takes it first.
  */
-export const wantHistory = liveQuery(async (sql, assetId: number, now: number): Promise<void> => {
+export const requestHistory = liveQuery(async (sql, assetId: number, now: number): Promise<void> => {
   await sql`
     INSERT INTO asset_history (asset_id, next_attempt_at) VALUES (${assetId}, ${new Date(now)})
     ON CONFLICT (asset_id) DO UPDATE SET attempted_at = NULL, next_attempt_at = excluded.next_attempt_at
@@ -123,7 +123,7 @@ export const wantHistory = liveQuery(async (sql, assetId: number, now: number): 
 })
 
 /** Dividends with the close of the day before, where that is among the days and was not told. */
-function withReference({ days, actions }: DailyHistory): CorporateAction[] {
+function withReferenceClose({ days, actions }: DailyHistory): CorporateAction[] {
   return actions.map((action) => {
     if (action.kind !== 'dividend' || action.reference_close !== null) return action
     return { ...action, reference_close: days.findLast(({ date }) => date < action.ex_date)?.close ?? null }
@@ -140,12 +140,12 @@ function withReference({ days, actions }: DailyHistory): CorporateAction[] {
  * @param history days ascending, raw
  */
 export const storeHistory = liveQuery(
-  async (sql, claim: HistoryClaim, history: DailyHistory, teller: HistoryTeller): Promise<StoredHistory> => {
+  async (sql, claim: HistoryClaim, history: DailyHistory, teller: HistoryOrigin): Promise<HistoryChanges> => {
     const { provider, today } = teller
     // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float.
     const days = JSON.stringify(history.days.filter(({ date }) => date <= today))
-    const actions = JSON.stringify(withReference(history))
-    const store = () => sql<StoredHistory[]>`
+    const actions = JSON.stringify(withReferenceClose(history))
+    const store = () => sql<HistoryChanges[]>`
       SELECT days, weeks, months, actions
       FROM store_price_history(${claim.asset.asset_id}, ${provider}, ${history.currency}, ${days}::text::jsonb,
         ${actions}::text::jsonb, ${claim.from}::text::date, ${today}::text::date)`
@@ -165,7 +165,7 @@ export const storeHistory = liveQuery(
  * that doubles with each failure, from ten minutes to a day; one that nobody was asked for (`asked` is false) has not
  * failed, and is taken again after a minute.
  */
-export const failHistory = liveQuery(
+export const recordHistoryFailure = liveQuery(
   async (
     sql,
     assetId: number,
@@ -186,8 +186,8 @@ export const failHistory = liveQuery(
 
 type BarRow = { date: Date; open: string; high: string; low: string; close: string; volume: string | null }
 
-const bar = ({ date, open, high, low, close, volume }: BarRow, is_complete: boolean): PriceBar => {
-  return { date: dateText(date), open, high, low, close, volume, is_complete }
+const toPriceBar = ({ date, open, high, low, close, volume }: BarRow, is_complete: boolean): PriceBar => {
+  return { date: formatDate(date), open, high, low, close, volume, is_complete }
 }
 
 /**
@@ -200,9 +200,9 @@ export const readBars = cachedQuery(
     // A period that `to` lies in is not over: it begins at the first day of that period.
     const rows = await sql<BarRow[]>`
       SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
-      WHERE asset_id = ${assetId} AND ${sql(column)} >= ${from} AND ${sql(column)} < ${periodOf(to, interval)}
+      WHERE asset_id = ${assetId} AND ${sql(column)} >= ${from} AND ${sql(column)} < ${startOfPeriod(to, interval)}
       ORDER BY ${sql(column)}`
-    return rows.map((row) => bar(row, true))
+    return rows.map((row) => toPriceBar(row, true))
   },
 )
 
@@ -212,13 +212,13 @@ export const readRunningBar = liveQuery(
     const { table, column } = TABLES[interval]
     const [row] = await sql<BarRow[]>`
       SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
-      WHERE asset_id = ${assetId} AND ${sql(column)} = ${periodOf(today, interval)}`
-    return row ? bar(row, false) : null
+      WHERE asset_id = ${assetId} AND ${sql(column)} = ${startOfPeriod(today, interval)}`
+    return row ? toPriceBar(row, false) : null
   },
 )
 
 /** The splits and dividends of an asset, ascending. */
-export const readActions = liveQuery(async (sql, assetId: number): Promise<CorporateAction[]> => {
+export const readCorporateActions = liveQuery(async (sql, assetId: number): Promise<CorporateAction[]> => {
   const rows = await sql<
     {
       ex_date: Date
@@ -232,7 +232,7 @@ export const readActions = liveQuery(async (sql, assetId: number): Promise<Corpo
     SELECT ex_date, kind, numerator, denominator, amount, reference_close FROM corporate_actions
     WHERE asset_id = ${assetId} ORDER BY ex_date, kind`
   return rows.map(({ kind, numerator, denominator, amount, reference_close, ...row }) => {
-    const ex_date = dateText(row.ex_date)
+    const ex_date = formatDate(row.ex_date)
     return kind === 'split' ? { kind, ex_date, numerator, denominator } : { kind, ex_date, amount, reference_close }
   })
 })
@@ -247,14 +247,14 @@ export const readHistoryState = liveQuery(async (sql, assetId: number): Promise<
   const { first_date, last_date, days_from } = row
   return {
     ...row,
-    first_date: first_date && dateText(first_date),
-    last_date: last_date && dateText(last_date),
-    days_from: days_from && dateText(days_from),
+    first_date: first_date && formatDate(first_date),
+    last_date: last_date && formatDate(last_date),
+    days_from: days_from && formatDate(days_from),
   }
 })
 
 /** What a nightly run did; `done` is false when it left something for the next. */
-export type HistoryUpkeep = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
+export type HistoryMaintenance = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
 
 /**
  * The nightly run: folds the stored days again, so that also those that were put there by hand are in the weeks and
@@ -262,22 +262,22 @@ export type HistoryUpkeep = { folded: number; days: number; weeks: number; parti
  * what is done is done, and the next run does the rest.
  * @param today in UTC, `2025-12-03`
  */
-export const pruneHistory = liveQuery(async (sql, today: string): Promise<HistoryUpkeep> => {
-  const done: HistoryUpkeep = { folded: 0, days: 0, weeks: 0, partitions: 0, done: false }
+export const maintainHistory = liveQuery(async (sql, today: string): Promise<HistoryMaintenance> => {
+  const done: HistoryMaintenance = { folded: 0, days: 0, weeks: 0, partitions: 0, done: false }
   let after = 0
-  for (let batch = 0; batch < BATCHES && !done.done; batch++) {
+  for (let batch = 0; batch < MAX_STATEMENTS && !done.done; batch++) {
     const rows = await sql<{ asset_id: number; folded: number }[]>`
       SELECT asset_id, aggregate_daily_to_weekly(asset_id, '-infinity')
         + aggregate_daily_to_monthly(asset_id, '-infinity') AS folded
-      FROM (SELECT asset_id FROM assets WHERE asset_id > ${after} ORDER BY asset_id LIMIT ${BATCH}) AS batch`
+      FROM (SELECT asset_id FROM assets WHERE asset_id > ${after} ORDER BY asset_id LIMIT ${ASSETS_PER_STATEMENT}) AS batch`
     for (const { folded } of rows) done.folded += folded
     after = rows.at(-1)?.asset_id ?? after
-    done.done = rows.length < BATCH
+    done.done = rows.length < ASSETS_PER_STATEMENT
   }
-  let assets = BATCH
-  for (let batch = 0; batch < BATCHES && assets > 0; batch++) {
+  let assets = ASSETS_PER_STATEMENT
+  for (let batch = 0; batch < MAX_STATEMENTS && assets > 0; batch++) {
     const [pruned] = await sql<{ assets: number; days: number; weeks: number }[]>`
-      SELECT assets, days, weeks FROM prune_price_history(${today}::text::date, ${BATCH})`
+      SELECT assets, days, weeks FROM prune_price_history(${today}::text::date, ${ASSETS_PER_STATEMENT})`
     assets = pruned!.assets
     done.days += pruned!.days
     done.weeks += pruned!.weeks

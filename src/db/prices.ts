@@ -1,6 +1,6 @@
-import type { RefreshSettings } from '../pricing/asset-plan.ts'
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
-import type { HeldQuote } from '../pricing/quote.ts'
+import type { CachedQuote } from '../pricing/quote.ts'
+import type { RefreshSettings } from '../pricing/refresh-settings.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
 /** A price that was, at the market's own time of it, RFC 3339. */
@@ -11,12 +11,12 @@ const DAY_MS = 86_400_000
 /** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
 const CHECK_VIOLATION = '23514'
 
-const time = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
+const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
 /** The last prices of these assets, in no order; an asset without one is left out. */
-export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Promise<HeldQuote[]> => {
+export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Promise<CachedQuote[]> => {
   if (assetIds.length === 0) return []
-  const rows = await sql<HeldQuote[]>`
+  const rows = await sql<CachedQuote[]>`
     SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.market_state,
       p.market, p.open, p.high, p.low, p.volume, p.eps, p.pe_ratio, p.pe_as_of, p.provider, p.as_of, p.updated_at
     FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json) AS asked (id)
@@ -26,8 +26,8 @@ export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Pr
 })
 
 /** Of several quotes of one asset only the newest; of equal ones the last. */
-function lastQuotes(quotes: readonly HeldQuote[]): HeldQuote[] {
-  const last = new Map<number, HeldQuote>()
+function latestQuotes(quotes: readonly CachedQuote[]): CachedQuote[] {
+  const last = new Map<number, CachedQuote>()
   for (const quote of quotes) {
     const known = last.get(quote.asset_id)
     if (!known || Date.parse(quote.updated_at) >= Date.parse(known.updated_at)) last.set(quote.asset_id, quote)
@@ -47,10 +47,10 @@ function lastQuotes(quotes: readonly HeldQuote[]): HeldQuote[] {
 export const writePrices = liveQuery(
   async (
     sql,
-    quotes: readonly HeldQuote[],
+    quotes: readonly CachedQuote[],
     { snapshot_seconds }: Pick<RefreshSettings, 'snapshot_seconds'>,
   ): Promise<{ current: number; snapshots: number }> => {
-    const batch = lastQuotes(quotes)
+    const batch = latestQuotes(quotes)
     if (batch.length === 0) return { current: 0, snapshots: 0 }
     // As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float.
     const rows = JSON.stringify(batch)
@@ -73,12 +73,12 @@ export const writePrices = liveQuery(
         as_of = excluded.as_of, updated_at = excluded.updated_at
       WHERE excluded.updated_at >= stored.updated_at
         OR (excluded.provider = 'simulated') <> (stored.provider = 'simulated')`
-    return { current: current.count, snapshots: await takeSnapshots(sql, rows, snapshot_seconds) }
+    return { current: current.count, snapshots: await writeSnapshots(sql, rows, snapshot_seconds) }
   },
 )
 
 /** What of the quotes may become a snapshot: at the market's time, which is not later than when it was told. */
-const candidates = (sql: LiveSql, rows: string) => sql`
+const snapshotCandidates = (sql: LiveSql, rows: string) => sql`
   SELECT asset_id, least(as_of, updated_at) AS recorded_at, provider = 'simulated' AS simulated, price
   FROM json_to_recordset(${rows}::text::json) AS batch (asset_id integer, price numeric, provider text,
     as_of timestamptz, updated_at timestamptz)
@@ -89,7 +89,7 @@ async function insertSnapshots(sql: LiveSql, rows: string, apartSeconds: number)
   const result = await sql`
     INSERT INTO price_snapshots (asset_id, recorded_at, simulated, price)
     SELECT asset_id, told.recorded_at, told.simulated, told.price
-    FROM (${candidates(sql, rows)}) AS told
+    FROM (${snapshotCandidates(sql, rows)}) AS told
     JOIN assets USING (asset_id)
     LEFT JOIN LATERAL (
       SELECT recorded_at, price FROM price_snapshots s
@@ -103,7 +103,7 @@ async function insertSnapshots(sql: LiveSql, rows: string, apartSeconds: number)
   return result.count
 }
 
-async function takeSnapshots(sql: LiveSql, rows: string, apartSeconds: number): Promise<number> {
+async function writeSnapshots(sql: LiveSql, rows: string, apartSeconds: number): Promise<number> {
   try {
     return await insertSnapshots(sql, rows, apartSeconds)
   } catch (error) {
@@ -111,7 +111,7 @@ async function takeSnapshots(sql: LiveSql, rows: string, apartSeconds: number): 
     // About once a day, so that no other write pays for asking whether its partitions exist.
     await sql`
       SELECT ensure_price_snapshots_partitions(day, day)
-      FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${candidates(sql, rows)}) AS told
+      FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${snapshotCandidates(sql, rows)}) AS told
         ORDER BY day) AS days`
     return insertSnapshots(sql, rows, apartSeconds)
   }
@@ -121,7 +121,7 @@ async function takeSnapshots(sql: LiveSql, rows: string, apartSeconds: number): 
 export const readSnapshots = liveQuery(async (sql, assetId: number, from: number, to: number): Promise<Snapshot[]> => {
   const rows = await sql<Snapshot[]>`
       SELECT recorded_at, price FROM price_snapshots
-      WHERE asset_id = ${assetId} AND recorded_at >= ${time(from)} AND recorded_at < ${time(to)}
+      WHERE asset_id = ${assetId} AND recorded_at >= ${toDate(from)} AND recorded_at < ${toDate(to)}
         AND simulated = (SELECT provider = 'simulated' FROM prices_current WHERE asset_id = ${assetId})
       ORDER BY recorded_at`
   return [...rows]
@@ -130,7 +130,7 @@ export const readSnapshots = liveQuery(async (sql, assetId: number, from: number
 /** Makes the days' partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
 export const ensureSnapshotPartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
   const [row] = await sql<{ made: number }[]>`
-    SELECT ensure_price_snapshots_partitions(${time(from)}, ${time(to)}) AS made`
+    SELECT ensure_price_snapshots_partitions(${toDate(from)}, ${toDate(to)}) AS made`
   return row!.made
 })
 
@@ -138,7 +138,7 @@ export const ensureSnapshotPartitions = liveQuery(async (sql, from: number, to: 
  * Drops the partitions of days that were over so many days before `now` (unix milliseconds); gives how many went.
  * @throws PostgresError when somebody is at the table for more than 2 s; nothing has changed then.
  */
-export const dropOldSnapshots = liveQuery(async (sql, days: number, now: number): Promise<number> => {
+export const dropOldSnapshotPartitions = liveQuery(async (sql, days: number, now: number): Promise<number> => {
   const before = new Date(now - days * DAY_MS)
   const [row] = await sql<{ dropped: number }[]>`SELECT drop_price_snapshots_partitions(${before}) AS dropped`
   return row!.dropped

@@ -36,11 +36,11 @@ export const upsertProducts = liveQuery(async (sql, products: readonly StoredPro
   return result.count
 })
 
-const select = (sql: LiveSql) => sql`
+const selectProducts = (sql: LiveSql) => sql`
   SELECT exchange, product_id, base_currency, quote_currency, status, min_size, max_size, price, price_at, change_24h
   FROM trading_pairs`
 
 /** Every product of an exchange, by id. */
-export const listProducts = liveQuery(async (sql, exchange: string): Promise<StoredProduct[]> => {
-  return sql<StoredProduct[]>`${select(sql)} WHERE exchange = ${exchange} ORDER BY product_id`
+export const readProducts = liveQuery(async (sql, exchange: string): Promise<StoredProduct[]> => {
+  return sql<StoredProduct[]>`${selectProducts(sql)} WHERE exchange = ${exchange} ORDER BY product_id`
 })

@@ -15,7 +15,7 @@ async function findProfile(sql: UserSql, userId: string): Promise<StoredProfile 
 }
 
 /** The profile of who asks; made at the first time, with the name that was given at sign-up. */
-export const readProfile = userQuery(async (sql, user: { id: string; name: string }): Promise<StoredProfile> => {
+export const ensureProfile = userQuery(async (sql, user: { id: string; name: string }): Promise<StoredProfile> => {
   const known = await findProfile(sql, user.id)
   if (known) return known
   await sql`INSERT INTO profiles (user_id, name) VALUES (${user.id}, ${user.name}) ON CONFLICT DO NOTHING`
@@ -28,9 +28,9 @@ export const hasProfile = userQuery(async (sql, userId: string): Promise<boolean
 })
 
 /** Changes the profile of who asks, and gives it as it is then. */
-export const changeProfile = userQuery(
+export const updateProfile = userQuery(
   async (sql, user: { id: string; name: string }, change: ProfileChange): Promise<StoredProfile> => {
-    const before = await readProfile(sql, user)
+    const before = await ensureProfile(sql, user)
     const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
     if (Object.keys(given).length === 0) return before
     const [row] = await sql<StoredProfile[]>`

@@ -10,7 +10,7 @@ type Row = Omit<ActivityView, 'split' | 'lots'> & {
   named_lots: NamedLot[] | null
 }
 
-function activityOf({ split_numerator, split_denominator, named_lots, ...row }: Row): ActivityView {
+function toActivityView({ split_numerator, split_denominator, named_lots, ...row }: Row): ActivityView {
   const split =
     split_numerator === null || split_denominator === null
       ? null
@@ -18,7 +18,7 @@ function activityOf({ split_numerator, split_denominator, named_lots, ...row }: 
   return { ...row, split, lots: named_lots }
 }
 
-const selected = (sql: UserSql) => sql`
+const selectActivities = (sql: UserSql) => sql`
   SELECT a.id, a.kind, a.asset_id, coalesce(l.symbol, o.symbol) AS symbol, coalesce(l.name, o.name) AS name, a.quantity,
     a.price, a.fees, a.currency, a.traded_at, a.split_numerator, a.split_denominator, a.named_lots, a.note, a.short,
     a.version, a.created_at, a.updated_at
@@ -28,12 +28,12 @@ const selected = (sql: UserSql) => sql`
 
 /** The activity with this id, or null. */
 export const findActivity = userQuery(async (sql, userId: string, id: string): Promise<ActivityView | null> => {
-  const [row] = await sql<Row[]>`${selected(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`
-  return row ? activityOf(row) : null
+  const [row] = await sql<Row[]>`${selectActivities(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`
+  return row ? toActivityView(row) : null
 })
 
 /** Where a page has ended: the last one's time and id. */
-export type ActivityPlace = { traded_at: string; id: string }
+export type ActivityCursor = { traded_at: string; id: string }
 
 /**
  * Activities, the newest first, of these assets and this kind (null: of all), after the one that a page has ended with. A
@@ -47,25 +47,25 @@ export const readActivities = userQuery(
       assetIds: readonly number[] | null
       kind: ActivityKind | null
       limit: number
-      after: ActivityPlace | null
+      after: ActivityCursor | null
     },
   ): Promise<ActivityView[]> => {
     const { assetIds, kind, limit, after } = asked
     const ids = assetIds === null ? null : JSON.stringify(assetIds)
     const rows = await sql<Row[]>`
-      ${selected(sql)}
+      ${selectActivities(sql)}
       WHERE a.user_id = ${userId}
         ${ids === null ? sql`` : sql`AND a.asset_id IN (SELECT value::integer FROM json_array_elements_text(${ids}::text::json))`}
         ${kind === null ? sql`` : sql`AND a.kind = ${kind}`}
         ${after === null ? sql`` : sql`AND (a.traded_at, a.id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)`}
       ORDER BY a.traded_at DESC, a.id DESC
       LIMIT ${limit}`
-    return rows.map(activityOf)
+    return rows.map(toActivityView)
   },
 )
 
 /** Every asset that activities of this user name, listed or their own, once each. */
-export const readNamedAssets = userQuery(async (sql, userId: string): Promise<Asset[]> => {
+export const readActivityAssets = userQuery(async (sql, userId: string): Promise<Asset[]> => {
   const rows = await sql<Asset[]>`
     WITH named AS MATERIALIZED (SELECT DISTINCT asset_id FROM activities WHERE user_id = ${userId})
     SELECT asset_id, symbol, name, type, category, code, provider, provider_id, currency, isin
@@ -77,12 +77,12 @@ export const readNamedAssets = userQuery(async (sql, userId: string): Promise<As
 })
 
 /** An asset of a user's own, which nobody prices. */
-export type OwnAsset = { asset_id: number; symbol: string; currency: string }
+export type CustomAsset = { asset_id: number; symbol: string; currency: string }
 
 /** The user's own asset with this symbol, capitals or not; of several that in `currency`, or the newest. */
-export const findOwnAsset = userQuery(
-  async (sql, userId: string, symbol: string, currency: string | null): Promise<OwnAsset | null> => {
-    const [row] = await sql<OwnAsset[]>`
+export const findCustomAsset = userQuery(
+  async (sql, userId: string, symbol: string, currency: string | null): Promise<CustomAsset | null> => {
+    const [row] = await sql<CustomAsset[]>`
       SELECT asset_id, symbol, currency FROM own_assets
       WHERE user_id = ${userId} AND upper(symbol) = upper(${symbol})
       ORDER BY currency IS NOT DISTINCT FROM ${currency}::text DESC, asset_id
@@ -134,7 +134,7 @@ export const readDayRates = userQuery(
 )
 
 /** What an asset, listed or the user's own, is priced in. */
-export const readCurrency = userQuery(async (sql, userId: string, assetId: number): Promise<string | null> => {
+export const readAssetCurrency = userQuery(async (sql, userId: string, assetId: number): Promise<string | null> => {
   const [row] = await sql<{ currency: string }[]>`
     SELECT currency FROM assets WHERE asset_id = ${assetId}
     UNION ALL SELECT currency FROM own_assets WHERE asset_id = ${assetId} AND user_id = ${userId}`

@@ -1,12 +1,12 @@
 import type { Activity, Split } from '../portfolio/activity.ts'
 import type { RateSource } from '../portfolio/rates.ts'
 import type { Close, TakenPart } from '../portfolio/value-history.ts'
-import type { Interval } from '../protocol/price-history.ts'
+import type { HistoryInterval } from '../protocol/price-history.ts'
 import { type LiveSql, liveQuery, type UserSql, userQuery } from './client.ts'
 import { readActivities } from './read-activities.ts'
 
 /** Everything that the past of a portfolio is made of, but the prices. */
-export type PortfolioPast = {
+export type PortfolioHistoryData = {
   currency: string
   activities: Activity[]
   splits: Map<number, Split[]>
@@ -19,38 +19,40 @@ export type PortfolioPast = {
 }
 
 /** What a user's portfolio has been; at most `limit` activities, the newest. */
-export const readPast = userQuery(async (sql, userId: string, limit: number): Promise<PortfolioPast> => {
-  const [[profile], activities, splits, taken, assets, rates] = await Promise.all([
-    sql<{ currency: string }[]>`SELECT currency FROM profiles WHERE user_id = ${userId}`,
-    readActivities(sql, userId, { assetIds: null, kind: null, limit, after: null }),
-    sql<(Split & { asset_id: number })[]>`
+export const readPortfolioHistoryData = userQuery(
+  async (sql, userId: string, limit: number): Promise<PortfolioHistoryData> => {
+    const [[profile], activities, splits, taken, assets, rates] = await Promise.all([
+      sql<{ currency: string }[]>`SELECT currency FROM profiles WHERE user_id = ${userId}`,
+      readActivities(sql, userId, { assetIds: null, kind: null, limit, after: null }),
+      sql<(Split & { asset_id: number })[]>`
       SELECT asset_id, to_char(ex_date, 'YYYY-MM-DD') AS ex_date, numerator, denominator FROM corporate_actions
       WHERE kind = 'split' AND asset_id IN (SELECT asset_id FROM activities WHERE user_id = ${userId})`,
-    sql<TakenPart[]>`
+      sql<TakenPart[]>`
       SELECT c.asset_id, c.traded_at, c.cost, l.currency, l.traded_at AS lot_traded_at,
         c.proceeds IS NULL AS transfer
       FROM lot_closures c JOIN lots l ON l.id = c.lot_id AND l.user_id = c.user_id
       WHERE c.user_id = ${userId} AND (c.asset_id < 0 OR c.proceeds IS NULL)`,
-    sql<{ asset_id: number; currency: string }[]>`
+      sql<{ asset_id: number; currency: string }[]>`
       SELECT asset_id, coalesce(p.currency, a.currency) AS currency FROM assets a
       LEFT JOIN prices_current p USING (asset_id)
       WHERE asset_id IN (SELECT asset_id FROM activities WHERE user_id = ${userId})`,
-    sql<{ name: string; usd: string }[]>`
+      sql<{ name: string; usd: string }[]>`
       SELECT currency || ' ' || day AS name, usd FROM fx_rates
       WHERE usd IS NOT NULL AND day IN (SELECT m.day FROM portfolio_movements_view m WHERE m.user_id = ${userId})`,
-  ])
-  const currency = profile?.currency ?? 'USD'
-  const currencies = [...new Set([currency, ...assets.map((asset) => asset.currency)])]
-  return {
-    currency,
-    activities,
-    splits: Map.groupBy(splits, ({ asset_id }) => asset_id),
-    taken: [...taken],
-    currencyOf: new Map(assets.map((asset) => [asset.asset_id, asset.currency])),
-    rateSources: await readRateSources(sql, currencies),
-    usdOfDay: new Map(rates.map(({ name, usd }) => [name, usd])),
-  }
-})
+    ])
+    const currency = profile?.currency ?? 'USD'
+    const currencies = [...new Set([currency, ...assets.map((asset) => asset.currency)])]
+    return {
+      currency,
+      activities,
+      splits: Map.groupBy(splits, ({ asset_id }) => asset_id),
+      taken: [...taken],
+      currencyOf: new Map(assets.map((asset) => [asset.asset_id, asset.currency])),
+      rateSources: await readRateSources(sql, currencies),
+      usdOfDay: new Map(rates.map(({ name, usd }) => [name, usd])),
+    }
+  },
+)
 
 async function readRateSources(sql: UserSql, currencies: readonly string[]): Promise<RateSource[]> {
   const rows = await sql<RateSource[]>`
@@ -76,7 +78,7 @@ export const readCloses = liveQuery(
   async (
     sql,
     assetIds: readonly number[],
-    interval: Interval,
+    interval: HistoryInterval,
     from: number,
     simulated: boolean,
   ): Promise<Map<number, Close[]>> => {
@@ -90,7 +92,7 @@ export const readCloses = liveQuery(
             FROM price_snapshots
             WHERE asset_id = ANY (${ids}::text::integer[]) AND recorded_at >= ${start} AND simulated = ${simulated}
             ORDER BY asset_id, recorded_at`
-        : await readBars(sql, ids, TABLES[interval], start)
+        : await readStoredCloses(sql, ids, TABLES[interval], start)
     const closes = new Map<number, Close[]>()
     for (const { asset_id, at, close } of rows) {
       const known = closes.get(asset_id)
@@ -102,9 +104,9 @@ export const readCloses = liveQuery(
 )
 
 /** A market that is closed for some days has its last price before them. */
-const SLACK_DAYS = 45
+const LOOKBACK_DAYS = 45
 
-function readBars(
+function readStoredCloses(
   sql: LiveSql,
   ids: string,
   { table, column }: (typeof TABLES)[keyof typeof TABLES],
@@ -113,6 +115,6 @@ function readBars(
   const day = start.toISOString().slice(0, 10)
   return sql<CloseRow[]>`
     SELECT asset_id, (extract(epoch FROM ${sql(column)}) * 1000000)::double precision AS at, close FROM ${sql(table)}
-    WHERE asset_id = ANY (${ids}::text::integer[]) AND ${sql(column)} >= ${day}::text::date - ${SLACK_DAYS}::integer
+    WHERE asset_id = ANY (${ids}::text::integer[]) AND ${sql(column)} >= ${day}::text::date - ${LOOKBACK_DAYS}::integer
     ORDER BY asset_id, ${sql(column)}`
 }

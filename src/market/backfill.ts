@@ -1,27 +1,27 @@
-import type { Hole } from './coverage.ts'
+import type { MissingTrades } from './coverage.ts'
 
-const MINUTE = 60
+const MINUTE_S = 60
 
 /** Trades that one page of the exchange's REST holds. */
-export const PAGE = 1_000
+export const TRADES_PER_PAGE = 1_000
 
 /** Minutes of candles that are asked for in one step: what was healed so far stays healed if the next step fails. */
-const CANDLE_MINUTES = 1_440
+const MAX_CANDLE_MINUTES = 1_440
 
-/** Milliseconds and pages: see KEPT_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS and RECONCILE_SETTLE_MS. */
-export type BackfillLimits = { kept: number; pages: number; delay: number; settle: number }
+/** Milliseconds and pages: see TRADE_WINDOW_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS and RECONCILE_SETTLE_MS. */
+export type BackfillLimits = { tradeWindowMs: number; maxPages: number; delayMs: number; settleMs: number }
 
 /** What REST has refused for a hole in this round. Another hole may lie where REST has something. */
-export type Refused = { trades: boolean; candles: boolean }
+export type RefusedRequests = { trades: boolean; candles: boolean }
 
-export const NOTHING_REFUSED: Refused = { trades: false, candles: false }
+export const NOTHING_REFUSED: RefusedRequests = { trades: false, candles: false }
 
 /** What to do next about the holes. Minutes are unix seconds, `until` is unix milliseconds. */
 export type BackfillStep =
   /** Ask for `limit` trades with ids below `hole.before`; those before the minute `floor` are not needed. */
-  | { kind: 'trades'; hole: Hole; limit: number; floor: number }
+  | { kind: 'trades'; missing: MissingTrades; limit: number; floor: number }
   /** Ask for the exchange's candles of [from, to], both inclusive. */
-  | { kind: 'candles'; hole: Hole; from: number; to: number }
+  | { kind: 'candles'; missing: MissingTrades; from: number; to: number }
   | { kind: 'wait'; until: number }
 
 /**
@@ -29,45 +29,46 @@ export type BackfillStep =
  * as far as it has written them, and the trades of the minutes that it has not.
  * @returns null when there is nothing to heal.
  */
-export function nextStep(
-  holes: readonly Hole[],
+export function nextBackfillStep(
+  holes: readonly MissingTrades[],
   now: number,
   limits: BackfillLimits,
-  refused: (hole: Hole) => Refused,
+  refused: (hole: MissingTrades) => RefusedRequests,
 ): BackfillStep | null {
   let until = Number.POSITIVE_INFINITY
   for (const hole of holes) {
     // A hole that has no upper end is the past before a product's first trade.
     if (hole.before === Number.MAX_SAFE_INTEGER) continue
-    const due = Math.max(hole.seenAt + limits.delay, hole.pausedUntil)
+    const due = Math.max(hole.seenAt + limits.delayMs, hole.pausedUntil)
     if (now < due) {
       until = Math.min(until, due)
       continue
     }
-    const step = stepFor(hole, now, limits, refused(hole))
+    const step = getStep(hole, now, limits, refused(hole))
     if (step.kind !== 'wait') return step
     until = Math.min(until, step.until)
   }
   return until === Number.POSITIVE_INFINITY ? null : { kind: 'wait', until }
 }
 
-function stepFor(hole: Hole, now: number, limits: BackfillLimits, refused: Refused): BackfillStep {
+function getStep(hole: MissingTrades, now: number, limits: BackfillLimits, refused: RefusedRequests): BackfillStep {
   const missing = hole.before - hole.after - 1
-  const pages = refused.trades ? 0 : limits.pages - hole.pages
-  const foldable = Math.ceil((now - limits.kept) / 60_000) * MINUTE
-  if (!hole.start && hole.from >= foldable && missing <= pages * PAGE)
-    return { kind: 'trades', hole, limit: Math.min(missing, PAGE), floor: 0 }
+  const pages = refused.trades ? 0 : limits.maxPages - hole.pages
+  const foldable = Math.ceil((now - limits.tradeWindowMs) / 60_000) * MINUTE_S
+  if (!hole.start && hole.from >= foldable && missing <= pages * TRADES_PER_PAGE)
+    return { kind: 'trades', missing: hole, limit: Math.min(missing, TRADES_PER_PAGE), floor: 0 }
   /** The last minute whose candle the exchange has surely written. */
-  const written = Math.floor((now - limits.settle) / 60_000) * MINUTE - MINUTE
+  const written = Math.floor((now - limits.settleMs) / 60_000) * MINUTE_S - MINUTE_S
   if (hole.from <= written && !refused.candles)
     return {
       kind: 'candles',
-      hole,
+      missing: hole,
       from: hole.from,
-      to: Math.min(hole.to, written, hole.from + CANDLE_MINUTES * MINUTE),
+      to: Math.min(hole.to, written, hole.from + MAX_CANDLE_MINUTES * MINUTE_S),
     }
-  const floor = Math.max(hole.from, written + MINUTE, foldable)
+  const floor = Math.max(hole.from, written + MINUTE_S, foldable)
   // Below id 1 there is nothing, but only the exchange can say that its ids begin there.
-  if (floor <= hole.to && pages > 0) return { kind: 'trades', hole, limit: Math.max(1, Math.min(missing, PAGE)), floor }
-  return { kind: 'wait', until: (Math.max(hole.from, written + MINUTE) + MINUTE) * 1000 + limits.settle }
+  if (floor <= hole.to && pages > 0)
+    return { kind: 'trades', missing: hole, limit: Math.max(1, Math.min(missing, TRADES_PER_PAGE)), floor }
+  return { kind: 'wait', until: (Math.max(hole.from, written + MINUTE_S) + MINUTE_S) * 1000 + limits.settleMs }
 }

@@ -1,11 +1,16 @@
-import type { Candle, Coverage, Source } from '../protocol/candle.ts'
-import { GRANULARITIES, SECONDS } from '../protocol/granularity.ts'
+import type { Candle, CandleOrigin, Coverage } from '../protocol/candle.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS } from '../protocol/granularity.ts'
 import type { Trade } from './coinbase.ts'
-import { addUnits, compareDecimals, type Units, units, unitsText } from './decimal.ts'
-import type { RevisionReason } from './revision.ts'
+import { addUnits, compareDecimals, formatUnits, parseUnits, type Units } from './decimal.ts'
+
+/**
+ * Why a complete candle changed: a trade came late, a missing one was fetched, the exchange's candle replaced ours, only
+ * the coverage changed, or the audit found a difference.
+ */
+export type RevisionReason = 'late_trade' | 'backfill' | 'reconciled' | 'coverage' | 'audit'
 
 /** Seconds of each granularity, by its index in `GRANULARITIES`. */
-export const SIZES: readonly number[] = GRANULARITIES.map((granularity) => SECONDS[granularity])
+export const SECONDS_BY_INDEX: readonly number[] = GRANULARITIES.map((granularity) => GRANULARITY_SECONDS[granularity])
 
 /** The fold of an interval's trades, and how far its life has come. Times are unix seconds. */
 export type Bar = {
@@ -29,7 +34,7 @@ export type Bar = {
   /** RFC 3339 time of the last trade, or of the reconciliation. */
   lastTime: string
   /** Whose numbers these are: the fold's alone, or the exchange's own minutes are in them (C9). */
-  source: Source
+  source: CandleOrigin
   complete: boolean
   rev: number
   /** Why the last revision was made; null while there was none. */
@@ -45,8 +50,8 @@ export type Bar = {
 export type Ohlcv = { open: string; high: string; low: string; close: string; volume: string }
 
 /** A bar that holds one trade. */
-export function barOf(size: number, trade: Trade, price: number, quantity: Units): Bar {
-  const length = SIZES[size] as number
+export function newBar(size: number, trade: Trade, price: number, quantity: Units): Bar {
+  const length = SECONDS_BY_INDEX[size] as number
   const start = trade.minute - (trade.minute % length)
   return {
     size,
@@ -75,9 +80,9 @@ export function barOf(size: number, trade: Trade, price: number, quantity: Units
 }
 
 /** A minute as the exchange itself tells it. */
-export function barOfExchange(start: number, candle: Ohlcv, time: string): Bar {
+export function barFromExchange(start: number, candle: Ohlcv, time: string): Bar {
   const trade: Trade = { product: '', id: 0, price: candle.open, size: candle.volume, time, minute: start }
-  const bar = barOf(0, trade, Number(candle.open), units(candle.volume))
+  const bar = newBar(0, trade, Number(candle.open), parseUnits(candle.volume))
   bar.high = candle.high
   bar.highValue = Number(candle.high)
   bar.low = candle.low
@@ -89,8 +94,8 @@ export function barOfExchange(start: number, candle: Ohlcv, time: string): Bar {
 
 /** Folds one more trade in; in any order the result is the same, given that no trade comes twice. */
 export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units): void {
-  raise(bar, trade.price, price)
-  lower(bar, trade.price, price)
+  updateHigh(bar, trade.price, price)
+  updateLow(bar, trade.price, price)
   const { minute, id } = trade
   if (minute > bar.closeMinute || (minute === bar.closeMinute && id > bar.closeId)) {
     bar.close = trade.price
@@ -107,24 +112,25 @@ export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units)
 }
 
 /** Up to 15 digits (and a point) two decimals that are one double are one decimal. */
-const TIES_FROM = 17
+const EXACT_COMPARE_CHARS = 17
 
-function raise(bar: Bar, text: string, value: number): void {
+function updateHigh(bar: Bar, text: string, value: number): void {
   if (value < bar.highValue) return
   if (
     value === bar.highValue &&
-    ((text.length < TIES_FROM && bar.high.length < TIES_FROM) || compareDecimals(text, bar.high) <= 0)
+    ((text.length < EXACT_COMPARE_CHARS && bar.high.length < EXACT_COMPARE_CHARS) ||
+      compareDecimals(text, bar.high) <= 0)
   )
     return
   bar.high = text
   bar.highValue = value
 }
 
-function lower(bar: Bar, text: string, value: number): void {
+function updateLow(bar: Bar, text: string, value: number): void {
   if (value > bar.lowValue) return
   if (
     value === bar.lowValue &&
-    ((text.length < TIES_FROM && bar.low.length < TIES_FROM) || compareDecimals(text, bar.low) >= 0)
+    ((text.length < EXACT_COMPARE_CHARS && bar.low.length < EXACT_COMPARE_CHARS) || compareDecimals(text, bar.low) >= 0)
   )
     return
   bar.low = text
@@ -132,7 +138,7 @@ function lower(bar: Bar, text: string, value: number): void {
 }
 
 /** Replaces what `bar` tells of trades by what `other` tells. The life of `bar` goes on. */
-export function assign(bar: Bar, other: Bar): void {
+export function replaceValues(bar: Bar, other: Bar): void {
   bar.open = other.open
   bar.high = other.high
   bar.low = other.low
@@ -154,13 +160,13 @@ export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
   let bar: Bar | null = null
   for (const minute of minutes) {
     if (bar === null) {
-      const length = SIZES[size] as number
+      const length = SECONDS_BY_INDEX[size] as number
       const start = minute.start - (minute.start % length)
       bar = { ...minute, size, start, end: start + length, altered: true, touched: false }
       continue
     }
-    raise(bar, minute.high, minute.highValue)
-    lower(bar, minute.low, minute.lowValue)
+    updateHigh(bar, minute.high, minute.highValue)
+    updateLow(bar, minute.low, minute.lowValue)
     bar.close = minute.close
     bar.closeMinute = minute.closeMinute
     bar.closeId = minute.closeId
@@ -172,15 +178,15 @@ export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
 }
 
 /** The same text in memory of its own: V8 cuts longer texts out of a message so that they keep all of it alive. */
-export const apart = (text: string): string => ` ${text}`.slice(1)
+export const copyText = (text: string): string => ` ${text}`.slice(1)
 
 /** Whether two bars tell the same numbers. */
-export const sameNumbers = (a: Bar, b: Bar): boolean =>
+export const hasSameValues = (a: Bar, b: Bar): boolean =>
   a.open === b.open &&
   a.high === b.high &&
   a.low === b.low &&
   a.close === b.close &&
-  unitsText(a.volume) === unitsText(b.volume)
+  formatUnits(a.volume) === formatUnits(b.volume)
 
 /** The bar as it travels. */
 export function toCandle(bar: Bar, exchange: string, product: string): Candle {
@@ -193,7 +199,7 @@ export function toCandle(bar: Bar, exchange: string, product: string): Candle {
     high: bar.high,
     low: bar.low,
     close: bar.close,
-    volume: unitsText(bar.volume),
+    volume: formatUnits(bar.volume),
     is_complete: bar.complete,
     coverage: bar.coverage,
     rev: bar.rev,

@@ -16,20 +16,20 @@ export type Trade = {
 }
 
 /** Why a message counts for nothing (C4). */
-export type Rejection = 'not_json' | 'not_an_object' | 'unknown_channel' | 'malformed'
+export type RejectReason = 'not_json' | 'not_an_object' | 'unknown_channel' | 'malformed'
 
 /** What one text from the feed says. `at` is the exchange's clock in unix milliseconds. */
-export type Message =
+export type FeedMessage =
   | { kind: 'trades'; sequence: number; at: number; snapshot: boolean; trades: Trade[] }
   | { kind: 'heartbeat'; sequence: number; at: number }
   | { kind: 'other'; channel: string; sequence: number; at: number }
   | { kind: 'refused'; detail: string }
-  | { kind: 'rejected'; reason: Rejection }
+  | { kind: 'rejected'; reason: RejectReason }
 
-const MALFORMED: Message = { kind: 'rejected', reason: 'malformed' }
+const MALFORMED: FeedMessage = { kind: 'rejected', reason: 'malformed' }
 
 /** Reads one text message of the Advanced Trade socket. Never throws: what is not valid is `rejected` with a reason. */
-export function readMessage(text: string): Message {
+export function parseFeedMessage(text: string): FeedMessage {
   let json: unknown
   try {
     json = scanTrades(text) ?? JSON.parse(text)
@@ -39,17 +39,17 @@ export function readMessage(text: string): Message {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     return { kind: 'rejected', reason: 'not_an_object' }
   const message = json as { channel?: unknown; timestamp?: unknown; sequence_num?: unknown; events?: unknown }
-  if (message.channel === 'market_trades') return readTrades(message)
-  if (message.channel === 'heartbeats') return readHeartbeat(message)
-  return readOther(json)
+  if (message.channel === 'market_trades') return parseTrades(message)
+  if (message.channel === 'heartbeats') return parseHeartbeat(message)
+  return parseOther(json)
 }
 
 type Envelope = { timestamp?: unknown; sequence_num?: unknown; events?: unknown }
 
-function readTrades(message: Envelope): Message {
+function parseTrades(message: Envelope): FeedMessage {
   const { sequence_num: sequence, timestamp, events } = message
   const at = parseTime(timestamp)
-  if (at === null || !isCount(sequence) || !Array.isArray(events)) return MALFORMED
+  if (at === null || !isSequenceNumber(sequence) || !Array.isArray(events)) return MALFORMED
   const trades: Trade[] = []
   let snapshot = false
   for (const event of events) {
@@ -57,7 +57,7 @@ function readTrades(message: Envelope): Message {
     if (event.type === 'snapshot') snapshot = true
     else if (event.type !== 'update') return MALFORMED
     for (const raw of event.trades) {
-      const trade = readTrade(raw)
+      const trade = parseTrade(raw)
       if (trade === null) return MALFORMED
       trades.push(trade)
     }
@@ -65,11 +65,11 @@ function readTrades(message: Envelope): Message {
   return { kind: 'trades', sequence, at, snapshot, trades }
 }
 
-function readTrade(raw: unknown): Trade | null {
+function parseTrade(raw: unknown): Trade | null {
   if (typeof raw !== 'object' || raw === null) return null
   const { product_id: product, trade_id, price, size, time, side } = raw as Record<string, unknown>
   if (typeof product !== 'string' || product === '' || typeof side !== 'string') return null
-  const id = readTradeId(trade_id)
+  const id = parseTradeId(trade_id)
   if (id === 0 || !isPositiveDecimal(price) || !isPositiveDecimal(size)) return null
   const at = parseTime(time)
   if (at === null) return null
@@ -85,7 +85,7 @@ function readTrade(raw: unknown): Trade | null {
 }
 
 /** Digits of at most 15 places, without a leading zero; 0 stands for anything else. */
-function readTradeId(text: unknown): number {
+function parseTradeId(text: unknown): number {
   if (typeof text !== 'string' || text.length === 0 || text.length > 15 || text.charCodeAt(0) === 48) return 0
   let id = 0
   for (let i = 0; i < text.length; i++) {
@@ -96,13 +96,13 @@ function readTradeId(text: unknown): number {
   return id
 }
 
-const isCount = (value: unknown): value is number =>
+const isSequenceNumber = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 
-function readHeartbeat(message: Envelope): Message {
+function parseHeartbeat(message: Envelope): FeedMessage {
   const { sequence_num: sequence, timestamp, events } = message
   const at = parseTime(timestamp)
-  if (at === null || !isCount(sequence) || !Array.isArray(events)) return MALFORMED
+  if (at === null || !isSequenceNumber(sequence) || !Array.isArray(events)) return MALFORMED
   for (const event of events) {
     if (typeof event !== 'object' || event === null || typeof event.current_time !== 'string') return MALFORMED
     if (typeof event.heartbeat_counter !== 'string' && !Number.isSafeInteger(event.heartbeat_counter)) return MALFORMED
@@ -110,7 +110,7 @@ function readHeartbeat(message: Envelope): Message {
   return { kind: 'heartbeat', sequence, at }
 }
 
-function readOther(json: unknown): Message {
+function parseOther(json: unknown): FeedMessage {
   const result = coinbaseMessageSchema.safeParse(json)
   if (result.success) {
     const { channel, sequence_num, timestamp } = result.data
@@ -123,8 +123,8 @@ function readOther(json: unknown): Message {
 }
 
 /** The day that the last times lay in, as YYYYMMDD, and its start: nearly every next one lies in it too. */
-let knownDate = 0
-let knownDay = 0
+let cachedDate = 0
+let cachedDayMs = 0
 
 /** An RFC 3339 time in UTC (`Z`), with any number of fractional digits, as unix milliseconds; null when it is none. */
 export function parseTime(text: unknown): number | null {
@@ -132,19 +132,19 @@ export function parseTime(text: unknown): number | null {
   const last = text.length - 1
   // YYYY-MM-DDTHH:MM:SSZ.
   if (last < 19 || text.charCodeAt(last) !== 90 || text.charCodeAt(10) !== 84 || text.charCodeAt(13) !== 58) return null
-  const hour = pair(text, 11)
-  const minute = pair(text, 14)
-  const date = (pair(text, 0) * 100 + pair(text, 2)) * 10_000 + pair(text, 5) * 100 + pair(text, 8)
+  const hour = twoDigits(text, 11)
+  const minute = twoDigits(text, 14)
+  const date = (twoDigits(text, 0) * 100 + twoDigits(text, 2)) * 10_000 + twoDigits(text, 5) * 100 + twoDigits(text, 8)
   if (hour > 23 || minute > 59 || text.charCodeAt(4) !== 45 || text.charCodeAt(7) !== 45) return null
-  if (date !== knownDate) {
+  if (date !== cachedDate) {
     const day = Date.parse(`${text.slice(0, 10)}T00:00:00Z`)
     // Date.parse takes 30 February for 2 March.
     if (Number.isNaN(day) || new Date(day).toISOString().slice(0, 10) !== text.slice(0, 10)) return null
-    knownDate = date
-    knownDay = day
+    cachedDate = date
+    cachedDayMs = day
   }
-  const start = knownDay + hour * 3_600_000 + minute * 60_000
-  const second = pair(text, 17)
+  const start = cachedDayMs + hour * 3_600_000 + minute * 60_000
+  const second = twoDigits(text, 17)
   if (text.charCodeAt(16) !== 58 || second > 59) return null
   if (last === 19) return start + second * 1000
   if (last < 21 || text.charCodeAt(19) !== 46) return null
@@ -160,7 +160,7 @@ export function parseTime(text: unknown): number | null {
 }
 
 /** Two digits as a number; far above any part of a time when they are none. */
-function pair(text: string, at: number): number {
+function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - 48
   const ones = text.charCodeAt(at + 1) - 48
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : 1e9

@@ -47,7 +47,7 @@ export function trimDecimal(text: string): string {
 }
 
 /** A plain decimal as exact units. */
-export function units(text: string): Units {
+export function parseUnits(text: string): Units {
   let value = 0
   let fraction = -1
   for (let i = 0; i < text.length; i++) {
@@ -63,15 +63,15 @@ export function units(text: string): Units {
     for (; fraction < SCALE; fraction++) value *= 10
     if (value <= Number.MAX_SAFE_INTEGER) return value
   }
-  return fine(text)
+  return parseFineUnits(text)
 }
 
-function fine(text: string): bigint {
+function parseFineUnits(text: string): bigint {
   const [whole = '0', fraction = ''] = text.split('.')
   return BigInt(whole + fraction.padEnd(FINE_SCALE, '0'))
 }
 
-const toFine = (a: Units): bigint => (typeof a === 'bigint' ? a : BigInt(a) * FINE_PER_UNIT)
+const toFineUnits = (a: Units): bigint => (typeof a === 'bigint' ? a : BigInt(a) * FINE_PER_UNIT)
 
 /** The exact sum. */
 export function addUnits(a: Units, b: Units): Units {
@@ -79,11 +79,11 @@ export function addUnits(a: Units, b: Units): Units {
     const sum = a + b
     if (sum <= Number.MAX_SAFE_INTEGER) return sum
   }
-  return toFine(a) + toFine(b)
+  return toFineUnits(a) + toFineUnits(b)
 }
 
 /** The exact quantity as plain decimal text, without needless zeros. */
-export function unitsText(a: Units): string {
+export function formatUnits(a: Units): string {
   // Below 1e15 the quotient is off by far less than a unit, so the whole is right and what follows is exact.
   if (typeof a === 'number' && a < 1e15) {
     const whole = Math.floor(a / ONE)
@@ -101,6 +101,6 @@ export function compareDecimals(a: string, b: string): number {
   // Rounding to a double keeps the order, so only a tie needs all the digits.
   const difference = Number(a) - Number(b)
   if (difference !== 0) return difference
-  const exact = fine(a) - fine(b)
+  const exact = parseFineUnits(a) - parseFineUnits(b)
   return exact < 0n ? -1 : exact > 0n ? 1 : 0
 }

@@ -1,17 +1,10 @@
 import type { Coverage } from '../protocol/candle.ts'
 import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
-import type { Bar, Ohlcv } from './bar.ts'
-import { unitsText } from './decimal.ts'
-
-/**
- * Why a complete candle changed: a trade came late, a missing one was fetched, the exchange's candle replaced ours, only
- * the coverage is another, or the audit found it different.
- */
-export const REVISION_REASONS = ['late_trade', 'backfill', 'reconciled', 'coverage', 'audit'] as const
-export type RevisionReason = (typeof REVISION_REASONS)[number]
+import type { Bar, Ohlcv, RevisionReason } from './bar.ts'
+import { formatUnits } from './decimal.ts'
 
 /** What a candle told at one revision. */
-export type Told = Ohlcv & { coverage: Coverage }
+export type CandleValues = Ohlcv & { coverage: Coverage }
 
 /** One change of a complete candle (C6): `timestamp` in unix seconds, `recorded_at` RFC 3339. */
 export type Revision = {
@@ -20,17 +13,17 @@ export type Revision = {
   rev: number
   reason: RevisionReason
   /** Null where there was no candle before. */
-  before: Told | null
-  after: Told
+  before: CandleValues | null
+  after: CandleValues
   recorded_at: string
 }
 
-const told = ({ open, high, low, close, volume, coverage }: Bar): Told => ({
+const toValues = ({ open, high, low, close, volume, coverage }: Bar): CandleValues => ({
   open,
   high,
   low,
   close,
-  volume: unitsText(volume),
+  volume: formatUnits(volume),
   coverage,
 })
 
@@ -38,15 +31,15 @@ const told = ({ open, high, low, close, volume, coverage }: Bar): Told => ({
  * The revision that made a complete bar what it is at `now` (unix milliseconds), `before` being what it was last told
  * as; null where the bar is at its first complete state, or was told as it is already.
  */
-export function revisionOf(bar: Bar, before: Bar | null, now: number): Revision | null {
+export function createRevision(bar: Bar, before: Bar | null, now: number): Revision | null {
   if (!bar.complete || bar.rev === 0 || bar.reason === null || before?.rev === bar.rev) return null
   return {
     granularity: GRANULARITIES[bar.size] as Granularity,
     timestamp: bar.start,
     rev: bar.rev,
     reason: bar.reason,
-    before: before === null ? null : told(before),
-    after: told(bar),
+    before: before === null ? null : toValues(before),
+    after: toValues(bar),
     recorded_at: new Date(now).toISOString(),
   }
 }

@@ -12,7 +12,7 @@ const CLOSING_BRACKET = 93
 const CLOSING_BRACE = 125
 
 /** What the six groups of `TRADE` hold. */
-type Texts = { 1: string; 2: string; 3: string; 4: string; 5: string; 6: string }
+type TradeGroups = { 1: string; 2: string; 3: string; 4: string; 5: string; 6: string }
 type ScannedTrade = Record<'product_id' | 'trade_id' | 'price' | 'size' | 'time' | 'side', string>
 type ScannedEvent = { type: string; trades: ScannedTrade[] }
 type ScannedTrades = { channel: 'market_trades'; timestamp: string; sequence_num: number; events: ScannedEvent[] }
@@ -47,7 +47,7 @@ function scanList(text: string, start: number, trades: ScannedTrade[]): number {
   if (text.charCodeAt(start) === CLOSING_BRACKET) return start + 1
   TRADE.lastIndex = start
   for (;;) {
-    const found = TRADE.exec(text) as (RegExpExecArray & Texts) | null
+    const found = TRADE.exec(text) as (RegExpExecArray & TradeGroups) | null
     if (found === null) return -1
     trades.push({
       product_id: found[1],

@@ -12,18 +12,19 @@ export const PRICE_PLACES = 10
 export const EXACT_PLACES = 38
 
 /** Apart from everybody else's: the number of places that it divides to is set before each division. */
-const Divided = Big()
+const RoundingBig = Big()
 
 export const ZERO: Decimal = new Big(0)
 
 /** Plain decimal text as a decimal. @throws Error for what is no number */
-export const decimal = (text: string): Decimal => new Big(text)
+export const parseDecimal = (text: string): Decimal => new Big(text)
 
 /** As plain decimal text: no exponent, no zeros at the end, no sign at zero. */
-export const text = (value: Decimal): string => value.toFixed()
+export const formatDecimal = (value: Decimal): string => value.toFixed()
 
 /** What may be unknown, as text. */
-export const textOrNull = (value: Decimal | null): string | null => (value === null ? null : text(value))
+export const formatDecimalOrNull = (value: Decimal | null): string | null =>
+  value === null ? null : formatDecimal(value)
 
 export const isZero = (value: Decimal): boolean => value.eq(ZERO)
 
@@ -32,17 +33,17 @@ export const isZero = (value: Decimal): boolean => value.eq(ZERO)
  * place where anything is rounded.
  * @throws Error when b is 0
  */
-export function ratio(a: Decimal, b: Decimal, places: number): Decimal {
-  Divided.DP = places
-  return new Divided(a).div(b)
+export function divideRounded(a: Decimal, b: Decimal, places: number): Decimal {
+  RoundingBig.DP = places
+  return new RoundingBig(a).div(b)
 }
 
 /** a / b where that ends within 38 digits, else rounded to so many. @throws Error when b is 0 */
-export function quotient(a: Decimal, b: Decimal, places = PRICE_PLACES): Decimal {
-  const exact = ratio(a, b, EXACT_PLACES)
-  return exact.times(b).eq(a) ? exact : ratio(a, b, places)
+export function divide(a: Decimal, b: Decimal, places = PRICE_PLACES): Decimal {
+  const exact = divideRounded(a, b, EXACT_PLACES)
+  return exact.times(b).eq(a) ? exact : divideRounded(a, b, places)
 }
 
 /** part / |whole| in per cent; null when there is no whole (P3). */
 export const percent = (part: Decimal, whole: Decimal): Decimal | null =>
-  isZero(whole) ? null : ratio(part.times(100), whole.abs(), PERCENT_PLACES)
+  isZero(whole) ? null : divideRounded(part.times(100), whole.abs(), PERCENT_PLACES)

@@ -1,10 +1,10 @@
-import { ownName } from '../pricing/symbol.ts'
+import { qualifiedName } from '../pricing/symbol.ts'
 import type { Asset } from '../protocol/asset.ts'
 import type { ActivityKind } from '../protocol/portfolio.ts'
 import type { Activity } from './activity.ts'
 
 /** What is exported: activities in their order, with every asset that they name (one of the user's own below 0). */
-export type Exported = { activities: readonly Activity[]; assets: ReadonlyMap<number, Asset>; currency: string }
+export type ExportInput = { activities: readonly Activity[]; assets: ReadonlyMap<number, Asset>; currency: string }
 
 /** The kinds that Ghostfolio has, by what a holding is after them; the true ones stand beside. */
 const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
@@ -19,11 +19,11 @@ const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
   tax: 'FEE',
   interest: 'INTEREST',
 }
-const OWN_KINDS: ReadonlySet<ActivityKind> = new Set(['transfer_in', 'transfer_out', 'split', 'tax'])
-const CLOSES: ReadonlySet<ActivityKind> = new Set(['sell', 'transfer_out'])
+const KERB_KINDS: ReadonlySet<ActivityKind> = new Set(['transfer_in', 'transfer_out', 'split', 'tax'])
+const CLOSING_KINDS: ReadonlySet<ActivityKind> = new Set(['sell', 'transfer_out'])
 /** What Ghostfolio shows of a fee without a name. */
-const TITLES: Readonly<Partial<Record<ActivityKind, string>>> = { fee: 'Fee', interest: 'Interest', tax: 'Tax' }
-const NAMELESS: ReadonlySet<string> = new Set(Object.values(TITLES))
+const DEFAULT_TITLES: Readonly<Partial<Record<ActivityKind, string>>> = { fee: 'Fee', interest: 'Interest', tax: 'Tax' }
+const DEFAULT_TITLE_TEXTS: ReadonlySet<string> = new Set(Object.values(DEFAULT_TITLES))
 
 /** How Ghostfolio calls an asset: Yahoo's symbol, a coin with its currency and no mark between. */
 function ghostfolioSymbol(asset: Asset): string {
@@ -38,7 +38,7 @@ function symbolsOf(assets: Iterable<Asset>): Map<number, string> {
   const taken = new Set<string>()
   for (const asset of assets) {
     const usual = ghostfolioSymbol(asset)
-    const other = asset.asset_id < 0 ? `${usual} (${asset.currency})` : ownName(asset)
+    const other = asset.asset_id < 0 ? `${usual} (${asset.currency})` : qualifiedName(asset)
     const symbol = taken.has(usual) ? other : usual
     taken.add(symbol)
     symbols.set(asset.asset_id, symbol)
@@ -48,14 +48,14 @@ function symbolsOf(assets: Iterable<Asset>): Map<number, string> {
 
 /** What stands for the asset of an activity, and its note: a fee of no asset has its note as its symbol's name. */
 function titleOf({ kind, note }: Activity): { title: string; comment: string | null } {
-  const title = TITLES[kind] ?? 'Fee'
-  return note === null || NAMELESS.has(note) ? { title, comment: note } : { title: note, comment: null }
+  const title = DEFAULT_TITLES[kind] ?? 'Fee'
+  return note === null || DEFAULT_TITLE_TEXTS.has(note) ? { title, comment: note } : { title: note, comment: null }
 }
 
 /** The digits as they are, where JSON has a number. */
-const digits = (text: string): unknown => (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text)
+const rawNumber = (text: string): unknown => (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text)
 
-const profile = (symbol: string, name: string, currency: string) => ({
+const assetProfile = (symbol: string, name: string, currency: string) => ({
   assetClass: null,
   assetSubClass: null,
   comment: null,
@@ -81,28 +81,28 @@ const profile = (symbol: string, name: string, currency: string) => ({
  * which it does not look at: kinds, splits, named lots, and which assets the symbols mean.
  * @param now RFC 3339
  */
-export function exportJson({ activities, assets, currency }: Exported, now: string): string {
+export function exportJson({ activities, assets, currency }: ExportInput, now: string): string {
   const symbols = symbolsOf(assets.values())
   const listed = [...assets.values()]
   const own = listed.filter(({ asset_id }) => asset_id < 0)
-  const profiles = own.map((asset) => profile(symbols.get(asset.asset_id) as string, asset.name, asset.currency))
+  const profiles = own.map((asset) => assetProfile(symbols.get(asset.asset_id) as string, asset.name, asset.currency))
   const rows = activities.map((activity) => {
     const { id, kind, asset_id, note } = activity
     const told = asset_id === null ? titleOf(activity) : { title: '', comment: note }
-    if (asset_id === null) profiles.push(profile(id, told.title, activity.currency))
+    if (asset_id === null) profiles.push(assetProfile(id, told.title, activity.currency))
     return {
       accountId: null,
       comment: told.comment,
       currency: activity.currency,
       dataSource: asset_id === null || asset_id < 0 ? 'MANUAL' : 'YAHOO',
       date: activity.traded_at,
-      fee: digits(activity.fees),
+      fee: rawNumber(activity.fees),
       id,
-      quantity: digits(activity.quantity),
+      quantity: rawNumber(activity.quantity),
       symbol: asset_id === null ? id : symbols.get(asset_id),
       tags: [],
       type: GHOSTFOLIO_KIND[kind],
-      unitPrice: digits(activity.price),
+      unitPrice: rawNumber(activity.price),
     }
   })
   const byId = <T>(pick: (activity: Activity) => T | null): Record<string, T> =>
@@ -121,14 +121,14 @@ export function exportJson({ activities, assets, currency }: Exported, now: stri
     activities: rows,
     user: { settings: { currency, performanceCalculationType: 'ROAI' } },
     kerb: {
-      kinds: byId(({ kind }) => (OWN_KINDS.has(kind) ? kind : null)),
+      kinds: byId(({ kind }) => (KERB_KINDS.has(kind) ? kind : null)),
       splits: byId(({ split }) => split),
       lots: byId(({ lots }) => lots),
       assets: Object.fromEntries(
-        listed.flatMap((asset) => (asset.asset_id < 0 ? [] : [[symbols.get(asset.asset_id), ownName(asset)]])),
+        listed.flatMap((asset) => (asset.asset_id < 0 ? [] : [[symbols.get(asset.asset_id), qualifiedName(asset)]])),
       ),
       own: Object.fromEntries(own.map(({ asset_id, symbol }) => [symbols.get(asset_id), symbol])),
-      typed: activities.flatMap(({ id, kind, short }) => (CLOSES.has(kind) && !short ? [id] : [])),
+      typed: activities.flatMap(({ id, kind, short }) => (CLOSING_KINDS.has(kind) && !short ? [id] : [])),
     },
   }
   return `${JSON.stringify(file, null, 2)}\n`
@@ -156,12 +156,12 @@ const COLUMNS = [
 ]
 
 /** A text that a spreadsheet would take for a formula stands behind an apostrophe; an import takes it away again. */
-const guarded = (text: string): string => (/^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text)
+const escapeFormula = (text: string): string => (/^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text)
 
-const cell = (text: string): string => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
+const csvCell = (text: string): string => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
 /** A portfolio in Ghostfolio's CSV; what it has no columns for stands in further ones, which it does not look at. */
-export function exportCsv({ activities, assets }: Exported): string {
+export function exportCsv({ activities, assets }: ExportInput): string {
   const symbols = symbolsOf(assets.values())
   const lines = activities.map((activity) => {
     const { kind, asset_id, split, lots, fees } = activity
@@ -170,27 +170,27 @@ export function exportCsv({ activities, assets }: Exported): string {
     const own = asset === undefined || asset.asset_id < 0
     return [
       activity.traded_at,
-      guarded(asset === undefined ? title : own ? asset.symbol : (symbols.get(asset.asset_id) as string)),
+      escapeFormula(asset === undefined ? title : own ? asset.symbol : (symbols.get(asset.asset_id) as string)),
       own ? 'MANUAL' : 'YAHOO',
       activity.currency,
       activity.price,
       activity.quantity,
       GHOSTFOLIO_KIND[kind].toLowerCase(),
       fees.replace('-', ''),
-      guarded(comment ?? ''),
-      guarded(asset?.name ?? ''),
+      escapeFormula(comment ?? ''),
+      escapeFormula(asset?.name ?? ''),
       asset?.isin ?? '',
-      asset === undefined ? '' : own ? `own:${asset.currency}` : ownName(asset),
+      asset === undefined ? '' : own ? `own:${asset.currency}` : qualifiedName(asset),
       kind,
       split === null ? '' : `${split.numerator}:${split.denominator}`,
       lots === null ? '' : lots.map(({ lot_id, quantity }) => `${lot_id}=${quantity}`).join(' '),
-      CLOSES.has(kind) && !activity.short ? 'no' : '',
+      CLOSING_KINDS.has(kind) && !activity.short ? 'no' : '',
       fees.startsWith('-') ? 'yes' : '',
       activity.id,
     ]
   })
   return [COLUMNS, ...lines]
-    .map((cells) => cells.map(cell).join(','))
+    .map((cells) => cells.map(csvCell).join(','))
     .join('\r\n')
     .concat('\r\n')
 }

@@ -1,29 +1,38 @@
 import type { Activity } from './activity.ts'
 
 /** What two activities have in common that say the same thing. */
-export type Content = Pick<
+export type ActivityContent = Pick<
   Activity,
   'kind' | 'asset_id' | 'quantity' | 'price' | 'fees' | 'currency' | 'traded_at' | 'split'
 >
 
 /** An activity that is there already. */
-export type There = Content & { id: string; fingerprint: string | null }
+export type StoredActivity = ActivityContent & { id: string; fingerprint: string | null }
 
 /** SHA-256 of a text, in hexadecimal. */
 export type Digest = (text: string) => Promise<string>
 
 /** What an activity says, as text: amounts and the time have one way to be written. */
-const said = ({ kind, asset_id, quantity, price, fees, currency, traded_at, split }: Content): string =>
+const serializeContent = ({
+  kind,
+  asset_id,
+  quantity,
+  price,
+  fees,
+  currency,
+  traded_at,
+  split,
+}: ActivityContent): string =>
   JSON.stringify([kind, asset_id, quantity, price, fees, currency, traded_at, split?.numerator, split?.denominator])
 
 /**
  * The fingerprint of each row: of what it says, and of how many rows before it say the same, so that two equal trades of
  * one file are two, and the file once more is none.
  */
-export async function fingerprintsOf(rows: readonly Content[], digest: Digest): Promise<string[]> {
+export async function computeFingerprints(rows: readonly ActivityContent[], digest: Digest): Promise<string[]> {
   const counted = new Map<string, number>()
   const texts = rows.map((row) => {
-    const text = said(row)
+    const text = serializeContent(row)
     const before = counted.get(text) ?? 0
     counted.set(text, before + 1)
     return `${text}#${before}`
@@ -35,10 +44,10 @@ export async function fingerprintsOf(rows: readonly Content[], digest: Digest): 
  * For each row the id of the activity that is there already and says the same; null for a new one, with its fingerprint
  * (null where another activity has it, which says something else since it was edited).
  */
-export type Judged = { known: string } | { known: null; fingerprint: string | null }
+export type DuplicateMatch = { known: string } | { known: null; fingerprint: string | null }
 
 /** Adds to the list of a key. */
-function add(lists: Map<string, string[]>, key: string, value: string): void {
+function addToList(lists: Map<string, string[]>, key: string, value: string): void {
   const list = lists.get(key)
   if (list) list.push(value)
   else lists.set(key, [value])
@@ -50,24 +59,28 @@ function add(lists: Map<string, string[]>, key: string, value: string): void {
  * @param prints the rows' fingerprints
  * @param there activities that may be the same: those of the rows' times, and those with one of the fingerprints
  */
-export function judge(rows: readonly Content[], prints: readonly string[], there: readonly There[]): Judged[] {
-  const texts = rows.map(said)
+export function matchDuplicates(
+  rows: readonly ActivityContent[],
+  prints: readonly string[],
+  there: readonly StoredActivity[],
+): DuplicateMatch[] {
+  const texts = rows.map(serializeContent)
   const textOf = new Map(prints.map((print, at) => [print, texts[at] as string]))
   const taken = new Set<string>()
   const known = new Map<string, string[]>()
   // From the end, so that the first is taken first.
   for (const activity of there.toReversed()) {
-    const now = said(activity)
-    add(known, now, activity.id)
+    const now = serializeContent(activity)
+    addToList(known, now, activity.id)
     if (activity.fingerprint === null) continue
     taken.add(activity.fingerprint)
     const before = textOf.get(activity.fingerprint)
-    if (before !== undefined && before !== now) add(known, before, activity.id)
+    if (before !== undefined && before !== now) addToList(known, before, activity.id)
   }
   const free = new Map<string, string[]>()
   for (let at = prints.length - 1; at >= 0; at--) {
     const print = prints[at] as string
-    if (!taken.has(print)) add(free, texts[at] as string, print)
+    if (!taken.has(print)) addToList(free, texts[at] as string, print)
   }
   const used = new Set<string>()
   return texts.map((text) => {

@@ -1,13 +1,23 @@
 import type { Activity, Lot, LotClosure, NamedLot, Split } from './activity.ts'
-import { type Decimal, decimal, EXACT_PLACES, isZero, PRICE_PLACES, quotient, ratio, text, ZERO } from './decimal.ts'
+import {
+  type Decimal,
+  divide,
+  divideRounded,
+  EXACT_PLACES,
+  formatDecimal,
+  isZero,
+  PRICE_PLACES,
+  parseDecimal,
+  ZERO,
+} from './decimal.ts'
 import { type AppliedSplit, splitsUntil } from './splits.ts'
-import { instant } from './time.ts'
+import { parseMicros } from './time.ts'
 
 /** What an asset's activities make. Lots and closures in the order in which they came about. */
-export type Derived = { lots: Lot[]; closures: LotClosure[] }
+export type DerivedLots = { lots: Lot[]; closures: LotClosure[] }
 
 /** The first activity that cannot be: it takes more than there is, or a lot that there is not. */
-export type Refused = {
+export type LotRefusal = {
   refused: { activity_id: string; reason: 'insufficient_quantity' | 'unknown_lot'; detail: string }
 }
 
@@ -28,19 +38,19 @@ type OpenLot = {
   unit?: Decimal | null
 }
 
-type Event =
+type LotEvent =
   | { at: number; order: 0; id: ''; split: AppliedSplit }
   | { at: number; order: 1 | 2; id: string; activity: Activity }
 
-const OPENS: ReadonlySet<string> = new Set(['buy', 'transfer_in'])
-const CLOSES: ReadonlySet<string> = new Set(['sell', 'transfer_out'])
+const OPENING_KINDS: ReadonlySet<string> = new Set(['buy', 'transfer_in'])
+const CLOSING_KINDS: ReadonlySet<string> = new Set(['sell', 'transfer_out'])
 
-function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSplit[], now: number): Event[] {
-  const events: Event[] = splits.map((split) => ({ at: split.at, order: 0, id: '', split }))
+function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSplit[], now: number): LotEvent[] {
+  const events: LotEvent[] = splits.map((split) => ({ at: split.at, order: 0, id: '', split }))
   for (const activity of activities) {
-    if (!OPENS.has(activity.kind) && !CLOSES.has(activity.kind)) continue
-    const at = instant(activity.traded_at)
-    if (at <= now) events.push({ at, order: OPENS.has(activity.kind) ? 1 : 2, id: activity.id, activity })
+    if (!OPENING_KINDS.has(activity.kind) && !CLOSING_KINDS.has(activity.kind)) continue
+    const at = parseMicros(activity.traded_at)
+    if (at <= now) events.push({ at, order: OPENING_KINDS.has(activity.kind) ? 1 : 2, id: activity.id, activity })
   }
   return events.sort((a, b) => a.at - b.at || a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
 }
@@ -49,26 +59,26 @@ function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSp
  * The part of `whole` that is left when `rest` of `quantity` is; rounded, so that what all parts take, and the rest, are
  * the whole to the last digit.
  */
-const share = (whole: Decimal, rest: Decimal, quantity: Decimal): Decimal =>
-  isZero(whole) ? ZERO : ratio(whole.times(rest), quantity, PRICE_PLACES)
+const proportionalPart = (whole: Decimal, rest: Decimal, quantity: Decimal): Decimal =>
+  isZero(whole) ? ZERO : divideRounded(whole.times(rest), quantity, PRICE_PLACES)
 
-function unitOf(lot: OpenLot): Decimal | null {
+function unitPrice(lot: OpenLot): Decimal | null {
   if (lot.unit === undefined) {
-    const unit = quotient(lot.base.gross, lot.base.quantity)
+    const unit = divide(lot.base.gross, lot.base.quantity)
     lot.unit = unit.times(lot.base.quantity).eq(lot.base.gross) ? unit : null
   }
   return lot.unit
 }
 
 /** Takes so much (above 0) out of a lot, and gives what that part had cost with its fees. */
-function take(lot: OpenLot, quantity: Decimal): Decimal {
+function takeFromLot(lot: OpenLot, quantity: Decimal): Decimal {
   const { base } = lot
-  const unit = unitOf(lot)
+  const unit = unitPrice(lot)
   const before = lot.gross.plus(lot.fees)
   const rest = lot.quantity.gt(ZERO) ? lot.quantity.minus(quantity) : lot.quantity.plus(quantity)
   const closed = isZero(rest)
-  lot.gross = closed ? ZERO : unit ? unit.times(rest) : share(base.gross, rest, base.quantity)
-  lot.fees = closed ? ZERO : share(base.fees, rest, base.quantity)
+  lot.gross = closed ? ZERO : unit ? unit.times(rest) : proportionalPart(base.gross, rest, base.quantity)
+  lot.fees = closed ? ZERO : proportionalPart(base.fees, rest, base.quantity)
   lot.quantity = rest
   lot.whole = false
   return before.minus(lot.gross).minus(lot.fees)
@@ -78,13 +88,13 @@ function take(lot: OpenLot, quantity: Decimal): Decimal {
 function quantitiesAfter(lots: readonly OpenLot[], split: AppliedSplit, places: number): Decimal[] {
   const { numerator, denominator } = split
   // Most ratios end, and need no division for each lot.
-  const ended = quotient(numerator, denominator)
+  const ended = divide(numerator, denominator)
   const exact = ended.times(denominator).eq(numerator)
   let before = ZERO
   let after = ZERO
   return lots.map((lot) => {
     before = before.plus(lot.quantity)
-    const sum = exact ? before.times(ended) : quotient(before.times(numerator), denominator, places)
+    const sum = exact ? before.times(ended) : divide(before.times(numerator), denominator, places)
     const quantity = sum.minus(after)
     after = sum
     return quantity
@@ -106,10 +116,15 @@ function splitLots(lots: readonly OpenLot[], split: AppliedSplit): void {
 }
 
 /** What an asset's lots are while its activities are gone through. */
-type Book = { all: OpenLot[]; byId: Map<string, OpenLot> /** None before it is open. */; first: number; splits: number }
+type LotState = {
+  all: OpenLot[]
+  byId: Map<string, OpenLot> /** None before it is open. */
+  first: number
+  splits: number
+}
 
-function open(book: Book, activity: Activity, quantity: Decimal, fees: Decimal): void {
-  const unit = decimal(activity.price)
+function openLot(book: LotState, activity: Activity, quantity: Decimal, fees: Decimal): void {
+  const unit = parseDecimal(activity.price)
   const gross = unit.times(quantity)
   const base = { quantity, gross, fees }
   const lot = {
@@ -125,11 +140,11 @@ function open(book: Book, activity: Activity, quantity: Decimal, fees: Decimal):
   book.byId.set(activity.id, lot)
 }
 
-type Part = { lot: OpenLot; quantity: Decimal }
+type LotPart = { lot: OpenLot; quantity: Decimal }
 
 /** The oldest lots of the other side, as far as they go (P4). */
-function oldest(book: Book, wanted: Decimal, side: 1 | -1): Part[] {
-  const parts: Part[] = []
+function oldestLots(book: LotState, wanted: Decimal, side: 1 | -1): LotPart[] {
+  const parts: LotPart[] = []
   let left = wanted
   for (let i = book.first; i < book.all.length && left.gt(ZERO); i++) {
     const lot = book.all[i]!
@@ -147,29 +162,33 @@ function oldest(book: Book, wanted: Decimal, side: 1 | -1): Part[] {
   return parts
 }
 
-const refuse = (activity: Activity, reason: Refused['refused']['reason'], detail: string): Refused => ({
+const refusal = (activity: Activity, reason: LotRefusal['refused']['reason'], detail: string): LotRefusal => ({
   refused: { activity_id: activity.id, reason, detail },
 })
 
 /** The lots that a sale names, which must have what it takes, and be all of it. */
-function named(book: Book, activity: Activity, names: readonly NamedLot[]): Part[] | Refused {
-  const parts = new Map<string, Part>()
+function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[]): LotPart[] | LotRefusal {
+  const parts = new Map<string, LotPart>()
   let sum = ZERO
   for (const { lot_id, quantity } of names) {
     const lot = book.byId.get(lot_id)
-    if (!lot || lot.quantity.lt(ZERO)) return refuse(activity, 'unknown_lot', `there is no lot ${lot_id} to take from`)
-    const part = { lot, quantity: decimal(quantity).plus(parts.get(lot_id)?.quantity ?? ZERO) }
+    if (!lot || lot.quantity.lt(ZERO)) return refusal(activity, 'unknown_lot', `there is no lot ${lot_id} to take from`)
+    const part = { lot, quantity: parseDecimal(quantity).plus(parts.get(lot_id)?.quantity ?? ZERO) }
     if (part.quantity.gt(lot.quantity))
-      return refuse(
+      return refusal(
         activity,
         'insufficient_quantity',
-        `lot ${lot_id} has ${text(lot.quantity)} of ${text(part.quantity)}`,
+        `lot ${lot_id} has ${formatDecimal(lot.quantity)} of ${formatDecimal(part.quantity)}`,
       )
     parts.set(lot_id, part)
     sum = sum.plus(quantity)
   }
   if (!sum.eq(activity.quantity))
-    return refuse(activity, 'insufficient_quantity', `the named lots are ${text(sum)} of ${activity.quantity}`)
+    return refusal(
+      activity,
+      'insufficient_quantity',
+      `the named lots are ${formatDecimal(sum)} of ${activity.quantity}`,
+    )
   return [...parts.values()].filter(({ quantity }) => quantity.gt(ZERO))
 }
 
@@ -177,45 +196,50 @@ function named(book: Book, activity: Activity, names: readonly NamedLot[]): Part
  * One purchase, sale or transfer: closes lots of the other side, and opens one with what is left. Its fees go to its parts
  * by their quantity. A transfer realises nothing; the fees of one that goes out are an expense, and in no lot.
  */
-function trade(book: Book, activity: Activity, closures: LotClosure[]): Refused | null {
-  const quantity = decimal(activity.quantity)
+function applyTrade(book: LotState, activity: Activity, closures: LotClosure[]): LotRefusal | null {
+  const quantity = parseDecimal(activity.quantity)
   if (isZero(quantity)) return null
-  const buys = OPENS.has(activity.kind)
+  const buys = OPENING_KINDS.has(activity.kind)
   const transfer = activity.kind === 'transfer_in' || activity.kind === 'transfer_out'
-  const parts = !buys && activity.lots ? named(book, activity, activity.lots) : oldest(book, quantity, buys ? -1 : 1)
+  const parts =
+    !buys && activity.lots ? namedLots(book, activity, activity.lots) : oldestLots(book, quantity, buys ? -1 : 1)
   if (!Array.isArray(parts)) return parts
   let left = parts.reduce((rest, part) => rest.minus(part.quantity), quantity)
   const opens = left.gt(ZERO)
   if (opens && !buys && !activity.short)
-    return refuse(activity, 'insufficient_quantity', `there are ${text(quantity.minus(left))} of ${text(quantity)}`)
+    return refusal(
+      activity,
+      'insufficient_quantity',
+      `there are ${formatDecimal(quantity.minus(left))} of ${formatDecimal(quantity)}`,
+    )
 
-  const price = decimal(activity.price)
-  let fees = activity.kind === 'transfer_out' ? ZERO : decimal(activity.fees)
+  const price = parseDecimal(activity.price)
+  let fees = activity.kind === 'transfer_out' ? ZERO : parseDecimal(activity.fees)
   const allFees = fees
   left = quantity
   for (const part of parts) {
     left = left.minus(part.quantity)
-    const feesLeft = transfer ? fees : isZero(left) ? ZERO : share(allFees, left, quantity)
+    const feesLeft = transfer ? fees : isZero(left) ? ZERO : proportionalPart(allFees, left, quantity)
     const received = part.quantity.times(buys ? price.neg() : price).minus(fees.minus(feesLeft))
     fees = feesLeft
     closures.push({
       activity_id: activity.id,
       lot_id: part.lot.opened.id,
       asset_id: activity.asset_id ?? 0,
-      quantity: text(part.quantity),
-      cost: text(take(part.lot, part.quantity)),
-      proceeds: transfer ? null : text(received),
+      quantity: formatDecimal(part.quantity),
+      cost: formatDecimal(takeFromLot(part.lot, part.quantity)),
+      proceeds: transfer ? null : formatDecimal(received),
       currency: activity.currency,
       traded_at: activity.traded_at,
     })
   }
-  if (opens) open(book, activity, buys ? left : left.neg(), fees)
+  if (opens) openLot(book, activity, buys ? left : left.neg(), fees)
   return null
 }
 
 /** What the splits that each lot has seen make of one share of its day, by how many came before it. */
-function factors(splits: readonly AppliedSplit[]): { numerator: Decimal; denominator: Decimal }[] {
-  let factor = { numerator: decimal('1'), denominator: decimal('1') }
+function splitFactors(splits: readonly AppliedSplit[]): { numerator: Decimal; denominator: Decimal }[] {
+  let factor = { numerator: parseDecimal('1'), denominator: parseDecimal('1') }
   const since = [factor]
   for (const { numerator, denominator } of splits.toReversed()) {
     factor = { numerator: factor.numerator.times(numerator), denominator: factor.denominator.times(denominator) }
@@ -233,10 +257,14 @@ function factors(splits: readonly AppliedSplit[]): { numerator: Decimal; denomin
  * @param splits that the market tells of; see `splitsUntil`
  * @param now RFC 3339
  */
-export function deriveLots(activities: readonly Activity[], splits: readonly Split[], now: string): Derived | Refused {
-  const until = instant(now)
+export function deriveLots(
+  activities: readonly Activity[],
+  splits: readonly Split[],
+  now: string,
+): DerivedLots | LotRefusal {
+  const until = parseMicros(now)
   const applied = splitsUntil(activities, splits, until)
-  const book: Book = { all: [], byId: new Map(), first: 0, splits: 0 }
+  const book: LotState = { all: [], byId: new Map(), first: 0, splits: 0 }
   const closures: LotClosure[] = []
   for (const event of eventsUntil(activities, applied, until)) {
     if ('split' in event) {
@@ -247,10 +275,10 @@ export function deriveLots(activities: readonly Activity[], splits: readonly Spl
       book.splits++
       continue
     }
-    const refused = trade(book, event.activity, closures)
+    const refused = applyTrade(book, event.activity, closures)
     if (refused) return refused
   }
-  const since = factors(applied)
+  const since = splitFactors(applied)
   const lots = book.all.map(({ opened, splitsBefore, ...lot }): Lot => {
     const split = splitsBefore < applied.length
     const { numerator, denominator } = since[splitsBefore]!
@@ -259,19 +287,21 @@ export function deriveLots(activities: readonly Activity[], splits: readonly Spl
       asset_id: opened.asset_id ?? 0,
       currency: opened.currency,
       traded_at: opened.traded_at,
-      quantity: text(lot.quantity),
-      opened_quantity: text(
+      quantity: formatDecimal(lot.quantity),
+      opened_quantity: formatDecimal(
         lot.whole
           ? lot.quantity
           : split
-            ? quotient(lot.opened_quantity.times(numerator), denominator)
+            ? divide(lot.opened_quantity.times(numerator), denominator)
             : lot.opened_quantity,
       ),
-      price: text(
-        split ? ratio(decimal(opened.price).times(denominator), numerator, PRICE_PLACES) : decimal(opened.price),
+      price: formatDecimal(
+        split
+          ? divideRounded(parseDecimal(opened.price).times(denominator), numerator, PRICE_PLACES)
+          : parseDecimal(opened.price),
       ),
-      fees: text(lot.fees),
-      cost: text(lot.gross.plus(lot.fees)),
+      fees: formatDecimal(lot.fees),
+      cost: formatDecimal(lot.gross.plus(lot.fees)),
     }
   })
   return { lots, closures }

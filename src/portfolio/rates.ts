@@ -1,6 +1,6 @@
 import type { PortfolioPrice } from '../protocol/portfolio.ts'
 import type { StaleReason } from '../protocol/quote.ts'
-import { decimal, RATE_PLACES, ratio, text, ZERO } from './decimal.ts'
+import { divideRounded, formatDecimal, parseDecimal, RATE_PLACES, ZERO } from './decimal.ts'
 
 /** The asset whose price tells what a currency is in US dollars; `inverse`: what a dollar is in the currency. */
 export type RateSource = { currency: string; asset_id: number; inverse: boolean }
@@ -14,17 +14,17 @@ export type Rates = {
   stale?: ReadonlyMap<string, StaleReason>
 }
 
-const ONE = decimal('1')
+const ONE = parseDecimal('1')
 
 /** US dollars of a currency by the price of its source; null for what is no price. `usd_now` of the database is the same. */
-function usdOf({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
-  const told = decimal(price)
+function usdRate({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
+  const told = parseDecimal(price)
   if (!told.gt(ZERO)) return null
-  return inverse ? text(ratio(ONE, told, RATE_PLACES)) : text(told)
+  return inverse ? formatDecimal(divideRounded(ONE, told, RATE_PLACES)) : formatDecimal(told)
 }
 
 /** The rates of now. @param prices by asset; of more than the sources, or of less */
-export function ratesOf(
+export function currentRates(
   sources: readonly RateSource[],
   prices: ReadonlyMap<number, Pick<PortfolioPrice, 'price' | 'stale'>>,
 ): Rates {
@@ -32,7 +32,7 @@ export function ratesOf(
   const stale = new Map<string, StaleReason>()
   for (const source of sources) {
     const told = prices.get(source.asset_id)
-    now.set(source.currency, told ? usdOf(source, told.price) : null)
+    now.set(source.currency, told ? usdRate(source, told.price) : null)
     if (told?.stale) stale.set(source.currency, told.stale)
   }
   return { now, stale }
@@ -42,14 +42,14 @@ export function ratesOf(
 export const staleRate = ({ stale }: Rates, from: string, to: string): StaleReason | null =>
   from === to ? null : (stale?.get(from) ?? stale?.get(to) ?? null)
 
-const usd = (rates: Rates, currency: string): string | null =>
+const currentUsdRate = (rates: Rates, currency: string): string | null =>
   currency === 'USD' ? '1' : (rates.now.get(currency) ?? null)
 
 /** What one of `from` is in `to`; null where one of them is not known: never 1 in its place (P3). */
-export function rate(rates: Rates, from: string, to: string): string | null {
+export function exchangeRate(rates: Rates, from: string, to: string): string | null {
   if (from === to) return '1'
-  const over = usd(rates, from)
-  const under = usd(rates, to)
-  if (over === null || under === null || !decimal(under).gt(ZERO)) return null
-  return text(ratio(decimal(over), decimal(under), RATE_PLACES))
+  const over = currentUsdRate(rates, from)
+  const under = currentUsdRate(rates, to)
+  if (over === null || under === null || !parseDecimal(under).gt(ZERO)) return null
+  return formatDecimal(divideRounded(parseDecimal(over), parseDecimal(under), RATE_PLACES))
 }

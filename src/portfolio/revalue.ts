@@ -1,5 +1,5 @@
 import type { LotView, Position } from '../protocol/portfolio.ts'
-import { decimal, percent, text, textOrNull } from './decimal.ts'
+import { formatDecimal, formatDecimalOrNull, parseDecimal, percent } from './decimal.ts'
 
 /** A newer price of the same asset: decimal text, and the market's time of it (RFC 3339). */
 export type Revaluation = { price: string; as_of: string }
@@ -10,23 +10,23 @@ export type Revaluation = { price: string; as_of: string }
  * traded (P5); on another day other lots are of the day, against another close: that is for those who have them. What is
  * null for want of a price or a rate stays null (P3).
  */
-export function revalued(position: Position, { price, as_of }: Revaluation): Position {
+export function revaluePosition(position: Position, { price, as_of }: Revaluation): Position {
   if (position.cmp === null) return position
   const stale = position.stale === 'no_rate' ? position.stale : null
   const moved = { ...position, cmp: price, as_of, updated_at: as_of, stale }
   const figures = figuresAt(position, position, price)
   if (figures === null) return moved
   const { present_value, day_change } = figures
-  const change = day_change === null ? null : decimal(day_change)
+  const change = day_change === null ? null : parseDecimal(day_change)
   return {
     ...moved,
     ...figures,
-    day_change_percent: change && textOrNull(percent(change, decimal(present_value).minus(change))),
+    day_change_percent: change && formatDecimalOrNull(percent(change, parseDecimal(present_value).minus(change))),
   }
 }
 
 /** A lot of a position at another price than the position's: as `revalued`. */
-export const revaluedLot = (lot: LotView, position: Position, { price }: Revaluation): LotView => ({
+export const revalueLot = (lot: LotView, position: Position, { price }: Revaluation): LotView => ({
   ...lot,
   ...figuresAt(lot, position, price),
 })
@@ -40,14 +40,16 @@ function figuresAt(
   price: string,
 ) {
   if (cmp === null || rate === null) return null
-  const held = decimal(quantity).times(decimal(rate))
-  const value = held.times(decimal(price))
-  const gain = invested === null ? null : value.minus(decimal(invested))
-  const change = day_change === null ? null : decimal(day_change).plus(held.times(decimal(price).minus(decimal(cmp))))
+  const held = parseDecimal(quantity).times(parseDecimal(rate))
+  const value = held.times(parseDecimal(price))
+  const gain = invested === null ? null : value.minus(parseDecimal(invested))
+  const change =
+    day_change === null ? null : parseDecimal(day_change).plus(held.times(parseDecimal(price).minus(parseDecimal(cmp))))
   return {
-    present_value: text(value),
-    gain_loss: textOrNull(gain),
-    gain_loss_percent: gain === null || invested === null ? null : textOrNull(percent(gain, decimal(invested))),
-    day_change: textOrNull(change),
+    present_value: formatDecimal(value),
+    gain_loss: formatDecimalOrNull(gain),
+    gain_loss_percent:
+      gain === null || invested === null ? null : formatDecimalOrNull(percent(gain, parseDecimal(invested))),
+    day_change: formatDecimalOrNull(change),
   }
 }

@@ -1,19 +1,20 @@
 import type { Activity, Split } from './activity.ts'
-import { type Decimal, decimal } from './decimal.ts'
-import { instant } from './time.ts'
+import { type Decimal, parseDecimal } from './decimal.ts'
+import { parseMicros } from './time.ts'
 
 /** A split as it is applied: at the first instant of its day (UTC), in microseconds. */
 export type AppliedSplit = { at: number; numerator: Decimal; denominator: Decimal }
 
-const DAY = 86_400e6
+const DAY_US = 86_400e6
 /** Who types a split, and who tells it, may mean days that are so far apart. */
-const SAME_DAYS = 7
+const SAME_SPLIT_DAYS = 7
 
-const sameSplit = (a: AppliedSplit, b: AppliedSplit): boolean =>
-  Math.abs(a.at - b.at) <= SAME_DAYS * DAY && a.numerator.times(b.denominator).eq(b.numerator.times(a.denominator))
+const isSameSplit = (a: AppliedSplit, b: AppliedSplit): boolean =>
+  Math.abs(a.at - b.at) <= SAME_SPLIT_DAYS * DAY_US &&
+  a.numerator.times(b.denominator).eq(b.numerator.times(a.denominator))
 
 /** Two of one day have an order, too: each is rounded. */
-const inOrder = (a: AppliedSplit, b: AppliedSplit): number =>
+const compareSplits = (a: AppliedSplit, b: AppliedSplit): number =>
   a.at - b.at || a.numerator.cmp(b.numerator) || a.denominator.cmp(b.denominator)
 
 /**
@@ -22,21 +23,25 @@ const inOrder = (a: AppliedSplit, b: AppliedSplit): number =>
  */
 export function splitsUntil(activities: readonly Activity[], market: readonly Split[], now: number): AppliedSplit[] {
   const told = market.map(({ ex_date, numerator, denominator }) => {
-    return { at: Date.parse(ex_date) * 1000, numerator: decimal(numerator), denominator: decimal(denominator) }
+    return {
+      at: Date.parse(ex_date) * 1000,
+      numerator: parseDecimal(numerator),
+      denominator: parseDecimal(denominator),
+    }
   })
   const entered = activities.flatMap(({ kind, split, traded_at }) => {
-    if (kind !== 'split' || split === null || instant(traded_at) > now) return []
-    const at = instant(traded_at)
+    if (kind !== 'split' || split === null || parseMicros(traded_at) > now) return []
+    const at = parseMicros(traded_at)
     return [
       {
-        at: at - (((at % DAY) + DAY) % DAY),
-        numerator: decimal(split.numerator),
-        denominator: decimal(split.denominator),
+        at: at - (((at % DAY_US) + DAY_US) % DAY_US),
+        numerator: parseDecimal(split.numerator),
+        denominator: parseDecimal(split.denominator),
       },
     ]
   })
   const applied: AppliedSplit[] = []
-  for (const split of [...told.sort(inOrder), ...entered.sort(inOrder)])
-    if (split.at <= now && !applied.some((known) => sameSplit(known, split))) applied.push(split)
-  return applied.sort(inOrder)
+  for (const split of [...told.sort(compareSplits), ...entered.sort(compareSplits)])
+    if (split.at <= now && !applied.some((known) => isSameSplit(known, split))) applied.push(split)
+  return applied.sort(compareSplits)
 }

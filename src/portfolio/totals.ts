@@ -1,10 +1,10 @@
 import type { Position, Totals } from '../protocol/portfolio.ts'
-import { type Decimal, decimal, percent, text, textOrNull, ZERO } from './decimal.ts'
+import { type Decimal, formatDecimal, formatDecimalOrNull, parseDecimal, percent, ZERO } from './decimal.ts'
 
 const SUMMED = ['invested', 'present_value', 'gain_loss', 'day_change', 'realised_gain', 'income', 'expenses'] as const
 
 /** What totals are made of: they change by the positions that have changed, however many there are. */
-export type Sums = {
+export type TotalSums = {
   /** How many positions are open. */
   readonly positions: number
   /** Of what is known. */
@@ -16,7 +16,7 @@ export type Sums = {
   readonly missing: ReadonlyMap<string, number>
 }
 
-const NONE: Sums = {
+const ZERO_SUMS: TotalSums = {
   positions: 0,
   known: {
     invested: ZERO,
@@ -33,12 +33,12 @@ const NONE: Sums = {
 }
 
 /** Whether a figure of it is not known. What an asset of the user's own has gained is not missed: it is kept at cost. */
-const lacks = (position: Position): boolean =>
+const hasMissingFigure = (position: Position): boolean =>
   SUMMED.some(
     (key) => position[key] === null && !(position.asset_id < 0 && (key === 'gain_loss' || key === 'day_change')),
   )
 
-function counted(missing: ReadonlyMap<string, number>, symbol: string, by: 1 | -1): ReadonlyMap<string, number> {
+function countMissing(missing: ReadonlyMap<string, number>, symbol: string, by: 1 | -1): ReadonlyMap<string, number> {
   const counts = new Map(missing)
   const count = (counts.get(symbol) ?? 0) + by
   if (count === 0) counts.delete(symbol)
@@ -46,53 +46,54 @@ function counted(missing: ReadonlyMap<string, number>, symbol: string, by: 1 | -
   return counts
 }
 
-function added(sums: Sums, position: Position, by: 1 | -1): Sums {
+function addPosition(sums: TotalSums, position: Position, by: 1 | -1): TotalSums {
   const plus = (sum: Decimal, amount: string | null): Decimal =>
     amount === null ? sum : by === 1 ? sum.plus(amount) : sum.minus(amount)
   const { invested, present_value, gain_loss, day_change } = position
   const known = { ...sums.known }
   for (const key of SUMMED) known[key] = plus(known[key], position[key])
-  const dayBase = present_value === null || day_change === null ? null : text(decimal(present_value).minus(day_change))
+  const dayBase =
+    present_value === null || day_change === null ? null : formatDecimal(parseDecimal(present_value).minus(day_change))
   return {
     positions: sums.positions + (position.lots > 0 ? by : 0),
     known,
     gainBase: plus(sums.gainBase, gain_loss === null ? null : invested),
     dayBase: plus(sums.dayBase, dayBase),
-    missing: lacks(position) ? counted(sums.missing, position.symbol, by) : sums.missing,
+    missing: hasMissingFigure(position) ? countMissing(sums.missing, position.symbol, by) : sums.missing,
   }
 }
 
 /** The sums of all positions, open and closed. */
-export function sumsOf(positions: Iterable<Position>): Sums {
-  let sums = NONE
-  for (const position of positions) sums = added(sums, position, 1)
+export function sumPositions(positions: Iterable<Position>): TotalSums {
+  let sums = ZERO_SUMS
+  for (const position of positions) sums = addPosition(sums, position, 1)
   return sums
 }
 
 /** The sums after one position has become another; null before: it is new; null after: it is gone. */
-export function replaced(sums: Sums, before: Position | null, after: Position | null): Sums {
-  const without = before ? added(sums, before, -1) : sums
-  return after ? added(without, after, 1) : without
+export function replacePosition(sums: TotalSums, before: Position | null, after: Position | null): TotalSums {
+  const without = before ? addPosition(sums, before, -1) : sums
+  return after ? addPosition(without, after, 1) : without
 }
 
 /** What a portfolio comes to; `portfolio_totals_view` of the database gives the same. */
-export function totals(
-  { positions, known, gainBase, dayBase, missing }: Sums,
+export function computeTotals(
+  { positions, known, gainBase, dayBase, missing }: TotalSums,
   { currency, version }: Pick<Totals, 'currency' | 'version'>,
 ): Totals {
   return {
     currency,
     version,
     positions,
-    invested: text(known.invested),
-    present_value: text(known.present_value),
-    gain_loss: text(known.gain_loss),
-    gain_loss_percent: textOrNull(percent(known.gain_loss, gainBase)),
-    day_change: text(known.day_change),
-    day_change_percent: textOrNull(percent(known.day_change, dayBase)),
-    realised_gain: text(known.realised_gain),
-    income: text(known.income),
-    expenses: text(known.expenses),
+    invested: formatDecimal(known.invested),
+    present_value: formatDecimal(known.present_value),
+    gain_loss: formatDecimal(known.gain_loss),
+    gain_loss_percent: formatDecimalOrNull(percent(known.gain_loss, gainBase)),
+    day_change: formatDecimal(known.day_change),
+    day_change_percent: formatDecimalOrNull(percent(known.day_change, dayBase)),
+    realised_gain: formatDecimal(known.realised_gain),
+    income: formatDecimal(known.income),
+    expenses: formatDecimal(known.expenses),
     incomplete: missing.size > 0,
     missing: [...missing.keys()].sort(),
   }
@@ -100,4 +101,4 @@ export function totals(
 
 /** What these positions, all of a portfolio's, come to. */
 export const totalsOf = (positions: Iterable<Position>, of: Pick<Totals, 'currency' | 'version'>): Totals =>
-  totals(sumsOf(positions), of)
+  computeTotals(sumPositions(positions), of)

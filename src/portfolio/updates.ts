@@ -1,11 +1,11 @@
 import type { Position, Totals } from '../protocol/portfolio.ts'
 
-const same = (a: unknown, b: unknown): boolean =>
+const isEqual = (a: unknown, b: unknown): boolean =>
   a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((one, i) => one === b[i]))
 
-function changed<T extends object>(before: T, after: T): Partial<T> {
+function changedFields<T extends object>(before: T, after: T): Partial<T> {
   const update: Partial<T> = {}
-  for (const key of Object.keys(after) as (keyof T)[]) if (!same(before[key], after[key])) update[key] = after[key]
+  for (const key of Object.keys(after) as (keyof T)[]) if (!isEqual(before[key], after[key])) update[key] = after[key]
   return update
 }
 
@@ -15,10 +15,10 @@ export function changedKeys(
   after: Position,
 ): (Partial<Position> & Pick<Position, 'asset_id'>) | null {
   if (before === null) return after
-  const update = changed(before, after)
+  const update = changedFields(before, after)
   return Object.keys(update).length === 0 ? null : { ...update, asset_id: after.asset_id }
 }
 
 /** The totals' keys that have changed: an empty object when none has; all of them when there were none. */
 export const changedTotals = (before: Totals | null, after: Totals): Partial<Totals> =>
-  before === null ? after : changed(before, after)
+  before === null ? after : changedFields(before, after)

@@ -1,19 +1,19 @@
-import type { HoldingStaleReason, LotView, PortfolioPrice, Position } from '../protocol/portfolio.ts'
+import type { LotView, PortfolioPrice, Position, PositionStaleReason } from '../protocol/portfolio.ts'
 import type { StaleReason } from '../protocol/quote.ts'
 import {
   type Decimal,
-  decimal,
+  divideRounded,
+  formatDecimal,
+  formatDecimalOrNull,
   isZero,
   PRICE_PLACES,
+  parseDecimal,
   percent,
   RATE_PLACES,
-  ratio,
-  text,
-  textOrNull,
   ZERO,
 } from './decimal.ts'
-import { type Rates, rate, staleRate } from './rates.ts'
-import { dayOf } from './time.ts'
+import { exchangeRate, type Rates, staleRate } from './rates.ts'
+import { utcDay } from './time.ts'
 
 /**
  * What a position is without prices of now. `invested` and what follows are in the portfolio's currency; null: a rate of
@@ -40,18 +40,18 @@ export type PositionBase = {
 export type LotBase = Omit<LotView, 'present_value' | 'gain_loss' | 'gain_loss_percent' | 'day_change'>
 
 /** Everything that is known of what a share is worth now, in the portfolio's currency. */
-type Worth = { share: Decimal; close: Decimal | null; day: string }
+type ShareValue = { share: Decimal; close: Decimal | null; day: string }
 
-function worth(price: PortfolioPrice | null, fx: string | null): Worth | null {
+function shareValue(price: PortfolioPrice | null, fx: string | null): ShareValue | null {
   if (price === null || fx === null) return null
   const { previous_close, as_of } = price
-  const close = previous_close === null ? null : decimal(previous_close).times(fx)
-  return { share: decimal(price.price).times(fx), close, day: dayOf(as_of) }
+  const close = previous_close === null ? null : parseDecimal(previous_close).times(fx)
+  return { share: parseDecimal(price.price).times(fx), close, day: utcDay(as_of) }
 }
 
 /** What was bought on the day of the price, or later, against what was paid; all else against the previous close (P5). */
 function dayChange(
-  { share, close }: Worth,
+  { share, close }: ShareValue,
   recent: { quantity: Decimal; paid: Decimal | null },
   rest: Decimal,
 ): Decimal | null {
@@ -61,21 +61,21 @@ function dayChange(
   return close && bought.plus(rest.times(share.minus(close)))
 }
 
-const known = (amount: string | null): Decimal | null => (amount === null ? null : decimal(amount))
+const parseOrNull = (amount: string | null): Decimal | null => (amount === null ? null : parseDecimal(amount))
 
 /** Why its value is not one of now (Q1): of the price before that of the rate. */
-const staleness = (
+const positionStaleReason = (
   base: PositionBase,
   price: PortfolioPrice | null,
   fx: string | null,
   ofRate: StaleReason | null,
-): HoldingStaleReason | null => {
+): PositionStaleReason | null => {
   if (base.lots === 0) return null
   if (price === null) return 'unpriced'
   return fx === null ? 'no_rate' : (price.stale ?? ofRate)
 }
 
-function recentOf({ recent }: PositionBase, day: string): { quantity: Decimal; paid: Decimal | null } {
+function recentTrades({ recent }: PositionBase, day: string): { quantity: Decimal; paid: Decimal | null } {
   let quantity = ZERO
   let paid: Decimal | null = ZERO
   for (const one of recent) {
@@ -102,19 +102,19 @@ export function valuePosition(
   const own = base.asset_id < 0
   const quoted = held && base.asset_id > 0 ? price : null
   const cmp_currency = quoted?.currency ?? base.cmp_currency
-  const fx = held && base.asset_id > 0 ? rate(rates, cmp_currency, currency) : null
-  const now = worth(quoted, fx)
+  const fx = held && base.asset_id > 0 ? exchangeRate(rates, cmp_currency, currency) : null
+  const now = shareValue(quoted, fx)
 
-  const quantity = decimal(base.quantity)
-  const invested = known(base.invested)
+  const quantity = parseDecimal(base.quantity)
+  const invested = parseOrNull(base.invested)
   const present = !held ? ZERO : own ? invested : now && quantity.times(now.share)
   const gain = !held ? ZERO : own ? null : present && invested && present.minus(invested)
   let day: Decimal | null = held ? null : ZERO
   if (now) {
-    const recent = recentOf(base, now.day)
+    const recent = recentTrades(base, now.day)
     day = dayChange(now, recent, quantity.minus(recent.quantity))
   }
-  const earns = quoted?.eps == null || decimal(quoted.eps).gt(ZERO)
+  const earns = quoted?.eps == null || parseDecimal(quoted.eps).gt(ZERO)
   const pe_ratio = earns ? (quoted?.pe_ratio ?? null) : null
 
   return {
@@ -128,13 +128,13 @@ export function valuePosition(
     cmp: quoted?.price ?? null,
     cmp_currency,
     rate: fx,
-    average_cost: invested && !isZero(quantity) ? text(ratio(invested, quantity, PRICE_PLACES)) : null,
+    average_cost: invested && !isZero(quantity) ? formatDecimal(divideRounded(invested, quantity, PRICE_PLACES)) : null,
     invested: base.invested,
-    present_value: textOrNull(present),
-    gain_loss: textOrNull(gain),
-    gain_loss_percent: gain && invested && textOrNull(percent(gain, invested)),
-    day_change: textOrNull(day),
-    day_change_percent: day && present && textOrNull(percent(day, present.minus(day))),
+    present_value: formatDecimalOrNull(present),
+    gain_loss: formatDecimalOrNull(gain),
+    gain_loss_percent: gain && invested && formatDecimalOrNull(percent(gain, invested)),
+    day_change: formatDecimalOrNull(day),
+    day_change_percent: day && present && formatDecimalOrNull(percent(day, present.minus(day))),
     realised_gain: base.realised_gain,
     income: base.income,
     expenses: base.expenses,
@@ -143,7 +143,7 @@ export function valuePosition(
     market_state: quoted?.market_state ?? null,
     as_of: quoted?.as_of ?? null,
     updated_at: quoted?.updated_at ?? null,
-    stale: staleness(base, quoted, fx, staleRate(rates, cmp_currency, currency)),
+    stale: positionStaleReason(base, quoted, fx, staleRate(rates, cmp_currency, currency)),
   }
 }
 
@@ -151,12 +151,12 @@ export function valuePosition(
  * What a lot cost without its fees, in the portfolio's currency: by the rate that `invested` was made with. Null where
  * fees below 0 have cancelled the price: 0 tells no rate.
  */
-function paidFor({ cost, fees, invested }: LotBase): Decimal | null {
+function lotPaid({ cost, fees, invested }: LotBase): Decimal | null {
   if (invested === null) return null
-  if (isZero(decimal(cost))) return isZero(decimal(fees)) ? ZERO : null
-  return decimal(cost)
+  if (isZero(parseDecimal(cost))) return isZero(parseDecimal(fees)) ? ZERO : null
+  return parseDecimal(cost)
     .minus(fees)
-    .times(ratio(decimal(invested), decimal(cost), RATE_PLACES))
+    .times(divideRounded(parseDecimal(invested), parseDecimal(cost), RATE_PLACES))
 }
 
 /**
@@ -164,28 +164,28 @@ function paidFor({ cost, fees, invested }: LotBase): Decimal | null {
  * @param price of the lot's asset; null: there is none
  */
 export function valueLot(lot: LotBase, price: PortfolioPrice | null, rates: Rates, currency: string): LotView {
-  const quantity = decimal(lot.quantity)
+  const quantity = parseDecimal(lot.quantity)
   const held = !isZero(quantity)
   const own = lot.asset_id < 0
   const quoted = held && !own ? price : null
-  const now = worth(quoted, quoted && rate(rates, quoted.currency, currency))
-  const invested = known(lot.invested)
+  const now = shareValue(quoted, quoted && exchangeRate(rates, quoted.currency, currency))
+  const invested = parseOrNull(lot.invested)
   const present = !held ? ZERO : own ? invested : now && quantity.times(now.share)
   const gain = !held ? ZERO : own ? null : present && invested && present.minus(invested)
   let day: Decimal | null = held ? null : ZERO
   if (now) {
-    const recent = dayOf(lot.traded_at) >= now.day
+    const recent = utcDay(lot.traded_at) >= now.day
     day = dayChange(
       now,
-      recent ? { quantity, paid: paidFor(lot) } : { quantity: ZERO, paid: ZERO },
+      recent ? { quantity, paid: lotPaid(lot) } : { quantity: ZERO, paid: ZERO },
       recent ? ZERO : quantity,
     )
   }
   return {
     ...lot,
-    present_value: textOrNull(present),
-    gain_loss: textOrNull(gain),
-    gain_loss_percent: gain && invested && textOrNull(percent(gain, invested)),
-    day_change: textOrNull(day),
+    present_value: formatDecimalOrNull(present),
+    gain_loss: formatDecimalOrNull(gain),
+    gain_loss_percent: gain && invested && formatDecimalOrNull(percent(gain, invested)),
+    day_change: formatDecimalOrNull(day),
   }
 }

@@ -1,9 +1,18 @@
-import { addDays, type DayInterval, intervalOf, periodOf, rangeStart } from '../pricing/history-range.ts'
-import { INTERVAL_OF, type Interval, type Range } from '../protocol/price-history.ts'
+import { addDays, type DayInterval, historyInterval, rangeStart, startOfPeriod } from '../pricing/history-range.ts'
+import { type HistoryInterval, type HistoryRange, INTERVAL_BY_RANGE } from '../protocol/price-history.ts'
 import type { Activity, Split } from './activity.ts'
-import { type Decimal, decimal, isZero, quotient, RATE_PLACES, ratio, text, ZERO } from './decimal.ts'
+import {
+  type Decimal,
+  divide,
+  divideRounded,
+  formatDecimal,
+  isZero,
+  parseDecimal,
+  RATE_PLACES,
+  ZERO,
+} from './decimal.ts'
 import { splitsUntil } from './splits.ts'
-import { dayOf, instant } from './time.ts'
+import { parseMicros, utcDay } from './time.ts'
 
 /** What a portfolio was worth, and what had been put into it less what had come out, in its currency. */
 export type ValuePoint = {
@@ -29,7 +38,7 @@ export type TakenPart = {
 }
 
 /** `date` as it is told; prices up to `prices`, what was done before `until`: microseconds. */
-export type PointOfTime = { date: string; prices: number; until: number }
+export type HistoryPoint = { date: string; prices: number; until: number }
 
 export type ValueHistoryInput = {
   currency: string
@@ -40,7 +49,7 @@ export type ValueHistoryInput = {
   /** By transfers out, and of assets that nobody prices. */
   taken: readonly TakenPart[]
   /** Ascending. */
-  points: readonly PointOfTime[]
+  points: readonly HistoryPoint[]
   /** Raw ones, by asset, also those of the rates' assets. */
   closes: ReadonlyMap<number, readonly Close[]>
   /** What each asset is priced in. */
@@ -51,44 +60,53 @@ export type ValueHistoryInput = {
   usdOfDay: (currency: string, day: string) => string | null
 }
 
-const DAY = 86_400e6
-const INTRADAY = { FIVE_MINUTES: 300e6, THIRTY_MINUTES: 1_800e6 } as const
+const DAY_US = 86_400e6
+const INTRADAY_US = { FIVE_MINUTES: 300e6, THIRTY_MINUTES: 1_800e6 } as const
 
 /** The interval of a range that begins at `from`, and where the first point is; both `2025-12-03`. */
-export function spanOf(range: Range, firstDay: string, today: string): { interval: Interval; from: string } {
-  if (range === '1d' || range === '7d') return { interval: INTERVAL_OF[range], from: today }
+export function historySpan(
+  range: HistoryRange,
+  firstDay: string,
+  today: string,
+): { interval: HistoryInterval; from: string } {
+  if (range === '1d' || range === '7d') return { interval: INTERVAL_BY_RANGE[range], from: today }
   const asked = rangeStart(range, today)
   const from = asked > firstDay ? asked : firstDay
   // What is young is told in days also when all of it is asked for.
-  const interval = intervalOf(range === 'all' ? '1y' : range, from, today) as DayInterval
-  return { interval, from: periodOf(from, interval) }
+  const interval = historyInterval(range === 'all' ? '1y' : range, from, today) as DayInterval
+  return { interval, from: startOfPeriod(from, interval) }
 }
 
 /**
  * The points of a range up to `now` (unix milliseconds), which is not one of them: the ends of its five or thirty minutes,
  * or each day, week or month that is over.
  */
-export function pointsOf(range: Range, interval: Interval, from: string, now: number): PointOfTime[] {
-  const points: PointOfTime[] = []
+export function historyPoints(
+  range: HistoryRange,
+  interval: HistoryInterval,
+  from: string,
+  now: number,
+): HistoryPoint[] {
+  const points: HistoryPoint[] = []
   if (interval === 'FIVE_MINUTES' || interval === 'THIRTY_MINUTES') {
-    const size = INTRADAY[interval]
+    const size = INTRADAY_US[interval]
     const last = Math.floor((now * 1000) / size) * size
-    for (let at = last - (range === '1d' ? DAY : 7 * DAY); at <= last; at += size)
+    for (let at = last - (range === '1d' ? DAY_US : 7 * DAY_US); at <= last; at += size)
       points.push({ date: `${new Date(at / 1000).toISOString().slice(0, 19)}Z`, prices: at, until: at })
     return points
   }
   const today = new Date(now).toISOString().slice(0, 10)
   const next = (date: string) =>
-    periodOf(addDays(date, interval === 'ONE_DAY' ? 1 : interval === 'ONE_WEEK' ? 7 : 32), interval)
-  for (let date = from; date < periodOf(today, interval); date = next(date))
+    startOfPeriod(addDays(date, interval === 'ONE_DAY' ? 1 : interval === 'ONE_WEEK' ? 7 : 32), interval)
+  for (let date = from; date < startOfPeriod(today, interval); date = next(date))
     points.push({ date, prices: Date.parse(date) * 1000, until: Date.parse(next(date)) * 1000 })
   return points
 }
 
-const ONE = decimal('1')
+const ONE = parseDecimal('1')
 
 /** Goes through ascending entries once: gives the last one up to a time. */
-function cursor<T extends { at: number }>(entries: readonly T[]): (time: number) => T | null {
+function lastEntryUntil<T extends { at: number }>(entries: readonly T[]): (time: number) => T | null {
   let next = 0
   return (time) => {
     while (next < entries.length && entries[next]!.at <= time) next++
@@ -96,11 +114,11 @@ function cursor<T extends { at: number }>(entries: readonly T[]): (time: number)
   }
 }
 
-const rateOf = (from: Decimal | null, to: Decimal | null): Decimal | null =>
-  from === null || to === null ? null : ratio(from, to, RATE_PLACES)
+const crossRate = (from: Decimal | null, to: Decimal | null): Decimal | null =>
+  from === null || to === null ? null : divideRounded(from, to, RATE_PLACES)
 
 /** What happens to a number that is kept from point to point. A `split` changes quantities, the rest adds. */
-type Step = { at: number; order: number; do: () => void }
+type HistoryEvent = { at: number; order: number; do: () => void }
 
 /**
  * What a portfolio was worth at each of these times, by the prices, the shares and the rates of then; and what had been
@@ -109,7 +127,7 @@ type Step = { at: number; order: number; do: () => void }
  *
  * An asset that nobody prices counts as what was paid for it.
  */
-export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
+export function computeValueHistory(input: ValueHistoryInput): ValuePoint[] {
   const { currency, points } = input
   const last = points.at(-1)?.until ?? 0
   const held = new Map<number, Decimal>()
@@ -120,10 +138,10 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
   const atRateOfDay = (amount: Decimal, from: string, time: string): Decimal | null => {
     if (from === currency || isZero(amount)) return amount
     const usd = (of: string) => {
-      const known = of === 'USD' ? '1' : input.usdOfDay(of, dayOf(time))
-      return known === null ? null : decimal(known)
+      const known = of === 'USD' ? '1' : input.usdOfDay(of, utcDay(time))
+      return known === null ? null : parseDecimal(known)
     }
-    const rate = rateOf(usd(from), usd(currency))
+    const rate = crossRate(usd(from), usd(currency))
     return rate === null ? null : amount.times(rate)
   }
   const deposit = (amount: Decimal | null): void => {
@@ -134,7 +152,7 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
     if (amount !== null) own = own.plus(amount)
   }
 
-  const steps: Step[] = []
+  const steps: HistoryEvent[] = []
   for (const [asset_id, activities] of Map.groupBy(input.activities, (each) => each.asset_id ?? 0))
     if (asset_id !== 0)
       for (const { at, numerator, denominator } of splitsUntil(activities, input.splits.get(asset_id) ?? [], last))
@@ -143,24 +161,24 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
           order: 0,
           do: () => {
             const quantity = held.get(asset_id)
-            if (quantity) held.set(asset_id, quotient(quantity.times(numerator), denominator))
+            if (quantity) held.set(asset_id, divide(quantity.times(numerator), denominator))
           },
         })
   for (const activity of input.activities)
-    steps.push({ at: instant(activity.traded_at), order: 1, do: () => act(activity) })
+    steps.push({ at: parseMicros(activity.traded_at), order: 1, do: () => act(activity) })
   for (const { asset_id, traded_at, cost, currency: of, lot_traded_at, transfer } of input.taken)
     steps.push({
-      at: instant(traded_at),
+      at: parseMicros(traded_at),
       order: 2,
       do: () => {
-        const amount = atRateOfDay(decimal(cost).neg(), of, lot_traded_at)
+        const amount = atRateOfDay(parseDecimal(cost).neg(), of, lot_traded_at)
         if (asset_id < 0) keepOwn(amount)
         if (transfer) deposit(amount)
       },
     })
 
   function act({ kind, asset_id, quantity, price, fees, currency: of, traded_at }: Activity): void {
-    const shares = decimal(quantity)
+    const shares = parseDecimal(quantity)
     const amount = shares.times(price)
     const move = (by: Decimal): void => {
       if (asset_id !== null && asset_id > 0) held.set(asset_id, (held.get(asset_id) ?? ZERO).plus(by))
@@ -179,12 +197,12 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
         move(shares.neg())
         break
       case 'transfer_out':
-        deposit(atRateOfDay(decimal(fees), of, traded_at))
+        deposit(atRateOfDay(parseDecimal(fees), of, traded_at))
         move(shares.neg())
         break
       case 'dividend':
       case 'interest':
-        deposit(atRateOfDay(decimal(fees).minus(amount), of, traded_at))
+        deposit(atRateOfDay(parseDecimal(fees).minus(amount), of, traded_at))
         break
       case 'fee':
       case 'tax':
@@ -196,7 +214,7 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
   }
 
   steps.sort((a, b) => a.at - b.at || a.order - b.order)
-  const closeOf = new Map([...input.closes].map(([id, closes]) => [id, cursor(closes)]))
+  const closeOf = new Map([...input.closes].map(([id, closes]) => [id, lastEntryUntil(closes)]))
   let next = 0
   return points.map(({ date, prices, until }) => {
     for (; next < steps.length && steps[next]!.at < until; next++) steps[next]!.do()
@@ -205,13 +223,13 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
       const source = input.rateSources.get(of)
       const known = source && closeOf.get(source.asset_id)?.(prices)
       if (!source || !known) return null
-      return source.inverse ? ratio(ONE, decimal(known.close), RATE_PLACES) : decimal(known.close)
+      return source.inverse ? divideRounded(ONE, parseDecimal(known.close), RATE_PLACES) : parseDecimal(known.close)
     }
     const rates = new Map<string, Decimal | null>([[currency, ONE]])
     const rate = (of: string): Decimal | null => {
       let found = rates.get(of)
       if (found === undefined) {
-        found = rateOf(usdNow(of), usdNow(currency))
+        found = crossRate(usdNow(of), usdNow(currency))
         rates.set(of, found)
       }
       return found
@@ -226,6 +244,6 @@ export function valueHistory(input: ValueHistoryInput): ValuePoint[] {
       if (!known || rateNow === null) missing = true
       else value = value.plus(quantity.times(known.close).times(rateNow))
     }
-    return { date, value: text(value), net_deposits: text(deposits), incomplete: missing }
+    return { date, value: formatDecimal(value), net_deposits: formatDecimal(deposits), incomplete: missing }
   })
 }

@@ -1,36 +1,42 @@
-import type { Basis, CorporateAction, Interval, PriceBar } from '../protocol/price-history.ts'
+import type { CorporateAction, HistoryInterval, PriceBar, PriceBasis } from '../protocol/price-history.ts'
 
 /** An exact ratio; `under` is positive. */
-type Ratio = { over: bigint; under: bigint }
+type Ratio = { numerator: bigint; denominator: bigint }
 
 /** A quotient that ends within so many decimals is exact. */
 const EXACT_DECIMALS = 38
 /** Another is rounded to so many, or to as many that so many digits of a small value are left. */
 const ROUNDED_DECIMALS = 10
 
-const ONE: Ratio = { over: 1n, under: 1n }
+const ONE: Ratio = { numerator: 1n, denominator: 1n }
 
-const times = (a: Ratio, b: Ratio): Ratio => ({ over: a.over * b.over, under: a.under * b.under })
+const multiply = (a: Ratio, b: Ratio): Ratio => ({
+  numerator: a.numerator * b.numerator,
+  denominator: a.denominator * b.denominator,
+})
 
 /** Plain decimal text as an exact ratio. */
-function ratioOf(decimal: string): Ratio {
+function parseRatio(decimal: string): Ratio {
   const point = decimal.indexOf('.')
-  if (point === -1) return { over: BigInt(decimal), under: 1n }
+  if (point === -1) return { numerator: BigInt(decimal), denominator: 1n }
   const decimals = decimal.length - point - 1
-  return { over: BigInt(decimal.slice(0, point) + decimal.slice(point + 1)), under: 10n ** BigInt(decimals) }
+  return { numerator: BigInt(decimal.slice(0, point) + decimal.slice(point + 1)), denominator: 10n ** BigInt(decimals) }
 }
 
 /** a / b; b is positive. */
-const divide = (a: Ratio, b: Ratio): Ratio => ({ over: a.over * b.under, under: a.under * b.over })
+const divide = (a: Ratio, b: Ratio): Ratio => ({
+  numerator: a.numerator * b.denominator,
+  denominator: a.denominator * b.numerator,
+})
 
 /** over / under, halves away from zero. */
-function rounded(over: bigint, under: bigint): bigint {
+function divideRounded(over: bigint, under: bigint): bigint {
   const quotient = (2n * (over < 0n ? -over : over) + under) / (2n * under)
   return over < 0n ? -quotient : quotient
 }
 
 /** units / 10^decimals as plain text without needless zeros. */
-function text(units: bigint, decimals: number): string {
+function formatUnits(units: bigint, decimals: number): string {
   const sign = units < 0n ? '-' : ''
   const digits = (units < 0n ? -units : units).toString().padStart(decimals + 1, '0')
   const fraction = digits.slice(digits.length - decimals).replace(/0+$/, '')
@@ -38,17 +44,17 @@ function text(units: bigint, decimals: number): string {
 }
 
 /** A ratio as decimal text; `price_quotient` of the database has the same rule. */
-function decimalOf({ over, under }: Ratio): string {
+function formatRatio({ numerator: over, denominator: under }: Ratio): string {
   const scaled = over * 10n ** BigInt(EXACT_DECIMALS)
-  const units = rounded(scaled, under)
-  if (units * under === scaled || units === 0n) return text(units, EXACT_DECIMALS)
+  const units = divideRounded(scaled, under)
+  if (units * under === scaled || units === 0n) return formatUnits(units, EXACT_DECIMALS)
   const zeros = EXACT_DECIMALS - (units < 0n ? -units : units).toString().length
   const decimals = Math.min(EXACT_DECIMALS, ROUNDED_DECIMALS + Math.max(0, zeros))
-  return text(rounded(units, 10n ** BigInt(EXACT_DECIMALS - decimals)), decimals)
+  return formatUnits(divideRounded(units, 10n ** BigInt(EXACT_DECIMALS - decimals)), decimals)
 }
 
 /** The last day of a bar's period: actions of later days change its shares. */
-function lastDay({ date }: PriceBar, interval: Interval): string {
+function lastDay({ date }: PriceBar, interval: HistoryInterval): string {
   if (interval !== 'ONE_WEEK' && interval !== 'ONE_MONTH') return date.slice(0, 10)
   const day = new Date(date)
   if (interval === 'ONE_WEEK') day.setUTCDate(day.getUTCDate() + 6)
@@ -57,10 +63,12 @@ function lastDay({ date }: PriceBar, interval: Interval): string {
 }
 
 /** Shares before per share after of the splits of one day. */
-const splitOf = (actions: readonly CorporateAction[]): Ratio =>
+const splitFactor = (actions: readonly CorporateAction[]): Ratio =>
   actions.reduce(
     (ratio, action) =>
-      action.kind === 'split' ? times(ratio, divide(ratioOf(action.denominator), ratioOf(action.numerator))) : ratio,
+      action.kind === 'split'
+        ? multiply(ratio, divide(parseRatio(action.denominator), parseRatio(action.numerator)))
+        : ratio,
     ONE,
   )
 
@@ -68,12 +76,14 @@ const splitOf = (actions: readonly CorporateAction[]): Ratio =>
  * What a dividend leaves of the prices before it: 1 - amount / reference (CRSP's factor), the reference in the shares of
  * the dividend's own day. One whose reference is not known, or that is not less than it, changes nothing.
  */
-function dividendOf(action: CorporateAction, split: Ratio): Ratio {
+function dividendFactor(action: CorporateAction, split: Ratio): Ratio {
   if (action.kind !== 'dividend' || action.reference_close === null) return ONE
-  const reference = times(ratioOf(action.reference_close), split)
-  const amount = ratioOf(action.amount)
-  const over = reference.over * amount.under - amount.over * reference.under
-  return over > 0n && reference.over > 0n ? { over, under: reference.over * amount.under } : ONE
+  const reference = multiply(parseRatio(action.reference_close), split)
+  const amount = parseRatio(action.amount)
+  const over = reference.numerator * amount.denominator - amount.numerator * reference.denominator
+  return over > 0n && reference.numerator > 0n
+    ? { numerator: over, denominator: reference.numerator * amount.denominator }
+    : ONE
 }
 
 /**
@@ -89,8 +99,8 @@ function dividendOf(action: CorporateAction, split: Ratio): Ratio {
 export function adjustBars(
   bars: readonly PriceBar[],
   actions: readonly CorporateAction[],
-  basis: Basis,
-  interval: Interval,
+  basis: PriceBasis,
+  interval: HistoryInterval,
 ): readonly PriceBar[] {
   if (basis === 'raw' || actions.length === 0) return bars
   const adjusted: PriceBar[] = []
@@ -102,12 +112,12 @@ export function adjustBars(
     for (let ex = actions[next]?.ex_date; ex !== undefined && ex > day; ex = actions[next]?.ex_date) {
       const ofDay: CorporateAction[] = []
       for (; actions[next]?.ex_date === ex; next--) ofDay.push(actions[next]!)
-      const split = splitOf(ofDay)
-      prices = times(prices, split)
-      shares = times(shares, { over: split.under, under: split.over })
-      if (basis === 'adjusted') for (const action of ofDay) prices = times(prices, dividendOf(action, split))
+      const split = splitFactor(ofDay)
+      prices = multiply(prices, split)
+      shares = multiply(shares, { numerator: split.denominator, denominator: split.numerator })
+      if (basis === 'adjusted') for (const action of ofDay) prices = multiply(prices, dividendFactor(action, split))
     }
-    const price = (decimal: string) => decimalOf(times(ratioOf(decimal), prices))
+    const price = (decimal: string) => formatRatio(multiply(parseRatio(decimal), prices))
     adjusted.push({
       ...bar,
       ...(prices !== ONE && {
@@ -116,7 +126,7 @@ export function adjustBars(
         low: price(bar.low),
         close: price(bar.close),
       }),
-      ...(shares !== ONE && bar.volume !== null && { volume: decimalOf(times(ratioOf(bar.volume), shares)) }),
+      ...(shares !== ONE && bar.volume !== null && { volume: formatRatio(multiply(parseRatio(bar.volume), shares)) }),
     })
   }
   return adjusted.reverse()
@@ -126,7 +136,7 @@ export function adjustBars(
  * A short text that stands for these corporate actions: the same for the same ones, another for others. A part of the
  * ETag of adjusted history. (32 bits of FNV-1a: told apart is what it was from what it is, not all there could be.)
  */
-export function actionsVersion(actions: readonly CorporateAction[]): string {
+export function hashActions(actions: readonly CorporateAction[]): string {
   let hash = 0x811c9dc5
   for (const action of actions) {
     const told =

@@ -1,8 +1,8 @@
 import type { MarketState } from '../protocol/quote.ts'
-import type { RefreshSettings } from './asset-plan.ts'
+import type { RefreshSettings } from './refresh-settings.ts'
 
 /** What `app_settings` begins with: used by a board that no plan has reached yet. */
-export const FIRST_SETTINGS: RefreshSettings = {
+export const DEFAULT_REFRESH_SETTINGS: RefreshSettings = {
   refresh_min_seconds: 15,
   refresh_max_seconds: 300,
   refresh_default_seconds: 60,
@@ -14,10 +14,10 @@ export const FIRST_SETTINGS: RefreshSettings = {
 }
 
 /** The probe of a closed market asks at most this often, seconds. */
-const PROBE_SECONDS = 60
+const PROBE_INTERVAL_S = 60
 
 /** An asset as far as it matters to when it is asked for. Times are unix milliseconds. */
-export type Candidate = {
+export type RefreshCandidate = {
   asset_id: number
   /** Seconds, as `effectiveInterval` gives it. */
   interval: number
@@ -32,31 +32,31 @@ export type Candidate = {
 }
 
 /** An asset that is due, and for how long it has been, milliseconds. */
-export type Due = { asset_id: number; lag: number }
+export type DueAsset = { asset_id: number; lagMs: number }
 
-const isClosed = (asset: Candidate): asset is Candidate & { market: string } =>
+const isClosed = (asset: RefreshCandidate): asset is RefreshCandidate & { market: string } =>
   asset.market !== null && asset.market_state === 'closed'
 
 /** Whether `a` is a better probe than `b`: it can be asked for, is wanted most often, and then by number. */
-function isBetter(a: Candidate, b: Candidate): boolean {
+function isBetterProbe(a: RefreshCandidate, b: RefreshCandidate): boolean {
   if (a.failed !== b.failed) return b.failed
   return a.interval === b.interval ? a.asset_id < b.asset_id : a.interval < b.interval
 }
 
 /** Of each closed market the one asset that finds out when it opens. */
-export function probesOf(assets: Iterable<Candidate>): Map<string, number> {
-  const best = new Map<string, Candidate>()
+export function marketProbes(assets: Iterable<RefreshCandidate>): Map<string, number> {
+  const best = new Map<string, RefreshCandidate>()
   for (const asset of assets) {
     if (!isClosed(asset)) continue
     const known = best.get(asset.market)
-    if (known === undefined || isBetter(asset, known)) best.set(asset.market, asset)
+    if (known === undefined || isBetterProbe(asset, known)) best.set(asset.market, asset)
   }
   return new Map([...best].map(([market, { asset_id }]) => [market, asset_id]))
 }
 
 /** When an asset is to be asked for, unix milliseconds. */
 export function dueAt(
-  asset: Candidate,
+  asset: RefreshCandidate,
   isProbe: boolean,
   openedAt: number | undefined,
   { closed_refresh_seconds }: Pick<RefreshSettings, 'closed_refresh_seconds'>,
@@ -66,7 +66,7 @@ export function dueAt(
   if (failed && retryAt !== null) return retryAt
   if (!isClosed(asset)) return triedAt + interval * 1_000
   if (openedAt !== undefined && openedAt > triedAt) return openedAt
-  return triedAt + Math.max(interval, isProbe ? PROBE_SECONDS : closed_refresh_seconds) * 1_000
+  return triedAt + Math.max(interval, isProbe ? PROBE_INTERVAL_S : closed_refresh_seconds) * 1_000
 }
 
 /**
@@ -75,18 +75,18 @@ export function dueAt(
  * @param openedAt when each market was last seen to open, unix milliseconds
  */
 export function dueAssets(
-  assets: readonly Candidate[],
+  assets: readonly RefreshCandidate[],
   at: number,
   openedAt: ReadonlyMap<string, number>,
   settings: Pick<RefreshSettings, 'closed_refresh_seconds'>,
-): Due[] {
-  const probes = probesOf(assets)
-  const due: Due[] = []
+): DueAsset[] {
+  const probes = marketProbes(assets)
+  const due: DueAsset[] = []
   for (const asset of assets) {
     const { asset_id, market } = asset
     const isProbe = market !== null && probes.get(market) === asset_id
     const since = dueAt(asset, isProbe, market === null ? undefined : openedAt.get(market), settings)
-    if (since <= at) due.push({ asset_id, lag: since === Number.NEGATIVE_INFINITY ? 0 : at - since })
+    if (since <= at) due.push({ asset_id, lagMs: since === Number.NEGATIVE_INFINITY ? 0 : at - since })
   }
   return due
 }

@@ -1,21 +1,21 @@
-import { addUnits, compareDecimals, units, unitsText } from '../market/decimal.ts'
+import { addUnits, compareDecimals, formatUnits, parseUnits } from '../market/decimal.ts'
 import type { Asset } from '../protocol/asset.ts'
-import { INTERVAL_OF, type Interval, type PriceBar, type Range } from '../protocol/price-history.ts'
+import { type HistoryInterval, type HistoryRange, INTERVAL_BY_RANGE, type PriceBar } from '../protocol/price-history.ts'
 import type { Quote } from '../protocol/quote.ts'
 
 /** The intervals whose bars are days, or made of days. */
-export type DayInterval = Extract<Interval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
+export type DayInterval = Extract<HistoryInterval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
 
 /** Before any market that Kerb has. */
-const BEGINNING = '1900-01-01'
+const EARLIEST_DATE = '1900-01-01'
 
 /** Days and weeks that are stored, as `app_settings` has them at first. */
-const KEPT_DAYS = 365
-const KEPT_WEEKS = 157
+const STORED_DAYS = 365
+const STORED_WEEKS = 157
 /** A stretch that lacks no more than so many days at its beginning keeps its interval. */
-const SLACK_DAYS = 31
+const TOLERANCE_DAYS = 31
 
-const MONTHS: Readonly<Partial<Record<Range, number>>> = {
+const RANGE_MONTHS: Readonly<Partial<Record<HistoryRange, number>>> = {
   '1m': 1,
   '3m': 3,
   '6m': 6,
@@ -25,41 +25,41 @@ const MONTHS: Readonly<Partial<Record<Range, number>>> = {
   '10y': 120,
 }
 
-const dateText = (time: Date): string => time.toISOString().slice(0, 10)
+const formatDate = (time: Date): string => time.toISOString().slice(0, 10)
 
 /** The date so many days later, `2025-12-03`. */
 export function addDays(date: string, days: number): string {
   const moved = new Date(date)
   moved.setUTCDate(moved.getUTCDate() + days)
-  return dateText(moved)
+  return formatDate(moved)
 }
 
 /** The same day so many months earlier; of a shorter month the last day. */
 function monthsBefore(date: string, months: number): string {
   const [year = 0, month = 0, day = 0] = date.split('-').map(Number)
   const last = new Date(Date.UTC(year, month - months, 0)).getUTCDate()
-  return dateText(new Date(Date.UTC(year, month - 1 - months, Math.min(day, last))))
+  return formatDate(new Date(Date.UTC(year, month - 1 - months, Math.min(day, last))))
 }
 
 /** The first day of a range of days that goes back from `day`: the same day a month ago, and so on. */
-export function rangeStart(range: Range, day: string): string {
-  const months = MONTHS[range]
-  return months === undefined ? BEGINNING : monthsBefore(day, months)
+export function rangeStart(range: HistoryRange, day: string): string {
+  const months = RANGE_MONTHS[range]
+  return months === undefined ? EARLIEST_DATE : monthsBefore(day, months)
 }
 
 /** The first day of the period that a day is in: itself, its Monday, the first of its month. */
-export function periodOf(day: string, interval: DayInterval): string {
+export function startOfPeriod(day: string, interval: DayInterval): string {
   if (interval === 'ONE_DAY') return day
   if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
   return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
 }
 
 /** The interval of a range that begins at `from`: where its days are not stored any more, weeks, and then months. */
-export function intervalOf(range: Range, from: string, today: string): Interval {
-  const usual = INTERVAL_OF[range]
-  const kept = (days: number) => from >= addDays(today, -days - SLACK_DAYS)
-  if (usual === 'ONE_DAY') return kept(KEPT_DAYS) ? usual : kept(7 * KEPT_WEEKS) ? 'ONE_WEEK' : 'ONE_MONTH'
-  return usual === 'ONE_WEEK' && !kept(7 * KEPT_WEEKS) ? 'ONE_MONTH' : usual
+export function historyInterval(range: HistoryRange, from: string, today: string): HistoryInterval {
+  const usual = INTERVAL_BY_RANGE[range]
+  const kept = (days: number) => from >= addDays(today, -days - TOLERANCE_DAYS)
+  if (usual === 'ONE_DAY') return kept(STORED_DAYS) ? usual : kept(7 * STORED_WEEKS) ? 'ONE_WEEK' : 'ONE_MONTH'
+  return usual === 'ONE_WEEK' && !kept(7 * STORED_WEEKS) ? 'ONE_MONTH' : usual
 }
 
 /**
@@ -68,19 +68,19 @@ export function intervalOf(range: Range, from: string, today: string): Interval 
  * @param bars ascending, of one interval
  * @param days ascending
  */
-export function withDays(bars: readonly PriceBar[], days: readonly PriceBar[], interval: DayInterval): PriceBar[] {
+export function mergeDays(bars: readonly PriceBar[], days: readonly PriceBar[], interval: DayInterval): PriceBar[] {
   const all = [...bars]
   for (const day of days) {
-    const date = periodOf(day.date, interval)
+    const date = startOfPeriod(day.date, interval)
     const last = all.at(-1)
-    if (last?.date === date) all[all.length - 1] = joined(last, day)
+    if (last?.date === date) all[all.length - 1] = mergeBar(last, day)
     else if (last === undefined || last.date < date)
       all.push({ ...day, date, is_complete: interval === 'ONE_DAY' && day.is_complete })
   }
   return all
 }
 
-function joined(bar: PriceBar, day: PriceBar): PriceBar {
+function mergeBar(bar: PriceBar, day: PriceBar): PriceBar {
   return {
     date: bar.date,
     open: bar.open,
@@ -90,29 +90,29 @@ function joined(bar: PriceBar, day: PriceBar): PriceBar {
     volume:
       bar.volume === null || day.volume === null
         ? bar.volume
-        : unitsText(addUnits(units(bar.volume), units(day.volume))),
+        : formatUnits(addUnits(parseUnits(bar.volume), parseUnits(day.volume))),
     is_complete: bar.is_complete && day.is_complete,
   }
 }
 
 /** Markets whose day is not the one that UTC has while they are open, by the ending of their assets' symbols. */
-const ZONES: Readonly<Record<string, string>> = { AX: 'Australia/Sydney', NZ: 'Pacific/Auckland' }
+const MARKET_ZONES: Readonly<Record<string, string>> = { AX: 'Australia/Sydney', NZ: 'Pacific/Auckland' }
 
 /** The day of trading that a quote is of: the market's own, `2025-12-03`. */
-export function marketDay({ provider_id, type }: Pick<Asset, 'provider_id' | 'type'>, asOf: string): string {
+export function tradingDay({ provider_id, type }: Pick<Asset, 'provider_id' | 'type'>, asOf: string): string {
   const ending = /\.([A-Z]{1,3})$/.exec(provider_id)?.[1]
   // In New York, what is traded after the close may be traded tomorrow in UTC.
-  const zone = ending ? ZONES[ending] : type === 'stock' || type === 'etf' ? 'America/New_York' : undefined
+  const zone = ending ? MARKET_ZONES[ending] : type === 'stock' || type === 'etf' ? 'America/New_York' : undefined
   if (zone === undefined) return asOf.slice(0, 10)
   return new Intl.DateTimeFormat('en-CA', { timeZone: zone, dateStyle: 'short' }).format(new Date(asOf))
 }
 
 /** The day of trading as a quote tells it, so far; null where the quote does not tell enough. */
-export function runningDay(asset: Pick<Asset, 'provider_id' | 'type'>, quote: Quote): PriceBar | null {
+export function currentDayBar(asset: Pick<Asset, 'provider_id' | 'type'>, quote: Quote): PriceBar | null {
   const { open, high, low, price, volume, as_of } = quote
   if (open === null || high === null || low === null) return null
   return {
-    date: marketDay(asset, as_of),
+    date: tradingDay(asset, as_of),
     open,
     // The price may be newer than the day's extremes.
     high: compareDecimals(price, high) > 0 ? price : high,

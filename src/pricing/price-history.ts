@@ -1,11 +1,11 @@
 import type { Gap } from '../protocol/candle.ts'
-import type { Basis, Interval, PriceBar, Range } from '../protocol/price-history.ts'
+import type { HistoryInterval, HistoryRange, PriceBar, PriceBasis } from '../protocol/price-history.ts'
 
 /** Bars of one asset, ascending, all of one interval and on one basis. */
 export type PriceHistory = {
-  range: Range
-  interval: Interval
-  basis: Basis
+  range: HistoryRange
+  interval: HistoryInterval
+  basis: PriceBasis
   currency: string
   bars: readonly PriceBar[]
   /** Who told them, or `simulated`; null where there are none. */

@@ -1,8 +1,8 @@
-import type { Source } from './sources.ts'
+import type { QuoteProviderName } from './quote-providers.ts'
 
 /** How a provider stands, as `provider_rate_limits` shows it. Times are unix milliseconds, null is never. */
 export type ProviderLimit = {
-  provider: Source
+  provider: QuoteProviderName
   window_ms: number
   /** Requests (Binance: weight) of the window that are used, and how many there are. */
   used: number

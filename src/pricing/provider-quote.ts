@@ -23,7 +23,7 @@ export type ProviderQuote = {
 }
 
 /** Why one id of a batch has no price: the provider does not know it, or knows it and has no price that can be used. */
-export type NoQuote = { id: string; price: null; reason: 'unknown' | 'no_price'; detail: string }
+export type MissingQuote = { id: string; price: null; reason: 'unknown' | 'no_price'; detail: string }
 
 /** What a provider tells of an asset that Kerb does not know yet. */
 export type ProviderListing = {

@@ -4,7 +4,7 @@ import type { Quote } from '../protocol/quote.ts'
 import type { ProviderQuote } from './provider-quote.ts'
 
 /** A quote as it is kept: also the provider's name of the market, null for what trades day and night. */
-export type HeldQuote = Quote & { market: string | null }
+export type CachedQuote = Quote & { market: string | null }
 
 /** A price, and the change in per cent that was told with it: what the change of a later price follows from. */
 export type Anchor = { price: string; change24h: string | null }
@@ -16,7 +16,7 @@ export type FeedPrice = { price: string; time: string; heardAt: number }
  * The change in per cent when the price is `price`, where the exchange told `change` at `told`: both are against the
  * same price of 24 hours ago. A percentage for display, so a float is enough; null where it cannot be told.
  */
-export function changeAgainst(price: string, told: string | null, change: string | null): string | null {
+export function deriveChange(price: string, told: string | null, change: string | null): string | null {
   if (told === null || change === null) return null
   const before = Number(told) / (1 + Number(change) / 100)
   const now = (Number(price) / before - 1) * 100
@@ -29,13 +29,13 @@ export function changeAgainst(price: string, told: string | null, change: string
  * @param askedAt unix milliseconds: it was told no earlier
  * @param now a market's time that is still to come is taken for this one
  */
-export function quoteOf(
+export function toCachedQuote(
   { asset_id, symbol }: Pick<Asset, 'asset_id' | 'symbol'>,
   told: ProviderQuote,
   provider: string,
   askedAt: number,
   now: number,
-): HeldQuote {
+): CachedQuote {
   const { id: _, as_of, ...rest } = told
   const updated_at = new Date(askedAt).toISOString()
   return {
@@ -53,12 +53,12 @@ export function quoteOf(
  * Whether a quote may take the place of the one that is held: neither the provider's word nor the market's time goes
  * back. RFC 3339 times of different precision do not compare as text.
  */
-export const supersedes = (next: HeldQuote, held: HeldQuote | null): boolean =>
+export const supersedes = (next: CachedQuote, held: CachedQuote | null): boolean =>
   held === null ||
   (Date.parse(next.updated_at) >= Date.parse(held.updated_at) && Date.parse(next.as_of) >= Date.parse(held.as_of))
 
 /** What clients see of a quote besides when it was told. */
-const VIEW = [
+const VISIBLE_FIELDS = [
   'symbol',
   'price',
   'currency',
@@ -76,22 +76,22 @@ const VIEW = [
 ] as const satisfies readonly (keyof Quote)[]
 
 /** Whether two quotes say the same, whenever it was told. */
-export const sameView = (a: Quote, b: Quote): boolean => VIEW.every((key) => a[key] === b[key])
+export const hasSameVisibleFields = (a: Quote, b: Quote): boolean => VISIBLE_FIELDS.every((key) => a[key] === b[key])
 
-const greater = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) > 0 ? b : a)
-const less = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) < 0 ? b : a)
+const maxDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) > 0 ? b : a)
+const minDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) < 0 ? b : a)
 
 /**
  * A quote by the last trade of an open feed. What a feed does not tell is that of `held`; the change follows from
  * `anchor`, which the exchange itself has told.
  */
-export function streamedQuote(
+export function feedQuote(
   asset: Pick<Asset, 'asset_id' | 'symbol' | 'currency'>,
   { price, time, heardAt }: FeedPrice,
   provider: string,
-  held: HeldQuote | null,
+  held: CachedQuote | null,
   anchor: Anchor | null,
-): HeldQuote {
+): CachedQuote {
   const { asset_id, symbol, currency } = asset
   // REST has no time but that of its answer: a feed that has heard of no trade since says that it is so still.
   const isSince = held !== null && heardAt >= Date.parse(held.as_of) && Date.parse(held.as_of) > Date.parse(time)
@@ -103,11 +103,11 @@ export function streamedQuote(
     price,
     currency,
     previous_close,
-    change24h: anchor && changeAgainst(price, anchor.price, anchor.change24h),
+    change24h: anchor && deriveChange(price, anchor.price, anchor.change24h),
     market_state: 'open',
     open,
-    high: greater(high, price),
-    low: less(low, price),
+    high: maxDecimal(high, price),
+    low: minDecimal(low, price),
     volume,
     eps: null,
     pe_ratio: null,
@@ -120,14 +120,14 @@ export function streamedQuote(
 }
 
 /** What REST tells while a feed is open: the feed has the price, since REST lags behind trades, and REST all else. */
-export function besideFeed(told: HeldQuote, held: HeldQuote): HeldQuote {
+export function mergeBesideFeed(told: CachedQuote, held: CachedQuote): CachedQuote {
   const { price, as_of, updated_at } = held
   return {
     ...told,
     price,
-    change24h: changeAgainst(price, told.price, told.change24h),
-    high: greater(told.high, price),
-    low: less(told.low, price),
+    change24h: deriveChange(price, told.price, told.change24h),
+    high: maxDecimal(told.high, price),
+    low: minDecimal(told.low, price),
     as_of,
     updated_at,
   }

@@ -5,7 +5,7 @@ import type { PriceBar } from '../protocol/price-history.ts'
 export type PricePoint = { at: number; price: string }
 
 /** RFC 3339 of unix seconds, without parts of a second. */
-export const timeText = (seconds: number): string => `${new Date(seconds * 1_000).toISOString().slice(0, 19)}Z`
+export const formatTime = (seconds: number): string => `${new Date(seconds * 1_000).toISOString().slice(0, 19)}Z`
 
 /**
  * Bars of the prices that were told, `size` seconds each and starting on multiples of it. Where nothing was told there
@@ -13,7 +13,7 @@ export const timeText = (seconds: number): string => `${new Date(seconds * 1_000
  * @param points ascending
  * @param now unix seconds: a bar that is not over then is not complete
  */
-export function snapshotBars(points: readonly PricePoint[], size: number, now: number): PriceBar[] {
+export function barsFromSnapshots(points: readonly PricePoint[], size: number, now: number): PriceBar[] {
   const bars: PriceBar[] = []
   let open = Number.NEGATIVE_INFINITY
   for (const { at, price } of points) {
@@ -27,7 +27,15 @@ export function snapshotBars(points: readonly PricePoint[], size: number, now: n
     }
     open = start
     const is_complete = start + size <= now
-    bars.push({ date: timeText(start), open: price, high: price, low: price, close: price, volume: null, is_complete })
+    bars.push({
+      date: formatTime(start),
+      open: price,
+      high: price,
+      low: price,
+      close: price,
+      volume: null,
+      is_complete,
+    })
   }
   return bars
 }

@@ -1,4 +1,4 @@
-import { type Asset, type Candidate, SYMBOL } from '../protocol/asset.ts'
+import { type Asset, type Candidate, SYMBOL_PATTERN } from '../protocol/asset.ts'
 
 /** What may be upper-cased without becoming something else: `ß` would become `SS`. */
 const ASCII = /^[\x21-\x7e]+$/
@@ -7,11 +7,11 @@ const FNV_OFFSET = 0x811c9dc5
 const FNV_PRIME = 0x01000193
 
 /** A name of an asset as it is looked up: trimmed and in capitals; null for what cannot be one. */
-export function normalName(text: string): string | null {
+export function normalizeName(text: string): string | null {
   const trimmed = text.trim()
   if (!ASCII.test(trimmed)) return null
   const name = trimmed.toUpperCase()
-  return SYMBOL.test(name) ? name : null
+  return SYMBOL_PATTERN.test(name) ? name : null
 }
 
 /**
@@ -26,12 +26,12 @@ export function shardOf(name: string, shards: number): number {
 }
 
 /** The name that means this asset alone. */
-export const ownName = (asset: Pick<Asset, 'provider' | 'provider_id'>): string =>
+export const qualifiedName = (asset: Pick<Asset, 'provider' | 'provider_id'>): string =>
   `${asset.provider}:${asset.provider_id}`
 
 /** What an asset may be called, most telling first: a name that fits one of these ways goes no further. */
-const WAYS: readonly ((asset: Asset) => string | null)[] = [
-  ownName,
+const NAME_RULES: readonly ((asset: Asset) => string | null)[] = [
+  qualifiedName,
   (asset) => asset.symbol,
   (asset) => (asset.type === 'crypto' ? `${asset.code}-${asset.currency}` : null),
   (asset) => asset.provider_id,
@@ -39,7 +39,7 @@ const WAYS: readonly ((asset: Asset) => string | null)[] = [
   (asset) => asset.code,
 ]
 
-export type Resolved<A extends Asset> =
+export type Resolution<A extends Asset> =
   | { kind: 'one'; asset: A }
   | { kind: 'ambiguous'; assets: A[] }
   | { kind: 'none' }
@@ -50,7 +50,7 @@ export type AssetIndex<A extends Asset> = ReadonlyMap<string, A[]>[]
 /** Makes the index of these assets, each of which has an id of its own. */
 export const indexAssets = <A extends Asset>(assets: Iterable<A>): AssetIndex<A> => {
   const all = [...assets]
-  return WAYS.map((way) => {
+  return NAME_RULES.map((way) => {
     const named = new Map<string, A[]>()
     for (const asset of all) {
       const name = way(asset)?.toUpperCase()
@@ -64,7 +64,7 @@ export const indexAssets = <A extends Asset>(assets: Iterable<A>): AssetIndex<A>
 }
 
 /** Which asset of an index a name means, in the order `provider:provider_id`, symbol, crypto pair, provider_id, ISIN, code. */
-export function resolveIn<A extends Asset>(name: string, index: AssetIndex<A>): Resolved<A> {
+export function resolveFromIndex<A extends Asset>(name: string, index: AssetIndex<A>): Resolution<A> {
   for (const named of index) {
     const assets = named.get(name)
     if (assets === undefined) continue
@@ -78,13 +78,13 @@ export function resolveIn<A extends Asset>(name: string, index: AssetIndex<A>): 
  * Which of these assets a name means. The first way of naming that fits decides: one match wins, several are ambiguous.
  * @param name as `normalName` gives it
  */
-export const resolve = <A extends Asset>(name: string, assets: Iterable<A>): Resolved<A> =>
-  resolveIn(name, indexAssets(assets))
+export const resolve = <A extends Asset>(name: string, assets: Iterable<A>): Resolution<A> =>
+  resolveFromIndex(name, indexAssets(assets))
 
 /** What an ambiguous name may mean, for an answer. */
-export const candidatesOf = (assets: readonly Asset[]): Candidate[] =>
+export const toCandidates = (assets: readonly Asset[]): Candidate[] =>
   assets.map((asset) => ({
-    name_for_it: ownName(asset),
+    name_for_it: qualifiedName(asset),
     symbol: asset.symbol,
     name: asset.name,
     type: asset.type,

@@ -34,4 +34,4 @@ export const candidateSchema = z.object({
 export type Candidate = z.infer<typeof candidateSchema>
 
 /** What a name of an asset may look like, in capitals; `provider:provider_id` means one alone. */
-export const SYMBOL = /^(?:[A-Z]{1,20}:)?[A-Z0-9^][A-Z0-9.=^_&-]{0,39}$/
+export const SYMBOL_PATTERN = /^(?:[A-Z]{1,20}:)?[A-Z0-9^][A-Z0-9.=^_&-]{0,39}$/

@@ -6,8 +6,8 @@ export const COVERAGES = ['full', 'partial', 'gap'] as const
 export type Coverage = (typeof COVERAGES)[number]
 
 /** `trades`: folded from trades alone; `exchange`: the exchange's own candles are in it, as its REST told them. */
-export const SOURCES = ['trades', 'exchange'] as const
-export type Source = (typeof SOURCES)[number]
+export const CANDLE_ORIGINS = ['trades', 'exchange'] as const
+export type CandleOrigin = (typeof CANDLE_ORIGINS)[number]
 
 /** A candle inside Kerb. Money and volume are plain decimal text, so that no digit passes through a float (C3). */
 export type Candle = {
@@ -27,14 +27,14 @@ export type Candle = {
   rev: number
   /** RFC 3339 time of the last trade inside, or of the reconciliation that replaced it. */
   last_update: string
-  source: Source
+  source: CandleOrigin
 }
 
 /** A stretch of time in which trades are missing: unix seconds, the end exclusive. */
 export type Gap = [from: number, to: number]
 
 /** The JSON text of a candle: the keys of brief 003 first, numbers with the exchange's own digits. */
-export function candleText(c: Candle): string {
+export function formatCandle(c: Candle): string {
   return `{"exchange":"${c.exchange}","product_id":"${c.product_id}","granularity":"${c.granularity}","timestamp":${c.timestamp},"open":${c.open},"high":${c.high},"low":${c.low},"close":${c.close},"volume":${c.volume},"is_complete":${c.is_complete},"coverage":"${c.coverage}","rev":${c.rev},"last_update":"${c.last_update}","source":"${c.source}"}`
 }
 
@@ -53,6 +53,6 @@ export const wireCandleSchema = z.object({
   coverage: z.enum(COVERAGES),
   rev: z.int().min(0),
   last_update: z.string(),
-  source: z.enum(SOURCES),
+  source: z.enum(CANDLE_ORIGINS),
 })
 export type WireCandle = z.infer<typeof wireCandleSchema>

@@ -1,4 +1,4 @@
-import { SYMBOL } from './asset.ts'
+import { SYMBOL_PATTERN } from './asset.ts'
 import { type Granularity, isGranularity } from './granularity.ts'
 
 /** `candles.<product>.<granularity>`; `*` stands for every product or every granularity. */
@@ -13,7 +13,7 @@ export type PortfolioChannel = { kind: 'portfolio' } | { kind: 'asset'; symbol: 
 export type Channel = CandleChannel | QuoteChannel | PortfolioChannel
 
 /** Product ids as Coinbase writes them: `BTC-USD`, `BIP-20DEC30-CDE`. */
-export const PRODUCT_ID = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/
+export const PRODUCT_ID_PATTERN = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/
 
 /** Parses a channel's name; a name of another form gives null. */
 export function parseChannel(name: string): Channel | null {
@@ -23,14 +23,14 @@ export function parseChannel(name: string): Channel | null {
   if (kind === 'asset') return rest.join('.') === '' ? null : { kind, symbol: rest.join('.') }
   if (kind === 'quotes') {
     const symbol = rest.join('.')
-    return symbol === '*' || SYMBOL.test(symbol) ? { kind, symbol } : null
+    return symbol === '*' || SYMBOL_PATTERN.test(symbol) ? { kind, symbol } : null
   }
   const [product, granularity, ...more] = rest
   if (kind !== 'candles' || product === undefined || granularity === undefined || more.length > 0) return null
-  if (product !== '*' && !PRODUCT_ID.test(product)) return null
+  if (product !== '*' && !PRODUCT_ID_PATTERN.test(product)) return null
   if (granularity !== '*' && !isGranularity(granularity)) return null
   return { kind, product, granularity }
 }
 
-export const channelName = (channel: { product: string; granularity: Granularity | '*' }): string =>
+export const formatCandleChannel = (channel: { product: string; granularity: Granularity | '*' }): string =>
   `candles.${channel.product}.${channel.granularity}`

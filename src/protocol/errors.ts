@@ -15,7 +15,7 @@ export const ERROR_CODES = {
   unauthorized: { status: 401, title: 'Not signed in, or with a key that is not valid' },
   invalid_credentials: { status: 401, title: 'Email and password do not fit' },
   forbidden: { status: 403, title: 'Not allowed' },
-  token_over: { status: 400, title: 'The token is over or was used' },
+  token_expired: { status: 400, title: 'The token is over or was used' },
   unknown_lot: { status: 404, title: 'No such lot' },
   unknown_activity: { status: 404, title: 'No such activity' },
   insufficient_quantity: { status: 409, title: 'Less is held than that' },
@@ -51,14 +51,14 @@ export type Problem = {
 }
 
 /** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
-export const CLOSE = {
+export const CLOSE_CODES = {
   signed_out: 4001,
   unavailable: 4101,
   slow_reader: 4102,
   silent_reader: 4103,
   restarting: 4200,
   /** What let it in is over: with a new ticket it is let in again. */
-  session_over: 4201,
+  session_expired: 4201,
 } as const
 
 /** A problem on its way to a client: thrown where it is found, translated once at the boundary (HTTP or socket). */

@@ -13,7 +13,7 @@ export const GRANULARITIES = [
 export type Granularity = (typeof GRANULARITIES)[number]
 
 /** Length of each granularity in seconds. Every one divides a UTC day, and a minute divides every one. */
-export const SECONDS: Readonly<Record<Granularity, number>> = {
+export const GRANULARITY_SECONDS: Readonly<Record<Granularity, number>> = {
   ONE_MINUTE: 60,
   FIVE_MINUTES: 300,
   FIFTEEN_MINUTES: 900,
@@ -24,4 +24,4 @@ export const SECONDS: Readonly<Record<Granularity, number>> = {
   ONE_DAY: 86_400,
 }
 
-export const isGranularity = (text: string): text is Granularity => Object.hasOwn(SECONDS, text)
+export const isGranularity = (text: string): text is Granularity => Object.hasOwn(GRANULARITY_SECONDS, text)

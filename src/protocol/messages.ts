@@ -1,14 +1,14 @@
 import { z } from 'zod'
-import { type Candle, candleText, type Gap, wireCandleSchema } from './candle.ts'
+import { type Candle, formatCandle, type Gap, wireCandleSchema } from './candle.ts'
 import type { ErrorCode } from './errors.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from './portfolio.ts'
 import { FEED_STATES, type FeedState } from './product.ts'
 import { wireQuoteSchema } from './quote.ts'
 
 /** Longest socket message from a client that is read, in characters. */
-export const MAX_MESSAGE_LENGTH = 65_536
+export const MAX_MESSAGE_CHARS = 65_536
 
-const reqId = z.union([z.int(), z.string().max(64)]).optional()
+const requestIdSchema = z.union([z.int(), z.string().max(64)]).optional()
 
 /** What a client may send. Unknown fields are ignored. */
 export const clientMessageSchema = z.discriminatedUnion('op', [
@@ -16,17 +16,17 @@ export const clientMessageSchema = z.discriminatedUnion('op', [
     op: z.literal('subscribe'),
     channels: z.array(z.string().max(100)).min(1),
     since: z.string().optional(),
-    req_id: reqId,
+    req_id: requestIdSchema,
   }),
-  z.object({ op: z.literal('unsubscribe'), channels: z.array(z.string().max(100)).min(1), req_id: reqId }),
-  z.object({ op: z.literal('ack'), position: z.string(), req_id: reqId }),
-  z.object({ op: z.literal('ping'), req_id: reqId }),
+  z.object({ op: z.literal('unsubscribe'), channels: z.array(z.string().max(100)).min(1), req_id: requestIdSchema }),
+  z.object({ op: z.literal('ack'), position: z.string(), req_id: requestIdSchema }),
+  z.object({ op: z.literal('ping'), req_id: requestIdSchema }),
 ])
 export type ClientMessage = z.infer<typeof clientMessageSchema>
 export type RequestId = ClientMessage['req_id']
 
 /** A ping of this very text is answered without waking the object that it reaches. */
-export const PING = '{"op":"ping"}'
+export const PING_TEXT = '{"op":"ping"}'
 
 const gapSchema = z.tuple([z.int(), z.int()])
 
@@ -37,9 +37,9 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
     channels: z.array(z.string()),
     position: z.string(),
     recovered: z.boolean(),
-    req_id: reqId,
+    req_id: requestIdSchema,
   }),
-  z.object({ type: z.literal('unsubscribed'), channels: z.array(z.string()), req_id: reqId }),
+  z.object({ type: z.literal('unsubscribed'), channels: z.array(z.string()), req_id: requestIdSchema }),
   z.object({
     type: z.literal('snapshot'),
     position: z.string(),
@@ -63,13 +63,13 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
     gaps_from: z.int(),
     gaps: z.array(gapSchema),
   }),
-  z.object({ type: z.literal('pong'), req_id: reqId }),
+  z.object({ type: z.literal('pong'), req_id: requestIdSchema }),
   z.object({
     type: z.literal('error'),
     code: z.string(),
     message: z.string(),
     field: z.string().nullable(),
-    req_id: reqId,
+    req_id: requestIdSchema,
   }),
 ])
 
@@ -79,11 +79,11 @@ type PositionUpdate = Extract<PortfolioMessage, { type: 'position_update' }>
  * The texts of the frames. Those with candles are put together by hand so that each candle is written once, with exact
  * digits, whoever gets it (D1). `position` always comes before the candles: the joining Worker rewrites it in place.
  */
-export const updateFrame = (position: string, candles: readonly string[]): string =>
+export const candleUpdateFrame = (position: string, candles: readonly string[]): string =>
   `{"type":"update","position":"${position}","candles":[${candles.join(',')}]}`
 
-export const snapshotFrame = (position: string, candles: readonly Candle[], gaps: readonly Gap[]): string =>
-  `{"type":"snapshot","position":"${position}","candles":[${candles.map(candleText).join(',')}],"gaps":${JSON.stringify(gaps)}}`
+export const candleSnapshotFrame = (position: string, candles: readonly Candle[], gaps: readonly Gap[]): string =>
+  `{"type":"snapshot","position":"${position}","candles":[${candles.map(formatCandle).join(',')}],"gaps":${JSON.stringify(gaps)}}`
 
 /** Frames of quotes; each quote is the text that `quoteText` gives. */
 export const quoteUpdateFrame = (position: string, quotes: readonly string[]): string =>
@@ -145,9 +145,9 @@ export const errorFrame = (code: ErrorCode, message: string, field: string | nul
   JSON.stringify({ type: 'error', code, message, field, req_id })
 
 /** Reads one client message; a message that is not valid gives the error frame to answer with. */
-export function readClientMessage(text: string): { message: ClientMessage } | { error: string } {
-  if (text.length > MAX_MESSAGE_LENGTH)
-    return { error: errorFrame('message_too_large', `a message has at most ${MAX_MESSAGE_LENGTH} characters`, null) }
+export function parseClientMessage(text: string): { message: ClientMessage } | { error: string } {
+  if (text.length > MAX_MESSAGE_CHARS)
+    return { error: errorFrame('message_too_large', `a message has at most ${MAX_MESSAGE_CHARS} characters`, null) }
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -157,7 +157,7 @@ export function readClientMessage(text: string): { message: ClientMessage } | { 
   const result = clientMessageSchema.safeParse(json)
   if (result.success) return { message: result.data }
   const issue = result.error.issues[0]
-  const id = reqId.safeParse((json as { req_id?: unknown } | null)?.req_id)
+  const id = requestIdSchema.safeParse((json as { req_id?: unknown } | null)?.req_id)
   return {
     error: errorFrame(
       'invalid_message',

@@ -16,8 +16,8 @@ export const ACTIVITY_KINDS = [
 export type ActivityKind = (typeof ACTIVITY_KINDS)[number]
 
 /** Why a holding is not valued as of now: those of a quote, or there is none, or no rate to the portfolio's currency. */
-export const HOLDING_STALE_REASONS = [...STALE_REASONS, 'unpriced', 'no_rate'] as const
-export type HoldingStaleReason = (typeof HOLDING_STALE_REASONS)[number]
+export const POSITION_STALE_REASONS = [...STALE_REASONS, 'unpriced', 'no_rate'] as const
+export type PositionStaleReason = (typeof POSITION_STALE_REASONS)[number]
 
 /**
  * A plain decimal as text: an amount never passes through a float (D7, P1). What is entered has 30 digits before the point
@@ -86,7 +86,7 @@ export const positionSchema = z.object({
   market_state: z.enum(MARKET_STATES).nullable(),
   as_of: z.string().nullable().meta({ description: 'The market’s own time of the price' }),
   updated_at: z.string().nullable().meta({ description: 'When the provider told it' }),
-  stale: z.enum(HOLDING_STALE_REASONS).nullable(),
+  stale: z.enum(POSITION_STALE_REASONS).nullable(),
 })
 export type Position = z.infer<typeof positionSchema>
 
@@ -131,13 +131,13 @@ export const portfolioPriceSchema = z.object({
 export type PortfolioPrice = z.infer<typeof portfolioPriceSchema>
 
 /** `GET /api/v1/stocks/portfolio-enriched` and `portfolio-cache`. */
-export const enrichedSchema = z.object({
+export const enrichedPortfolioSchema = z.object({
   portfolio: totalsSchema,
   positions: z.array(positionSchema),
   refreshed_at: z.string(),
   age_seconds: z.number(),
 })
-export type Enriched = z.infer<typeof enrichedSchema>
+export type EnrichedPortfolio = z.infer<typeof enrichedPortfolioSchema>
 
 /**
  * What `/ws/portfolio` sends beside what every socket does. A snapshot of `portfolio` has `portfolio` and `positions`; one

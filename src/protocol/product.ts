@@ -41,11 +41,11 @@ export type ProductStatus = {
   trades: { socket: number; rest: number }
   /** Messages and trades left out, by reason. */
   dropped: Record<string, number>
-  counters: Counters
+  counters: ProductCounters
 }
 
 /** What operators look at beside the rest: counted since `since` (unix milliseconds), when this object started. */
-export type Counters = {
+export type ProductCounters = {
   since: number
   /** Messages of the feed, and how often its sequence had a hole. */
   messages: number

@@ -2,9 +2,9 @@ import { z } from 'zod'
 import { decimalSchema, positionSchema } from './portfolio.ts'
 
 /** Longest name of a person, in UTF-16 units. */
-export const MAX_NAME = 100
+export const MAX_NAME_CHARS = 100
 /** Longest interval that a person may want, seconds: a day. */
-export const MAX_INTERVAL = 86_400
+export const MAX_REFRESH_INTERVAL_S = 86_400
 
 /** What a person is told of themselves. Times are RFC 3339. */
 export const profileSchema = z.object({

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /** The layer that answered (Q1). */
-export const QUOTE_SOURCES = ['cache', 'database', 'provider'] as const
-export type QuoteSource = (typeof QUOTE_SOURCES)[number]
+export const QUOTE_LAYERS = ['cache', 'database', 'provider'] as const
+export type QuoteLayer = (typeof QUOTE_LAYERS)[number]
 
 export const MARKET_STATES = ['open', 'closed', 'pre', 'post'] as const
 export type MarketState = (typeof MARKET_STATES)[number]
@@ -47,7 +47,7 @@ export type Quote = {
  * The JSON text of a quote as clients get it: brief 001's keys first, numbers with the provider's own digits.
  * @param stale null while it is within its time to live
  */
-export function quoteText(quote: Quote, source: QuoteSource, stale: StaleReason | null): string {
+export function formatQuote(quote: Quote, source: QuoteLayer, stale: StaleReason | null): string {
   const q = quote
   const text = JSON.stringify
   return `{"symbol":${text(q.symbol)},"price":${q.price},"change24h":${q.change24h},"updatedAt":${text(q.updated_at)},"source":"${source}","provider":${text(q.provider)},"currency":${text(q.currency)},"as_of":${text(q.as_of)},"market_state":${text(q.market_state)},"stale":${text(stale)},"previous_close":${q.previous_close},"open":${q.open},"high":${q.high},"low":${q.low},"volume":${q.volume},"eps":${q.eps},"pe_ratio":${q.pe_ratio},"pe_as_of":${text(q.pe_as_of)},"asset_id":${q.asset_id}}`
@@ -61,7 +61,7 @@ export const wireQuoteSchema = z.object({
   price: amount,
   change24h: amount.nullable(),
   updatedAt: z.string(),
-  source: z.enum(QUOTE_SOURCES),
+  source: z.enum(QUOTE_LAYERS),
   provider: z.string(),
   currency: z.string(),
   as_of: z.string(),

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { decimalSchema } from './portfolio.ts'
-import { INTERVALS, RANGES } from './price-history.ts'
+import { HISTORY_INTERVALS, HISTORY_RANGES } from './price-history.ts'
 
 /** `GET /api/v1/portfolio/history`: amounts in the portfolio's currency. */
 export const valueHistorySchema = z.object({
-  range: z.enum(RANGES),
-  interval: z.enum(INTERVALS),
+  range: z.enum(HISTORY_RANGES),
+  interval: z.enum(HISTORY_INTERVALS),
   currency: z.string(),
   data: z.array(
     z.object({

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
-import type { DailyBar, NoQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import type { DailyBar, MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { fetchJson } from './fetch-json.ts'
 import type { CryptoProvider, ProviderDeps } from './provider.ts'
-import { read } from './read.ts'
 import type { Failure, Result } from './result.ts'
 
 /** Pairs of one request. */
-const BATCH = 100
+const MAX_BATCH = 100
 /** Weight of `ticker/24hr` for up to 20 and for up to 100 pairs, by Binance's documentation; of 6,000 a minute. */
 const LIGHT_PAIRS = 20
 const LIGHT_WEIGHT = 2
@@ -71,7 +71,7 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
   const fetchTickers = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Ticker>>> => {
     if (ids.length === 0) return { ok: true, value: new Map() }
     const list = encodeURIComponent(JSON.stringify(ids))
-    const result = await read(fetch, `${base}/ticker/24hr?symbols=${list}`, tickersSchema, { signal })
+    const result = await fetchJson(fetch, `${base}/ticker/24hr?symbols=${list}`, tickersSchema, { signal })
     if (!result.ok) return ids.length === 1 && isUnknown(result) ? { ok: true, value: new Map() } : result
     const tickers = result.value.map((one) => tickerSchema.safeParse(one).data).filter((one) => one !== undefined)
     return { ok: true, value: new Map(tickers.map((ticker) => [ticker.symbol, ticker])) }
@@ -80,23 +80,23 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
   return {
     kind: 'crypto',
     name: 'binance',
-    batch: BATCH,
+    maxBatch: MAX_BATCH,
     weight: (ids) => (ids <= LIGHT_PAIRS ? LIGHT_WEIGHT : FULL_WEIGHT),
 
     async quotes(ids, signal) {
       const asked = [...new Set(ids.filter((id) => PAIR.test(id)))]
       const result = await fetchTickers(asked, signal)
-      return result.ok ? { ok: true, value: ids.map((id) => quoteOf(id, result.value.get(id))) } : result
+      return result.ok ? { ok: true, value: ids.map((id) => toQuote(id, result.value.get(id))) } : result
     },
 
-    async daily(id, from, signal) {
+    async dailyHistory(id, from, signal) {
       const currency = quoteAssetOf(id)
-      if (!PAIR.test(id) || currency === undefined) return missing(`${id} is priced in nothing known`)
+      if (!PAIR.test(id) || currency === undefined) return notFound(`${id} is priced in nothing known`)
       const days: DailyBar[] = []
       for (let start = from === null ? 0 : Date.parse(from); start < now(); ) {
         const query = `symbol=${id}&interval=1d&startTime=${start}&limit=${DAYS_PER_PAGE}`
-        const page = await read(fetch, `${base}/klines?${query}`, klinesSchema, { signal })
-        if (!page.ok) return isUnknown(page) ? missing(page.detail) : page
+        const page = await fetchJson(fetch, `${base}/klines?${query}`, klinesSchema, { signal })
+        if (!page.ok) return isUnknown(page) ? notFound(page.detail) : page
         for (const [at, open, high, low, close, traded] of page.value)
           if (at >= start && at + DAY_MS <= now())
             days.push({ date: new Date(at).toISOString().slice(0, 10), open, high, low, close, volume: traded })
@@ -122,7 +122,7 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
 
 const isUnknown = (failure: Failure): boolean => failure.status === 400 && INVALID_SYMBOL.test(failure.detail)
 
-const missing = (detail: string): Failure => ({
+const notFound = (detail: string): Failure => ({
   ok: false,
   reason: 'not_found',
   status: null,
@@ -131,7 +131,7 @@ const missing = (detail: string): Failure => ({
 })
 
 /** What trades day and night has no day but the last 24 hours: open, high, low and volume are of those. */
-function quoteOf(id: string, ticker: Ticker | undefined): ProviderQuote | NoQuote {
+function toQuote(id: string, ticker: Ticker | undefined): ProviderQuote | MissingQuote {
   if (ticker === undefined) return { id, price: null, reason: 'unknown', detail: 'Binance does not know it' }
   const currency = quoteAssetOf(id)
   if (ticker.lastPrice === null || currency === undefined)

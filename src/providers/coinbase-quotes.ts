@@ -1,17 +1,17 @@
-import type { NoQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { fetchCandles, fetchProducts, type RestCandle, type RestProduct } from './coinbase.ts'
-import { over, ratio, rounded } from './decimal.ts'
+import { divide, parseRatio, roundRatio } from './decimal.ts'
 import type { CryptoProvider, ProviderDeps } from './provider.ts'
 import type { Result } from './result.ts'
 
 /** Products of one request (see fetchProducts). */
-const BATCH = 100
+const MAX_BATCH = 100
 
-const DAY = 86_400
+const DAY_S = 86_400
 /** Days that fetchCandles has in one page. */
 const PAGE_DAYS = 348
 /** Its market opened in 2015, and its candles begin in December 2014. */
-const BEGINNING = Date.UTC(2014, 0, 1) / 1000
+const FIRST_CANDLE_S = Date.UTC(2014, 0, 1) / 1000
 
 /** A pair of currencies; a future's name has more parts. */
 const PAIR = /^[A-Z0-9]{1,20}-[A-Z0-9]{1,10}$/
@@ -27,7 +27,7 @@ export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvi
   return {
     kind: 'crypto',
     name: 'coinbase',
-    batch: BATCH,
+    maxBatch: MAX_BATCH,
     weight: () => 1,
 
     async quotes(ids, signal) {
@@ -36,18 +36,18 @@ export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvi
       if (!result.ok) return result
       const told = new Map(result.value.map((product) => [product.productId, product]))
       const at = new Date(now()).toISOString()
-      return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id), at)) }
+      return { ok: true, value: ids.map((id) => toQuote(id, told.get(id), at)) }
     },
 
-    async daily(id, from, signal) {
+    async dailyHistory(id, from, signal) {
       if (!PAIR.test(id))
         return { ok: false, reason: 'not_found', status: null, retryAfter: null, detail: `${id} is no pair` }
-      const end = Math.floor(now() / 1000 / DAY) * DAY
+      const end = Math.floor(now() / 1000 / DAY_S) * DAY_S
       const pageOf = (start: number, to: number) =>
         fetchCandles(fetch, url, id, { granularity: 'ONE_DAY', start, end: to }, signal)
-      const candles = from === null ? await fromTheFirst(pageOf, end) : await pageOf(Date.parse(from) / 1000, end)
+      const candles = from === null ? await fetchAllPages(pageOf, end) : await pageOf(Date.parse(from) / 1000, end)
       if (!candles.ok) return candles
-      const days = candles.value.map(({ start, ...bar }) => ({ date: dateOf(start), ...bar }))
+      const days = candles.value.map(({ start, ...bar }) => ({ date: formatDate(start), ...bar }))
       return { ok: true, value: { currency: id.slice(id.indexOf('-') + 1), days, actions: [] } }
     },
 
@@ -66,16 +66,16 @@ export function coinbaseProvider({ fetch, url, now }: ProviderDeps): CryptoProvi
   }
 }
 
-const dateOf = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 10)
+const formatDate = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 10)
 
 /** Coinbase does not tell a product's first day: pages are asked for from the last one back, until one is empty. */
-async function fromTheFirst(
+async function fetchAllPages(
   pageOf: (start: number, end: number) => Promise<Result<RestCandle[]>>,
   end: number,
 ): Promise<Result<RestCandle[]>> {
   const pages: RestCandle[][] = []
-  for (let to = end; to > BEGINNING; to -= PAGE_DAYS * DAY) {
-    const page = await pageOf(to - PAGE_DAYS * DAY, to)
+  for (let to = end; to > FIRST_CANDLE_S; to -= PAGE_DAYS * DAY_S) {
+    const page = await pageOf(to - PAGE_DAYS * DAY_S, to)
     if (!page.ok) return page
     if (page.value.length === 0) break
     pages.push(page.value)
@@ -85,7 +85,7 @@ async function fromTheFirst(
 
 const isPrice = (price: string | null): price is string => price !== null && /[1-9]/.test(price)
 
-function quoteOf(id: string, product: RestProduct | undefined, at: string): ProviderQuote | NoQuote {
+function toQuote(id: string, product: RestProduct | undefined, at: string): ProviderQuote | MissingQuote {
   if (product === undefined) return { id, price: null, reason: 'unknown', detail: 'Coinbase does not know it' }
   // A product that is not traded keeps its last price for ever.
   if (product.status !== 'online' || !isPrice(product.price))
@@ -94,7 +94,7 @@ function quoteOf(id: string, product: RestProduct | undefined, at: string): Prov
     id,
     price: product.price,
     currency: product.quoteCurrency,
-    previous_close: closeBefore(product.price, product.change24h),
+    previous_close: previousClose(product.price, product.change24h),
     change24h: product.change24h,
     market_state: 'open',
     market: null,
@@ -110,14 +110,14 @@ function quoteOf(id: string, product: RestProduct | undefined, at: string): Prov
 }
 
 /** The price of 24 hours before: price / (1 + change / 100), to ten significant digits. Coinbase tells the change alone. */
-function closeBefore(price: string, change: string | null): string | null {
+function previousClose(price: string, change: string | null): string | null {
   if (change === null) return null
-  const { numerator, denominator } = ratio(change)
+  const { numerator, denominator } = parseRatio(change)
   const grown = { numerator: numerator + 100n * denominator, denominator: 100n * denominator }
   if (grown.numerator <= 0n) return null
-  const before = over(ratio(price), grown)
+  const before = divide(parseRatio(price), grown)
   const decimals = CLOSE_DIGITS - 1 - magnitude(Number(before.numerator) / Number(before.denominator))
-  const text = rounded(before, Math.max(0, decimals))
+  const text = roundRatio(before, Math.max(0, decimals))
   return isPrice(text) ? text : null
 }
 

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { Granularity } from '../protocol/granularity.ts'
-import { SECONDS } from '../protocol/granularity.ts'
+import { GRANULARITY_SECONDS } from '../protocol/granularity.ts'
 import type { Product } from '../protocol/product.ts'
-import { read } from './read.ts'
+import { fetchJson } from './fetch-json.ts'
 import type { Fetch, Result } from './result.ts'
 
 /** Decimal text with the exchange's digits, trailing zeros trimmed; `time` is RFC 3339. */
@@ -52,17 +52,17 @@ const DECIMAL = /^\d+(?:\.\d+)?$/
 const SIGNED_DECIMAL = /^-?\d+(?:\.\d+)?$/
 const trimZeros = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text)
 
-const amount = z.string().regex(DECIMAL).transform(trimZeros)
-const positive = amount.refine((text) => /[1-9]/.test(text), 'must be above 0')
+const amountSchema = z.string().regex(DECIMAL).transform(trimZeros)
+const positiveSchema = amountSchema.refine((text) => /[1-9]/.test(text), 'must be above 0')
 /** Text that may be empty; what is no decimal is not known. */
-const optionalAmount = z
+const optionalAmountSchema = z
   .string()
   .optional()
   .transform((text) => (text !== undefined && DECIMAL.test(text) ? trimZeros(text) : null))
 
 const tradesSchema = z.array(
   z
-    .object({ trade_id: z.int().min(1), price: positive, size: positive, time: z.iso.datetime() })
+    .object({ trade_id: z.int().min(1), price: positiveSchema, size: positiveSchema, time: z.iso.datetime() })
     .transform((t): RestTrade => ({ tradeId: t.trade_id, price: t.price, size: t.size, time: t.time })),
 )
 
@@ -71,11 +71,11 @@ const candlesSchema = z.object({
     z
       .object({
         start: z.string().regex(/^\d{1,12}$/),
-        open: positive,
-        high: positive,
-        low: positive,
-        close: positive,
-        volume: amount,
+        open: positiveSchema,
+        high: positiveSchema,
+        low: positiveSchema,
+        close: positiveSchema,
+        volume: amountSchema,
       })
       .transform((c): RestCandle => ({ ...c, start: Number(c.start) })),
   ),
@@ -91,12 +91,12 @@ const productsSchema = z.object({
         status: z.string(),
         trading_disabled: z.boolean().default(false),
         is_disabled: z.boolean().default(false),
-        base_min_size: optionalAmount,
-        base_max_size: optionalAmount,
-        price: optionalAmount,
-        high_24h: optionalAmount,
-        low_24h: optionalAmount,
-        volume_24h: optionalAmount,
+        base_min_size: optionalAmountSchema,
+        base_max_size: optionalAmountSchema,
+        price: optionalAmountSchema,
+        high_24h: optionalAmountSchema,
+        low_24h: optionalAmountSchema,
+        volume_24h: optionalAmountSchema,
         base_name: z.string().optional(),
         price_percentage_change_24h: z
           .string()
@@ -141,7 +141,7 @@ export function fetchTrades(
   signal?: AbortSignal,
 ): Promise<Result<RestTrade[]>> {
   const url = `${exchangeUrl}/products/${encodeURIComponent(product)}/trades?after=${after}&limit=${limit}`
-  return read(fetch, url, tradesSchema, { signal })
+  return fetchJson(fetch, url, tradesSchema, { signal })
 }
 
 /**
@@ -157,12 +157,12 @@ export async function fetchCandles(
   signal?: AbortSignal,
 ): Promise<Result<RestCandle[]>> {
   const base = `${restUrl}/api/v3/brokerage/market/products/${encodeURIComponent(product)}/candles`
-  const step = CANDLES_PER_PAGE * SECONDS[granularity]
+  const step = CANDLES_PER_PAGE * GRANULARITY_SECONDS[granularity]
   const candles: RestCandle[] = []
   for (let from = start; from < end; from += step) {
     const to = Math.min(from + step, end)
     const url = `${base}?start=${from}&end=${to}&granularity=${REST_GRANULARITY[granularity]}&limit=350`
-    const page = await read(fetch, url, candlesSchema, { signal })
+    const page = await fetchJson(fetch, url, candlesSchema, { signal })
     if (!page.ok) return page
     // Coinbase also gives the buckets that `from` stands in and that begin at `to`.
     const inside = page.value.candles.filter((candle) => candle.start >= from && candle.start < to)
@@ -189,7 +189,7 @@ export async function fetchProducts(
   }
   const products: RestProduct[] = []
   for (const query of queries) {
-    const page = await read(fetch, base + query, productsSchema, { signal })
+    const page = await fetchJson(fetch, base + query, productsSchema, { signal })
     if (!page.ok) return page
     products.push(...page.value.products)
   }

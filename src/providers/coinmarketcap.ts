@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import type { NoQuote, ProviderQuote } from '../pricing/provider-quote.ts'
-import { plain } from './decimal.ts'
-import type { CryptoProvider, KeyedDeps } from './provider.ts'
-import { failed, read } from './read.ts'
+import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { formatNumber } from './decimal.ts'
+import { fetchJson, responseFailure } from './fetch-json.ts'
+import type { CryptoProvider, KeyedProviderDeps } from './provider.ts'
 import type { Failure, Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */
-const BATCH = 100
+const MAX_BATCH = 100
 
 /** A coin's ticker and what it is priced in, as in `BTC-USD`. */
 const PAIR = /^([A-Z0-9]{1,20})-([A-Z0-9]{2,10})$/
@@ -32,29 +32,32 @@ const bodySchema = z.object({
  * Quotes cost one request for each currency among the ids, as the least plan converts into one at a time. It has no
  * history in that plan, and finds nothing: tickers of coins are not unique, and it knows all that there are.
  */
-export function coinMarketCapProvider({ fetch, url, key }: KeyedDeps): CryptoProvider {
+export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): CryptoProvider {
   const fetchCoins = async (
     codes: readonly string[],
     currency: string,
     signal?: AbortSignal,
   ): Promise<Result<Record<string, unknown>>> => {
     const query = `symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
-    const result = await read(fetch, `${url}/v2/cryptocurrency/quotes/latest?${query}`, bodySchema, {
+    const result = await fetchJson(fetch, `${url}/v2/cryptocurrency/quotes/latest?${query}`, bodySchema, {
       signal,
       headers: { 'x-cmc_pro_api_key': key },
     })
-    if (!result.ok) return withoutKey(result, key)
+    if (!result.ok) return redactKey(result, key)
     const { error_code: code, error_message: message } = result.value.status
     if (code === 0) return { ok: true, value: result.value.data }
     // 1001 to 1007 are of the key and the plan, 1008 to 1011 of their limits.
     const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
-    return withoutKey(failed(reason, { status: code === 400 ? 400 : 200, headers: new Headers() }, `${message}`), key)
+    return redactKey(
+      responseFailure(reason, { status: code === 400 ? 400 : 200, headers: new Headers() }, `${message}`),
+      key,
+    )
   }
 
   return {
     kind: 'crypto',
     name: 'coinmarketcap',
-    batch: BATCH,
+    maxBatch: MAX_BATCH,
     weight: () => 1,
 
     async quotes(ids, signal) {
@@ -68,12 +71,12 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedDeps): CryptoPro
       for (const [currency, codes] of wanted) {
         const result = await fetchCoins([...codes], currency, signal)
         if (!result.ok) return result
-        for (const [code, coins] of Object.entries(result.value)) told.set(`${code}-${currency}`, coinsOf(coins))
+        for (const [code, coins] of Object.entries(result.value)) told.set(`${code}-${currency}`, parseCoins(coins))
       }
-      return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id) ?? [])) }
+      return { ok: true, value: ids.map((id) => toQuote(id, told.get(id) ?? [])) }
     },
 
-    daily: async () => ({
+    dailyHistory: async () => ({
       ok: false,
       reason: 'not_found',
       status: null,
@@ -85,27 +88,27 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedDeps): CryptoPro
   }
 }
 
-const withoutKey = (failure: Failure, key: string): Failure => ({
+const redactKey = (failure: Failure, key: string): Failure => ({
   ...failure,
   detail: failure.detail.replaceAll(key, '…'),
 })
 
-const coinsOf = (told: unknown): Coin[] =>
+const parseCoins = (told: unknown): Coin[] =>
   (Array.isArray(told) ? told : [told]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
 
 /** Of several coins of one ticker, the one of the best rank is meant; where none has a rank, none is. */
-function meant(coins: readonly Coin[]): Coin | undefined {
+function bestRanked(coins: readonly Coin[]): Coin | undefined {
   const active = coins.filter((coin) => coin.is_active !== 0)
   if (active.length <= 1) return active[0]
   const ranked = active.filter((coin) => typeof coin.cmc_rank === 'number')
   return ranked.sort((a, b) => Number(a.cmc_rank) - Number(b.cmc_rank))[0]
 }
 
-function quoteOf(id: string, coins: readonly Coin[]): ProviderQuote | NoQuote {
+function toQuote(id: string, coins: readonly Coin[]): ProviderQuote | MissingQuote {
   if (coins.length === 0) return { id, price: null, reason: 'unknown', detail: 'CoinMarketCap does not know it' }
   const currency = id.slice(id.indexOf('-') + 1)
-  const money = moneySchema.safeParse(meant(coins)?.quote[currency]).data
-  const price = money?.price && money.price > 0 ? plain(money.price) : null
+  const money = moneySchema.safeParse(bestRanked(coins)?.quote[currency]).data
+  const price = money?.price && money.price > 0 ? formatNumber(money.price) : null
   if (money === undefined || price === null)
     return { id, price: null, reason: 'no_price', detail: `${coins.length} coins of this ticker, none with a price` }
   return {
@@ -113,7 +116,7 @@ function quoteOf(id: string, coins: readonly Coin[]): ProviderQuote | NoQuote {
     price,
     currency,
     previous_close: null,
-    change24h: plain(money.percent_change_24h),
+    change24h: formatNumber(money.percent_change_24h),
     market_state: 'open',
     market: null,
     open: null,

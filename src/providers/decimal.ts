@@ -2,13 +2,13 @@
 export type Ratio = { numerator: bigint; denominator: bigint }
 
 /** Decimals of a quotient that does not end. */
-const ENDLESS_DECIMALS = 10
+const ROUNDED_DECIMALS = 10
 
 /**
  * A number of JSON as plain decimal text: the digits that it was written with (short of zeros at the end), never an
  * exponent. Null for what is no finite number.
  */
-export function plain(value: number | null | undefined): string | null {
+export function formatNumber(value: number | null | undefined): string | null {
   if (value === null || value === undefined || !Number.isFinite(value)) return null
   const [digits = '', exponent] = String(value).split('e')
   return exponent === undefined ? digits : movePoint(digits, Number(exponent))
@@ -22,45 +22,45 @@ export function movePoint(text: string, places: number): string {
   const point = whole.length + places
   const padded = digits.padStart(digits.length - Math.min(point, 0), '0').padEnd(point, '0')
   const at = Math.max(point, 0)
-  return sign(negative, padded.slice(0, at), padded.slice(at))
+  return withSign(negative, padded.slice(0, at), padded.slice(at))
 }
 
 /** Decimal text as a quotient. */
-export function ratio(text: string): Ratio {
+export function parseRatio(text: string): Ratio {
   const fraction = text.split('.')[1] ?? ''
   return { numerator: BigInt(text.replace('.', '')), denominator: 10n ** BigInt(fraction.length) }
 }
 
-export const times = (a: Ratio, b: Ratio): Ratio => ({
+export const multiply = (a: Ratio, b: Ratio): Ratio => ({
   numerator: a.numerator * b.numerator,
   denominator: a.denominator * b.denominator,
 })
 
 /** `b` is above 0. */
-export const over = (a: Ratio, b: Ratio): Ratio => ({
+export const divide = (a: Ratio, b: Ratio): Ratio => ({
   numerator: a.numerator * b.denominator,
   denominator: a.denominator * b.numerator,
 })
 
 /** The quotient as decimal text: exact where it ends; where it does not, ten decimals, the last rounded half away from 0. */
-export function ratioText({ numerator, denominator }: Ratio): string {
+export function formatRatio({ numerator, denominator }: Ratio): string {
   let rest = denominator / gcd(numerator < 0n ? -numerator : numerator, denominator)
   let [twos, fives] = [0, 0]
   for (; rest % 2n === 0n; rest /= 2n) twos++
   for (; rest % 5n === 0n; rest /= 5n) fives++
-  return rounded({ numerator, denominator }, rest === 1n ? Math.max(twos, fives) : ENDLESS_DECIMALS)
+  return roundRatio({ numerator, denominator }, rest === 1n ? Math.max(twos, fives) : ROUNDED_DECIMALS)
 }
 
 /** The quotient with at most so many decimals, rounded half away from 0, without zeros at the end. */
-export function rounded({ numerator, denominator }: Ratio, decimals: number): string {
+export function roundRatio({ numerator, denominator }: Ratio, decimals: number): string {
   const negative = numerator < 0n
   const scaled = (negative ? -numerator : numerator) * 10n ** BigInt(decimals)
   const digits = String((scaled * 2n + denominator) / (denominator * 2n)).padStart(decimals + 1, '0')
   const point = digits.length - decimals
-  return sign(negative, digits.slice(0, point), digits.slice(point))
+  return withSign(negative, digits.slice(0, point), digits.slice(point))
 }
 
-function sign(negative: boolean, whole: string, fraction: string): string {
+function withSign(negative: boolean, whole: string, fraction: string): string {
   const start = whole.replace(/^0+(?=\d)/, '') || '0'
   const end = fraction.replace(/0+$/, '')
   const text = end === '' ? start : `${start}.${end}`

@@ -1,7 +1,7 @@
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
+import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
 import type { ProviderDeps } from './provider.ts'
-import { failed, noAnswer, REQUEST_TIMEOUT_MS, refusal } from './read.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
 const DEFAULT_URL = 'https://query2.finance.yahoo.com'
@@ -15,20 +15,20 @@ type Query = Record<string, string>
  * The library for its cookies, consent pages and crumbs. Its own modules for quotes and charts stay out: they leave out
  * what has no price, refuse an answer for one odd field of one quote, and log.
  */
-const Library = createYahooFinance({
+const YahooClient = createYahooFinance({
   modules: {
-    json(this: YahooFinance, ask: Ask): Promise<unknown> {
+    json(this: YahooFinance, ask: JsonRequest): Promise<unknown> {
       const { path, query, crumb, signal } = ask
       return this._fetch(`https://\${YF_QUERY_HOST}${path}`, query, { fetchOptions: { signal } }, 'json', crumb)
     },
   },
 })
 
-type Ask = { path: string; query: Query; crumb: boolean; signal: AbortSignal }
+type JsonRequest = { path: string; query: Query; crumb: boolean; signal: AbortSignal }
 
 /** What one exchange with Yahoo came to; `stale`: there is no use in the session, as it is, for anybody. */
-type Refused = Error & { failure: Failure; stale: boolean }
-const refused = (failure: Failure, stale = false): Refused =>
+type SessionError = Error & { failure: Failure; stale: boolean }
+const sessionError = (failure: Failure, stale = false): SessionError =>
   Object.assign(new Error(failure.detail), { failure, stale })
 
 /**
@@ -37,7 +37,7 @@ const refused = (failure: Failure, stale = false): Refused =>
  * fetched anew and the request is sent once more.
  */
 export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>) {
-  const open = () => library(fetch, url)
+  const open = () => createClient(fetch, url)
   let session = open()
 
   /**
@@ -52,10 +52,10 @@ export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>
       try {
         return {
           ok: true,
-          value: await unlessEnded(used.json({ path, query: { ...query }, crumb, signal: ends }), ends),
+          value: await rejectOnAbort(used.json({ path, query: { ...query }, crumb, signal: ends }), ends),
         }
       } catch (error) {
-        const { failure, stale } = told(error)
+        const { failure, stale } = toSessionFailure(error)
         if (!stale) return failure
         // Requests that were under way together find the same crumb refused: the first one ends it for all.
         if (session === used) session = open()
@@ -65,56 +65,56 @@ export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>
   }
 }
 
-const quiet = () => {}
+const noop = () => {}
 
 /** A session of its own: the crumb and the queue of requests go with the instance and its jar. */
-function library(fetch: Fetch, url: string) {
-  return new Library({
-    fetch: courier(fetch, url) as unknown as typeof globalThis.fetch,
+function createClient(fetch: Fetch, url: string) {
+  return new YahooClient({
+    fetch: guardedFetch(fetch, url) as unknown as typeof globalThis.fetch,
     cookieJar: new ExtendedCookieJar(),
-    logger: { info: quiet, warn: quiet, error: quiet, debug: quiet, dir: quiet },
+    logger: { info: noop, warn: noop, error: noop, debug: noop, dir: noop },
     suppressNotices: ['yahooSurvey'],
     versionCheck: false,
   })
 }
 
 /** Who waits for a crumb that another one asked for still has a time of its own. */
-function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+function rejectOnAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const end = () => reject(refused(noAnswer(signal.reason)))
+    const end = () => reject(sessionError(noResponseFailure(signal.reason)))
     if (signal.aborted) end()
     signal.addEventListener('abort', end, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', end))
   })
 }
 
-function told(error: unknown): { failure: Failure; stale: boolean } {
-  if (error instanceof Error && 'failure' in error) return error as Refused
+function toSessionFailure(error: unknown): { failure: Failure; stale: boolean } {
+  if (error instanceof Error && 'failure' in error) return error as SessionError
   // What is left are the library's own complaints about pages that gave no cookie, or led somewhere else.
-  return { failure: noAnswer(error), stale: false }
+  return { failure: noResponseFailure(error), stale: false }
 }
 
 /**
  * The library's `fetch`: it sends to the address that is set, and lets nothing but good answers through, as the library
  * would log an address with its crumb, forget the status, or take any text for a crumb.
  */
-function courier(fetch: Fetch, base: string) {
+function guardedFetch(fetch: Fetch, base: string) {
   return async (input: string, init: RequestInit) => {
     const url = new URL(input)
     const data = /^\/v\d+\/finance\//.test(url.pathname)
     let answer: Awaited<ReturnType<Fetch>>
     let body: string
     try {
-      answer = await fetch(...addressed(url, base, init))
-      body = url.pathname.startsWith('/quote/') ? await unread(answer) : await answer.text()
+      answer = await fetch(...buildRequest(url, base, init))
+      body = url.pathname.startsWith('/quote/') ? await discardBody(answer) : await answer.text()
     } catch (error) {
       // All wait for the crumb of the one who asked first: if that one's time is over, theirs need not be.
       const stale = !data && init.signal?.aborted === true
-      throw refused(noAnswer(String(error).replace(/crumb=[^&\s]*/g, 'crumb')), stale)
+      throw sessionError(noResponseFailure(String(error).replace(/crumb=[^&\s]*/g, 'crumb')), stale)
     }
-    if (data) check(answer, body)
-    else if (answer.status === 429 || answer.status >= 500) throw refused(refusal(answer, body))
-    if (url.pathname === CRUMB_PATH) checkCrumb(answer, body)
+    if (data) assertData(answer, body)
+    else if (answer.status === 429 || answer.status >= 500) throw sessionError(statusFailure(answer, body))
+    if (url.pathname === CRUMB_PATH) assertCrumb(answer, body)
     const { status } = answer
     // Cookies come with pages. The library does not look at whether its jar takes one that came with data.
     const headers = data ? new Headers() : answer.headers
@@ -123,12 +123,12 @@ function courier(fetch: Fetch, base: string) {
 }
 
 /** The page that gives the cookie is a megabyte, and of no use. */
-async function unread(answer: Awaited<ReturnType<Fetch>>): Promise<string> {
+async function discardBody(answer: Awaited<ReturnType<Fetch>>): Promise<string> {
   await answer.body?.cancel()
   return ''
 }
 
-function addressed(url: URL, base: string, init: RequestInit): [string, FetchInit] {
+function buildRequest(url: URL, base: string, init: RequestInit): [string, FetchInit] {
   const headers: Record<string, string> = {}
   // How an answer is packed is between `fetch` and the other side.
   for (const [name, value] of Object.entries((init.headers ?? {}) as Record<string, string>))
@@ -146,30 +146,30 @@ function addressed(url: URL, base: string, init: RequestInit): [string, FetchIni
   ]
 }
 
-type Answer = Pick<Response, 'status' | 'headers'>
+type ResponseHead = Pick<Response, 'status' | 'headers'>
 
-function checkCrumb(answer: Answer, body: string): void {
-  if (/too many requests/i.test(body)) throw refused(failed('rate_limited', answer, body))
-  if (answer.status !== 200) throw refused(refusal(answer, body))
-  if (!CRUMB.test(body)) throw refused(failed('unavailable', answer, 'what stands for a crumb is none'))
+function assertCrumb(answer: ResponseHead, body: string): void {
+  if (/too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
+  if (answer.status !== 200) throw sessionError(statusFailure(answer, body))
+  if (!CRUMB.test(body)) throw sessionError(responseFailure('unavailable', answer, 'what stands for a crumb is none'))
 }
 
 /** @throws Refused unless it is a good answer of the form `{quoteResponse: {…, error: null}}`. */
-function check(answer: Answer, body: string): void {
-  const error = errorOf(body)
+function assertData(answer: ResponseHead, body: string): void {
+  const error = envelopeError(body)
   const detail = error ?? body
   if (answer.status === 401 || /^unauthorized/i.test(error ?? ''))
-    throw refused({ ...failed('unavailable', answer, detail), status: 401 }, true)
+    throw sessionError({ ...responseFailure('unavailable', answer, detail), status: 401 }, true)
   if (error !== null && /no data found|not found|data doesn't exist/i.test(error))
-    throw refused(failed('not_found', answer, detail))
-  if (answer.status !== 200) throw refused(refusal(answer, detail))
-  if (/^(?:edge: )?too many requests/i.test(body)) throw refused(failed('rate_limited', answer, body))
-  if (error !== null) throw refused(failed('invalid', answer, detail))
-  if (contentOf(body) === null) throw refused(failed('invalid', answer, `not Yahoo's JSON: ${body}`))
+    throw sessionError(responseFailure('not_found', answer, detail))
+  if (answer.status !== 200) throw sessionError(statusFailure(answer, detail))
+  if (/^(?:edge: )?too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
+  if (error !== null) throw sessionError(responseFailure('invalid', answer, detail))
+  if (parseEnvelope(body) === null) throw sessionError(responseFailure('invalid', answer, `not Yahoo's JSON: ${body}`))
 }
 
 /** The one object in Yahoo's envelope, or the answer of its search, which has none; null for anything else. */
-function contentOf(body: string): Record<string, unknown> | null {
+function parseEnvelope(body: string): Record<string, unknown> | null {
   let json: unknown
   try {
     json = JSON.parse(body)
@@ -184,8 +184,8 @@ function contentOf(body: string): Record<string, unknown> | null {
 }
 
 /** `{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, …"}}}`; null: no such error. */
-function errorOf(body: string): string | null {
-  const error = contentOf(body)?.error
+function envelopeError(body: string): string | null {
+  const error = parseEnvelope(body)?.error
   if (typeof error !== 'object' || error === null) return null
   const { code, description } = error as Record<string, unknown>
   return `${code}: ${description}`

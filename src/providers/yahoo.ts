@@ -1,16 +1,16 @@
 import { z } from 'zod'
-import type { NoQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
+import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
 import type { MarketState } from '../protocol/quote.ts'
-import { currencyOf } from './currency.ts'
-import { plain } from './decimal.ts'
+import { majorCurrency } from './currency.ts'
+import { formatNumber } from './decimal.ts'
+import { firstIssue } from './fetch-json.ts'
 import type { ProviderDeps, StockProvider } from './provider.ts'
-import { issueOf } from './read.ts'
 import type { Result } from './result.ts'
-import { dailyOf } from './yahoo-days.ts'
+import { parseDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
 /** Symbols of one request: Yahoo tells no limit; two hundred are still a URL of moderate length. */
-const BATCH = 200
+const MAX_BATCH = 200
 
 /** An ISIN: the quotes do not know it, the search does. */
 const ISIN = /^[A-Z]{2}[A-Z0-9]{9}\d$/
@@ -20,12 +20,12 @@ const SYMBOL = /^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,39}$/
 
 /** How far before the first day wanted a chart begins: the last close before an ex-day is in it over any holidays. */
 const LEAD_DAYS = 10
-const DAY = 86_400
+const DAY_S = 86_400
 /** 1900: before Yahoo's first day of anything. */
-const BEGINNING = -2_208_988_800
+const EARLIEST_S = -2_208_988_800
 
 /** The price and the P/E of one answer agree if they are as near as the digits of the earnings let them be. */
-const SAME_BASIS = 0.01
+const PE_TOLERANCE = 0.01
 
 const number = z.number().nullish().catch(null)
 const text = z.string().nullish().catch(null)
@@ -55,7 +55,7 @@ const quoteSchema = z.object({
 })
 type YahooQuote = z.infer<typeof quoteSchema>
 
-const MARKET_STATE = new Map<string, MarketState>([
+const MARKET_STATES = new Map<string, MarketState>([
   ['PREPRE', 'pre'],
   ['PRE', 'pre'],
   ['REGULAR', 'open'],
@@ -65,7 +65,7 @@ const MARKET_STATE = new Map<string, MarketState>([
 ])
 
 /** Yahoo's kinds that are listed here. Options and whatever else it has are not. */
-const TYPE = new Map<string, string>([
+const ASSET_TYPES = new Map<string, string>([
   ['EQUITY', 'stock'],
   ['ETF', 'etf'],
   ['MUTUALFUND', 'fund'],
@@ -92,7 +92,7 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     if (!answer.ok) return answer
     const envelope = envelopeSchema.safeParse(answer.value)
     if (!envelope.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: issueOf(envelope.error) }
+      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(envelope.error) }
     const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
     return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
   }
@@ -103,9 +103,9 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     if (!answer.ok) return answer
     const told = searchSchema.safeParse(answer.value)
     if (!told.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: issueOf(told.error) }
+      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(told.error) }
     const listed = told.data.quotes.find(
-      ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && TYPE.has(quoteType ?? ''),
+      ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && ASSET_TYPES.has(quoteType ?? ''),
     )
     return { ok: true, value: listed?.symbol ?? null }
   }
@@ -113,7 +113,7 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
   return {
     kind: 'stock',
     name: 'yahoo',
-    batch: BATCH,
+    maxBatch: MAX_BATCH,
     weight: () => 1,
 
     async quotes(ids, signal) {
@@ -121,15 +121,15 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
       const result = await fetchQuotes(asked, signal)
       if (!result.ok) return result
       const told = new Map(result.value.map((quote) => [quote.symbol, quote]))
-      return { ok: true, value: ids.map((id) => quoteOf(id, told.get(id))) }
+      return { ok: true, value: ids.map((id) => toQuote(id, told.get(id))) }
     },
 
-    async daily(id, from, signal) {
+    async dailyHistory(id, from, signal) {
       const seconds = Math.floor(now() / 1000)
-      const start = from === null ? BEGINNING : Date.parse(from) / 1000 - LEAD_DAYS * DAY
+      const start = from === null ? EARLIEST_S : Date.parse(from) / 1000 - LEAD_DAYS * DAY_S
       const query = { interval: '1d', events: 'div|split', period1: String(start), period2: String(seconds) }
       const answer = await ask(`/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
-      return answer.ok ? dailyOf(answer.value, from, now()) : answer
+      return answer.ok ? parseDailyHistory(answer.value, from, now()) : answer
     },
 
     async find(name, signal) {
@@ -140,27 +140,27 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
       const result = await fetchQuotes([meant.value], signal)
       if (!result.ok) return result
       const told = result.value.find((quote) => quote.symbol === meant.value)
-      const listing = told === undefined ? null : listingOf(told)
+      const listing = told === undefined ? null : toListing(told)
       return { ok: true, value: listing === null ? null : { ...listing, isin } }
     },
   }
 }
 
 /** An amount that can be one: above 0. */
-const amountOf = (value: number | null | undefined): string | null =>
-  value !== null && value !== undefined && value > 0 ? plain(value) : null
+const positiveAmount = (value: number | null | undefined): string | null =>
+  value !== null && value !== undefined && value > 0 ? formatNumber(value) : null
 
-function quoteOf(id: string, told: YahooQuote | undefined): ProviderQuote | NoQuote {
+function toQuote(id: string, told: YahooQuote | undefined): ProviderQuote | MissingQuote {
   if (told === undefined) return { id, price: null, reason: 'unknown', detail: 'Yahoo does not know it' }
-  const price = amountOf(told.regularMarketPrice)
-  const without = (detail: string): NoQuote => ({ id, price: null, reason: 'no_price', detail })
+  const price = positiveAmount(told.regularMarketPrice)
+  const without = (detail: string): MissingQuote => ({ id, price: null, reason: 'no_price', detail })
   if (told.quoteType === 'NONE' || price === null) return without(`${told.quoteType}, price ${told.regularMarketPrice}`)
   if (!told.currency) return without('a price in no currency')
   const at = told.regularMarketTime
   if (at === null || at === undefined || !(at > 0 && at < 1e11)) return without(`a price of no time (${at})`)
-  const { currency, amount } = currencyOf(told.currency)
+  const { currency, amount } = majorCurrency(told.currency)
   const converted = (value: number | null | undefined): string | null => {
-    const known = amountOf(value)
+    const known = positiveAmount(value)
     return known === null ? null : amount(known)
   }
   const crypto = told.quoteType === 'CRYPTOCURRENCY'
@@ -170,21 +170,21 @@ function quoteOf(id: string, told: YahooQuote | undefined): ProviderQuote | NoQu
     currency,
     previous_close: converted(told.regularMarketPreviousClose),
     // Of crypto Yahoo tells the change in 24 hours, of all else that from the previous close.
-    change24h: plain(told.regularMarketChangePercent),
-    market_state: MARKET_STATE.get(told.marketState ?? '') ?? null,
+    change24h: formatNumber(told.regularMarketChangePercent),
+    market_state: MARKET_STATES.get(told.marketState ?? '') ?? null,
     market: crypto ? null : (told.exchange ?? null),
     open: converted(told.regularMarketOpen),
     high: converted(told.regularMarketDayHigh),
     low: converted(told.regularMarketDayLow),
     // Of crypto it is money that changed hands, of currencies always 0.
-    volume: crypto || told.quoteType === 'CURRENCY' ? null : volumeOf(told.regularMarketVolume),
-    ...earningsOf(told, Number(amount(price)), currency),
+    volume: crypto || told.quoteType === 'CURRENCY' ? null : toVolume(told.regularMarketVolume),
+    ...toEarnings(told, Number(amount(price)), currency),
     as_of: new Date(at * 1000).toISOString(),
   }
 }
 
-const volumeOf = (value: number | null | undefined): string | null =>
-  value !== null && value !== undefined && value >= 0 ? plain(value) : null
+const toVolume = (value: number | null | undefined): string | null =>
+  value !== null && value !== undefined && value >= 0 ? formatNumber(value) : null
 
 /**
  * Earnings per share and P/E, in the price's currency (P6). Companies that report in another currency have neither:
@@ -192,20 +192,21 @@ const volumeOf = (value: number | null | undefined): string | null =>
  * and price / earnings is not the P/E, one of them is of another basis, and which is not told: earnings of prices in
  * pence are mostly in pounds, which this shows too. Losses are kept; they have no P/E.
  */
-function earningsOf(told: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
+function toEarnings(told: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
   const none = { eps: null, pe_ratio: null }
   const { epsTrailingTwelveMonths: eps, trailingPE: pe, financialCurrency } = told
   if (eps === null || eps === undefined || !financialCurrency) return none
-  if (currencyOf(financialCurrency).currency !== currency) return none
-  if (eps <= 0) return currency === told.currency ? { eps: plain(eps), pe_ratio: null } : none
+  if (majorCurrency(financialCurrency).currency !== currency) return none
+  if (eps <= 0) return currency === told.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
   // Without a P/E nothing shows whether earnings are in pence or in pounds.
-  if (pe === null || pe === undefined) return currency === told.currency ? { eps: plain(eps), pe_ratio: null } : none
-  return Math.abs(price / eps / pe - 1) <= SAME_BASIS ? { eps: plain(eps), pe_ratio: plain(pe) } : none
+  if (pe === null || pe === undefined)
+    return currency === told.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
+  return Math.abs(price / eps / pe - 1) <= PE_TOLERANCE ? { eps: formatNumber(eps), pe_ratio: formatNumber(pe) } : none
 }
 
-function listingOf(told: YahooQuote): ProviderListing | null {
-  const type = TYPE.get(told.quoteType ?? '')
-  if (type === undefined || !told.currency || amountOf(told.regularMarketPrice) === null) return null
+function toListing(told: YahooQuote): ProviderListing | null {
+  const type = ASSET_TYPES.get(told.quoteType ?? '')
+  if (type === undefined || !told.currency || positiveAmount(told.regularMarketPrice) === null) return null
   const { symbol } = told
   return {
     id: symbol,
@@ -214,7 +215,7 @@ function listingOf(told: YahooQuote): ProviderListing | null {
     type,
     // BRK-B is a class of shares, BTC-USD a pair.
     code: symbol.split(type === 'crypto' ? /-/ : /[.=]/)[0] || symbol,
-    currency: currencyOf(told.currency).currency,
+    currency: majorCurrency(told.currency).currency,
     isin: null,
   }
 }

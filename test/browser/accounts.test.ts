@@ -2,8 +2,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, type ExpectStatic, expect, test } from 'vitest'
-import { PRODUCTS } from '../../dev/exchange/products.ts'
-import { complaints, startBrowser } from '../support/browser.ts'
+import { PRODUCTS } from '../../simulators/exchange/products.ts'
+import { collectPageErrors, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 const PASSWORD = 'a long enough password'
@@ -40,7 +40,7 @@ afterAll(async () => {
 async function open(path: string, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   const page = await context.newPage()
-  const said = complaints(page)
+  const said = collectPageErrors(page)
   await page.goto(server.url + path)
   return { page, said }
 }

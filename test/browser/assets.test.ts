@@ -1,9 +1,9 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct } from '../../dev/exchange/products.ts'
-import { RANGES } from '../../src/protocol/price-history.ts'
-import { complaints, startBrowser } from '../support/browser.ts'
-import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
+import { HISTORY_RANGES } from '../../src/protocol/price-history.ts'
+import { collectPageErrors, startBrowser } from '../support/browser.ts'
+import { refreshEverySecond, refreshPrices as refreshNow } from '../support/refresh.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
@@ -20,7 +20,7 @@ beforeAll(async () => {
     PRODUCTS: 'ONE-USD',
     ALWAYS_ON: 'ONE-USD',
     // A beat of half a second, so that a price that changes shows at once.
-    QUOTE_BEAT_MS: '500',
+    QUOTE_REFRESH_TICK_MS: '500',
     PROVIDER_BACKOFF_MIN_MS: '100',
     PROVIDER_BACKOFF_MAX_MS: '500',
     BREAKER_OPEN_MS: '1000',
@@ -29,13 +29,13 @@ beforeAll(async () => {
   })
   // Whatever the day of the week: a market that is closed is looked at once a minute.
   openMarkets()
-  await paceOfASecond(server)
+  await refreshEverySecond(server)
   await refresh('AAPL', 'MSFT', 'NVDA')
   browser = await startBrowser()
 })
 
 afterEach(async () => {
-  server.gate.set(true)
+  server.proxy.setOpen(true)
   server.providers.clearFaults()
   server.providers.clearPrices()
   openMarkets()
@@ -51,7 +51,7 @@ async function open(path: string, options: BrowserContextOptions = {}): Promise<
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   contexts.push(context)
   const page = await context.newPage()
-  const said = complaints(page)
+  const said = collectPageErrors(page)
   await page.goto(server.url + path)
   return { page, said }
 }
@@ -89,11 +89,11 @@ test('D2 after a cut connection the page says so, comes back and goes on without
   await connected(page)
   await expect.poll(() => price(page), SHOWN).toBe('400.00')
   await page.evaluate(() => Object.assign(window, { stayed: true }))
-  server.gate.set(false)
+  server.proxy.setOpen(false)
   await expect.poll(() => text(page, '#connection'), SHOWN).toContain('coming back')
   await expect.poll(() => text(page, '#doubt'), SHOWN).toContain('the connection is lost')
   set('MSFT', '401.75')
-  server.gate.set(true)
+  server.proxy.setOpen(true)
   await refresh('MSFT')
   await connected(page)
   await expect.poll(() => price(page), SHOWN).toBe('401.75')
@@ -125,7 +125,7 @@ test('without JavaScript the page is whole, and its ranges lead on', async () =>
   const { page } = await open('/assets/AAPL', { javaScriptEnabled: false })
   expect(await price(page)).toMatch(/^[\d,]+\.\d\d/)
   expect(await text(page, '#facts')).toContain('US0378331005')
-  for (const range of RANGES) expect(await page.locator(`.ranges a[href$="range=${range}"]`).count()).toBe(1)
+  for (const range of HISTORY_RANGES) expect(await page.locator(`.ranges a[href$="range=${range}"]`).count()).toBe(1)
   await page.click('.ranges a[href$="range=1y"]')
   expect(await page.getAttribute('.ranges a[aria-current]', 'href')).toContain('range=1y')
   expect(await text(page, '.coverage')).toMatch(/bars? of one day|No data yet/)

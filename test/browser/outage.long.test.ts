@@ -1,9 +1,9 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import type { Fault } from '../../dev/exchange/faults.ts'
-import { manualProduct } from '../../dev/exchange/products.ts'
-import { fold, keyOf, minuteOf } from '../../dev/faults/fold.ts'
-import type { Bar } from '../../src/client/series.ts'
+import type { Fault } from '../../simulators/exchange/faults.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
+import type { Bar } from '../../src/client/elements/series.ts'
+import { candleKey, foldCandles, startOfMinute } from '../faults/fold.ts'
 import { startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
@@ -23,10 +23,10 @@ const BATCH_TRADES = 12
 
 /** Market milliseconds. What is a race against this machine, or against a page's own timers, gets more time. */
 const SETTINGS = {
-  FEED_DIAL_MS: SPEED * 2_000,
-  FEED_SILENCE_MS: SPEED * 500,
-  READER_DEAD_MS: SPEED * 60_000,
-  READER_SILENCE_MS: SPEED * 600_000,
+  FEED_CONNECT_TIMEOUT_MS: SPEED * 2_000,
+  FEED_SILENCE_TIMEOUT_MS: SPEED * 500,
+  ACK_TIMEOUT_MS: SPEED * 60_000,
+  CONNECTION_IDLE_TIMEOUT_MS: SPEED * 600_000,
 }
 
 let server: KerbServer
@@ -100,11 +100,11 @@ async function tradeUntil(product: string, end: number, look?: () => Promise<unk
 /** The numbers of every minute that is over, by the decimal fold of all the trades that there were. */
 function truth(product: string) {
   const trades = server.exchange.sent(product, 0, now())
-  const candles = fold(trades, 0, Math.floor(now() / MINUTE) * 60)
-  return [...new Set(trades.map(minuteOf))]
+  const candles = foldCandles(trades, 0, Math.floor(now() / MINUTE) * 60)
+  return [...new Set(trades.map(startOfMinute))]
     .sort((a, b) => a - b)
     .flatMap((t) => {
-      const candle = candles.get(keyOf('ONE_MINUTE', t))
+      const candle = candles.get(candleKey('ONE_MINUTE', t))
       if (!candle) return []
       const [o, h, l, c, v] = [candle.open, candle.high, candle.low, candle.close, candle.volume].map(Number)
       return [{ t, o, h, l, c, v }]
@@ -140,7 +140,7 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
   expect(said).toContain('connected, but the feed is lost')
   expect(facts).toMatch(/Feed lost|Connecting/)
   expect(refused.hits).toBeGreaterThan(0)
-  expect(during.at(-1)).toMatchObject({ t: minuteOf(last), c: Number(last.price), coverage: 'gap' })
+  expect(during.at(-1)).toMatchObject({ t: startOfMinute(last), c: Number(last.price), coverage: 'gap' })
 
   await tradeUntil(product, began + ms + 2 * MINUTE)
   // The market rests until its last minute is over: what is shown then stays as it is.

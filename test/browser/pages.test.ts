@@ -1,8 +1,8 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
-import { GRANULARITIES, SECONDS } from '../../src/protocol/granularity.ts'
-import { complaints, startBrowser } from '../support/browser.ts'
+import { manualProduct, PRODUCTS } from '../../simulators/exchange/products.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granularity.ts'
+import { collectPageErrors, startBrowser } from '../support/browser.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
@@ -24,7 +24,7 @@ beforeAll(async () => {
 })
 
 afterEach(async () => {
-  server.gate.set(true)
+  server.proxy.setOpen(true)
   server.exchange.clearFaults()
   await Promise.all(contexts.splice(0).map((context) => context.close()))
 })
@@ -38,7 +38,7 @@ async function open(path: string, options: BrowserContextOptions = {}): Promise<
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   contexts.push(context)
   const page = await context.newPage()
-  const said = complaints(page)
+  const said = collectPageErrors(page)
   await page.goto(server.url + path)
   return { page, said }
 }
@@ -108,7 +108,7 @@ test('every granularity can be chosen without a reload, and each goes on moving'
     const price = 104 + index / 4
     trade('ONE-USD', String(price))
     await expect.poll(() => lastClose(page), SHOWN).toBe(price)
-    for (const { t } of await bars(page)) expect(t % SECONDS[granularity]).toBe(0)
+    for (const { t } of await bars(page)) expect(t % GRANULARITY_SECONDS[granularity]).toBe(0)
     await expect.poll(() => new URL(page.url()).searchParams.get('granularity'), SHOWN).toBe(granularity)
     expect(await page.getAttribute('.granularities a[aria-current]', 'data-granularity')).toBe(granularity)
   }
@@ -126,13 +126,13 @@ test('D2 a dropped connection leaves no bar out and repeats none: the page equal
   await expect.poll(() => lastClose(page), SHOWN).toBe(52)
   const before = await bars(page)
 
-  server.gate.set(false)
+  server.proxy.setOpen(false)
   await expect.poll(() => text(page, '#connection'), SHOWN).toContain('coming back')
   // Missed meanwhile: a candle that was not there, one that is revised, and the newest.
   trade('TWO-USD', '48', now - 240_000)
   trade('TWO-USD', '55', now - 120_000)
   trade('TWO-USD', '53')
-  server.gate.set(true)
+  server.proxy.setOpen(true)
   await live(page)
   await expect.poll(() => lastClose(page), SHOWN).toBe(53)
 

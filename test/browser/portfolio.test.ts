@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { manualProduct } from '../../dev/exchange/products.ts'
-import { complaints, startBrowser } from '../support/browser.ts'
-import { paceOfASecond, refresh as refreshNow } from '../support/pace.ts'
+import { manualProduct } from '../../simulators/exchange/products.ts'
+import { collectPageErrors, startBrowser } from '../support/browser.ts'
+import { refreshEverySecond, refreshPrices as refreshNow } from '../support/refresh.ts'
 import { type KerbServer, startServer } from '../support/server.ts'
 
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
@@ -21,7 +21,7 @@ beforeAll(async () => {
   server = await startServer([manualProduct('ONE-USD')], {
     PRODUCTS: 'ONE-USD',
     ALWAYS_ON: 'ONE-USD',
-    QUOTE_BEAT_MS: '500',
+    QUOTE_REFRESH_TICK_MS: '500',
     YAHOO_PER_MINUTE: '6000',
     AUTH_SECRET: 'a secret of tests alone, which opens nothing',
     SUPABASE_SERVICE_ROLE_KEY: KEY,
@@ -29,7 +29,7 @@ beforeAll(async () => {
   server.providers.setPrice({ market: '*', market_state: 'open' })
   set('AAPL', '200')
   set('EURUSD=X', '1.25')
-  await paceOfASecond(server)
+  await refreshEverySecond(server)
   await refresh('AAPL', 'EURUSD')
   browser = await startBrowser()
 })
@@ -45,7 +45,7 @@ async function open(options: BrowserContextOptions = {}): Promise<{ page: Page; 
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   contexts.push(context)
   const page = await context.newPage()
-  return { page, said: complaints(page) }
+  return { page, said: collectPageErrors(page) }
 }
 
 const set = (id: string, value: string) => server.providers.setPrice({ provider: 'yahoo', id, price: value })

@@ -16,7 +16,7 @@ export async function startBrowser(): Promise<Browser> {
 }
 
 /** Everything that a page complained of: uncaught errors, and errors and broken policies on its console. */
-export function complaints(page: Page): string[] {
+export function collectPageErrors(page: Page): string[] {
   const said: string[] = []
   page.on('pageerror', (error) => said.push(String(error)))
   page.on('console', (message) => {

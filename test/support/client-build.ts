@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
-import { buildClient, complaint } from '../../dev/build.ts'
+import { buildClient, formatBuildError } from '../../dev/build.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -20,7 +20,7 @@ export default async function setup(project: TestProject): Promise<() => void> {
     built ??= buildClient()
     await built.then(
       () => response.end(),
-      (failure: unknown) => response.writeHead(500).end(complaint(failure)),
+      (failure: unknown) => response.writeHead(500).end(formatBuildError(failure)),
     )
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))

@@ -5,13 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
-import { manualProduct, PRODUCTS } from '../../dev/exchange/products.ts'
-import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
-import { type Providers, startProviders } from '../../dev/providers/server.ts'
-import { startSupabase } from '../../dev/supabase/server.ts'
-import { type Gate, openGate } from './gate.ts'
+import type { Exchange } from '../../simulators/exchange/exchange.ts'
+import { manualProduct, PRODUCTS } from '../../simulators/exchange/products.ts'
+import { startExchange } from '../../simulators/exchange/server.ts'
+import type { Providers } from '../../simulators/providers/providers.ts'
+import { startProviders } from '../../simulators/providers/server.ts'
+import { startSupabase } from '../../simulators/supabase/server.ts'
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -25,7 +27,7 @@ export type Stage = {
   /** A migrated, empty database, behind a gate. */
   databaseUrl: string
   /** POST `{"open": false}` here cuts the database off, `{"open": true}` lets it back in. */
-  gateUrl: string
+  databaseSwitchUrl: string
   /** The simulated exchange: its socket, and the base of its REST and of its control paths (`/_trades`, `/_faults`, …). */
   exchangeWsUrl: string
   exchangeUrl: string
@@ -43,7 +45,7 @@ export type Stage = {
 }
 
 /** Products of a stage's exchange that have only the trades a test sends. */
-const MANUAL = ['ONE-USD', 'TWO-USD', 'THREE-USD', 'FOUR-USD'].map((id) => manualProduct(id))
+const MANUAL_PRODUCTS = ['ONE-USD', 'TWO-USD', 'THREE-USD', 'FOUR-USD'].map((id) => manualProduct(id))
 
 /**
  * Starts the one Postgres of the run, and a server that sets up a stage for each test file: time and faults of one file
@@ -56,7 +58,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = await startPostgres({ dir, fast: true })
   await migrate(server.url)
   const admin = postgres(server.url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
-  const gates: Gate[] = []
+  const gates: TcpProxy[] = []
   const exchanges: Exchange[] = []
   const fakes: Providers[] = []
   const mails: unknown[][] = []
@@ -65,18 +67,18 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const openStage = async (): Promise<Stage> => {
     const name = `stage_${gates.length}`
     const database = new URL(server.url)
-    const gate = await openGate(Number(database.port))
+    const gate = await openTcpProxy(Number(database.port))
     const number = gates.push(gate) - 1
     await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE kerb`)
     database.port = String(gate.port)
     database.pathname = `/${name}`
-    const exchange = await startExchange({ seed: 'tests', products: [...PRODUCTS, ...MANUAL] })
+    const exchange = await startExchange({ seed: 'tests', products: [...PRODUCTS, ...MANUAL_PRODUCTS] })
     exchanges.push(exchange)
     const providers = await startProviders({ seed: 'tests' })
     fakes.push(providers)
     return {
       databaseUrl: database.href,
-      gateUrl: `${stagesUrl}/${number}/gate`,
+      databaseSwitchUrl: `${stagesUrl}/${number}/gate`,
       exchangeWsUrl: exchange.wsUrl,
       exchangeUrl: exchange.url,
       providersUrl: providers.url,
@@ -100,7 +102,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     const number = /^\/(\d+)\/gate$/.exec(path)?.[1]
     if (number === undefined) return openStage()
     const { open } = JSON.parse(body) as { open: boolean }
-    gates[Number(number)]?.set(open)
+    gates[Number(number)]?.setOpen(open)
     return { open }
   }
 

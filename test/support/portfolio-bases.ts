@@ -1,16 +1,16 @@
 import Big from 'big.js'
 import type { Activity, Split } from '../../src/portfolio/activity.ts'
-import { type Derived, deriveLots } from '../../src/portfolio/lots.ts'
-import { rate } from '../../src/portfolio/rates.ts'
+import { type DerivedLots, deriveLots } from '../../src/portfolio/lots.ts'
+import { exchangeRate } from '../../src/portfolio/rates.ts'
 import type { LotBase, PositionBase } from '../../src/portfolio/valuation.ts'
 
 /** What an asset is called, and in what it is priced; '' for what belongs to none. */
-export type Named = { symbol: string; name: string; type: string; currency: string }
+export type AssetLabel = { symbol: string; name: string; type: string; currency: string }
 
 /** US dollars of a currency on a day; null: not known. */
 export type DayUsd = (currency: string, day: string) => string | null
 
-const NOTHING: Named = { symbol: '', name: '', type: '', currency: '' }
+const NO_ASSET: AssetLabel = { symbol: '', name: '', type: '', currency: '' }
 const day = (time: string): string => time.slice(0, 10)
 
 /** The lots of all assets. @throws Error when something cannot be derived */
@@ -18,8 +18,8 @@ export function deriveAll(
   activities: readonly Activity[],
   splits: (assetId: number) => readonly Split[],
   now: string,
-): Derived {
-  const all: Derived = { lots: [], closures: [] }
+): DerivedLots {
+  const all: DerivedLots = { lots: [], closures: [] }
   for (const id of new Set(activities.map(({ asset_id }) => asset_id))) {
     if (id === null) continue
     const derived = deriveLots(
@@ -38,16 +38,16 @@ export function deriveAll(
  * What positions and lots are without prices of now, in a portfolio's currency: what the database's views make, said again
  * in the plainest way.
  */
-export function basesOf(
-  given: { activities: readonly Activity[]; currency: string; now: string; named: (assetId: number) => Named },
-  { lots, closures }: Derived,
+export function computeBases(
+  given: { activities: readonly Activity[]; currency: string; now: string; named: (assetId: number) => AssetLabel },
+  { lots, closures }: DerivedLots,
   usd: DayUsd,
 ): { positions: PositionBase[]; lots: (LotBase & { paid: string | null })[] } {
   const { activities, currency, now, named } = given
   const at = (amount: Big, from: string, time: string): Big | null => {
     if (amount.eq(0)) return new Big(0)
     const rates = new Map([from, currency].map((one) => [one, usd(one, day(time))]))
-    const fx = rate({ now: rates }, from, currency)
+    const fx = exchangeRate({ now: rates }, from, currency)
     return fx === null ? null : amount.times(fx)
   }
   const sum = (amounts: (Big | null)[]): string | null =>
@@ -77,7 +77,7 @@ export function basesOf(
       const flow = flows.filter((activity) => (activity.asset_id ?? 0) === asset_id)
       const amount = ({ quantity, price }: Activity) => new Big(quantity).times(price)
       const days = [...new Set(open.map((lot) => day(lot.traded_at)))].sort()
-      const named_ = asset_id === 0 ? { ...NOTHING, currency } : named(asset_id)
+      const named_ = asset_id === 0 ? { ...NO_ASSET, currency } : named(asset_id)
       return {
         asset_id,
         symbol: named_.symbol,

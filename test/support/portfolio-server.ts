@@ -1,15 +1,15 @@
-import type { ClientDeps } from '../../src/client/stream.ts'
+import type { ClientDeps } from '../../src/client/sdk/stream.ts'
 import { totalsOf } from '../../src/portfolio/totals.ts'
 import { changedKeys, changedTotals } from '../../src/portfolio/updates.ts'
 import { portfolioSnapshotFrame, positionUpdateFrame, subscribedFrame } from '../../src/protocol/messages.ts'
 import {
-  type Enriched,
+  type EnrichedPortfolio,
   type LotView,
   type PortfolioPrice,
   type Position,
   portfolioMessageSchema,
 } from '../../src/protocol/portfolio.ts'
-import { clientWorld } from './client-world.ts'
+import { fakeClientDeps } from './fake-client-deps.ts'
 
 /** A position that is open, with figures that fit together. */
 export const position = (more: Partial<Position> = {}): Position => ({
@@ -95,14 +95,14 @@ type Reply = { status: number; body?: unknown; headers?: Record<string, string> 
  * The Kerb of one user, for a client in a world of its own: REST that answers what `replies` says, and the socket of the
  * portfolio, each frame of which is checked against the protocol.
  */
-export function portfolioServer(positions: Position[] = [position()]) {
-  const world = clientWorld()
+export function fakePortfolioServer(positions: Position[] = [position()]) {
+  const world = fakeClientDeps()
   const asked: { path: string; method: string; headers: Headers; credentials: string | undefined }[] = []
   let tickets = 0
   let offset = 0
   let version = 1
   let held = positions
-  const enriched = (): Enriched => ({
+  const enriched = (): EnrichedPortfolio => ({
     portfolio: totalsOf(held, { currency: 'USD', version }),
     positions: held,
     refreshed_at: '2026-03-04T10:00:02Z',
@@ -146,9 +146,9 @@ export function portfolioServer(positions: Position[] = [position()]) {
     tell,
     nextPosition,
     /** Waits until whatever was asked has been answered. */
-    answered: () => new Promise<void>((resolve) => setImmediate(resolve)),
+    settle: () => new Promise<void>((resolve) => setImmediate(resolve)),
     /** Lets the newest socket in, and answers its subscription. */
-    letIn(recovered = false) {
+    acceptSocket(recovered = false) {
       socket().onopen?.()
       const { channels, req_id } = socket().sent[0] as { channels: string[]; req_id: number }
       socket().onmessage?.(subscribedFrame(channels, `p-${offset}`, recovered, req_id))
@@ -158,7 +158,7 @@ export function portfolioServer(positions: Position[] = [position()]) {
         tell(portfolioSnapshotFrame(`p-${offset}`, 'portfolio', { portfolio, positions }))
     },
     /** Holds these positions from now on, and tells what has changed by that. */
-    hold(next: Position[]) {
+    setPositions(next: Position[]) {
       const before = { held, totals: enriched().portfolio }
       held = next
       version++
@@ -169,7 +169,7 @@ export function portfolioServer(positions: Position[] = [position()]) {
       tell(positionUpdateFrame(nextPosition(), { positions: changes, removed, portfolio }))
     },
     /** Holds these from now on, and tells nobody. */
-    silently(next: Position[]) {
+    setPositionsSilently(next: Position[]) {
       held = next
     },
   }

@@ -1,7 +1,7 @@
-import type { MadeEvent, MadeRecording, MadeTrade } from './made-recording.ts'
+import type { GeneratedEvent, GeneratedRecording, GeneratedTrade } from './generated-recording.ts'
 
 /** A printed candle, its numbers as the text that stands there. */
-export type Printed = {
+export type PrintedCandle = {
   product_id: string
   granularity: string
   timestamp: string
@@ -17,10 +17,10 @@ export type Printed = {
 }
 
 /** What REST could answer from: nothing, the trades since the recording began, or all there ever were. */
-export type Rest = 'none' | 'since' | 'all'
+export type RestCoverage = 'none' | 'since' | 'all'
 
 /** Written down once more, so that a wrong table is found. Seconds. */
-export const SIZES: [name: string, seconds: number][] = [
+export const GRANULARITY_SECONDS: [name: string, seconds: number][] = [
   ['ONE_MINUTE', 60],
   ['FIVE_MINUTES', 300],
   ['FIFTEEN_MINUTES', 900],
@@ -32,48 +32,48 @@ export const SIZES: [name: string, seconds: number][] = [
 ]
 
 const GRACE_MS = 1_000
-const KEPT_S = 7_200
+const TRADE_WINDOW_S = 7_200
 const SILENCE_MS = 10_000
 const SCALE = 40
 
 /** Decimal text as a count of 10^-40. */
-export function exact(text: string): bigint {
+export function toScaled(text: string): bigint {
   const [whole = '', fraction = ''] = text.split('.')
   if (fraction.length > SCALE) throw new Error(`${text} is too fine`)
   return BigInt(whole + fraction.padEnd(SCALE, '0'))
 }
 
-export function plain(value: bigint): string {
+export function fromScaled(value: bigint): string {
   const digits = value.toString().padStart(SCALE + 1, '0')
   return `${digits.slice(0, -SCALE)}.${digits.slice(-SCALE)}`.replace(/\.?0+$/, '')
 }
 
 const minuteOf = (ms: number): number => Math.floor(ms / 60_000) * 60
-const minute = (trade: MadeTrade): number => minuteOf(Math.floor(trade.us / 1000))
+const minute = (trade: GeneratedTrade): number => minuteOf(Math.floor(trade.us / 1000))
 
-type Numbers = Pick<Printed, 'open' | 'high' | 'low' | 'close' | 'volume' | 'last_update'>
+type CandleValues = Pick<PrintedCandle, 'open' | 'high' | 'low' | 'close' | 'volume' | 'last_update'>
 
 /** The candle of trades that ascend by id. */
-export function foldOf(trades: readonly MadeTrade[]): Numbers {
-  const prices = trades.map((trade) => exact(trade.price))
+export function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
+  const prices = trades.map((trade) => toScaled(trade.price))
   const sorted = prices.toSorted((a, b) => (a < b ? -1 : 1))
   return {
-    open: plain(prices[0] as bigint),
-    high: plain(sorted.at(-1) as bigint),
-    low: plain(sorted[0] as bigint),
-    close: plain(prices.at(-1) as bigint),
-    volume: plain(trades.reduce((sum, trade) => sum + exact(trade.size), 0n)),
-    last_update: (trades.at(-1) as MadeTrade).time,
+    open: fromScaled(prices[0] as bigint),
+    high: fromScaled(sorted.at(-1) as bigint),
+    low: fromScaled(sorted[0] as bigint),
+    close: fromScaled(prices.at(-1) as bigint),
+    volume: fromScaled(trades.reduce((sum, trade) => sum + toScaled(trade.size), 0n)),
+    last_update: (trades.at(-1) as GeneratedTrade).time,
   }
 }
 
 /** A stretch in which something may have been lost, unix ms. `settled` is when the next trade proved what; else null. */
-type Doubt = { from: number; to: number; settled: number | null }
+type UncertainRange = { from: number; to: number; settled: number | null }
 
 /** What one connection really brought, and where it was broken. */
-type Account = {
+type ConnectionSummary = {
   delivered: Set<number>
-  doubts: Doubt[]
+  uncertain: UncertainRange[]
   /** The minutes of the first message and of the first trade, seconds. */
   firstMessage: number
   firstTrade: number
@@ -83,9 +83,9 @@ type Account = {
   lostAtStart: boolean
 }
 
-function account(product: string, events: readonly MadeEvent[], ended: number): Account {
+function summarizeConnection(product: string, events: readonly GeneratedEvent[], ended: number): ConnectionSummary {
   const delivered = new Set<number>()
-  const doubts: Doubt[] = []
+  const doubts: UncertainRange[] = []
   let expected = 0
   let lastGood = 0
   let heard = 0
@@ -139,21 +139,24 @@ function account(product: string, events: readonly MadeEvent[], ended: number): 
       if (trade.id > highest) news = true
       highest = Math.max(highest, trade.id)
       // What is too old for the fold is left to reconciliation.
-      if (minute(trade) >= event.at / 1000 - KEPT_S - 60) delivered.add(trade.id)
+      if (minute(trade) >= event.at / 1000 - TRADE_WINDOW_S - 60) delivered.add(trade.id)
     }
     if (news && !late) for (const one of doubts) one.settled ??= event.at
   }
   if (broken !== null || (open && ended - heard >= SILENCE_MS))
     doubt((broken ?? lastGood) - GRACE_MS, Number.POSITIVE_INFINITY)
-  return { delivered, doubts, firstMessage, firstTrade, oldest, lostAtStart }
+  return { delivered, uncertain: doubts, firstMessage, firstTrade, oldest, lostAtStart }
 }
 
 /** Where the trades between two delivered ones were lost, as far as the connection tells: unix ms, and when it was known. */
-type Loss = { from: number; to: number; known: number | null }
+type MissingTrades = { from: number; to: number; known: number | null }
 
-function lossesOf(trades: readonly MadeTrade[], { delivered, doubts }: Account): Loss[] {
-  const losses: Loss[] = []
-  let before: MadeTrade | null = null
+function findMissingTrades(
+  trades: readonly GeneratedTrade[],
+  { delivered, uncertain: doubts }: ConnectionSummary,
+): MissingTrades[] {
+  const losses: MissingTrades[] = []
+  let before: GeneratedTrade | null = null
   let missing = false
   for (const trade of trades) {
     if (!delivered.has(trade.id)) {
@@ -177,10 +180,14 @@ function lossesOf(trades: readonly MadeTrade[], { delivered, doubts }: Account):
 }
 
 /** Everything in which printed candles differ from what they must be; empty when all is well. */
-export function violations(recording: MadeRecording, candles: readonly Printed[], rest: Rest): string[] {
+export function violations(
+  recording: GeneratedRecording,
+  candles: readonly PrintedCandle[],
+  rest: RestCoverage,
+): string[] {
   const found: string[] = []
-  const keyOf = (c: Printed) => `${c.product_id} ${c.granularity} ${c.timestamp}`
-  const order = (c: Printed) => SIZES.findIndex(([name]) => name === c.granularity)
+  const keyOf = (c: PrintedCandle) => `${c.product_id} ${c.granularity} ${c.timestamp}`
+  const order = (c: PrintedCandle) => GRANULARITY_SECONDS.findIndex(([name]) => name === c.granularity)
   for (const [i, candle] of candles.entries()) {
     const next = candles[i + 1]
     if (next === undefined) break
@@ -194,14 +201,14 @@ export function violations(recording: MadeRecording, candles: readonly Printed[]
   }
   const printed = new Map(candles.map((candle) => [keyOf(candle), candle]))
   for (const [product, trades] of recording.trades) {
-    const known = account(product, recording.events.get(product) ?? [], recording.ended)
-    const { delivered, doubts } = known
-    const losses = lossesOf(trades, known)
+    const known = summarizeConnection(product, recording.events.get(product) ?? [], recording.ended)
+    const { delivered, uncertain: doubts } = known
+    const losses = findMissingTrades(trades, known)
     const highest = Math.max(0, ...delivered)
     const starts = Math.min(known.firstMessage, known.firstTrade || Number.POSITIVE_INFINITY)
     /** Up to here nothing is known to be whole without REST. */
     const startTo = known.lostAtStart ? Math.max(known.firstTrade, known.firstMessage) : starts
-    for (const [granularity, seconds] of SIZES) {
+    for (const [granularity, seconds] of GRANULARITY_SECONDS) {
       const buckets = Map.groupBy(trades, (trade) => minute(trade) - (minute(trade) % seconds))
       for (const [start, bucket] of buckets) {
         const key = `${product} ${granularity} ${start}`
@@ -234,7 +241,7 @@ export function violations(recording: MadeRecording, candles: readonly Printed[]
             found.push(`${key}: of no trade that came`)
             continue
           }
-          const numbers = foldOf(expected)
+          const numbers = aggregateTrades(expected)
           for (const field of ['open', 'high', 'low', 'close', 'volume'] as const)
             if (candle[field] !== numbers[field])
               found.push(`${key}: ${field} ${candle[field]} instead of ${numbers[field]}`)

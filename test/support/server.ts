@@ -3,13 +3,15 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inject } from 'vitest'
-import type { ProductSpec } from '../../dev/exchange/products.ts'
-import { type Exchange, startExchange } from '../../dev/exchange/server.ts'
 import { migrate } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
-import { type Providers, startProviders } from '../../dev/providers/server.ts'
 import { startWorker } from '../../dev/wrangler.ts'
-import { type Gate, openGate } from './gate.ts'
+import type { Exchange } from '../../simulators/exchange/exchange.ts'
+import type { ProductSpec } from '../../simulators/exchange/products.ts'
+import { startExchange } from '../../simulators/exchange/server.ts'
+import type { Providers } from '../../simulators/providers/providers.ts'
+import { startProviders } from '../../simulators/providers/server.ts'
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
 export type MarketClock = { speed: number; anchor: number }
@@ -19,7 +21,7 @@ export type KerbServer = {
   /** Leads through the gate. */
   url: string
   /** Shut, it cuts every connection between browsers and Worker, and lets none in. */
-  gate: Gate
+  proxy: TcpProxy
   exchange: Exchange
   providers: Providers
   databaseUrl: string
@@ -97,10 +99,10 @@ export async function startServer(
       log: () => {},
     })
     await all([running.then((worker) => started.push(() => worker.stop())), migrate(postgres.url)])
-    const gate = await openGate(port)
+    const gate = await openTcpProxy(port)
     started.push(() => gate.close())
     if (!clock) await fillProducts(port)
-    return { url: `http://127.0.0.1:${gate.port}`, gate, exchange, providers, databaseUrl: postgres.url, stop }
+    return { url: `http://127.0.0.1:${gate.port}`, proxy: gate, exchange, providers, databaseUrl: postgres.url, stop }
   } catch (error) {
     await stop()
     throw error

@@ -13,8 +13,8 @@ export const CABIN = { symbol: 'CABIN', name: 'A cabin by the lake', currency: '
 /** The id of what was done, by its name in this file. */
 export const idOf = (name: string): string => `00000000-0000-4000-8000-0000000000${name.toLowerCase()}`
 
-type Trade = [name: string, kind: Activity['kind'], symbol: string, quantity: string, price: string, fees: string]
-const TRADES: [...Trade, currency: string, traded_at: string][] = [
+type TradeRow = [name: string, kind: Activity['kind'], symbol: string, quantity: string, price: string, fees: string]
+const TRADES: [...TradeRow, currency: string, traded_at: string][] = [
   ['a1', 'buy', 'AAPL', '10', '200', '1.5', 'USD', '2025-01-10T15:00:00Z'],
   ['a2', 'buy', 'AAPL', '5.5', '220.1', '1', 'USD', '2025-02-10T15:00:00Z'],
   ['ab', 'split', 'AAPL', '0', '0', '0', 'USD', '2025-03-05T00:00:00Z'],
@@ -96,8 +96,15 @@ export const DAY_RATES: Record<string, Record<string, string>> = {
 }
 
 const AS_OF = '2025-09-01T15:30:00Z'
-type Priced = [symbol: string, currency: string, price: string, previous: string, eps: string | null, pe: string | null]
-const PRICES: Priced[] = [
+type PriceRow = [
+  symbol: string,
+  currency: string,
+  price: string,
+  previous: string,
+  eps: string | null,
+  pe: string | null,
+]
+const PRICES: PriceRow[] = [
   ['AAPL', 'USD', '65.5', '64.8', '6.5', '10.0769'],
   ['SAP.DE', 'EUR', '101.25', '102.5', '-2.1', '-48.2143'],
   ['NESN.SW', 'CHF', '88.14', '87.9', null, null],

@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
 import { Meter } from '../../durable-objects/meter.ts'
-import type { MeterObject, RouteCount } from '../../durable-objects/stubs.ts'
+import type { MeterObject, RouteCount } from '../../src/objects.ts'
 
 const open = (name: string): MeterObject => env.METER.getByName(name) as unknown as MeterObject
 const count = (route: string, more: Partial<RouteCount> = {}): RouteCount => ({

@@ -12,7 +12,7 @@ const database = async <T>(use: (sql: postgres.Sql) => Promise<T>): Promise<T> =
   }
 }
 
-const gate = (open: boolean) => fetch(env.GATE_URL, { method: 'POST', body: JSON.stringify({ open }) })
+const gate = (open: boolean) => fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open }) })
 
 test('an object keeps rows in SQLite', async () => {
   const stub = env.FEED_SLOTS.getByName('stage')

@@ -1,24 +1,24 @@
 import {
-  agoText,
-  decimalText,
   direction,
-  marketText,
-  percentText,
-  providerText,
-  quantityText,
-  staleText,
-} from '../../pricing/words.ts'
+  formatAgo,
+  formatPercent,
+  formatPrice,
+  formatQuantity,
+  marketStateLabel,
+  providerLabel,
+  staleReasonLabel,
+} from '../../pricing/format.ts'
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
-import { drawHistory, moveHistory } from '../history-chart.ts'
-import { connectQuotes, type Doubt, doubtOf, type LiveQuote } from '../quotes.ts'
-import type { StreamState } from '../stream.ts'
+import { drawHistory, updateHistory } from '../elements/history-chart.ts'
+import { connectQuotes, type LiveQuote, type StaleCause, staleCause } from '../sdk/quotes.ts'
+import type { StreamState } from '../sdk/stream.ts'
 
 /** Ages are written anew this often, milliseconds; so is the judgement of what is still the price of now. */
-const TICK_MS = 1_000
+const AGE_INTERVAL_MS = 1_000
 /** The price is read aloud at most this often, milliseconds. */
-const SPEAK_MS = 60_000
+const ANNOUNCE_INTERVAL_MS = 60_000
 /** How long a first price holds until the server has said so, milliseconds. */
-const UNTOLD_TTL_MS = 60_000
+const DEFAULT_TTL_MS = 60_000
 
 const byId = (id: string): HTMLElement => {
   const element = document.getElementById(id)
@@ -27,66 +27,66 @@ const byId = (id: string): HTMLElement => {
 }
 
 /** What the page knows of its price. `ttl` is how long a price holds, milliseconds. */
-type Shown = { updatedAt: string; stale: StaleReason | null; market: string; ttl: number }
+type ShownPrice = { updatedAt: string; stale: StaleReason | null; market: string; ttlMs: number }
 
 /** As the server wrote it; null where there is no price yet. */
-function written(): Shown | null {
+function readShownPrice(): ShownPrice | null {
   const { updatedAt = '', stale = '', marketState = '', ttl = '0' } = byId('facts').dataset
   if (updatedAt === '') return null
-  return { updatedAt, stale: stale === '' ? null : (stale as StaleReason), market: marketState, ttl: Number(ttl) }
+  return { updatedAt, stale: stale === '' ? null : (stale as StaleReason), market: marketState, ttlMs: Number(ttl) }
 }
 
 /** The server's clock less ours, milliseconds: a clock that is wrong here must not make a price old or young. */
-const clockAhead = (() => {
+const clockOffsetMs = (() => {
   const [navigation] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[]
   return Number(byId('facts').dataset.now) - (performance.timeOrigin + (navigation?.responseStart ?? 0))
 })()
-const serverNow = (): number => Date.now() + clockAhead
+const serverNow = (): number => Date.now() + clockOffsetMs
 
-let shown = written()
+let shownPrice = readShownPrice()
 let connection: StreamState = { name: 'connecting' }
 /** Becomes false with a loss, and true when the server has answered again. Before the first answer age alone counts. */
 let connected = true
-let spokenAt = Number.NEGATIVE_INFINITY
-let factsRead = 0
+let announcedAt = Number.NEGATIVE_INFINITY
+let factsRequests = 0
 
-function take(quote: LiveQuote): void {
-  const known = shown
-  shown = {
+function showQuote(quote: LiveQuote): void {
+  const known = shownPrice
+  shownPrice = {
     updatedAt: quote.updatedAt,
     stale: quote.stale,
     market: quote.market_state ?? '',
-    ttl: known?.ttl ?? UNTOLD_TTL_MS,
+    ttlMs: known?.ttlMs ?? DEFAULT_TTL_MS,
   }
   const price = byId('price')
-  const text = decimalText(quote.price)
+  const text = formatPrice(quote.price)
   if (price.textContent !== text) {
     price.textContent = text
     flash(price)
   }
   const change = byId('change')
-  change.textContent = percentText(quote.change24h)
+  change.textContent = formatPercent(quote.change24h)
   change.className = `move ${direction(quote.change24h)}`
-  byId('market').textContent = marketText(quote.market_state as MarketState | null)
-  byId('provider').textContent = providerText(quote.provider)
+  byId('market').textContent = marketStateLabel(quote.market_state as MarketState | null)
+  byId('provider').textContent = providerLabel(quote.provider)
   showFacts(quote)
   document.title = `${text} ${byId('facts').dataset.symbol} · Kerb`
-  moveHistory(Number(quote.price), Date.parse(quote.as_of) / 1_000)
+  updateHistory(Number(quote.price), Date.parse(quote.as_of) / 1_000)
   showAge()
   // How long a price holds is another thing in an open market than in a closed one: the server says how long.
-  if (known === null || known.market !== shown.market) readFacts()
+  if (known === null || known.market !== shownPrice.market) reloadFacts()
 }
 
 function showFacts(quote: LiveQuote): void {
   const amounts: Record<string, unknown> = quote
   for (const element of document.querySelectorAll<HTMLElement>('#facts [data-amount]')) {
     const amount = amounts[element.dataset.amount ?? '']
-    element.textContent = typeof amount === 'string' ? decimalText(amount) : '–'
+    element.textContent = typeof amount === 'string' ? formatPrice(amount) : '–'
   }
   for (const element of document.querySelectorAll('#facts [data-quantity=volume]'))
-    element.textContent = quote.volume === null ? '–' : quantityText(quote.volume)
+    element.textContent = quote.volume === null ? '–' : formatQuantity(quote.volume)
   if (quote.low !== null && quote.high !== null)
-    byId('day-range').textContent = `${decimalText(quote.low)} – ${decimalText(quote.high)}`
+    byId('day-range').textContent = `${formatPrice(quote.low)} – ${formatPrice(quote.high)}`
   showTime('updated-at', quote.updatedAt)
   showTime('as-of', quote.as_of)
 }
@@ -105,35 +105,35 @@ function flash(element: HTMLElement): void {
 
 /** Writes the price's age, and whether it can be taken for the price of now. */
 function showAge(): void {
-  if (shown === null) return
+  if (shownPrice === null) return
   const now = serverNow()
   const time = byId('age').querySelector('time') ?? byId('age').appendChild(document.createElement('time'))
   if (time.parentElement?.childNodes.length !== 1) byId('age').replaceChildren(time)
-  time.dateTime = shown.updatedAt
-  const text = agoText(now - Date.parse(shown.updatedAt))
+  time.dateTime = shownPrice.updatedAt
+  const text = formatAgo(now - Date.parse(shownPrice.updatedAt))
   if (time.textContent !== text) time.textContent = text
-  showDoubt(doubtOf(shown, shown.ttl, connected, now))
+  showStale(staleCause(shownPrice, shownPrice.ttlMs, connected, now))
 }
 
-function showDoubt(doubt: Doubt): void {
+function showStale(doubt: StaleCause): void {
   const element = byId('doubt')
-  const text = doubt === null ? '' : doubtText(doubt)
+  const text = doubt === null ? '' : staleNotice(doubt)
   document.querySelector('.asset-head')?.classList.toggle('old-price', doubt !== null)
   if (element.textContent === text) return
   element.textContent = text
   element.hidden = doubt === null
-  speak(doubt === null ? 'The price is current again.' : text, true)
+  announce(doubt === null ? 'The price is current again.' : text, true)
 }
 
-function doubtText(doubt: Exclude<Doubt, null>): string {
+function staleNotice(doubt: Exclude<StaleCause, null>): string {
   if (doubt === 'connection') return 'Not the price of now: the connection is lost.'
   if (doubt === 'expired') return 'Not the price of now: no newer one has come.'
-  return `Not the price of now: ${staleText(doubt)}.`
+  return `Not the price of now: ${staleReasonLabel(doubt)}.`
 }
 
-function speak(text: string, atOnce: boolean): void {
-  if (!atOnce && performance.now() - spokenAt < SPEAK_MS) return
-  spokenAt = performance.now()
+function announce(text: string, atOnce: boolean): void {
+  if (!atOnce && performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
+  announcedAt = performance.now()
   byId('spoken').textContent = text
 }
 
@@ -164,18 +164,18 @@ function connectionText(state: StreamState): [string, string] {
 }
 
 /** Reads the facts again as the server writes them, with how long a price holds now. */
-function readFacts(): void {
-  const turn = ++factsRead
+function reloadFacts(): void {
+  const turn = ++factsRequests
   const name = byId('facts').dataset.name ?? ''
   fetch(`/assets/${encodeURIComponent(name)}/facts`, { headers: { accept: 'text/html' } })
     .then(async (response) => {
       if (!response.ok) throw new Error(`the facts answered ${response.status}`)
       const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('facts')
       // Answers may overtake each other: only the newest question counts.
-      if (!fresh || turn !== factsRead) return
+      if (!fresh || turn !== factsRequests) return
       byId('facts').replaceWith(fresh)
-      const read = written()
-      if (shown && read) shown.ttl = read.ttl
+      const read = readShownPrice()
+      if (shownPrice && read) shownPrice.ttlMs = read.ttlMs
       showAge()
     })
     .catch((error) => console.warn(error))
@@ -183,15 +183,15 @@ function readFacts(): void {
 
 drawHistory()
 showAge()
-setInterval(showAge, TICK_MS)
+setInterval(showAge, AGE_INTERVAL_MS)
 
 connectQuotes({
   symbols: [byId('facts').dataset.name ?? ''],
   onState: showConnection,
   onQuotes(quotes) {
-    for (const quote of quotes) take(quote)
+    for (const quote of quotes) showQuote(quote)
     const { symbol } = byId('facts').dataset
-    speak(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`, false)
+    announce(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`, false)
   },
 })
 document.addEventListener('visibilitychange', showAge)

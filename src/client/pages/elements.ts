@@ -1,5 +1,5 @@
-import { SpotCandle } from '../spot-candle.ts'
-import { SpotChart } from '../spot-chart.ts'
+import { SpotCandle } from '../elements/spot-candle.ts'
+import { SpotChart } from '../elements/spot-chart.ts'
 
 // The elements alone, for pages of others that are patched by `/api/v1/datastar` and `/api/v1/datastar/chart`.
 if (!customElements.get('spot-candle')) customElements.define('spot-candle', SpotCandle)

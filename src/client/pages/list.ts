@@ -1,20 +1,20 @@
-import { startDatastar } from '../datastar.ts'
-import { percentText, priceText } from '../number-text.ts'
-import { decimals } from '../series.ts'
-import { SpotCandle, type SpotCandleChange } from '../spot-candle.ts'
+import { startDatastar } from '../elements/datastar.ts'
+import { percentText, priceText } from '../elements/format-number.ts'
+import { countDecimals } from '../elements/series.ts'
+import { SpotCandle, type SpotCandleChange } from '../elements/spot-candle.ts'
 
 /** Prices without an open feed, ages and statuses are read again this often. */
 const REFRESH_MS = 30_000
 
 /** Products that the stream has moved since the page was opened: their price is not taken from a refresh. */
-const live = new Set<string>()
+const liveProducts = new Set<string>()
 
 document.addEventListener('spot-candle', (event) => {
   const { product, close, price } = (event as CustomEvent<SpotCandleChange>).detail
   const cell = document.getElementById(`price-${product}`)
   if (!cell) return
-  live.add(product)
-  const text = priceText(close, decimals(Number(price)))
+  liveProducts.add(product)
+  const text = priceText(close, countDecimals(Number(price)))
   if (cell.textContent !== text) {
     cell.textContent = text
     flash(cell)
@@ -48,7 +48,7 @@ function flash(cell: HTMLElement): void {
 }
 
 /** Reads the page again and takes the cells that changed. The stream goes on as it is. */
-async function refresh(): Promise<void> {
+async function reloadCells(): Promise<void> {
   const response = await fetch(location.href, { headers: { accept: 'text/html' } })
   if (!response.ok) throw new Error(`the list answered ${response.status}`)
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
@@ -58,8 +58,8 @@ async function refresh(): Promise<void> {
     const product = cell.id.slice(cell.id.indexOf('-') + 1)
     if (cell.dataset.before !== undefined) known.dataset.before = cell.dataset.before
     const closed = cell.id.startsWith('as-of-') && cell.querySelector('.live') === null
-    if (closed) live.delete(product)
-    if (cell.id.startsWith('as-of-') || !live.has(product)) {
+    if (closed) liveProducts.delete(product)
+    if (cell.id.startsWith('as-of-') || !liveProducts.has(product)) {
       known.className = cell.className
       known.replaceChildren(...cell.childNodes)
     }
@@ -67,7 +67,7 @@ async function refresh(): Promise<void> {
 }
 
 setInterval(() => {
-  if (!document.hidden) refresh().catch((error) => console.warn(error))
+  if (!document.hidden) reloadCells().catch((error) => console.warn(error))
 }, REFRESH_MS)
 
 customElements.define('spot-candle', SpotCandle)

@@ -1,15 +1,15 @@
-import { isGranularity, SECONDS } from '../../protocol/granularity.ts'
-import { compactText, percentText, priceText } from '../number-text.ts'
-import type { Bar, CoverageSummary } from '../series.ts'
-import { SpotChart, type SpotChartEvents } from '../spot-chart.ts'
-import type { StreamState } from '../stream.ts'
-import { shortTimeText, timeText } from '../time-text.ts'
+import { GRANULARITY_SECONDS, isGranularity } from '../../protocol/granularity.ts'
+import { compactText, percentText, priceText } from '../elements/format-number.ts'
+import { shortTimeText, timeText } from '../elements/format-time.ts'
+import type { Bar, CoverageSummary } from '../elements/series.ts'
+import { SpotChart, type SpotChartEvents } from '../elements/spot-chart.ts'
+import type { StreamState } from '../sdk/stream.ts'
 
 /** The feed's own state, which a connection to us cannot show, is read this often. */
-const FACTS_MS = 10_000
+const FACTS_INTERVAL_MS = 10_000
 /** The price is read aloud at most this often. */
-const SPEAK_MS = 60_000
-const LATEST = 8
+const ANNOUNCE_INTERVAL_MS = 60_000
+const LATEST_BARS = 8
 
 const byId = (id: string): HTMLElement => {
   const element = document.getElementById(id)
@@ -24,15 +24,16 @@ const chart = (): SpotChart => {
 const product = () => chart().dataset.product ?? ''
 
 /** Seconds of a candle of this granularity. */
-const sizeOf = (granularity: string): number => (isGranularity(granularity) ? SECONDS[granularity] : 60)
+const granularitySeconds = (granularity: string): number =>
+  isGranularity(granularity) ? GRANULARITY_SECONDS[granularity] : 60
 
-let spokenAt = 0
+let announcedAt = 0
 /** The last bar as it was seen last, and when it moved: a market that moves before our eyes is not quiet. */
-let seen = ''
+let lastBarKey = ''
 let movedAt = Number.NEGATIVE_INFINITY
 let connection: StreamState | null = null
 /** How the exchange's feed is, as the socket tells it: a `FeedState`. */
-let feed = ''
+let feedState = ''
 
 document.addEventListener('spot-state', (event) => {
   connection = (event as CustomEvent<SpotChartEvents['spot-state']>).detail
@@ -41,37 +42,37 @@ document.addEventListener('spot-state', (event) => {
 
 document.addEventListener('spot-change', (event) => {
   const { bars, digits, coverage } = (event as CustomEvent<SpotChartEvents['spot-change']>).detail
-  const size = sizeOf(chart().dataset.granularity ?? '')
+  const size = granularitySeconds(chart().dataset.granularity ?? '')
   const last = bars.at(-1)
   if (last) {
     showPrice(last.c, digits)
     const now = `${last.t} ${last.v}`
-    if (seen !== '' && seen !== now) movedAt = performance.now()
-    seen = now
+    if (lastBarKey !== '' && lastBarKey !== now) movedAt = performance.now()
+    lastBarKey = now
     showConnection()
   }
   byId('coverage').textContent = coverageText(coverage)
   byId('bars').replaceChildren(
     ...bars
-      .slice(-LATEST)
+      .slice(-LATEST_BARS)
       .reverse()
       .map((bar) => row(bar, digits, size)),
   )
 })
 
 document.addEventListener('spot-feed', (event) => {
-  feed = (event as CustomEvent<SpotChartEvents['spot-feed']>).detail
+  feedState = (event as CustomEvent<SpotChartEvents['spot-feed']>).detail
   showConnection()
   // Since when, and what it means, the server says.
-  readFacts()
+  reloadFacts()
 })
 
 document.addEventListener('spot-lost', (event) => {
   event.preventDefault()
-  void show(location.href)
+  void showPage(location.href)
 })
 
-const isQuiet = (): boolean => byId('facts').dataset.tone === 'quiet' && performance.now() - movedAt > FACTS_MS
+const isQuiet = (): boolean => byId('facts').dataset.tone === 'quiet' && performance.now() - movedAt > FACTS_INTERVAL_MS
 
 /** What the reader sees of both links: ours to the page, and the exchange's to us. */
 function showConnection(): void {
@@ -101,7 +102,7 @@ function connectionText(state: StreamState, quiet: boolean): [string, string] {
 
 /** Our link to the page is alive: then what counts is the exchange's link to us. */
 function feedText(quiet: boolean): [string, string] {
-  switch (feed) {
+  switch (feedState) {
     case 'live':
       return quiet ? ['live', 'live, quiet market'] : ['live', 'live']
     case 'silent':
@@ -127,8 +128,8 @@ function showPrice(price: number, digits: number): void {
     change.className = `move ${percent > 0 ? 'up' : percent < 0 ? 'down' : 'flat'}`
   }
   document.title = `${text} ${product()} · Kerb`
-  if (performance.now() - spokenAt > SPEAK_MS || spokenAt === 0) {
-    spokenAt = performance.now()
+  if (performance.now() - announcedAt > ANNOUNCE_INTERVAL_MS || announcedAt === 0) {
+    announcedAt = performance.now()
     byId('spoken').textContent = `${product()} ${text}, ${change.textContent} in 24 hours`
   }
 }
@@ -164,46 +165,46 @@ function row(bar: Bar, digits: number, size: number): HTMLTableRowElement {
 }
 
 /** The page of an address, parsed. */
-async function read(address: string): Promise<Document> {
+async function fetchPage(address: string): Promise<Document> {
   const response = await fetch(address, { headers: { accept: 'text/html' } })
   if (!response.ok) throw new Error(`${address} answered ${response.status}`)
   return new DOMParser().parseFromString(await response.text(), 'text/html')
 }
 
-let shown = 0
+let pageRequests = 0
 
 /**
  * Shows the page of another granularity, or this one anew, without a reload: the very page that a link would open is
  * read, and its chart's state, with the place in the stream that belongs to it, is put into the chart that is here.
  */
-async function show(address: string): Promise<void> {
-  const turn = ++shown
+async function showPage(address: string): Promise<void> {
+  const turn = ++pageRequests
   const element = chart()
   element.setAttribute('aria-busy', 'true')
   try {
-    const fresh = await read(address)
-    if (turn !== shown) return
+    const fresh = await fetchPage(address)
+    if (turn !== pageRequests) return
     const next = fresh.querySelector('spot-chart')
     if (!next) throw new Error(`${address} has no chart`)
-    seen = ''
+    lastBarKey = ''
     for (const { name, value } of next.attributes) element.setAttribute(name, value)
     element.replaceChildren(...next.childNodes)
     for (const link of document.querySelectorAll<HTMLElement>('.granularities a'))
       if (link.dataset.granularity === element.dataset.granularity) link.setAttribute('aria-current', 'true')
       else link.removeAttribute('aria-current')
-    takeFacts(fresh)
+    replaceFacts(fresh)
     history.replaceState(null, '', address)
   } catch (error) {
     console.warn(error)
     // The link's own way still works, and shows what is wrong if something is.
-    if (turn === shown && address !== location.href) location.assign(address)
-    else if (turn === shown) setTimeout(() => void show(address), 5_000)
+    if (turn === pageRequests && address !== location.href) location.assign(address)
+    else if (turn === pageRequests) setTimeout(() => void showPage(address), 5_000)
   } finally {
-    if (turn === shown) element.removeAttribute('aria-busy')
+    if (turn === pageRequests) element.removeAttribute('aria-busy')
   }
 }
 
-function takeFacts(fresh: Document): void {
+function replaceFacts(fresh: Document): void {
   const facts = fresh.getElementById('facts')
   if (!facts) return
   byId('facts').replaceWith(facts)
@@ -215,22 +216,22 @@ document.querySelector('.granularities')?.addEventListener('click', (event) => {
   const { metaKey, ctrlKey, shiftKey, button } = event as MouseEvent
   if (!link || metaKey || ctrlKey || shiftKey || button !== 0) return
   event.preventDefault()
-  void show(link.href)
+  void showPage(link.href)
 })
 
-let factsRead = 0
+let factsRequests = 0
 
-function readFacts(): void {
+function reloadFacts(): void {
   if (document.hidden) return
-  const turn = ++factsRead
-  read(`/products/${encodeURIComponent(product())}/facts`)
+  const turn = ++factsRequests
+  fetchPage(`/products/${encodeURIComponent(product())}/facts`)
     .then((fresh) => {
       // Answers may overtake each other: only the newest question counts.
-      if (turn === factsRead) takeFacts(fresh)
+      if (turn === factsRequests) replaceFacts(fresh)
     })
     .catch((error) => console.warn(error))
 }
-setInterval(readFacts, FACTS_MS)
-document.addEventListener('visibilitychange', readFacts)
+setInterval(reloadFacts, FACTS_INTERVAL_MS)
+document.addEventListener('visibilitychange', reloadFacts)
 
 customElements.define('spot-chart', SpotChart)

@@ -1,52 +1,52 @@
+import { LOT_FIGURES } from '../../portfolio/format.ts'
 import { valueLot } from '../../portfolio/valuation.ts'
-import { LOT_FIGURES } from '../../portfolio/words.ts'
 import type { LotView, PortfolioPrice, Position } from '../../protocol/portfolio.ts'
-import { showFigures } from '../live-figures.ts'
-import { followPortfolio, readAgain } from '../live-portfolio.ts'
-import type { PortfolioState } from '../portfolio-state.ts'
-import { suggestSymbols } from '../symbol-search.ts'
+import { showFigures } from '../elements/live-figures.ts'
+import { followPortfolio, reloadParts } from '../elements/live-portfolio.ts'
+import { suggestSymbols } from '../elements/symbol-search.ts'
+import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
 /** What the page was written with: its lots, the prices of their assets, and the portfolio's currency and version. */
-type Written = { currency: string; version: number; lots: LotView[]; prices: PortfolioPrice[] }
+type LotData = { currency: string; version: number; lots: LotView[]; prices: PortfolioPrice[] }
 
 let state: PortfolioState | null = null
 
-function written(): Written | null {
+function readLotData(): LotData | null {
   const text = document.getElementById('lots')?.dataset.written
-  return text === undefined ? null : (JSON.parse(text) as Written)
+  return text === undefined ? null : (JSON.parse(text) as LotData)
 }
 
 function show(next: PortfolioState): void {
   state = next
-  const page = written()
+  const page = readLotData()
   if (page === null || next.portfolio === null) return
   // A lot that came, went or was changed: the server knows where in which page it stands.
   const { currency, version } = next.portfolio
-  if (version > page.version || currency !== page.currency) readAgain(['lots'], showLots)
+  if (version > page.version || currency !== page.currency) reloadParts(['lots'], showLots)
   else showLots()
 }
 
 /** Each lot at the price of its position, by the function with which the server values it. */
 function showLots(): void {
-  const page = written()
+  const page = readLotData()
   if (page === null || state?.portfolio?.currency !== page.currency) return
   const positions = new Map(state.positions.map((position) => [position.asset_id, position]))
   const prices = new Map([...page.prices, ...state.prices].map((price) => [price.asset_id, price]))
   for (const lot of page.lots) {
     const row = document.querySelector(`#lots tr[data-lot="${lot.id}"]`)
     const [position, price] = [positions.get(lot.asset_id), prices.get(lot.asset_id)]
-    if (row && position) showFigures(row, LOT_FIGURES, valued(lot, position, price), page.currency)
+    if (row && position) showFigures(row, LOT_FIGURES, valueAtPosition(lot, position, price), page.currency)
   }
 }
 
 /** A name that is no currency's: rates are told to the portfolio's by position, not to US dollars by currency. */
-const TRADED = 'cmp_currency'
+const PRICE_CURRENCY = 'cmp_currency'
 
-function valued(lot: LotView, position: Position, price: PortfolioPrice | undefined): LotView {
+function valueAtPosition(lot: LotView, position: Position, price: PortfolioPrice | undefined): LotView {
   const { cmp, rate, as_of } = position
   if (price === undefined || cmp === null || as_of === null) return lot
-  const now = { ...price, price: cmp, as_of, currency: TRADED }
-  return valueLot(lot, now, { now: new Map([[TRADED, rate]]) }, 'USD')
+  const now = { ...price, price: cmp, as_of, currency: PRICE_CURRENCY }
+  return valueLot(lot, now, { now: new Map([[PRICE_CURRENCY, rate]]) }, 'USD')
 }
 
 suggestSymbols()

@@ -1,12 +1,12 @@
-import { compare, isNegative, isZero, minus, positive, times, unitPrice } from './amount.ts'
-import { type Fields, readRows } from './fields.ts'
-import { unknownKind } from './kind.ts'
-import type { Reader } from './reader.ts'
-import { assetNamed, type Draft, draft, type ImportAsset, type Said } from './row.ts'
-import { columnName, type Table } from './table.ts'
+import { abs, compareAmounts, isNegative, isZero, multiply, subtract, unitPrice } from './amount.ts'
+import { type RowFields, readRows } from './fields.ts'
+import { unknownKindMessage } from './kind.ts'
+import type { ImportReader } from './reader.ts'
+import { type ActivityDraft, createDraft, type ImportAsset, importAsset, type RowResult } from './row.ts'
+import { normalizeColumnName, type Table } from './table.ts'
 
 /** What has no effect on what is held: it moves money, or coins from one place at Coinbase to another. */
-const SKIPPED: Readonly<Record<string, string>> = {
+const IGNORED_TYPES: Readonly<Record<string, string>> = {
   deposit: 'a deposit of money',
   withdrawal: 'a withdrawal of money',
   exchangedeposit: 'moved within Coinbase',
@@ -20,51 +20,60 @@ const SKIPPED: Readonly<Record<string, string>> = {
   retaileth2deprecation: 'ETH2 became ETH',
 }
 const REWARD = /income|reward|earn|rebate|airdrop|inflation/
-const NOTHING = 'ETH2 and ETH are one holding'
+const ETH2_MERGED = 'ETH2 and ETH are one holding'
 
 /** ETH that is staked was called ETH2 until the two became one. */
-const coinOf = (told: string): string => (told.toUpperCase() === 'ETH2' ? 'ETH' : told.toUpperCase())
-const coin = (told: string): ImportAsset => assetNamed({ symbol: coinOf(told) }, true)
+const coinSymbol = (told: string): string => (told.toUpperCase() === 'ETH2' ? 'ETH' : told.toUpperCase())
+const coinAsset = (told: string): ImportAsset => importAsset({ symbol: coinSymbol(told) }, true)
 
 /** What stands in a row, its amounts without signs. */
-type Line = Pick<Draft, 'asset' | 'quantity' | 'price' | 'currency' | 'traded_at' | 'note' | 'id'>
+type CoinLine = Pick<ActivityDraft, 'asset' | 'quantity' | 'price' | 'currency' | 'traded_at' | 'note' | 'id'>
 
 /** Income in coins: what they were worth, and the coins bought for it. */
-const reward = (line: Line): Draft[] => [draft({ ...line, kind: 'interest' }), draft({ ...line, kind: 'buy' })]
+const rewardDrafts = (line: CoinLine): ActivityDraft[] => [
+  createDraft({ ...line, kind: 'interest' }),
+  createDraft({ ...line, kind: 'buy' }),
+]
 
 /** What was paid beyond quantity × price, or not got of it, is the fee and the spread; both are in `Total` alone. */
-function trade(fields: Fields, line: Line, kind: 'buy' | 'sell'): Draft[] {
-  const gross = times(line.quantity, line.price)
-  const total = fields.given('totalinclusiveoffeesandorspread', 'totalinclusiveoffees', 'total')
-  const told = positive(fields.amount(['feesandorspread', 'fees'], '0'))
-  if (total === null) return [draft({ ...line, kind, fees: told })]
-  const paid = positive(total)
-  return [draft({ ...line, kind, fees: kind === 'buy' ? minus(paid, gross) : minus(gross, paid) })]
+function tradeDrafts(fields: RowFields, line: CoinLine, kind: 'buy' | 'sell'): ActivityDraft[] {
+  const gross = multiply(line.quantity, line.price)
+  const total = fields.nonZeroAmount('totalinclusiveoffeesandorspread', 'totalinclusiveoffees', 'total')
+  const told = abs(fields.amount(['feesandorspread', 'fees'], '0'))
+  if (total === null) return [createDraft({ ...line, kind, fees: told })]
+  const paid = abs(total)
+  return [createDraft({ ...line, kind, fees: kind === 'buy' ? subtract(paid, gross) : subtract(gross, paid) })]
 }
 
 /** A sale of one coin and a purchase of another, both at the subtotal: what was left after fee and spread. */
-function conversion(fields: Fields, line: Line): Said {
+function conversionDrafts(fields: RowFields, line: CoinLine): RowResult {
   const notes = fields.text('notes')
   const [, given, from, got, to] = /Converted ([\d.,]+) (\S+) to ([\d.,]+) (\S+)/i.exec(notes) ?? []
   if (given === undefined || from === undefined || got === undefined || to === undefined) {
-    fields.fault('notes', 'do not say what was converted to what')
+    fields.addError('notes', 'do not say what was converted to what')
     return []
   }
-  if (coinOf(from) === coinOf(to)) return { skipped: NOTHING }
-  const subtotal = positive(fields.amount(['subtotal']))
-  const received = fields.decimal('notes', got)
+  if (coinSymbol(from) === coinSymbol(to)) return { skipped: ETH2_MERGED }
+  const subtotal = abs(fields.amount(['subtotal']))
+  const received = fields.parseAmount('notes', got)
   if (isZero(received) || isZero(line.quantity)) {
-    fields.fault('quantitytransacted', 'must be above 0')
+    fields.addError('quantitytransacted', 'must be above 0')
     return []
   }
   return [
-    draft({ ...line, kind: 'sell', price: unitPrice(subtotal, line.quantity) }),
-    draft({ ...line, kind: 'buy', asset: coin(to), quantity: received, price: unitPrice(subtotal, received) }),
+    createDraft({ ...line, kind: 'sell', price: unitPrice(subtotal, line.quantity) }),
+    createDraft({
+      ...line,
+      kind: 'buy',
+      asset: coinAsset(to),
+      quantity: received,
+      price: unitPrice(subtotal, received),
+    }),
   ]
 }
 
 /** Moments and quantities at which ETH2 was sent and ETH received: one became the other. */
-function renamings(table: Table): Set<string> {
+function findEth2Renames(table: Table): Set<string> {
   const at = (name: string): number => table.columns.indexOf(name)
   const [time, type, asset, quantity] = ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'].map(at) as [
     number,
@@ -74,52 +83,54 @@ function renamings(table: Table): Set<string> {
   ]
   const sides = new Map<string, Set<string>>()
   for (const { cells } of table.rows) {
-    const key = `${cells[time]?.trim()} ${positive(cells[quantity]?.trim() ?? '')}`
-    const side = `${columnName(cells[type] ?? '')} ${cells[asset]?.trim()}`
+    const key = `${cells[time]?.trim()} ${abs(cells[quantity]?.trim() ?? '')}`
+    const side = `${normalizeColumnName(cells[type] ?? '')} ${cells[asset]?.trim()}`
     sides.set(key, (sides.get(key) ?? new Set()).add(side))
   }
   const both = ([, of]: [string, Set<string>]): boolean => of.has('send ETH2') && of.has('receive ETH')
   return new Set([...sides].filter(both).map(([key]) => key))
 }
 
-function read(fields: Fields, renamed: ReadonlySet<string>): Said {
+function readRow(fields: RowFields, renamed: ReadonlySet<string>): RowResult {
   const told = fields.text('transactiontype')
-  const type = columnName(told)
-  const skipped = SKIPPED[type]
+  const type = normalizeColumnName(told)
+  const skipped = IGNORED_TYPES[type]
   if (skipped !== undefined) return { skipped }
   const symbol = fields.text('asset')
-  const money = fields.money('pricecurrency', 'spotpricecurrency', 'currency')
+  const money = fields.currency('pricecurrency', 'spotpricecurrency', 'currency')
   const signed = fields.amount(['quantitytransacted', 'quantity'])
-  const line: Line = {
-    asset: coin(symbol),
-    quantity: positive(signed),
-    price: positive(fields.amount(['priceattransaction', 'spotpriceattransaction', 'price'], '0')),
+  const line: CoinLine = {
+    asset: coinAsset(symbol),
+    quantity: abs(signed),
+    price: abs(fields.amount(['priceattransaction', 'spotpriceattransaction', 'price'], '0')),
     currency: money.currency,
-    traded_at: fields.instant('timestamp'),
+    traded_at: fields.time('timestamp'),
     note: null,
     id: null,
   }
-  if (symbol === '') fields.fault('asset', 'is missing')
-  if (/^(advancedtrade|advancetrade)?buy$/.test(type)) return trade(fields, line, 'buy')
-  if (/^(advancedtrade|advancetrade)?sell$/.test(type)) return trade(fields, line, 'sell')
-  if (type === 'convert') return conversion(fields, line)
+  if (symbol === '') fields.addError('asset', 'is missing')
+  if (/^(advancedtrade|advancetrade)?buy$/.test(type)) return tradeDrafts(fields, line, 'buy')
+  if (/^(advancedtrade|advancetrade)?sell$/.test(type)) return tradeDrafts(fields, line, 'sell')
+  if (type === 'convert') return conversionDrafts(fields, line)
   if (type === 'send' || type === 'receive') {
-    if (renamed.has(`${fields.text('timestamp')} ${positive(fields.text('quantitytransacted'))}`))
-      return { skipped: NOTHING }
+    if (renamed.has(`${fields.text('timestamp')} ${abs(fields.text('quantitytransacted'))}`))
+      return { skipped: ETH2_MERGED }
     const out = type === 'send' || isNegative(signed)
-    return [draft({ ...line, kind: out ? 'transfer_out' : 'transfer_in' })]
+    return [createDraft({ ...line, kind: out ? 'transfer_out' : 'transfer_in' })]
   }
-  if (REWARD.test(type)) return compare(signed, '0') < 0 ? [draft({ ...line, kind: 'transfer_out' })] : reward(line)
-  fields.fault('transactiontype', unknownKind(told))
+  if (REWARD.test(type))
+    return compareAmounts(signed, '0') < 0 ? [createDraft({ ...line, kind: 'transfer_out' })] : rewardDrafts(line)
+  fields.addError('transactiontype', unknownKindMessage(told))
   return []
 }
 
 /** Coinbase's history of transactions. */
-export const coinbase: Reader = {
+export const coinbase: ImportReader = {
   format: 'coinbase',
-  fits: (columns) => ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'].every((name) => columns.has(name)),
+  matches: (columns) =>
+    ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'].every((name) => columns.has(name)),
   read(table) {
-    const renamed = renamings(table)
-    return readRows(table, { style: 'point', order: 'mdy' }, (fields) => read(fields, renamed))
+    const renamed = findEth2Renames(table)
+    return readRows(table, { style: 'point', order: 'mdy' }, (fields) => readRow(fields, renamed))
   },
 }

@@ -1,16 +1,16 @@
-import { isNegative, isZero, positive, unitPrice } from './amount.ts'
-import { type Fields, readRows } from './fields.ts'
-import { unknownKind } from './kind.ts'
-import type { Reader } from './reader.ts'
-import { assetNamed, type Draft, draft, type Said } from './row.ts'
+import { abs, isNegative, isZero, unitPrice } from './amount.ts'
+import { type RowFields, readRows } from './fields.ts'
+import { unknownKindMessage } from './kind.ts'
+import type { ImportReader } from './reader.ts'
+import { type ActivityDraft, createDraft, importAsset, type RowResult } from './row.ts'
 
-type Way = 'skip' | 'reward' | 'swap' | 'trade' | 'transfer' | 'spent'
+type TransactionEffect = 'skip' | 'reward' | 'swap' | 'trade' | 'transfer' | 'spent'
 
 /**
  * What the kinds of Crypto.com's app do, the first that fits: nothing to what is held (locked coins stay one's own),
  * income in coins, one side of a swap, a purchase or sale against money or another coin, a transfer, coins sold to pay.
  */
-const WAYS: readonly [RegExp, Way, string][] = [
+const TRANSACTION_EFFECTS: readonly [RegExp, TransactionEffect, string][] = [
   [/_swap_|^dust_conversion_|swap_(?:credited|debited)$/, 'swap', ''],
   [
     /reward|interest|cashback|rebate|bonus|referral|gift|airdrop_(?!locked)|admin_wallet_credited|reimbursement|campaign/,
@@ -57,68 +57,73 @@ const FIAT: ReadonlySet<string> = new Set([
 ])
 
 /** An amount of a coin, and what it was worth in all. */
-function side(
-  fields: Fields,
+function tradeSide(
+  fields: RowFields,
   kind: 'buy' | 'sell' | 'transfer_in' | 'transfer_out',
   told: string,
   amount: string,
   worth: string,
-): Draft {
-  const quantity = positive(amount)
-  return draft({
+): ActivityDraft {
+  const quantity = abs(amount)
+  return createDraft({
     kind,
-    asset: assetNamed({ symbol: told.toUpperCase() }, true),
+    asset: importAsset({ symbol: told.toUpperCase() }, true),
     quantity,
-    price: isZero(quantity) ? '0' : unitPrice(positive(worth), quantity),
-    currency: fields.money('nativecurrency').currency,
-    traded_at: fields.instant('timestamputc', 'timestamp'),
+    price: isZero(quantity) ? '0' : unitPrice(abs(worth), quantity),
+    currency: fields.currency('nativecurrency').currency,
+    traded_at: fields.time('timestamputc', 'timestamp'),
   })
 }
 
 /** From one currency to another; of money nothing is held here. */
-function trade(fields: Fields, from: string, amount: string, worth: string): Draft[] {
+function tradeDrafts(fields: RowFields, from: string, amount: string, worth: string): ActivityDraft[] {
   const to = fields.text('tocurrency')
   const sold = isNegative(amount)
-  const first = FIAT.has(from.toUpperCase()) ? [] : [side(fields, sold ? 'sell' : 'buy', from, amount, worth)]
+  const first = FIAT.has(from.toUpperCase()) ? [] : [tradeSide(fields, sold ? 'sell' : 'buy', from, amount, worth)]
   if (to === '' || FIAT.has(to.toUpperCase())) return first
-  return [...first, side(fields, 'buy', to, fields.amount(['toamount']), worth)]
+  return [...first, tradeSide(fields, 'buy', to, fields.amount(['toamount']), worth)]
 }
 
-function read(fields: Fields): Said {
+function readRow(fields: RowFields): RowResult {
   const told = fields.text('transactionkind')
-  const [, way, why] = WAYS.find(([pattern]) => pattern.test(told)) ?? []
+  const [, way, why] = TRANSACTION_EFFECTS.find(([pattern]) => pattern.test(told)) ?? []
   if (way === 'skip') return { skipped: why as string }
   const coin = fields.text('currency')
   const amount = fields.amount(['amount'])
   const worth = fields.amount(['nativeamount'], '0')
-  if (coin === '') fields.fault('currency', 'is missing')
+  if (coin === '') fields.addError('currency', 'is missing')
   const isMoney = FIAT.has(coin.toUpperCase())
   const out = isNegative(amount)
   switch (way) {
     case undefined:
-      fields.fault('transactionkind', unknownKind(told))
+      fields.addError('transactionkind', unknownKindMessage(told))
       return []
     case 'trade':
-      return trade(fields, coin, amount, worth)
+      return tradeDrafts(fields, coin, amount, worth)
     case 'transfer':
       return isMoney
         ? { skipped: 'a movement of money' }
-        : [side(fields, out ? 'transfer_out' : 'transfer_in', coin, amount, worth)]
+        : [tradeSide(fields, out ? 'transfer_out' : 'transfer_in', coin, amount, worth)]
     case 'reward': {
       // What was given before is taken back.
-      if (out) return isMoney ? { skipped: 'a movement of money' } : [side(fields, 'transfer_out', coin, amount, worth)]
-      const bought = side(fields, 'buy', coin, amount, worth)
-      return isMoney ? [draft({ ...bought, kind: 'interest', asset: null })] : [{ ...bought, kind: 'interest' }, bought]
+      if (out)
+        return isMoney ? { skipped: 'a movement of money' } : [tradeSide(fields, 'transfer_out', coin, amount, worth)]
+      const bought = tradeSide(fields, 'buy', coin, amount, worth)
+      return isMoney
+        ? [createDraft({ ...bought, kind: 'interest', asset: null })]
+        : [{ ...bought, kind: 'interest' }, bought]
     }
     case 'swap':
     case 'spent':
-      return isMoney ? { skipped: 'a movement of money' } : [side(fields, out ? 'sell' : 'buy', coin, amount, worth)]
+      return isMoney
+        ? { skipped: 'a movement of money' }
+        : [tradeSide(fields, out ? 'sell' : 'buy', coin, amount, worth)]
   }
 }
 
 /** The app of Crypto.com: its history of transactions. */
-export const cryptocom: Reader = {
+export const cryptocom: ImportReader = {
   format: 'cryptocom',
-  fits: (columns) => ['transactionkind', 'currency', 'amount', 'nativeamount'].every((name) => columns.has(name)),
-  read: (table) => readRows(table, { style: 'point', order: 'dmy' }, read),
+  matches: (columns) => ['transactionkind', 'currency', 'amount', 'nativeamount'].every((name) => columns.has(name)),
+  read: (table) => readRows(table, { style: 'point', order: 'dmy' }, readRow),
 }

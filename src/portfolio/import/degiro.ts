@@ -1,9 +1,9 @@
-import type { Style } from './amount.ts'
-import { type Line, readLines } from './degiro-lines.ts'
-import { tradeOf } from './degiro-words.ts'
-import { type Fields, placesOf, readRows, rowsOf } from './fields.ts'
-import type { Reader } from './reader.ts'
-import type { ImportRow, RowFault, Said } from './row.ts'
+import type { DecimalStyle } from './amount.ts'
+import { parseTrade } from './degiro-language.ts'
+import { type AccountLine, readAccountLines } from './degiro-lines.ts'
+import { columnIndexes, type RowFields, readRows, toImportRows } from './fields.ts'
+import type { ImportReader } from './reader.ts'
+import type { ImportRow, RowError, RowResult } from './row.ts'
 import type { Table, TableRow } from './table.ts'
 
 /** The names of the columns in DEGIRO's languages. */
@@ -11,7 +11,7 @@ const DATE = ['datum', 'date', 'fecha', 'data', 'dato', 'dátum']
 const TIME = ['tijd', 'time', 'uhrzeit', 'heure', 'hora', 'ora', 'tid', 'čas', 'godzina']
 const PRODUCT = ['product', 'produkt', 'produit', 'producto', 'prodotto', 'produto']
 const ISIN = ['isin', 'codeisin']
-const WORDS = [
+const DESCRIPTION = [
   'omschrijving',
   'description',
   'beschreibung',
@@ -40,8 +40,8 @@ const RATE = ['fx', 'tipo', 'wisselkoers', 'exchangerate']
 const ORDER = ['orderid', 'idordre', 'idorden', 'idordine', 'iddaordem', 'idpokynu', 'identyfikatorzlecenia']
 
 /** A line without a day goes on with the one above it: a long text or number was wrapped. */
-function unwrapped(table: Table): { table: Table; wrapped: Map<number, number> } {
-  const places = placesOf(table.columns)
+function joinWrappedRows(table: Table): { table: Table; wrapped: Map<number, number> } {
+  const places = columnIndexes(table.columns)
   const day = DATE.map((name) => places.get(name)).find((at) => at !== undefined) as number
   const order = ORDER.map((name) => places.get(name)).find((at) => at !== undefined)
   const rows: TableRow[] = []
@@ -62,53 +62,54 @@ function unwrapped(table: Table): { table: Table; wrapped: Map<number, number> }
   return { table: { ...table, rows }, wrapped }
 }
 
-function lineOf(fields: Fields): Line {
+function readLine(fields: RowFields): AccountLine {
   const [date, time] = [fields.text(...DATE), fields.text(...TIME)]
-  const words = fields.text(...WORDS)
+  const words = fields.text(...DESCRIPTION)
   const change = CHANGE.find((name) => fields.has(name)) as string
-  const amount = fields.beside(change)
+  const amount = fields.cellAfter(change)
   const rate = fields.text(...RATE)
   return {
     row: fields.row,
-    at: fields.moment('date', time === '' ? date : `${date} ${time}`),
+    at: fields.parseTime('date', time === '' ? date : `${date} ${time}`),
     product: fields.text(...PRODUCT),
     isin: fields.text(...ISIN).toUpperCase(),
-    words,
+    description: words,
     currency: fields.text(change),
-    amount: amount === '' ? null : fields.decimal('change', amount),
-    rate: rate === '' ? null : fields.decimal('fx', rate),
+    amount: amount === '' ? null : fields.parseAmount('change', amount),
+    rate: rate === '' ? null : fields.parseAmount('fx', rate),
     order: fields.text(...ORDER),
-    trade: tradeOf(words),
+    trade: parseTrade(words),
   }
 }
 
 /** DEGIRO's account statement, in any of its languages. */
-export const degiro: Reader = {
+export const degiro: ImportReader = {
   format: 'degiro',
-  fits: (columns) =>
-    [DATE, PRODUCT, ISIN, WORDS, CHANGE, ORDER].every((names) => names.some((name) => columns.has(name))),
+  matches: (columns) =>
+    [DATE, PRODUCT, ISIN, DESCRIPTION, CHANGE, ORDER].every((names) => names.some((name) => columns.has(name))),
   read(table) {
-    const { table: whole, wrapped } = unwrapped(table)
-    const style: Style = table.columns.includes('description') && table.columns.includes('change') ? 'point' : 'comma'
-    const lines: Line[] = []
+    const { table: whole, wrapped } = joinWrappedRows(table)
+    const style: DecimalStyle =
+      table.columns.includes('description') && table.columns.includes('change') ? 'point' : 'comma'
+    const lines: AccountLine[] = []
     const refused = readRows(whole, { style, order: 'dmy' }, (fields) => {
-      lines.push(lineOf(fields))
+      lines.push(readLine(fields))
       return []
     })
     const faulty = new Set(refused.map(({ row }) => row))
-    const told = readLines(
+    const told = readAccountLines(
       lines.filter(({ row }) => !faulty.has(row)),
       style,
     )
     const rows = whole.rows.flatMap(({ row }): ImportRow[] => {
       const said = told.get(row)
       if (said === undefined) return refused.filter((one) => one.row === row)
-      return isFaults(said) ? rowsOf(row, [], said) : rowsOf(row, said, [])
+      return isErrors(said) ? toImportRows(row, [], said) : toImportRows(row, said, [])
     })
     const joined = [...wrapped].map(([row, above]): ImportRow => ({ row, skipped: `goes on with row ${above}` }))
     return [...rows, ...joined].sort((a, b) => a.row - b.row)
   },
 }
 
-const isFaults = (said: Said | RowFault[]): said is RowFault[] =>
+const isErrors = (said: RowResult | RowError[]): said is RowError[] =>
   Array.isArray(said) && said[0] !== undefined && 'field' in said[0]

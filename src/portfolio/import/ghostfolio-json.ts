@@ -1,15 +1,15 @@
 import type { ActivityKind } from '../../protocol/portfolio.ts'
 import type { NamedLot } from '../activity.ts'
-import { isNegative, plainOf } from './amount.ts'
-import { rowsOf } from './fields.ts'
-import { assetOf } from './ghostfolio.ts'
-import { kindOf, unknownKind } from './kind.ts'
-import { moneyOf } from './money.ts'
-import { draft, type ImportRow, type RowFault } from './row.ts'
-import { instantOf } from './time.ts'
+import { isNegative, parseJsonNumber } from './amount.ts'
+import { toImportRows } from './fields.ts'
+import { toImportAsset } from './ghostfolio.ts'
+import { parseKind, unknownKindMessage } from './kind.ts'
+import { parseCurrency } from './money.ts'
+import { createDraft, type ImportRow, type RowError } from './row.ts'
+import { parseTime } from './time.ts'
 
 type Json = null | boolean | string | { number: string } | Json[] | { [key: string]: Json }
-type Bag = { [key: string]: Json }
+type JsonObject = { [key: string]: Json }
 
 /** JSON with every number as it is written, so that no digit is lost. Null for what is none. */
 function parseExact(text: string): Json | undefined {
@@ -22,53 +22,53 @@ function parseExact(text: string): Json | undefined {
   }
 }
 
-const bag = (value: Json | undefined): Bag =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Bag) : {}
-const list = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : [])
-const textOf = (value: Json | undefined): string => (typeof value === 'string' ? value.trim() : '')
+const asObject = (value: Json | undefined): JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {}
+const asList = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : [])
+const asText = (value: Json | undefined): string => (typeof value === 'string' ? value.trim() : '')
 
-function amountOf(value: Json | undefined): string | null {
-  const told = typeof value === 'string' ? value.trim() : bag(value).number
+function asAmount(value: Json | undefined): string | null {
+  const told = typeof value === 'string' ? value.trim() : asObject(value).number
   if (typeof told !== 'string' || !/^-?\d+(\.\d+)?([eE][-+]?\d{1,2})?$/.test(told)) return null
-  return plainOf(told)
+  return parseJsonNumber(told)
 }
 
 /** What an export of ours adds beside the activities, where Ghostfolio does not look: by the activities' ids. */
-type Extras = {
-  kinds: Bag
-  splits: Bag
-  lots: Bag
-  assets: Bag
+type KerbExtras = {
+  kinds: JsonObject
+  splits: JsonObject
+  lots: JsonObject
+  assets: JsonObject
   /** The symbols of the user's own assets, by what the file calls them. */
-  own: Bag
+  own: JsonObject
   typed: ReadonlySet<string>
 }
 
-function extrasOf(file: Bag): Extras {
-  const { kinds, splits, lots, assets, own, typed } = bag(file.kerb)
-  const texts = (of: Json | undefined): Set<string> => new Set(list(of).map(textOf))
+function readExtras(file: JsonObject): KerbExtras {
+  const { kinds, splits, lots, assets, own, typed } = asObject(file.kerb)
+  const texts = (of: Json | undefined): Set<string> => new Set(asList(of).map(asText))
   return {
-    kinds: bag(kinds),
-    splits: bag(splits),
-    lots: bag(lots),
-    assets: bag(assets),
-    own: bag(own),
+    kinds: asObject(kinds),
+    splits: asObject(splits),
+    lots: asObject(lots),
+    assets: asObject(assets),
+    own: asObject(own),
     typed: texts(typed),
   }
 }
 
-function splitOf(told: Json | undefined): { numerator: string; denominator: string } | null {
-  const { numerator, denominator } = bag(told)
-  const [a, b] = [amountOf(numerator), amountOf(denominator)]
+function readSplit(told: Json | undefined): { numerator: string; denominator: string } | null {
+  const { numerator, denominator } = asObject(told)
+  const [a, b] = [asAmount(numerator), asAmount(denominator)]
   return a === null || b === null || !/[1-9]/.test(a) || !/[1-9]/.test(b) || isNegative(a) || isNegative(b)
     ? null
     : { numerator: a, denominator: b }
 }
 
-function lotsOf(told: Json | undefined): NamedLot[] | null | RowFault {
+function readLots(told: Json | undefined): NamedLot[] | null | RowError {
   if (told === undefined || told === null) return null
-  const lots = list(told).map(bag)
-  const named = lots.map((lot) => ({ lot_id: textOf(lot.lot_id), quantity: amountOf(lot.quantity) ?? '' }))
+  const lots = asList(told).map(asObject)
+  const named = lots.map((lot) => ({ lot_id: asText(lot.lot_id), quantity: asAmount(lot.quantity) ?? '' }))
   return named.every(({ lot_id, quantity }) => lot_id !== '' && quantity !== '')
     ? named
     : { field: 'lots', message: 'must name lots, each with lot_id and quantity' }
@@ -81,64 +81,65 @@ type Profiles = {
   owned: ReadonlySet<string>
 }
 
-function profilesOf(file: Bag, activities: readonly Bag[]): Profiles {
-  const described = list(file.assetProfiles).map(bag)
-  const names = new Map(described.map(({ symbol, name }) => [textOf(symbol), textOf(name)]))
-  const currencies = new Map(described.map(({ symbol, currency }) => [textOf(symbol), textOf(currency)]))
+function readProfiles(file: JsonObject, activities: readonly JsonObject[]): Profiles {
+  const described = asList(file.assetProfiles).map(asObject)
+  const names = new Map(described.map(({ symbol, name }) => [asText(symbol), asText(name)]))
+  const currencies = new Map(described.map(({ symbol, currency }) => [asText(symbol), asText(currency)]))
   const owned = new Set<string>()
   for (const activity of activities)
-    if (!['FEE', 'INTEREST'].includes(textOf(activity.type).toUpperCase())) owned.add(symbolOf(activity))
+    if (!['FEE', 'INTEREST'].includes(asText(activity.type).toUpperCase())) owned.add(symbolOf(activity))
   return { names, currencies, owned }
 }
 
-const symbolOf = (activity: Bag): string => textOf(activity.symbol) || textOf(bag(activity.SymbolProfile).symbol)
+const symbolOf = (activity: JsonObject): string =>
+  asText(activity.symbol) || asText(asObject(activity.SymbolProfile).symbol)
 
-function rowOf(row: number, activity: Bag, profiles: Profiles, extras: Extras): ImportRow[] {
-  const faults: RowFault[] = []
+function readActivity(row: number, activity: JsonObject, profiles: Profiles, extras: KerbExtras): ImportRow[] {
+  const faults: RowError[] = []
   const fault = (field: string, message: string): void => {
     faults.push({ field, message })
   }
   const amount = (field: string): string => {
-    const value = amountOf(activity[field])
+    const value = asAmount(activity[field])
     if (value === null) fault(field, activity[field] === undefined ? 'is missing' : 'must be a number')
     else if (field !== 'fee' && isNegative(value)) fault(field, 'must not be below 0')
     return value ?? '0'
   }
-  const id = textOf(activity.id)
-  const type = textOf(activity.type)
-  const kind: ActivityKind | null = kindOf(textOf(extras.kinds[id])) ?? kindOf(type)
-  if (kind === null) fault('type', unknownKind(type))
-  const time = instantOf(textOf(activity.date), 'dmy')
+  const id = asText(activity.id)
+  const type = asText(activity.type)
+  const kind: ActivityKind | null = parseKind(asText(extras.kinds[id])) ?? parseKind(type)
+  if (kind === null) fault('type', unknownKindMessage(type))
+  const time = parseTime(asText(activity.date), 'dmy')
   if (!time.ok) fault('date', time.message)
-  const profile = bag(activity.SymbolProfile)
-  const told = textOf(activity.currency) || textOf(profile.currency)
-  const money = moneyOf(told)
+  const profile = asObject(activity.SymbolProfile)
+  const told = asText(activity.currency) || asText(profile.currency)
+  const money = parseCurrency(told)
   if (money === null) fault('currency', told === '' ? 'is missing' : `${told.slice(0, 60)} is no currency`)
   const [quantity, price, fee] = [amount('quantity'), amount('unitPrice'), amount('fee')]
-  const split = kind === 'split' ? splitOf(extras.splits[id]) : null
+  const split = kind === 'split' ? readSplit(extras.splits[id]) : null
   if (kind === 'split' && split === null) fault('split', 'must have a numerator and a denominator above 0')
-  const lots = lotsOf(extras.lots[id])
+  const lots = readLots(extras.lots[id])
   if (lots !== null && 'field' in lots) fault(lots.field, lots.message)
-  if (kind === null || !time.ok || money === null) return rowsOf(row, [], faults)
+  if (kind === null || !time.ok || money === null) return toImportRows(row, [], faults)
   const symbol = symbolOf(activity)
-  const found = assetOf({
+  const found = toImportAsset({
     kind,
-    source: textOf(activity.dataSource) || textOf(profile.dataSource),
-    symbol: textOf(extras.own[symbol]) || symbol,
-    isin: textOf(profile.isin),
-    name: profiles.names.get(symbol) || textOf(profile.name),
-    own_name: textOf(extras.assets[symbol]),
-    note: textOf(activity.comment),
+    source: asText(activity.dataSource) || asText(profile.dataSource),
+    symbol: asText(extras.own[symbol]) || symbol,
+    isin: asText(profile.isin),
+    name: profiles.names.get(symbol) || asText(profile.name),
+    own_name: asText(extras.assets[symbol]),
+    note: asText(activity.comment),
     own: extras.own[symbol] !== undefined || profiles.owned.has(symbol),
-    currency: moneyOf(profiles.currencies.get(symbol) ?? '')?.currency ?? null,
+    currency: parseCurrency(profiles.currencies.get(symbol) ?? '')?.currency ?? null,
   })
-  if ('field' in found) return rowsOf(row, [], [...faults, found])
-  const said = draft({
+  if ('field' in found) return toImportRows(row, [], [...faults, found])
+  const said = createDraft({
     kind,
     asset: found.asset,
     quantity,
-    price: money.amount(price),
-    fees: money.amount(fee),
+    price: money.toMajor(price),
+    fees: money.toMajor(fee),
     currency: money.currency,
     traded_at: time.at,
     split,
@@ -147,7 +148,7 @@ function rowOf(row: number, activity: Bag, profiles: Profiles, extras: Extras): 
     id: id || null,
     short: !extras.typed.has(id),
   })
-  return rowsOf(row, [said], faults)
+  return toImportRows(row, [said], faults)
 }
 
 /** Whether a text is JSON by its look; `readGhostfolioJson` says whether it is. */
@@ -160,10 +161,10 @@ export const looksLikeJson = (text: string): boolean => /^\ufeff?\s*[{[]/.test(t
 export function readGhostfolioJson(text: string): ImportRow[] | null {
   const file = parseExact(text)
   if (file === undefined) return null
-  const told = Array.isArray(file) ? file : bag(file).activities
+  const told = Array.isArray(file) ? file : asObject(file).activities
   if (!Array.isArray(told)) return null
-  const activities = told.map(bag)
-  const extras = extrasOf(bag(file))
-  const profiles = profilesOf(bag(file), activities)
-  return activities.flatMap((activity, at) => rowOf(at + 1, activity, profiles, extras))
+  const activities = told.map(asObject)
+  const extras = readExtras(asObject(file))
+  const profiles = readProfiles(asObject(file), activities)
+  return activities.flatMap((activity, at) => readActivity(at + 1, activity, profiles, extras))
 }

@@ -1,5 +1,5 @@
 import { MINOR_UNITS } from '../../protocol/minor-unit.ts'
-import { times } from './amount.ts'
+import { multiply } from './amount.ts'
 
 const SIGNS = new Map([
   ['€', 'EUR'],
@@ -12,13 +12,13 @@ const SIGNS = new Map([
 const CODE = /^[A-Z][A-Z0-9]{1,11}$/
 
 /** What amounts are told in: `major` has the code, `amount` makes an amount of it one in major units. */
-export type Money = { currency: string; amount: (text: string) => string }
+export type CurrencyUnit = { currency: string; toMajor: (text: string) => string }
 
 /** The currency, or coin, that a text names: `EUR`, `usd`, `€`, `GBp`. Null where it names none. */
-export function moneyOf(text: string): Money | null {
+export function parseCurrency(text: string): CurrencyUnit | null {
   const told = text.trim()
   const major = MINOR_UNITS.get(told)
-  if (major !== undefined) return { currency: major, amount: (amount) => times(amount, '0.01') }
+  if (major !== undefined) return { currency: major, toMajor: (amount) => multiply(amount, '0.01') }
   const code = SIGNS.get(told) ?? told.toUpperCase()
-  return CODE.test(code) ? { currency: code, amount: (amount) => amount } : null
+  return CODE.test(code) ? { currency: code, toMajor: (amount) => amount } : null
 }

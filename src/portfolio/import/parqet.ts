@@ -1,9 +1,9 @@
-import { isZero, positive, unitPrice } from './amount.ts'
-import { type Fields, readRows } from './fields.ts'
-import { unknownKind } from './kind.ts'
-import type { Reader } from './reader.ts'
-import { assetNamed, cost, draft, type Said } from './row.ts'
-import { columnName } from './table.ts'
+import { abs, isZero, unitPrice } from './amount.ts'
+import { type RowFields, readRows } from './fields.ts'
+import { unknownKindMessage } from './kind.ts'
+import type { ImportReader } from './reader.ts'
+import { costDraft, createDraft, importAsset, type RowResult } from './row.ts'
+import { normalizeColumnName } from './table.ts'
 
 const KINDS = {
   buy: 'buy',
@@ -13,25 +13,25 @@ const KINDS = {
   transferout: 'transfer_out',
 } as const
 
-function read(fields: Fields): Said {
+function readRow(fields: RowFields): RowResult {
   const told = fields.text('type')
-  const type = columnName(told)
-  const money = fields.money('currency')
+  const type = normalizeColumnName(told)
+  const money = fields.currency('currency')
   const identifier = fields.text('identifier', 'isin', 'symbol').toUpperCase()
   const crypto = /crypto/i.test(fields.text('assettype'))
   const isin = /^[A-Z]{2}[A-Z0-9]{9}\d$/.test(identifier)
-  const asset = assetNamed(
+  const asset = importAsset(
     { [isin ? 'isin' : 'symbol']: identifier, name: fields.text('holdingnickname', 'holdingname') },
     crypto,
   )
-  const traded_at = fields.instant('datetime', 'date')
+  const traded_at = fields.time('datetime', 'date')
   const [amount, tax, fee] = ['amount', 'tax', 'fee'].map((name) => fields.amount([name], '0')) as [
     string,
     string,
     string,
   ]
-  const parts = draft({ kind: 'fee', asset, currency: money.currency, traded_at, fees: money.amount(fee) })
-  const taxes = isZero(tax) ? [] : [cost('tax', money.amount(tax), parts)]
+  const parts = createDraft({ kind: 'fee', asset, currency: money.currency, traded_at, fees: money.toMajor(fee) })
+  const taxes = isZero(tax) ? [] : [costDraft('tax', money.toMajor(tax), parts)]
 
   if (
     type === 'interest' ||
@@ -43,7 +43,7 @@ function read(fields: Fields): Said {
   ) {
     const kind = type === 'interest' ? 'interest' : type === 'tax' ? 'tax' : 'fee'
     return [
-      { ...parts, kind, asset: null, price: money.amount(positive(amount)) },
+      { ...parts, kind, asset: null, price: money.toMajor(abs(amount)) },
       ...taxes.map((one) => ({ ...one, asset: null })),
     ]
   }
@@ -51,21 +51,20 @@ function read(fields: Fields): Said {
     return { skipped: 'a movement of money' }
   const kind = KINDS[type as keyof typeof KINDS]
   if (kind === undefined) {
-    fields.fault('type', unknownKind(told))
+    fields.addError('type', unknownKindMessage(told))
     return []
   }
-  if (identifier === '') fields.fault('identifier', 'is missing')
-  const quantity = positive(fields.amount(['shares']))
+  if (identifier === '') fields.addError('identifier', 'is missing')
+  const quantity = abs(fields.amount(['shares']))
   const given = fields.text('price')
-  const price =
-    given === '' && !isZero(quantity) ? unitPrice(positive(amount), quantity) : positive(fields.amount(['price']))
-  return [{ ...parts, kind, quantity, price: money.amount(price) }, ...taxes]
+  const price = given === '' && !isZero(quantity) ? unitPrice(abs(amount), quantity) : abs(fields.amount(['price']))
+  return [{ ...parts, kind, quantity, price: money.toMajor(price) }, ...taxes]
 }
 
 /** Parqet's export of activities: semicolons, decimal commas. */
-export const parqet: Reader = {
+export const parqet: ImportReader = {
   format: 'parqet',
-  fits: (columns) =>
+  matches: (columns) =>
     ['datetime', 'price', 'shares', 'type', 'identifier', 'assettype'].every((name) => columns.has(name)),
-  read: (table) => readRows(table, { style: 'comma', order: 'dmy' }, read),
+  read: (table) => readRows(table, { style: 'comma', order: 'dmy' }, readRow),
 }

@@ -6,14 +6,14 @@ import { genericCsv } from './generic-csv.ts'
 import { looksLikeJson, readGhostfolioJson } from './ghostfolio-json.ts'
 import { ibkrCash, ibkrTrades } from './ibkr.ts'
 import { parqet } from './parqet.ts'
-import type { Reader } from './reader.ts'
+import type { ImportReader } from './reader.ts'
 import type { ImportRow } from './row.ts'
 import { schwab } from './schwab.ts'
-import { headsOf, tableOf } from './table.ts'
+import { findHeaders, parseTable } from './table.ts'
 import { trading212 } from './trading212.ts'
 
 /** Those that ask for more columns go before those that ask for few. */
-const READERS: readonly Reader[] = [
+const READERS: readonly ImportReader[] = [
   trading212,
   coinbase,
   cryptocom,
@@ -34,7 +34,7 @@ export const IMPORT_FORMATS: readonly string[] = [JSON_FORMAT, ...READERS.map(({
 /** What a text is, and its rows in the order of the file; `format` null: nothing here reads it, `rows` has the one reason. */
 export type ImportedFile = { format: string | null; rows: ImportRow[] }
 
-const refused = (message: string): ImportedFile => ({
+const unreadableFile = (message: string): ImportedFile => ({
   format: null,
   rows: [{ row: 1, error: { field: 'format', message } }],
 })
@@ -46,15 +46,15 @@ const refused = (message: string): ImportedFile => ({
 export function readImport(text: string, format: string | null): ImportedFile {
   if (looksLikeJson(text) && (format === null || format === JSON_FORMAT)) {
     const rows = readGhostfolioJson(text)
-    return rows === null ? refused('is no JSON with a list of activities') : { format: JSON_FORMAT, rows }
+    return rows === null ? unreadableFile('is no JSON with a list of activities') : { format: JSON_FORMAT, rows }
   }
   const readers = READERS.filter((reader) => format === null || reader.format === format)
-  for (const head of headsOf(text)) {
+  for (const head of findHeaders(text)) {
     const columns = new Set(head.columns)
-    const reader = readers.find(({ fits }) => fits(columns))
-    if (reader) return { format: reader.format, rows: reader.read(tableOf(text, head)) }
+    const reader = readers.find(({ matches: fits }) => fits(columns))
+    if (reader) return { format: reader.format, rows: reader.read(parseTable(text, head)) }
   }
-  return refused(
+  return unreadableFile(
     format === null
       ? `is of no form that is known here: a table with columns such as date, symbol, quantity, price, currency and type, or one of ${IMPORT_FORMATS.join(', ')}`
       : `is not of the form ${format}`,

@@ -2,8 +2,8 @@ import type { ImportRow } from './row.ts'
 import type { Table } from './table.ts'
 
 /** Reads one format of tables. `fits` looks at the names of the columns alone. */
-export type Reader = {
+export type ImportReader = {
   format: string
-  fits(columns: ReadonlySet<string>): boolean
+  matches(columns: ReadonlySet<string>): boolean
   read(table: Table): ImportRow[]
 }

@@ -43,18 +43,18 @@ export type ImportedActivity = {
   short: boolean
 }
 
-export type RowFault = { field: string; message: string }
+export type RowError = { field: string; message: string }
 
 /** What became of a row: an activity, a fault, or the reason why it has no effect on what is held. */
-export type ImportRow = ImportedActivity | { row: number; error: RowFault } | { row: number; skipped: string }
+export type ImportRow = ImportedActivity | { row: number; error: RowError } | { row: number; skipped: string }
 
 /** An activity before it is known where it stands. */
-export type Draft = Omit<ImportedActivity, 'row'>
+export type ActivityDraft = Omit<ImportedActivity, 'row'>
 
 /** What one row says: activities, or why there is none. Faults are told apart from it, and go before it. */
-export type Said = readonly Draft[] | { skipped: string }
+export type RowResult = readonly ActivityDraft[] | { skipped: string }
 
-const PLAIN = {
+const DRAFT_DEFAULTS = {
   asset: null,
   quantity: '1',
   price: '0',
@@ -67,13 +67,15 @@ const PLAIN = {
 } as const
 
 /** An activity of these parts; what is not given is one of nothing, without asset. */
-export const draft = (parts: Partial<Draft> & Pick<Draft, 'kind' | 'currency' | 'traded_at'>): Draft => ({
-  ...PLAIN,
+export const createDraft = (
+  parts: Partial<ActivityDraft> & Pick<ActivityDraft, 'kind' | 'currency' | 'traded_at'>,
+): ActivityDraft => ({
+  ...DRAFT_DEFAULTS,
   ...parts,
 })
 
 /** An asset by what a file tells of it; empty text counts as not told. */
-export function assetNamed(
+export function importAsset(
   told: Partial<Omit<ImportAsset, 'manual' | 'crypto' | 'currency'>>,
   crypto = false,
 ): ImportAsset {
@@ -90,13 +92,13 @@ export function assetNamed(
 }
 
 /** What a fee or a tax came to; below 0 it was paid back. */
-export const cost = (
+export const costDraft = (
   kind: 'fee' | 'tax',
   amount: string,
-  parts: Pick<Draft, 'currency' | 'traded_at'> & Partial<Pick<Draft, 'asset' | 'note'>>,
-): Draft => {
+  parts: Pick<ActivityDraft, 'currency' | 'traded_at'> & Partial<Pick<ActivityDraft, 'asset' | 'note'>>,
+): ActivityDraft => {
   const { currency, traded_at, asset = null, note = null } = parts
-  return draft({ kind, currency, traded_at, asset, note, quantity: '0', fees: amount })
+  return createDraft({ kind, currency, traded_at, asset, note, quantity: '0', fees: amount })
 }
 
 export const isActivity = (row: ImportRow): row is ImportedActivity => 'kind' in row

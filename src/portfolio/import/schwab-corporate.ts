@@ -1,16 +1,16 @@
-import { dayOf } from '../time.ts'
-import { compare, isNegative, isZero, minus, plus, positive } from './amount.ts'
-import type { Draft, ImportRow } from './row.ts'
+import { utcDay } from '../time.ts'
+import { abs, add, compareAmounts, isNegative, isZero, subtract } from './amount.ts'
+import type { ActivityDraft, ImportRow } from './row.ts'
 import { splitRatio } from './split-ratio.ts'
 
 /** A line that moves shares. `signed` is its quantity as told, `posted` the moment that it was posted. */
 export type CorporateLine = {
   row: number
-  corporate: boolean
-  told: string
+  isCorporate: boolean
+  action: string
   signed: string
   posted: string
-  draft: Draft
+  draft: ActivityDraft
 }
 
 /** A security's number stands in the symbol's place once the symbol is gone. */
@@ -22,33 +22,35 @@ const firstWord = (line: CorporateLine): string => line.draft.asset?.name?.split
 /** Shares of a symbol that the file's other lines leave before a day. */
 function heldBefore(day: string, symbol: string, lines: readonly CorporateLine[]): string {
   let held = '0'
-  for (const { corporate, draft } of lines) {
-    if (corporate || draft.asset?.symbol !== symbol || dayOf(draft.traded_at) >= day) continue
+  for (const { isCorporate: corporate, draft } of lines) {
+    if (corporate || draft.asset?.symbol !== symbol || utcDay(draft.traded_at) >= day) continue
     const out = draft.kind === 'sell' || draft.kind === 'transfer_out'
-    held = out ? minus(held, draft.quantity) : plus(held, draft.quantity)
+    held = out ? subtract(held, draft.quantity) : add(held, draft.quantity)
   }
   return held
 }
 
 /** The symbol that shares had in this file before only their number was left: as many of a like name were held. */
 function symbolBefore(gone: CorporateLine, lines: readonly CorporateLine[]): string | null {
-  const day = dayOf(gone.posted)
-  const symbols = new Set(lines.filter((line) => !line.corporate && firstWord(line) === firstWord(gone)).map(symbolOf))
-  const held = [...symbols].filter((symbol) => compare(heldBefore(day, symbol, lines), positive(gone.signed)) === 0)
+  const day = utcDay(gone.posted)
+  const symbols = new Set(
+    lines.filter((line) => !line.isCorporate && firstWord(line) === firstWord(gone)).map(symbolOf),
+  )
+  const held = [...symbols].filter((symbol) => compareAmounts(heldBefore(day, symbol, lines), abs(gone.signed)) === 0)
   return held.length === 1 ? (held[0] as string) : null
 }
 
 /** More shares of the same symbol: how many for how many, the file tells by what was held. */
-function splitAlone(line: CorporateLine, lines: readonly CorporateLine[]): ImportRow {
-  const day = dayOf(line.posted)
+function splitRow(line: CorporateLine, lines: readonly CorporateLine[]): ImportRow {
+  const day = utcDay(line.posted)
   const held = heldBefore(day, symbolOf(line), lines)
-  const now = plus(held, line.signed)
-  if (compare(held, '0') <= 0 || compare(now, '0') <= 0)
+  const now = add(held, line.signed)
+  if (compareAmounts(held, '0') <= 0 || compareAmounts(now, '0') <= 0)
     return {
       row: line.row,
       error: {
         field: 'quantity',
-        message: `${line.told} of ${symbolOf(line)}: the file does not tell how many shares were held before`,
+        message: `${line.action} of ${symbolOf(line)}: the file does not tell how many shares were held before`,
       },
     }
   const { row, draft } = line
@@ -65,9 +67,9 @@ function splitAlone(line: CorporateLine, lines: readonly CorporateLine[]): Impor
 }
 
 /** Shares that were exchanged for those of another line. */
-function exchanged(into: CorporateLine, gone: CorporateLine, lines: readonly CorporateLine[]): ImportRow[] {
-  if (/split/i.test(into.told)) {
-    const split = splitRatio(positive(into.signed), positive(gone.signed))
+function exchangeRows(into: CorporateLine, gone: CorporateLine, lines: readonly CorporateLine[]): ImportRow[] {
+  if (/split/i.test(into.action)) {
+    const split = splitRatio(abs(into.signed), abs(gone.signed))
     return [
       {
         row: into.row,
@@ -91,37 +93,40 @@ function exchanged(into: CorporateLine, gone: CorporateLine, lines: readonly Cor
           row: gone.row,
           ...gone.draft,
           kind: 'transfer_out',
-          quantity: positive(gone.signed),
+          quantity: abs(gone.signed),
           asset: { ...asset, symbol: before },
         }
   // The cost of what was exchanged stands with the old shares alone.
-  return [{ row: into.row, ...into.draft, kind: 'transfer_in', quantity: positive(into.signed), price: '0' }, left]
+  return [{ row: into.row, ...into.draft, kind: 'transfer_in', quantity: abs(into.signed), price: '0' }, left]
 }
 
 /**
  * What became of the lines of corporate actions, by row: splits by the shares of the file, and exchanges, whose lines
  * stand in pairs: shares that came, and shares that went. What follows from no line is refused.
  */
-export function corporate(lines: readonly CorporateLine[]): Map<number, ImportRow> {
+export function resolveCorporateActions(lines: readonly CorporateLine[]): Map<number, ImportRow> {
   const settled = new Map<number, ImportRow>()
-  const open = lines.filter(({ corporate }) => corporate)
+  const open = lines.filter(({ isCorporate: corporate }) => corporate)
   for (const line of open) {
     if (settled.has(line.row) || isNegative(line.signed)) continue
     const gone = open.find(
       (other) =>
-        !settled.has(other.row) && isNegative(other.signed) && other.told === line.told && other.posted === line.posted,
+        !settled.has(other.row) &&
+        isNegative(other.signed) &&
+        other.action === line.action &&
+        other.posted === line.posted,
     )
     const rows =
       gone !== undefined && !isZero(line.signed)
-        ? exchanged(line, gone, lines)
-        : /split/i.test(line.told)
-          ? [splitAlone(line, lines)]
+        ? exchangeRows(line, gone, lines)
+        : /split/i.test(line.action)
+          ? [splitRow(line, lines)]
           : []
     for (const row of rows) settled.set(row.row, row)
   }
   for (const line of open)
     if (!settled.has(line.row)) {
-      const message = `${line.told} of ${symbolOf(line)}: the line of what it was exchanged for is missing`
+      const message = `${line.action} of ${symbolOf(line)}: the line of what it was exchanged for is missing`
       settled.set(line.row, { row: line.row, error: { field: 'action', message } })
     }
   return settled

@@ -1,9 +1,17 @@
-import { isNegative, negated, positive } from './amount.ts'
-import { type Fields, readRows } from './fields.ts'
-import { unknownKind } from './kind.ts'
-import type { Reader } from './reader.ts'
-import { assetNamed, cost, type Draft, draft, type ImportAsset, type ImportRow, type Said } from './row.ts'
-import { type CorporateLine, corporate } from './schwab-corporate.ts'
+import { abs, isNegative, negate } from './amount.ts'
+import { type RowFields, readRows } from './fields.ts'
+import { unknownKindMessage } from './kind.ts'
+import type { ImportReader } from './reader.ts'
+import {
+  type ActivityDraft,
+  costDraft,
+  createDraft,
+  type ImportAsset,
+  type ImportRow,
+  importAsset,
+  type RowResult,
+} from './row.ts'
+import { type CorporateLine, resolveCorporateActions } from './schwab-corporate.ts'
 
 /** What Schwab's actions are, the first that fits. */
 const ACTIONS: readonly [RegExp, Action][] = [
@@ -26,44 +34,45 @@ const ACTIONS: readonly [RegExp, Action][] = [
 ]
 type Action = 'corporate' | 'gift' | 'buy' | 'sell' | 'transfer' | 'tax' | 'fee' | 'dividend' | 'interest' | 'cash'
 
-const actionOf = (told: string): Action | null => ACTIONS.find(([words]) => words.test(told.toLowerCase()))?.[1] ?? null
+const parseAction = (told: string): Action | null =>
+  ACTIONS.find(([words]) => words.test(told.toLowerCase()))?.[1] ?? null
 
 /** `07/15/2024 as of 07/12/2024`: when it was posted, and the day that it counts from. */
-function daysOf(fields: Fields): { posted: string; of: string } {
+function readDates(fields: RowFields): { posted: string; of: string } {
   const [posted = '', of = ''] = fields.text('date').split(/\s+as of\s+/i)
-  const at = fields.moment('date', posted)
-  return { posted: at, of: of === '' ? at : fields.moment('date', of) }
+  const at = fields.parseTime('date', posted)
+  return { posted: at, of: of === '' ? at : fields.parseTime('date', of) }
 }
 
-const assetIn = (fields: Fields): ImportAsset | null => {
+const readAsset = (fields: RowFields): ImportAsset | null => {
   const symbol = fields.text('symbol').toUpperCase()
-  return symbol === '' ? null : assetNamed({ symbol, name: fields.text('description') })
+  return symbol === '' ? null : importAsset({ symbol, name: fields.text('description') })
 }
 
-function read(fields: Fields, lines: Map<number, CorporateLine>): Said {
+function readRow(fields: RowFields, lines: Map<number, CorporateLine>): RowResult {
   if (/^transactions? total/i.test(fields.text('date'))) return { skipped: 'the total of the file' }
   const told = fields.text('action')
-  const action = actionOf(told)
+  const action = parseAction(told)
   if (action === null) {
-    fields.fault('action', unknownKind(told))
+    fields.addError('action', unknownKindMessage(told))
     return []
   }
-  const days = daysOf(fields)
+  const days = readDates(fields)
   if (action === 'cash') return { skipped: 'a movement of money' }
-  const asset = assetIn(fields)
+  const asset = readAsset(fields)
   const parts = { currency: 'USD', asset, traded_at: days.of, note: null as string | null }
-  if (['tax', 'fee', 'dividend', 'interest'].includes(action)) return moneyOf(fields, action as 'tax', parts, told)
-  if (asset === null) fields.fault('symbol', 'is missing')
+  if (['tax', 'fee', 'dividend', 'interest'].includes(action)) return readMoneyRow(fields, action as 'tax', parts, told)
+  if (asset === null) fields.addError('symbol', 'is missing')
   const signed = fields.amount(['quantity'])
-  const quantity = positive(signed)
-  const line = draft({
+  const quantity = abs(signed)
+  const line = createDraft({
     ...parts,
     kind: 'buy',
     quantity,
-    price: positive(fields.amount(['price'], action === 'buy' || action === 'sell' ? undefined : '0')),
-    fees: positive(fields.amount(['feescomm', 'feescommissions', 'fees'], '0')),
+    price: abs(fields.amount(['price'], action === 'buy' || action === 'sell' ? undefined : '0')),
+    fees: abs(fields.amount(['feescomm', 'feescommissions', 'fees'], '0')),
   })
-  const said: Draft = (() => {
+  const said: ActivityDraft = (() => {
     switch (action) {
       case 'sell':
         return { ...line, kind: 'sell' as const }
@@ -78,8 +87,8 @@ function read(fields: Fields, lines: Map<number, CorporateLine>): Said {
   })()
   lines.set(fields.row, {
     row: fields.row,
-    corporate: action === 'corporate',
-    told,
+    isCorporate: action === 'corporate',
+    action: told,
     signed,
     posted: days.posted,
     draft: said,
@@ -88,33 +97,35 @@ function read(fields: Fields, lines: Map<number, CorporateLine>): Said {
 }
 
 /** Income and costs: amounts of money, with or without an asset. */
-function moneyOf(
-  fields: Fields,
+function readMoneyRow(
+  fields: RowFields,
   action: 'tax' | 'fee' | 'dividend' | 'interest',
-  parts: Pick<Draft, 'currency' | 'asset' | 'traded_at' | 'note'>,
+  parts: Pick<ActivityDraft, 'currency' | 'asset' | 'traded_at' | 'note'>,
   told: string,
-): Said {
+): RowResult {
   const amount = fields.amount(['amount'])
-  const paid = negated(amount)
+  const paid = negate(amount)
   const what = parts.asset === null ? `${told}: ${fields.text('description')}` : told
   const said = { ...parts, note: what }
-  if (action === 'tax' || action === 'fee') return [cost(action, paid, said)]
+  if (action === 'tax' || action === 'fee') return [costDraft(action, paid, said)]
   // A dividend of no asset is income as interest is.
   const kind = parts.asset === null ? 'interest' : action
-  if (!isNegative(amount)) return [draft({ ...said, kind, price: amount })]
-  return [kind === 'interest' ? cost('fee', paid, said) : draft({ ...said, kind, quantity: '0', fees: paid })]
+  if (!isNegative(amount)) return [createDraft({ ...said, kind, price: amount })]
+  return [
+    kind === 'interest' ? costDraft('fee', paid, said) : createDraft({ ...said, kind, quantity: '0', fees: paid }),
+  ]
 }
 
 /** The history of a brokerage account at Charles Schwab. */
-export const schwab: Reader = {
+export const schwab: ImportReader = {
   format: 'schwab',
-  fits: (columns) =>
+  matches: (columns) =>
     ['date', 'action', 'symbol', 'description', 'amount'].every((name) => columns.has(name)) &&
     (columns.has('feescomm') || columns.has('feescommissions')),
   read(table) {
     const lines = new Map<number, CorporateLine>()
-    const rows = readRows(table, { style: 'point', order: 'mdy' }, (fields) => read(fields, lines))
-    const settled = corporate([...lines.values()])
+    const rows = readRows(table, { style: 'point', order: 'mdy' }, (fields) => readRow(fields, lines))
+    const settled = resolveCorporateActions([...lines.values()])
     return rows.map((row): ImportRow => settled.get(row.row) ?? row)
   },
 }

@@ -1,7 +1,7 @@
 /** Which comes first in 03/04/2024: the day, or the month as in the United States. */
 export type DayOrder = 'dmy' | 'mdy'
 
-export type Instant = { ok: true; at: string } | { ok: false; message: string }
+export type TimeResult = { ok: true; at: string } | { ok: false; message: string }
 
 const CLOCK = String.raw`(?:[T;, ]\s*(\d{1,2}):?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[-+]\d{2}:?\d{2})?`
 const YEAR_FIRST = new RegExp(String.raw`^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})${CLOCK}$`, 'i')
@@ -9,31 +9,31 @@ const DIGITS = new RegExp(String.raw`^(\d{4})(\d{2})(\d{2})${CLOCK}$`, 'i')
 const YEAR_LAST = new RegExp(String.raw`^(\d{1,2})([-/.])(\d{1,2})\2(\d{4})${CLOCK}$`, 'i')
 const SHORT_YEAR = /^\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(?!\d)/
 
-const FORMS = 'must be a day such as 2024-01-31, 31-01-2024, 31/01/2024, 31.01.2024 or 20240131'
+const DATE_FORMATS = 'must be a day such as 2024-01-31, 31-01-2024, 31/01/2024, 31.01.2024 or 20240131'
 
 /**
  * A moment as RFC 3339 in UTC, to the microsecond. A day alone is its begin; a time without a zone is taken for UTC.
  * `ok: false` tells why it is none.
  */
-export function instantOf(text: string, order: DayOrder): Instant {
+export function parseTime(text: string, order: DayOrder): TimeResult {
   const given = text.trim()
   const first = YEAR_FIRST.exec(given) ?? DIGITS.exec(given)
-  if (first) return instant(first.slice(1, 4), first.slice(4))
+  if (first) return buildTime(first.slice(1, 4), first.slice(4))
   const last = YEAR_LAST.exec(given)
   if (last) {
     const [, a, , b, year] = last
-    return instant(order === 'dmy' ? [year, b, a] : [year, a, b], last.slice(5))
+    return buildTime(order === 'dmy' ? [year, b, a] : [year, a, b], last.slice(5))
   }
   if (SHORT_YEAR.test(given)) return { ok: false, message: `${given.slice(0, 40)}: a year must have four digits` }
-  return { ok: false, message: given === '' ? 'is missing' : `${given.slice(0, 40)}: ${FORMS}` }
+  return { ok: false, message: given === '' ? 'is missing' : `${given.slice(0, 40)}: ${DATE_FORMATS}` }
 }
 
 type Parts = readonly (string | undefined)[]
 
-function instant(
+function buildTime(
   [year, month, day]: Parts,
   [hours = '0', minutes = '0', seconds = '0', fraction = '', zone]: Parts,
-): Instant {
+): TimeResult {
   const at = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hours), Number(minutes), Number(seconds))
   const back = new Date(at)
   const whole =
@@ -45,20 +45,20 @@ function instant(
     Number(year) >= 1900 &&
     Number(year) < 2200
   if (!whole) return { ok: false, message: `${[year, month, day].join('-')}: there is no such moment` }
-  const text = new Date(at - offsetOf(zone)).toISOString().slice(0, 19)
+  const text = new Date(at - zoneOffsetMs(zone)).toISOString().slice(0, 19)
   const micros = fraction.slice(0, 6).replace(/0+$/, '')
   return { ok: true, at: `${text}${micros === '' ? '' : `.${micros}`}Z` }
 }
 
 /** Milliseconds that a zone is ahead of UTC. */
-function offsetOf(zone: string | undefined): number {
+function zoneOffsetMs(zone: string | undefined): number {
   const [, sign, hours, minutes] = /^([-+])(\d{2}):?(\d{2})$/.exec(zone ?? '') ?? []
   const ahead = (Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * 60_000
   return sign === '-' ? -ahead : ahead
 }
 
 /** How a file writes its days with slashes: the month first only where one of them can be read in no other way. */
-export function dayOrderOf(texts: Iterable<string>): DayOrder {
+export function detectDayOrder(texts: Iterable<string>): DayOrder {
   let order: DayOrder = 'dmy'
   for (const text of texts) {
     const [, a, b] = /^(\d{1,2})\/(\d{1,2})\/\d{4}/.exec(text.trim()) ?? []

@@ -1,0 +1,61 @@
+/** Tickets of one user that may be out at once; the oldest gives way. */
+const MAX_TICKETS = 20
+
+const base64url = (bytes: Uint8Array): string =>
+  btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
+
+/** What is kept of a ticket: who reads the storage cannot use it. */
+const hashTicket = async (ticket: string): Promise<string> =>
+  base64url(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(ticket))))
+
+type Ticket = { digest: string; expires: number; until: number }
+
+/** Where they are kept: without any, nothing is stored, whoever asks. */
+const TICKETS_KEY = 'tickets'
+
+/** Tickets for sockets: each opens one, once, within a short time. Times are unix milliseconds. */
+export class PortfolioTickets {
+  readonly #kv: SyncKvStorage
+  /** See TICKET_TTL_MS. */
+  readonly #lifetimeMs: number
+
+  constructor(kv: SyncKvStorage, life: number) {
+    this.#kv = kv
+    this.#lifetimeMs = life
+  }
+
+  #readTickets(): Ticket[] {
+    return this.#kv.get<Ticket[]>(TICKETS_KEY) ?? []
+  }
+
+  /** A ticket of 256 random bits, for who was let in until `until`. */
+  async issue(until: number, now: number): Promise<string> {
+    const ticket = base64url(crypto.getRandomValues(new Uint8Array(32)))
+    const digest = await hashTicket(ticket)
+    const valid = this.#readTickets().filter(({ expires }) => expires > now)
+    const added = { digest, expires: Math.min(now + this.#lifetimeMs, until), until }
+    this.#kv.put(TICKETS_KEY, [...valid.slice(1 - MAX_TICKETS), added])
+    return ticket
+  }
+
+  /** Until when who brings a ticket is let in; null: it is none, is over or was used. It is used up by this. */
+  async redeem(ticket: string, now: number): Promise<number | null> {
+    const digest = await hashTicket(ticket)
+    const out = this.#readTickets()
+    const found = out.find((each) => each.digest === digest)
+    if (found === undefined) return null
+    this.#kv.put(
+      TICKETS_KEY,
+      out.filter((each) => each !== found),
+    )
+    return found.expires > now ? found.until : null
+  }
+
+  /** No ticket that is out opens anything any more. */
+  clear(): void {
+    if (this.#readTickets().length > 0) this.#kv.delete(TICKETS_KEY)
+  }
+}

@@ -1,0 +1,51 @@
+import type { UserSql } from '../../db/client.ts'
+import { type ActivityCursor, readActivityAssets } from '../../db/read-activities.ts'
+import { resolve } from '../../pricing/symbol.ts'
+import { invalidField } from '../http/input.ts'
+import { isUuid } from './write-activity.ts'
+
+const CURSOR_PATTERN = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
+
+/** A place as an opaque text that can stand in an address. */
+export const encodeCursor = ({ traded_at, id }: ActivityCursor): string =>
+  btoa(`${traded_at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+
+/** The place that a cursor means; null: from the start. @throws CodedError naming `cursor` when it is none */
+export function decodeCursor(cursor: string | undefined): ActivityCursor | null {
+  if (cursor === undefined) return null
+  const [, second = '', rest = '', id = ''] = CURSOR_PATTERN.exec(decodeBase64Url(cursor)) ?? []
+  // A day that is not in the calendar would be another one.
+  const time = new Date(`${second}Z`)
+  if (!isUuid(id) || Number.isNaN(time.getTime()) || time.toISOString().slice(0, 19) !== second)
+    throw invalidField('cursor', 'must be what a page gave as next_cursor')
+  return { traded_at: `${second}${rest}`, id }
+}
+
+function decodeBase64Url(cursor: string): string {
+  try {
+    return atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))
+  } catch {
+    return ''
+  }
+}
+
+/** The first `limit` of the rows, of which one more was asked for, and where the next page begins. */
+export function toPage<T extends ActivityCursor>(
+  rows: readonly T[],
+  limit: number,
+): { rows: T[]; next: string | null } {
+  const last = rows.length > limit ? rows[limit - 1] : undefined
+  return { rows: rows.slice(0, limit), next: last ? encodeCursor(last) : null }
+}
+
+/** The assets of a user's activities that a symbol means, all of several; null: of any. */
+export async function assetIdsBySymbol(
+  sql: UserSql,
+  userId: string,
+  symbol: string | undefined,
+): Promise<number[] | null> {
+  if (symbol === undefined) return null
+  const found = resolve(symbol.toUpperCase(), await readActivityAssets(sql, userId))
+  if (found.kind === 'none') return []
+  return found.kind === 'one' ? [found.asset.asset_id] : found.assets.map(({ asset_id }) => asset_id)
+}

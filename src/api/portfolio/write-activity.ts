@@ -1,0 +1,137 @@
+import type { Context } from 'hono'
+import { type ActivitiesChange, type ActivityRefusal, changeActivities, lockPortfolio } from '../../db/activities.ts'
+import type { UserSql } from '../../db/client.ts'
+import { findActivity, findCustomAsset, isCryptoCode } from '../../db/read-activities.ts'
+import type { Activity, NamedLot } from '../../portfolio/activity.ts'
+import { formatDecimal, parseDecimal, ZERO } from '../../portfolio/decimal.ts'
+import type { ActivityView } from '../../protocol/activity.ts'
+import { CodedError } from '../../protocol/errors.ts'
+import type { ActivityChange } from '../../protocol/lot-input.ts'
+import type { AppEnv } from '../http/context.ts'
+import { invalidField, parseAssetName } from '../http/input.ts'
+import { withUser } from '../http/user-transaction.ts'
+import { findAsset } from '../quotes/assets.ts'
+import { isCurrency } from '../quotes/currency.ts'
+
+/** What a symbol means, and the currency that its amounts are in unless another is given. */
+export type ResolvedAsset = { asset_id: number; currency: string }
+
+/**
+ * The asset that somebody means: one of their own with this symbol, or else that of everybody's which has the name; the
+ * providers are asked where there is none, within the client's limit.
+ * @throws CodedError `unknown_symbol`, `ambiguous_symbol`, `too_many_requests`, `unavailable`
+ */
+export async function resolveAsset(
+  c: Context<AppEnv>,
+  symbol: string,
+  currency: string | undefined,
+): Promise<ResolvedAsset> {
+  const { user } = c.var
+  const own = await withUser(c.env, user, (sql) => findCustomAsset(sql, user.id, symbol, currency ?? null))
+  return own ?? findAsset(c, parseAssetName(symbol))
+}
+
+/** Refuses a currency that nothing is in: with a typing error, a lot would never have a value. @throws CodedError */
+export async function checkCurrency(sql: UserSql, code: string, usual: string): Promise<void> {
+  if (code === usual || isCurrency(code) || (await isCryptoCode(sql, code))) return
+  throw invalidField('currency', 'must be a currency of ISO 4217, such as USD, or the code of a crypto')
+}
+
+/** Refuses what is yet to come. @throws CodedError naming `traded_at` */
+export function checkNotInFuture(traded_at: string | undefined, now: Date): void {
+  if (traded_at !== undefined && Date.parse(traded_at) > now.getTime())
+    throw invalidField('traded_at', `must not be in the future; it is ${now.toISOString().slice(0, 19)}Z`)
+}
+
+/** Refuses named lots that are not the whole. @throws CodedError naming `lots` */
+export function checkLots(lots: readonly NamedLot[] | null, quantity: string): void {
+  if (lots === null) return
+  const sum = lots.reduce((all, lot) => all.plus(parseDecimal(lot.quantity)), ZERO)
+  if (!sum.eq(parseDecimal(quantity)))
+    throw invalidField('lots', `must add up to the quantity: they are ${formatDecimal(sum)} of ${quantity}`)
+}
+
+/** The tag of what is edited by version. */
+export const versionEtag = ({ version }: { version: number }) => ({ etag: `"v${version}"` })
+
+/** Refuses a change of another version than the client has. @throws CodedError `version_conflict` */
+function checkIfMatch(ifMatch: string | undefined, version: number): void {
+  const tags = ifMatch?.split(',').map((tag) => tag.trim())
+  if (tags === undefined || tags.includes('*') || tags.includes(`"v${version}"`)) return
+  throw new CodedError('version_conflict', `it is at version ${version} now: read it again`)
+}
+
+/** Why something was not written, to who tried it with the activity `id`. */
+function refusalError(refused: ActivityRefusal, id: string): CodedError {
+  const { reason, detail } = refused
+  if (reason === 'too_many_activities') return new CodedError('invalid_request', detail)
+  if (reason === 'unknown_activity' || reason === 'version_conflict') return new CodedError(reason, detail)
+  if (refused.activity_id !== id)
+    return new CodedError(
+      'insufficient_quantity',
+      `a later sale, ${refused.activity_id}, would lack something: ${detail}`,
+    )
+  if (reason === 'unknown_lot') return new CodedError(reason, detail, { errors: [{ field: 'lots', message: detail }] })
+  const message = `is more than is held: ${detail}`
+  return new CodedError(reason, `quantity ${message}`, { errors: [{ field: 'quantity', message }] })
+}
+
+/**
+ * Writes activities, all or nothing.
+ * @param id the activity that this is about
+ * @throws CodedError `insufficient_quantity` (also where later sales would lack what they took), `unknown_lot`, …
+ */
+export async function writeActivities(sql: UserSql, userId: string, now: Date, id: string, change: ActivitiesChange) {
+  const written = await changeActivities(sql, userId, now, change)
+  if (!written.ok) throw refusalError(written.refused, id)
+  return written.change
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** Whether there can be something with this id. */
+export const isUuid = (id: string): boolean => UUID.test(id)
+
+/**
+ * The activity that is to be changed; other writes of the user wait from here on.
+ * @throws CodedError `unknown_activity`, `version_conflict`
+ */
+export async function lockActivityForChange(
+  sql: UserSql,
+  userId: string,
+  id: string,
+  ifMatch: string | undefined,
+): Promise<ActivityView> {
+  const activity = isUuid(id) ? await lockAndFindActivity(sql, userId, id) : null
+  if (!activity) throw new CodedError('unknown_activity', 'there is no such activity')
+  checkIfMatch(ifMatch, activity.version)
+  return activity
+}
+
+async function lockAndFindActivity(sql: UserSql, userId: string, id: string): Promise<ActivityView | null> {
+  await lockPortfolio(sql, userId)
+  return findActivity(sql, userId, id)
+}
+
+const SELLING_KINDS: ReadonlySet<string> = new Set(['sell', 'transfer_out'])
+const NON_SPLIT_FIELDS = ['quantity', 'price', 'fees', 'currency'] as const
+
+/**
+ * An activity with what is given of a change; what is not given stays.
+ * @param asset what `symbol` of the change means; null where it has none
+ * @throws CodedError naming what an activity of its kind does not have
+ */
+export function applyChange(
+  before: ActivityView,
+  { symbol: _symbol, ...given }: ActivityChange,
+  asset: ResolvedAsset | null,
+): Activity & { version: number } {
+  const of = `must not be given for a ${before.kind}`
+  if (given.split !== undefined && before.kind !== 'split') throw invalidField('split', of)
+  if (given.lots != null && !SELLING_KINDS.has(before.kind)) throw invalidField('lots', of)
+  if (before.kind === 'split')
+    for (const field of NON_SPLIT_FIELDS) if (given[field] !== undefined) throw invalidField(field, of)
+  const after = { ...before, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) }
+  checkLots(after.lots, after.quantity)
+  return { ...after, asset_id: asset?.asset_id ?? before.asset_id }
+}

@@ -1,0 +1,143 @@
+import type { Context } from 'hono'
+import { readSettings } from '../../config.ts'
+import { formatCandleChannel } from '../../protocol/channel.ts'
+import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
+import { joinStreamPositions, splitStreamPositions } from '../../protocol/stream-position.ts'
+import { offlineProducts } from '../candles/products.ts'
+import type { AppEnv } from '../http/context.ts'
+import { parseStreamInput } from '../http/input.ts'
+import { clientAddress } from '../http/rate-limits.ts'
+import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
+import { createMultiplexer } from './multiplexer.ts'
+import { multiplexerDeps } from './object-socket.ts'
+
+/** A stream begins when every object has answered, or after this long with those that have. */
+const START_TIMEOUT_MS = 5_000
+
+type StreamStart = { recovered: boolean; position: string }
+type ReceivedFrame = { text: string; key: string; type: 'update' | 'snapshot' }
+
+/** What a stream is made of: channels by the key of the object that has them. */
+export type StreamSelection = { channels: ReadonlyMap<string, string[]>; passive: boolean }
+
+/** What makes events of joined frames. */
+export type StreamAdapter = {
+  /** The stream begins, or goes on after a break that could not be recovered: snapshots follow. */
+  onStart(sink: EventSink, answer: StreamStart): void
+  onFrame(sink: EventSink, frame: ReceivedFrame): void
+  /** How a product's feed is: at the start after its candles, then when it changes. */
+  onFeed(sink: EventSink, text: string, key: string): void
+  onEnd(): void
+}
+
+/** The products and granularities of an event stream, and their channels. @throws CodedError naming what is wrong with the query */
+export async function resolveCandleStream(c: Context<AppEnv>) {
+  const input = parseStreamInput(new URL(c.req.url).searchParams, readSettings(c.env))
+  const offline = await offlineProducts(c.env, input.products)
+  const products = input.products.filter((id) => !offline.has(id))
+  if ((!input.everyProduct && offline.size > 0) || products.length === 0) {
+    const [id = '*'] = offline
+    throw new CodedError('product_offline', `${id} is not traded now`, {
+      errors: [{ field: 'product', message: `${id} is offline or delisted` }],
+    })
+  }
+  const channels = new Map(
+    products.map((product) => [
+      product,
+      input.granularities.map((granularity) => formatCandleChannel({ product, granularity })),
+    ]),
+  )
+  return { ...input, products, channels }
+}
+
+/**
+ * Answers with an event stream of the frames of several objects; `since` is where the reader stands in each of them.
+ * @throws CodedError if an object refuses, or none can be reached, before the stream has begun
+ */
+export async function multiplexedStream(
+  c: Context<AppEnv>,
+  { channels, passive }: StreamSelection,
+  since: ReadonlyMap<string, string>,
+  adapter: StreamAdapter,
+): Promise<Response> {
+  if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
+  /** Objects that have begun: recovered, or with their snapshot. */
+  const begun = new Set<string>()
+  const held: ReceivedFrame[] = []
+  const feeds = new Map<string, string>()
+  /** Where each object stood when it answered. */
+  const starts = new Map<string, string>()
+  let recoveredAll = true
+  let sink: EventSink | null = null
+  const ready = Promise.withResolvers<void>()
+  const fail = (code: string, message: string) => {
+    if (sink) sink.end()
+    else ready.reject(new CodedError(isErrorCode(code) ? code : 'unavailable', message, { retryAfter: 5 }))
+  }
+  const begin = (key: string) => {
+    begun.add(key)
+    if (begun.size === channels.size) ready.resolve()
+  }
+
+  const join = createMultiplexer(
+    {
+      onSubscribed({ key, position, recovered }) {
+        if (sink) {
+          if (!recovered) adapter.onStart(sink, { recovered, position })
+          return
+        }
+        starts.set(key, splitStreamPositions(position).get(key) ?? '')
+        if (recovered) begin(key)
+        else recoveredAll = false
+      },
+      onFrame(text, key, type) {
+        if (sink) {
+          adapter.onFrame(sink, { text, key, type })
+          if (sink.hasRoom) join.ackReceived(key)
+          return
+        }
+        held.push({ text, key, type })
+        if (type === 'snapshot') begin(key)
+      },
+      onFeed(text, key) {
+        if (sink) adapter.onFeed(sink, text, key)
+        else feeds.set(key, text)
+      },
+      onRefused: ({ code, message }) => fail(code, message),
+      onLost: (_key, _code, reason) => fail('unavailable', reason),
+    },
+    multiplexerDeps(c.env, { client: clientAddress(c), passive, user: null }),
+  )
+  const timer = setTimeout(() => {
+    if (begun.size > 0) ready.resolve()
+    else fail('unavailable', 'nothing of this can be reached at the moment')
+  }, START_TIMEOUT_MS)
+  try {
+    for (const [key, names] of channels) join.subscribe(key, names, since.get(key) ?? null)
+    await ready.promise
+  } catch (error) {
+    join.close()
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+  const { ACK_TIMEOUT_MS } = readSettings(c.env)
+  return eventStream((given) => {
+    sink = given
+    const recovered = recoveredAll && begun.size === channels.size
+    adapter.onStart(given, { recovered, position: joinStreamPositions(starts) })
+    for (const frame of held.splice(0)) adapter.onFrame(given, frame)
+    for (const [key, text] of feeds) adapter.onFeed(given, text, key)
+    // The objects learn of a reader that does not read by what is not acked (D3).
+    join.ackReceived()
+    return {
+      onCaughtUp: () => join.ackReceived(),
+      onEnd() {
+        join.close()
+        adapter.onEnd()
+      },
+    }
+  }, ACK_TIMEOUT_MS)
+}
+
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)

@@ -1,0 +1,80 @@
+/** What a `<spot-candle>` says whenever it was patched. Numbers for showing; `price` as the attribute has it. */
+export type SpotCandleChange = {
+  product: string
+  open: number
+  high: number
+  low: number
+  close: number
+  price: string
+}
+
+const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
+const WIDTH = 100
+const HEIGHT = 14
+
+let sheet: CSSStyleSheet | null = null
+
+function candleSheet(): CSSStyleSheet {
+  if (sheet) return sheet
+  sheet = new CSSStyleSheet()
+  sheet.replaceSync(`
+    :host { display: inline-block; width: 100%; height: ${HEIGHT}px; vertical-align: middle; }
+    svg { display: block; width: 100%; height: 100%; overflow: visible; }
+    .wick { stroke: var(--range, GrayText); stroke-width: 2; }
+    .body { stroke-width: 8; }
+    .up { stroke: var(--up, green); }
+    .down { stroke: var(--down, red); }
+  `)
+  return sheet
+}
+
+/**
+ * `<spot-candle>` of brief 004: attributes in, a picture and an event out. It draws its candle lying down, low at the
+ * left and high at the right, and tells of every change by a `spot-candle` event that bubbles.
+ */
+export class SpotCandle extends HTMLElement {
+  static readonly observedAttributes = ['data-open', 'data-high', 'data-low', 'data-close', 'data-timestamp']
+  #drawScheduled = false
+
+  connectedCallback(): void {
+    this.#draw()
+  }
+
+  attributeChangedCallback(): void {
+    // A patch changes several attributes in one go: they are drawn once.
+    if (this.#drawScheduled) return
+    this.#drawScheduled = true
+    queueMicrotask(() => {
+      this.#drawScheduled = false
+      if (this.isConnected) this.#draw()
+    })
+  }
+
+  #draw(): void {
+    const { product = '', open = '', high = '', low = '', close = '' } = this.dataset
+    if (close === '') return
+    if (!this.shadowRoot) this.attachShadow({ mode: 'open' }).adoptedStyleSheets = [candleSheet()]
+    const change = { product, open: +open, high: +high, low: +low, close: +close, price: close }
+    const span = change.high - change.low
+    const x = (price: number) => (span > 0 ? (WIDTH * (price - change.low)) / span : WIDTH / 2)
+    const svg = document.createElementNS(SVG_NAMESPACE, 'svg')
+    svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`)
+    svg.setAttribute('preserveAspectRatio', 'none')
+    svg.setAttribute('aria-hidden', 'true')
+    const rising = change.close >= change.open
+    const [from, to] = rising ? [x(change.open), x(change.close)] : [x(change.close), x(change.open)]
+    svg.append(line('wick', 0, WIDTH), line(`body ${rising ? 'up' : 'down'}`, from, Math.max(to, from + 1)))
+    this.shadowRoot?.replaceChildren(svg)
+    this.dispatchEvent(new CustomEvent<SpotCandleChange>('spot-candle', { detail: change, bubbles: true }))
+  }
+}
+
+function line(name: string, from: number, to: number): SVGLineElement {
+  const element = document.createElementNS(SVG_NAMESPACE, 'line')
+  element.setAttribute('class', name)
+  element.setAttribute('x1', String(from))
+  element.setAttribute('x2', String(to))
+  element.setAttribute('y1', String(HEIGHT / 2))
+  element.setAttribute('y2', String(HEIGHT / 2))
+  return element
+}

@@ -1,0 +1,3 @@
+/** Writes one line of structured log. Fields must not contain secrets or personal data. */
+export const log = (event: string, fields: Record<string, unknown>): void =>
+  console.log(JSON.stringify({ event, ...fields }))

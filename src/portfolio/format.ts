@@ -1,0 +1,155 @@
+import { staleReasonLabel } from '../pricing/format.ts'
+import type { ActivityKind, PositionStaleReason, Totals } from '../protocol/portfolio.ts'
+
+/**
+ * How a figure is written: an amount of the portfolio's currency, one with its sign, a price of one share, a number of
+ * shares, per cent with its sign, or a ratio.
+ */
+export type FigureKind = 'money' | 'move' | 'price' | 'quantity' | 'percent' | 'ratio'
+
+/** Figures of the totals, of positions and of lots, by their keys in what travels. */
+export const TOTAL_FIGURES = {
+  present_value: 'money',
+  invested: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+  day_change_percent: 'percent',
+  realised_gain: 'move',
+  income: 'money',
+  expenses: 'money',
+} as const satisfies Partial<Record<keyof Totals, FigureKind>>
+
+export const POSITION_FIGURES = {
+  quantity: 'quantity',
+  cmp: 'price',
+  average_cost: 'price',
+  invested: 'money',
+  present_value: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+  day_change_percent: 'percent',
+  realised_gain: 'move',
+  income: 'money',
+  expenses: 'money',
+  pe_ratio: 'ratio',
+} as const satisfies Record<string, FigureKind>
+
+export const LOT_FIGURES = {
+  quantity: 'quantity',
+  price: 'price',
+  fees: 'price',
+  cost: 'price',
+  invested: 'money',
+  present_value: 'money',
+  gain_loss: 'move',
+  gain_loss_percent: 'percent',
+  day_change: 'move',
+} as const satisfies Record<string, FigureKind>
+
+/** What stands for a figure that is not known, for eyes and for ears. */
+export const UNKNOWN_FIGURE = { sign: '–', words: 'not known' } as const
+
+type Format = (decimal: string) => string
+
+function createFormat(options: Intl.NumberFormatOptions): Format {
+  const format = new Intl.NumberFormat('en-US', options)
+  // Formatting text keeps all its digits until the last step rounds them; a number would have lost some before.
+  return (decimal) => format.format(decimal as `${number}`).replace('-', '−')
+}
+
+const price = createFormat({ minimumFractionDigits: 2, maximumFractionDigits: 4 })
+const smallPrice = createFormat({ maximumSignificantDigits: 4 })
+const quantity = createFormat({
+  maximumFractionDigits: 8,
+  maximumSignificantDigits: 4,
+  roundingPriority: 'morePrecision',
+})
+const percent = createFormat({ minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: 'exceptZero' })
+const ratio = createFormat({ minimumFractionDigits: 2, maximumFractionDigits: 2 })
+
+/** Below a hundredth places are not enough to tell a price. */
+const SMALL = /^-?0+\.00\d*[1-9]/
+
+const formatsByCurrency = new Map<string, { money: Format; move: Format }>()
+
+function currencyFormats(currency: string): { money: Format; move: Format } {
+  let known = formatsByCurrency.get(currency)
+  if (!known) {
+    const digits = currencyPlaces(currency)
+    const places = { minimumFractionDigits: digits, maximumFractionDigits: digits }
+    known = { money: createFormat(places), move: createFormat({ ...places, signDisplay: 'exceptZero' }) }
+    formatsByCurrency.set(currency, known)
+  }
+  return known
+}
+
+/** Places of a currency's amounts, 0 of yen; 2 of one that ISO 4217 does not have. */
+const currencyPlaces = (currency: string): number =>
+  /^[A-Z]{3}$/.test(currency)
+    ? (new Intl.NumberFormat('en-US', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2)
+    : 2
+
+/** A decimal for reading, rounded for that alone. @param currency of the amount, where it is one */
+export function formatFigure(kind: FigureKind, decimal: string, currency: string): string {
+  switch (kind) {
+    case 'money':
+      return currencyFormats(currency).money(decimal)
+    case 'move':
+      return currencyFormats(currency).move(decimal)
+    case 'price':
+      return SMALL.test(decimal) ? smallPrice(decimal) : price(decimal)
+    case 'quantity':
+      return quantity(decimal)
+    case 'percent':
+      return `${percent(decimal)}%`
+    case 'ratio':
+      return ratio(decimal)
+  }
+}
+
+/** Where a decimal points: `up` above 0, `down` below, `flat` at 0 and where it is not known. */
+export function figureDirection(decimal: string | null): 'up' | 'down' | 'flat' {
+  if (decimal === null || !/[1-9]/.test(decimal)) return 'flat'
+  return decimal.startsWith('-') ? 'down' : 'up'
+}
+
+/** The class of a figure's element: moves have the colours of their direction. */
+export function figureClass(kind: FigureKind, decimal: string | null): string {
+  if (decimal === null) return 'figure unknown'
+  return kind === 'move' || kind === 'percent' ? `figure ${figureDirection(decimal)}` : 'figure'
+}
+
+/** Why a holding is not valued as of now, in words. */
+export function holdingStaleLabel(reason: PositionStaleReason): string {
+  if (reason === 'unpriced') return 'nobody tells its price'
+  if (reason === 'no_rate') return 'there is no exchange rate for it'
+  return `old price: ${staleReasonLabel(reason)}`
+}
+
+/** What the totals leave out, as a sentence; null when they are whole. */
+export const incompleteNotice = ({ incomplete, missing }: Pick<Totals, 'incomplete' | 'missing'>): string | null =>
+  incomplete
+    ? `Incomplete: a price or an exchange rate is missing for ${missing.map((symbol) => symbol || 'what belongs to no holding').join(', ')}. The totals are of what is known.`
+    : null
+
+/** P6: a ratio stands with its date; earnings of nothing or less give none. */
+export const formatPeDate = ({ pe_ratio, pe_as_of }: { pe_ratio: string | null; pe_as_of: string | null }): string =>
+  pe_ratio === null || pe_as_of === null ? '' : `as of ${pe_as_of.slice(0, 10)}`
+
+/** How many lots are open. */
+export const formatLotCount = (lots: number): string => (lots === 1 ? '1 lot' : `${lots} lots`)
+
+/** What somebody did, as people call it. */
+export const KIND_LABELS: Readonly<Record<ActivityKind, string>> = {
+  buy: 'Buy',
+  sell: 'Sell',
+  dividend: 'Dividend',
+  fee: 'Fee',
+  interest: 'Interest',
+  tax: 'Tax',
+  split: 'Split',
+  transfer_in: 'Transfer in',
+  transfer_out: 'Transfer out',
+}

@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { migrate } from '../../dev/migrate.ts'
+import { startPostgres } from '../../dev/postgres.ts'
+import { serveWorkerd } from '../../dev/workerd.ts'
+import { PRODUCTS } from '../../simulators/exchange/products.ts'
+import { startExchange } from '../../simulators/exchange/server.ts'
+import { startProviders } from '../../simulators/providers/server.ts'
+import { startPooler } from './pooler.ts'
+
+/** The service key of the Worker of this run. */
+export const SERVICE_KEY = 'the service key of a run'.replaceAll(' ', '-')
+
+/** What is broken on purpose, to see that it is found: see `dev/worker/privacy.ts`; `rows`: row level security itself. */
+export const PLANTS = ['cache', 'identity', 'error', 'rows'] as const
+export type Plant = (typeof PLANTS)[number]
+
+/** Products that are priced by their own feed's exchange; the market is as small as it can be. */
+const PRODUCT = 'BTC-USD'
+
+/** Who the Worker is to Postgres: not its superuser, whom no row level security holds. It migrates, and that makes a role. */
+const WORKER_ROLE = 'kerb_privacy'
+
+export type TestEnvironment = {
+  url: string
+  databaseUrl: string
+  /** As superuser. */
+  admin: postgres.Sql
+  /** Another price of an asset, by its name at Yahoo. */
+  setPrice(id: string, price: number): void
+  stop(): Promise<void>
+}
+
+/** Brings up database, exchange, providers and Worker, all on loopback and in a folder that goes with them. */
+export async function startEnvironment(plant: Plant | null): Promise<TestEnvironment> {
+  const dir = mkdtempSync(join(tmpdir(), 'kerb-privacy-'))
+  const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
+  const stop = async () => {
+    for (const end of stops.splice(0).reverse()) await end()
+  }
+  try {
+    const exchange = await startExchange({ products: PRODUCTS.filter(({ id }) => id === PRODUCT) })
+    stops.push(() => exchange.close())
+    const providers = await startProviders({ seed: 'privacy' })
+    stops.push(() => providers.close())
+    const database = await startPostgres({ dir: join(dir, 'postgres'), fast: true })
+    stops.push(() => database.stop())
+    const admin = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
+    stops.push(() => admin.end({ timeout: 1 }))
+    const password = randomBytes(12).toString('hex')
+    await admin.unsafe(`CREATE ROLE ${WORKER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
+    await admin.unsafe(`ALTER DATABASE kerb OWNER TO ${WORKER_ROLE}`)
+    await admin.unsafe(`ALTER SCHEMA public OWNER TO ${WORKER_ROLE}`)
+    const databaseUrl = Object.assign(new URL(database.url), { username: WORKER_ROLE, password }).href
+    await migrate(databaseUrl)
+    const pooler = await startPooler(databaseUrl)
+    stops.push(() => pooler.close())
+    const worker = await serveWorkerd({
+      entry: 'dev/worker/privacy.ts',
+      databaseUrl: pooler.url,
+      log: 'nothing',
+      vars: {
+        EXCHANGE: 'simulated',
+        COINBASE_WS_URL: exchange.wsUrl,
+        COINBASE_REST_URL: exchange.url,
+        COINBASE_EXCHANGE_URL: exchange.url,
+        YAHOO_URL: providers.yahooUrl,
+        BINANCE_URL: providers.binanceUrl,
+        TWELVEDATA_URL: providers.twelvedataUrl,
+        COINMARKETCAP_URL: providers.coinmarketcapUrl,
+        PRODUCTS: PRODUCT,
+        // What is asked for in a few minutes is a day's.
+        YAHOO_PER_MINUTE: '100000',
+        COINBASE_PER_MINUTE: '100000',
+        BINANCE_WEIGHT_PER_MINUTE: '100000',
+        NEW_ASSETS_PER_DAY: '100000',
+        MAX_SOCKETS_PER_CLIENT: '100000',
+        AUTH_SECRET: 'the secret that encrypts the signing keys of a run',
+        SUPABASE_SERVICE_ROLE_KEY: SERVICE_KEY,
+        ...(plant ? { PLANT: plant } : {}),
+      },
+    })
+    stops.push(() => worker.stop())
+    return {
+      url: worker.url,
+      databaseUrl,
+      admin,
+      setPrice: (id, price) => providers.setPrice({ provider: 'yahoo', id, price: `${price}` }),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

@@ -1,0 +1,59 @@
+import type { Canaries } from './canaries.ts'
+
+/**
+ * Something that came back. `to`: the user who asked, null for nobody. `sent`: all that was sent for it. `echoes`: it may
+ * tell again what of somebody else's was sent, as an error or the form of a page does.
+ */
+export type Received = { to: string | null; where: string; text: string; sent: string; echoes: boolean }
+
+/** What somebody was told that is another's. */
+export type Leak = { where: string; to: string | null; of: string; canary: string; around: string }
+
+/** Leaks and faults that are told in full. */
+const MAX_REPORTED = 40
+const CONTEXT_LENGTH = 160
+
+/** Looks at everything that comes back, for what is not for who gets it. */
+export function createLeakDetector(all: Canaries) {
+  const leaks: Leak[] = []
+  const faults: string[] = []
+  let counted = { leaks: 0, faults: 0, seen: 0, bytes: 0 }
+
+  function around(text: string, canary: string): string {
+    const at = text.toLowerCase().indexOf(canary)
+    return at < 0 ? '(encoded)' : text.slice(Math.max(0, at - CONTEXT_LENGTH), at + canary.length + CONTEXT_LENGTH)
+  }
+
+  return {
+    leaks,
+    faults,
+    /** `seen`: canaries that came back to their owner. A search that finds none of those would find no leak either. */
+    get counts() {
+      return counted
+    },
+    /** Gives the canaries that are the reader's own, and were not sent by them in the same request. */
+    check({ to, where, text, sent, echoes }: Received): string[] {
+      const found = all.find(text)
+      counted = { ...counted, bytes: counted.bytes + text.length }
+      if (found.size === 0) return []
+      const known = all.find(sent)
+      const own: string[] = []
+      for (const [canary, of] of found) {
+        if (of === to) {
+          if (!known.has(canary)) own.push(canary)
+        } else if (!(echoes && known.has(canary))) {
+          counted = { ...counted, leaks: counted.leaks + 1 }
+          if (leaks.length < MAX_REPORTED) leaks.push({ where, to, of, canary, around: around(text, canary) })
+        }
+      }
+      counted = { ...counted, seen: counted.seen + own.length }
+      return own
+    },
+    /** Something else is not as it has to be: what must be refused was not, or the run itself has gone wrong. */
+    fault(line: string): void {
+      counted = { ...counted, faults: counted.faults + 1 }
+      if (faults.length < MAX_REPORTED) faults.push(line)
+    },
+  }
+}
+export type LeakDetector = ReturnType<typeof createLeakDetector>

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import { expect, test } from 'vitest'
+import { stateFolder } from '../../../dev/variables.ts'
+import { readSettings } from '../../../src/config.ts'
+
+const root = join(import.meta.dirname, '../../..')
+const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
+/** The example with the # taken away from every variable: prose has a space behind it. */
+const written = example.replaceAll(/^#(?! )/gm, '')
+const values = parseEnv(written) as Record<string, string>
+const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
+const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
+
+const BRIEFS = ['SHARD_INDEX', 'SHARD_COUNT']
+const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
+
+test('the example sets nothing as it stands', () => {
+  expect(parseEnv(example)).toEqual({})
+})
+
+test('the example names every variable, and no other', () => {
+  expect(Object.keys(readSettings(values)).sort()).toEqual([...schemaKeys].sort())
+  expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...BRIEFS, ...LOCAL].sort())
+})
+
+test('the example can be used with every variable set, and shows the defaults', () => {
+  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = readSettings(values)
+  const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
+  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
+  const { AUTH_SECRET, PUBLIC_URL, SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL, ...last } = furtherRest
+  const { MAIL_URL, MAIL_API_KEY, WS_ALLOWED_ORIGINS, ...shown } = last
+  const { PRODUCTS: _, ALWAYS_ON: __, WS_ALLOWED_ORIGINS: none, ...defaults } = readSettings({})
+  expect(shown).toEqual(defaults)
+  const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
+  expect(deployed).toContain(`PRODUCTS = "${PRODUCTS.join(',')}"`)
+  expect(deployed).toContain(`ALWAYS_ON = "${ALWAYS_ON.join(',')}"`)
+  expect(COINBASE_API_KEY).toContain('apiKeys')
+  expect([none, WS_ALLOWED_ORIGINS]).toEqual([[], ['https://example.com']])
+  for (const key of [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY]) expect(key).toBeTruthy()
+  for (const key of [SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS]) expect(key).toBeTruthy()
+  for (const text of [
+    AUTH_SECRET,
+    PUBLIC_URL,
+    SUPABASE_URL,
+    SUPABASE_ANON_KEY,
+    SUPABASE_JWKS_URL,
+    MAIL_URL,
+    MAIL_API_KEY,
+  ])
+    expect(text).toBeTruthy()
+  expect(COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
+})
+
+test('each seed has a state of its own', () => {
+  expect(stateFolder({})).toBe(join(root, '.kerb'))
+  expect(stateFolder({ KERB_STATE: '/state' })).toBe('/state')
+  expect(stateFolder({ KERB_STATE: '/state', SEED: 'a/b' })).toBe('/state/seed-a%2Fb')
+})

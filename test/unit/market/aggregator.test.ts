@@ -1,0 +1,406 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { CandleAggregator, type ExchangeCandle } from '../../../src/market/aggregator.ts'
+import type { Bar } from '../../../src/market/bar.ts'
+import type { Trade } from '../../../src/market/coinbase.ts'
+import { formatUnits, parseUnits } from '../../../src/market/decimal.ts'
+import type { Candle } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../src/protocol/granularity.ts'
+import { fromScaled, GRANULARITY_SECONDS as SIZES, toScaled } from '../../support/recording-rules.ts'
+
+const GRACE = 1_000
+const KEPT = 7_200_000
+const options = { exchange: 'coinbase', product: 'AAA-USD', closeGraceMs: GRACE, tradeWindowMs: KEPT }
+/** 2026-03-01, 12:00 UTC: in the middle of a day, at the start of every size but the day. */
+const NOON = Date.UTC(2026, 2, 1, 12)
+
+const trade = (id: number, ms: number, price: string, size = '1'): Trade => ({
+  product: 'AAA-USD',
+  id,
+  price,
+  size,
+  time: new Date(ms).toISOString(),
+  minute: Math.floor(ms / 60_000) * 60,
+})
+
+/** All candles of a book, by key. */
+function candlesOf(book: CandleAggregator): Map<string, Candle> {
+  const candles = new Map<string, Candle>()
+  for (const [size, granularity] of GRANULARITIES.entries())
+    for (const bar of book.range(size, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
+      const candle = book.toCandle(bar)
+      candles.set(`${granularity} ${candle.timestamp}`, candle)
+    }
+  return candles
+}
+
+const numbers = ({ open, high, low, close, volume, last_update }: Candle) => ({
+  open,
+  high,
+  low,
+  close,
+  volume,
+  last_update,
+})
+const numbersOf = (book: CandleAggregator) => [...candlesOf(book)].map(([key, candle]) => [key, numbers(candle)]).sort()
+
+/** C7: whole = sum of parts, in big integers. */
+function expectFolds(book: CandleAggregator): void {
+  const candles = candlesOf(book)
+  const minutes = [...candles.values()].filter((candle) => candle.granularity === 'ONE_MINUTE')
+  for (const [granularity, seconds] of SIZES.slice(1)) {
+    const groups = Map.groupBy(minutes, ({ timestamp }) => timestamp - (timestamp % seconds))
+    expect([...candles.keys()].filter((key) => key.startsWith(granularity))).toHaveLength(groups.size)
+    for (const [start, parts] of groups) {
+      const whole = candles.get(`${granularity} ${start}`) as Candle
+      const highs = parts.map((part) => toScaled(part.high)).toSorted((a, b) => (a < b ? -1 : 1))
+      const lows = parts.map((part) => toScaled(part.low)).toSorted((a, b) => (a < b ? -1 : 1))
+      expect({ ...numbers(whole), high: toScaled(whole.high), low: toScaled(whole.low) }).toEqual({
+        open: parts[0]?.open,
+        high: highs.at(-1),
+        low: lows[0],
+        close: parts.at(-1)?.close,
+        volume: fromScaled(parts.reduce((sum, part) => sum + toScaled(part.volume), 0n)),
+        last_update: parts.at(-1)?.last_update,
+      })
+    }
+  }
+}
+
+/** As an object that dies: bars and state as they are stored, volumes as text, and back. */
+function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregator {
+  const bodies = [...saved]
+    .toSorted((a, b) => a.size - b.size || a.start - b.start)
+    .map((bar) => JSON.stringify({ ...bar, volume: formatUnits(bar.volume), touched: false }))
+  const next = new CandleAggregator(options, JSON.parse(JSON.stringify(book.tradeCoverage.state())))
+  next.restore(
+    bodies.map((body) => {
+      const bar = JSON.parse(body) as Bar & { volume: string }
+      return { ...bar, volume: parseUnits(bar.volume) }
+    }),
+  )
+  return next
+}
+
+describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next', () => {
+  test('sizes are those of the eight granularities', () => {
+    expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(SIZES)
+  })
+
+  test.each(SIZES)('%s', (granularity, seconds) => {
+    const day = Date.UTC(2028, 1, 29)
+    for (const start of [day, day + 86_400_000 - seconds * 1000, Date.UTC(2026, 9, 25), Date.UTC(1999, 11, 31)]) {
+      for (const [ms, bucket] of [
+        [start, start],
+        [start + seconds * 1000 - 1, start],
+        [start - 1, start - seconds * 1000],
+        [start + seconds * 1000, start + seconds * 1000],
+      ] as const) {
+        const book = new CandleAggregator(options)
+        book.addTrades([trade(5, ms, '1')], ms)
+        const bars = book.range(GRANULARITIES.indexOf(granularity as Granularity), 0, 1e12, 10)
+        expect(bars.map((bar) => [bar.start, bar.end])).toEqual([[bucket / 1000, bucket / 1000 + seconds]])
+      }
+    }
+  })
+})
+
+const price = fc
+  .tuple(fc.integer({ min: 1, max: 9_999 }), fc.constantFrom('', '.5', '.00000001', '.1000000000000000055'))
+  .map(([whole, rest]) => `${whole}${rest}`)
+const size = fc.oneof(
+  fc.integer({ min: 1, max: 1e9 }).map(String),
+  fc.constantFrom('0.00000001', '0.000000000000000001', '90071992.54740993', '123456789012345678901234567890.5'),
+)
+
+/** Trades with dense ids whose times never go back, within an hour and a half. */
+const market = fc
+  .array(fc.tuple(fc.integer({ min: 0, max: 240_000 }), price, size), { minLength: 1, maxLength: 25 })
+  .map((steps) => {
+    let ms = NOON - 1_800_000
+    return steps.map(([pause, at, quantity], index) => {
+      ms += pause
+      return trade(1_000 + index, ms, at, quantity)
+    })
+  })
+
+const END = NOON + 5_400_000
+
+describe('C2 the same trades give the same candles', () => {
+  const reference = (trades: Trade[]): CandleAggregator => {
+    const book = new CandleAggregator(options)
+    book.addTrades(trades.toReversed(), END)
+    return book
+  }
+
+  test('in any order, however often, cut into messages of any size', () => {
+    fc.assert(
+      fc.property(
+        market.chain((trades) =>
+          fc.tuple(
+            fc.constant(trades),
+            fc.shuffledSubarray([...trades, ...trades, ...trades], { minLength: trades.length * 3 }),
+            fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+          ),
+        ),
+        ([trades, told, cuts]) => {
+          const book = new CandleAggregator(options)
+          let added = 0
+          for (let at = 0, n = 0; at < told.length; n++) {
+            const count = cuts[n % cuts.length] as number
+            added += book.addTrades(told.slice(at, at + count), END)
+            book.takeChanged(END)
+            at += count
+          }
+          expect(added).toBe(trades.length)
+          expect(numbersOf(book)).toEqual(numbersOf(reference(trades)))
+          expectFolds(book)
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+
+  test('with a restart at any moment, and what was not yet stored told again', () => {
+    fc.assert(
+      fc.property(
+        market.chain((trades) =>
+          fc.tuple(
+            fc.constant(trades),
+            fc.shuffledSubarray(trades, { minLength: trades.length }),
+            fc.nat({ max: trades.length }),
+            fc.boolean(),
+          ),
+        ),
+        ([trades, told, cut, close]) => {
+          const book = new CandleAggregator(options)
+          const saved = new Set<Bar>()
+          const save = (bars: Bar[]) => {
+            for (const bar of bars) if (bar.size === 0 || bar.complete) saved.add(bar)
+          }
+          const now = close ? END : NOON - 1_800_000
+          for (const one of told.slice(0, cut)) {
+            book.addTrades([one], now)
+            save(book.takeChanged(now))
+          }
+          const next = restarted(book, saved)
+          expect(numbersOf(next)).toEqual(numbersOf(book))
+          for (const [key, candle] of candlesOf(next)) {
+            const before = candlesOf(book).get(key)
+            expect([key, candle.is_complete, candle.rev]).toEqual([key, before?.is_complete, before?.rev])
+          }
+          for (const one of told) {
+            next.addTrades([one], END)
+            next.takeChanged(END)
+          }
+          expect(numbersOf(next)).toEqual(numbersOf(reference(trades)))
+          expectFolds(next)
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+
+  test('trades of other products, and those older than the kept time, are not folded', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '1')], NOON)
+    expect(book.addTrades([{ ...trade(2, NOON, '9'), product: 'BB-EUR' }], NOON)).toBe(0)
+    expect(book.addTrades([trade(2, NOON - KEPT - 120_000, '9')], NOON)).toBe(0)
+    expect([...candlesOf(book).values()].map((candle) => candle.high)).toEqual(GRANULARITIES.map(() => '1'))
+    // It is known to be missing: its minute is a gap until the exchange's own candle heals it.
+    const old = (NOON - KEPT - 120_000) / 1000
+    expect(book.tradeCoverage.coverage(old - (old % 60), old - (old % 60) + 60)).toBe('gap')
+  })
+})
+
+describe('C5 a candle closes by the clock and its grace', () => {
+  test('without a next trade, at the very millisecond, once', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON + 5_000, '1')], NOON + 5_000)
+    expect(book.takeChanged(NOON + 5_000)).toHaveLength(8)
+    const close = NOON + 60_000 + GRACE
+    expect(book.nextCloseAt).toBe(close)
+    expect(book.takeChanged(close - 1)).toEqual([])
+    expect(book.takeChanged(close).map((bar) => book.toCandle(bar))).toMatchObject([
+      { granularity: 'ONE_MINUTE', is_complete: true, rev: 0 },
+    ])
+    expect(book.takeChanged(close)).toEqual([])
+    expect(book.takeChanged(close + 1)).toEqual([])
+    expect(book.nextCloseAt).toBe(NOON + 300_000 + GRACE)
+    const told: string[] = []
+    for (let ms = close; ms <= NOON + 86_400_000 + GRACE; ms += 250)
+      for (const bar of book.takeChanged(ms)) told.push(`${GRANULARITIES[bar.size]} ${(ms - GRACE - NOON) / 1000}`)
+    expect(told).toEqual([
+      'FIVE_MINUTES 300',
+      'FIFTEEN_MINUTES 900',
+      'THIRTY_MINUTES 1800',
+      'ONE_HOUR 3600',
+      'TWO_HOURS 7200',
+      'SIX_HOURS 21600',
+      'ONE_DAY 43200',
+    ])
+    expect(book.nextCloseAt).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  test('whatever comes when, each revision of a complete candle is told once, and revisions never go back', () => {
+    fc.assert(
+      fc.property(
+        market,
+        fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 200_000 })), { minLength: 1, maxLength: 60 }),
+        (trades, steps) => {
+          const book = new CandleAggregator(options)
+          const told = new Map<string, number>()
+          let now = NOON - 1_800_000
+          for (const [which, pause] of steps) {
+            now += pause
+            book.addTrades([trades[which % trades.length] as Trade], now)
+            for (const bar of book.takeChanged(now)) {
+              const { granularity, timestamp, is_complete, rev } = book.toCandle(bar)
+              const key = `${granularity} ${timestamp}`
+              const over = now >= (timestamp + GRANULARITY_SECONDS[granularity]) * 1000 + GRACE
+              expect(is_complete).toBe(over)
+              expect(rev).toBe(is_complete ? (told.get(key) ?? -1) + 1 : 0)
+              if (is_complete) told.set(key, rev)
+            }
+          }
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+})
+
+describe('C6 a late trade is a new revision', () => {
+  test('of its minute and of every larger candle that is over, while those that form just change', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '5'), trade(3, NOON + 1_000, '6')].toReversed(), NOON + 1_000)
+    const now = NOON + 900_000 + GRACE
+    book.takeChanged(now)
+    book.addTrades([trade(2, NOON + 500, '9', '2')], now)
+    const told = book.takeChanged(now).map((bar) => book.toCandle(bar))
+    expect(told.map((c) => [c.granularity, c.is_complete, c.rev])).toEqual([
+      ['ONE_MINUTE', true, 1],
+      ['FIVE_MINUTES', true, 1],
+      ['FIFTEEN_MINUTES', true, 1],
+      ['THIRTY_MINUTES', false, 0],
+      ['ONE_HOUR', false, 0],
+      ['TWO_HOURS', false, 0],
+      ['SIX_HOURS', false, 0],
+      ['ONE_DAY', false, 0],
+    ])
+    for (const candle of told) expect(candle).toMatchObject({ open: '5', high: '9', low: '5', close: '6', volume: '4' })
+    expect(book.takeChanged(now + 1)).toEqual([])
+    // The same trade again is nothing new.
+    expect(book.addTrades([trade(2, NOON + 500, '9', '2')], now)).toBe(0)
+    expect(book.takeChanged(now + 2)).toEqual([])
+  })
+
+  test('a late trade of a minute that had none makes a candle that is over from its first word', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '5')], NOON)
+    book.addTrades([trade(3, NOON + 130_000, '6')], NOON + 130_000)
+    book.takeChanged(NOON + 130_000)
+    book.addTrades([trade(2, NOON + 70_000, '4')], NOON + 140_000)
+    expect(book.takeChanged(NOON + 140_000).map((bar) => book.toCandle(bar))).toContainEqual(
+      expect.objectContaining({ granularity: 'ONE_MINUTE', timestamp: NOON / 1000 + 60, is_complete: true, rev: 0 }),
+    )
+  })
+})
+
+describe('C7 and C9 whole = sum of parts, whatever happened', () => {
+  const candle = (start: number, value: string): ExchangeCandle => ({
+    start,
+    open: value,
+    high: value,
+    low: value,
+    close: value,
+    volume: '7.5',
+  })
+
+  test('after any sequence of trades, late ones, restarts and candles of the exchange', () => {
+    const minute = fc.integer({ min: -40, max: 40 }).map((n) => NOON / 1000 + n * 60)
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('trade' as const), which: fc.nat(), pause: fc.integer({ min: 0, max: 90_000 }) }),
+      fc.record({
+        kind: fc.constant('exchange' as const),
+        from: minute,
+        length: fc.nat({ max: 10 }),
+        prices: fc.array(price, { maxLength: 6 }),
+      }),
+      fc.record({ kind: fc.constant('restart' as const) }),
+    )
+    fc.assert(
+      fc.property(market, fc.array(step, { maxLength: 40 }), (trades, steps) => {
+        let book = new CandleAggregator(options)
+        let now = NOON
+        const saved = new Map<string, Bar>()
+        for (const one of steps) {
+          if (one.kind === 'trade') {
+            now += one.pause
+            book.addTrades([trades[one.which % trades.length] as Trade], now)
+          } else if (one.kind === 'exchange') {
+            const to = one.from + one.length * 60
+            book.reconcile(
+              one.from,
+              to,
+              one.prices.map((value, i) => candle(one.from + i * 60, value)),
+              now,
+            )
+          } else book = restarted(book, saved.values())
+          for (const bar of book.takeChanged(now))
+            if (bar.size === 0 || bar.complete) saved.set(`${bar.size} ${bar.start}`, bar)
+          expectFolds(book)
+        }
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test("the exchange's minute replaces ours as a new revision, and larger ones follow", () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '5'), trade(2, NOON + 60_000, '6')].toReversed(), NOON)
+    const now = NOON + 300_000 + GRACE
+    book.takeChanged(now)
+    const start = NOON / 1000
+    book.reconcile(start, start + 60, [{ start, open: '4', high: '8', low: '3', close: '7', volume: '2.25' }], now)
+    const told = book.takeChanged(now).map((bar) => book.toCandle(bar))
+    expect(
+      told.filter((c) => c.is_complete).map((c) => [c.granularity, c.rev, c.open, c.high, c.low, c.close, c.volume]),
+    ).toEqual([
+      ['ONE_MINUTE', 1, '4', '8', '3', '7', '2.25'],
+      ['FIVE_MINUTES', 1, '4', '8', '3', '6', '3.25'],
+    ])
+    expect(told[0]?.last_update).toBe(new Date(now).toISOString())
+    // A trade that comes after it is in the exchange's candle already.
+    book.addTrades([trade(3, NOON + 30_000, '99')], now)
+    expect(book.takeChanged(now).map((bar) => bar.high)).not.toContain('99')
+  })
+
+  test('a minute that the exchange tells just as ours is no new revision', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '5', '7.5')], NOON)
+    book.takeChanged(NOON + 61_000)
+    book.reconcile(NOON / 1000, NOON / 1000, [candle(NOON / 1000, '5')], NOON + 61_000)
+    expect(book.takeChanged(NOON + 61_000)).toEqual([])
+  })
+
+  test('a day in doubt is kept: what heals it later folds it from all of its minutes', () => {
+    const book = new CandleAggregator(options)
+    const [morning, evening] = [NOON - 3_600_000, NOON + 39_000_000]
+    book.addTrades([trade(1, morning, '5')], morning)
+    book.addTrades([trade(2, evening, '6')], evening)
+    book.tradeCoverage.markUncertain(Math.floor(evening / 60_000) * 60, null)
+    const later = NOON + 86_400_000
+    book.dropBefore(book.oldestOpenDay(later))
+    book.reconcile(evening / 1000, evening / 1000, [candle(evening / 1000, '6')], later)
+    const day = candlesOf(book).get(`ONE_DAY ${NOON / 1000 - 43_200}`)
+    expect(day).toMatchObject({ open: '5', close: '6', volume: '8.5' })
+  })
+
+  test('what is over, and not in doubt, is forgotten', () => {
+    const book = new CandleAggregator(options)
+    book.addTrades([trade(1, NOON, '5')], NOON)
+    book.dropBefore(book.oldestOpenDay(NOON + 86_400_000 + KEPT))
+    expect(candlesOf(book).size).toBe(0)
+  })
+})

@@ -1,0 +1,520 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { CandleAggregator } from '../../../src/market/aggregator.ts'
+import { parseTime } from '../../../src/market/coinbase.ts'
+import { TradeCoverage } from '../../../src/market/coverage.ts'
+import { FeedProcessor } from '../../../src/market/feed-processor.ts'
+import { type Candle, type Coverage, formatCandle } from '../../../src/protocol/candle.ts'
+import { GRANULARITIES } from '../../../src/protocol/granularity.ts'
+import { drawOptions, generateRecording } from '../../support/generated-recording.ts'
+import { type PrintedCandle, violations } from '../../support/recording-rules.ts'
+import { parseExact } from '../../support/recordings.ts'
+
+const GRACE = 1_000
+const KEPT = 7_200_000
+const NOON = Date.UTC(2026, 2, 1, 12)
+const AAA = 'AAA-USD'
+
+/** A market of one product and the messages of its connection. Times are seconds after noon, an id's price is the id. */
+function desk(product = AAA) {
+  const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: GRACE, tradeWindowMs: KEPT })
+  const intake = new FeedProcessor(book, GRACE)
+  const at = (second: number) => new Date(NOON + second * 1000).toISOString()
+  const trade = ([id, second]: [id: number, second: number], of = AAA) => ({
+    product_id: of,
+    trade_id: String(id),
+    price: String(id),
+    size: '1',
+    time: at(second),
+    side: 'BUY',
+  })
+  const text = (channel: string, sequence: number, second: number, events: unknown) =>
+    JSON.stringify({ channel, timestamp: at(second), sequence_num: sequence, events })
+  const receive = (message: string, second: number) => {
+    intake.processMessage(message, NOON + second * 1000)
+    return book.takeChanged(NOON + second * 1000)
+  }
+  return {
+    book,
+    intake,
+    raw: receive,
+    open: () => intake.onOpen(),
+    /** The connection is gone; something is drained as the object does it. */
+    lose: (second: number) => {
+      intake.onClose()
+      book.takeChanged(NOON + second * 1000)
+    },
+    snapshot: (sequence: number, second: number, ...trades: [number, number][]) =>
+      receive(
+        text('market_trades', sequence, second, [
+          { type: 'snapshot', trades: trades.map((one) => trade(one)).reverse() },
+        ]),
+        second,
+      ),
+    /** Trades, `[id, second]` each, in one message. */
+    update: (sequence: number, second: number, ...trades: [number, number][]) =>
+      receive(
+        text('market_trades', sequence, second, [
+          { type: 'update', trades: trades.map((one) => trade(one)).reverse() },
+        ]),
+        second,
+      ),
+    other: (sequence: number, second: number, id: number) =>
+      receive(
+        text('market_trades', sequence, second, [{ type: 'update', trades: [trade([id, second], 'BB-EUR')] }]),
+        second,
+      ),
+    /** A message that was sent at one time and came at another. */
+    late: (sequence: number, sent: number, came: number, ...trades: [number, number][]) =>
+      receive(
+        text('market_trades', sequence, sent, [{ type: 'update', trades: trades.map((one) => trade(one)).reverse() }]),
+        came,
+      ),
+    beat: (sequence: number, second: number) =>
+      receive(text('heartbeats', sequence, second, [{ current_time: 'now', heartbeat_counter: sequence }]), second),
+    /** Coverage of the minutes [from, from + count) after noon: what answers say, and what candles say. */
+    minutes: (from: number, count: number): Coverage[] =>
+      Array.from({ length: count }, (_, n) => {
+        const start = NOON / 1000 + (from + n) * 60
+        const told = book.tradeCoverage.coverage(start, start + 60)
+        const bar = book.bar(0, start)
+        if (bar && bar.source === 'trades') expect(bar.coverage).toBe(told)
+        return told
+      }),
+    gaps: (from: number, to: number) =>
+      book.tradeCoverage
+        .gaps(NOON / 1000 + from * 60, NOON / 1000 + to * 60)
+        .map(([start, end]) => [(start - NOON / 1000) / 60, (end - NOON / 1000) / 60]),
+  }
+}
+
+/** A connection that has begun at noon with an empty snapshot and one trade; the next number is 3, the next id 11. */
+function begun() {
+  const market = desk()
+  market.open()
+  market.snapshot(0, 0.1)
+  market.beat(1, 1)
+  market.update(2, 70, [10, 70])
+  return market
+}
+
+describe('C8 what is out of reach', () => {
+  test('is given up: neither healed nor called whole, and what follows is healed still', () => {
+    const day = Date.UTC(2026, 9, 5) / 1000
+    const ledger = new TradeCoverage()
+    ledger.start(day, 0)
+    ledger.record(1, day, 0)
+    ledger.markUncertain(day + 3_600, null)
+    ledger.record(500, day + 30 * 86_400, 0)
+    ledger.resolveUncertain()
+    ledger.dropBefore(day + 23 * 86_400)
+    expect(ledger.missing.filter((hole) => !hole.start)).toMatchObject([
+      { from: day + 23 * 86_400, to: day + 30 * 86_400 },
+    ])
+  })
+})
+
+describe('C8 a sequence number that is none', () => {
+  test('of a valid message makes those after it doubtful once, not late for ever', () => {
+    const book = new CandleAggregator({
+      exchange: 'coinbase',
+      product: 'BTC-USD',
+      closeGraceMs: 1_000,
+      tradeWindowMs: 7_200_000,
+    })
+    const intake = new FeedProcessor(book, 1_000)
+    const text = (sequence: number, second: number, ids: number[]) =>
+      JSON.stringify({
+        channel: 'market_trades',
+        timestamp: new Date(Date.UTC(2026, 9, 5, 12, 0, second)).toISOString(),
+        sequence_num: sequence,
+        events: [
+          {
+            type: 'update',
+            trades: ids.map((id) => ({
+              product_id: 'BTC-USD',
+              trade_id: String(id),
+              price: '1',
+              size: '1',
+              time: new Date(Date.UTC(2026, 9, 5, 12, 0, second)).toISOString(),
+              side: 'BUY',
+            })),
+          },
+        ],
+      })
+    const now = Date.UTC(2026, 9, 5, 12, 0, 30)
+    intake.onOpen()
+    intake.processMessage(text(0, 1, [10]), now)
+    intake.processMessage(text(1_000_000, 2, []), now)
+    intake.processMessage(text(2, 3, []), now)
+    expect(book.tradeCoverage.uncertain).not.toBeNull()
+    intake.processMessage(text(3, 4, [11]), now)
+    expect(book.tradeCoverage.uncertain).toBeNull()
+  })
+})
+
+describe('C8 the start', () => {
+  test('what was healed stays so when later trades of the same hole come', () => {
+    const day = Date.UTC(2026, 9, 5) / 1000
+    const ledger = new TradeCoverage()
+    ledger.start(day + 7_200, 0)
+    ledger.record(100, day + 7_200, 0)
+    ledger.markComplete(day, day + 7_080)
+    ledger.record(90, day + 7_140, 0)
+    expect(ledger.coverage(day, day + 7_140)).toBe('full')
+    expect(ledger.coverage(day + 7_140, day + 7_200)).toBe('partial')
+  })
+
+  test('with an empty snapshot: the minute of the first message, and the day before it, are partial', () => {
+    const market = desk()
+    market.open()
+    market.snapshot(0, 30.1)
+    market.beat(1, 31)
+    expect(market.minutes(-1, 3)).toEqual(['partial', 'partial', 'full'])
+    market.update(2, 200, [10, 199.9])
+    expect(market.minutes(-720, 1)).toEqual(['partial'])
+    expect(market.minutes(-1, 6)).toEqual(['partial', 'partial', 'full', 'full', 'full', 'full'])
+    expect(market.gaps(-720, 10)).toEqual([])
+  })
+
+  test('with a snapshot: whole after the minute of its oldest trade', () => {
+    const market = desk()
+    market.open()
+    market.snapshot(0, 0.1, [7, -150], [8, -70], [9, -5])
+    expect(market.minutes(-4, 5)).toEqual(['partial', 'partial', 'full', 'full', 'full'])
+    expect(market.book.bar(1, NOON / 1000 - 300)?.coverage).toBe('partial')
+    market.update(1, 70, [10, 70])
+    expect(market.book.bar(1, NOON / 1000)?.coverage).toBe('full')
+    expect(market.book.bar(7, NOON / 1000 - 43_200)?.coverage).toBe('partial')
+  })
+
+  test('whose first message was lost: not known before the first trade', () => {
+    const market = desk()
+    market.open()
+    market.beat(1, 1)
+    market.update(2, 200, [10, 199.9])
+    expect(market.minutes(-1, 2)).toEqual(['partial', 'partial'])
+    expect(market.minutes(1, 4)).toEqual(['full', 'full', 'full', 'full'])
+  })
+
+  test('with the very first id there is: a start like any other, and no trade counts twice', () => {
+    const market = desk()
+    market.open()
+    market.snapshot(0, 30.1)
+    market.update(1, 70, [1, 69], [2, 69.5])
+    expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
+    market.update(2, 80, [1, 69], [2, 69.5], [3, 80])
+    expect(market.book.bar(0, NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
+    expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
+  })
+
+  test('a message of another channel or product first changes nothing', () => {
+    const market = desk()
+    market.open()
+    market.other(0, 0.1, 500)
+    market.snapshot(1, 0.2)
+    market.update(2, 70, [10, 70])
+    expect(market.minutes(0, 2)).toEqual(['partial', 'full'])
+  })
+})
+
+describe('C8 an unbroken connection', () => {
+  test('is full, however quiet the market is', () => {
+    const market = begun()
+    for (let n = 3; n < 600; n++) market.beat(n, 70 + n)
+    expect(market.minutes(1, 12)).toEqual(Array(12).fill('full'))
+    market.update(600, 700, [11, 700])
+    expect(market.minutes(1, 12)).toEqual(Array(12).fill('full'))
+  })
+
+  test('messages that are not valid do not count, whatever number they bear', () => {
+    const market = begun()
+    for (const sequence of [0, 3, 99, 10 ** 9, -1])
+      market.raw(
+        `{"channel":"market_trades","timestamp":"2026-03-01T12:01:11Z","sequence_num":${sequence},"events":[7]}`,
+        71,
+      )
+    market.raw('slow down', 71)
+    market.raw('{"type":"error","message":"slow down"}', 71)
+    market.update(3, 72, [11, 72])
+    expect(market.minutes(1, 2)).toEqual(['full', 'full'])
+    expect(market.intake.counts.sequenceGaps).toBe(0)
+    expect(market.intake.counts.dropped).toEqual({ malformed: 5, not_json: 1 })
+  })
+
+  test('a repeated message changes nothing', () => {
+    const market = begun()
+    market.update(3, 130, [11, 130])
+    expect(market.update(3, 130, [11, 130])).toEqual([])
+    expect(market.update(2, 131, [10, 70])).toEqual([])
+    market.update(4, 190, [12, 190])
+    expect(market.minutes(1, 3)).toEqual(['full', 'full', 'full'])
+  })
+})
+
+describe('C8 a hole in the sequence', () => {
+  test('is in doubt until the next trade, and full when that is dense', () => {
+    const market = begun()
+    market.beat(5, 130)
+    expect(market.minutes(1, 3)).toEqual(['gap', 'gap', 'full'])
+    expect(market.gaps(0, 10)).toEqual([[1, 3]])
+    market.other(6, 140, 900)
+    expect(market.minutes(1, 3)).toEqual(['gap', 'gap', 'full'])
+    market.update(7, 200, [11, 200])
+    expect(market.minutes(1, 3)).toEqual(['full', 'full', 'full'])
+    expect(market.gaps(0, 10)).toEqual([])
+  })
+
+  test('is a gap where it lies, and nowhere else, when the next trade is not dense', () => {
+    const market = begun()
+    market.update(3, 130, [11, 130])
+    market.beat(4, 200)
+    market.beat(6, 260)
+    market.beat(7, 320)
+    market.update(8, 380, [14, 380])
+    // Between the messages 4 and 6, a second earlier at the most.
+    expect(market.minutes(1, 6)).toEqual(['full', 'full', 'gap', 'gap', 'full', 'full'])
+    expect(market.gaps(0, 10)).toEqual([[3, 5]])
+    const bars = market.book.range(1, 0, 1e12, 9)
+    expect(bars.map((bar) => bar.coverage)).toEqual(['gap', 'full'])
+  })
+
+  test('is healed by the late message, minutes later', () => {
+    const market = begun()
+    market.beat(3, 100)
+    market.update(5, 130, [13, 130])
+    expect(market.minutes(1, 2)).toEqual(['gap', 'gap'])
+    market.beat(6, 200)
+    const told = market.late(4, 125, 400, [11, 124], [12, 125])
+    expect(market.minutes(1, 2)).toEqual(['full', 'full'])
+    expect(market.gaps(0, 10)).toEqual([])
+    const minute = told.find((bar) => bar.size === 0 && bar.start === NOON / 1000 + 120)
+    expect(minute).toMatchObject({ complete: true, rev: 1, coverage: 'full', open: '11', close: '13' })
+  })
+
+  test('of several messages is narrowed by those that come late', () => {
+    const market = begun()
+    market.beat(3, 100)
+    market.update(7, 400, [14, 400])
+    expect(market.minutes(1, 6)).toEqual(Array(6).fill('gap'))
+    market.late(5, 250, 405, [12, 250])
+    expect(market.minutes(1, 6)).toEqual(Array(6).fill('gap'))
+    market.late(6, 300, 406, [13, 300])
+    expect(market.minutes(1, 6)).toEqual(['gap', 'gap', 'gap', 'gap', 'full', 'full'])
+    market.late(4, 150, 407, [11, 150])
+    expect(market.minutes(1, 6)).toEqual(Array(6).fill('full'))
+  })
+
+  test('a doubt that lies elsewhere says nothing of a hole in the ids', () => {
+    const { tradeCoverage: ledger } = begun().book
+    ledger.uncertain = { from: NOON / 1000 + 60, to: NOON / 1000 + 60 }
+    ledger.record(11, NOON / 1000 + 180, NOON)
+    ledger.record(13, NOON / 1000 + 240, NOON)
+    ledger.resolveUncertain()
+    expect(ledger.coverage(NOON / 1000 + 240, NOON / 1000 + 300)).toBe('gap')
+  })
+})
+
+describe('C8 a lost connection', () => {
+  test('is in doubt while it is gone; a snapshot that joins proves that nothing was lost', () => {
+    const market = begun()
+    market.lose(100)
+    expect(market.minutes(1, 20)).toEqual(Array(20).fill('gap'))
+    expect(market.gaps(0, 20)).toEqual([[1, 20]])
+    market.open()
+    market.snapshot(0, 600, [9, 60], [10, 70], [11, 300])
+    expect(market.minutes(1, 20)).toEqual(Array(20).fill('full'))
+  })
+
+  test('a snapshot that does not join leaves a gap from the loss to its oldest trade', () => {
+    const market = begun()
+    market.beat(3, 100)
+    market.lose(110)
+    market.open()
+    market.snapshot(0, 600, [20, 400], [21, 500])
+    expect(market.minutes(1, 9)).toEqual(['gap', 'gap', 'gap', 'gap', 'gap', 'gap', 'full', 'full', 'full'])
+    expect(market.gaps(0, 20)).toEqual([[1, 7]])
+  })
+
+  test('an empty snapshot proves nothing; the next trade does', () => {
+    const market = begun()
+    market.lose(110)
+    market.open()
+    market.snapshot(0, 300)
+    market.beat(1, 360)
+    expect(market.minutes(1, 6)).toEqual(['gap', 'gap', 'gap', 'gap', 'gap', 'full'])
+    market.update(2, 500, [11, 500])
+    expect(market.minutes(1, 8)).toEqual(Array(8).fill('full'))
+  })
+
+  test('the snapshot of another product on the connection proves nothing', () => {
+    const market = begun()
+    market.lose(110)
+    market.open()
+    market.other(0, 300, 77)
+    expect(market.minutes(1, 1)).toEqual(['gap'])
+  })
+
+  test('a feed that was silent and then goes on in order has lost nothing', () => {
+    const market = begun()
+    market.lose(80)
+    market.open()
+    market.update(3, 400, [11, 390])
+    expect(market.minutes(1, 6)).toEqual(Array(6).fill('full'))
+  })
+
+  test('the state survives as one JSON row', () => {
+    const market = begun()
+    market.beat(5, 130)
+    const state = JSON.parse(JSON.stringify(market.book.tradeCoverage.state()))
+    const book = new CandleAggregator(
+      { exchange: 'coinbase', product: AAA, closeGraceMs: GRACE, tradeWindowMs: KEPT },
+      state,
+    )
+    expect(book.tradeCoverage.gaps(NOON / 1000, NOON / 1000 + 600)).toEqual(
+      market.book.tradeCoverage.gaps(NOON / 1000, NOON / 1000 + 600),
+    )
+    expect(book.tradeCoverage.has(10)).toBe(true)
+    expect(book.tradeCoverage.has(11)).toBe(false)
+  })
+})
+
+test('C8 whatever is lost, a minute that misses a trade is not full, and all is full when every hole is filled', () => {
+  const events = fc.array(
+    fc.record({
+      pause: fc.integer({ min: 0, max: 150_000 }),
+      trades: fc.integer({ min: 0, max: 4 }),
+      fate: fc.constantFrom('comes', 'comes', 'comes', 'lost', 'late', 'cut'),
+    }),
+    { minLength: 1, maxLength: 40 },
+  )
+  fc.assert(
+    fc.property(events, (steps) => {
+      const market = desk()
+      const truth = new Map<number, number>()
+      const delivered = new Set<number>()
+      const behind: (() => void)[] = []
+      let sequence = 0
+      let second = 0
+      market.open()
+      market.snapshot(sequence++, 0.1)
+      let id = 100
+      for (const { pause, trades, fate } of steps) {
+        const before = second
+        second += pause / 1000
+        const told: [number, number][] = []
+        for (let n = 0; n < trades; n++) {
+          id++
+          truth.set(id, second - 0.3)
+          told.push([id, Math.max(before, second - 0.3)])
+          truth.set(id, Math.max(before, second - 0.3))
+        }
+        const came = () => {
+          for (const [one] of told) delivered.add(one)
+        }
+        const number = sequence++
+        const sent = second
+        if (fate === 'comes') {
+          if (trades > 0) market.update(number, second, ...told)
+          else market.beat(number, second)
+          came()
+        } else if (fate === 'late')
+          behind.push(() => {
+            market.late(number, sent, second, ...told)
+            came()
+          })
+        else if (fate === 'cut') {
+          market.lose(second)
+          market.open()
+          // What is behind on a connection that is gone never comes.
+          behind.length = 0
+          sequence = 0
+          market.beat(sequence++, second + 0.5)
+        }
+        if (fate === 'comes' && behind.length > 2) for (const come of behind.splice(0)) come()
+      }
+      for (const come of behind.splice(0)) come()
+      const newest = Math.max(0, ...delivered)
+      const minuteOf = (at: number) => Math.floor(at / 60)
+      for (const [one, at] of truth)
+        if (!delivered.has(one) && one < newest)
+          expect(market.minutes(minuteOf(at), 1), `trade ${one} of ${at} s`).not.toEqual(['full'])
+      // REST brings what is missing, in whatever pieces; then the next trade settles the rest.
+      const missing = [...truth].filter(([one]) => !delivered.has(one))
+      for (const [one, at] of missing.reverse())
+        market.book.addTrades(
+          [{ product: AAA, id: one, price: '1', size: '1', time: '', minute: NOON / 1000 + minuteOf(at) * 60 }],
+          NOON + second * 1000,
+        )
+      market.update(sequence++, second + 1, [id + 1, second + 1])
+      const first = Math.min(id + 1, ...truth.keys())
+      const start = truth.get(first) ?? second + 1
+      const from = Math.max(1, minuteOf(start) + 1)
+      expect(market.minutes(from, 120).filter((coverage) => coverage !== 'full')).toEqual([])
+      expect(market.gaps(-720, 120)).toEqual([])
+    }),
+    { numRuns: 300 },
+  )
+})
+
+/** Takes a recording through intake and book as the object does: closing by its clock, watching for silence. */
+function drive(lines: readonly string[], product: string): Candle[] {
+  const SILENCE = 10_000
+  const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: GRACE, tradeWindowMs: KEPT })
+  const intake = new FeedProcessor(book, GRACE)
+  const envelopes = lines.map((line) => JSON.parse(line) as { t: string; conn: string; ts?: number; data: string })
+  const asks = (data: string) => data.includes('"market_trades"') && data.includes(`"${product}"`)
+  const ours = new Set(envelopes.filter((one) => one.t === 'send' && asks(one.data)).map((one) => one.conn))
+  let now = 0
+  let heard: number | null = null
+  const runTo = (to: number) => {
+    while (book.nextCloseAt <= to) book.takeChanged(book.nextCloseAt)
+  }
+  const watch = () => {
+    if (heard === null || now - heard < SILENCE) return
+    runTo(heard + SILENCE)
+    intake.onClose()
+    book.takeChanged(heard + SILENCE)
+    intake.onOpen()
+    heard = now
+  }
+  for (const { t, conn, ts, data } of envelopes) {
+    if (ts === undefined) continue
+    now = Math.max(now, ts * 1000)
+    if (!ours.has(conn)) continue
+    watch()
+    runTo(now)
+    if (t === 'connect' || t === 'close') {
+      if (heard !== null) intake.onClose()
+      heard = t === 'connect' ? now : null
+      if (t === 'connect') intake.onOpen()
+    } else if (t === 'recv') {
+      heard = now
+      intake.processMessage(data, now)
+    }
+    book.takeChanged(now)
+  }
+  watch()
+  runTo(now)
+  book.takeChanged(now)
+  return GRANULARITIES.flatMap((_, size) => book.range(size, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
+}
+
+test.each(Array.from({ length: 24 }, (_, n) => n + 1))(
+  'C2-C8 made recording %i, against an independent fold',
+  (seed) => {
+    const options = drawOptions(seed)
+    const recording = generateRecording(seed, {
+      ...options,
+      lengthMs: Math.min(options.lengthMs, options.meanIntervalMs * 2_000),
+    })
+    const candles = options.products.toSorted().flatMap((product) => drive(recording.lines, product))
+    expect(candles.length).toBeGreaterThan(0)
+    const printed = candles.map((candle) => parseExact(formatCandle(candle)) as PrintedCandle)
+    expect(violations(recording, printed, 'none')).toEqual([])
+  },
+)
+
+test('the time of a recording is read as it was written', () => {
+  expect(parseTime('2026-03-01T12:00:00Z')).toBe(NOON)
+})

@@ -1,0 +1,82 @@
+import { describe, expect, test } from 'vitest'
+import { forgotPage, resetPage, signInPage, signUpPage } from '../../../../src/pages/account/account.ts'
+import { profilePage } from '../../../../src/pages/account/profile.ts'
+import { EMPTY_FORM, type FormState } from '../../../../src/pages/site/form.ts'
+import { safeNext } from '../../../../src/pages/site/next.ts'
+import type { Profile } from '../../../../src/protocol/profile.ts'
+
+const SITE = { exchange: 'simulated', version: '1' }
+const EVIL = `"><script>alert(1)</script>'&`
+
+describe('where somebody goes after signing in', () => {
+  test.each(['/user', '/user/profile', '/user/stocks?page=2', '/user?a=b'])('%s is a place for it', (path) => {
+    expect(safeNext(path)).toBe(path)
+  })
+
+  test.each([
+    undefined,
+    null,
+    '',
+    '/',
+    '/sign-out',
+    '/users',
+    'user',
+    '//evil.example',
+    '//evil.example/user',
+    '/\\evil.example',
+    'https://evil.example/user',
+    'javascript:alert(1)',
+    '/user/../sign-out',
+    '/user/%2e%2e/sign-out',
+    '/user/\\evil.example',
+    '/user/\nlocation: https://evil.example',
+    '/user@evil.example',
+    '/user#@evil.example',
+  ])('%j is not', (path) => {
+    expect(safeNext(path)).toBeNull()
+  })
+})
+
+const profile: Profile = {
+  user_id: '6f9619ff-8b86-4d11-b42d-00c04fc964ff',
+  name: EVIL,
+  email: `a${EVIL}@example.com`,
+  currency: 'EUR',
+  refresh_interval_seconds: null,
+  created_at: '2026-11-21T09:00:00Z',
+  updated_at: '2026-11-21T09:00:00Z',
+}
+const form: FormState = {
+  values: { name: EVIL, email: EVIL, password: 'hunter2hunter2' },
+  errors: [{ field: 'email', message: 'must be an email address' }],
+  problem: EVIL,
+}
+
+test('what people type stands escaped on every page, and a password never comes back', async () => {
+  const pages = await Promise.all([
+    signUpPage(SITE, form, null),
+    signInPage(SITE, form, '/user', null),
+    forgotPage(SITE, form, false),
+    resetPage(SITE, form, EVIL),
+    profilePage(SITE, { profile, form, passwordForm: form, saved: null }),
+  ])
+  for (const page of pages.map(String)) {
+    expect(page).not.toContain('<script>alert')
+    expect(page).not.toContain('hunter2')
+  }
+})
+
+test('every field has a label, and what is wrong with it stands beside it and is read with it', async () => {
+  const page = String(await signUpPage(SITE, form, null))
+  const ids = [...page.matchAll(/<input id="([^"]+)"/g)].map((match) => match[1] as string)
+  expect(ids).toEqual(['name', 'email', 'password'])
+  for (const id of ids) expect(page).toContain(`<label for="${id}">`)
+  expect(page).toMatch(/<input id="email"[^>]* aria-describedby="email-error" aria-invalid="true">/)
+  expect(page).toContain('<p class="wrong" id="email-error">Must be an email address.</p>')
+})
+
+test('no two elements of the profile have one id', async () => {
+  const page = String(await profilePage(SITE, { profile, form: EMPTY_FORM, passwordForm: EMPTY_FORM, saved: 'Saved.' }))
+  const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1])
+  expect(new Set(ids).size).toBe(ids.length)
+})

@@ -1,0 +1,171 @@
+import { describe, expect, test } from 'vitest'
+import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
+import {
+  type CachedQuote,
+  feedQuote,
+  hasSameVisibleFields,
+  mergeBesideFeed,
+  supersedes,
+  toCachedQuote,
+} from '../../../src/pricing/quote.ts'
+import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
+
+const AT = Date.parse('2025-12-03T10:00:00Z')
+const at = (seconds: number) => new Date(AT + seconds * 1_000).toISOString()
+const asset = { asset_id: 7, symbol: 'BTC', currency: 'USD' }
+
+const told: ProviderQuote = {
+  id: 'BTC-USD',
+  price: '67412.10',
+  currency: 'USD',
+  previous_close: '66000.00',
+  change24h: '2.1396',
+  market_state: 'open',
+  market: null,
+  open: null,
+  high: '68000',
+  low: '65000',
+  volume: '1234.5678',
+  eps: null,
+  pe_ratio: null,
+  as_of: at(-1),
+}
+const held = (change: Partial<CachedQuote> = {}): CachedQuote => ({
+  ...toCachedQuote(asset, told, 'coinbase', AT, AT),
+  ...change,
+})
+
+describe('quoteOf', () => {
+  test('keeps the provider’s digits, and says who told it and when', () => {
+    const { id: _, ...rest } = told
+    expect(held()).toEqual({
+      ...rest,
+      asset_id: 7,
+      symbol: 'BTC',
+      provider: 'coinbase',
+      updated_at: at(0),
+      pe_as_of: null,
+    })
+  })
+
+  test('a market’s time that is still to come is that of now; earnings have the date of their telling', () => {
+    const quote = toCachedQuote(asset, { ...told, as_of: at(3_600), eps: '6.1' }, 'yahoo', AT, AT + 500)
+    expect([quote.as_of, quote.pe_as_of]).toEqual([at(0.5), at(0)])
+  })
+})
+
+describe('supersedes', () => {
+  test('neither the provider’s word nor the market’s time goes back', () => {
+    expect(supersedes(held(), null)).toBe(true)
+    expect(supersedes(held(), held())).toBe(true)
+    expect(supersedes(held({ updated_at: at(-1) }), held())).toBe(false)
+    expect(supersedes(held({ updated_at: at(5), as_of: at(-2) }), held())).toBe(false)
+    expect(supersedes(held({ updated_at: at(5) }), held())).toBe(true)
+    // As text, the shorter one would be the later.
+    expect(supersedes(held({ as_of: '2025-12-03T09:59:59Z' }), held({ as_of: '2025-12-03T09:59:59.000Z' }))).toBe(true)
+  })
+})
+
+test('sameView leaves out when it was told, and nothing else that clients see', () => {
+  expect(hasSameVisibleFields(held(), held({ updated_at: at(9), pe_as_of: at(9) }))).toBe(true)
+  for (const change of [{ price: '1' }, { as_of: at(1) }, { market_state: 'closed' as const }, { volume: '1' }])
+    expect(hasSameVisibleFields(held(), held(change))).toBe(false)
+})
+
+describe('a streamed quote', () => {
+  test('has the feed’s price and times, and the change against the same price as the exchange’s own', () => {
+    const anchor = { price: told.price, change24h: told.change24h }
+    const price = { price: '68100.5', time: at(2), heardAt: AT + 3_000 }
+    expect(feedQuote(asset, price, 'coinbase', held(), anchor)).toEqual(
+      held({ price: '68100.5', change24h: '3.1826', high: '68100.5', as_of: at(2), updated_at: at(3) }),
+    )
+  })
+
+  test('without a quote to go by has what the feed tells alone', () => {
+    const quote = feedQuote(asset, { price: '5', time: at(2), heardAt: AT + 3_000 }, 'simulated', null, null)
+    expect(quote).toMatchObject({ price: '5', change24h: null, high: null, provider: 'simulated', currency: 'USD' })
+  })
+
+  test('whose last trade is older than REST’s answer holds as of that answer, which had no other time', () => {
+    const quiet = { price: told.price, time: at(-300), heardAt: AT + 3_000 }
+    expect(feedQuote(asset, quiet, 'coinbase', held(), null).as_of).toBe(at(-1))
+    const unheard = { ...quiet, heardAt: AT - 60_000 }
+    expect(supersedes(feedQuote(asset, unheard, 'coinbase', held(), null), held())).toBe(false)
+  })
+
+  test('keeps its price when REST tells another: that lags behind', () => {
+    const streamed = held({ price: '69000', as_of: at(5), updated_at: at(5) })
+    const rest = held({ price: '67412.10', volume: '2000', as_of: at(6), updated_at: at(6) })
+    expect(mergeBesideFeed(rest, streamed)).toMatchObject({
+      price: '69000',
+      volume: '2000',
+      high: '69000',
+      change24h: '4.5455',
+      as_of: at(5),
+      updated_at: at(5),
+    })
+  })
+})
+
+describe('the book', () => {
+  const TTL = 60_000
+  const book = () => new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
+  const give = (one: QuoteCache, change: Partial<CachedQuote>) => {
+    one.put(held(change))
+    return one.commit(Date.parse(change.updated_at ?? at(0)))
+  }
+
+  test('the same price told again is news to nobody until half of its time to live is over', () => {
+    const one = book()
+    expect(give(one, {})?.changed).toEqual([7])
+    expect(give(one, { updated_at: at(29) })?.changed).toEqual([])
+    expect(one.quote(7)?.updated_at).toBe(at(29))
+    expect(give(one, { updated_at: at(30) })?.changed).toEqual([7])
+    expect(give(one, { updated_at: at(31), price: '1' })?.changed).toEqual([7])
+    expect(one.commit(AT)).toBeNull()
+  })
+
+  test('a quote that was told as fresh is news when it is not, and again when it is renewed', () => {
+    const one = book()
+    give(one, {})
+    expect(one.nextStaleAt()).toBe(AT + TTL + 1)
+    one.markStale(AT + TTL)
+    expect(one.commit(AT + TTL)).toBeNull()
+    one.markStale(AT + TTL + 1)
+    expect(one.commit(AT + TTL + 1)?.changed).toEqual([7])
+    expect(one.nextStaleAt()).toBe(Number.POSITIVE_INFINITY)
+    expect(one.entry(7)?.told?.stale).toBe('expired')
+    one.recordAttempt(7, { at: AT, trouble: 'rate_limited', retryAt: null })
+    expect(one.commit(AT + TTL + 2)?.changed).toEqual([7])
+    expect(give(one, { updated_at: at(70) })?.changed).toEqual([7])
+  })
+
+  test('is the same again from its batches; what Postgres lacks is known by their numbers', () => {
+    const one = book()
+    const batches = [give(one, {})!.batch]
+    one.put(held({ asset_id: 8, symbol: 'ETH' }))
+    one.recordAttempt(9, { at: AT, trouble: 'unknown', retryAt: AT + 1 })
+    one.remove(7)
+    batches.push(one.commit(AT)!.batch)
+    expect(batches.map(({ n }) => n)).toEqual([1, 2])
+    expect(one.minResumableBatch).toBe(2)
+    const again = new QuoteCache(() => 0, structuredClone(batches), 2)
+    expect([...again.entries()]).toEqual([...one.entries()])
+    expect([again.lastBatch, again.minResumableBatch]).toEqual([2, 2])
+    expect(again.quotesAfter(1).map(({ symbol }) => symbol)).toEqual(['ETH'])
+    expect(again.quotesAfter(2)).toEqual([])
+    expect([...new QuoteCache(() => 0, [one.toBatch()], 2).entries()]).toEqual([...one.entries()])
+  })
+
+  test('a market opens when an asset of it that was closed is not any more; no other says so', () => {
+    const one = book()
+    give(one, { market: 'NMS', market_state: 'open' })
+    give(one, { market: 'NMS', market_state: 'closed', updated_at: at(1) })
+    expect(one.marketOpenedAt.size).toBe(0)
+    give(one, { asset_id: 8, market: 'NMS', market_state: 'open', updated_at: at(2) })
+    expect(one.marketOpenedAt.size).toBe(0)
+    const { batch } = give(one, { market: 'NMS', market_state: 'pre', updated_at: at(3) })!
+    expect(batch.opened).toEqual([['NMS', AT + 3_000]])
+    expect(new QuoteCache(() => 0, [batch]).marketOpenedAt).toEqual(new Map([['NMS', AT + 3_000]]))
+  })
+})
