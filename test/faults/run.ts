@@ -68,10 +68,7 @@ export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Prom
     Promise.race([work, rejectOnAbort(AbortSignal.any([...signals, ...more]))])
   try {
     const run = await orAbort(runFaults(stage, plan, ends), AbortSignal.timeout(FAULTS_TIMEOUT_MS))
-    const healing = await orAbort(waitUntilHealed(stage, plan, options, run)).catch(async (error: Error) => {
-      if (options.signal?.aborted) throw error
-      throw new Error(`${error.message}; state: ${await trySaveState(stage, plan, null)}`, { cause: error })
-    })
+    const healing = await orAbort(waitUntilHealed(stage, plan, options, run))
     const { viewers, effects } = run
     const sum = (name: 'recovered' | 'snapshots') => viewers.reduce((all, { returns }) => all + returns[name], 0)
     return {
@@ -83,6 +80,10 @@ export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Prom
       durationMs: Date.now() - began,
       speed: stage.speed,
     }
+  } catch (error) {
+    if (options.signal?.aborted) throw error
+    const state = await trySaveState(stage, plan, null)
+    throw new Error(`${(error as Error).message}; state: ${state}`, { cause: error })
   } finally {
     for (const end of ends) end()
     await stage.stop()
