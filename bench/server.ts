@@ -9,6 +9,7 @@ import { manualProduct, PRODUCTS } from '../simulators/exchange/products.ts'
 import { startExchange } from '../simulators/exchange/server.ts'
 import type { Providers } from '../simulators/providers/providers.ts'
 import { startProviders } from '../simulators/providers/server.ts'
+import { simulatedUrls } from '../simulators/urls.ts'
 
 /** The one product of a bench: it has the trades that the bench sends, and no others. */
 export const PRODUCT = 'BENCH-USD'
@@ -54,13 +55,7 @@ export async function startServer({
       log: 'nothing',
       vars: {
         EXCHANGE: 'simulated',
-        COINBASE_WS_URL: exchange.wsUrl,
-        COINBASE_REST_URL: exchange.url,
-        COINBASE_EXCHANGE_URL: exchange.url,
-        YAHOO_URL: providers.yahooUrl,
-        BINANCE_URL: providers.binanceUrl,
-        TWELVEDATA_URL: providers.twelvedataUrl,
-        COINMARKETCAP_URL: providers.coinmarketcapUrl,
+        ...simulatedUrls(exchange, providers),
         PRODUCTS: PRODUCT,
         MAX_SOCKETS_PER_CLIENT: '100000',
         ...(speed === 1 ? {} : { CLOCK_SPEED: `${speed}`, CLOCK_ANCHOR: `${anchor}` }),

@@ -9,9 +9,9 @@ import { ROOT } from './variables.ts'
 const OUT = join(ROOT, 'dist')
 
 /**
- * Builds what `npm pack` packs: the clients of `src/client/sdk/connect.ts` and the hook, for browsers and Node alike, with what
- * they share once, and their types. Other packages stay the user's own.
- * @throws BuildFailure for the code, Error for the types
+ * Builds the published package into `dist`: the client, the React hook, their shared chunk and their types, for browsers and
+ * Node. Other packages stay imports.
+ * @throws BuildFailure for an error in the code, Error for one in the types
  */
 export async function buildPackage(): Promise<void> {
   rmSync(OUT, { recursive: true, force: true })

@@ -7,7 +7,7 @@ const SOURCE = join(ROOT, 'src')
 const PAGES = join(SOURCE, 'client', 'pages')
 const OUT = join(ROOT, 'public', 'app')
 
-/** Every file of `src/client/pages` becomes one of `public/app` with the same name, whatever it imports within it. */
+/** Bundles every file of `src/client/pages` into a file of `public/app` with the same name. */
 function buildOptions(): BuildOptions {
   const entries = readdirSync(PAGES).filter((name) => /\.(ts|css)$/.test(name))
   return {
@@ -22,7 +22,7 @@ function buildOptions(): BuildOptions {
   }
 }
 
-/** The first complaint of a build that failed, as `file:line:column: what is wrong`. */
+/** The first error of a failed build as `file:line:column: message`. */
 export function formatBuildError(failure: unknown): string {
   const [first] = (failure as Partial<BuildFailure>).errors ?? []
   if (!first) return String(failure)
@@ -30,18 +30,18 @@ export function formatBuildError(failure: unknown): string {
   return location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
 }
 
-/** Builds the browser's code once. @throws BuildFailure, which `complaint` puts in words. */
+/** Builds the browser's code once. @throws BuildFailure, which `formatBuildError` formats */
 export async function buildClient(): Promise<void> {
   rmSync(OUT, { recursive: true, force: true })
   await build(buildOptions())
 }
 
 /**
- * Builds the browser's code, and again whenever a file of `src` changes; later failures go to `tell`. Gives back how to
- * end it. (esbuild's own watching outlives a parent that is killed.)
- * @throws BuildFailure when the first build fails.
+ * Builds the browser's code, and again whenever a file of `src` changes. Errors of later builds go to `print`. The returned
+ * function ends it. (esbuild's own watch mode outlives a parent that is killed.)
+ * @throws BuildFailure if the first build fails
  */
-export async function watchClient(tell: (line: string) => void): Promise<() => Promise<void>> {
+export async function watchClient(print: (line: string) => void): Promise<() => Promise<void>> {
   rmSync(OUT, { recursive: true, force: true })
   const builder = await context(buildOptions())
   try {
@@ -54,9 +54,9 @@ export async function watchClient(tell: (line: string) => void): Promise<() => P
   const changed = () => {
     clearTimeout(timer)
     // An editor saves in several steps.
-    timer = setTimeout(() => builder.rebuild().catch((failure) => tell(`build: ${formatBuildError(failure)}`)), 100)
+    timer = setTimeout(() => builder.rebuild().catch((failure) => print(`build: ${formatBuildError(failure)}`)), 100)
   }
-  // Folder by folder: Node's recursive watching loses a file that an editor has replaced by another.
+  // Folder by folder: Node's recursive watch loses a file that an editor replaces.
   const folders = readdirSync(SOURCE, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory())
   const watchers = [SOURCE, ...folders.map((entry) => join(entry.parentPath, entry.name))].map((folder) =>
     watch(folder, changed),

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
 import { startExchange } from '../simulators/exchange/server.ts'
 import { startProviders } from '../simulators/providers/server.ts'
+import { simulatedUrls } from '../simulators/urls.ts'
 import { readCoinbaseKey } from '../src/auth/coinbase-jwt.ts'
 import { readSettings } from '../src/config.ts'
 import { formatBuildError, watchClient } from './build.ts'
@@ -92,19 +93,11 @@ async function exchangeAddresses(
   env: Variables,
 ): Promise<Record<string, string>> {
   if (exchange === 'coinbase') return {}
-  const simulated = await startExchange({ seed: env.SEED })
-  stopHooks.push(() => simulated.close())
+  const simulatedExchange = await startExchange({ seed: env.SEED })
+  stopHooks.push(() => simulatedExchange.close())
   const providers = await startProviders({ seed: env.SEED })
   stopHooks.push(() => providers.close())
-  return {
-    COINBASE_WS_URL: simulated.wsUrl,
-    COINBASE_REST_URL: simulated.url,
-    COINBASE_EXCHANGE_URL: simulated.url,
-    YAHOO_URL: providers.yahooUrl,
-    BINANCE_URL: providers.binanceUrl,
-    TWELVEDATA_URL: providers.twelvedataUrl,
-    COINMARKETCAP_URL: providers.coinmarketcapUrl,
-  }
+  return simulatedUrls(simulatedExchange, providers)
 }
 
 async function start(): Promise<void> {

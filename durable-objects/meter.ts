@@ -1,32 +1,36 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { MeterObject, RouteCount } from '../src/objects.ts'
+import { type Migration, migrateStorage } from './store-schema.ts'
 
-/** Routes are patterns and statuses classes, so that there are some hundred keys; what goes beyond this is `other`. */
+/** Routes are patterns and statuses are classes, so that there are a few hundred keys. Keys beyond this count as `other`. */
 const MAX_COUNTERS = 2_000
 const OTHER = { route: 'other', method: 'other', status: 'other' }
 
-/** Where the counts are kept, as one value: a few hundred keys are some 30 KB. */
+/** All counts are one stored value: a few hundred keys take about 30 KB. */
 const COUNTS_KEY = 'counts'
 
+/** Version 1 has no table: `COUNTS_KEY` holds everything. */
+const MIGRATIONS: readonly Migration[] = [() => {}]
+
 /**
- * Gathers what isolates count of the routes, until cron stores it. Kept in SQLite: an object that nobody asks for ten
- * seconds is put to sleep, and where there are few requests, that is between any two of them.
+ * Adds up the request counts of all isolates until cron takes them. They are stored in SQLite: an object without requests
+ * is evicted after ten seconds, and with little traffic that is between any two of them.
  */
 export class Meter extends DurableObject<Env> implements MeterObject {
   #counts: Map<string, RouteCount>
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const kept = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
-    this.#counts = new Map(kept.map((count) => [keyOf(count), count]))
+    migrateStorage(ctx.storage, MIGRATIONS)
+    const stored = ctx.storage.kv.get<RouteCount[]>(COUNTS_KEY) ?? []
+    this.#counts = new Map(stored.map((count) => [keyOf(count), count]))
   }
 
-  /** Adds up by route, method and status class; `max_ms` is the greatest of all. */
+  /** Adds counts by route, method and status class; `max_ms` is the maximum. */
   async add(counts: RouteCount[]): Promise<void> {
-    for (const one of counts) {
-      const key = keyOf(one)
-      const full = this.#counts.size >= MAX_COUNTERS && !this.#counts.has(key)
-      const counted = full ? { ...one, ...OTHER } : one
+    for (const count of counts) {
+      const isFull = this.#counts.size >= MAX_COUNTERS && !this.#counts.has(keyOf(count))
+      const counted = isFull ? { ...count, ...OTHER } : count
       const sum = this.#counts.get(keyOf(counted))
       if (sum) {
         sum.count += counted.count
@@ -37,11 +41,12 @@ export class Meter extends DurableObject<Env> implements MeterObject {
     this.ctx.storage.kv.put(COUNTS_KEY, [...this.#counts.values()])
   }
 
+  /** Returns all counts and starts again at zero. */
   async drain(): Promise<RouteCount[]> {
-    const gathered = [...this.#counts.values()]
+    const counts = [...this.#counts.values()]
     this.#counts = new Map()
     this.ctx.storage.kv.delete(COUNTS_KEY)
-    return gathered
+    return counts
   }
 }
 

@@ -10,7 +10,7 @@ CREATE TYPE granularity AS ENUM (
     'ONE_DAY'
 );
 
--- Columns, keys and index names are those of briefs 003 and 004. NUMERIC has no limit, so that every digit fits.
+-- NUMERIC has no limit, so that every digit fits.
 CREATE TABLE trading_pairs (
     id              SERIAL PRIMARY KEY,
     exchange        VARCHAR(50) NOT NULL DEFAULT 'coinbase',

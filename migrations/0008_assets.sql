@@ -48,7 +48,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
         'aaaaaaeeeeiiiioooooouuuucnszyAAAAAAEEEEIIIIOOOOOOUUUUCNSZY'))
 $$;
 
--- What has a price: columns as in brief 001, and the ISIN. A name that a client asks by is in capitals, has one of the
+-- Everything that has a price. A name that a client asks by is in capitals, has one of the
 -- characters of a symbol and 40 of them at most; what could not be asked for, or not be priced, is refused.
 CREATE TABLE assets (
     asset_id        INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

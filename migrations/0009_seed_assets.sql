@@ -1,5 +1,5 @@
 -- A thousand assets to begin with, as the providers name them. Their date is that of this list, so that none counts
--- as added on the day of the migration. An ISIN stands where it is certain. TSLA is not among them: brief 001 adds it.
+-- as added on the day of the migration. An ISIN stands where it is certain. TSLA is left for operators to add.
 
 -- Stocks of the United States, with their ISIN.
 INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency, isin, created_at)

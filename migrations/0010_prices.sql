@@ -26,7 +26,7 @@ CREATE TABLE prices_current (
 -- Every row is written anew all day: with room on its page the new version needs no entry in the index.
 ) WITH (fillfactor = 50);
 
--- Brief 001's name of them, with the symbol.
+-- The latest prices with their symbols.
 CREATE VIEW latest_prices WITH (security_invoker = TRUE) AS
     SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h, p.market_state, p.market, p.open,
         p.high, p.low, p.volume, p.eps, p.pe_ratio, p.pe_as_of, p.provider, p.as_of, p.updated_at

@@ -1,37 +1,53 @@
 import { z } from 'zod'
+import { perEnv } from './per-env.ts'
 import { PRODUCT_ID_PATTERN } from './protocol/channel.ts'
 import { GRANULARITIES, type Granularity } from './protocol/granularity.ts'
+import { type KeySetting, type LimitSetting, PROVIDER_REGISTRY, type UrlSetting } from './providers/registry.ts'
+import { HOUR_MS, MINUTE_MS } from './time.ts'
 
-const milliseconds = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
 const count = (fallback: number, min = 1) => z.coerce.number().int().min(min).default(fallback)
+const milliseconds = count
+
+const splitList = (text: string): string[] =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 
 const productList = (fallback: string) =>
   z
     .string()
     .default(fallback)
-    .transform((text) =>
-      text
-        .split(',')
-        .map((id) => id.trim())
-        .filter((id) => id !== ''),
-    )
+    .transform(splitList)
     .pipe(
       z
-        .array(z.string().regex(PRODUCT_ID_PATTERN, 'must hold product ids such as BTC-USD, divided by commas'))
+        .array(z.string().regex(PRODUCT_ID_PATTERN, 'must be a comma-separated list of product ids such as BTC-USD'))
         .max(500),
     )
 
-/** `ONE_MINUTE=30d,FIVE_MINUTES=90d`: days that each granularity is kept in Postgres; one that is not named is kept. */
+const origins = z
+  .string()
+  .default('')
+  .transform(splitList)
+  .pipe(
+    z.array(
+      z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+        error: 'must be a comma-separated list of origins such as https://example.com',
+      }),
+    ),
+  )
+
+/** `ONE_MINUTE=30d,FIVE_MINUTES=90d`: days by granularity; a granularity that is not named is stored forever. */
 const retention = z
   .string()
   .default('ONE_MINUTE=90d,FIVE_MINUTES=365d')
   .transform((text, context) => {
     const days: Partial<Record<Granularity, number>> = {}
-    for (const part of text.split(',').filter((p) => p.trim() !== '')) {
-      const match = /^\s*([A-Z_]+)=(\d{1,5})d\s*$/.exec(part)
+    for (const part of splitList(text)) {
+      const match = /^([A-Z_]+)=(\d{1,5})d$/.exec(part)
       const granularity = GRANULARITIES.find((name) => name === match?.[1])
       if (!match || !granularity) {
-        context.addIssue({ code: 'custom', message: `"${part}" is not of the form GRANULARITY=DAYSd` })
+        context.addIssue({ code: 'custom', message: `"${part}" must have the form GRANULARITY=DAYSd` })
         return z.NEVER
       }
       days[granularity] = Number(match[2])
@@ -39,211 +55,185 @@ const retention = z
     return days
   })
 
-const url = (protocols: string[], fallback: string) =>
-  z
-    .url({ protocol: new RegExp(`^(${protocols.join('|')})$`), error: `must be a URL of ${protocols.join(' or ')}` })
-    .default(fallback)
-    .transform((text) => text.replace(/\/$/, ''))
-
-const optionalUrl = (protocols: string[]) =>
+const optionalUrl = (...protocols: string[]) =>
   z
     .url({ protocol: new RegExp(`^(${protocols.join('|')})$`), error: `must be a URL of ${protocols.join(' or ')}` })
     .transform((text) => text.replace(/\/$/, ''))
     .optional()
+const httpUrl = (fallback: string) => optionalUrl('https', 'http').default(fallback)
 
-const origins = z
-  .string()
-  .default('')
-  .transform((text) =>
-    text
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== ''),
-  )
-  .pipe(
-    z.array(
-      z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
-        error: 'must hold origins such as https://example.com, divided by commas',
-      }),
-    ),
-  )
+const secret = (minLength: number) => z.string().min(minLength, `must have at least ${minLength} characters`).optional()
 
-const mailUrl = z.url({ protocol: /^https?$/ })
+/** The URL, the rate limit and the API key of each provider of quotes. */
+function providerSettings() {
+  const settings: Record<string, z.ZodType> = {}
+  for (const { urlSetting, defaultUrl, limitSetting, defaultLimit, keySetting } of Object.values(PROVIDER_REGISTRY)) {
+    settings[urlSetting] = httpUrl(defaultUrl)
+    settings[limitSetting] = count(defaultLimit)
+    if (keySetting !== null) settings[keySetting] = z.string().optional()
+  }
+  return settings as { [K in UrlSetting]: ReturnType<typeof httpUrl> } & {
+    [K in LimitSetting]: ReturnType<typeof count>
+  } & {
+    [K in KeySetting]: z.ZodOptional<z.ZodString>
+  }
+}
 
-/** Every setting that the Worker reads, as it stands in the environment. Units and reasons stand beside the numbers. */
+/**
+ * Every setting that the Worker reads from its environment, in the order of `.dev.vars.example`. Comments give the units
+ * and the reasons for the defaults.
+ */
 const schema = z
   .object({
-    /** Whose market this is. Written on every candle; chosen once, by whoever starts Kerb. */
+    /** Whose market the candles are of, and part of every candle's key. Never changes for a database. */
     EXCHANGE: z.enum(['coinbase', 'simulated']).default('coinbase'),
-    COINBASE_WS_URL: url(['wss', 'ws'], 'wss://advanced-trade-ws.coinbase.com'),
-    /** Advanced Trade REST: products and candles. */
-    COINBASE_REST_URL: url(['https', 'http'], 'https://api.coinbase.com'),
-    /** Exchange REST: trades, the only public one with trade ids as cursors. */
-    COINBASE_EXCHANGE_URL: url(['https', 'http'], 'https://api.exchange.coinbase.com'),
+    /** Advanced Trade WebSocket: live trades. */
+    COINBASE_WS_URL: optionalUrl('wss', 'ws').default('wss://advanced-trade-ws.coinbase.com'),
+    /** Exchange REST: trades. The only public API that pages by trade id. */
+    COINBASE_EXCHANGE_URL: httpUrl('https://api.exchange.coinbase.com'),
     COINBASE_API_KEY: z.string().optional(),
-    /** PEM; `\n` may stand for line ends. ES256 (`BEGIN EC PRIVATE KEY`) or Ed25519 (base64 or PKCS #8). */
+    /** ES256 as PEM, where `\n` may stand for a line end, or Ed25519 as base64 or PKCS #8 PEM. */
     COINBASE_PRIVATE_KEY: z.string().optional(),
 
-    /** The active products, and those whose feed is open without a viewer. */
+    /** The active products, and those whose feed stays open without a viewer. */
     PRODUCTS: productList('BTC-USD,ETH-USD'),
     ALWAYS_ON: productList(''),
 
     /** A candle closes this long after its interval: Coinbase batches trades for up to 250 ms, and clocks differ. */
     CLOSE_GRACE_MS: milliseconds(1_000, 0),
-    /** Trades older than this are never folded, the exchange's candle is taken instead. Bounds what a minute remembers. */
-    TRADE_WINDOW_MS: milliseconds(2 * 3_600_000, 60_000),
-    /** How long the feed stays open after the last viewer left. */
-    FEED_LINGER_MS: milliseconds(60_000, 0),
-    /** A feed that says nothing for this long is dead: heartbeats come once a second. */
+    /** An older trade does not change its candle; the exchange's candle does. Bounds the memory of a minute. */
+    TRADE_WINDOW_MS: milliseconds(2 * HOUR_MS, MINUTE_MS),
+    /** The feed stays open this long after the last viewer left. */
+    FEED_LINGER_MS: milliseconds(MINUTE_MS, 0),
+    /** A feed without a message for this long is dead: heartbeats come once a second. */
     FEED_SILENCE_TIMEOUT_MS: milliseconds(10_000, 1_000),
-    /** A connection attempt that takes longer is given up. */
     FEED_CONNECT_TIMEOUT_MS: milliseconds(10_000, 100),
-    /** Redial pause: doubles from the first to the last with full jitter. */
+    /** Bounds of the exponential backoff before a feed reconnects. */
     RECONNECT_MIN_MS: milliseconds(500),
     RECONNECT_MAX_MS: milliseconds(30_000),
-    /** How many products may have an open feed at once; each pins an object (about 4 USD a month). */
+    /** Most open feeds; each keeps an object in memory (about 4 USD a month). */
     MAX_OPEN_FEEDS: count(50),
-
-    /** Live state goes to SQLite this often; what is lost in between, the exchange's trades restore. */
+    /** Interval of the checkpoints in SQLite; after a crash, the exchange's trades fill in the rest. */
     CHECKPOINT_INTERVAL_MS: milliseconds(5_000, 100),
-    /** Closed or revised candles go to Postgres within this time or this many rows (briefs 003, 004). */
+    /** Pages of 1,000 trades to backfill one gap with; a longer gap is filled with the exchange's candles. */
+    BACKFILL_PAGES: count(10, 0),
+    /** A gap is backfilled this long after it appeared: messages out of order fill it by themselves. */
+    BACKFILL_DELAY_MS: milliseconds(2_000, 0),
+    /** The exchange's candle of a minute is read this long after its end: its REST API lags behind its trades. */
+    RECONCILE_SETTLE_MS: milliseconds(MINUTE_MS, 0),
+
+    /** Closed or revised candles are written to Postgres within this time or at this many rows. */
     FLUSH_CLOSED_MS: milliseconds(100),
     FLUSH_ROWS: count(50),
-    /** Forming candles go to Postgres this often. */
+    /** Forming candles are written to Postgres this often. */
     FLUSH_FORMING_MS: milliseconds(5_000, 100),
+    CANDLE_RETENTION: retention,
+    /** Days back that the audit makes up for after an outage: the exchange still has the candles. */
+    AUDIT_DAYS: count(7).pipe(z.number().max(30)),
+    /** Revisions answer what a candle was at the time of an old report. */
+    REVISION_RETENTION_DAYS: count(365),
+    /** About 20 rows a minute for each open feed. */
+    METRIC_RETENTION_DAYS: count(14),
 
-    /** Pages of 1,000 trades that one hole may cost; what is longer comes from the exchange's candles. */
-    BACKFILL_PAGES: count(10, 0),
-    /** A hole waits this long before REST is asked: messages that only changed places fill it by themselves. */
-    BACKFILL_DELAY_MS: milliseconds(2_000, 0),
-    /** The exchange's candle of a minute is taken this long after its end; its REST lags behind its trades. */
-    RECONCILE_SETTLE_MS: milliseconds(60_000, 0),
-
-    /** Channels of one `/ws` connection, and open sockets of one client on one product. */
-    MAX_CHANNELS: count(200),
-    MAX_SOCKETS_PER_CLIENT: count(50),
-    /** Frames that an object keeps for readers that come back. */
-    RESUME_FRAMES: count(1_000, 0),
-    /** Frames that a reader may lack the ack of; from then on it gets the state of now when it acks, in one frame. */
-    MAX_UNACKED_FRAMES: count(64),
-    /** One that never acks gets a frame this often at most: whether it keeps up cannot be seen. */
-    UNACKED_SEND_INTERVAL_MS: milliseconds(100, 0),
-    /** One that never acks and says nothing for this long is let go: it may be gone without a word. */
-    CONNECTION_IDLE_TIMEOUT_MS: milliseconds(600_000, 1_000),
-    /** One that acks, and then lacks acks for this long while updates wait for it, is let go. */
-    ACK_TIMEOUT_MS: milliseconds(60_000, 1_000),
-    /** Yahoo; set to another address, all of Yahoo's hosts are looked for there. */
-    YAHOO_URL: url(['https', 'http'], 'https://query2.finance.yahoo.com'),
-    BINANCE_URL: url(['https', 'http'], 'https://api.binance.com'),
-    TWELVEDATA_URL: url(['https', 'http'], 'https://api.twelvedata.com'),
-    COINMARKETCAP_URL: url(['https', 'http'], 'https://pro-api.coinmarketcap.com'),
-    /** Of Twelve Data: asked for stocks when Yahoo cannot answer. */
-    STOCK_PROVIDER_API_KEY: z.string().optional(),
-    /** Of CoinMarketCap: asked for crypto when the exchanges cannot answer. */
-    CRYPTO_PROVIDER_API_KEY: z.string().optional(),
-    /** Requests a minute to each provider, kept well under what it allows; Binance counts weight (6,000 a minute). */
-    YAHOO_PER_MINUTE: count(60),
-    COINBASE_PER_MINUTE: count(120),
-    BINANCE_WEIGHT_PER_MINUTE: count(1_000),
-    /** The least plans of the two: 8 and 30 requests a minute. */
-    TWELVEDATA_PER_MINUTE: count(8),
-    COINMARKETCAP_PER_MINUTE: count(30),
-    /** Requests to one provider that may be under way at once. */
+    ...providerSettings(),
+    /** Most concurrent requests to one provider. */
     PROVIDER_CONCURRENCY: count(2),
-    /** A provider that has not answered by then has failed. */
     PROVIDER_TIMEOUT_MS: milliseconds(10_000, 100),
-    /** Pause after a failure: doubles from the first to the last, with full jitter. */
+    /** Bounds of the exponential backoff after a failure. */
     PROVIDER_BACKOFF_MIN_MS: milliseconds(1_000),
     PROVIDER_BACKOFF_MAX_MS: milliseconds(300_000),
-    /** So many failures one after the other open the breaker, for so long; then one request is the probe. */
+    /** Consecutive failures that open the circuit breaker, and how long it stays open before one request probes. */
     BREAKER_FAILURES: count(5),
-    BREAKER_OPEN_MS: milliseconds(60_000),
-
-    /** Objects that the quotes are divided among: one holds some ten thousand. */
+    BREAKER_OPEN_MS: milliseconds(MINUTE_MS),
+    /** Objects that share the quotes: one holds about ten thousand. */
     QUOTE_SHARDS: count(1).pipe(z.number().max(64)),
-    /** What is due is refreshed this often (brief 002: 15 s). */
+    /** Due quotes are refreshed this often. */
     QUOTE_REFRESH_TICK_MS: milliseconds(15_000, 100),
-    /** Longest that a request waits for a provider; then it is told that there is no price yet. */
+    /** Longest wait of a request for the first price of an asset. */
     LOOKUP_TIMEOUT_MS: milliseconds(4_000),
-    /** A price from an open feed is asked for this often at most, while somebody wants it. */
+    /** Prices from an open candle feed are read at most this often, and only while they are wanted. */
     FEED_PRICE_INTERVAL_MS: milliseconds(1_000, 50),
-    /** Nobody is asked again about a symbol that no provider knows for so long. */
+    /** The providers are not asked about an unknown symbol again for this long. */
     UNKNOWN_SYMBOL_TTL_MS: milliseconds(600_000),
-    /** Assets that requests for symbols nobody knew yet may add in a day. */
+    /** Most assets a day that requests for unknown symbols add. */
     NEW_ASSETS_PER_DAY: count(500, 0),
-    /** Symbols of one request for many prices. */
+    /** Most symbols in one batch request. */
     MAX_SYMBOLS: count(1_000),
-    /** Assets whose price history one minute's cron loads or brings up to date. */
+    /** Assets whose price history cron loads or updates in a minute. */
     HISTORY_PER_MINUTE: count(20),
-    /** The key of whoever may have prices refreshed and act for users; and the one before it, while it is replaced. */
-    SUPABASE_SERVICE_ROLE_KEY: z.string().min(16, 'must have 16 characters at least').optional(),
-    SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: z.string().min(16, 'must have 16 characters at least').optional(),
-    /** Encrypts the signing keys of the built-in issuer in the database; without it and Supabase there are no accounts. */
-    AUTH_SECRET: z.string().min(32, 'must have 32 characters at least').optional(),
-    /** Where people find this Kerb, for links in mails; without it, the address that a request came to. */
-    PUBLIC_URL: optionalUrl(['https', 'http']),
-    /** The Supabase project that keeps the accounts instead of the built-in issuer, and the key that its API asks for. */
-    SUPABASE_URL: optionalUrl(['https', 'http']),
+    /** The service key, which refreshes prices and any portfolio, and the key before it during a rotation. */
+    SUPABASE_SERVICE_ROLE_KEY: secret(16),
+    SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: secret(16),
+
+    /** Most channels of one `/ws` connection. */
+    MAX_CHANNELS: count(200),
+    /** Most open sockets of one client on one product. */
+    MAX_SOCKETS_PER_CLIENT: count(50),
+    /** Frames that an object stores for connections that resume. */
+    RESUME_FRAMES: count(1_000, 0),
+    /** A connection with more unacknowledged frames gets one frame with the latest state at its next ack. */
+    MAX_UNACKED_FRAMES: count(64),
+    /** Least time between frames to a connection that never acks: it may be slow. */
+    UNACKED_SEND_INTERVAL_MS: milliseconds(100, 0),
+    /** A connection that never acks and sends nothing for this long is closed: it may be gone. */
+    CONNECTION_IDLE_TIMEOUT_MS: milliseconds(600_000, 1_000),
+    /** A connection that acks is closed when an ack is overdue for this long. */
+    ACK_TIMEOUT_MS: milliseconds(MINUTE_MS, 1_000),
+    /** The version in `/health`, `/openapi.json` and the pages. */
+    VERSION: z.string().default('0.1.0'),
+
+    /** Encrypts the signing keys of the built-in accounts. Without it and without Supabase, nobody can sign in. */
+    AUTH_SECRET: secret(32),
+    /** The public URL, for links in mails; by default the URL of the request. */
+    PUBLIC_URL: optionalUrl('https', 'http'),
+    /** A Supabase project in place of the built-in accounts, and the public key of its API. */
+    SUPABASE_URL: optionalUrl('https', 'http'),
     SUPABASE_ANON_KEY: z.string().optional(),
-    /** Where its public keys are, if not below SUPABASE_URL. */
-    SUPABASE_JWKS_URL: optionalUrl(['https', 'http']),
-    /** Takes mails as JSON (`from`, `to`, `subject`, `text`) with the key as a bearer; `console` prints them instead. */
-    MAIL_URL: z.union([z.literal('console'), mailUrl], 'must be a URL of https or http, or console').optional(),
+    /** The project's public signing keys, if not at their usual path below SUPABASE_URL. */
+    SUPABASE_JWKS_URL: optionalUrl('https', 'http'),
+    /** Accepts mails as JSON (`from`, `to`, `subject`, `text`) with the key as a bearer token; `console` prints them. */
+    MAIL_URL: z
+      .union([z.literal('console'), z.url({ protocol: /^https?$/ })], 'must be a URL of https or http, or console')
+      .optional(),
     MAIL_API_KEY: z.string().optional(),
     MAIL_FROM: z.string().default('Kerb <kerb@localhost>'),
-    /** A ticket for a socket opens one within this time. */
-    TICKET_TTL_MS: milliseconds(30_000, 1_000),
-    /** A portfolio that was read is kept up to date for this long after, without an open socket. */
-    PORTFOLIO_ACTIVE_MS: milliseconds(120_000, 1_000),
-    /** Pages of these origins may open sockets of users, beside our own; divided by commas. */
+
+    /** Other origins whose pages may open sockets of users. */
     WS_ALLOWED_ORIGINS: origins,
-    /** Rows of one import, and its size. */
+    /** A ticket expires after this time. */
+    TICKET_TTL_MS: milliseconds(30_000, 1_000),
+    /** A portfolio without an open socket stays live this long after it was read. */
+    PORTFOLIO_ACTIVE_MS: milliseconds(120_000, 1_000),
     MAX_IMPORT_ROWS: count(20_000),
     MAX_IMPORT_BYTES: count(10_000_000),
-    CANDLE_RETENTION: retention,
-    /** Days back that an audit makes up for: the exchange has the candles, and a week covers a long outage. */
-    AUDIT_DAYS: count(7).pipe(z.number().max(30)),
-    /** Days that the log of revisions is kept: what a candle was a year ago is asked when a report of then is. */
-    REVISION_RETENTION_DAYS: count(365),
-    /** Days that metrics are kept: some 20 rows a minute for each open feed. */
-    METRIC_RETENTION_DAYS: count(14),
-    /** What `/health` and the page tell as the running version. */
-    VERSION: z.string().default('0.1.0'),
   })
   .superRefine((env, context) => {
+    const report = (setting: string, message: string) => context.addIssue({ code: 'custom', path: [setting], message })
     if ((env.COINBASE_API_KEY === undefined) !== (env.COINBASE_PRIVATE_KEY === undefined))
-      context.addIssue({
-        code: 'custom',
-        path: [env.COINBASE_API_KEY === undefined ? 'COINBASE_API_KEY' : 'COINBASE_PRIVATE_KEY'],
-        message: 'is missing: COINBASE_API_KEY and COINBASE_PRIVATE_KEY go together',
-      })
+      report(
+        env.COINBASE_API_KEY === undefined ? 'COINBASE_API_KEY' : 'COINBASE_PRIVATE_KEY',
+        'is missing: set both COINBASE_API_KEY and COINBASE_PRIVATE_KEY, or neither',
+      )
     if (env.SUPABASE_URL !== undefined && env.SUPABASE_ANON_KEY === undefined)
-      context.addIssue({ code: 'custom', path: ['SUPABASE_ANON_KEY'], message: 'is missing: SUPABASE_URL needs it' })
+      report('SUPABASE_ANON_KEY', 'is missing: SUPABASE_URL requires it')
     if (env.SUPABASE_JWKS_URL !== undefined && env.SUPABASE_URL === undefined)
-      context.addIssue({ code: 'custom', path: ['SUPABASE_URL'], message: 'is missing: SUPABASE_JWKS_URL needs it' })
+      report('SUPABASE_URL', 'is missing: SUPABASE_JWKS_URL requires it')
     for (const id of env.ALWAYS_ON)
-      if (!env.PRODUCTS.includes(id))
-        context.addIssue({ code: 'custom', path: ['ALWAYS_ON'], message: `names ${id}, which PRODUCTS does not` })
+      if (!env.PRODUCTS.includes(id)) report('ALWAYS_ON', `contains ${id}, which is not in PRODUCTS`)
   })
 
 export type Settings = z.output<typeof schema>
 
-/** Settings that cannot be used; `message` names each variable and what is wrong with it. */
+/** Invalid settings; `message` names each one and says what is wrong with it. */
 export class SettingsError extends Error {}
-
-const parsedSettings = new WeakMap<object, Settings>()
 
 /**
  * The environment as typed settings, parsed once per environment. Empty text counts as not set.
- * @throws SettingsError naming every variable that is missing or malformed.
+ * @throws SettingsError naming every missing or malformed setting
  */
-export function readSettings(env: object): Settings {
-  const known = parsedSettings.get(env)
-  if (known) return known
+export const readSettings = perEnv((env: object): Settings => {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => typeof value === 'string' && value !== ''))
   const result = schema.safeParse(given)
-  if (!result.success)
-    throw new SettingsError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
-  parsedSettings.set(env, result.data)
-  return result.data
-}
+  if (result.success) return result.data
+  throw new SettingsError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
+})

@@ -1,29 +1,28 @@
 import { readSettings } from './config.ts'
 import type { ExchangeCandle } from './market/aggregator.ts'
 import type { ProviderLimit } from './pricing/provider-limit.ts'
-import type { DailyHistory, ProviderListing, ProviderQuote } from './pricing/provider-quote.ts'
-import type { ProviderAssetId, QuoteProviderName } from './pricing/quote-providers.ts'
+import type { DailyHistory, ProviderAssetId, ProviderListing, ProviderQuote } from './pricing/provider-quote.ts'
 import type { QuotePlan } from './pricing/refresh-settings.ts'
-import type { Candidate } from './protocol/asset.ts'
+import type { Candidate, QuoteProviderName } from './protocol/asset.ts'
 import type { Candle, Gap } from './protocol/candle.ts'
 import type { Granularity } from './protocol/granularity.ts'
 import type { PortfolioPrice } from './protocol/portfolio.ts'
 import type { ProductStatus } from './protocol/product.ts'
 import type { Quote, QuoteLayer, StaleReason } from './protocol/quote.ts'
 
-/** One product's leave to keep its feed open, until a time in unix milliseconds. */
+/** Permission for one product to have an open feed until a time in Unix milliseconds. */
 export type FeedLease = { product: string; until: number }
 
-/** A stretch of one product's candles: `start` inclusive, `end` exclusive, unix seconds; the last `limit` of them. */
+/** Selects the last `limit` candles of a range: `start` inclusive, `end` exclusive, in Unix seconds. */
 export type CandleQuery = { granularity: Granularity; start?: number; end?: number; limit: number }
 
 /**
- * What a product's object holds of the stretch, ascending. From `since` on (unix seconds) its own record is the
- * authority, what is older is in Postgres; null: it holds nothing.
+ * A product object's candles of a range, ascending. The object is the authority from `since` on (Unix seconds); older
+ * candles are in Postgres. `since` is null if the object has none.
  */
 export type CandleQueryResult = { candles: Candle[]; gaps: Gap[]; since: number | null; position: string }
 
-/** What others ask of one product's object. `fetch` takes a WebSocket upgrade and answers with the object's own socket. */
+/** The RPC interface of a product's object. `fetch` accepts a WebSocket upgrade and responds with the object's own socket. */
 export interface ProductObject {
   fetch(request: Request): Promise<Response>
   candles(query: CandleQuery): Promise<CandleQueryResult>
@@ -33,129 +32,126 @@ export interface ProductObject {
   repair(day: number, minutes: ExchangeCandle[]): Promise<boolean>
 }
 
-/** What others ask of the object that counts open feeds. Times in unix milliseconds. */
+/** The RPC interface of the object that grants open feeds. Times in Unix milliseconds. */
 export interface FeedSlotsObject {
   acquire(product: string, now: number): Promise<boolean>
   release(product: string): Promise<void>
   open(now: number): Promise<FeedLease[]>
 }
 
-/** The exchange is part of the name, so that simulated state and Coinbase's are never in one object. */
+/** Contains the exchange, so that simulated and real state never share an object. */
 export const productObjectName = (exchange: string, product: string): string => `${exchange}:${product}`
 
 /** The product of an object's name (`ctx.id.name`). */
 export const parseProductName = (name: string): string => name.slice(name.indexOf(':') + 1)
 
-/** The object of one product of the exchange that this Worker is set to. */
+/** The object of one product of the configured exchange. */
 export const productCandles = (env: Env, product: string): ProductObject =>
-  // The platform's types of what an RPC answers forget that a gap is a pair; the object implements the interface.
+  // The platform's RPC types lose that a gap is a pair; the object implements the interface.
   env.PRODUCT_CANDLES.getByName(productObjectName(readSettings(env).EXCHANGE, product)) as unknown as ProductObject
 
-/** The one object that grants open feeds of the exchange that this Worker is set to. */
+/** The one object that grants open feeds of the configured exchange. */
 export const feedSlots = (env: Env): FeedSlotsObject => env.FEED_SLOTS.getByName(readSettings(env).EXCHANGE)
 
-/** What a board knows of a name. `freshUntil` is unix milliseconds; past it the value is stale because of `trouble`. */
+/** A board's result for a symbol. After `freshUntil` (Unix milliseconds) the quote is stale because of `trouble`. */
 export type LookupResult = { name: string } & (
   | { kind: 'quote'; quote: Quote; source: QuoteLayer; freshUntil: number; trouble: StaleReason | null }
-  /** No asset has this name. `asked`: the providers have said so, too, not longer than UNKNOWN_SYMBOL_TTL_MS ago. */
+  /** No asset has this name. `asked`: the providers do not know it either, as of UNKNOWN_SYMBOL_TTL_MS ago at most. */
   | { kind: 'unknown'; asked: boolean }
   | { kind: 'ambiguous'; candidates: Candidate[] }
-  /** The asset is there, its price is not: no provider could tell it yet. `retryAfter` in seconds. */
+  /** The asset has no price: no provider has returned one yet. `retryAfter` in seconds. */
   | { kind: 'unpriced'; symbol: string; reason: StaleReason; retryAfter: number }
-  /** Another board has it, under this symbol. */
+  /** Another board has the asset, under this symbol. */
   | { kind: 'moved'; symbol: string }
 )
 
-/** What came of a refresh of everything that was asked for. */
+/** How many assets a refresh has updated, could not update, and left for later because of rate limits. */
 export type RefreshReport = { refreshed: number; failed: number; waiting: number }
 
-/** Counted since `since` (unix milliseconds); readers since the object woke up. */
+/** Counts since `since` (Unix milliseconds); of connections since the object woke up. */
 export type QuoteBoardStatus = {
   since: number
   assets: number
   quotes: number
   watchers: number
   position: string
-  /** Answers by the layer that gave them; `none` had no price. */
+  /** Lookups by the layer that answered; `none` had no price. */
   looks: Record<QuoteLayer | 'none', number>
-  /** Longest that a due asset has waited beyond its interval at the last beat, milliseconds. */
+  /** How long the most overdue asset was overdue at the last refresh, in milliseconds. */
   lagMs: number
   beats: number
   refreshed: number
   failed: number
-  /** Quotes that Postgres has not taken yet, and writes that failed. */
+  /** Quotes not yet written to Postgres, and failed writes. */
   unflushed: number
   flushFailures: number
-  /** As in `Counters` of a product. */
+  /** As in `ProductCounters`. */
   conflations: number
   closedReaders: { slow: number; silent: number }
 }
 
-/**
- * What others ask of a board: the hot layer of quotes. `fetch` takes a WebSocket upgrade and answers with the object's
- * own socket.
- */
+/** The RPC interface of a quote board. `fetch` accepts a WebSocket upgrade and responds with the object's own socket. */
 export interface QuoteBoardObject {
   fetch(request: Request): Promise<Response>
-  /** In the order of `names`. Waits for a provider (LOOKUP_TIMEOUT_MS at most) where an asset has no price at all. */
+  /** Results in the order of `names`. Waits up to LOOKUP_TIMEOUT_MS for a provider if an asset has no price at all. */
   lookup(names: string[]): Promise<LookupResult[]>
-  /** Asks the providers for a name that no asset has, and adds what they know. Costs requests: the caller limits it. */
+  /** Asks the providers about an unknown symbol, and adds the asset. Uses up their rate limits: the caller limits it. */
   discover(name: string): Promise<LookupResult>
-  /** Takes the plan of the minute and sees to it that the next beat comes. */
+  /** Sets the refresh plan of this minute, and schedules the next refresh. */
   setPlan(plan: QuotePlan): Promise<void>
   /**
-   * Has what changes of these assets told to a user's object from now on, instead of what was before; and gives what is
-   * known of them now. No asset: nothing any more. It ends by itself when that object says so, or cannot be reached for long.
-   * `watched` are those among them that a page has open by name: they are refreshed as often as those of sockets are.
+   * Sends price changes of these assets to a user's object from now on, replacing its earlier subscription, and returns
+   * the current prices. No assets: unsubscribes. The subscription ends when the object says so or stays unreachable.
+   * Assets in `watched` are open on a page, and are refreshed as often as those of connections.
    */
   subscribe(user: string, assetIds: number[], watched: number[]): Promise<PortfolioPrice[]>
-  /** Refreshes these assets now, or all, within the providers' budgets. */
+  /** Refreshes these assets, or all for null, within the providers' rate limits. */
   refresh(names: string[] | null): Promise<RefreshReport>
   status(): Promise<QuoteBoardStatus>
 }
 
-/** An asset to be asked for: its sources in the order in which they are tried. */
+/** An asset to quote, with its providers in the order in which they are tried. */
 export type QuoteRequest = { asset_id: number; sources: ProviderAssetId[] }
 
-/** What came of one asset: the first source that had a price; or why none had one: a trouble that may pass goes before one that does not. */
+/** The quote of the first provider with a price, or why none had one: temporary reasons before permanent ones. */
 export type QuoteOutcome = { asset_id: number } & (
   | { ok: true; provider: QuoteProviderName; quote: ProviderQuote }
   | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
 )
 
-/** What others ask of the one object through which every request to a provider of quotes goes (Q4). */
+/** The RPC interface of the one object that sends all requests to quote providers (Q4). */
 export interface ProviderGateObject {
-  /** In the order of `requests`; batched by provider, as far as the budgets go. Never rejects for a provider's failure. */
+  /** Outcomes in the order of `requests`, batched by provider, within the rate limits. Never rejects for a provider's failure. */
   quotes(requests: QuoteRequest[]): Promise<QuoteOutcome[]>
-  /** The days of one asset from the first of its sources that can tell them. */
+  /** The daily bars of one asset from the first of its providers that has them. */
   daily(sources: ProviderAssetId[], from: string | null): Promise<DailyOutcome>
-  /** What the providers know under a name that no asset has; null: none knows it. */
+  /** Finds an unknown symbol at the providers. */
   find(name: string): Promise<FindOutcome>
   limits(): Promise<ProviderLimit[]>
 }
 
 export type DailyOutcome =
   | { ok: true; provider: QuoteProviderName; history: DailyHistory }
-  /** `asked`: a provider was; else its budget did not allow it. */
+  /** `asked`: false if the rate limits allowed no request. */
   | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null; detail: string; asked: boolean }
 
 export type FindOutcome =
   | { ok: true; found: { provider: QuoteProviderName; listing: ProviderListing } | null }
   | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
 
-/** What isolates count of one route: how many of each status class, and the time they took, in milliseconds. */
+/** Responses of one route, method and status class, with their total and longest duration in milliseconds. */
 export type RouteCount = { route: string; method: string; status: string; count: number; ms: number; max_ms: number }
 
-/** What others ask of the object that gathers the isolates' counts until cron stores them. */
+/** The RPC interface of the object that collects the isolates' counts until cron stores them. */
 export interface MeterObject {
   add(counts: RouteCount[]): Promise<void>
-  /** Gives what has gathered, and begins anew. */
+  /** Returns the counts and resets them. */
   drain(): Promise<RouteCount[]>
 }
 
 /**
- * What was written of a user's holdings: the assets that it touches (null: all), lots that changed, and the portfolio's
- * version since; `before` is the one that it had before that write, where that is known.
+ * A write to a user's holdings: the affected assets (null: all), the changed and removed lots, and the portfolio's new
+ * version; `before` is its version before the write, if known.
  */
 export type PortfolioChange = {
   version: number
@@ -165,42 +161,39 @@ export type PortfolioChange = {
   removed_lots: string[]
 }
 
-/** Counted since the object woke up, but for `loads`: how often it has read the database in all. */
+/** Counts since the object woke up; `loads` counts all its reads of the database. */
 export type PortfolioStatus = { sockets: number; positions: number; version: number; loads: number; position: string }
 
 /**
- * What others ask of one user's object. `fetch` takes a WebSocket upgrade: who asks was found out before; `kerb-until` is
- * when that is over (unix milliseconds).
+ * The RPC interface of a user's object. `fetch` accepts a WebSocket upgrade of the user, who is authenticated until
+ * `kerb-until` (a header, Unix milliseconds).
  */
 export interface UserPortfolioObject {
   fetch(request: Request): Promise<Response>
-  /** A ticket that opens one socket within TICKET_TTL_MS, for who was let in until `until` (unix milliseconds). */
-  ticket(until: number): Promise<string>
-  /** Until when who brings the ticket is let in; null: it is none, is over or was used. */
-  redeem(ticket: string): Promise<number | null>
-  /** JSON text of `Enriched`, as of now; null while it has not been made: `requestRefresh` then. */
+  /** A ticket for one socket within TICKET_TTL_MS, for a session that expires at `until` (Unix milliseconds). */
+  issueTicket(until: number): Promise<string>
+  /** When the ticket's session expires (Unix milliseconds); null for an invalid, expired or used ticket. */
+  redeemTicket(ticket: string): Promise<number | null>
+  /** The live portfolio as JSON text of `Enriched`; null until a refresh has computed it: call `requestRefresh`. */
   enriched(): Promise<string | null>
-  /** Whether a job is to be queued: none is under way. */
+  /** True if the caller must queue a refresh job; false if one is under way. */
   requestRefresh(): Promise<boolean>
-  /** The job that was to be queued could not be. */
-  withdrawRefresh(): Promise<void>
-  /** Reads everything from the database and tells what has changed: the queue's job. */
+  /** Withdraws `requestRefresh` when the job could not be queued. */
+  cancelRefresh(): Promise<void>
+  /** Reads everything from the database and publishes the changes: the queue's job. */
   refresh(): Promise<void>
-  /** Something was written; those who look are told before it answers. */
-  changed(change: PortfolioChange): Promise<void>
-  /**
-   * From a board: prices that have changed, and assets that it has none of any more. False: nobody looks, do not tell me
-   * any more.
-   */
-  prices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
-  /** Lets all sockets go: sessions have ended. */
-  signedOut(): Promise<void>
-  /** There is no such user any more: lets all sockets go, and forgets everything. */
+  /** Applies a write. Connections get their updates before it returns. */
+  applyChange(change: PortfolioChange): Promise<void>
+  /** Receives a board's changed prices, and the assets without a price. False ends the subscription: nobody watches. */
+  updatePrices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
+  /** Closes all sockets: the sessions have ended. */
+  closeSockets(): Promise<void>
+  /** Closes all sockets and deletes all state: the user no longer exists. */
   forget(): Promise<void>
   status(): Promise<PortfolioStatus>
 }
 
-/** The object of one user, by the id in the token. */
+/** The object of one user, by user id. */
 export const userPortfolio = (env: Env, userId: string): UserPortfolioObject =>
   env.USER_PORTFOLIO.getByName(`${readSettings(env).EXCHANGE}:${userId}`) as unknown as UserPortfolioObject
 
@@ -214,7 +207,7 @@ export const quoteBoard = (env: Env, shard: number): QuoteBoardObject =>
 /** The shard of a board's name (`ctx.id.name`). */
 export const parseShardName = (name: string): number => Number(name.slice(name.indexOf(':') + 1))
 
-/** The one object that asks the providers of quotes. */
+/** The one object that sends requests to quote providers. */
 export const providerGate = (env: Env): ProviderGateObject =>
   env.PROVIDER_GATE.getByName(readSettings(env).EXCHANGE) as unknown as ProviderGateObject
 

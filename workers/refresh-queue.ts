@@ -1,32 +1,29 @@
+import pMap from 'p-map'
 import { withLiveDatabase } from '../src/db/client.ts'
 import { insertMetrics } from '../src/db/metrics.ts'
 import { log } from '../src/log.ts'
 import { userPortfolio } from '../src/objects.ts'
 
-/** One portfolio that is to be valued anew; `unless_active`: not if its user looks at it, who has it up to date. */
+/** A portfolio to be valued again; with `unless_active` only if no socket watches it: a watched one is up to date. */
 export type RefreshJob = { user_id: string; unless_active?: true }
 
 /** The queue of jobs that have failed too often, by its name in wrangler.toml. */
 const DEAD_LETTER_QUEUE = 'kerb-portfolios-dead'
 
-/** Portfolios that are valued at once: each takes a connection to the database in its object. */
+/** Portfolios valued at once: each takes a connection to the database in its object. */
 const CONCURRENCY = 5
-/** Seconds before a job that has failed comes again. */
 const RETRY_DELAY_S = 10
 
 type Message = MessageBatch<RefreshJob>['messages'][number]
 
-/** Does the jobs of a batch, or counts those that nobody could do. */
+/** Runs the jobs of a batch, or counts those that failed for good. */
 export const refreshPortfolios = (batch: MessageBatch<RefreshJob>, env: Env): Promise<void> =>
   batch.queue === DEAD_LETTER_QUEUE ? recordDeadLetters(batch, env) : refreshAll(batch, env)
 
-/** Values the portfolios of a batch, each once; one that fails comes again later, and in the end to the queue of the dead. */
+/** Values each portfolio of a batch once; a job that fails is retried, and in the end goes to the dead letter queue. */
 async function refreshAll({ messages }: MessageBatch<RefreshJob>, env: Env): Promise<void> {
-  const waiting = [...Map.groupBy(messages, ({ body }) => body.user_id)]
-  const work = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await refreshPortfolio(env, ...next)
-  }
-  await Promise.all(Array.from({ length: CONCURRENCY }, work))
+  const byUser = Map.groupBy(messages, ({ body }) => body.user_id)
+  await pMap(byUser, ([userId, jobs]) => refreshPortfolio(env, userId, jobs), { concurrency: CONCURRENCY })
 }
 
 async function refreshPortfolio(env: Env, userId: string, messages: readonly Message[]): Promise<void> {
@@ -42,7 +39,7 @@ async function refreshPortfolio(env: Env, userId: string, messages: readonly Mes
   }
 }
 
-/** Logs jobs that nobody could do, and counts them in `system_metrics`. The next read, or the next hour, asks again. */
+/** Logs jobs that failed for good, and counts them in `system_metrics`. The next read, or the next hour, queues another. */
 async function recordDeadLetters(batch: MessageBatch<RefreshJob>, env: Env): Promise<void> {
   const now = Date.now()
   for (const { body, attempts } of batch.messages)

@@ -11,6 +11,7 @@ import { readProducts, type StoredProduct, upsertProducts } from '../src/db/prod
 import { log } from '../src/log.ts'
 import { feedSlots, productCandles } from '../src/objects.ts'
 import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
+import { DAY_S, formatDate, MINUTE_S } from '../src/time.ts'
 import { auditCandles } from './jobs/candle-audit.ts'
 import { recordMetrics } from './jobs/metrics.ts'
 import {
@@ -24,15 +25,15 @@ import {
 import { loadHistory } from './jobs/price-history.ts'
 import { recordProviderLimits, sendRefreshPlans } from './jobs/quotes.ts'
 
-/** Partitions are there for this long before they are needed. */
-const PARTITION_LEAD_S = 366 * 86_400
+/** Partitions are created this long before they are needed. */
+const PARTITION_LEAD_S = 366 * DAY_S
 
 type Job = (env: Env, now: number) => Promise<Record<string, unknown>>
 
 /** The jobs of each cron expression in wrangler.toml, and how often that fires. */
 const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<string, Job>> }>> = {
   '* * * * *': {
-    seconds: 60,
+    seconds: MINUTE_S,
     jobs: {
       products: updateProducts,
       guard: guardFeeds,
@@ -48,7 +49,7 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
     },
   },
   '7 0 * * *': {
-    seconds: 86_400,
+    seconds: DAY_S,
     jobs: {
       partitions: makePartitions,
       retention: deleteExpiredHistory,
@@ -61,7 +62,7 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
   },
 }
 
-/** Runs what is due by the cron expression that fired; a job that fails is logged and stops no other. */
+/** Runs the jobs of the cron expression that fired. A failed job is logged and does not stop the others. */
 export async function scheduled(event: ScheduledController, env: Env): Promise<void> {
   const { seconds, jobs } = JOBS[event.cron] ?? { seconds: 0, jobs: {} }
   const runs = Object.entries(jobs).map(([name, job]) =>
@@ -70,7 +71,7 @@ export async function scheduled(event: ScheduledController, env: Env): Promise<v
   await Promise.all(runs)
 }
 
-/** Runs one job, logs one line of how it went, and notes it in `job_runs`: what did not run is seen by its absence. */
+/** Runs one job, logs its outcome and records it in `job_runs`, where a job that does not run is missing. */
 async function runJob(
   env: Env,
   job: string,
@@ -78,20 +79,20 @@ async function runJob(
   work: () => Promise<Record<string, unknown>>,
 ): Promise<void> {
   const started_at = Date.now()
-  const told = await work().then(
-    (result) => ({ outcome: 'ok' as const, ...result }),
+  const result = await work().then(
+    (fields) => ({ outcome: 'ok' as const, ...fields }),
     (error: unknown) => ({ outcome: 'failed' as const, error: String(error) }),
   )
   const ended_at = Date.now()
-  log('job', { job, ms: ended_at - started_at, ...told })
-  const { outcome } = told
-  const error = 'error' in told ? String(told.error) : null
+  log('job', { job, ms: ended_at - started_at, ...result })
+  const { outcome } = result
+  const error = 'error' in result ? String(result.error) : null
   await withLiveDatabase(env, (sql) =>
     recordJobRun(sql, { job, period_seconds, started_at, ended_at, outcome, error }),
   ).catch((unrecorded: unknown) => log('job_record_failed', { job, error: String(unrecorded) }))
 }
 
-/** Every product of the exchange at the first run and hourly, the active ones in between: prices age by the minute. */
+/** Updates every product of the exchange on the first run and hourly, and the active ones every minute. */
 async function updateProducts(env: Env, now: number): Promise<Record<string, unknown>> {
   const { COINBASE_REST_URL, EXCHANGE, PRODUCTS } = readSettings(env)
   const every = isHourly(now) || (await readStoredProducts(env)).length === 0
@@ -112,8 +113,8 @@ const readStoredProducts = (env: Env): Promise<StoredProduct[]> =>
   withLiveDatabase(env, (sql) => readProducts(sql, readSettings(env).EXCHANGE))
 
 /**
- * Tells objects whether the exchange trades their pair, and has them do what is due: those that are always on or whose
- * feed is open each minute, every active one hourly, so that a pair that comes back is known to.
+ * Tells product objects whether the exchange trades their pair, and keeps their feeds running: every minute for those in
+ * ALWAYS_ON or with an open feed, hourly for every active product, so that a relisted pair starts again.
  */
 async function guardFeeds(env: Env, now: number): Promise<Record<string, unknown>> {
   const { ALWAYS_ON, PRODUCTS } = readSettings(env)
@@ -129,7 +130,7 @@ async function guardFeeds(env: Env, now: number): Promise<Record<string, unknown
   return { guarded: ids.length }
 }
 
-/** The pairs that are offline or delisted; none while the database cannot tell, so that no feed waits for it. */
+/** The pairs that are offline or delisted; none while the database cannot be read, so that no feed waits for it. */
 async function readUntradedIds(env: Env): Promise<Set<string>> {
   const pairs = await readStoredProducts(env).catch((error: unknown) => {
     log('products_read_failed', { error: String(error) })
@@ -146,9 +147,7 @@ async function makePartitions(env: Env, now: number): Promise<Record<string, unk
   }))
 }
 
-const formatDate = (now: number): string => new Date(now).toISOString().slice(0, 10)
-
-/** Folds days into weeks and months, and forgets what is kept no longer (Q7). */
+/** Merges days into weeks and months, and deletes expired bars (Q7). */
 async function runHistoryMaintenance(env: Env, now: number): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, (sql) => maintainHistory(sql, formatDate(now)))
 }
@@ -160,15 +159,15 @@ async function dropExpiredSnapshots(env: Env, now: number): Promise<Record<strin
   })
 }
 
-/** Sessions and ways to a new password that are over. */
+/** Deletes expired sessions and reset tokens. */
 async function deleteExpiredAuth(env: Env, now: number): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, (sql) => deleteExpiredAuthRows(sql, now))
 }
 
 async function deleteExpiredRecords(env: Env, now: number): Promise<Record<string, unknown>> {
   const { REVISION_RETENTION_DAYS, METRIC_RETENTION_DAYS } = readSettings(env)
-  const kept = { candle_revisions: REVISION_RETENTION_DAYS, system_metrics: METRIC_RETENTION_DAYS }
-  return withLiveDatabase(env, (sql) => deleteOldRecords(sql, kept, now))
+  const retentionDays = { candle_revisions: REVISION_RETENTION_DAYS, system_metrics: METRIC_RETENTION_DAYS }
+  return withLiveDatabase(env, (sql) => deleteOldRecords(sql, retentionDays, now))
 }
 
 async function deleteExpiredHistory(env: Env, now: number): Promise<Record<string, unknown>> {

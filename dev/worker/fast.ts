@@ -2,6 +2,7 @@ import { ProductCandles as RealProductCandles } from '../../durable-objects/cand
 import { UserPortfolio as RealUserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts'
 import { ProviderGate as RealProviderGate } from '../../durable-objects/providers/provider-gate.ts'
 import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
+import type { RealtimeObject } from '../../durable-objects/realtime-object.ts'
 import worker from '../../workers/index.ts'
 
 export { FeedSlots, Meter } from '../../workers/index.ts'
@@ -26,46 +27,29 @@ function realTimeOf(env: Env, at: number): number {
   return Math.ceil(anchor + (at - anchor) / speed)
 }
 
-/** The very objects, on a clock that runs faster. */
-export class ProductCandles extends RealProductCandles {
-  protected override now(): number {
-    return marketNow(this.env)
-  }
+type RealtimeClass = new (ctx: DurableObjectState, env: Env) => RealtimeObject
 
-  protected override wakeAt(at: number): void {
-    super.wakeAt(realTimeOf(this.env, at))
+/** The same class, on a clock that runs faster. */
+function onMarketClock(Base: RealtimeClass) {
+  abstract class OnMarketClock extends Base {
+    protected override now(): number {
+      return marketNow(this.env)
+    }
+
+    protected override wakeAt(at: number): void {
+      super.wakeAt(realTimeOf(this.env, at))
+    }
   }
+  return OnMarketClock
 }
 
-export class QuoteBoard extends RealQuoteBoard {
-  protected override now(): number {
-    return marketNow(this.env)
-  }
-
-  protected override wakeAt(at: number): void {
-    super.wakeAt(realTimeOf(this.env, at))
-  }
-}
+export const ProductCandles = onMarketClock(RealProductCandles)
+export const QuoteBoard = onMarketClock(RealQuoteBoard)
+export const UserPortfolio = onMarketClock(RealUserPortfolio)
 
 export class ProviderGate extends RealProviderGate {
   protected override now(): number {
     return marketNow(this.env)
-  }
-}
-
-export class UserPortfolio extends RealUserPortfolio {
-  protected override now(): number {
-    return marketNow(this.env)
-  }
-
-  protected override wakeAt(at: number): void {
-    super.wakeAt(realTimeOf(this.env, at))
-  }
-
-  protected override async scheduledAlarm(): Promise<number | null> {
-    const at = await super.scheduledAlarm()
-    const { speed, anchor } = clockOf(this.env)
-    return at && anchor + (at - anchor) * speed
   }
 }
 

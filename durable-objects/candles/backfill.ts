@@ -1,6 +1,8 @@
+import { backoffMs } from '../../src/backoff.ts'
 import type { CandleAggregator } from '../../src/market/aggregator.ts'
 import {
   type BackfillLimits,
+  type BackfillStep,
   NOTHING_REFUSED,
   nextBackfillStep,
   type RefusedRequests,
@@ -10,77 +12,81 @@ import { parseTime, type Trade } from '../../src/market/coinbase.ts'
 import type { MissingTrades } from '../../src/market/coverage.ts'
 import { fetchCandles, fetchTrades, type RestTrade } from '../../src/providers/coinbase.ts'
 import type { Result } from '../../src/providers/result.ts'
+import { MINUTE_MS, MINUTE_S } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
 
-/** Pause after REST has refused: doubles with full jitter. Milliseconds. */
+/** Pause after a request to the exchange's REST failed. */
 const BACKOFF_MIN_MS = 5_000
 const BACKOFF_MAX_MS = 300_000
 
-/** What a backfill needs of the object that holds it. Times are unix milliseconds. */
-export type BackfillHost = {
-  aggregator: CandleAggregator
-  limits: BackfillLimits
-  restUrl: string
-  exchangeUrl: string
-  now(): number
-  /** Evenly in [0, 1). */
-  random(): number
-  track(work: Promise<unknown>): void
-  /** Something was healed: the book is to be drained. */
-  onHealed(): void
-  log(event: string, fields: Record<string, unknown>): void
-}
+type BackfillSettings = { limits: BackfillLimits; restUrl: string; exchangeUrl: string }
 
-/** Heals the holes of one book from the exchange's REST (C9), one request at a time, beside the live feed. */
+/** Fetches missing trades and minutes from the exchange's REST (C9), one request at a time, beside the live feed. */
 export class Backfill {
-  readonly #host: BackfillHost
+  readonly #context: ObjectContext
+  readonly #settings: BackfillSettings
+  readonly #aggregator: CandleAggregator
+  readonly #onProgress: () => void
   #running = false
   #failures = 0
   #pausedUntil = 0
-  /** New trades that REST brought. */
+  /** New trades from REST. */
   trades = 0
-  /** Pages of trades that REST brought, stretches of the exchange's minutes, and requests that it refused. */
+  /** Fetched pages of trades. */
   pages = 0
+  /** Fetched ranges of the exchange's minutes. */
   reconciliations = 0
+  /** Failed requests. */
   refused = 0
 
-  constructor(host: BackfillHost) {
-    this.#host = host
+  /** @param onProgress called when the aggregator may have changed */
+  constructor(
+    context: ObjectContext,
+    settings: BackfillSettings,
+    aggregator: CandleAggregator,
+    onProgress: () => void,
+  ) {
+    this.#context = context
+    this.#settings = settings
+    this.#aggregator = aggregator
+    this.#onProgress = onProgress
   }
 
-  /** When there is something to do, unix milliseconds; infinite when there is not. */
+  /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   get dueAt(): number {
     if (this.#running) return Number.POSITIVE_INFINITY
-    const { aggregator: book, limits } = this.#host
-    const now = this.#host.now()
-    const step = nextBackfillStep(book.tradeCoverage.missing, now, limits, () => NOTHING_REFUSED)
+    const step = this.#nextStep(() => NOTHING_REFUSED)
     if (step === null) return Number.POSITIVE_INFINITY
     return Math.max(this.#pausedUntil, step.kind === 'wait' ? step.until : 0)
   }
 
+  #nextStep(refused: (missing: MissingTrades) => RefusedRequests): BackfillStep | null {
+    return nextBackfillStep(this.#aggregator.tradeCoverage.missing, this.#context.now(), this.#settings.limits, refused)
+  }
+
   /** Begins what is due, if anything is. */
   tick(): void {
-    if (this.#host.now() < this.dueAt) return
+    if (this.#context.now() < this.dueAt) return
     this.#running = true
-    this.#host.track(
+    this.#context.track(
       this.#run().finally(() => {
         this.#running = false
-        this.#host.onHealed()
+        this.#onProgress()
       }),
     )
   }
 
   async #run(): Promise<void> {
-    const { aggregator: book, limits } = this.#host
-    /** What nobody gets an answer about now, and what there is no answer about for a hole. */
+    /** Requests that fail for everything now, and those that failed for some of the missing trades only. */
     const down: RefusedRequests = { trades: false, candles: false }
-    const unknown = new Map<MissingTrades, RefusedRequests>()
-    const refusedOf = (hole: MissingTrades): RefusedRequests => {
-      const own = unknown.get(hole)
+    const refusals = new Map<MissingTrades, RefusedRequests>()
+    const refusedOf = (missing: MissingTrades): RefusedRequests => {
+      const own = refusals.get(missing)
       return { trades: down.trades || own?.trades === true, candles: down.candles || own?.candles === true }
     }
     let retryAfter = 0
     for (;;) {
-      const step = nextBackfillStep(book.tradeCoverage.missing, this.#host.now(), limits, refusedOf)
+      const step = this.#nextStep(refusedOf)
       if (step === null || step.kind === 'wait') break
       const failure =
         step.kind === 'trades'
@@ -88,66 +94,62 @@ export class Backfill {
           : await this.#fetchCandles(step)
       if (failure === null) {
         step.missing.failures = 0
-        this.#host.onHealed()
+        this.#onProgress()
         continue
       }
       this.refused++
-      this.#host.log('backfill_fetch_failed', { asked: step.kind, reason: failure.reason, detail: failure.detail })
+      this.#context.log('backfill_fetch_failed', { request: step.kind, reason: failure.reason, detail: failure.detail })
       if (failure.reason === 'unavailable' || failure.reason === 'rate_limited') {
         down[step.kind] = true
         retryAfter = Math.max(retryAfter, failure.retryAfter ?? 0)
-      } else unknown.set(step.missing, { ...refusedOf(step.missing), [step.kind]: true })
+      } else refusals.set(step.missing, { ...refusedOf(step.missing), [step.kind]: true })
     }
-    for (const hole of unknown.keys()) hole.pausedUntil = this.#retryAt(hole.failures++)
+    for (const missing of refusals.keys()) missing.pausedUntil = this.#retryAt(missing.failures++)
     if (down.trades || down.candles)
-      this.#pausedUntil = Math.max(this.#host.now() + retryAfter, this.#retryAt(this.#failures++))
+      this.#pausedUntil = Math.max(this.#context.now() + retryAfter, this.#retryAt(this.#failures++))
     else this.#failures = 0
   }
 
-  /** When to ask again after so many failures in a row: pauses double, with full jitter. Unix milliseconds. */
   #retryAt(failures: number): number {
-    return (
-      this.#host.now() + this.#host.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures, 20))
-    )
+    return this.#context.now() + backoffMs(failures, BACKOFF_MIN_MS, BACKOFF_MAX_MS, Math.random())
   }
 
-  /** One page of trades into the book. */
-  async #fetchTrades(hole: MissingTrades, limit: number, floor: number): Promise<Failure | null> {
-    const { aggregator: book, exchangeUrl, limits } = this.#host
-    const { before } = hole
-    const answer = await fetchTrades(fetch, exchangeUrl, book.product, {
-      after: before,
-      limit: Math.min(limit, TRADES_PER_PAGE),
-    })
-    if (!answer.ok) return answer
-    const page = answer.value.filter((trade) => trade.tradeId < before && trade.tradeId > hole.after)
-    const trades = page.map((trade) => toTrade(book.product, trade))
-    // The socket's ids and REST's are one series as far as is known; where they are not, its times do not fit. A trade
-    // may be published late, but none that is still folded is older than the kept time.
-    const earliest = hole.after > 0 ? hole.low - limits.tradeWindowMs / 1000 : 0
-    const fits = ({ minute }: Trade) => minute >= earliest && minute <= hole.high + 60
-    if (!trades.every(fits)) return invalidAnswer('ids of REST and socket do not fit')
-    if (trades.length === 0 && hole.after > 0) return invalidAnswer('the missing trades are not there')
-    hole.pages++
+  /** Adds one page of trades to the aggregator. */
+  async #fetchTrades(missing: MissingTrades, limit: number, floor: number): Promise<Failure | null> {
+    const { product, tradeCoverage } = this.#aggregator
+    const { exchangeUrl, limits } = this.#settings
+    const { after, before } = missing
+    const page = { after: before, limit: Math.min(limit, TRADES_PER_PAGE) }
+    const result = await fetchTrades(fetch, exchangeUrl, product, page)
+    if (!result.ok) return result
+    const trades = result.value
+      .filter(({ tradeId }) => tradeId < before && tradeId > after)
+      .map((trade) => toTrade(product, trade))
+    // Socket and REST number their trades alike as far as is known; if they do not, the times show it. A trade may be
+    // published late, but not by more than the trade window.
+    const earliest = after > 0 ? missing.low - limits.tradeWindowMs / 1000 : 0
+    if (!trades.every(({ minute }) => minute >= earliest && minute <= missing.high + MINUTE_S))
+      return invalidResult('the trade ids of REST and socket do not match')
+    if (trades.length === 0 && after > 0) return invalidResult('REST does not have the missing trades')
+    missing.pages++
     this.pages++
     const needed = trades.filter((trade) => trade.minute >= floor)
-    this.trades += book.addTrades(needed, this.#host.now(), 'backfill')
-    // Past the floor, or past the exchange's very first trade, nothing of this hole is left above.
+    this.trades += this.#aggregator.addTrades(needed, this.#context.now(), 'backfill')
+    // The page reached below the floor, or the exchange's first trade: nothing else is missing above the floor.
     if (needed.length < trades.length || trades.length === 0) {
       const lowest = needed.reduce((low, trade) => Math.min(low, trade.id), before)
-      const rest = book.tradeCoverage.missing.find((other) => other.before === lowest)
-      if (rest) book.tradeCoverage.limitTo(rest, trades.length === 0 ? -1 : floor - 60)
+      const rest = tradeCoverage.missing.find((other) => other.before === lowest)
+      if (rest) tradeCoverage.limitTo(rest, trades.length === 0 ? -1 : floor - MINUTE_S)
     }
     return null
   }
 
-  /** The exchange's own minutes into the book. */
-  async #fetchCandles(step: { from: number; to: number }): Promise<Failure | null> {
-    const { aggregator: book, restUrl } = this.#host
-    const range = { granularity: 'ONE_MINUTE' as const, start: step.from, end: step.to + 60 }
-    const answer = await fetchCandles(fetch, restUrl, book.product, range)
-    if (!answer.ok) return answer
-    book.reconcile(step.from, step.to, answer.value, this.#host.now())
+  /** Replaces the aggregator's minutes by the exchange's own. */
+  async #fetchCandles({ from, to }: { from: number; to: number }): Promise<Failure | null> {
+    const range = { granularity: 'ONE_MINUTE' as const, start: from, end: to + MINUTE_S }
+    const result = await fetchCandles(fetch, this.#settings.restUrl, this.#aggregator.product, range)
+    if (!result.ok) return result
+    this.#aggregator.reconcile(from, to, result.value, this.#context.now())
     this.reconciliations++
     return null
   }
@@ -155,7 +157,7 @@ export class Backfill {
 
 type Failure = Extract<Result<unknown>, { ok: false }>
 
-const invalidAnswer = (detail: string): Failure => ({
+const invalidResult = (detail: string): Failure => ({
   ok: false,
   reason: 'invalid',
   status: null,
@@ -171,6 +173,6 @@ function toTrade(product: string, trade: RestTrade): Trade {
     price: trade.price,
     size: trade.size,
     time: trade.time,
-    minute: Math.floor(at / 60_000) * 60,
+    minute: Math.floor(at / MINUTE_MS) * MINUTE_S,
   }
 }

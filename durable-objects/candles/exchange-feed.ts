@@ -1,6 +1,9 @@
+import { readCoinbaseKey } from '../../src/auth/coinbase-jwt.ts'
+import { backoffMs } from '../../src/backoff.ts'
 import type { FeedState } from '../../src/protocol/product.ts'
+import type { ObjectContext } from '../object-context.ts'
 
-/** A feed that says nothing for this long, three heartbeats, is told to be silent. Milliseconds. */
+/** A feed without a message for this long, three heartbeats, is `silent`. */
 const SILENT_AFTER_MS = 3_000
 
 type ConnectionState =
@@ -9,35 +12,35 @@ type ConnectionState =
   | { kind: 'live'; since: number; socket: WebSocket; lastMessageAt: number }
   | { kind: 'waiting'; since: number; until: number }
 
-/** Why a connection ended or was not made: a closed set, to count by. */
+/** Why a connection ended or failed, as metrics count it. */
 export type DisconnectReason = 'closed' | 'error' | 'silence' | 'timeout' | 'unreachable'
 
-/** What a feed needs of the object that holds it. Times are unix milliseconds. */
-export type FeedHost = {
+type FeedSettings = {
   url: string
   product: string
+  /** See COINBASE_API_KEY and COINBASE_PRIVATE_KEY; undefined without keys. */
+  apiKeyName: string | undefined
+  privateKey: string | undefined
   /** See FEED_SILENCE_TIMEOUT_MS, FEED_CONNECT_TIMEOUT_MS, RECONNECT_MIN_MS and RECONNECT_MAX_MS. */
   silenceTimeoutMs: number
   connectTimeoutMs: number
   reconnectMinMs: number
   reconnectMaxMs: number
-  now(): number
-  /** Evenly in [0, 1). */
-  random(): number
-  /** The token of a subscribe message, where there are keys. */
-  sign(): Promise<string | null>
-  /** Work that goes on after the call that began it. */
-  track(work: Promise<unknown>): void
+}
+
+type FeedListener = {
   onOpen(): void
   onMessage(text: string): void
-  onDisconnect(reason: string): void
-  /** The state has changed outside of `tick`: it is to be told, and what is due is another. */
+  onDisconnect(): void
+  /** The state, and with it `dueAt`, changed outside of `tick`. */
   onStateChange(): void
 }
 
-/** The outgoing socket to the exchange: dials, subscribes, watches for silence, dials again. It sets no timers. */
+/** The outgoing socket to the exchange. Connects, subscribes, and reconnects when it breaks or is silent. Sets no timer. */
 export class ExchangeFeed {
-  readonly #host: FeedHost
+  readonly #context: ObjectContext
+  readonly #settings: FeedSettings
+  readonly #listener: FeedListener
   #state: ConnectionState
   #failures = 0
   reconnects = 0
@@ -46,16 +49,18 @@ export class ExchangeFeed {
   /** Why the last connection ended or could not be made. */
   reason: string | null = null
 
-  constructor(host: FeedHost) {
-    this.#host = host
-    this.#state = { kind: 'closed', since: host.now() }
+  constructor(context: ObjectContext, settings: FeedSettings, listener: FeedListener) {
+    this.#context = context
+    this.#settings = settings
+    this.#listener = listener
+    this.#state = { kind: 'closed', since: context.now() }
   }
 
-  /** The state as it is told to clients, since when, and when something was last heard (unix milliseconds). */
+  /** The state for clients, since when, and the time of the last message. Unix milliseconds. */
   getStatus(): { state: FeedState; since: number; lastMessageAt: number | null } {
     const state = this.#state
     if (state.kind !== 'live') return { state: state.kind, since: state.since, lastMessageAt: null }
-    const silent = this.#host.now() - state.lastMessageAt > SILENT_AFTER_MS
+    const silent = this.#context.now() - state.lastMessageAt > SILENT_AFTER_MS
     return {
       state: silent ? 'silent' : 'live',
       since: silent ? state.lastMessageAt : state.since,
@@ -71,59 +76,59 @@ export class ExchangeFeed {
     return this.#state.kind === 'live'
   }
 
-  /** Opens the feed; without effect when it is open or on its way. */
+  /** Opens the feed if it is closed. */
   open(): void {
     if (this.#state.kind === 'closed') this.#connect()
   }
 
-  /** Dials now instead of at the end of the pause. */
+  /** Connects now instead of at the end of the pause. */
   reconnectNow(): void {
     if (this.#state.kind === 'waiting' || this.#state.kind === 'closed') this.#connect()
   }
 
-  /** Closes the feed for good, until `open`. */
+  /** Closes the feed until `open`. */
   close(reason: string): void {
     if (this.#state.kind === 'closed') return
     this.#disconnect(reason)
-    this.#state = { kind: 'closed', since: this.#host.now() }
+    this.#state = { kind: 'closed', since: this.#context.now() }
     this.#failures = 0
   }
 
-  /** Something was heard: the connection is alive, and once it has lasted, the next pause is short again. */
+  /** Notes a message. Once the connection has lasted, the next pause before a reconnect is short again. */
   recordMessage(): void {
     if (this.#state.kind !== 'live') return
-    this.#state.lastMessageAt = this.#host.now()
-    if (this.#state.lastMessageAt - this.#state.since > this.#host.silenceTimeoutMs) this.#failures = 0
+    this.#state.lastMessageAt = this.#context.now()
+    if (this.#state.lastMessageAt - this.#state.since > this.#settings.silenceTimeoutMs) this.#failures = 0
   }
 
-  /** When the feed wants to be looked at again, unix milliseconds; infinite when nothing is to come. */
+  /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   get dueAt(): number {
     const state = this.#state
-    if (state.kind === 'connecting') return state.since + this.#host.connectTimeoutMs
+    if (state.kind === 'connecting') return state.since + this.#settings.connectTimeoutMs
     if (state.kind === 'waiting') return state.until
     if (state.kind === 'live') {
-      // First the silence is told, then it is the end of the connection.
+      // A silent connection changes its state first and is closed later.
       const quiet = state.lastMessageAt + SILENT_AFTER_MS
-      return this.#host.now() > quiet ? state.lastMessageAt + this.#host.silenceTimeoutMs : quiet + 1
+      return this.#context.now() > quiet ? state.lastMessageAt + this.#settings.silenceTimeoutMs : quiet + 1
     }
     return Number.POSITIVE_INFINITY
   }
 
-  /** Does what is due: gives up a dead connection, dials again. */
+  /** Closes a dead connection or reconnects, whichever is due. */
   tick(): void {
     const state = this.#state
-    if (state.kind === 'closed' || this.#host.now() < this.dueAt) return
+    if (state.kind === 'closed' || this.#context.now() < this.dueAt) return
     if (state.kind === 'waiting') this.#connect()
     else if (state.kind === 'connecting') this.#scheduleReconnect('timeout', 'connecting took too long')
-    else if (this.#host.now() >= state.lastMessageAt + this.#host.silenceTimeoutMs)
+    else if (this.#context.now() >= state.lastMessageAt + this.#settings.silenceTimeoutMs)
       this.#scheduleReconnect('silence', 'silence')
   }
 
   #connect(): void {
     const abort = new AbortController()
-    const state: ConnectionState = { kind: 'connecting', since: this.#host.now(), abort }
+    const state: ConnectionState = { kind: 'connecting', since: this.#context.now(), abort }
     this.#state = state
-    this.#host.track(
+    this.#context.track(
       this.#openSocket(abort.signal).then(
         (socket) => {
           if (this.#state === state) this.#attach(socket)
@@ -138,16 +143,19 @@ export class ExchangeFeed {
   }
 
   async #openSocket(signal: AbortSignal): Promise<WebSocket> {
-    const response = await fetch(this.#host.url.replace(/^ws/, 'http'), { headers: { Upgrade: 'websocket' }, signal })
+    const response = await fetch(this.#settings.url.replace(/^ws/, 'http'), {
+      headers: { Upgrade: 'websocket' },
+      signal,
+    })
     const socket = response.webSocket
-    if (!socket) throw new Error(`the exchange answered ${response.status} instead of a socket`)
+    if (!socket) throw new Error(`the exchange answered the upgrade with ${response.status}`)
     socket.accept()
     try {
-      // A token is made anew for each message: Coinbase takes each only once.
+      // Coinbase accepts each token once.
       for (const channel of ['market_trades', 'heartbeats']) {
-        const jwt = await this.#host.sign()
+        const jwt = await this.#sign()
         const token = jwt === null ? {} : { jwt }
-        socket.send(JSON.stringify({ type: 'subscribe', product_ids: [this.#host.product], channel, ...token }))
+        socket.send(JSON.stringify({ type: 'subscribe', product_ids: [this.#settings.product], channel, ...token }))
       }
     } catch (error) {
       socket.close(1000)
@@ -156,14 +164,24 @@ export class ExchangeFeed {
     return socket
   }
 
+  /** The token of one subscribe message; null without keys, as market data needs no token. */
+  async #sign(): Promise<string | null> {
+    const { apiKeyName, privateKey } = this.#settings
+    if (apiKeyName === undefined || privateKey === undefined) return null
+    const key = await readCoinbaseKey(apiKeyName, privateKey)
+    if (key.ok) return key.sign(this.#context.now())
+    this.#context.log('feed_key_invalid', { detail: key.message })
+    return null
+  }
+
   #attach(socket: WebSocket): void {
-    const now = this.#host.now()
+    const now = this.#context.now()
     const state: ConnectionState = { kind: 'live', since: now, socket, lastMessageAt: now }
     this.#state = state
     this.reason = null
     socket.addEventListener('message', (event) => {
       if (this.#state !== state) return
-      this.#host.onMessage(typeof event.data === 'string' ? event.data : '')
+      this.#listener.onMessage(typeof event.data === 'string' ? event.data : '')
     })
     socket.addEventListener('close', (event) => {
       if (this.#state === state) this.#scheduleReconnect('closed', `closed by the exchange with ${event.code}`)
@@ -171,20 +189,20 @@ export class ExchangeFeed {
     socket.addEventListener('error', () => {
       if (this.#state === state) this.#scheduleReconnect('error', 'socket error')
     })
-    this.#host.onOpen()
-    this.#host.onStateChange()
+    this.#listener.onOpen()
+    this.#listener.onStateChange()
   }
 
-  /** Lets go of the connection and dials again after a pause that doubles, with full jitter. */
+  /** Closes the connection and reconnects after a pause. */
   #scheduleReconnect(loss: DisconnectReason, reason: string): void {
     this.#disconnect(reason)
-    const now = this.#host.now()
-    const ceiling = Math.min(this.#host.reconnectMaxMs, this.#host.reconnectMinMs * 2 ** Math.min(this.#failures, 20))
-    this.#failures++
+    const now = this.#context.now()
+    const { reconnectMinMs, reconnectMaxMs } = this.#settings
+    const until = now + backoffMs(this.#failures++, reconnectMinMs, reconnectMaxMs, Math.random())
     this.reconnects++
     this.reconnectsByReason[loss] = (this.reconnectsByReason[loss] ?? 0) + 1
-    this.#state = { kind: 'waiting', since: now, until: now + this.#host.random() * ceiling }
-    this.#host.onStateChange()
+    this.#state = { kind: 'waiting', since: now, until }
+    this.#listener.onStateChange()
   }
 
   #disconnect(reason: string): void {
@@ -192,13 +210,14 @@ export class ExchangeFeed {
     this.reason = reason
     if (state.kind === 'connecting') state.abort.abort()
     if (state.kind !== 'live') return
-    // First another state, so that this socket's own events are nobody's any more.
-    this.#state = { kind: 'closed', since: this.#host.now() }
+    // In another state, this socket's own events are ignored.
+    this.#state = { kind: 'closed', since: this.#context.now() }
     try {
       state.socket.close(1000)
     } catch {
-      // It was closed from the other side: that is what we leave it for.
+      // The exchange closed it already.
     }
-    this.#host.onDisconnect(reason)
+    this.#context.log('feed_disconnected', { reason })
+    this.#listener.onDisconnect()
   }
 }

@@ -1,18 +1,23 @@
 import { DurableObject } from 'cloudflare:workers'
 import { readSettings } from '../../src/config.ts'
 import type { FeedLease } from '../../src/objects.ts'
+import { type Migration, migrateStorage } from '../store-schema.ts'
 
-/** A lease not renewed for this long is over: a dead object must not keep its slot. The feed's alarm renews every 30 s. */
+/** A lease expires when it is not renewed for this long, so a dead object frees its slot. An open feed renews each minute. */
 const LEASE_MS = 120_000
 
+const MIGRATIONS: readonly Migration[] = [
+  (sql) => sql.exec('CREATE TABLE IF NOT EXISTS leases (product TEXT PRIMARY KEY, until INTEGER NOT NULL)'),
+]
+
 /**
- * Who may keep a feed open: at most MAX_OPEN_FEEDS products at once, since each pins its object. One object per
- * exchange. It has no timer and reads no clock: leases end by the `now` of whoever asks.
+ * Leases to hold a feed open: at most MAX_OPEN_FEEDS products at once, since an open feed stops its object from
+ * hibernating. One object per exchange. It reads no clock: leases expire by the caller's `now`.
  */
 export class FeedSlots extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS leases (product TEXT PRIMARY KEY, until INTEGER NOT NULL)')
+    migrateStorage(ctx.storage, MIGRATIONS)
   }
 
   /**
@@ -27,12 +32,12 @@ export class FeedSlots extends DurableObject<Env> {
     return true
   }
 
-  /** Gives the lease back; one that is not held is no error. */
+  /** Gives the lease back; does nothing when the product has none. */
   release(product: string): void {
     this.ctx.storage.sql.exec('DELETE FROM leases WHERE product = ?', product)
   }
 
-  /** The leases that are alive at `now` (unix milliseconds), by product id. */
+  /** The leases that have not expired at `now` (unix milliseconds), ordered by product id. */
   open(now: number): FeedLease[] {
     return this.ctx.storage.sql
       .exec<FeedLease>('SELECT product, until FROM leases WHERE until > ? ORDER BY product', now)

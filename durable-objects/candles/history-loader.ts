@@ -1,95 +1,114 @@
+import type { CandleQuery } from '../../src/objects.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import { GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
 import { fetchCandles } from '../../src/providers/coinbase.ts'
+import { DAY_S, MINUTE_S } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
 
-/** Longest wait of a reader for the exchange's history: past it the answer holds what there is. Milliseconds. */
+/** The longest that a request waits for the exchange; then it gets what Postgres has. */
 const LOAD_TIMEOUT_MS = 3_000
 
-/** Loads within a minute: a reader that walks through all of time must not use up what the exchange grants us. */
+/** A client that walks back through all of time must not use up the exchange's rate limit. */
 const MAX_LOADS_PER_MINUTE = 20
 
-/** Stretches that are remembered for each granularity. */
+/** The most candles that one request loads: as many as one answer holds. */
+const MAX_CANDLES = 1_000
+
+/** Loaded ranges stored for each granularity. */
 const MAX_RANGES = 50
 
-/** A stretch of time, unix seconds, the end exclusive. */
+const LOADED_RANGES_KEY = 'loaded'
+
+/** Unix seconds, the end exclusive. */
 type TimeRange = [from: number, to: number]
 
-/** What was loaded, by granularity. */
-export type LoadedRanges = Partial<Record<Granularity, TimeRange[]>>
+type LoadedRanges = Partial<Record<Granularity, TimeRange[]>>
 
-/** What loading history needs of the object that holds it. */
-export type HistoryLoaderHost = {
+type HistoryLoaderSettings = {
   exchange: string
   product: string
   restUrl: string
-  /** See CANDLE_RETENTION: days that a granularity is kept. */
+  /** See CANDLE_RETENTION: for how many days Postgres stores a granularity. */
   retentionDays: Partial<Record<Granularity, number>>
-  now(): number
-  loadedRanges(): LoadedRanges
-  save(loaded: LoadedRanges): void
-  write(candles: Candle[]): Promise<void>
-  log(event: string, fields: Record<string, unknown>): void
 }
 
 /**
- * Candles from before the object's own record: the exchange's own, asked for when a reader wants them, once, and kept
- * in Postgres as `source: exchange`.
+ * Loads candles from before the object's own record: the exchange's own, fetched once, when a client first asks for
+ * them. Postgres stores them with `source: exchange`.
  */
 export class HistoryLoader {
-  readonly #host: HistoryLoaderHost
+  readonly #context: ObjectContext
+  readonly #settings: HistoryLoaderSettings
+  readonly #kv: DurableObjectStorage['kv']
+  readonly #write: (candles: Candle[]) => Promise<void>
   readonly #inFlight = new Map<string, Promise<void>>()
   #minute = 0
   #loads = 0
 
-  constructor(host: HistoryLoaderHost) {
-    this.#host = host
+  /** @param write writes candles to Postgres; rejects when Postgres cannot take them */
+  constructor(
+    context: ObjectContext,
+    settings: HistoryLoaderSettings,
+    kv: DurableObjectStorage['kv'],
+    write: (candles: Candle[]) => Promise<void>,
+  ) {
+    this.#context = context
+    this.#settings = settings
+    this.#kv = kv
+    this.#write = write
   }
 
   /**
-   * Has the closed candles of [from, to) (unix seconds) in Postgres, as far as the exchange has them and answers in
-   * time. Never rejects: what cannot be had now is asked for again by the next reader.
+   * Writes the closed candles that `query` asks for from before `recordStart` (unix seconds; null: there is no record)
+   * to Postgres, as far as the exchange has them and answers in time. Never rejects: the next query tries again.
    */
-  async ensureLoaded(granularity: Granularity, from: number, to: number): Promise<void> {
-    const now = Math.floor(this.#host.now() / 1000)
-    const size = GRANULARITY_SECONDS[granularity]
-    const days = this.#host.retentionDays[granularity]
-    const start = Math.max(from - (from % size), days === undefined ? 0 : now - days * 86_400, 0)
-    const end = Math.min(to, now - (now % size))
-    if (start >= end || this.#isLoaded(granularity, start, end) || !this.#takeLoad(now)) return
-    const key = `${granularity}/${start}/${end}`
+  async ensureLoaded(query: CandleQuery, recordStart: number | null): Promise<void> {
+    const { granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit } = query
+    const seconds = GRANULARITY_SECONDS[granularity]
+    const now = Math.floor(this.#context.now() / 1000)
+    const retentionDays = this.#settings.retentionDays[granularity]
+    const oldest = retentionDays === undefined ? 0 : Math.max(0, now - retentionDays * DAY_S)
+    const last = Math.min(end, now)
+    const first = Math.max(start, last - Math.min(limit, MAX_CANDLES) * seconds)
+    const from = Math.max(first - (first % seconds), oldest)
+    const to = Math.min(last, recordStart ?? now, now - (now % seconds))
+    if (first >= (recordStart ?? now) || from >= to || this.#isLoaded(granularity, from, to)) return
+    if (!this.#takeLoad(now)) return
+    const key = `${granularity}/${from}/${to}`
     const known = this.#inFlight.get(key)
     if (known) return known
-    const work = this.#load(granularity, start, end).finally(() => this.#inFlight.delete(key))
-    this.#inFlight.set(key, work)
-    return work
+    const load = this.#load(granularity, from, to).finally(() => this.#inFlight.delete(key))
+    this.#inFlight.set(key, load)
+    return load
+  }
+
+  get #loadedRanges(): LoadedRanges {
+    return this.#kv.get<LoadedRanges>(LOADED_RANGES_KEY) ?? {}
   }
 
   #isLoaded(granularity: Granularity, start: number, end: number): boolean {
-    return (this.#host.loadedRanges()[granularity] ?? []).some(([from, to]) => from <= start && to >= end)
+    return (this.#loadedRanges[granularity] ?? []).some(([from, to]) => from <= start && to >= end)
   }
 
   #takeLoad(now: number): boolean {
-    const minute = Math.floor(now / 60)
+    const minute = Math.floor(now / MINUTE_S)
     if (minute !== this.#minute) this.#loads = 0
     this.#minute = minute
     return ++this.#loads <= MAX_LOADS_PER_MINUTE
   }
 
   async #load(granularity: Granularity, start: number, end: number): Promise<void> {
-    const { exchange, product, restUrl } = this.#host
-    const answer = await fetchCandles(
-      fetch,
-      restUrl,
-      product,
-      { granularity, start, end },
-      AbortSignal.timeout(LOAD_TIMEOUT_MS),
-    )
-    if (!answer.ok)
-      return this.#host.log('history_fetch_failed', { granularity, reason: answer.reason, detail: answer.detail })
-    const last_update = new Date(this.#host.now()).toISOString()
+    const { exchange, product, restUrl } = this.#settings
+    const range = { granularity, start, end }
+    const result = await fetchCandles(fetch, restUrl, product, range, AbortSignal.timeout(LOAD_TIMEOUT_MS))
+    if (!result.ok) {
+      const { reason, detail } = result
+      return this.#context.log('history_fetch_failed', { granularity, reason, detail })
+    }
+    const last_update = new Date(this.#context.now()).toISOString()
     try {
-      await this.#host.write(
-        answer.value.map(({ start: timestamp, ...numbers }) => ({
+      await this.#write(
+        result.value.map(({ start: timestamp, ...numbers }) => ({
           exchange,
           product_id: product,
           granularity,
@@ -103,21 +122,21 @@ export class HistoryLoader {
         })),
       )
     } catch (error) {
-      return this.#host.log('history_write_failed', { granularity, detail: String(error) })
+      return this.#context.log('history_write_failed', { granularity, detail: String(error) })
     }
-    const loaded = this.#host.loadedRanges()
-    const stretches = mergeRanges([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
-    this.#host.save({ ...loaded, [granularity]: stretches })
+    const loaded = this.#loadedRanges
+    const ranges = mergeRanges([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
+    this.#kv.put(LOADED_RANGES_KEY, { ...loaded, [granularity]: ranges })
   }
 }
 
-/** Stretches in order, those that touch made one. */
-function mergeRanges(stretches: TimeRange[]): TimeRange[] {
-  const joined: TimeRange[] = []
-  for (const [from, to] of stretches.sort((a, b) => a[0] - b[0])) {
-    const previous = joined.at(-1)
+/** Ranges in ascending order; those that overlap or touch become one. */
+function mergeRanges(ranges: TimeRange[]): TimeRange[] {
+  const merged: TimeRange[] = []
+  for (const [from, to] of ranges.sort((a, b) => a[0] - b[0])) {
+    const previous = merged.at(-1)
     if (previous && from <= previous[1]) previous[1] = Math.max(previous[1], to)
-    else joined.push([from, to])
+    else merged.push([from, to])
   }
-  return joined
+  return merged
 }

@@ -1,38 +1,36 @@
+import { backoffMs } from '../../src/backoff.ts'
+import type { CandleAggregator } from '../../src/market/aggregator.ts'
 import type { Bar } from '../../src/market/bar.ts'
+import type { Revision } from '../../src/market/revision.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { CandleStore } from './store.ts'
 
-/** Pause after Postgres has refused: doubles with full jitter. Milliseconds. */
+/** Pause after Postgres refused a write. */
 const BACKOFF_MIN_MS = 1_000
 const BACKOFF_MAX_MS = 30_000
 
-/** Rows of one upsert: bounded in memory when Postgres comes back after a day. */
+/** The most candles of one write: bounds memory when Postgres comes back after a day. */
 const MAX_BATCH_ROWS = 500
 
-const barKey = (bar: Bar): string => `${bar.size}/${bar.start}`
+const barKey = (bar: Bar): string => `${bar.granularity}/${bar.start}`
 
-/** What a flush needs of the object that holds it. Times are unix milliseconds. */
-export type CandleWriteBehindHost = {
-  /** See FLUSH_CLOSED_MS, FLUSH_ROWS and FLUSH_FORMING_MS. */
-  closedWithinMs: number
-  maxRows: number
-  formingWithinMs: number
-  now(): number
-  /** Evenly in [0, 1). */
-  random(): number
-  track(work: Promise<unknown>): void
-  toCandle(bar: Bar): Candle
-  /** Where trades are missing now, and the stretch of time that this is said of; null when that did not change. */
-  gaps(): { range: Gap; gaps: Gap[] } | null
-  /** Writes to Postgres; rejects when it cannot. */
-  write(candles: Candle[], gaps: { range: Gap; gaps: Gap[] } | null): Promise<void>
-  /** These complete bars are in Postgres. */
-  onWritten(bars: Bar[]): void
-  log(event: string, fields: Record<string, unknown>): void
-}
+/** See FLUSH_CLOSED_MS, FLUSH_ROWS and FLUSH_FORMING_MS. */
+type WriteBehindSettings = { closedWithinMs: number; maxRows: number; formingWithinMs: number }
 
-/** Brings candles to Postgres: the last state of each key, closed ones soon, forming ones now and then (C12). */
+/** Where trades are missing within `range`. */
+export type GapUpdate = { range: Gap; gaps: Gap[] }
+
+/** Writes candles, changed gaps (null: unchanged) and revisions to Postgres. Rejects when Postgres cannot take them. */
+export type WriteCandles = (candles: Candle[], gaps: GapUpdate | null, revisions: Revision[]) => Promise<void>
+
+/** Writes the last state of each candle to Postgres: complete ones soon, forming ones now and then (C12). */
 export class CandleWriteBehind {
-  readonly #host: CandleWriteBehindHost
+  readonly #context: ObjectContext
+  readonly #settings: WriteBehindSettings
+  readonly #aggregator: CandleAggregator
+  readonly #store: CandleStore
+  readonly #write: WriteCandles
   readonly #closed = new Map<string, Bar>()
   readonly #forming = new Map<string, Bar>()
   #closedSince = 0
@@ -40,20 +38,33 @@ export class CandleWriteBehind {
   #running = false
   #pausedUntil = 0
   #consecutiveFailures = 0
+  /** JSON of the gaps that Postgres has. */
+  #writtenGaps = ''
+  /** Writes that failed. */
   failures = 0
 
-  constructor(host: CandleWriteBehindHost) {
-    this.#host = host
+  constructor(
+    context: ObjectContext,
+    settings: WriteBehindSettings,
+    aggregator: CandleAggregator,
+    store: CandleStore,
+    write: WriteCandles,
+  ) {
+    this.#context = context
+    this.#settings = settings
+    this.#aggregator = aggregator
+    this.#store = store
+    this.#write = write
   }
 
-  /** How many complete candles Postgres lacks. */
+  /** The number of complete candles that Postgres lacks. */
   get pendingCount(): number {
     return this.#closed.size
   }
 
-  /** Notes bars that have changed. */
+  /** Takes bars that changed. */
   add(bars: Iterable<Bar>): void {
-    const now = this.#host.now()
+    const now = this.#context.now()
     for (const bar of bars) {
       if (bar.complete) {
         if (this.#closed.size === 0) this.#closedSince = now
@@ -66,21 +77,21 @@ export class CandleWriteBehind {
     }
   }
 
-  /** When the next write is due, unix milliseconds. */
+  /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   get dueAt(): number {
     if (this.#running) return Number.POSITIVE_INFINITY
+    const { closedWithinMs, maxRows, formingWithinMs } = this.#settings
     let due = Number.POSITIVE_INFINITY
-    if (this.#closed.size > 0)
-      due = this.#closedSince + (this.#closed.size >= this.#host.maxRows ? 0 : this.#host.closedWithinMs)
-    if (this.#forming.size > 0) due = Math.min(due, this.#formingSince + this.#host.formingWithinMs)
+    if (this.#closed.size > 0) due = this.#closedSince + (this.#closed.size >= maxRows ? 0 : closedWithinMs)
+    if (this.#forming.size > 0) due = Math.min(due, this.#formingSince + formingWithinMs)
     return Math.max(due, this.#pausedUntil)
   }
 
   /** Begins the write that is due, if one is. */
   tick(): void {
-    if (this.#host.now() < this.dueAt) return
+    if (this.#context.now() < this.dueAt) return
     this.#running = true
-    this.#host.track(
+    this.#context.track(
       this.#run().finally(() => {
         this.#running = false
       }),
@@ -88,23 +99,25 @@ export class CandleWriteBehind {
   }
 
   async #run(): Promise<void> {
-    const now = this.#host.now()
+    const now = this.#context.now()
     const closed = [...this.#closed.values()].slice(0, MAX_BATCH_ROWS)
-    const forming = now >= this.#formingSince + this.#host.formingWithinMs ? [...this.#forming.values()] : []
+    const forming = now >= this.#formingSince + this.#settings.formingWithinMs ? [...this.#forming.values()] : []
     if (forming.length > 0) this.#formingSince = now
-    // The state of this moment: what changes while the write is under way stays noted.
-    const candles = [...closed, ...forming].map((bar) => this.#host.toCandle(bar))
+    // A bar that changes during the write stays pending.
+    const candles = [...closed, ...forming].map((bar) => this.#aggregator.toCandle(bar))
     const revisions = closed.map((bar) => bar.rev)
     for (const bar of forming) this.#forming.delete(barKey(bar))
     try {
-      await this.#host.write(candles, this.#host.gaps())
+      const gaps = this.#changedGaps()
+      await this.#write(candles, gaps, this.#store.loadRevisions(candles))
+      if (gaps) this.#writtenGaps = JSON.stringify(gaps.gaps)
     } catch (error) {
       this.failures++
-      const pause = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(this.#consecutiveFailures++, 20))
-      this.#pausedUntil = this.#host.now() + this.#host.random() * pause
+      const pauseMs = backoffMs(this.#consecutiveFailures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, Math.random())
+      this.#pausedUntil = this.#context.now() + pauseMs
       for (const bar of forming)
         if (!this.#forming.has(barKey(bar)) && !bar.complete) this.#forming.set(barKey(bar), bar)
-      this.#host.log('flush_failed', {
+      this.#context.log('flush_failed', {
         detail: error instanceof Error ? error.message : String(error),
         rows: candles.length,
       })
@@ -112,9 +125,16 @@ export class CandleWriteBehind {
     }
     this.#consecutiveFailures = 0
     this.#pausedUntil = 0
-    const done = closed.filter((bar, index) => bar.rev === revisions[index])
-    for (const bar of done) this.#closed.delete(barKey(bar))
-    this.#closedSince = this.#host.now()
-    this.#host.onWritten(done)
+    const written = closed.filter((bar, index) => bar.rev === revisions[index])
+    for (const bar of written) this.#closed.delete(barKey(bar))
+    this.#closedSince = this.#context.now()
+    this.#store.markFlushed(written)
+  }
+
+  #changedGaps(): GapUpdate | null {
+    const now = this.#context.now()
+    const range: Gap = [this.#aggregator.oldestOpenDay(now), Math.floor(now / 1000) + 1]
+    const gaps = this.#aggregator.tradeCoverage.gaps(...range)
+    return JSON.stringify(gaps) === this.#writtenGaps ? null : { range, gaps }
   }
 }

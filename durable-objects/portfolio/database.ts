@@ -6,17 +6,17 @@ import { type LotView, MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts
 
 export type LoadedPortfolio = Awaited<ReturnType<typeof readPortfolioData>>
 
-/** What a user's object asks of Postgres, each in one visit. Each rejects when that cannot be had. */
+/** The reads of a user's object, one connection each. They reject when Postgres cannot be reached. */
 export type PortfolioDatabase = {
-  /** What these assets are, or all of them, and these lots. */
+  /** The positions of these assets (null: all), and these lots. */
   read(assetIds: number[] | null, lots: string[]): Promise<{ portfolio: LoadedPortfolio; lots: LotView[] }>
-  /** The newest open lots of each of these assets, MAX_SNAPSHOT_LOTS of one at most. */
+  /** The newest open lots of each asset, at most MAX_SNAPSHOT_LOTS each. */
   openLots(assetIds: number[]): Promise<LotView[]>
   /** See `findAssets`. */
   findAssets(names: string[]): Promise<Asset[]>
 }
 
-/** Postgres in the name of a user, through the binding without a cache. */
+/** Postgres as a user, through the binding without a cache. */
 export const portfolioDatabase = (env: Env, userId: string): PortfolioDatabase => ({
   read: (assetIds, ids) =>
     withUserDatabase(env, { id: userId }, async (sql) => {
@@ -26,7 +26,7 @@ export const portfolioDatabase = (env: Env, userId: string): PortfolioDatabase =
   openLots: (assetIds) =>
     withUserDatabase(env, { id: userId }, async (sql) => {
       const of = (id: number) => readLots(sql, userId, { assetIds: [id], open: true, limit: MAX_SNAPSHOT_LOTS })
-      // One after the other without waiting between them.
+      // Pipelined on one connection.
       return (await Promise.all(assetIds.map(of))).flat()
     }),
   findAssets: (names) => withLiveDatabase(env, (sql) => findAssets(sql, names)),

@@ -1,48 +1,57 @@
-import type { PortfolioChange } from '../../src/objects.ts'
+import type { PortfolioChange, QuoteBoardObject } from '../../src/objects.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
 import type { StaleReason } from '../../src/protocol/quote.ts'
-import type { OpenLots } from './connection.ts'
 import type { PortfolioDatabase } from './database.ts'
-import { PortfolioFrames } from './frames.ts'
+import { type OpenLots, PortfolioFrames } from './frames.ts'
 import { type PortfolioLoad, PortfolioState, type PortfolioUpdate } from './state.ts'
 import type { PortfolioStore, StoredPortfolio } from './store.ts'
 
-/** What a desk needs of the object that holds it. Times are unix milliseconds. */
-export type PortfolioEngineHost = {
-  store: PortfolioStore
+/** The parts of the object that every part of it uses. `now` is in unix milliseconds. */
+export type PortfolioContext = {
   now(): number
+  track(work: Promise<unknown>): void
+  log(event: string, fields: Record<string, unknown>): void
   database(): PortfolioDatabase
-  /** Assets whose prices matter beside those of the portfolio. */
-  watched(): Pick<ReadonlyMap<number, unknown>, 'has'>
-  /** A change is stored. */
-  announce(change: PortfolioUpdate): void
+  board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'>
+}
+
+/** The sockets, as the engine sees them. */
+export type PortfolioViewers = {
+  /** Assets that sockets have subscribed to by name, with their symbols. */
+  watched(): ReadonlyMap<number, string>
+  /** Called with each change once it is stored. */
+  onUpdate(update: PortfolioUpdate): void
 }
 
 /**
- * The portfolio itself: read once, then brought up to date by what is written and by prices. What asks the database comes
- * one after the other, so that what was read is announced before anything that was read later.
+ * The portfolio: read once, then brought up to date by writes and by prices. Reads of the database run one after the
+ * other, so that each is sent before anything that was read later.
  */
 export class PortfolioEngine {
-  readonly #host: PortfolioEngineHost
+  readonly #context: Pick<PortfolioContext, 'now' | 'database'>
+  readonly #store: PortfolioStore
+  readonly #viewers: PortfolioViewers
   #state: PortfolioState | null = null
   #frames: PortfolioFrames | null = null
   #lastRead: Promise<unknown> = Promise.resolve()
 
-  constructor(host: PortfolioEngineHost) {
-    this.#host = host
-    const kept = host.store.load()
-    if (kept) this.#init(kept)
+  constructor(context: Pick<PortfolioContext, 'now' | 'database'>, store: PortfolioStore, viewers: PortfolioViewers) {
+    this.#context = context
+    this.#store = store
+    this.#viewers = viewers
+    const stored = store.load()
+    if (stored) this.#init(stored)
   }
 
-  #init(kept: StoredPortfolio): PortfolioState {
-    const book = new PortfolioState(kept)
-    this.#state = book
-    this.#frames = new PortfolioFrames(book)
-    return book
+  #init(stored: StoredPortfolio): PortfolioState {
+    const state = new PortfolioState(stored)
+    this.#state = state
+    this.#frames = new PortfolioFrames(state)
+    return state
   }
 
-  /** Null: nothing was ever read. */
+  /** Null until the portfolio was read for the first time. */
   get state(): PortfolioState | null {
     return this.#state
   }
@@ -51,37 +60,48 @@ export class PortfolioEngine {
     return this.#frames
   }
 
-  /** Takes prices in that were told at `at`; what is new is stored and announced. */
-  applyPrices(prices: readonly PortfolioPrice[], at = this.#host.now()): void {
-    const { store, announce, watched } = this.#host
-    const book = this.#state
-    const heard = book?.applyPrices(prices, watched(), at)
-    if (!book || !heard) return
-    store.savePrices(heard.change.n, book.lastPriceAt, heard.prices, () => book.prunePrices(watched()))
-    announce(heard.change)
+  /** Assets whose prices are wanted: of the portfolio, and of sockets; the symbol is null where it is unknown. */
+  wantedAssets(): Map<number, string | null> {
+    return new Map([...(this.#state?.pricedAssets() ?? []), ...this.#viewers.watched()])
   }
 
-  /** These prices cannot be told as fresh: who knows them cannot be reached, or does not know them any more. */
+  /** Assets that only sockets want: neither held, nor a source of a rate. */
+  unheldAssets(): Set<number> {
+    const priced = this.#state?.pricedAssets()
+    return new Set([...this.#viewers.watched().keys()].filter((id) => !priced?.has(id)))
+  }
+
+  /** Takes in prices of the moment `at`; those that are new are stored and published. */
+  applyPrices(prices: readonly PortfolioPrice[], at = this.#context.now()): void {
+    const state = this.#state
+    const watched = this.#viewers.watched()
+    const applied = state?.applyPrices(prices, watched, at)
+    if (!state || !applied) return
+    this.#store.savePrices(applied.change.n, state.lastPriceAt, applied.prices, () => state.prunePrices(watched))
+    this.#viewers.onUpdate(applied.change)
+  }
+
+  /** Marks these prices stale, because their board cannot be reached or does not know them any more. */
   markStale(ids: readonly number[], stale: StaleReason): void {
-    const book = this.#state
-    if (book === null) return
-    const known = ids.flatMap((id) => book.price(id) ?? [])
+    const state = this.#state
+    if (state === null) return
+    const known = ids.flatMap((id) => state.price(id) ?? [])
     this.applyPrices(
       known.map((price) => ({ ...price, stale: price.stale ?? stale })),
-      book.lastPriceAt,
+      state.lastPriceAt,
     )
   }
 
-  /** Forgets everything, after what is being read. */
+  /** Deletes everything, after reads that are under way. */
   async forget(): Promise<void> {
     await this.#runInOrder(async () => {
-      this.#host.store.clear()
+      this.#store.clear()
       this.#state = null
       this.#frames = null
     })
   }
 
-  /** Sees to it that the portfolio was read. @throws when it cannot be */
+  /** The portfolio, read if it never was. @throws when it cannot be read */
   async ensureLoaded(): Promise<PortfolioState> {
     if (this.#state === null) await this.#runInOrder(async () => this.#state ?? this.#readAll())
     return this.#state as unknown as PortfolioState
@@ -92,55 +112,51 @@ export class PortfolioEngine {
     await this.#runInOrder(() => this.#readAll())
   }
 
-  /** Reads what was written, unless it was read already; what was never read is read when somebody wants it. */
+  /** Reads what was written, unless it was read already. A portfolio that was never read waits until it is needed. */
   async applyChange(change: PortfolioChange): Promise<void> {
     if (this.#state === null || this.#hasRead(this.#state, change)) return
     await this.#runInOrder(() => this.#readChanged(change))
   }
 
-  /**
-   * Where it is not known what was written, all has to be read that is not known to have been. At version 0 there is no
-   * portfolio, or not any more, and nothing to go by.
-   */
-  #hasRead(book: PortfolioState, { version, asset_ids }: PortfolioChange): boolean {
-    return version > 0 && book.hasSeen(version, asset_ids === null)
+  /** Version 0 means that there is no portfolio, or none any more: then versions prove nothing. */
+  #hasRead(state: PortfolioState, { version, asset_ids }: PortfolioChange): boolean {
+    return version > 0 && state.hasSeen(version, asset_ids === null)
   }
 
   /** The open lots of these assets. @throws when they cannot be read */
   readLots(ids: readonly number[]): Promise<OpenLots> {
     return this.#runInOrder(async () => {
-      const lots = await this.#host.database().openLots([...ids])
-      const of = Map.groupBy(lots, ({ asset_id }) => asset_id)
+      const lots = await this.#context.database().openLots([...ids])
+      const byAsset = Map.groupBy(lots, ({ asset_id }) => asset_id)
       this.#countRead()
-      return { lotsAt: this.#state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, of.get(id) ?? []])) }
+      return { lotsAt: this.#state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
     })
   }
 
   #countRead(): void {
     if (this.#state === null) return
     this.#state.head.loads++
-    this.#host.store.saveHead(this.#state.head)
+    this.#store.saveHead(this.#state.head)
   }
 
   #runInOrder<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#lastRead.then(work)
-    this.#lastRead = mine.catch(() => {})
-    return mine
+    const result = this.#lastRead.then(work)
+    this.#lastRead = result.catch(() => {})
+    return result
   }
 
   async #readAll(): Promise<void> {
-    const { portfolio } = await this.#host.database().read(null, [])
-    const book = this.#state ?? this.#init(newPortfolio())
-    // Which lots have changed is not known then.
-    const afresh = portfolio.version !== book.head.whole
+    const { portfolio } = await this.#context.database().read(null, [])
+    const state = this.#state ?? this.#init(newPortfolio())
     this.#applyLoad({
       portfolio,
       assetIds: null,
       write: null,
       lots: [],
       removedLots: [],
-      needsSnapshot: afresh,
-      now: this.#host.now(),
+      // Nobody knows which lots have changed.
+      needsSnapshot: portfolio.version !== state.head.whole,
+      now: this.#context.now(),
     })
   }
 
@@ -152,29 +168,25 @@ export class PortfolioEngine {
       return
     }
     const many = lots.length + removed_lots.length > MAX_SNAPSHOT_LOTS
-    const read = await this.#host.database().read(asset_ids, many ? [] : lots)
-    const there = new Set(read.lots.map(({ id }) => id))
-    const removedLots = many ? [] : [...removed_lots, ...lots.filter((id) => !there.has(id))]
-    const now = this.#host.now()
-    const { portfolio } = read
+    const read = await this.#context.database().read(asset_ids, many ? [] : lots)
+    const found = new Set(read.lots.map(({ id }) => id))
     this.#applyLoad({
-      portfolio,
+      portfolio: read.portfolio,
       assetIds: asset_ids,
       write: { before, version },
       lots: read.lots,
-      removedLots,
+      removedLots: many ? [] : [...removed_lots, ...lots.filter((id) => !found.has(id))],
       needsSnapshot: many,
-      now,
+      now: this.#context.now(),
     })
   }
 
   #applyLoad(load: PortfolioLoad): void {
-    const { store, announce, watched } = this.#host
-    const book = this.#state as PortfolioState
-    book.head.loads++
-    const { change, stored } = book.load(load)
-    store.saveLoad(book.head, stored.positions, stored.prices, () => book.prunePrices(watched()))
-    announce(change)
+    const state = this.#state as PortfolioState
+    state.head.loads++
+    const { change, stored } = state.load(load)
+    this.#store.saveLoad(state.head, stored.positions, stored.prices, () => state.prunePrices(this.#viewers.watched()))
+    this.#viewers.onUpdate(change)
   }
 }
 

@@ -7,32 +7,34 @@ import {
 } from '../../src/protocol/messages.ts'
 import type { LotView, PortfolioMessage } from '../../src/protocol/portfolio.ts'
 import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
-import type { OpenLots } from './connection.ts'
 import type { PortfolioState, PortfolioUpdate } from './state.ts'
 import type { PortfolioSubscription } from './subscription.ts'
 
-/** Lots that were written and are remembered, for those who are behind or come back; they get a snapshot beyond that. */
+/** Lot changes that are stored for connections that are behind or return; beyond them they get a snapshot. */
 const MAX_LOT_CHANGES = 500
+
+/** Open lots by asset, as they were read when lots had changed at `lotsAt` last. */
+export type OpenLots = { lotsAt: number; byAsset: ReadonlyMap<number, readonly LotView[]> }
 
 type PositionUpdate = Omit<Extract<PortfolioMessage, { type: 'position_update' }>, 'type' | 'position'>
 
-/** A lot that was written; `lot` is null when it is gone. `asset_id` is null where that is not known then. */
+/** A lot that was written by change `n`; `lot` is null when it was removed. */
 type LotChange = { n: number; lot: LotView | null }
 
-/** The frames up to the present offset, each made once for all who subscribe to the same and lack the same (D1). */
+/** The frames of one portfolio, each made once for all connections that subscribe to the same and lack the same (D1). */
 export class PortfolioFrames {
   readonly #state: PortfolioState
-  /** By where they begin and what they are of. */
+  /** Frames up to the present offset, by the offset they begin after and the subscription. */
   readonly #frameCache = new Map<string, string[]>()
   #latestUpdate: PortfolioUpdate | null = null
   /** By id, in the order of their last change. */
   readonly #lotChanges = new Map<string, LotChange>()
-  /** Lots that were written up to this offset may have been forgotten. */
+  /** Lot changes up to this offset may have been dropped. */
   #lotsFloor: number
 
-  constructor(book: PortfolioState) {
-    this.#state = book
-    this.#lotsFloor = book.head.lotsAt
+  constructor(state: PortfolioState) {
+    this.#state = state
+    this.#lotsFloor = state.head.lotsAt
   }
 
   get position(): string {
@@ -43,18 +45,18 @@ export class PortfolioFrames {
     return formatStreamPosition({ epoch: this.#state.head.epoch, offset })
   }
 
-  /** The offset that a position of this epoch names; null for any other text, and for what is not sent yet. */
+  /** The offset that a position of this epoch names; null for any other text, and for one that is still ahead. */
   offsetOf(text: string): number | null {
     const position = parseStreamPosition(text)
     return position?.epoch === this.#state.head.epoch && position.offset <= this.#state.offset ? position.offset : null
   }
 
-  /** Whether all that has changed after an offset is known. */
+  /** True if every change after an offset is known. */
   canResumeFrom(offset: number): boolean {
     return offset >= Math.max(this.#state.head.floor, this.#lotsFloor)
   }
 
-  /** A change has come. */
+  /** Takes in the newest change. */
   advance(change: PortfolioUpdate): void {
     this.#frameCache.clear()
     this.#latestUpdate = change
@@ -74,94 +76,99 @@ export class PortfolioFrames {
   }
 
   /**
-   * What has changed after `from`, of what is subscribed to: changed keys for who lacks the newest change alone, else the
-   * state of now of what has changed. Only the last frame has the present position, so that a cut between them loses none.
+   * The subscribed changes after `from`: changed keys for a connection that lacks only the newest change, otherwise the
+   * current state of what has changed. Only the last frame has the present position, so that a cut between frames loses
+   * none.
    */
-  updates(what: PortfolioSubscription, from: number): string[] {
-    const name = `${from}/${what.key}`
-    const made = this.#frameCache.get(name)
-    if (made) return made
+  updates(subscription: PortfolioSubscription, from: number): string[] {
+    const cacheKey = `${from}/${subscription.key}`
+    const cached = this.#frameCache.get(cacheKey)
+    if (cached) return cached
     const isNewest =
       this.#latestUpdate !== null && this.#latestUpdate.n === this.#state.offset && from === this.#latestUpdate.n - 1
     const { prices, lots, removedLots, update } = isNewest
-      ? this.#latestChanges(what, this.#latestUpdate!)
-      : this.#changesSince(what, from)
+      ? this.#latestChanges(subscription, this.#latestUpdate!)
+      : this.#changesSince(subscription, from)
     const makes: ((position: string) => string)[] = []
     if (prices.length > 0) makes.push((position) => priceUpdateFrame(position, prices))
-    if (lots.length > 0 || removedLots.length > 0) makes.push((at) => lotUpdateFrame(at, lots, removedLots))
+    if (lots.length > 0 || removedLots.length > 0) makes.push((position) => lotUpdateFrame(position, lots, removedLots))
     const { positions, removed, portfolio } = update
     if (positions.length > 0 || removed.length > 0 || Object.keys(portfolio).length > 0)
       makes.push((position) => positionUpdateFrame(position, update))
     const before = this.#positionAt(from)
     const frames = makes.map((make, i) => make(i === makes.length - 1 ? this.position : before))
-    this.#frameCache.set(name, frames)
+    this.#frameCache.set(cacheKey, frames)
     return frames
   }
 
-  #latestChanges(what: PortfolioSubscription, change: PortfolioUpdate) {
+  #latestChanges(subscription: PortfolioSubscription, change: PortfolioUpdate) {
     const update: PositionUpdate = { positions: [], removed: [], portfolio: {} }
     for (const [id, { before, after }] of change.positions) {
-      if (!includesAsset(what, id)) continue
+      if (!includesAsset(subscription, id)) continue
       const keys = after && changedKeys(before, after)
       if (keys) update.positions.push(keys)
       else if (after === null) update.removed.push(id)
     }
-    if (what.portfolio) update.portfolio = changedTotals(change.totals.before, change.totals.after)
-    const prices = [...change.prices.values()].filter(({ asset_id }) => this.#isPriced(what, asset_id))
-    const lots = change.lots.filter(({ asset_id }) => includesAsset(what, asset_id))
+    if (subscription.portfolio) update.portfolio = changedTotals(change.totals.before, change.totals.after)
+    const prices = [...change.prices.values()].filter(({ asset_id }) => this.#isPriced(subscription, asset_id))
+    const lots = change.lots.filter(({ asset_id }) => includesAsset(subscription, asset_id))
     return { prices, lots, removedLots: change.removedLots, update }
   }
 
-  #changesSince(what: PortfolioSubscription, from: number) {
+  #changesSince(subscription: PortfolioSubscription, from: number) {
     const { prices, positions, removed } = this.#state.changesSince(from)
     const update: PositionUpdate = {
-      positions: positions.filter(({ asset_id }) => includesAsset(what, asset_id)),
-      removed: removed.filter((id) => includesAsset(what, id)),
+      positions: positions.filter(({ asset_id }) => includesAsset(subscription, asset_id)),
+      removed: removed.filter((id) => includesAsset(subscription, id)),
       portfolio: {},
     }
-    if (what.portfolio && from < this.#state.offset) update.portfolio = this.#state.totals
+    if (subscription.portfolio && from < this.#state.offset) update.portfolio = this.#state.totals
     const lots: LotView[] = []
     const removedLots: string[] = []
     for (const [id, { n, lot }] of this.#lotChanges) {
       if (n <= from) continue
       if (lot === null) removedLots.push(id)
-      else if (includesAsset(what, lot.asset_id)) lots.push(this.#state.lot(lot))
+      else if (includesAsset(subscription, lot.asset_id)) lots.push(this.#state.lot(lot))
     }
-    return { prices: prices.filter(({ asset_id }) => this.#isPriced(what, asset_id)), lots, removedLots, update }
+    return {
+      prices: prices.filter(({ asset_id }) => this.#isPriced(subscription, asset_id)),
+      lots,
+      removedLots,
+      update,
+    }
   }
 
-  #isPriced(what: PortfolioSubscription, id: number): boolean {
-    return what.assets.has(id) || (what.portfolio && this.#state.isHeld(id))
+  #isPriced(subscription: PortfolioSubscription, id: number): boolean {
+    return subscription.assets.has(id) || (subscription.portfolio && this.#state.isHeld(id))
   }
 
   /**
-   * The state of now of everything that is subscribed to, a frame a channel. Only the last has a position that can be
-   * returned to.
-   * @param lots the open lots of the assets that `lotsNeeded` names
+   * The current state of every subscribed channel, one frame each. Only the last has a position that can be resumed.
+   * @param lots the open lots of `assetsWithLots`
    */
-  snapshots(what: PortfolioSubscription, lots: OpenLots): string[] {
-    const book = this.#state
+  snapshots(subscription: PortfolioSubscription, lots: OpenLots): string[] {
+    const state = this.#state
     const makes: ((position: string) => string)[] = []
-    if (what.portfolio)
-      makes.push((position) =>
-        portfolioSnapshotFrame(position, 'portfolio', { portfolio: book.totals, positions: book.positions() }),
+    if (subscription.portfolio)
+      makes.push((at) =>
+        portfolioSnapshotFrame(at, 'portfolio', { portfolio: state.totals, positions: state.positions() }),
       )
-    for (const [id, { channel }] of what.assets) {
-      const price = book.price(id)
-      const held = book.position(id)
-      const state = {
-        positions: held ? [held] : [],
+    for (const [id, { channel }] of subscription.assets) {
+      const price = state.price(id)
+      const position = state.position(id)
+      const asset = {
+        positions: position ? [position] : [],
         prices: price ? [price] : [],
-        lots: (lots.byAsset.get(id) ?? []).map((lot) => book.lot(lot)),
+        lots: (lots.byAsset.get(id) ?? []).map((lot) => state.lot(lot)),
       }
-      makes.push((position) => portfolioSnapshotFrame(position, channel, state))
+      makes.push((at) => portfolioSnapshotFrame(at, channel, asset))
     }
     return makes.map((make, i) => make(i === makes.length - 1 ? this.position : this.#positionAt(0)))
   }
 
-  /** The assets of which a snapshot has lots. */
-  assetsWithLots(what: PortfolioSubscription): number[] {
-    return [...what.assets.keys()].filter((id) => this.#state.isHeld(id))
+  /** The assets whose snapshots have lots. */
+  assetsWithLots({ assets }: PortfolioSubscription): number[] {
+    return [...assets.keys()].filter((id) => this.#state.isHeld(id))
   }
 }
 

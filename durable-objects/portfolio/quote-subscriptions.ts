@@ -1,86 +1,75 @@
-import type { LookupResult, QuoteBoardObject } from '../../src/objects.ts'
+import type { LookupResult } from '../../src/objects.ts'
 import { normalizeName, resolve, shardOf } from '../../src/pricing/symbol.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { PortfolioContext, PortfolioEngine } from './engine.ts'
+import type { PortfolioStore, StoredSubscriptions } from './store.ts'
 import type { AssetMatch } from './subscription.ts'
 
-/** Boards that were asked so long ago are asked again when somebody comes: they may have given us up since. Milliseconds. */
+/** After this, boards are subscribed to again when they are needed: they may have dropped the subscription. */
 const RESUBSCRIBE_AFTER_MS = 60_000
 
-/** Pause before boards that could not be reached are asked again: doubles from the first to the last, milliseconds. */
+/** The delay before a board that could not be reached is tried again doubles from the first to the second. */
 const RETRY_MIN_MS = 1_000
 const RETRY_MAX_MS = 60_000
 
-/** What boards have said that they tell, by shard, and when each was asked, unix milliseconds. */
-export type StoredSubscriptions = { [shard: string]: { ids: number[]; watched?: number[]; at: number } }
-
-/** What a board is asked to tell; `watched` are those that a page has open, though nothing of them is held. */
+/** The assets to subscribe to at a board. `watched` are those that only a socket wants. */
 type ShardSubscription = { ids: number[]; watched: number[] }
-
-/** What following needs of the object that holds it. Times are unix milliseconds. */
-export type QuoteSubscriptionsHost = {
-  user: string
-  shards: number
-  subscriptions: StoredSubscriptions
-  now(): number
-  board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'>
-  /** Keeps what boards tell. */
-  save(following: StoredSubscriptions): void
-  /** The assets whose prices are wanted, with their symbols where those are known. */
-  wanted(): ReadonlyMap<number, string | null>
-  /** Those among them that a page has open though nothing of them is held. */
-  watched(): ReadonlySet<number>
-  /** Prices of now. */
-  applyPrices(prices: PortfolioPrice[]): void
-  /** What is known of these assets cannot be told as fresh: boards cannot be reached, or know nothing of them. */
-  markStale(ids: readonly number[], stale: StaleReason): void
-  findAssets(names: string[]): Promise<Asset[]>
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
-}
 
 const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && new Set([...a, ...b]).size === a.length
 
-/** Has the boards tell this user's object of the prices that it wants, and asks them what symbols mean. */
+/** Subscribes the user's object to prices at the quote boards, and asks them to resolve symbols. */
 export class QuoteSubscriptions {
-  readonly #host: QuoteSubscriptionsHost
+  readonly #user: string
+  readonly #shards: number
+  readonly #context: PortfolioContext
+  readonly #store: Pick<PortfolioStore, 'loadSubscriptions' | 'saveSubscriptions'>
+  readonly #engine: Pick<PortfolioEngine, 'wantedAssets' | 'unheldAssets' | 'applyPrices' | 'markStale'>
   #subscriptions: StoredSubscriptions
   #syncing: Promise<void> | null = null
-  /** What boards have told while they were being asked: it is newer than their answers. */
+  /** Prices that boards published while they were being asked: newer than their answers. */
   readonly #pricesWhileSyncing: PortfolioPrice[] = []
-  /** When boards that could not be reached are asked again, and the pause after that. */
+  /** When boards that could not be reached are tried again, and the delay after that. */
   #retryAt = Number.POSITIVE_INFINITY
   #retryDelayMs = RETRY_MIN_MS
 
-  constructor(host: QuoteSubscriptionsHost) {
-    this.#host = host
-    this.#subscriptions = host.subscriptions
+  constructor(
+    { user, shards }: { user: string; shards: number },
+    context: PortfolioContext,
+    store: Pick<PortfolioStore, 'loadSubscriptions' | 'saveSubscriptions'>,
+    engine: Pick<PortfolioEngine, 'wantedAssets' | 'unheldAssets' | 'applyPrices' | 'markStale'>,
+  ) {
+    this.#user = user
+    this.#shards = shards
+    this.#context = context
+    this.#store = store
+    this.#engine = engine
+    this.#subscriptions = store.loadSubscriptions()
   }
 
-  /** Prices that a board has told by itself. */
+  /** Takes in prices that a board has published. */
   receivePrices(prices: PortfolioPrice[]): void {
     if (this.#syncing) this.#pricesWhileSyncing.push(...prices)
-    else this.#host.applyPrices(prices)
+    else this.#engine.applyPrices(prices)
   }
 
-  /** Nobody looks any more: the boards are told so when they tell something. */
+  /** Drops all subscriptions; a board learns of it when it publishes the next price. */
   clear(): void {
     if (Object.keys(this.#subscriptions).length > 0) this.#save({})
   }
 
-  /** When `follow` is to be called, as boards could not be reached; infinite when they could. */
+  /** When `sync` is due because a board could not be reached; infinite when all could. */
   get dueAt(): number {
     return this.#syncing ? Number.POSITIVE_INFINITY : this.#retryAt
   }
 
-  #save(following: StoredSubscriptions): void {
-    this.#subscriptions = following
-    this.#host.save(following)
+  #save(subscriptions: StoredSubscriptions): void {
+    this.#subscriptions = subscriptions
+    this.#store.saveSubscriptions(subscriptions)
   }
 
-  /** Sees to it that the boards tell what is wanted, and takes in what they know of it now. Never rejects. */
+  /** Subscribes to every wanted asset, and takes in the boards' current prices. Never rejects. */
   async sync(): Promise<void> {
     while (this.#syncing) await this.#syncing
     const due = this.#outdatedShards()
@@ -88,116 +77,119 @@ export class QuoteSubscriptions {
     this.#syncing = this.#subscribe(due).finally(() => {
       this.#syncing = null
       const early = this.#pricesWhileSyncing.splice(0)
-      if (early.length > 0) this.#host.applyPrices(early)
+      if (early.length > 0) this.#engine.applyPrices(early)
     })
     await this.#syncing
   }
 
-  /** The boards that are to be asked, and for what. */
+  /** The boards whose subscription is missing, different or old, each with the new one. */
   #outdatedShards(): Map<number, ShardSubscription> {
-    const { shards, wanted, watched, now } = this.#host
     const byShard = new Map<number, ShardSubscription>()
-    const askedOf = (shard: number): ShardSubscription => {
-      const asked = byShard.get(shard) ?? { ids: [], watched: [] }
-      byShard.set(shard, asked)
-      return asked
+    const ofShard = (shard: number): ShardSubscription => {
+      const subscription = byShard.get(shard) ?? { ids: [], watched: [] }
+      byShard.set(shard, subscription)
+      return subscription
     }
-    for (const shard of Object.keys(this.#subscriptions)) askedOf(Number(shard))
-    const open = watched()
-    for (const [id, symbol] of wanted())
-      for (const shard of symbol === null ? Array(shards).keys() : [shardOf(symbol, shards)]) {
-        const asked = askedOf(shard)
-        asked.ids.push(id)
-        if (open.has(id)) asked.watched.push(id)
+    for (const shard of Object.keys(this.#subscriptions)) ofShard(Number(shard))
+    const unheld = this.#engine.unheldAssets()
+    // An asset without a known symbol may be on any board.
+    for (const [id, symbol] of this.#engine.wantedAssets())
+      for (const shard of symbol === null ? Array(this.#shards).keys() : [shardOf(symbol, this.#shards)]) {
+        const subscription = ofShard(shard)
+        subscription.ids.push(id)
+        if (unheld.has(id)) subscription.watched.push(id)
       }
-    for (const [shard, asked] of byShard) {
+    for (const [shard, { ids, watched }] of byShard) {
       const before = this.#subscriptions[shard]
-      const isSame = before && sameIds(before.ids, asked.ids) && sameIds(before.watched ?? [], asked.watched)
-      if (isSame && now() - before.at < RESUBSCRIBE_AFTER_MS) byShard.delete(shard)
+      const isSame = before && sameIds(before.ids, ids) && sameIds(before.watched ?? [], watched)
+      if (isSame && this.#context.now() - before.at < RESUBSCRIBE_AFTER_MS) byShard.delete(shard)
     }
     return byShard
   }
 
   async #subscribe(due: ReadonlyMap<number, ShardSubscription>): Promise<void> {
-    const { user, board, now, log, applyPrices: learn, markStale: lost, wanted } = this.#host
-    const at = now()
+    const at = this.#context.now()
     const asked = [...due]
     const answers = await Promise.allSettled(
-      asked.map(([shard, { ids, watched }]) => board(shard).subscribe(user, ids, watched)),
+      asked.map(([shard, { ids, watched }]) => this.#context.board(shard).subscribe(this.#user, ids, watched)),
     )
-    const following = { ...this.#subscriptions }
+    const subscriptions = { ...this.#subscriptions }
     const prices: PortfolioPrice[] = []
-    const unreached = new Set<number>()
+    const unreachable = new Set<number>()
     for (const [i, answer] of answers.entries()) {
       const [shard, { ids, watched }] = asked[i] as [number, ShardSubscription]
-      delete following[shard]
+      delete subscriptions[shard]
       if (answer.status === 'rejected') {
-        log('quote_board_unreachable', { shard, error: String(answer.reason) })
-        for (const id of ids) unreached.add(id)
+        this.#context.log('quote_board_unreachable', { shard, error: String(answer.reason) })
+        for (const id of ids) unreachable.add(id)
       } else {
         prices.push(...answer.value)
-        if (ids.length > 0) following[shard] = { ids, watched, at }
+        if (ids.length > 0) subscriptions[shard] = { ids, watched, at }
       }
     }
-    this.#save(following)
-    this.#scheduleRetry(unreached.size > 0)
-    // Where no board has answered, nothing was heard.
-    if (answers.some(({ status }) => status === 'fulfilled')) learn(prices)
-    lost([...unreached], 'unavailable')
-    const told = new Set(prices.map(({ asset_id }) => asset_id))
+    this.#save(subscriptions)
+    this.#scheduleRetry(unreachable.size > 0)
+    // Without any answer, the age of the prices stays as it is.
+    if (answers.some(({ status }) => status === 'fulfilled')) this.#engine.applyPrices(prices)
+    this.#engine.markStale([...unreachable], 'unavailable')
+    const priced = new Set(prices.map(({ asset_id }) => asset_id))
     const all = new Set(asked.flatMap(([, { ids }]) => ids))
-    const unpriced = [...all].filter((id) => !told.has(id) && !unreached.has(id))
-    lost(unpriced, 'unknown')
-    const symbols = wanted()
+    const unpriced = [...all].filter((id) => !priced.has(id) && !unreachable.has(id))
+    this.#engine.markStale(unpriced, 'unknown')
+    const symbols = this.#engine.wantedAssets()
     this.#requestPrices(unpriced.flatMap((id) => symbols.get(id) ?? []))
   }
 
   #scheduleRetry(isBehind: boolean): void {
-    this.#retryAt = isBehind ? this.#host.now() + this.#retryDelayMs : Number.POSITIVE_INFINITY
+    this.#retryAt = isBehind ? this.#context.now() + this.#retryDelayMs : Number.POSITIVE_INFINITY
     this.#retryDelayMs = isBehind ? Math.min(RETRY_MAX_MS, this.#retryDelayMs * 2) : RETRY_MIN_MS
   }
 
-  /** Has the boards ask for prices that nobody knows yet; they come when they are there. */
+  /** Has the boards ask the providers for prices that are still unknown; they are published once they are known. */
   #requestPrices(symbols: readonly string[]): void {
-    const { shards, board, track, log } = this.#host
-    const byShard = Map.groupBy(symbols, (symbol) => shardOf(symbol, shards))
-    for (const [shard, names] of byShard) {
-      const looked = board(shard).lookup(names)
-      track(looked.catch((error: unknown) => log('quote_board_unreachable', { shard, error: String(error) })))
-    }
+    const { board, track, log } = this.#context
+    const byShard = Map.groupBy(symbols, (symbol) => shardOf(symbol, this.#shards))
+    for (const [shard, names] of byShard)
+      track(
+        board(shard)
+          .lookup(names)
+          .catch((error: unknown) => log('quote_board_unreachable', { shard, error: String(error) })),
+      )
   }
 
-  /** What symbols mean that nothing is held under. Rejects when a board cannot be reached. */
+  /** The assets of symbols that nothing is held under. @throws when a board cannot be reached */
   async resolve(symbols: readonly string[]): Promise<Map<string, AssetMatch>> {
     const found = new Map<string, AssetMatch>()
     const asked: string[] = []
     for (const symbol of new Set(symbols))
       if (normalizeName(symbol) === symbol) asked.push(symbol)
       else found.set(symbol, { kind: 'unknown' })
-    const looks = await this.#lookup(asked)
-    const elsewhere = new Map(looks.flatMap((look) => (look.kind === 'moved' ? [[look.symbol, look.name]] : [])))
+    const results = await this.#lookup(asked)
+    const elsewhere = new Map(
+      results.flatMap((result) => (result.kind === 'moved' ? [[result.symbol, result.name]] : [])),
+    )
     const moved = await this.#lookup([...elsewhere.keys()])
-    const names = moved.map((look) => ({ ...look, name: elsewhere.get(look.name) as string }))
-    const all = [...looks.filter(({ kind }) => kind !== 'moved'), ...names]
-    // Of what has no price a board tells no number.
-    const unpriced = all.flatMap((look) => (look.kind === 'unpriced' ? [look.name] : []))
-    const assets = unpriced.length === 0 ? [] : await this.#host.findAssets(unpriced)
-    for (const look of all) found.set(look.name, toAssetMatch(look, assets))
+    const followed = moved.map((result) => ({ ...result, name: elsewhere.get(result.name) as string }))
+    const all = [...results.filter(({ kind }) => kind !== 'moved'), ...followed]
+    // A board's result for an asset without a price lacks its id.
+    const unpriced = all.flatMap(({ kind, name }) => (kind === 'unpriced' ? [name] : []))
+    const assets = unpriced.length === 0 ? [] : await this.#context.database().findAssets(unpriced)
+    for (const result of all) found.set(result.name, toAssetMatch(result, assets))
     return found
   }
 
   async #lookup(names: readonly string[]): Promise<LookupResult[]> {
-    const byShard = Map.groupBy(names, (name) => shardOf(name, this.#host.shards))
-    const looks = await Promise.all([...byShard].map(([shard, asked]) => this.#host.board(shard).lookup(asked)))
-    return looks.flat()
+    const byShard = Map.groupBy(names, (name) => shardOf(name, this.#shards))
+    const results = await Promise.all([...byShard].map(([shard, asked]) => this.#context.board(shard).lookup(asked)))
+    return results.flat()
   }
 }
 
-function toAssetMatch(look: LookupResult, assets: readonly Asset[]): AssetMatch {
-  if (look.kind === 'quote') return { kind: 'asset', asset_id: look.quote.asset_id, symbol: look.quote.symbol }
-  if (look.kind === 'ambiguous') return look
-  if (look.kind !== 'unpriced') return { kind: 'unknown' }
-  const found = resolve(look.name, assets)
+function toAssetMatch(result: LookupResult, assets: readonly Asset[]): AssetMatch {
+  if (result.kind === 'quote') return { kind: 'asset', asset_id: result.quote.asset_id, symbol: result.quote.symbol }
+  if (result.kind === 'ambiguous') return result
+  if (result.kind !== 'unpriced') return { kind: 'unknown' }
+  const found = resolve(result.name, assets)
   return found.kind === 'one'
     ? { kind: 'asset', ...found.asset }
     : { kind: found.kind === 'none' ? 'unknown' : 'unread' }

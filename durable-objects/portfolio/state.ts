@@ -7,13 +7,13 @@ import { isNewer, isSamePrice } from '../quotes/portfolio-price.ts'
 import type { LoadedPortfolio } from './database.ts'
 import type { PortfolioHead, StoredPortfolio, WithOffset } from './store.ts'
 
-/** Writes that are remembered one by one: what was written at once may be told in any order. */
+/** Writes that are recorded one by one: concurrent writes may be reported in any order. */
 const MAX_SEEN_WRITES = 50
 
-/** A position before and after a change; null: it was not there, or is not any more. */
+/** A position before and after a change; null when it did not exist. */
 export type PositionChange = { before: Position | null; after: Position | null }
 
-/** What came of one change: `n` is the offset that it has. */
+/** The effect of one change; `n` is its offset. */
 export type PortfolioUpdate = {
   n: number
   prices: ReadonlyMap<number, PortfolioPrice>
@@ -23,42 +23,42 @@ export type PortfolioUpdate = {
   removedLots: readonly string[]
 }
 
-/** What was read, and why: `ids` are the assets that were read, null: all; `told` is the write, by its versions. */
+/** A read of the database: `assetIds` are the assets that were read (null: all), `write` the versions of its cause. */
 export type PortfolioLoad = {
   portfolio: LoadedPortfolio
   assetIds: readonly number[] | null
   write: { before: number; version: number } | null
   lots: readonly LotView[]
   removedLots: readonly string[]
-  /** Which lots have changed is not known, or they are too many: everybody gets a snapshot. */
+  /** Changed lots are unknown or too many: every connection gets a snapshot. */
   needsSnapshot: boolean
   now: number
 }
 
 type Watched = Pick<ReadonlyMap<number, unknown>, 'has'>
 
-/** What is to be stored of a load. */
+/** The rows of a load to be stored. */
 export type ChangedRows = {
   positions: Map<number, WithOffset<PositionBase | null>>
   prices: WithOffset<PortfolioPrice>[]
 }
 
 /**
- * A portfolio in memory: what every position is without prices, the prices, and what follows from them. A change costs
- * what it touches: the positions whose price, rate or lots have changed, and the sums by their difference.
+ * A portfolio in memory: positions without prices, the prices, and the values that follow. A change costs only what it
+ * touches: positions whose price, rate or lots have changed, and the sums by their difference.
  */
 export class PortfolioState {
   readonly #head: PortfolioHead
   readonly #bases: Map<number, WithOffset<PositionBase>>
-  /** Positions that are gone, and the change in which they went. */
+  /** Removed positions, and the change that removed them. */
   readonly #removedAt: Map<number, number>
   readonly #prices: Map<number, WithOffset<PortfolioPrice>>
   #rates: Rates = { now: new Map() }
   readonly #positions = new Map<number, Position>()
-  /** The change in which a position has moved last, as far as it is known that it has not since. */
+  /** The last change of each position; after a restart, an upper bound. */
   readonly #changedAt = new Map<number, number>()
   #sums: TotalSums
-  /** When anything was heard of prices last, unix milliseconds. */
+  /** The last time prices arrived, unix milliseconds. */
   lastPriceAt: number
 
   constructor({ head, positions, prices, lastPriceAt: heardAt }: StoredPortfolio) {
@@ -105,12 +105,12 @@ export class PortfolioState {
     return this.#prices.get(id)?.of ?? null
   }
 
-  /** Whether lots of an asset are open. */
+  /** True if lots of the asset are open. */
   isHeld(id: number): boolean {
     return (this.#bases.get(id)?.of.lots ?? 0) > 0
   }
 
-  /** What is held under a symbol; null: nothing is, or several assets are. */
+  /** The asset held under a symbol; null for none, or several. */
   findHolding(symbol: string): number | null {
     const found = [...this.#bases.values()].filter(({ of }) => of.symbol === symbol)
     const open = found.filter(({ of }) => of.lots > 0)
@@ -118,7 +118,7 @@ export class PortfolioState {
     return one && others.length === 0 ? one.of.asset_id : null
   }
 
-  /** The assets whose prices matter: of what is held, and of rates. The symbol is null where it was never told. */
+  /** The assets whose prices are needed, for positions and rates; the symbol is null where it is unknown. */
   pricedAssets(): Map<number, string | null> {
     const ids = new Map<number, string | null>()
     for (const { asset_id } of this.#head.rateSources) ids.set(asset_id, this.price(asset_id)?.symbol ?? null)
@@ -126,7 +126,7 @@ export class PortfolioState {
     return ids
   }
 
-  /** Whether `priced` has it: of one alone, however many are held. */
+  /** True if `pricedAssets` has it, without computing the others. */
   #isPriced(id: number): boolean {
     return (
       (id > 0 && (this.#bases.get(id)?.of.lots ?? 0) > 0) ||
@@ -134,7 +134,7 @@ export class PortfolioState {
     )
   }
 
-  /** Prices, positions and what is gone, as far as they have changed after `from`. */
+  /** Prices and positions that have changed after `from`, and ids of positions removed since. */
   changesSince(from: number): { prices: PortfolioPrice[]; positions: Position[]; removed: number[] } {
     return {
       prices: [...this.#prices.values()].filter(({ n }) => n > from).map(({ of }) => of),
@@ -143,18 +143,18 @@ export class PortfolioState {
     }
   }
 
-  /** A lot as of now. */
+  /** A lot at current prices. */
   lot(lot: LotView): LotView {
     return valueLot(lot, this.price(lot.asset_id), this.#rates, this.#head.currency)
   }
 
-  /** Whether a write was read already; with `all`, whether all were up to that version. */
+  /** True if a write was read already; with `all`, if every write up to it was. */
   hasSeen(version: number, all: boolean): boolean {
     const { whole, seen } = this.#head
     return version <= whole || (!all && seen.some((write) => write[0] < version && version <= write[1]))
   }
 
-  /** Takes prices in; null when they say nothing new. `watched` are assets that matter beside those of the portfolio. */
+  /** Applies prices; null when none is new. `watched` are wanted assets beside those of the portfolio. */
   applyPrices(
     prices: readonly PortfolioPrice[],
     watched: Watched,
@@ -175,7 +175,7 @@ export class PortfolioState {
     return { change: { ...change, lots: [], removedLots: [] }, prices: news.map((of) => ({ of, n })) }
   }
 
-  /** Takes in what the database has told, of all or of some assets. */
+  /** Applies a read of the database, of all assets or of some. */
   load({ portfolio, assetIds: ids, write: told, lots, removedLots, now, ...load }: PortfolioLoad): {
     change: PortfolioUpdate
     stored: ChangedRows
@@ -195,7 +195,7 @@ export class PortfolioState {
     const bases = this.#setBases(portfolio.positions, ids ?? [...this.#bases.keys()], n)
     const news = portfolio.prices.filter((price) => {
       const held = this.price(price.asset_id)
-      // Of two that are equally old, the one that a board has told says more: whether it is stale.
+      // Of two prices of the same time, the board's has more: its staleness.
       return held === null || (isNewer(price, held) && price.updated_at !== held.updated_at)
     })
     const prices = this.#setPrices(news, n)
@@ -209,7 +209,7 @@ export class PortfolioState {
     }
   }
 
-  /** Notes that a write was read: everything up to it was, unless one before it was not. */
+  /** Records that a write was read; `whole` advances over writes without a gap. */
   #recordWrite({ before, version }: { before: number; version: number }): void {
     const head = this.#head
     head.version = Math.max(head.version, version)
@@ -218,14 +218,14 @@ export class PortfolioState {
     head.seen = writes.filter((write) => write[1] > head.whole).slice(-MAX_SEEN_WRITES)
   }
 
-  /** Every price that matters; the others are forgotten. */
+  /** Deletes prices that nobody needs, and returns the others. */
   prunePrices(watched: Watched): WithOffset<PortfolioPrice>[] {
     const mine = this.pricedAssets()
     for (const id of this.#prices.keys()) if (!mine.has(id) && !watched.has(id)) this.#prices.delete(id)
     return [...this.#prices.values()]
   }
 
-  /** Notes the currency, and where rates come from; gives whether that is something else than it was. */
+  /** Sets the currency and the sources of rates; returns whether they have changed. */
   #setRateSources({ currency, rateSources }: LoadedPortfolio, ids: readonly number[] | null): boolean {
     const head = this.#head
     const before = new Map(head.rateSources.map((source) => [source.currency, source]))
@@ -238,13 +238,13 @@ export class PortfolioState {
     return isNew
   }
 
-  /** Whether lots of a position must have changed, whichever. */
+  /** True if some lot of the position must have changed. */
   #hasChangedLots({ asset_id, lots, quantity, invested }: PositionBase): boolean {
     const before = this.#bases.get(asset_id)?.of ?? { lots: 0, quantity: '0', invested: '0' }
     return before.lots !== lots || before.quantity !== quantity || before.invested !== invested
   }
 
-  /** Takes in what the positions of these assets are now; what is not among them any more is gone. */
+  /** Replaces the positions of these assets; those left out are removed. */
   #setBases(
     bases: readonly PositionBase[],
     ids: readonly number[],
@@ -276,7 +276,7 @@ export class PortfolioState {
     return union(this.#bases.keys(), this.#positions.keys())
   }
 
-  /** The positions that follow from these prices; rates are brought up to them. */
+  /** Updates rates by these prices, and returns the positions that they affect. */
   #affectedBy(priced: Iterable<number>): Set<number> {
     const touched = new Set<number>()
     for (const id of priced) if (this.#bases.has(id)) touched.add(id)
@@ -304,7 +304,7 @@ export class PortfolioState {
     return this.price(asset_id)?.currency ?? cmp_currency
   }
 
-  /** The change in which a rate of a position has moved last. */
+  /** The last change of a rate of the position. */
   #rateChangedAt(base: PositionBase): number {
     const own = this.#currencyOf(base)
     const { currency, rateSources } = this.#head

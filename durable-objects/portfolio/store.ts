@@ -1,18 +1,16 @@
 import type { RateSource } from '../../src/portfolio/rates.ts'
 import type { PositionBase } from '../../src/portfolio/valuation.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import type { StoredSubscriptions } from './quote-subscriptions.ts'
+import { toJsonRows } from '../json-rows.ts'
+import { type Migration, migrateStorage, SCHEMA_VERSION_KEY } from '../store-schema.ts'
 
-/** Batches of prices that are kept one by one; then one row takes the place of all of them. */
+/** Rows of price batches; when they are full, one row of all prices replaces them. */
 const PRICE_SLOTS = 64
 
-/** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
-const MAX_ROW_CHARS = 600_000
-
 /**
- * What is kept of a portfolio beside its positions and prices. Returns to before `floor` get a snapshot; lots have
- * changed at `lotsAt` last. `whole`: the version up to which everything was read; `seen`: from which version to which
- * writes after that were read, ahead of one that was not.
+ * The stored state of a portfolio beside positions and prices. A client that resumes from before `floor` gets a snapshot;
+ * lots last changed at `lotsAt`. Every write up to version `whole` was read; `seen` are later writes that were read ahead of
+ * a missing one.
  */
 export type PortfolioHead = {
   epoch: string
@@ -24,18 +22,18 @@ export type PortfolioHead = {
   whole: number
   seen: [before: number, version: number][]
   rateSources: RateSource[]
-  /** When the database was read last, unix milliseconds, and how often it was in all. */
+  /** The last read of the database, unix milliseconds, and the number of reads. */
   loadedAt: number
   loads: number
 }
 
-/** Until when it counts as read, without a socket; since when a refresh is under way. */
+/** The end of the active time after a read without a socket; the start of a refresh. */
 type TimestampName = 'active_until' | 'refresh_asked'
 
-/** Something, and the change in which it has changed last. */
+/** A value, and its last change. */
 export type WithOffset<T> = { of: T; n: number }
 
-/** All that is kept. A position that is null is gone. `heardAt`: when a price was heard last, unix milliseconds. */
+/** The stored portfolio. A null position was removed. `lastPriceAt` is in unix milliseconds. */
 export type StoredPortfolio = {
   head: PortfolioHead
   positions: Map<number, WithOffset<PositionBase | null>>
@@ -43,55 +41,43 @@ export type StoredPortfolio = {
   lastPriceAt: number
 }
 
+/** The subscriptions that boards have accepted, by shard, and when, unix milliseconds. */
+export type StoredSubscriptions = { [shard: string]: { ids: number[]; watched?: number[]; at: number } }
+
 type StoredPrice = WithOffset<PortfolioPrice>
 type PriceRow = { slot: number; n: number; at: number; body: string }
 
-/** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
-function splitIntoRows(list: readonly StoredPrice[]): string[] {
-  const parts: string[][] = [[]]
-  let chars = 0
-  for (const one of list) {
-    const text = JSON.stringify(one)
-    if (chars + text.length > MAX_ROW_CHARS && chars > 0) {
-      parts.push([])
-      chars = 0
-    }
-    parts.at(-1)?.push(text)
-    chars += text.length + 1
-  }
-  return parts.map((texts) => `[${texts.join(',')}]`)
-}
+const MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT);
+      CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)`),
+]
 
 /**
- * A user's own SQLite. Prices that come together are one row: rows written cost money. They go round the slots from 0 on;
- * below 0 is what was known when the slots were full, newer than all that is left over in slots from before.
+ * The object's SQLite. Prices that arrive together share a row, because each row written costs money. They fill the slots
+ * from 0 on; rows below 0 hold all prices of the moment when the slots were full, and outdate older slots.
  */
 export class PortfolioStore {
   readonly #storage: DurableObjectStorage
   #nextSlot = 0
 
+  /** Creates no table: a request for a user without a portfolio leaves nothing behind. */
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
+    if (storage.kv.get('head') !== undefined) migrateStorage(storage, MIGRATIONS)
   }
 
-  /** Not before there is something to be kept: who only asks for a user leaves nothing behind. */
-  #createTables(): void {
-    const { sql } = this.#storage
-    sql.exec('CREATE TABLE IF NOT EXISTS positions (asset_id INTEGER PRIMARY KEY, n INTEGER, body TEXT)')
-    sql.exec('CREATE TABLE IF NOT EXISTS prices (slot INTEGER PRIMARY KEY, n INTEGER, at INTEGER, body TEXT NOT NULL)')
-  }
-
-  /** Forgets everything but what the boards tell. */
+  /** Deletes everything but the subscriptions at boards. */
   clear(): void {
     this.#storage.transactionSync(() => {
-      for (const key of ['head', 'active_until', 'refresh_asked']) this.#storage.kv.delete(key)
+      for (const key of ['head', 'active_until', 'refresh_asked', SCHEMA_VERSION_KEY]) this.#storage.kv.delete(key)
       this.#storage.sql.exec('DROP TABLE IF EXISTS positions')
       this.#storage.sql.exec('DROP TABLE IF EXISTS prices')
     })
     this.#nextSlot = 0
   }
 
-  /** What the boards tell; see `Following`. */
   loadSubscriptions(): StoredSubscriptions {
     return this.#storage.kv.get<StoredSubscriptions>('following') ?? {}
   }
@@ -100,7 +86,7 @@ export class PortfolioStore {
     this.#storage.kv.put('following', following)
   }
 
-  /** A moment by its name, unix milliseconds; 0: it was never noted. */
+  /** Unix milliseconds; 0 when it was never saved. */
   loadTimestamp(name: TimestampName): number {
     return this.#storage.kv.get<number>(name) ?? 0
   }
@@ -109,7 +95,7 @@ export class PortfolioStore {
     this.#storage.kv.put(name, at)
   }
 
-  /** Null: nothing was ever stored. */
+  /** Null when nothing was ever stored. */
   load(): StoredPortfolio | null {
     const head = this.#storage.kv.get<PortfolioHead>('head')
     if (head === undefined) return null
@@ -129,18 +115,18 @@ export class PortfolioStore {
 
   /**
    * Stores a batch of prices, which was change `n`.
-   * @param all every price that is to be kept, asked for when one row is made of all
+   * @param all returns every price; called when the slots are full
    */
   savePrices(n: number, at: number, prices: readonly StoredPrice[], all: () => StoredPrice[]): void {
     this.#storage.transactionSync(() => this.#savePrices(n, at, prices, all))
   }
 
   #savePrices(n: number, at: number, prices: readonly StoredPrice[], all: () => StoredPrice[]): void {
-    const parts = splitIntoRows(prices)
+    const parts = toJsonRows(prices)
     if (this.#nextSlot + parts.length <= PRICE_SLOTS)
       for (const body of parts) this.#putPriceRow(this.#nextSlot++, n, at, body)
     else {
-      for (const [part, body] of splitIntoRows(all()).entries()) this.#putPriceRow(-1 - part, n, at, body)
+      for (const [part, body] of toJsonRows(all()).entries()) this.#putPriceRow(-1 - part, n, at, body)
       this.#nextSlot = 0
     }
   }
@@ -153,7 +139,7 @@ export class PortfolioStore {
     this.#storage.kv.put('head', head)
   }
 
-  /** Stores what the database has told: the positions that have changed, and prices with them. */
+  /** Stores the changed positions and prices of a load. */
   saveLoad(
     head: PortfolioHead,
     positions: Iterable<readonly [number, WithOffset<PositionBase | null>]>,
@@ -161,7 +147,7 @@ export class PortfolioStore {
     all: () => StoredPrice[],
   ): void {
     this.#storage.transactionSync(() => {
-      this.#createTables()
+      migrateStorage(this.#storage, MIGRATIONS)
       this.saveHead(head)
       for (const [id, { of, n }] of positions) {
         const put = 'INSERT OR REPLACE INTO positions (asset_id, n, body) VALUES (?, ?, ?)'

@@ -1,22 +1,18 @@
 import type { Candidate } from '../../src/protocol/asset.ts'
 import { parseChannel } from '../../src/protocol/channel.ts'
-import type { ErrorCode } from '../../src/protocol/errors.ts'
-import type { ChannelError } from '../quotes/subscription.ts'
+import { type ChannelResult, symbolFault } from '../sockets/source.ts'
 
-/** An asset to be followed. The symbol says which board has it; null: any may. */
-export type Followed = { asset_id: number; symbol: string }
-
-/** What a symbol means to a user. `unread`: who knows it cannot be asked at the moment. */
+/** What a symbol means to a user. `unread`: the assets cannot be read at the moment. */
 export type AssetMatch =
-  | ({ kind: 'asset' } & Followed)
+  | { kind: 'asset'; asset_id: number; symbol: string }
   | { kind: 'ambiguous'; candidates: Candidate[] }
   | { kind: 'unknown' }
   | { kind: 'unread' }
 
-/** What a socket has subscribed to: the portfolio, and single assets, by number. `key` is the same for the same. */
+/** The portfolio, and single assets by id. Equal subscriptions have the same `key`; that of an empty one is empty. */
 export type PortfolioSubscription = { portfolio: boolean; assets: ReadonlyMap<number, AssetChannel>; key: string }
 
-/** As the client has called it, and the symbol of the asset itself. */
+/** The channel as the client named it, and the asset's own symbol. */
 export type AssetChannel = { channel: string; symbol: string }
 
 const subscriptionKey = (portfolio: boolean, ids: Iterable<number>): string =>
@@ -36,13 +32,12 @@ export const NO_SUBSCRIPTION = newSubscription(false, new Map())
 export const mergeSubscriptions = (a: PortfolioSubscription, b: PortfolioSubscription): PortfolioSubscription =>
   newSubscription(a.portfolio || b.portfolio, new Map([...a.assets, ...b.assets]))
 
-/** The names of its channels. */
 export const getChannelNames = ({ portfolio, assets }: PortfolioSubscription): string[] => [
   ...(portfolio ? ['portfolio'] : []),
   ...[...assets.values()].map(({ channel }) => channel),
 ]
 
-/** What is left when these channels are given up; what was never had is no matter. */
+/** What is left without these channels; a channel that was not subscribed is ignored. */
 export function removeChannels(before: PortfolioSubscription, channels: readonly string[]): PortfolioSubscription {
   const gone = new Set(channels)
   const left = [...before.assets].filter(
@@ -51,57 +46,37 @@ export function removeChannels(before: PortfolioSubscription, channels: readonly
   return newSubscription(before.portfolio && !gone.has('portfolio'), new Map(left))
 }
 
-/** The symbols of the channels among these that are of one asset. */
-export const getChannelSymbols = (channels: readonly string[]): string[] =>
-  channels.flatMap((name) => {
-    const channel = parseChannel(name)
-    return channel?.kind === 'asset' ? [channel.symbol] : []
-  })
-
 /**
- * What channels mean. One that cannot be had fails them all, and is named.
- * @param before what the socket has already
- * @param named what the symbols of `symbolsOf` mean
- * @param most see MAX_CHANNELS
+ * The subscription that channels name. The first that cannot be had is the error.
+ * @param before what the connection subscribes to already
+ * @param matches what the symbols of these channels mean
+ * @param maxChannels see MAX_CHANNELS
  */
 export function parsePortfolioChannels(
   channels: readonly string[],
   before: PortfolioSubscription,
-  named: ReadonlyMap<string, AssetMatch>,
-  most: number,
-): PortfolioSubscription | { error: ChannelError } {
+  matches: ReadonlyMap<string, AssetMatch>,
+  maxChannels: number,
+): ChannelResult<PortfolioSubscription> {
   const assets = new Map<number, AssetChannel>()
   let portfolio = false
   for (const [index, name] of channels.entries()) {
     const field = `channels/${index}`
     const channel = parseChannel(name)
-    if (channel?.kind === 'portfolio') portfolio = true
-    else if (channel?.kind !== 'asset')
-      return { error: { code: 'unknown_channel', message: 'a channel is portfolio or asset.<symbol>', field } }
+    if (!('kind' in channel)) return { error: { ...channel, field } }
+    if (channel.kind === 'portfolio') portfolio = true
+    else if (channel.kind !== 'asset')
+      return { error: { code: 'unknown_channel', message: 'must be of the form portfolio or asset.<symbol>', field } }
     else {
-      const found = named.get(channel.symbol) ?? { kind: 'unread' }
-      if (found.kind !== 'asset') return { error: { ...toChannelError(channel.symbol, found), field } }
-      assets.set(found.asset_id, { channel: name, symbol: found.symbol })
+      const match = matches.get(channel.symbol) ?? { kind: 'unread' }
+      if (match.kind !== 'asset') return { error: { ...symbolFault(channel.symbol, match), field } }
+      assets.set(match.asset_id, { channel: name, symbol: match.symbol })
     }
   }
-  const asked = newSubscription(portfolio, assets)
-  if (mergeSubscriptions(before, asked).assets.size > most)
-    return { error: { code: 'too_many_channels', message: `a socket has at most ${most} channels`, field: 'channels' } }
-  return asked
-}
-
-function toChannelError(
-  symbol: string,
-  found: Exclude<AssetMatch, { kind: 'asset' }>,
-): { code: ErrorCode; message: string } {
-  switch (found.kind) {
-    case 'ambiguous': {
-      const meant = found.candidates.map(({ name_for_it }) => name_for_it).join(', ')
-      return { code: 'ambiguous_symbol', message: `${symbol} means several assets: ask for one of ${meant}` }
-    }
-    case 'unread':
-      return { code: 'unavailable', message: `whether there is an asset ${symbol} cannot be told at the moment` }
-    default:
-      return { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
+  const subscription = newSubscription(portfolio, assets)
+  if (mergeSubscriptions(before, subscription).assets.size > maxChannels) {
+    const message = `a connection has at most ${maxChannels} channels`
+    return { error: { code: 'too_many_channels', message, field: 'channels' } }
   }
+  return { subscription }
 }

@@ -1,4 +1,4 @@
-/** Tickets of one user that may be out at once; the oldest gives way. */
+/** Valid tickets of one user; the oldest is dropped beyond that. */
 const MAX_TICKETS = 20
 
 const base64url = (bytes: Uint8Array): string =>
@@ -7,13 +7,12 @@ const base64url = (bytes: Uint8Array): string =>
     .replaceAll('/', '_')
     .replaceAll('=', '')
 
-/** What is kept of a ticket: who reads the storage cannot use it. */
+/** The stored form of a ticket, which opens nothing. */
 const hashTicket = async (ticket: string): Promise<string> =>
   base64url(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(ticket))))
 
 type Ticket = { digest: string; expires: number; until: number }
 
-/** Where they are kept: without any, nothing is stored, whoever asks. */
 const TICKETS_KEY = 'tickets'
 
 /** Tickets for sockets: each opens one, once, within a short time. Times are unix milliseconds. */
@@ -31,7 +30,7 @@ export class PortfolioTickets {
     return this.#kv.get<Ticket[]>(TICKETS_KEY) ?? []
   }
 
-  /** A ticket of 256 random bits, for who was let in until `until`. */
+  /** Issues a ticket of 256 random bits for a session that ends at `until`. */
   async issue(until: number, now: number): Promise<string> {
     const ticket = base64url(crypto.getRandomValues(new Uint8Array(32)))
     const digest = await hashTicket(ticket)
@@ -41,7 +40,7 @@ export class PortfolioTickets {
     return ticket
   }
 
-  /** Until when who brings a ticket is let in; null: it is none, is over or was used. It is used up by this. */
+  /** Uses up a ticket, and returns the end of its session; null for one that is unknown, expired or used. */
   async redeem(ticket: string, now: number): Promise<number | null> {
     const digest = await hashTicket(ticket)
     const out = this.#readTickets()
@@ -54,7 +53,7 @@ export class PortfolioTickets {
     return found.expires > now ? found.until : null
   }
 
-  /** No ticket that is out opens anything any more. */
+  /** Voids all tickets. */
   clear(): void {
     if (this.#readTickets().length > 0) this.#kv.delete(TICKETS_KEY)
   }

@@ -9,63 +9,69 @@ import {
   maxWeight,
   type Purpose,
 } from '../../src/providers/rate-limit.ts'
-import type { Failure, Result } from '../../src/providers/result.ts'
+import { type Failure, failure, type Result } from '../../src/providers/result.ts'
+import { HOUR_MS, MINUTE_MS } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
 import type { ProviderCall, RateLimitedFetch } from './rate-limited-fetch.ts'
+import type { ProviderStore } from './store.ts'
 
-/** Why there is no answer. `retryAt` is unix milliseconds, null where waiting is of no known use. */
+/** Why there is no result. `retryAt` is unix milliseconds, null where waiting may not help. */
 export type FailedProviderResult = {
   ok: false
   reason: Exclude<StaleReason, 'expired'>
   retryAt: number | null
   detail: string
-  /** Nothing was asked: the budget, or the time, did not allow it. */
+  /** No request was sent: the rate limit or the deadline did not allow it. */
   notSent?: true
 }
 export type ProviderResult<T> = { ok: true; value: T } | FailedProviderResult
 
-/** An id that spoils batches is left out of them for so long; one that may only have met a bad moment, for this long. */
-const BAD_ID_TTL_MS = 3_600_000
-const SUSPECT_ID_TTL_MS = 60_000
+/** An id that spoils batches is left out of them for this long; one that only may have, for the second time. */
+const BAD_ID_TTL_MS = HOUR_MS
+const SUSPECT_ID_TTL_MS = MINUTE_MS
 /** Bad ids that are remembered of one provider. */
 const MAX_BAD_IDS = 1_000
 
-/** So many answers of no use, and none that is: it is the provider then, and no id. */
+/** After this many failed parts of a batch with no success, blame the provider, not an id. */
 const MAX_FAILED_TRIES = 7
 
-/** Of so many ids, one at least is known. */
+/** Of this many ids, at least one is known to its provider. */
 const MIN_BATCH_WITH_KNOWN = 5
 
-/** What one provider's desk needs of the object that holds it. */
-export type ProviderClientHost = {
-  provider: QuoteProvider
-  fetch: RateLimitedFetch
-  now(): number
-  /** Bad ids as they were saved, and until when (unix milliseconds). */
-  badIds: [id: string, until: number][]
-  saveBadId(id: string, until: number): void
-  forgetBadId(id: string): void
-  log(event: string, fields: Record<string, unknown>): void
-}
+/** The results of one batch; `stop` where the ids that are left need not be requested any more. */
+type BatchResult = { results: Map<string, ProviderResult<ProviderQuote>>; stop: FailedProviderResult | null }
 
-/** One provider behind its budget: batches, look-ups that are joined, and ids that spoil a batch (Q3, Q4, Q5). */
+/** One provider behind its rate limit: batches, shared calls, and the ids that spoil a batch (Q3, Q4, Q5). */
 export class ProviderClient {
-  readonly #host: ProviderClientHost
+  readonly #context: Pick<ObjectContext, 'now' | 'log'>
+  readonly #provider: QuoteProvider
+  readonly #fetch: RateLimitedFetch
+  readonly #store: ProviderStore
+  /** Until when each id is left out of batches, unix milliseconds. */
   readonly #badIds: Map<string, number>
-  /** What is being asked, by id. */
+  /** The requests in flight, by id. */
   readonly #inFlight = new Map<string, { call: ProviderCall; result: Promise<ProviderResult<ProviderQuote>> }>()
   readonly #sharedCalls = new Map<string, Promise<ProviderResult<unknown>>>()
 
-  constructor(host: ProviderClientHost) {
-    this.#host = host
-    this.#badIds = new Map(host.badIds)
+  constructor(
+    context: Pick<ObjectContext, 'now' | 'log'>,
+    provider: QuoteProvider,
+    fetch: RateLimitedFetch,
+    store: ProviderStore,
+  ) {
+    this.#context = context
+    this.#provider = provider
+    this.#fetch = fetch
+    this.#store = store
+    this.#badIds = new Map(store.loadBadIds(context.now()))
   }
 
   status(): ProviderLimit {
-    return this.#host.fetch.status()
+    return this.#fetch.status()
   }
 
   /**
-   * The quotes of these ids, in as few requests as the provider allows, as far as its budget goes.
+   * A result for each of these ids, in as few requests as the provider allows, as far as its rate limit goes.
    * @param until no request begins after this, unix milliseconds
    */
   async quotes(
@@ -73,57 +79,55 @@ export class ProviderClient {
     purpose: Purpose,
     until: number,
   ): Promise<ReadonlyMap<string, ProviderResult<ProviderQuote>>> {
-    const { fetch, now } = this.#host
-    const told = new Map<string, ProviderResult<ProviderQuote>>()
+    const results = new Map<string, ProviderResult<ProviderQuote>>()
     const joined: Promise<unknown>[] = []
     const left: string[] = []
     for (const id of new Set(ids)) {
       const bad = this.#badUntil(id)
       if (bad === null) left.push(id)
-      else told.set(id, { ok: false, reason: 'invalid', retryAt: bad, detail: 'spoils batches' })
+      else results.set(id, { ok: false, reason: 'invalid', retryAt: bad, detail: 'spoils batches' })
     }
     const size = this.#batchSize(purpose)
     let stop: FailedProviderResult | null = null
 
     const work = async (): Promise<void> => {
-      while (left.length > 0 && stop === null && now() < until) {
+      while (left.length > 0 && stop === null && this.#context.now() < until) {
         const batch: string[] = []
         while (batch.length < size && left.length > 0) {
           const id = left.shift() as string
           const other = this.#inFlight.get(id)
           if (other && (other.call.sent || isInteractive(other.call.purpose) || !isInteractive(purpose)))
-            joined.push(other.result.then((one) => told.set(id, one)))
+            joined.push(other.result.then((result) => results.set(id, result)))
           else batch.push(id)
         }
         if (batch.length === 0) continue
-        const answer = await this.#startBatch(batch, purpose, until)
-        for (const [id, one] of answer.told) told.set(id, one)
-        stop ??= answer.stop
+        const done = await this.#startBatch(batch, purpose, until)
+        for (const [id, result] of done.results) results.set(id, result)
+        stop ??= done.stop
       }
     }
-    await Promise.all(Array.from({ length: maxConcurrency(fetch.limits, purpose) }, work))
+    await Promise.all(Array.from({ length: maxConcurrency(this.#fetch.limits, purpose) }, work))
     await Promise.all(joined)
-    // What was not asked any more: the provider has had enough, or there was no time.
-    for (const id of left) told.set(id, stop ?? this.#timedOut())
-    return told
+    // Left over: the provider allows no more requests, or the time is up.
+    for (const id of left) results.set(id, stop ?? this.#timedOut())
+    return results
   }
 
-  /** The days of one id from `from` on. */
+  /** The days of one id from `from` on; see `QuoteProvider.dailyHistory`. */
   daily(id: string, from: string | null, until: number): Promise<ProviderResult<DailyHistory>> {
-    const { provider } = this.#host
-    return this.#callOnce(`daily ${id} ${from}`, 'history', until, (signal) => provider.dailyHistory(id, from, signal))
+    const key = `daily ${id} ${from}`
+    return this.#callOnce(key, 'history', until, (signal) => this.#provider.dailyHistory(id, from, signal))
   }
 
-  /** What the provider knows under a name; null: nothing. */
+  /** The provider's listing under a name; null: it has none. */
   find(name: string, until: number): Promise<ProviderResult<ProviderListing | null>> {
-    const { provider } = this.#host
     return this.#callOnce(`find ${name}`, 'find', until, async (signal) => {
-      const found = await provider.find(name, signal)
+      const found = await this.#provider.find(name, signal)
       return !found.ok && found.reason === 'not_found' ? { ok: true, value: null } : found
     })
   }
 
-  /** One call that is no batch; joined with the same one where that is under way. */
+  /** One call that is not a batch, shared with the same one in flight. */
   #callOnce<T>(
     key: string,
     purpose: Purpose,
@@ -132,63 +136,51 @@ export class ProviderClient {
   ): Promise<ProviderResult<T>> {
     const same = this.#sharedCalls.get(key)
     if (same) return same as Promise<ProviderResult<T>>
-    const ask = async (): Promise<ProviderResult<T>> => {
-      const { fetch, provider } = this.#host
-      const { call, signal } = fetch.openCall(purpose, provider.weight(1), until)
-      if (!(await fetch.waitForTurn(call))) return this.#timedOut()
+    const start = async (): Promise<ProviderResult<T>> => {
+      const { call, signal } = this.#fetch.openCall(purpose, this.#provider.weight(1), until)
+      if (!(await this.#fetch.waitForTurn(call))) return this.#timedOut()
       const result = await this.#catchErrors(() => run(signal))
       this.#endCall(call, result)
       return result.ok ? result : this.#toFailure(call, result)
     }
-    const told = ask().finally(() => this.#sharedCalls.delete(key))
-    this.#sharedCalls.set(key, told)
-    return told
+    const result = start().finally(() => this.#sharedCalls.delete(key))
+    this.#sharedCalls.set(key, result)
+    return result
   }
 
-  /** As many ids as a request takes, unless so many would weigh more than there ever is. */
+  /** As many ids as a request takes, as long as their weight can ever be granted. */
   #batchSize(purpose: Purpose): number {
-    const { provider, fetch } = this.#host
-    const most = maxWeight(fetch.limits, purpose)
-    let size = provider.maxBatch
-    while (size > 1 && provider.weight(size) > most) size = Math.ceil(size / 2)
+    const most = maxWeight(this.#fetch.limits, purpose)
+    let size = this.#provider.maxBatch
+    while (size > 1 && this.#provider.weight(size) > most) size = Math.ceil(size / 2)
     return size
   }
 
-  /**
-   * Asks for one batch, notes that its ids are being asked for.
-   * @returns `stop` where the provider has had enough of us, or we of it: what was not asked yet need not be
-   */
-  #startBatch(
-    ids: string[],
-    purpose: Purpose,
-    until: number,
-  ): Promise<{ told: Map<string, ProviderResult<ProviderQuote>>; stop: FailedProviderResult | null }> {
-    const { fetch, provider } = this.#host
-    const { call, signal } = fetch.openCall(purpose, provider.weight(ids.length), until)
-    const answer = this.#requestBatch(ids, call, signal).finally(() => {
+  /** Requests one batch, which others can join while it is in flight. */
+  #startBatch(ids: string[], purpose: Purpose, until: number): Promise<BatchResult> {
+    const { call, signal } = this.#fetch.openCall(purpose, this.#provider.weight(ids.length), until)
+    const batch = this.#requestBatch(ids, call, signal).finally(() => {
       for (const id of ids) if (this.#inFlight.get(id)?.call === call) this.#inFlight.delete(id)
     })
     for (const id of ids)
-      this.#inFlight.set(id, { call, result: answer.then(({ told }) => told.get(id) as ProviderResult<ProviderQuote>) })
-    return answer
+      this.#inFlight.set(id, {
+        call,
+        result: batch.then(({ results }) => results.get(id) as ProviderResult<ProviderQuote>),
+      })
+    return batch
   }
 
   /**
-   * One call: the batch, and, where one of its ids may have spoiled it, its halves until that one is found (Q5). All
-   * that is found is bounded: each level may cost four requests.
+   * One call: the batch, and, where one of its ids may have spoiled it, its halves until that id is found (Q5). The
+   * search is bounded: each level may cost four requests.
    */
-  async #requestBatch(
-    ids: string[],
-    call: ProviderCall,
-    signal: AbortSignal,
-  ): Promise<{ told: Map<string, ProviderResult<ProviderQuote>>; stop: FailedProviderResult | null }> {
-    const { fetch, provider } = this.#host
-    const told = new Map<string, ProviderResult<ProviderQuote>>()
-    if (!(await fetch.waitForTurn(call))) {
-      for (const id of ids) told.set(id, this.#timedOut())
-      return { told, stop: this.#timedOut() }
+  async #requestBatch(ids: string[], call: ProviderCall, signal: AbortSignal): Promise<BatchResult> {
+    const results = new Map<string, ProviderResult<ProviderQuote>>()
+    if (!(await this.#fetch.waitForTurn(call))) {
+      for (const id of ids) results.set(id, this.#timedOut())
+      return { results, stop: this.#timedOut() }
     }
-    const most = 1 + 4 * Math.ceil(Math.log2(ids.length))
+    const maxTries = 1 + 4 * Math.ceil(Math.log2(ids.length))
     const parts = [ids]
     const suspects: string[] = []
     let tries = 0
@@ -196,53 +188,51 @@ export class ProviderClient {
     let spoiled: Failure | null = null
     let ended: Failure | null = null
     for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
-      const asked = part
+      const requested = part
       const hopeless = good === 0 && tries >= MAX_FAILED_TRIES
-      if (ended === null && tries < most && !hopeless) {
+      if (ended === null && tries < maxTries && !hopeless) {
         tries++
-        call.weight = provider.weight(asked.length)
-        const result = await this.#catchErrors(() => provider.quotes(asked, signal))
+        call.weight = this.#provider.weight(requested.length)
+        const result = await this.#catchErrors(() => this.#provider.quotes(requested, signal))
         if (result.ok) {
-          if (addResults(told, asked, result.value)) good++
+          if (addResults(results, requested, result.value)) good++
           continue
         }
         if (result.reason === 'not_found') {
           good++
-          for (const id of asked) told.set(id, unknownAsset(result.detail))
+          for (const id of requested) results.set(id, unknownAsset(result.detail))
           continue
         }
         if (result.reason === 'invalid' && call.refusal === null) {
           spoiled = result
-          if (asked.length === 1) suspects.push(...asked)
-          else parts.push(...halves(asked))
+          if (requested.length === 1) suspects.push(...requested)
+          else parts.push(...halves(requested))
         } else ended = result
       }
-      const failure = ended ?? spoiled
-      if (failure !== null) for (const id of asked) told.set(id, this.#toFailure(call, failure))
+      const failed = ended ?? spoiled
+      if (failed !== null) for (const id of requested) results.set(id, this.#toFailure(call, failed))
     }
     this.#saveBadIds(suspects, good > 0, spoiled)
     this.#endCall(call, ended ?? (good > 0 ? null : spoiled))
-    return { told, stop: ended === null ? null : this.#toFailure(call, ended) }
+    return { results, stop: ended === null ? null : this.#toFailure(call, ended) }
   }
 
-  /** A provider's failures are values; whatever it throws all the same is its own fault, and is told. */
+  /** A provider returns its failures as values; what it throws all the same is a bug of it, and fails the call. */
   async #catchErrors<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
     try {
       return await run()
     } catch (error) {
-      const detail = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-      return { ok: false, reason: 'unavailable', status: null, retryAfter: null, detail }
+      return failure('unavailable', error instanceof Error ? `${error.name}: ${error.message}` : String(error))
     }
   }
 
   #endCall(call: ProviderCall, result: Result<unknown> | null): void {
-    const { fetch } = this.#host
-    if (result === null || result.ok) fetch.endCall(call, 'ok')
-    else fetch.endCall(call, classifyFailure(call, result), result.detail, result.retryAfter)
+    if (result === null || result.ok) this.#fetch.endCall(call, 'ok')
+    else this.#fetch.endCall(call, classifyFailure(call, result), result.detail, result.retryAfter)
   }
 
-  /** What a failure is to whoever asked. */
-  #toFailure(call: ProviderCall, failure: Failure): FailedProviderResult {
+  /** A failure as the caller sees it. */
+  #toFailure(call: ProviderCall, failed: Failure): FailedProviderResult {
     const { refusal } = call
     if (refusal !== null) {
       const failing = refusal.reason === 'backoff' || refusal.reason === 'breaker'
@@ -250,46 +240,46 @@ export class ProviderClient {
         ok: false,
         reason: failing ? 'unavailable' : 'rate_limited',
         retryAt: refusal.retryAt,
-        detail: `not asked: ${refusal.reason}`,
+        detail: `not sent: ${refusal.reason}`,
         notSent: true,
       }
     }
-    if (failure.reason === 'not_found') return unknownAsset(failure.detail)
-    const blocked = this.#host.fetch.status().blocked_until
-    const retryAt = blocked ?? (failure.reason === 'invalid' ? null : this.#host.now())
-    return { ok: false, reason: failure.reason, retryAt, detail: failure.detail }
+    if (failed.reason === 'not_found') return unknownAsset(failed.detail)
+    const blocked = this.#fetch.status().blocked_until
+    const retryAt = blocked ?? (failed.reason === 'invalid' ? null : this.#context.now())
+    return { ok: false, reason: failed.reason, retryAt, detail: failed.detail }
   }
 
   #timedOut(): FailedProviderResult {
-    return { ok: false, reason: 'unavailable', retryAt: this.#host.now(), detail: 'no time left', notSent: true }
+    return { ok: false, reason: 'unavailable', retryAt: this.#context.now(), detail: 'no time left', notSent: true }
   }
 
   #badUntil(id: string): number | null {
     const until = this.#badIds.get(id)
     if (until === undefined) return null
-    if (until > this.#host.now()) return until
+    if (until > this.#context.now()) return until
     this.#forgetBadId(id)
     return null
   }
 
   #forgetBadId(id: string): void {
     this.#badIds.delete(id)
-    this.#host.forgetBadId(id)
+    this.#store.forgetBadId(id)
   }
 
-  /** @param sure others of the same batch had an answer: then it is these ids, and not the provider. */
-  #saveBadIds(ids: readonly string[], sure: boolean, failure: Failure | null): void {
-    const until = this.#host.now() + (sure ? BAD_ID_TTL_MS : SUSPECT_ID_TTL_MS)
+  /** @param sure other ids of the batch have a result: then the fault is in these ids, and not in the provider */
+  #saveBadIds(ids: readonly string[], sure: boolean, failed: Failure | null): void {
+    const until = this.#context.now() + (sure ? BAD_ID_TTL_MS : SUSPECT_ID_TTL_MS)
     for (const id of ids) {
       const [oldest] = this.#badIds.keys()
       if (this.#badIds.size >= MAX_BAD_IDS && oldest !== undefined) this.#forgetBadId(oldest)
       this.#badIds.set(id, until)
-      this.#host.saveBadId(id, until)
-      this.#host.log('provider_bad_id', {
-        provider: this.#host.provider.name,
+      this.#store.saveBadId(id, until)
+      this.#context.log('provider_bad_id', {
+        provider: this.#provider.name,
         id,
         until: new Date(until).toISOString(),
-        status: failure?.status ?? null,
+        status: failed?.status ?? null,
       })
     }
   }
@@ -297,7 +287,7 @@ export class ProviderClient {
 
 const unknownAsset = (detail: string): FailedProviderResult => ({ ok: false, reason: 'unknown', retryAt: null, detail })
 
-const invalidAnswer = (detail: string): FailedProviderResult => ({
+const invalidResult = (detail: string): FailedProviderResult => ({
   ok: false,
   reason: 'invalid',
   retryAt: null,
@@ -310,13 +300,13 @@ const halves = <T>(list: readonly T[]): [T[], T[]] => {
 }
 
 /**
- * Notes an answer by id; what it leaves out, and what nobody asked for, is not taken for anything. An answer that knows
- * none of many ids is no answer either: what Kerb asks for in numbers was known before.
- * @returns whether the answer is of use
+ * Adds a provider's quotes to the results; an id that is missing from them is invalid. So is a response without a price
+ * of any of many ids, which were known before.
+ * @returns whether the response is usable
  */
 function addResults(
-  told: Map<string, ProviderResult<ProviderQuote>>,
-  asked: readonly string[],
+  results: Map<string, ProviderResult<ProviderQuote>>,
+  requested: readonly string[],
   quotes: readonly (ProviderQuote | MissingQuote)[],
 ): boolean {
   const byId = new Map(quotes.map((quote) => [quote.id, quote]))
@@ -324,20 +314,20 @@ function addResults(
     const quote = byId.get(id)
     return quote === undefined || (quote.price === null && quote.reason === 'unknown')
   }
-  const empty = asked.length >= MIN_BATCH_WITH_KNOWN && asked.every(isUnknown)
-  for (const id of asked) {
+  const empty = requested.length >= MIN_BATCH_WITH_KNOWN && requested.every(isUnknown)
+  for (const id of requested) {
     const quote = byId.get(id)
-    if (quote === undefined || empty) told.set(id, invalidAnswer('left out'))
-    else if (quote.price !== null) told.set(id, { ok: true, value: quote })
-    else told.set(id, quote.reason === 'unknown' ? unknownAsset(quote.detail) : invalidAnswer(quote.detail))
+    if (quote === undefined || empty) results.set(id, invalidResult('missing from the response'))
+    else if (quote.price !== null) results.set(id, { ok: true, value: quote })
+    else results.set(id, quote.reason === 'unknown' ? unknownAsset(quote.detail) : invalidResult(quote.detail))
   }
   return !empty
 }
 
-/** What a failed call says of its provider. A 400 or a 404 is an answer: the provider is well. */
-function classifyFailure(call: ProviderCall, failure: Failure): CallOutcome {
+/** What a failed call means for its provider. A 400 or a 404 means that the provider works. */
+function classifyFailure(call: ProviderCall, failed: Failure): CallOutcome {
   if (call.refusal !== null || call.failureRecorded) return 'none'
-  if (failure.reason === 'not_found') return 'ok'
-  if (failure.reason === 'rate_limited') return 'limited'
-  return failure.reason === 'invalid' && failure.status === 400 ? 'ok' : 'failed'
+  if (failed.reason === 'not_found') return 'ok'
+  if (failed.reason === 'rate_limited') return 'limited'
+  return failed.reason === 'invalid' && failed.status === 400 ? 'ok' : 'failed'
 }

@@ -1,5 +1,6 @@
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
-import type { QuoteProviderName } from '../../src/pricing/quote-providers.ts'
+import type { QuoteProviderName } from '../../src/protocol/asset.ts'
+import { parseRetryAfterMs } from '../../src/providers/fetch-json.ts'
 import {
   breakerState,
   type CallOutcome,
@@ -17,18 +18,20 @@ import {
   usage,
 } from '../../src/providers/rate-limit.ts'
 import type { FetchInit } from '../../src/providers/result.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { ProviderStore } from './store.ts'
 
-/** What an answer may have, characters or bytes: the whole history of one asset, or a page of Yahoo's, is some 3 MB. */
+/** The longest response body, in characters: the whole history of one asset, or a page of Yahoo's, has some 3 million. */
 const MAX_BODY_CHARS = 16_000_000
 
-/** Characters of an error that are worth a log line. */
+/** The longest error text that is logged, in characters. */
 const MAX_ERROR_CHARS = 200
 
-/** What asks a provider once, with as many requests as that takes. */
+/** One question to a provider, with as many requests as it takes. */
 export type ProviderCall = {
   readonly number: number
   readonly purpose: Purpose
-  /** Of its next request. */
+  /** The weight of its next request. */
   weight: number
   /** It does not begin after this, unix milliseconds. */
   readonly until: number
@@ -36,40 +39,39 @@ export type ProviderCall = {
   sent: boolean
   /** Why a request of it did not go out. */
   refusal: RateLimitRefusal | null
-  /** A request of it has already told of the provider's failure. */
+  /** The provider's failure is already recorded by one of its requests. */
   failureRecorded: boolean
 }
 
-/** What the budget of one provider needs of the object that holds it. */
-export type RateLimitedFetchHost = {
-  provider: QuoteProviderName
-  limits: RateLimits
-  /** Longest that one request takes, its body included; milliseconds. */
-  timeoutMs: number
-  /** What must never be logged. */
-  secrets: readonly string[]
-  now(): number
+/** The object's clock, randomness and network. */
+type FetchContext = Pick<ObjectContext, 'now' | 'log'> & {
   /** Evenly in [0, 1). */
   random(): number
   send(url: string, init: RequestInit): Promise<Response>
-  /** The state as it was saved last, if ever. */
-  load(): ProviderState | null
-  /** Is on disk before any request that is sent afterwards. */
-  save(state: ProviderState): void
-  log(event: string, fields: Record<string, unknown>): void
 }
 
-/** A request that the budget does not allow now. */
+type FetchOptions = {
+  provider: QuoteProviderName
+  limits: RateLimits
+  /** The longest that one request takes, its body included. */
+  timeoutMs: number
+  /** What must never be logged. */
+  secrets: readonly string[]
+}
+
+/** A request that the rate limit does not allow now. */
 export class RateLimitExceeded extends Error {
-  override readonly name = 'OverBudget'
+  override readonly name = 'RateLimitExceeded'
 }
 
 /**
- * The `fetch` of one provider (Q4): every request asks its budget first, and tells it how it ended. Whom a request is
- * for is found by its signal: the one that `begin` gave.
+ * The `fetch` of one provider (Q4): every request first reserves its part of the rate limit, and records its outcome. The
+ * call that a request is part of is found by its signal, which `openCall` returned.
  */
 export class RateLimitedFetch {
-  readonly #host: RateLimitedFetchHost
+  readonly #context: FetchContext
+  readonly #store: Pick<ProviderStore, 'loadState' | 'saveState'>
+  readonly #options: FetchOptions
   #state: ProviderState
   #lastCallNumber = 0
   readonly #callsBySignal = new WeakMap<AbortSignal, ProviderCall>()
@@ -77,18 +79,20 @@ export class RateLimitedFetch {
   #active = 0
   #waiting: { call: ProviderCall; begin: (turn: boolean) => void }[] = []
 
-  constructor(host: RateLimitedFetchHost) {
-    this.#host = host
-    this.#state = { ...newProviderState(host.now()), ...host.load() }
+  constructor(context: FetchContext, store: Pick<ProviderStore, 'loadState' | 'saveState'>, options: FetchOptions) {
+    this.#context = context
+    this.#store = store
+    this.#options = options
+    this.#state = { ...newProviderState(context.now()), ...store.loadState() }
   }
 
   get limits(): RateLimits {
-    return this.#host.limits
+    return this.#options.limits
   }
 
-  /** A call that may begin until then (unix milliseconds). The requests that are made with `signal` are a part of it. */
+  /** A call that may begin before `until` (unix milliseconds). The requests with its `signal` are part of it. */
   openCall(purpose: Purpose, weight: number, until: number): { call: ProviderCall; signal: AbortSignal } {
-    // Numbers of an object that has died may still stand in the state.
+    // The stored state may hold numbers of calls from before a restart.
     this.#lastCallNumber = Math.max(this.#lastCallNumber, this.#state.nextLease) + 1
     const call: ProviderCall = {
       number: this.#lastCallNumber,
@@ -105,9 +109,9 @@ export class RateLimitedFetch {
   }
 
   /**
-   * Waits for the call's turn: as many have theirs as there may be requests under way, and those go first whom a person
-   * waits for. Each turn ends with `end`.
-   * @returns false where the turn came too late; there is none then
+   * Waits for the call's turn: as many calls have one as there may be requests in flight, and interactive calls go first.
+   * Each turn ends with `endCall`.
+   * @returns false when the turn came too late, and so is none
    */
   waitForTurn(call: ProviderCall): Promise<boolean> {
     const turn = new Promise<boolean>((begin) => this.#waiting.push({ call, begin }))
@@ -119,45 +123,45 @@ export class RateLimitedFetch {
     const rank = ({ call }: { call: ProviderCall }) => (isInteractive(call.purpose) ? 0 : 1)
     this.#waiting.sort((a, b) => rank(a) - rank(b))
     this.#waiting = this.#waiting.filter(({ call, begin }) => {
-      const late = this.#host.now() >= call.until
-      if (!late && this.#active >= maxConcurrency(this.#host.limits, call.purpose)) return true
+      const late = this.#context.now() >= call.until
+      if (!late && this.#active >= maxConcurrency(this.limits, call.purpose)) return true
       if (!late) this.#active++
       begin(!late)
       return false
     })
   }
 
-  /** Ends a call with what came of it. `retryAfter` in milliseconds, where the provider has said so. */
+  /** Ends a call. `retryAfter` is in milliseconds, where the provider has named a time. */
   endCall(
     call: ProviderCall,
-    verdict: CallOutcome,
+    outcome: CallOutcome,
     error: string | null = null,
     retryAfter: number | null = null,
   ): void {
     const before = this.#state
-    // That the budget let nobody through is no word of the provider's: why it did not, stands already.
-    const told = { error: error === null || call.refusal !== null ? null : this.#redact(error), retryAfter }
-    // What a request has told already is not told twice; who has sent none was let down by another call's.
-    const said = !call.sent || (call.failureRecorded && verdict !== 'ok') ? 'none' : verdict
-    const { limits } = this.#host
-    this.#saveState(recordCallOutcome(before, limits, call.number, said, this.#host.now(), this.#host.random(), told))
+    // A refusal of our own limit is not an error of the provider.
+    const reported = { error: error === null || call.refusal !== null ? null : this.#redact(error), retryAfter }
+    // Do not record the same failure twice, nor one of a call that sent nothing.
+    const recorded = !call.sent || (call.failureRecorded && outcome !== 'ok') ? 'none' : outcome
+    const { now, random } = this.#context
+    this.#saveState(recordCallOutcome(before, this.limits, call.number, recorded, now(), random(), reported))
     this.#logBreakerChange(before)
     this.#active--
     this.#startWaiting()
   }
 
-  /** The very `fetch` that a provider is made with. Rejects with OverBudget where its budget does not allow a request. */
+  /** The `fetch` that the provider is made with. Rejects with RateLimitExceeded. */
   readonly fetch = async (url: string, init: FetchInit): Promise<Response> => {
-    const { host, call } = { host: this.#host, call: this.#callsBySignal.get(init.signal) }
-    // Such a request could be of any weight, and nobody would be told that it was refused.
-    if (!call) throw new Error(`a request to ${host.provider} that is no part of a call`)
+    const call = this.#callsBySignal.get(init.signal)
+    // Without a call the request has no weight, and its refusal nowhere to go.
+    if (!call) throw new Error(`a request to ${this.#options.provider} that is not part of a call`)
     const lease = this.#reserve(call)
     try {
-      // A redirect that is followed unseen is a request that nobody counts.
-      const signal = AbortSignal.any([init.signal, AbortSignal.timeout(host.timeoutMs)])
-      const response = await host.send(url, { ...init, redirect: init.redirect ?? 'manual', signal })
+      // A redirect that is followed silently is a request that is not counted.
+      const signal = AbortSignal.any([init.signal, AbortSignal.timeout(this.#options.timeoutMs)])
+      const response = await this.#context.send(url, { ...init, redirect: init.redirect ?? 'manual', signal })
       const body = await readBody(response)
-      this.#recordOutcome(call, lease, classifyResponse(response, body, host.now()))
+      this.#recordOutcome(call, lease, classifyResponse(response, body, this.#context.now()))
       return new Response(NULL_BODY_STATUSES.includes(response.status) ? null : body, {
         status: response.status,
         headers: decodedHeaders(response.headers),
@@ -166,7 +170,7 @@ export class RateLimitedFetch {
       this.#recordOutcome(call, lease, {
         kind: 'failed',
         status: null,
-        told: null,
+        reportedUsage: null,
         retryAfter: null,
         error: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
       })
@@ -174,48 +178,49 @@ export class RateLimitedFetch {
     }
   }
 
-  /** @throws OverBudget */
+  /** @throws RateLimitExceeded */
   #reserve(call: ProviderCall): number {
     const { number, purpose, weight } = call
-    const asked = reserve(this.#state, this.#host.limits, this.#host.now(), { call: number, purpose, weight })
-    if ('lease' in asked) {
-      this.#saveState(asked.state)
+    const reserved = reserve(this.#state, this.limits, this.#context.now(), { call: number, purpose, weight })
+    if ('lease' in reserved) {
+      this.#saveState(reserved.state)
       call.sent = true
-      return asked.lease
+      return reserved.lease
     }
-    // That somebody was refused is no reason to write.
-    this.#state = asked.state
-    call.refusal = asked.refusal
-    throw new RateLimitExceeded(asked.refusal.reason)
+    // A refusal alone is not worth a write.
+    this.#state = reserved.state
+    call.refusal = reserved.refusal
+    throw new RateLimitExceeded(reserved.refusal.reason)
   }
 
-  #recordOutcome(call: ProviderCall, lease: number, ending: RequestOutcome): void {
+  #recordOutcome(call: ProviderCall, lease: number, outcome: RequestOutcome): void {
     const before = this.#state
-    const cleaned = { ...ending, error: ending.error === null ? null : this.#redact(ending.error) }
-    if (ending.kind !== 'answered') {
+    const cleaned = { ...outcome, error: outcome.error === null ? null : this.#redact(outcome.error) }
+    const { now, random, log } = this.#context
+    if (outcome.kind !== 'answered') {
       call.failureRecorded = true
-      this.#host.log('provider_request_failed', {
-        provider: this.#host.provider,
-        status: ending.status,
-        retry_after_ms: ending.retryAfter,
+      log('provider_request_failed', {
+        provider: this.#options.provider,
+        status: outcome.status,
+        retry_after_ms: outcome.retryAfter,
         detail: cleaned.error,
       })
     }
-    this.#saveState(settle(before, this.#host.limits, lease, cleaned, this.#host.now(), this.#host.random()))
+    this.#saveState(settle(before, this.limits, lease, cleaned, now(), random()))
     this.#logBreakerChange(before)
   }
 
   #saveState(state: ProviderState): void {
     if (state === this.#state) return
     this.#state = state
-    this.#host.save(state)
+    this.#store.saveState(state)
   }
 
   #logBreakerChange(before: ProviderState): void {
     const { breaker } = this.#state
     if (before.breaker.kind === breaker.kind) return
-    this.#host.log('provider_breaker', {
-      provider: this.#host.provider,
+    this.#context.log('provider_breaker', {
+      provider: this.#options.provider,
       breaker: breaker.kind,
       until: breaker.kind === 'open' ? new Date(breaker.until).toISOString() : null,
       detail: breaker.kind === 'closed' ? null : this.#state.lastError,
@@ -224,15 +229,15 @@ export class RateLimitedFetch {
 
   #redact(text: string): string {
     let clean = text.replace(/\b(crumb|apikey|api_key|key|token)=[^&\s"']+/gi, '$1=…')
-    for (const secret of this.#host.secrets) clean = clean.replaceAll(secret, '…')
+    for (const secret of this.#options.secrets) clean = clean.replaceAll(secret, '…')
     return clean.slice(0, MAX_ERROR_CHARS)
   }
 
-  /** As `provider_rate_limits` shows it. */
+  /** The row of `provider_rate_limits`. */
   status(): ProviderLimit {
-    const { provider, limits } = this.#host
+    const { provider, limits } = this.#options
     const state = this.#state
-    const now = this.#host.now()
+    const now = this.#context.now()
     const { used, inFlight } = usage(state, limits, now)
     const { breaker, blockedUntil } = breakerState(state, now)
     return {
@@ -257,28 +262,25 @@ export class RateLimitedFetch {
   }
 }
 
-/** Statuses whose answers cannot have a body. */
+/** Statuses whose responses cannot have a body. */
 const NULL_BODY_STATUSES = [101, 204, 205, 304]
 
-/** What an answer says of the provider; what its body is worth, only its reader knows. */
+/** The outcome of a request by its status; whether the body is usable, only its reader knows. */
 function classifyResponse(response: Response, body: string, now: number): RequestOutcome {
   const { status, headers } = response
   const weight = headers.get('x-mbx-used-weight-1m') ?? ''
-  const told = /^\d{1,7}$/.test(weight) ? Number(weight) : null
+  const reportedUsage = /^\d{1,7}$/.test(weight) ? Number(weight) : null
   const kind = [429, 418, 403].includes(status) ? 'limited' : status >= 500 ? 'failed' : 'answered'
-  return { kind, status, told, retryAfter: parseRetryAfterMs(headers, now), error: kind === 'answered' ? null : body }
+  return {
+    kind,
+    status,
+    reportedUsage,
+    retryAfter: parseRetryAfterMs(headers, now),
+    error: kind === 'answered' ? null : body,
+  }
 }
 
-/** `Retry-After` in milliseconds, from its seconds or its date; null where there is none that can be read. */
-function parseRetryAfterMs(headers: Headers, now: number): number | null {
-  const text = headers.get('retry-after')?.trim() ?? ''
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
-  const at = /^[A-Z][a-z]{2}, .* GMT$/.test(text) ? Date.parse(text) : Number.NaN
-  const told = Date.parse(headers.get('date') ?? '')
-  return Number.isNaN(at) ? null : Math.max(0, at - (Number.isNaN(told) ? now : told))
-}
-
-/** The headers of an answer whose body has been read: it is no longer compressed. */
+/** The headers of a response whose body has been read, and so is no longer compressed. */
 function decodedHeaders(headers: Headers): Headers {
   const plain = new Headers(headers)
   plain.delete('content-encoding')
@@ -286,15 +288,15 @@ function decodedHeaders(headers: Headers): Headers {
   return plain
 }
 
-/** The body as text. @throws where it is larger than any true answer */
+/** The body as text. @throws Error when it is longer than any real response */
 async function readBody(response: Response): Promise<string> {
   if (response.body === null) return ''
   const decoder = new TextDecoder()
   let text = ''
   for await (const chunk of response.body as ReadableStream<Uint8Array>) {
     text += decoder.decode(chunk, { stream: true })
-    // Leaving the loop cancels what is still to come.
-    if (text.length > MAX_BODY_CHARS) throw new Error('the answer is too large')
+    // Leaving the loop cancels the rest of the body.
+    if (text.length > MAX_BODY_CHARS) throw new Error('the response is too large')
   }
   return text + decoder.decode()
 }

@@ -1,223 +1,193 @@
-import { skipTo } from '../../src/delivery/delivery-state.ts'
-import { type ClientMessage, errorFrame, subscribedFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
-import { Hub, type HubHost } from '../sockets/hub.ts'
-import {
-  handleInOrder,
-  loadQuoteConnection,
-  newQuoteConnection,
-  type QuoteConnection,
-  saveQuoteConnection,
-  WatchCounts,
-} from './connection.ts'
-import { QuoteFrames, type QuoteFramesHost } from './frames.ts'
-import {
-  type ChannelResolver,
-  difference,
-  parseQuoteChannels,
-  type QuoteSubscription,
-  subscriptionKey,
-  union,
-} from './subscription.ts'
+import { channelSymbols } from '../../src/protocol/channel.ts'
+import { errorFrame, quoteSnapshotFrame, quoteUpdateFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
+import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
+import type { Connection } from '../sockets/connection.ts'
+import type { ChannelResult, ChannelSource, SubscriptionMessage } from '../sockets/source.ts'
+import { WatchCounts } from '../sockets/watch-counts.ts'
+import { difference, newQuoteSubscription, parseQuoteChannels, type QuoteSubscription, union } from './subscription.ts'
+import type { SymbolMatch } from './symbol-resolver.ts'
 
-/** What an audience needs of the object that holds it. */
-export type QuoteHubHost = HubHost &
-  ChannelResolver &
-  QuoteFramesHost & {
-    /** The batch before which a return to everything is a snapshot. */
-    floor(): number
-    symbolOf(id: number): string
-    /** Brings what clients are told of the age of quotes up to now: before one is told where the stream stands. */
-    publishStale(): void
-  }
+type QuoteChannelsOptions = {
+  epoch: string
+  /** See MAX_CHANNELS. */
+  maxChannels: number
+  /** The last batch. */
+  offset(): number
+  /** A client that has all quotes up to an earlier batch gets a snapshot: assets have gone since. */
+  minResumableOffset(): number
+  /** Every asset that has a quote. */
+  assetIds(): Iterable<number>
+  symbolOf(id: number): string
+  /** A quote as clients get it, and the batch in which that has changed last; null where there is none. */
+  publishedQuote(id: number): { text: string; changed: number } | null
+  /** Reads what these symbols mean; undefined: everything is in memory. Never rejects. */
+  loadSymbols(symbols: readonly string[]): Promise<unknown> | undefined
+  /** What a symbol means, after `loadSymbols`. */
+  resolve(symbol: string): SymbolMatch
+  /** Publishes which quotes have become stale. */
+  publishStale(): void
+}
 
-/**
- * The sockets of a board: subscribes, sends one text to all who want the same (D1), the state of now to those who are
- * behind (D3), and what has changed to those who come back (D2). A quote is a state: what was missed is the last one of
- * each.
- */
-export class QuoteHub extends Hub<QuoteConnection> {
-  readonly #host: QuoteHubHost
+/** The quote channels of a board. A quote is a state: a client that returns gets the latest of each. */
+export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
+  readonly #options: QuoteChannelsOptions
   readonly #watchCounts = new WatchCounts()
-  readonly #frames: QuoteFrames
+  /** Viewers that subscribe to everything. */
+  #allViewers = 0
+  /** Frames up to the present offset, by where they begin and subscription. */
+  readonly #frames = new Map<string, string[]>()
+  /** The assets of the newest update, and the offset before it: most connections lack just that. */
+  // What changed before this object started is not known.
+  #newest: { ids: readonly number[]; from: number } = { ids: [], from: Number.POSITIVE_INFINITY }
+  readonly none = newQuoteSubscription(false, [])
+  readonly isDurable = true
 
-  constructor(ctx: DurableObjectState, host: QuoteHubHost) {
-    super(ctx, host, { create: newQuoteConnection, save: saveQuoteConnection, load: loadQuoteConnection })
-    this.#host = host
-    this.#frames = new QuoteFrames(host)
-    for (const listener of this.connections.values()) this.#watch(listener, listener.ids, listener.since)
+  constructor(options: QuoteChannelsOptions) {
+    this.#options = options
   }
 
   get position(): string {
-    return this.#frames.position
+    return formatStreamPosition({ epoch: this.#options.epoch, offset: this.offset })
   }
 
-  /** Whether anybody is to be told anything. */
-  get isEmpty(): boolean {
-    return this.connections.size === 0
+  get offset(): number {
+    return this.#options.offset()
   }
 
-  /** Whether a viewer has subscribed to everything. */
+  offsetOf(text: string): number | null {
+    const position = parseStreamPosition(text)
+    return position?.epoch === this.#options.epoch && position.offset <= this.offset ? position.offset : null
+  }
+
+  /** True if a viewer subscribes to everything. */
   get isWatchingAll(): boolean {
-    for (const { all, passive } of this.connections.values()) if (all && !passive) return true
-    return false
+    return this.#allViewers > 0
   }
 
-  /** The assets that a viewer has subscribed to by name. */
+  /** The assets that a viewer subscribes to by name. */
   watched(): Iterable<number> {
     return this.#watchCounts.ids()
   }
 
-  /** Since when a viewer has been subscribed to an asset by name, unix milliseconds; null: none is. */
+  /** Since when a viewer has subscribed to an asset by name, unix milliseconds; null: none does. */
   watchedSince(id: number): number | null {
     return this.#watchCounts.since(id)
   }
 
-  override remove(socket: WebSocket): void {
-    const listener = this.connections.get(socket)
-    if (listener) this.#unwatch(listener, listener.ids)
-    super.remove(socket)
+  /** A batch came after the offset `from`, in which the published quotes of `ids` change. */
+  advance(ids: readonly number[], from: number): void {
+    this.#frames.clear()
+    this.#newest = { ids, from }
   }
 
-  #watch({ passive }: QuoteConnection, ids: Iterable<number>, since: number): void {
-    if (!passive) this.#watchCounts.add(ids, since)
+  /** What is left of a subscription when assets are gone, and the frames that say so; null: it names none of them. */
+  withoutAssets(
+    { all, ids }: QuoteSubscription,
+    gone: ReadonlySet<number>,
+  ): { subscription: QuoteSubscription; frames: string[] } | null {
+    const lost = [...ids].filter((id) => gone.has(id))
+    if (lost.length === 0) return null
+    const frames = lost.flatMap((id) => {
+      const symbol = this.#options.symbolOf(id)
+      const channel = `quotes.${symbol}`
+      const message = `the asset ${symbol} no longer exists`
+      return [errorFrame('unknown_symbol', message, channel), unsubscribedFrame([channel], undefined)]
+    })
+    return { subscription: newQuoteSubscription(all, difference(ids, gone)), frames }
   }
 
-  #unwatch({ passive }: QuoteConnection, ids: Iterable<number>): void {
-    if (!passive) this.#watchCounts.remove(ids)
+  isEmpty({ key }: QuoteSubscription): boolean {
+    return key === ''
   }
 
-  /**
-   * Tells of a batch in which clients see a change of `ids`, and after which `dropped` are gone.
-   * @param before the offset that the batch came after
-   */
-  broadcast(ids: readonly number[], dropped: readonly number[], before: number): void {
-    this.#frames.advance(ids, before)
-    if (dropped.length > 0) this.#unsubscribeDropped(dropped)
-    if (ids.length === 0 && dropped.length === 0) return
-    const now = this.#host.now()
-    for (const [socket, listener] of this.connections) if (listener.key !== '') this.sendOrDefer(socket, listener, now)
+  merge(a: QuoteSubscription, b: QuoteSubscription): QuoteSubscription {
+    return newQuoteSubscription(a.all || b.all, union(a.ids, b.ids))
   }
 
-  /** Tells those who have subscribed to assets that are gone by name. */
-  #unsubscribeDropped(dropped: readonly number[]): void {
-    const gone = new Set(dropped)
-    for (const [socket, listener] of this.connections) {
-      const lost = [...listener.ids].filter((id) => gone.has(id))
-      if (lost.length === 0) continue
-      this.#unwatch(listener, lost)
-      listener.ids = difference(listener.ids, gone)
-      listener.key = subscriptionKey(listener.all, listener.ids)
-      if (listener.key === '') skipTo(listener, this.#host.offset())
-      saveQuoteConnection(socket, listener)
-      for (const id of lost) {
-        const symbol = this.#host.symbolOf(id)
-        this.send(socket, errorFrame('unknown_symbol', `there is no asset ${symbol} any more`, `quotes.${symbol}`))
-        this.send(socket, unsubscribedFrame([`quotes.${symbol}`], undefined))
-      }
-    }
+  channelNames({ all, ids }: QuoteSubscription): string[] {
+    return all ? ['quotes.*'] : [...ids].map((id) => `quotes.${this.#options.symbolOf(id)}`)
   }
 
-  /** Up to where a reader has all; null: it is owed a snapshot, as is who follows everything when assets have gone. */
-  #resumableOffset({ all, sentOffset: sent }: Pick<QuoteConnection, 'all' | 'sentOffset'>): number | null {
-    return sent !== null && all && sent < this.#host.floor() ? null : sent
+  prepare({ channels }: SubscriptionMessage): Promise<true> | undefined {
+    return this.#options.loadSymbols(channelSymbols(channels, 'quotes'))?.then(() => true)
   }
 
-  protected override sendOrDefer(socket: WebSocket, listener: QuoteConnection, now: number): void {
-    const sent = this.#resumableOffset(listener)
-    if (sent !== null && this.#frames.update(listener, sent) === null) skipTo(listener, this.#host.offset())
-    else super.sendOrDefer(socket, listener, now)
+  subscribe(before: QuoteSubscription, channels: readonly string[]): ChannelResult<QuoteSubscription> {
+    const { maxChannels, resolve } = this.#options
+    return parseQuoteChannels(channels, 'subscribe', before, maxChannels, resolve)
   }
 
-  /** Sends all that a reader lacks in one frame, or a snapshot that says so if that is not known any more (D3). */
-  protected override catchUp(socket: WebSocket, listener: QuoteConnection, now: number): void {
-    const sent = this.#resumableOffset(listener)
-    const offset = this.#host.offset()
-    if (sent === null) {
-      const channels = listener.all ? ['quotes.*'] : [...listener.ids].map((id) => `quotes.${this.#host.symbolOf(id)}`)
-      this.send(socket, subscribedFrame(channels, this.position, false, undefined))
-      this.send(socket, this.#frames.snapshot(listener))
-    } else {
-      const frame = this.#frames.update(listener, sent)
-      if (frame === null) {
-        skipTo(listener, offset)
-        return
-      }
-      if (listener.behindSince !== null) this.conflations++
-      this.send(socket, frame)
-    }
-    this.markSent(socket, listener, offset, now)
-    saveQuoteConnection(socket, listener)
+  unsubscribe(before: QuoteSubscription, channels: readonly string[]): ChannelResult<QuoteSubscription> {
+    const { maxChannels, resolve } = this.#options
+    const parsed = parseQuoteChannels(channels, 'unsubscribe', before, maxChannels, resolve)
+    if ('error' in parsed) return parsed
+    const { all, ids } = parsed.subscription
+    return { subscription: newQuoteSubscription(before.all && !all, difference(before.ids, ids)) }
   }
 
-  /** Handles one message of a client; a promise where the database has to be asked what a name means. */
-  onMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> | undefined {
-    const listener = this.connections.get(socket)
-    if (listener === undefined) return undefined
-    const message = this.readMessage(socket, listener, data)
-    if (message === null) return undefined
-    return handleInOrder(listener, message, {
-      prepare: (asked) => ('channels' in asked ? this.#host.loadSymbols(asked.channels) : null),
-      handle: (asked) => this.handleMessage(socket, listener, asked),
-      refuse: ({ req_id }) =>
-        this.sendError(
-          socket,
-          { code: 'too_many_requests', message: 'too many messages at once', field: null },
-          req_id,
-        ),
+  publishDue(): void {
+    this.#options.publishStale()
+  }
+
+  onChange(
+    before: QuoteSubscription,
+    after: QuoteSubscription,
+    { passive, subscribedAt }: Connection<QuoteSubscription>,
+  ): void {
+    if (passive) return
+    this.#allViewers += Number(after.all) - Number(before.all)
+    this.#watchCounts.add(difference(after.ids, before.ids), subscribedAt)
+    this.#watchCounts.remove(difference(before.ids, after.ids))
+  }
+
+  updates(subscription: QuoteSubscription, from: number): string[] | null {
+    if (subscription.all && from < this.#options.minResumableOffset()) return null
+    return this.#cached(`${from}/${subscription.key}`, () => {
+      const texts = this.#texts(this.#changeCandidates(subscription, from), from)
+      return texts.length === 0 ? [] : [quoteUpdateFrame(this.position, texts)]
     })
   }
 
-  protected override offsetOf(position: string): number | null {
-    return this.#frames.offsetOf(position)
+  /** The assets that may have changed after `from`. */
+  #changeCandidates({ all, ids }: QuoteSubscription, from: number): Iterable<number> {
+    if (from < this.#newest.from) return all ? this.#options.assetIds() : ids
+    return all ? this.#newest.ids : this.#newest.ids.filter((id) => ids.has(id))
   }
 
-  protected override subscribe(
-    socket: WebSocket,
-    listener: QuoteConnection,
-    message: Extract<ClientMessage, { channels: string[] }>,
-    now: number,
-  ): void {
-    const { op, channels, req_id } = message
-    const asked = parseQuoteChannels(channels, op, listener, this.#host)
-    if ('error' in asked) {
-      this.sendError(socket, asked.error, req_id)
-      return
+  #texts(ids: Iterable<number>, from: number): string[] {
+    const texts: string[] = []
+    for (const id of ids) {
+      const quote = this.#options.publishedQuote(id)
+      if (quote && quote.changed > from) texts.push(quote.text)
     }
-    if (op === 'unsubscribe') {
-      this.#setSubscription(listener, listener.all && !asked.all, difference(listener.ids, asked.ids), now)
-      if (listener.key === '') skipTo(listener, this.#host.offset())
-      saveQuoteConnection(socket, listener)
-      this.send(socket, unsubscribedFrame(channels, req_id))
-      return
-    }
-    // What has become stale is a change too, and comes before the position that says that it has all up to now.
-    this.#host.publishStale()
-    if (listener.key !== '' && listener.sentOffset !== this.#host.offset()) this.catchUp(socket, listener, now)
-    this.#setSubscription(listener, listener.all || asked.all, union(listener.ids, asked.ids), now)
-    this.#sendSubscribed(socket, channels, asked, message.since, req_id)
-    this.markSubscribed(listener, this.#host.offset())
-    saveQuoteConnection(socket, listener)
+    return texts
   }
 
-  #setSubscription(listener: QuoteConnection, all: boolean, ids: ReadonlySet<number>, now: number): void {
-    this.#watch(listener, difference(ids, listener.ids), now)
-    this.#unwatch(listener, difference(listener.ids, ids))
-    Object.assign(listener, { all, ids, key: subscriptionKey(all, ids), since: now })
+  #cached(key: string, make: () => string[]): string[] {
+    const cached = this.#frames.get(key)
+    if (cached) return cached
+    const frames = make()
+    this.#frames.set(key, frames)
+    return frames
   }
 
-  /** Says where the stream stands, then what has changed since, or a snapshot (D2). */
-  #sendSubscribed(
-    socket: WebSocket,
-    channels: string[],
-    asked: QuoteSubscription,
-    since: string | undefined,
-    reqId: ClientMessage['req_id'],
-  ): void {
-    const sent = since === undefined ? null : this.#frames.offsetOf(since)
-    const from = this.#resumableOffset({ all: asked.all, sentOffset: sent })
-    const position = from === null ? this.position : (since as string)
-    this.send(socket, subscribedFrame(channels, position, from !== null, reqId))
-    const frame = from === null ? this.#frames.snapshot(asked) : this.#frames.update(asked, from)
-    if (frame !== null) this.send(socket, frame)
+  resume(subscription: QuoteSubscription, since: string): string[] | null {
+    const from = this.offsetOf(since)
+    return from === null ? null : this.updates(subscription, from)
+  }
+
+  /** What has no price is left out. */
+  snapshot({ all, ids, key }: QuoteSubscription): string[] {
+    return this.#cached(`/${key}`, () => [
+      quoteSnapshotFrame(this.position, this.#texts(all ? this.#options.assetIds() : ids, Number.NEGATIVE_INFINITY)),
+    ])
+  }
+
+  encode({ all, ids }: QuoteSubscription): { all: boolean; ids: number[] } {
+    return { all, ids: [...ids] }
+  }
+
+  decode({ all, ids }: { all: boolean; ids: number[] }): QuoteSubscription {
+    return newQuoteSubscription(all, ids)
   }
 }

@@ -1,52 +1,63 @@
-import type { FeedSlotsObject, ProductObject } from '../../src/objects.ts'
 import type { FeedPrice } from '../../src/pricing/quote.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { QuoteRemotes } from './remotes.ts'
 
-/** Which feeds are open is asked this often at most, milliseconds. */
+/** The list of open feeds is read at most this often. */
 const OPEN_FEEDS_TTL_MS = 5_000
 
-/** A feed that has said nothing for so long has not the price of now: then REST has it. Milliseconds. */
+/** A feed that was silent for this long does not have the current price; REST has it then. */
 const LIVE_WITHIN_MS = 10_000
 
-/** What feeds need of the object that holds them. Times are unix milliseconds. */
-export type FeedPricesHost = {
-  products: ReadonlySet<string>
+/** The price of an asset's feed. */
+export type AssetFeedPrice = { asset: Asset; price: FeedPrice }
+
+type FeedPricesOptions = {
+  /** The products that are streamed. */
+  products: readonly string[]
   /** See FEED_PRICE_INTERVAL_MS. */
   intervalMs: number
-  now(): number
-  slots(): Pick<FeedSlotsObject, 'open'>
-  product(id: string): Pick<ProductObject, 'status'>
-  /** What open feeds say. */
-  onPrices(prices: { asset: Asset; price: FeedPrice }[]): void
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
 }
 
-/** Prices of the products whose feed is open, asked for while somebody wants them. Opens no feed, and wakes none up. */
+/** Reads prices of the products whose feed is open, while a client wants them. Opens no feed, and wakes no object up. */
 export class FeedPrices {
-  readonly #host: FeedPricesHost
+  readonly #context: ObjectContext
+  readonly #remotes: QuoteRemotes
+  readonly #products: ReadonlySet<string>
+  readonly #intervalMs: number
+  readonly #onPrices: (prices: AssetFeedPrice[]) => void
   #openFeeds: ReadonlySet<string> = new Set()
   #openFeedsAt = Number.NEGATIVE_INFINITY
-  /** By product: not to be asked before. */
+  /** By product: when its price may be read next. */
   readonly #nextAt = new Map<string, number>()
   readonly #lastMessageAt = new Map<string, number>()
   #fetching: Promise<void> | null = null
 
-  constructor(host: FeedPricesHost) {
-    this.#host = host
+  constructor(
+    context: ObjectContext,
+    remotes: QuoteRemotes,
+    { products, intervalMs }: FeedPricesOptions,
+    onPrices: (prices: AssetFeedPrice[]) => void,
+  ) {
+    this.#context = context
+    this.#remotes = remotes
+    this.#products = new Set(products)
+    this.#intervalMs = intervalMs
+    this.#onPrices = onPrices
   }
 
   /** Whether an asset has a feed here, open or not. */
   hasFeed(asset: Asset): boolean {
-    return asset.provider === 'coinbase' && this.#host.products.has(asset.provider_id)
+    return asset.provider === 'coinbase' && this.#products.has(asset.provider_id)
   }
 
-  /** Whether its feed has told its price lately. */
+  /** Whether its feed has sent something lately. */
   isLive(asset: Asset): boolean {
-    return this.hasFeed(asset) && this.#host.now() - (this.#lastMessageAt.get(asset.provider_id) ?? 0) < LIVE_WITHIN_MS
+    const lastMessageAt = this.#lastMessageAt.get(asset.provider_id) ?? 0
+    return this.hasFeed(asset) && this.#context.now() - lastMessageAt < LIVE_WITHIN_MS
   }
 
-  /** When assets that somebody wants are to be asked for, unix milliseconds; infinite while they are being asked. */
+  /** When the prices of these assets are to be read, unix milliseconds; infinite while a read is in flight. */
   getDueAt(assets: Iterable<Asset>): number {
     let due = Number.POSITIVE_INFINITY
     if (this.#fetching === null)
@@ -55,49 +66,50 @@ export class FeedPrices {
     return due
   }
 
-  /** Somebody wants these, which have feeds: asks for those whose time has come. Null when none is being asked. */
+  /** Reads the prices that are due of these assets, which have feeds. Null when no read is in flight. */
   request(assets: Iterable<Asset>): Promise<void> | null {
-    const now = this.#host.now()
+    const now = this.#context.now()
     const due = [...assets].filter(({ provider_id }) => (this.#nextAt.get(provider_id) ?? 0) <= now)
     if (this.#fetching === null && due.length > 0) {
       this.#fetching = this.#fetchPrices(due).finally(() => {
         this.#fetching = null
       })
-      this.#host.track(this.#fetching)
+      this.#context.track(this.#fetching)
     }
     return this.#fetching
   }
 
   async #fetchPrices(assets: readonly Asset[]): Promise<void> {
-    const { now, intervalMs: every } = this.#host
-    const began = now()
-    for (const { provider_id } of assets) this.#nextAt.set(provider_id, began + every)
+    const began = this.#context.now()
+    for (const { provider_id } of assets) this.#nextAt.set(provider_id, began + this.#intervalMs)
     if (began - this.#openFeedsAt >= OPEN_FEEDS_TTL_MS) await this.#loadOpenFeeds(began)
     const open = assets.filter(({ provider_id }) => this.#openFeeds.has(provider_id))
     for (const { provider_id } of assets)
       if (!this.#openFeeds.has(provider_id)) this.#nextAt.set(provider_id, this.#openFeedsAt + OPEN_FEEDS_TTL_MS)
-    const answers = await Promise.allSettled(open.map(({ provider_id }) => this.#host.product(provider_id).status()))
-    const prices: { asset: Asset; price: FeedPrice }[] = []
-    for (const [i, answer] of answers.entries()) {
+    const statuses = await Promise.allSettled(
+      open.map(({ provider_id }) => this.#remotes.product(provider_id).status()),
+    )
+    const prices: AssetFeedPrice[] = []
+    for (const [i, status] of statuses.entries()) {
       const asset = open[i] as Asset
-      if (answer.status === 'rejected') {
-        this.#host.log('feed_read_failed', { product: asset.provider_id, error: String(answer.reason) })
+      if (status.status === 'rejected') {
+        this.#context.log('feed_read_failed', { product: asset.provider_id, error: String(status.reason) })
         continue
       }
-      const { feed, last } = answer.value
+      const { feed, last } = status.value
       if (last === null || feed.state === 'closed' || feed.lastMessageAt === null) continue
       this.#lastMessageAt.set(asset.provider_id, feed.lastMessageAt)
       prices.push({ asset, price: { ...last, heardAt: feed.lastMessageAt } })
     }
-    if (prices.length > 0) this.#host.onPrices(prices)
+    if (prices.length > 0) this.#onPrices(prices)
   }
 
   async #loadOpenFeeds(now: number): Promise<void> {
     this.#openFeedsAt = now
     try {
-      this.#openFeeds = new Set((await this.#host.slots().open(now)).map(({ product }) => product))
+      this.#openFeeds = new Set((await this.#remotes.slots().open(now)).map(({ product }) => product))
     } catch (error) {
-      this.#host.log('feeds_read_failed', { error: String(error) })
+      this.#context.log('feeds_read_failed', { error: String(error) })
     }
   }
 }

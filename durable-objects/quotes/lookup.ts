@@ -2,58 +2,64 @@ import type { LookupResult } from '../../src/objects.ts'
 import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import type { QuoteLayer } from '../../src/protocol/quote.ts'
+import type { ObjectContext } from '../object-context.ts'
 import type { FeedPrices } from './feed-prices.ts'
-import type { PriceLoader } from './load.ts'
+import type { PriceLoader } from './price-loader.ts'
 import type { QuoteRefresh } from './refresh.ts'
 import type { RefreshPolicy } from './refresh-policy.ts'
 import type { SymbolResolver } from './symbol-resolver.ts'
 
-/** Seconds after which to ask again for a price that is being asked for. */
+/** Retry-After, in seconds, of a price that is being refreshed. */
 const RETRY_S = 2
 
-/** Longest that a look waits for what an open feed says now, milliseconds: an object answers within a few. */
+/** The longest that a lookup waits for the price of an open feed: an object answers within a few milliseconds. */
 const FEED_TIMEOUT_MS = 250
 
-/** What looks need of the object that holds them. Times are unix milliseconds. */
-export type LookupHost = {
-  names: SymbolResolver
-  book: QuoteCache
-  load: PriceLoader
+/** The parts of a board that a lookup uses. */
+type LookupParts = {
+  symbols: SymbolResolver
+  cache: QuoteCache
+  prices: PriceLoader
   refresh: QuoteRefresh
   feeds: FeedPrices
-  refreshPolicy: RefreshPolicy
-  /** See LOOKUP_TIMEOUT_MS. */
-  timeoutMs: number
-  /** Where answers are counted, by the layer that gave them; `none` had no price. */
-  counts: Record<QuoteLayer | 'none', number>
-  now(): number
-  /** Sees to it that `tick` is called when something is due. */
-  arm(): void
-  track(work: Promise<unknown>): void
+  policy: RefreshPolicy
 }
 
-/** Answers looks: from memory, else from Postgres, else by a provider (Q1); what is stale is renewed behind the answer. */
-export class QuoteLookup {
-  readonly #host: LookupHost
-  /** Those who wait, and until when. */
-  readonly #waiters = new Set<{ until: number; over: () => void }>()
+type LookupOptions = {
+  /** See LOOKUP_TIMEOUT_MS. */
+  timeoutMs: number
+  /** Counts the results by the layer that answered; `none` had no price. */
+  counts: Record<QuoteLayer | 'none', number>
+  /** Schedules `tick` anew, after `dueAt` has changed. */
+  arm(): void
+}
 
-  constructor(host: LookupHost) {
-    this.#host = host
+/** Looks up prices: in memory, else in Postgres, else at a provider (Q1); a stale price is refreshed after the answer. */
+export class QuoteLookup {
+  readonly #context: ObjectContext
+  readonly #parts: LookupParts
+  readonly #options: LookupOptions
+  /** The waiting lookups, and their deadlines on the object's clock. */
+  readonly #waiters = new Set<{ until: number; end: () => void }>()
+
+  constructor(context: ObjectContext, parts: LookupParts, options: LookupOptions) {
+    this.#context = context
+    this.#parts = parts
+    this.#options = options
   }
 
-  /** In the order of `names`. */
+  /** The results in the order of `names`. */
   async lookup(names: readonly string[]): Promise<LookupResult[]> {
-    const from = new Map<number, QuoteLayer>()
-    const { timeoutMs: wait, feeds } = this.#host
-    if (names.some((name) => !this.#isCached(name))) await this.#withTimeout(this.#loadPrices(names, from), wait)
-    const streamed = this.#assetsWithFeed(names)
-    const told = streamed.length === 0 ? null : feeds.request(streamed)
-    if (told) await this.#withTimeout(told, FEED_TIMEOUT_MS)
-    const looks = names.map((name) => this.#toResult(name, from))
-    for (const look of looks) this.#host.counts[look.kind === 'quote' ? look.source : 'none']++
+    const layers = new Map<number, QuoteLayer>()
+    const { timeoutMs, counts } = this.#options
+    if (names.some((name) => !this.#isCached(name))) await this.#withTimeout(this.#loadPrices(names, layers), timeoutMs)
+    const streamed = this.#assetsOf(names).filter((asset) => this.#parts.feeds.hasFeed(asset))
+    const reading = streamed.length === 0 ? null : this.#parts.feeds.request(streamed)
+    if (reading) await this.#withTimeout(reading, FEED_TIMEOUT_MS)
+    const results = names.map((name) => this.#toResult(name, layers))
+    for (const result of results) counts[result.kind === 'quote' ? result.source : 'none']++
     this.#refreshStale(names)
-    return looks
+    return results
   }
 
   /** When `tick` is to be called, unix milliseconds. */
@@ -63,98 +69,95 @@ export class QuoteLookup {
     return due
   }
 
-  /** Lets those go who have waited long enough. */
+  /** Ends the lookups whose deadline has passed. */
   tick(): void {
-    const now = this.#host.now()
-    for (const { until, over } of [...this.#waiters]) if (until <= now) over()
+    const now = this.#context.now()
+    for (const { until, end } of [...this.#waiters]) if (until <= now) end()
   }
 
-  /** Seconds to a moment; where it is not known, a little while. */
+  /** Seconds until a time; a short while where it is null. */
   secondsUntil(at: number | null): number {
-    return at === null ? RETRY_S : Math.max(1, Math.ceil((at - this.#host.now()) / 1_000))
+    return at === null ? RETRY_S : Math.max(1, Math.ceil((at - this.#context.now()) / 1_000))
   }
 
   #isCached(name: string): boolean {
-    const named = this.#host.names.resolveCached(name)
-    return named !== null && (named.kind !== 'asset' || this.#host.book.quote(named.asset.asset_id) !== null)
+    const match = this.#parts.symbols.resolveCached(name)
+    return match !== null && (match.kind !== 'asset' || this.#parts.cache.quote(match.asset.asset_id) !== null)
   }
 
-  /** What these names mean that has a feed. */
-  #assetsWithFeed(names: readonly string[]): Asset[] {
+  /** The assets that these names resolve to without the database. */
+  #assetsOf(names: readonly string[]): Asset[] {
     return names.flatMap((name) => {
-      const named = this.#host.names.resolveLocally(name)
-      return named.kind === 'asset' && this.#host.feeds.hasFeed(named.asset) ? [named.asset] : []
+      const match = this.#parts.symbols.resolveLocally(name)
+      return match.kind === 'asset' ? [match.asset] : []
     })
   }
 
-  /** Over when `work` is, or after `wait` milliseconds; then it goes on by itself. */
-  #withTimeout(work: Promise<unknown>, wait: number): Promise<void> {
+  /** Resolves with `work`, or after `timeoutMs`; the work then goes on. The timeout is an alarm, on the object's clock. */
+  #withTimeout(work: Promise<unknown>, timeoutMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
-    const over = () => {
+    const end = () => {
       this.#waiters.delete(waiter)
       resolve()
     }
-    const waiter = { until: this.#host.now() + wait, over }
+    const waiter = { until: this.#context.now() + timeoutMs, end }
     this.#waiters.add(waiter)
-    this.#host.track(work.finally(over))
-    this.#host.arm()
+    this.#context.track(work.finally(end))
+    this.#options.arm()
     return promise
   }
 
-  #toResult(name: string, from: ReadonlyMap<number, QuoteLayer>): LookupResult {
-    const { names, book, refreshPolicy: pace } = this.#host
-    const named = names.resolveLocally(name)
-    if (named.kind === 'unread')
+  #toResult(name: string, layers: ReadonlyMap<number, QuoteLayer>): LookupResult {
+    const { symbols, cache, policy } = this.#parts
+    const match = symbols.resolveLocally(name)
+    if (match.kind === 'unread')
       return { name, kind: 'unpriced', symbol: name, reason: 'unavailable', retryAfter: RETRY_S }
-    if (named.kind !== 'asset') return { name, ...named }
-    const { asset_id, symbol, provider } = named.asset
-    const entry = book.entry(asset_id)
+    if (match.kind !== 'asset') return { name, ...match }
+    const { asset_id, symbol, provider } = match.asset
+    const entry = cache.entry(asset_id)
     if (entry?.quote) {
       const { market: _, ...quote } = entry.quote
-      const source = from.get(asset_id) ?? 'cache'
-      return { name, kind: 'quote', quote, source, freshUntil: pace.freshUntil(entry.quote), trouble: entry.trouble }
+      const source = layers.get(asset_id) ?? 'cache'
+      return { name, kind: 'quote', quote, source, freshUntil: policy.freshUntil(entry.quote), trouble: entry.trouble }
     }
     const reason = provider === 'manual' ? 'unknown' : (entry?.trouble ?? 'expired')
     return { name, kind: 'unpriced', symbol, reason, retryAfter: this.secondsUntil(entry?.retryAt ?? null) }
   }
 
-  /** Brings prices of what these names mean, from Postgres or else a provider, and notes which it was. */
-  async #loadPrices(names: readonly string[], from: Map<number, QuoteLayer>): Promise<void> {
-    const { book, load, refresh, refreshPolicy: pace, now } = this.#host
-    const missing = (assets: readonly Asset[]) => assets.filter(({ asset_id }) => book.quote(asset_id) === null)
-    const note = (assets: readonly Asset[], source: QuoteLayer) => {
+  /** Loads the missing prices of these names from Postgres, else from a provider, and records which layer had each. */
+  async #loadPrices(names: readonly string[], layers: Map<number, QuoteLayer>): Promise<void> {
+    const { symbols, cache, prices, refresh, policy } = this.#parts
+    const { now } = this.#context
+    const withoutPrice = (assets: readonly Asset[]) => assets.filter(({ asset_id }) => cache.quote(asset_id) === null)
+    const record = (assets: readonly Asset[], layer: QuoteLayer) => {
       for (const { asset_id } of assets)
-        if (book.quote(asset_id) !== null && !from.has(asset_id)) from.set(asset_id, source)
+        if (cache.quote(asset_id) !== null && !layers.has(asset_id)) layers.set(asset_id, layer)
     }
-    const named = [...(await this.#host.names.resolve(names)).values()]
-    const asked = missing(named.flatMap((one) => (one.kind === 'asset' ? [one.asset] : [])))
-    if (asked.length === 0) return
-    await load.loadOnce(asked.map(({ asset_id }) => asset_id))
-    note(asked, 'database')
-    const left = missing(asked).filter(({ asset_id, provider }) => {
+    const matches = [...(await symbols.resolve(names)).values()]
+    const missing = withoutPrice(matches.flatMap((match) => (match.kind === 'asset' ? [match.asset] : [])))
+    if (missing.length === 0) return
+    await prices.loadOnce(missing.map(({ asset_id }) => asset_id))
+    record(missing, 'database')
+    const left = withoutPrice(missing).filter(({ asset_id, provider }) => {
       if (provider === 'manual') return false
-      return refresh.isRefreshing(asset_id) || pace.canRefresh(asset_id, book.entry(asset_id), now())
+      return refresh.isRefreshing(asset_id) || policy.canRefresh(asset_id, cache.entry(asset_id), now())
     })
     await refresh.refresh(left, now())
-    note(left, 'provider')
+    record(left, 'provider')
   }
 
-  /** Has what these names mean renewed, where it is stale; nobody waits for it. */
+  /** Starts to refresh the stale prices of these names. */
   #refreshStale(names: readonly string[]): void {
-    const { book, load, refresh, refreshPolicy: pace, track } = this.#host
-    const now = this.#host.now()
-    const stale: Asset[] = []
-    for (const name of names) {
-      const named = this.#host.names.resolveLocally(name)
-      if (named.kind !== 'asset') continue
-      const { asset } = named
-      const entry = book.entry(asset.asset_id)
-      const isStale = entry?.quote && pace.freshUntil(entry.quote) < now
-      if (isStale && pace.canRefresh(asset.asset_id, entry, now)) stale.push(asset)
-    }
+    const { cache, prices, refresh, policy } = this.#parts
+    const { track } = this.#context
+    const now = this.#context.now()
+    const stale = this.#assetsOf(names).filter(({ asset_id }) => {
+      const entry = cache.entry(asset_id)
+      return entry?.quote && policy.freshUntil(entry.quote) < now && policy.canRefresh(asset_id, entry, now)
+    })
     const manual = stale.filter(({ provider }) => provider === 'manual')
-    if (manual.length > 0) track(load.load(manual.map(({ asset_id }) => asset_id)))
-    const asked = stale.filter(({ provider }) => provider !== 'manual')
-    if (asked.length > 0) track(refresh.refresh(asked, now))
+    if (manual.length > 0) track(prices.load(manual.map(({ asset_id }) => asset_id)))
+    const provided = stale.filter(({ provider }) => provider !== 'manual')
+    if (provided.length > 0) track(refresh.refresh(provided, now))
   }
 }

@@ -1,7 +1,7 @@
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import type { Quote, StaleReason } from '../../src/protocol/quote.ts'
 
-/** A quote as portfolios are told of it. */
+/** A quote as portfolios get it. */
 export const toPortfolioPrice = (quote: Quote, stale: StaleReason | null): PortfolioPrice => ({
   asset_id: quote.asset_id,
   symbol: quote.symbol,
@@ -33,11 +33,11 @@ const COMPARED_KEYS = [
   'stale',
 ] as const satisfies readonly (keyof PortfolioPrice)[]
 
-/** Whether two prices of one asset say the same. */
+/** Whether two prices of one asset are equal. */
 export const isSamePrice = (a: PortfolioPrice, b: PortfolioPrice): boolean =>
   COMPARED_KEYS.every((key) => a[key] === b[key])
 
-/** Whether a price may take the place of the one that is held: neither its provider's word nor the market's time goes back. */
+/** Whether a price may replace the cached one: neither its update nor its market time may go back. */
 export const isNewer = (next: PortfolioPrice, held: PortfolioPrice | undefined): boolean =>
   held === undefined ||
   (Date.parse(next.updated_at) >= Date.parse(held.updated_at) && Date.parse(next.as_of) >= Date.parse(held.as_of))

@@ -1,80 +1,79 @@
+import { backoffMs } from '../../src/backoff.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { WatchCounts } from './connection.ts'
+import { MINUTE_MS } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
+import { WatchCounts } from '../sockets/watch-counts.ts'
+import type { PublishedQuotes } from './published.ts'
 
-/** Calls to users' objects that may be under way at once. */
+/** Calls to users' objects that may be in flight at once. */
 const MAX_CALLS = 32
-/** A call that was not answered for so long has failed, milliseconds. */
+/** A call without an answer for this long has failed. */
 const CALL_TIMEOUT_MS = 10_000
-/** Pause before an object that could not be reached is tried again: doubles from the first to the last, milliseconds. */
+/** The pause before an unreachable object is called again: doubles from the first to the last. */
 const RETRY_MIN_MS = 1_000
-const RETRY_MAX_MS = 60_000
-/** One that could not be reached for so long is forgotten; it asks anew when somebody looks. Milliseconds. */
-const UNREACHABLE_TTL_MS = 600_000
+const RETRY_MAX_MS = MINUTE_MS
+/** An object that was unreachable for this long is removed; it subscribes again when its portfolio is opened. */
+const UNREACHABLE_TTL_MS = 10 * MINUTE_MS
 
-/** Where it is kept up to which batch followers have been told. */
+/** The key of the last batch that was sent to all subscribers. */
 const PUBLISHED_KEY = 'followers_told'
 
-/** What followers need of the object that holds them. Times are unix milliseconds. */
-export type PortfolioSubscribersHost = {
-  now(): number
-  /** The last batch. */
-  offset(): number
-  /** A price as clients are told, and the batch in which that has changed last; null where there is none. */
-  price(id: number): { price: PortfolioPrice; changed: number } | null
-  /** Tells a user's object of prices, and of assets that have none any more; false: it wants no more. */
-  sendPrices(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean>
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
-}
+/** Sends a user's object prices, and the assets that have none any more; false: it has no subscription any more. */
+type SendPrices = (user: string, prices: PortfolioPrice[], gone: number[]) => Promise<boolean>
 
 /**
- * `asked`: how often it has said what it follows, so that an answer to what was before is known. `failing`: since when it
- * cannot be reached, and when it is tried again.
+ * `generation` counts the subscriptions of a user, so that the answer to a call from before the last one is ignored.
+ * `failing`: since when the object is unreachable, and when it is called again.
  */
 type Subscriber = {
   ids: ReadonlySet<number>
   generation: number
   pending: Set<number>
-  failing: { since: number; pause: number; retryAt: number } | null
+  failing: { since: number; failures: number; retryAt: number } | null
 }
 
-/** A call that is under way: since when, for which `asked`, and of which assets. */
+/** A call in flight: since when (unix milliseconds), for which `generation`, and with which assets. */
 type PriceCall = { at: number; generation: number; ids: ReadonlySet<number> }
 
 /**
- * The users' objects that are told of prices: kept in SQLite, so that they outlive the board's sleep. Each is called for
- * one thing at a time; what changes meanwhile is told together, as it is then. It sets no timers.
+ * The users' objects that subscribe to prices, in SQLite, so that they survive hibernation. Each gets one call at a time;
+ * what changes meanwhile is sent in the next one, in its latest state. It sets no timers.
  */
 export class PortfolioSubscribers {
+  readonly #context: ObjectContext
   readonly #storage: DurableObjectStorage
-  readonly #host: PortfolioSubscribersHost
+  readonly #published: Pick<PublishedQuotes, 'offset' | 'price'>
+  readonly #sendPrices: SendPrices
   readonly #subscribers = new Map<string, Subscriber>()
   readonly #byAsset = new Map<number, Set<string>>()
-  /** What users have open by name. */
+  /** The assets that each user has open by name. */
   readonly #watchedByUser = new Map<string, number[]>()
   readonly #watchCounts = new WatchCounts()
-  /** Those to be called, in their order. */
+  /** The users to call, in order. */
   readonly #queue = new Set<string>()
   readonly #calls = new Map<string, PriceCall>()
-  /** Those that could not be reached and wait for another try. */
+  /** The users whose object is unreachable, and waits for its next call. */
   readonly #failing = new Set<string>()
-  /** The batch up to which all were told. */
+  /** The last batch that was sent to all. */
   #publishedOffset: number
 
-  constructor(storage: DurableObjectStorage, host: PortfolioSubscribersHost) {
+  constructor(
+    context: ObjectContext,
+    storage: DurableObjectStorage,
+    published: Pick<PublishedQuotes, 'offset' | 'price'>,
+    sendPrices: SendPrices,
+  ) {
+    this.#context = context
     this.#storage = storage
-    this.#host = host
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID')
-    storage.sql.exec(
-      'CREATE TABLE IF NOT EXISTS watchers (user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID',
-    )
+    this.#published = published
+    this.#sendPrices = sendPrices
     this.#publishedOffset = storage.kv.get<number>(PUBLISHED_KEY) ?? 0
     for (const { user, ids } of storage.sql.exec<{ user: string; ids: string }>('SELECT user, ids FROM followers'))
       this.#add(user, { ids: new Set(JSON.parse(ids) as number[]), generation: 0, pending: new Set(), failing: null })
     const watchers = storage.sql.exec<{ user: string; ids: string; since: number }>('SELECT * FROM watchers')
     for (const { user, ids, since } of watchers) this.#watch(user, JSON.parse(ids), since)
-    // What was stored, and not told to all, when this object died.
-    this.#enqueue([...this.#byAsset.keys()].filter((id) => (host.price(id)?.changed ?? 0) > this.#publishedOffset))
+    // Changes that were stored, but not sent to all, before a restart.
+    this.#enqueue([...this.#byAsset.keys()].filter((id) => (published.price(id)?.changed ?? 0) > this.#publishedOffset))
   }
 
   get isEmpty(): boolean {
@@ -85,19 +84,19 @@ export class PortfolioSubscribers {
     return this.#byAsset.has(id)
   }
 
-  /** The assets that users have open by name. */
+  /** The assets that a user has open by name. */
   watched(): Iterable<number> {
     return this.#watchCounts.ids()
   }
 
-  /** Since when one of them is, unix milliseconds; null: it is not. */
+  /** Since when a user has an asset open by name, unix milliseconds; null: none has. */
   watchedSince(id: number): number | null {
     return this.#watchCounts.since(id)
   }
 
   /**
-   * A user follows these assets from now on, and knows their prices of now; none: it follows nothing any more.
-   * @param open those among them that it has open by name
+   * Replaces a user's subscription; its current prices are known to the user. Without assets the subscription ends.
+   * @param open the assets among them that the user has open by name
    */
   subscribe(user: string, assetIds: readonly number[], open: readonly number[] = []): void {
     this.#setWatched(user, open)
@@ -116,7 +115,7 @@ export class PortfolioSubscribers {
   #setWatched(user: string, ids: readonly number[]): void {
     const before = this.#watchedByUser.get(user) ?? []
     if (before.length === ids.length && before.every((id) => ids.includes(id))) return
-    const since = this.#host.now()
+    const since = this.#context.now()
     this.#watchCounts.remove(before.filter((id) => !ids.includes(id)))
     this.#watchCounts.add(
       ids.filter((id) => !before.includes(id)),
@@ -137,9 +136,9 @@ export class PortfolioSubscribers {
     this.#watchCounts.add(ids, since)
   }
 
-  #add(user: string, follower: Subscriber): void {
-    this.#subscribers.set(user, follower)
-    for (const id of follower.ids) {
+  #add(user: string, subscriber: Subscriber): void {
+    this.#subscribers.set(user, subscriber)
+    for (const id of subscriber.ids) {
       const users = this.#byAsset.get(id)
       if (users) users.add(user)
       else this.#byAsset.set(id, new Set([user]))
@@ -157,7 +156,7 @@ export class PortfolioSubscribers {
     this.#failing.delete(user)
   }
 
-  /** Tells those who follow one of these that clients see a change of it, or that it is gone. */
+  /** Sends visible changes and removals of these assets to their subscribers. */
   broadcast(ids: readonly number[]): void {
     this.#enqueue(ids)
     this.#sendQueued()
@@ -165,15 +164,15 @@ export class PortfolioSubscribers {
 
   /** When `tick` is to be called, unix milliseconds; infinite when nothing is to come. */
   get dueAt(): number {
-    let due = this.#queue.size > 0 && this.#calls.size < MAX_CALLS ? this.#host.now() : Number.POSITIVE_INFINITY
+    let due = this.#queue.size > 0 && this.#calls.size < MAX_CALLS ? this.#context.now() : Number.POSITIVE_INFINITY
     for (const { at } of this.#calls.values()) due = Math.min(due, at + CALL_TIMEOUT_MS)
     for (const user of this.#failing) due = Math.min(due, this.#subscribers.get(user)?.failing?.retryAt ?? due)
     return due
   }
 
-  /** Does what is due: gives up calls that were never answered, tries those again that could not be reached. */
+  /** Does what is due: ends calls without an answer, and calls unreachable objects again. */
   tick(): void {
-    const now = this.#host.now()
+    const now = this.#context.now()
     for (const [user, call] of [...this.#calls])
       if (call.at + CALL_TIMEOUT_MS <= now) this.#onFailure(user, call, 'no answer')
     for (const user of [...this.#failing]) {
@@ -196,62 +195,60 @@ export class PortfolioSubscribers {
     for (const user of this.#queue) {
       if (this.#calls.size >= MAX_CALLS) return
       this.#queue.delete(user)
-      const follower = this.#subscribers.get(user)
-      if (follower) this.#send(user, follower)
+      const subscriber = this.#subscribers.get(user)
+      if (subscriber) this.#send(user, subscriber)
     }
-    if (this.#calls.size > 0 || this.#failing.size > 0 || this.#publishedOffset === this.#host.offset()) return
-    this.#publishedOffset = this.#host.offset()
+    if (this.#calls.size > 0 || this.#failing.size > 0 || this.#publishedOffset === this.#published.offset) return
+    this.#publishedOffset = this.#published.offset
     this.#storage.kv.put(PUBLISHED_KEY, this.#publishedOffset)
   }
 
-  #send(user: string, follower: Subscriber): void {
-    const { now, price, sendPrices: tell, track } = this.#host
-    const call: PriceCall = { at: now(), generation: follower.generation, ids: follower.pending }
-    follower.pending = new Set()
+  #send(user: string, subscriber: Subscriber): void {
+    const call: PriceCall = { at: this.#context.now(), generation: subscriber.generation, ids: subscriber.pending }
+    subscriber.pending = new Set()
     this.#calls.set(user, call)
     const ids = [...call.ids]
-    const told = tell(
-      user,
-      ids.flatMap((id) => price(id)?.price ?? []),
-      ids.filter((id) => price(id) === null),
-    )
-    track(
-      told.then(
-        (listens) => this.#onAnswer(user, call, listens),
+    const prices = ids.flatMap((id) => this.#published.price(id)?.price ?? [])
+    const gone = ids.filter((id) => this.#published.price(id) === null)
+    this.#context.track(
+      this.#sendPrices(user, prices, gone).then(
+        (isSubscribed) => this.#onAnswer(user, call, isSubscribed),
         (error: unknown) => this.#onFailure(user, call, String(error)),
       ),
     )
   }
 
-  #onAnswer(user: string, call: PriceCall, listens: boolean): void {
-    const follower = this.#endCall(user, call)
-    if (follower && listens) follower.failing = null
-    else if (follower) this.subscribe(user, [])
+  #onAnswer(user: string, call: PriceCall, isSubscribed: boolean): void {
+    const subscriber = this.#endCall(user, call)
+    if (subscriber && isSubscribed) subscriber.failing = null
+    else if (subscriber) this.subscribe(user, [])
     this.#requeue(user)
   }
 
   #onFailure(user: string, call: PriceCall, error: string): void {
-    const follower = this.#endCall(user, call)
-    if (follower) {
-      const now = this.#host.now()
-      const { since = now, pause = RETRY_MIN_MS } = follower.failing ?? {}
-      this.#host.log('portfolio_subscriber_unreachable', { since, error })
+    const subscriber = this.#endCall(user, call)
+    if (subscriber) {
+      const now = this.#context.now()
+      const { since = now, failures = 0 } = subscriber.failing ?? {}
+      this.#context.log('portfolio_subscriber_unreachable', { since, error })
       if (now - since >= UNREACHABLE_TTL_MS) this.subscribe(user, [])
       else {
-        follower.failing = { since, pause: Math.min(RETRY_MAX_MS, pause * 2), retryAt: now + pause }
-        for (const id of call.ids) follower.pending.add(id)
+        // Without jitter: this board alone calls the object.
+        const pauseMs = backoffMs(failures, RETRY_MIN_MS, RETRY_MAX_MS, 1)
+        subscriber.failing = { since, failures: failures + 1, retryAt: now + pauseMs }
+        for (const id of call.ids) subscriber.pending.add(id)
         this.#failing.add(user)
       }
     }
     this.#requeue(user)
   }
 
-  /** A call is over; gives its follower, unless that was given up or has asked anew meanwhile. */
+  /** Ends a call; returns its subscriber, unless the call has timed out or the subscription was replaced. */
   #endCall(user: string, call: PriceCall): Subscriber | null {
     if (this.#calls.get(user) !== call) return null
     this.#calls.delete(user)
-    const follower = this.#subscribers.get(user)
-    return follower?.generation === call.generation ? follower : null
+    const subscriber = this.#subscribers.get(user)
+    return subscriber?.generation === call.generation ? subscriber : null
   }
 
   #requeue(user: string): void {

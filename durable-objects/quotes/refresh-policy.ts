@@ -1,62 +1,60 @@
-import type { RefreshCandidate } from '../../src/pricing/due.ts'
+import { DEFAULT_REFRESH_SETTINGS, type RefreshCandidate } from '../../src/pricing/due.ts'
 import { effectiveIntervalS, freshUntil } from '../../src/pricing/freshness.ts'
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteEntry } from '../../src/pricing/quote-cache.ts'
-import type { PlannedAsset, RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import type { SymbolResolver } from './symbol-resolver.ts'
 
-/** What pace needs of the object that holds it. Times are unix milliseconds. */
-export type RefreshPolicyHost = {
-  /** See QUOTE_REFRESH_TICK_MS. */
-  tickMs: number
-  refreshSettings(): RefreshSettings
-  plannedAsset(id: number): PlannedAsset | undefined
-  /** Since when a socket has been subscribed to an asset by name; null: none is. */
-  watchedSince(id: number): number | null
-}
-
-/** How often assets are refreshed, and how long their prices hold (Q1, Q2). */
+/** Decides how often assets are refreshed, and how long their prices are fresh (Q1, Q2). */
 export class RefreshPolicy {
-  readonly #host: RefreshPolicyHost
+  readonly #symbols: SymbolResolver
+  readonly #watchedSince: (id: number) => number | null
+  readonly #tickMs: number
+  /** The settings of the current plan. */
+  settings: RefreshSettings = DEFAULT_REFRESH_SETTINGS
 
-  constructor(host: RefreshPolicyHost) {
-    this.#host = host
+  /**
+   * @param watchedSince since when a client has an asset open by name, unix milliseconds; null: none has
+   * @param tickMs see QUOTE_REFRESH_TICK_MS
+   */
+  constructor(symbols: SymbolResolver, watchedSince: (id: number) => number | null, tickMs: number) {
+    this.#symbols = symbols
+    this.#watchedSince = watchedSince
+    this.#tickMs = tickMs
   }
 
-  /** By the plan, seconds; what is in no plan is watched by nobody. */
+  /** The interval of the plan; an asset outside of it has the longest. */
   plannedIntervalS(id: number): number {
-    return this.#host.plannedAsset(id)?.interval ?? this.#host.refreshSettings().refresh_max_seconds
+    return this.#symbols.planned.get(id)?.interval ?? this.settings.refresh_max_seconds
   }
 
-  /** What a socket follows is refreshed as often as anything is. Seconds. */
+  /** The interval of a watched asset: the shortest that the settings allow. */
   #watchedIntervalS(id: number): number {
-    const rules = this.#host.refreshSettings()
-    return effectiveIntervalS([this.plannedIntervalS(id), rules.refresh_min_seconds], rules)
+    return effectiveIntervalS([this.plannedIntervalS(id), this.settings.refresh_min_seconds], this.settings)
   }
 
   /**
-   * Until when a quote is within its time to live, unix milliseconds. Who has just subscribed is no reason that it is
-   * stale: it has the time of one refresh.
+   * The end of a quote's time to live, unix milliseconds. A new subscription shortens it, but must not make a quote stale
+   * at once: it leaves time for one refresh.
    */
   freshUntil(quote: CachedQuote): number {
-    const { tickMs: beat } = this.#host
-    const rules = this.#host.refreshSettings()
-    const planned = freshUntil(quote, this.plannedIntervalS(quote.asset_id), rules, beat)
-    const since = this.#host.watchedSince(quote.asset_id)
+    const planned = freshUntil(quote, this.plannedIntervalS(quote.asset_id), this.settings, this.#tickMs)
+    const since = this.#watchedSince(quote.asset_id)
     if (since === null) return planned
-    const pace = this.#watchedIntervalS(quote.asset_id)
-    const grace = since + pace * 1_000 + 2 * beat
-    return Math.max(freshUntil(quote, pace, rules, beat), Math.min(planned, grace))
+    const interval = this.#watchedIntervalS(quote.asset_id)
+    const grace = since + interval * 1_000 + 2 * this.#tickMs
+    return Math.max(freshUntil(quote, interval, this.settings, this.#tickMs), Math.min(planned, grace))
   }
 
   /**
-   * What decides when an asset is due.
-   * @param isStreamed a feed has its price: of REST only the rest is needed
+   * The facts that decide when an asset is due.
+   * @param isStreamed whether a feed has its price, so that providers are needed for the other fields only
    */
   candidate(asset_id: number, entry: QuoteEntry | undefined, isStreamed: boolean): RefreshCandidate {
-    const isFollowed = this.#host.watchedSince(asset_id) !== null && !isStreamed
+    const isWatched = this.#watchedSince(asset_id) !== null && !isStreamed
     return {
       asset_id,
-      interval: isFollowed ? this.#watchedIntervalS(asset_id) : this.plannedIntervalS(asset_id),
+      interval: isWatched ? this.#watchedIntervalS(asset_id) : this.plannedIntervalS(asset_id),
       triedAt: entry?.triedAt ?? null,
       failed: (entry?.trouble ?? null) !== null,
       retryAt: entry?.retryAt ?? null,
@@ -65,12 +63,12 @@ export class RefreshPolicy {
     }
   }
 
-  /** Whether a provider may be asked for an asset that a look wants, outside of its turn. */
+  /** Whether a lookup may refresh an asset now, between its turns. */
   canRefresh(id: number, entry: QuoteEntry | undefined, now: number): boolean {
     const { triedAt = null, trouble = null, retryAt = null } = entry ?? {}
     if (triedAt === null) return true
     if (trouble !== null && retryAt !== null) return now >= retryAt
-    const least = trouble === null ? this.#host.refreshSettings().refresh_min_seconds : this.plannedIntervalS(id)
-    return now >= triedAt + least * 1_000
+    const intervalS = trouble === null ? this.settings.refresh_min_seconds : this.plannedIntervalS(id)
+    return now >= triedAt + intervalS * 1_000
   }
 }

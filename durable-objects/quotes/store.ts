@@ -1,24 +1,23 @@
 import type { QuoteBatch } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { QuoteLayer } from '../../src/protocol/quote.ts'
-
-/** Longest text of one row, in characters: a row has 2 MB at most, and a character up to 3 bytes. */
-const MAX_ROW_CHARS = 600_000
+import { toJsonRows } from '../json-rows.ts'
+import { type Migration, migrateStorage } from '../store-schema.ts'
 
 /**
- * When so many rows, or so many characters, have gathered since the first batch, one batch is made of all. An object that
- * sleeps between two beats reads them each time: some 20 ms.
+ * After this many rows or characters, all batches are compacted to one. An object that hibernates between two ticks reads
+ * them on each wake-up: some 20 ms.
  */
 const COMPACT_ROWS = 200
 const COMPACT_CHARS = 2_000_000
 
 /**
- * What is kept beside the batches. `epoch` and `floor` are of positions: returns to before `floor` get a snapshot.
- * `flushed` is the last batch that Postgres has.
+ * Stored beside the batches. `epoch` is part of each stream position; a client that resumes from before `floor` gets a
+ * snapshot. `flushed` is the last batch that Postgres has.
  */
 export type QuoteHead = { epoch: string; floor: number; flushed: number }
 
-/** What a board counts since `since` (unix milliseconds): looks by the layer that answered, and what beats have brought. */
+/** A board's counters since `since` (unix milliseconds): lookups by the layer that answered, ticks, refreshed quotes. */
 export type BoardCounts = {
   since: number
   looks: Record<QuoteLayer | 'none', number>
@@ -29,62 +28,57 @@ export type BoardCounts = {
 
 type Row = { n: number; body: string }
 
-/** Parts of a list, each of which is at most ROW_CHARS characters of JSON, unless one element alone is longer. */
-function splitIntoRows<T>(list: readonly T[]): string[] {
-  const parts: string[] = []
-  let texts: string[] = []
-  let chars = 0
-  for (const one of list) {
-    const text = JSON.stringify(one)
-    if (chars + text.length > MAX_ROW_CHARS && texts.length > 0) {
-      parts.push(`[${texts.join(',')}]`)
-      texts = []
-      chars = 0
-    }
-    texts.push(text)
-    chars += text.length + 1
-  }
-  parts.push(`[${texts.join(',')}]`)
-  return parts
-}
+/** The schema of all of a board's SQLite, the portfolios that subscribe included. */
+export const QUOTE_MIGRATIONS: readonly Migration[] = [
+  (sql) =>
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS batches (
+        n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
+      ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until);
+      CREATE TABLE IF NOT EXISTS followers (user TEXT PRIMARY KEY, ids TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS watchers (
+        user TEXT PRIMARY KEY, ids TEXT NOT NULL, since INTEGER NOT NULL
+      ) WITHOUT ROWID`),
+]
 
-/** A board's own SQLite: one row a batch, the plan, and what is kept beside them. */
+/** A board's SQLite: its batches, the plan, the names that no provider knows, and the head. */
 export class QuoteStore {
   readonly #storage: DurableObjectStorage
+  #head: QuoteHead
   /** Since the first batch. */
   #rows = 0
   #chars = 0
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage
-    storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS batches (
-         n INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (n, part)
-       ) WITHOUT ROWID`,
-    )
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS plan (part INTEGER PRIMARY KEY, body TEXT NOT NULL)')
-    storage.sql.exec('CREATE TABLE IF NOT EXISTS unknown (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID')
-    storage.sql.exec('CREATE INDEX IF NOT EXISTS unknown_until ON unknown (until)')
+    migrateStorage(storage, QUOTE_MIGRATIONS)
+    const head = storage.kv.get<QuoteHead>('head')
+    this.#head = head ?? { epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16), floor: 0, flushed: 0 }
+    if (head === undefined) this.saveHead({})
   }
 
-  loadHead(): QuoteHead | null {
-    return this.#storage.kv.get<QuoteHead>('head') ?? null
+  get head(): Readonly<QuoteHead> {
+    return this.#head
   }
 
-  saveHead(head: QuoteHead): void {
-    this.#storage.kv.put('head', head)
+  saveHead(change: Partial<QuoteHead>): void {
+    this.#head = { ...this.#head, ...change }
+    this.#storage.kv.put('head', this.#head)
   }
 
   loadCounts(): BoardCounts | null {
     return this.#storage.kv.get<BoardCounts>('counts') ?? null
   }
 
-  /** Once a beat: what was counted since is lost with the object. */
+  /** Called once a tick: later counts are lost with the object. */
   saveCounts(counts: BoardCounts): void {
     this.#storage.kv.put('counts', counts)
   }
 
-  /** Every batch since the last compaction, ascending; a large one in several parts of the same number. */
+  /** The batches since the last compaction, ascending; a large one comes in several parts of the same number. */
   loadBatches(): QuoteBatch[] {
     const rows = this.#storage.sql.exec<Row>('SELECT n, body FROM batches ORDER BY n, part').toArray()
     const since = rows.filter(({ n }) => n !== rows[0]?.n)
@@ -93,7 +87,7 @@ export class QuoteStore {
     return rows.map(({ n, body }) => ({ n, ...(JSON.parse(body) as Omit<QuoteBatch, 'n'>) }))
   }
 
-  /** Stores a batch; now and then `whole`, all that is known, takes the place of all that were stored. */
+  /** Stores a batch; when it is time to compact, `whole` replaces all stored batches instead. */
   saveBatch(batch: QuoteBatch, whole: () => QuoteBatch): void {
     this.#storage.transactionSync(() => {
       if (this.#rows < COMPACT_ROWS && this.#chars < COMPACT_CHARS) {
@@ -108,7 +102,7 @@ export class QuoteStore {
   }
 
   #write({ n, entries, dropped, opened }: QuoteBatch): void {
-    for (const [part, text] of splitIntoRows(entries).entries()) {
+    for (const [part, text] of toJsonRows(entries).entries()) {
       const rest = part === 0 ? { dropped, opened } : { dropped: [], opened: [] }
       const body = `{"entries":${text},"dropped":${JSON.stringify(rest.dropped)},"opened":${JSON.stringify(rest.opened)}}`
       this.#storage.sql.exec('INSERT OR REPLACE INTO batches (n, part, body) VALUES (?, ?, ?)', n, part, body)
@@ -117,7 +111,7 @@ export class QuoteStore {
     }
   }
 
-  /** The plan in force; null: none has come yet. */
+  /** The current plan; null: none yet. */
   loadPlan(): QuotePlan | null {
     const rows = this.#storage.sql.exec<{ body: string }>('SELECT body FROM plan ORDER BY part').toArray()
     const [head, ...parts] = rows.map(({ body }) => JSON.parse(body))
@@ -127,19 +121,19 @@ export class QuoteStore {
   savePlan({ at, settings, assets }: QuotePlan): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM plan')
-      const bodies = [JSON.stringify({ at, settings }), ...splitIntoRows(assets)]
+      const bodies = [JSON.stringify({ at, settings }), ...toJsonRows(assets)]
       for (const [part, body] of bodies.entries())
         this.#storage.sql.exec('INSERT INTO plan (part, body) VALUES (?, ?)', part, body)
     })
   }
 
-  /** Until when it is believed that no provider knows a name, unix milliseconds; 0: nobody has said so. */
+  /** Until when a name counts as unknown to all providers, unix milliseconds; 0: it does not. */
   unknownUntil(name: string): number {
     const [row] = this.#storage.sql.exec<{ until: number }>('SELECT until FROM unknown WHERE name = ?', name)
     return row?.until ?? 0
   }
 
-  /** Notes that no provider knows a name; what is over by now is forgotten. The providers' budgets keep these few. */
+  /** Stores that no provider knows a name, and deletes expired ones. The providers' rate limits bound their number. */
   saveUnknown(name: string, until: number, now: number): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec('DELETE FROM unknown WHERE until <= ?', now)

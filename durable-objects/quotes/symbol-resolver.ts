@@ -10,25 +10,29 @@ import {
   toCandidates,
 } from '../../src/pricing/symbol.ts'
 import type { Asset, Candidate } from '../../src/protocol/asset.ts'
-import type { QuoteDatabase } from './database.ts'
+import { MINUTE_MS } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { QuoteRemotes } from './remotes.ts'
 import type { QuoteStore } from './store.ts'
 
-/** What the database said of a name is remembered so long: by then the next plan is there. Milliseconds. */
-const MATCH_TTL_MS = 60_000
-/** That there is no such asset, so long: somebody may just have added it. */
+/** A match from the database is cached for this long: by then there is a new plan. */
+const MATCH_TTL_MS = MINUTE_MS
+/** That the database has no match is cached for this long: the asset may have been added since. */
 const NO_MATCH_TTL_MS = 5_000
-/** An asset that was found in the database and is in no plan is kept so long after it was last asked for. */
-const UNPLANNED_TTL_MS = 180_000
-/** A database that did not answer is left alone for this long. */
+/** An asset outside of the plan is remembered for this long after its last use. */
+const UNPLANNED_TTL_MS = 3 * MINUTE_MS
+/** After a failed read the database is not asked again for this long. */
 const DATABASE_RETRY_MS = 2_000
-/** Names that are remembered, assets that are in no plan. */
 const MAX_CACHED_MATCHES = 20_000
 const MAX_UNPLANNED = 2_000
 
-/** With several shards: own name and symbol are the ways of naming that no asset of another shard can share. */
+/** With several shards, only the qualified name and the symbol are sure to match no asset of another shard. */
 const SHARD_LOCAL_RANKS = 2
 
-/** What a name means. `unread`: the database, which may know it, cannot be had. */
+/**
+ * The match of a name. `unknown`: no asset; `asked` says whether the providers have been searched for it. `moved`: the
+ * asset belongs to another shard, under this symbol. `unread`: the database, which may have it, is unreachable.
+ */
 export type SymbolMatch =
   | { kind: 'asset'; asset: Asset }
   | { kind: 'ambiguous'; candidates: Candidate[] }
@@ -36,38 +40,39 @@ export type SymbolMatch =
   | { kind: 'moved'; symbol: string }
   | { kind: 'unread' }
 
-/** What names need of the object that holds them. Times are unix milliseconds. */
-export type SymbolResolverHost = {
+type ResolverOptions = {
   shard: number
   shards: number
   /** See UNKNOWN_SYMBOL_TTL_MS. */
   unknownTtlMs: number
-  store: Pick<QuoteStore, 'unknownUntil' | 'saveUnknown' | 'forgetUnknown'>
-  now(): number
-  database(): Pick<QuoteDatabase, 'findAssets'>
-  log(event: string, fields: Record<string, unknown>): void
 }
 
-/** Forgets the oldest until there are `most`. */
-function evictOldest<K, V>(map: Map<K, V>, most: number): void {
+/** Deletes the oldest entries until `maxSize` are left. */
+function evictOldest<K, V>(map: Map<K, V>, maxSize: number): void {
   for (const key of map.keys()) {
-    if (map.size <= most) return
+    if (map.size <= maxSize) return
     map.delete(key)
   }
 }
 
-/** Which assets there are, and what names mean: by the plan, else by the database, asked once for all who ask. */
+/** Resolves names to assets: of the plan, else of the database, with one query for all callers at a time. */
 export class SymbolResolver {
-  readonly #host: SymbolResolverHost
+  readonly #context: ObjectContext
+  readonly #remotes: QuoteRemotes
+  readonly #store: QuoteStore
+  readonly #options: ResolverOptions
   #planned = new Map<number, PlannedAsset>()
   #index: AssetIndex<PlannedAsset> = []
   readonly #unplanned = new Map<number, { asset: Asset; at: number }>()
-  readonly #matches = new Map<string, { until: number; named: SymbolMatch }>()
+  readonly #matches = new Map<string, { until: number; match: SymbolMatch }>()
   readonly #inFlight = new Map<string, Promise<void>>()
   #databaseRetryAt = 0
 
-  constructor(host: SymbolResolverHost) {
-    this.#host = host
+  constructor(context: ObjectContext, remotes: QuoteRemotes, store: QuoteStore, options: ResolverOptions) {
+    this.#context = context
+    this.#remotes = remotes
+    this.#store = store
+    this.#options = options
   }
 
   setPlanned(assets: readonly PlannedAsset[]): void {
@@ -85,128 +90,125 @@ export class SymbolResolver {
     return this.#planned.get(id) ?? this.#unplanned.get(id)?.asset
   }
 
-  /** Assets in no plan that nobody has asked for lately; `isWatched` says which are wanted all the same. */
+  /** Forgets the assets outside of the plan that were not used lately and are not watched. */
   evictUnplanned(isWatched: (id: number) => boolean): void {
-    const before = this.#host.now() - UNPLANNED_TTL_MS
+    const before = this.#context.now() - UNPLANNED_TTL_MS
     for (const [id, { at }] of this.#unplanned) if (at < before && !isWatched(id)) this.#unplanned.delete(id)
   }
 
-  /** Takes an asset in that is in no plan yet. */
+  /** Remembers an asset that is not in the plan yet. */
   addUnplanned(asset: Asset): void {
     if (this.#planned.has(asset.asset_id)) return
     this.#unplanned.delete(asset.asset_id)
-    this.#unplanned.set(asset.asset_id, { asset, at: this.#host.now() })
+    this.#unplanned.set(asset.asset_id, { asset, at: this.#context.now() })
     evictOldest(this.#unplanned, MAX_UNPLANNED)
   }
 
-  /** Notes that no provider knows a name: an object that dies between two beats must not ask again. */
+  /** Stores that no provider knows a name, so that a restart does not search for it again. */
   saveUnknown(name: string): void {
-    const { store, now, unknownTtlMs: unknownFor } = this.#host
-    store.saveUnknown(name, now() + unknownFor, now())
+    const now = this.#context.now()
+    this.#store.saveUnknown(name, now + this.#options.unknownTtlMs, now)
   }
 
-  /** Whether the providers have said lately that they do not know a name. */
+  /** Whether the providers did not know a name lately. */
   isUnknown(name: string): boolean {
-    return this.#host.store.unknownUntil(name) > this.#host.now()
+    return this.#store.unknownUntil(name) > this.#context.now()
   }
 
-  /** Forgets what was found under a name: an asset of it was just added. */
+  /** Forgets the match of a name: an asset of this name was just added. */
   invalidate(name: string): void {
     this.#matches.delete(name)
-    this.#host.store.forgetUnknown(name)
+    this.#store.forgetUnknown(name)
   }
 
-  /** What a name means, as far as that is known without the database. */
+  /** The match of a name, as far as it is known without the database; null: the database has to be asked. */
   resolveCached(name: string): SymbolMatch | null {
-    const found = resolveFromIndex(
-      name,
-      this.#host.shards === 1 ? this.#index : this.#index.slice(0, SHARD_LOCAL_RANKS),
-    )
-    if (found.kind !== 'none') return this.#toMatch(name, found)
+    const index = this.#options.shards === 1 ? this.#index : this.#index.slice(0, SHARD_LOCAL_RANKS)
+    const resolution = resolveFromIndex(name, index)
+    if (resolution.kind !== 'none') return this.#toMatch(name, resolution)
     if (normalizeName(name) !== name) return { kind: 'unknown', asked: true }
-    const known = this.#matches.get(name)
-    if (known === undefined || known.until <= this.#host.now()) return null
-    if (known.named.kind === 'asset') this.addUnplanned(known.named.asset)
-    return known.named.kind === 'unknown' ? { kind: 'unknown', asked: this.isUnknown(name) } : known.named
+    const cached = this.#matches.get(name)
+    if (cached === undefined || cached.until <= this.#context.now()) return null
+    if (cached.match.kind === 'asset') this.addUnplanned(cached.match.asset)
+    return cached.match.kind === 'unknown' ? { kind: 'unknown', asked: this.isUnknown(name) } : cached.match
   }
 
-  /** What these names mean. */
+  /** The matches of these names. Never rejects. */
   async resolve(names: readonly string[]): Promise<Map<string, SymbolMatch>> {
-    const found = new Map<string, SymbolMatch>()
+    const matches = new Map<string, SymbolMatch>()
     const waits = new Set<Promise<void>>()
     const missing: string[] = []
     for (const name of new Set(names)) {
-      const named = this.resolveCached(name)
-      const finding = this.#inFlight.get(name)
-      if (named) found.set(name, named)
-      else if (finding) waits.add(finding)
+      const match = this.resolveCached(name)
+      const loading = this.#inFlight.get(name)
+      if (match) matches.set(name, match)
+      else if (loading) waits.add(loading)
       else missing.push(name)
     }
-    if (missing.length > 0 && this.#host.now() >= this.#databaseRetryAt) {
-      const finding = this.#loadMatches(missing).finally(() => {
+    if (missing.length > 0 && this.#context.now() >= this.#databaseRetryAt) {
+      const loading = this.#loadMatches(missing).finally(() => {
         for (const name of missing) this.#inFlight.delete(name)
       })
-      for (const name of missing) this.#inFlight.set(name, finding)
-      waits.add(finding)
+      for (const name of missing) this.#inFlight.set(name, loading)
+      waits.add(loading)
     }
     await Promise.all(waits)
-    for (const name of names) if (!found.has(name)) found.set(name, this.resolveLocally(name))
-    return found
+    for (const name of names) if (!matches.has(name)) matches.set(name, this.resolveLocally(name))
+    return matches
   }
 
-  /** What a name means without a look at the database, whatever that would say. */
+  /** The match of a name without asking the database. */
   resolveLocally(name: string): SymbolMatch {
-    const known = this.resolveCached(name)
-    if (known) return known
-    const found = resolveFromIndex(name, this.#index)
-    return found.kind === 'none' ? { kind: 'unread' } : this.#toMatch(name, found)
+    const cached = this.resolveCached(name)
+    if (cached) return cached
+    const resolution = resolveFromIndex(name, this.#index)
+    return resolution.kind === 'none' ? { kind: 'unread' } : this.#toMatch(name, resolution)
   }
 
-  #toMatch(name: string, found: Resolution<Asset>): SymbolMatch {
-    if (found.kind === 'one') return { kind: 'asset', asset: found.asset }
-    if (found.kind === 'ambiguous') return { kind: 'ambiguous', candidates: toCandidates(found.assets) }
+  #toMatch(name: string, resolution: Resolution<Asset>): SymbolMatch {
+    if (resolution.kind === 'one') return { kind: 'asset', asset: resolution.asset }
+    if (resolution.kind === 'ambiguous') return { kind: 'ambiguous', candidates: toCandidates(resolution.assets) }
     return { kind: 'unknown', asked: this.isUnknown(name) }
   }
 
   async #loadMatches(names: string[]): Promise<void> {
-    const { shard, shards } = this.#host
+    const { shard, shards } = this.#options
     try {
-      const assets = await this.#host.database().findAssets(names)
-      const index = indexAssets(assets)
-      const found = names.map((name) => ({ name, named: this.#toMatch(name, resolveFromIndex(name, index)) }))
-      const elsewhere = found.flatMap(({ named }) =>
-        named.kind === 'asset' && shardOf(named.asset.symbol, shards) !== shard ? [named.asset] : [],
+      const index = indexAssets(await this.#remotes.database().findAssets(names))
+      const matches = names.map((name) => ({ name, match: this.#toMatch(name, resolveFromIndex(name, index)) }))
+      const elsewhere = matches.flatMap(({ match }) =>
+        match.kind === 'asset' && shardOf(match.asset.symbol, shards) !== shard ? [match.asset] : [],
       )
-      const theirs = await this.#unambiguousSymbols(elsewhere)
-      for (const { name, named } of found) this.#cacheMatch(name, named, theirs)
+      const moved = await this.#unambiguousSymbols(elsewhere)
+      for (const { name, match } of matches) this.#cacheMatch(name, match, moved)
     } catch (error) {
-      this.#databaseRetryAt = this.#host.now() + DATABASE_RETRY_MS
-      this.#host.log('symbols_read_failed', { names: names.length, error: String(error) })
+      this.#databaseRetryAt = this.#context.now() + DATABASE_RETRY_MS
+      this.#context.log('symbols_read_failed', { names: names.length, error: String(error) })
     }
   }
 
-  /** Those of these assets that their symbol alone means: there they can be asked for by it. */
+  /** Those of these assets that their symbol alone resolves to: their own shard finds them by it. */
   async #unambiguousSymbols(assets: readonly Asset[]): Promise<Set<number>> {
     if (assets.length === 0) return new Set()
     const symbols = assets.map(({ symbol }) => symbol.toUpperCase())
-    const there = await this.#host.database().findAssets(symbols)
-    const own = assets.filter((asset) => {
-      const found = resolve(asset.symbol.toUpperCase(), there)
-      return found.kind === 'one' && found.asset.asset_id === asset.asset_id
+    const candidates = await this.#remotes.database().findAssets(symbols)
+    const unambiguous = assets.filter((asset) => {
+      const resolution = resolve(asset.symbol.toUpperCase(), candidates)
+      return resolution.kind === 'one' && resolution.asset.asset_id === asset.asset_id
     })
-    return new Set(own.map(({ asset_id }) => asset_id))
+    return new Set(unambiguous.map(({ asset_id }) => asset_id))
   }
 
-  #cacheMatch(name: string, named: SymbolMatch, elsewhere: ReadonlySet<number>): void {
-    const until = this.#host.now() + (named.kind === 'unknown' ? NO_MATCH_TTL_MS : MATCH_TTL_MS)
-    let kept = named
-    if (named.kind === 'asset') {
-      const { asset } = named
-      if (elsewhere.has(asset.asset_id)) kept = { kind: 'moved', symbol: asset.symbol.toUpperCase() }
+  #cacheMatch(name: string, match: SymbolMatch, moved: ReadonlySet<number>): void {
+    const until = this.#context.now() + (match.kind === 'unknown' ? NO_MATCH_TTL_MS : MATCH_TTL_MS)
+    let cached = match
+    if (match.kind === 'asset') {
+      const { asset } = match
+      if (moved.has(asset.asset_id)) cached = { kind: 'moved', symbol: asset.symbol.toUpperCase() }
       else this.addUnplanned(asset)
     }
     this.#matches.delete(name)
-    this.#matches.set(name, { until, named: kept })
+    this.#matches.set(name, { until, match: cached })
     evictOldest(this.#matches, MAX_CACHED_MATCHES)
   }
 }

@@ -1,69 +1,66 @@
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
-import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
-import type { QuoteDatabase } from './database.ts'
+import { MINUTE_MS } from '../../src/time.ts'
+import type { ObjectContext } from '../object-context.ts'
+import type { RefreshPolicy } from './refresh-policy.ts'
+import type { QuoteRemotes } from './remotes.ts'
+import type { QuoteStore } from './store.ts'
 
-/** A write of which nothing was heard for so long is lost, milliseconds. */
-const WRITE_TIMEOUT_MS = 60_000
+/** A write that has not ended after this long counts as lost. */
+const WRITE_TIMEOUT_MS = MINUTE_MS
 
-/** What a flush needs of the object that holds it. Times are unix milliseconds. */
-export type QuoteWriteBehindHost = {
-  cache: QuoteCache
-  /** The last batch that Postgres has, as it was kept. */
-  writtenBatch: number
-  refreshSettings(): RefreshSettings
-  now(): number
-  database(): Pick<QuoteDatabase, 'writePrices'>
-  /** Keeps which batch Postgres has now. */
-  save(flushed: number): void
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
-}
-
-/** Brings quotes to Postgres: what it lacks, the last state of each, in one write a beat; one that fails waits for the next. */
+/** Writes the latest state of changed quotes to Postgres, at most once a tick; a failed write waits for the next tick. */
 export class QuoteWriteBehind {
-  readonly #host: QuoteWriteBehindHost
-  #writtenBatch: number
+  readonly #context: ObjectContext
+  readonly #remotes: QuoteRemotes
+  readonly #cache: QuoteCache
+  readonly #store: QuoteStore
+  readonly #policy: RefreshPolicy
   #mayWrite = true
   #writingSince = 0
   failures = 0
 
-  constructor(host: QuoteWriteBehindHost) {
-    this.#host = host
-    this.#writtenBatch = host.writtenBatch
+  constructor(
+    context: ObjectContext,
+    remotes: QuoteRemotes,
+    parts: { cache: QuoteCache; store: QuoteStore; policy: RefreshPolicy },
+  ) {
+    this.#context = context
+    this.#remotes = remotes
+    this.#cache = parts.cache
+    this.#store = parts.store
+    this.#policy = parts.policy
   }
 
   /** The quotes that Postgres lacks. */
   get pending(): CachedQuote[] {
-    return this.#host.cache.quotesAfter(this.#writtenBatch)
+    return this.#cache.quotesAfter(this.#store.head.flushed)
   }
 
-  /** A beat begins: what could not be written in the last one has its turn now, and this one allows another. */
+  /** A tick begins: writes what the last one could not, and allows another write. */
   onRefreshTick(): void {
     this.writePending()
     this.#mayWrite = true
   }
 
-  /** Writes, if this beat has not written yet. */
+  /** Writes, if this tick has not written yet. */
   writePending(): void {
-    const now = this.#host.now()
+    const now = this.#context.now()
     if (!this.#mayWrite || now < this.#writingSince + WRITE_TIMEOUT_MS) return
     const quotes = this.pending
     if (quotes.length === 0) return
     this.#mayWrite = false
     this.#writingSince = now
-    this.#host.track(this.#write(quotes, this.#host.cache.lastBatch))
+    this.#context.track(this.#write(quotes, this.#cache.lastBatch))
   }
 
-  async #write(quotes: CachedQuote[], upTo: number): Promise<void> {
-    const { refreshSettings: rules, database, save, log } = this.#host
+  async #write(quotes: CachedQuote[], lastBatch: number): Promise<void> {
     try {
-      await database().writePrices(quotes, rules())
-      this.#writtenBatch = Math.max(this.#writtenBatch, upTo)
-      save(this.#writtenBatch)
+      await this.#remotes.database().writePrices(quotes, this.#policy.settings)
+      this.#store.saveHead({ flushed: Math.max(this.#store.head.flushed, lastBatch) })
     } catch (error) {
       this.failures++
-      log('flush_failed', { quotes: quotes.length, error: String(error) })
+      this.#context.log('flush_failed', { quotes: quotes.length, error: String(error) })
     } finally {
       this.#writingSince = 0
     }

@@ -1,46 +1,78 @@
-import { type DeliveryState, newDeliveryState } from '../../src/delivery/delivery-state.ts'
+import { type DeliveryState, newDeliveryState, sentOffset, skipTo } from '../../src/delivery/delivery-state.ts'
+import type { ClientMessage } from '../../src/protocol/messages.ts'
+import type { SocketOptions } from '../realtime-object.ts'
 
 /**
- * The reader at the other end of a socket. `notedAt` is the `heardAt` of its attachment; `pingedAt` the last ping that
- * was answered without us, by its clock.
+ * One client at the other end of a socket. Times are unix milliseconds. `subscribedAt` is when the subscription was
+ * changed last by the client, `savedMessageAt` the `lastMessageAt` that the attachment has, `pingedAt` the last ping that
+ * the runtime answered, by its clock.
  */
-export type Connection = DeliveryState & { passive: boolean; client: string; savedMessageAt: number; pingedAt: number }
+export type Connection<S> = DeliveryState &
+  SocketOptions & {
+    subscription: S
+    subscribedAt: number
+    savedMessageAt: number
+    pingedAt: number
+    queuedMessages: ClientMessage[] | null
+  }
 
-export const newConnection = (now: number, client: string, passive: boolean): Connection => ({
+/** What is stored with a socket while the object sleeps, besides its subscription: 16 KiB in all. */
+type Attachment = {
+  passive: boolean
+  client: string
+  acks: boolean
+  heardAt: number
+  pingedAt: number
+  since?: number
+  sent?: number | null
+  until?: number
+}
+
+export const newConnection = <S>(options: SocketOptions, subscription: S, now: number): Connection<S> => ({
   ...newDeliveryState(now),
-  passive,
-  client,
+  ...options,
+  subscription,
+  subscribedAt: now,
   savedMessageAt: now,
   pingedAt: 0,
+  queuedMessages: null,
 })
 
-/** What is kept with every socket, so that it outlives the object's sleep. */
-type Attachment = { passive: boolean; client: string; acks: boolean; heardAt: number; pingedAt: number }
+export type AttachmentCodec<S> = {
+  /** True if positions outlive the object: then each is stored with its socket. */
+  readonly isDurable: boolean
+  /** The fields of the attachment that name a subscription. */
+  encode(subscription: S): object
+  /** The reverse of `encode`. */
+  decode(stored: object): S
+}
 
-/**
- * Keeps with a socket what is to be known of its reader after a sleep.
- * @param own what its object keeps beside that
- */
-export function saveAttachment(socket: WebSocket, reader: Connection, own: object): void {
-  const { passive, client, unackedOffsets: unacked, lastMessageAt: heardAt, pingedAt } = reader
-  const attachment: Attachment = { ...own, passive, client, acks: unacked !== null, heardAt, pingedAt }
-  reader.savedMessageAt = heardAt
+/** Stores with a socket what must outlive a sleep of the object. */
+export function saveAttachment<S>(socket: WebSocket, connection: Connection<S>, codec: AttachmentCodec<S>): void {
+  const { passive, client, unackedOffsets, lastMessageAt, pingedAt, subscribedAt, authorizedUntil } = connection
+  const attachment: Attachment = {
+    ...codec.encode(connection.subscription),
+    passive,
+    client,
+    acks: unackedOffsets !== null,
+    heardAt: lastMessageAt,
+    pingedAt,
+    since: subscribedAt,
+    ...(codec.isDurable && { sent: sentOffset(connection) }),
+    ...(authorizedUntil < Number.POSITIVE_INFINITY && { until: authorizedUntil }),
+  }
+  connection.savedMessageAt = lastMessageAt
   socket.serializeAttachment(attachment)
 }
 
-/** What `keep` was given; null for a socket that was let go, and whose other side has not answered yet. */
-export function loadAttachment<Own extends object>(socket: WebSocket): { reader: Connection; own: Own } | null {
-  const own = socket.deserializeAttachment() as (Attachment & Own) | null
-  if (own === null) return null
-  const { passive, client, acks, heardAt, pingedAt } = own
-  const reader = { ...newConnection(heardAt, client, passive), unackedOffsets: acks ? [] : null, pingedAt }
-  return { reader, own }
-}
-
-/** How the readers of one object begin, and what is kept of them. */
-export type AttachmentCodec<R extends Connection> = {
-  create(now: number, client: string, passive: boolean): R
-  save(socket: WebSocket, listener: R): void
-  /** Null: see `kept`. */
-  load(socket: WebSocket): R | null
+/** The stored connection; null for a socket that was closed, and whose other side has not answered yet. */
+export function loadAttachment<S>(socket: WebSocket, codec: AttachmentCodec<S>): Connection<S> | null {
+  const stored = socket.deserializeAttachment() as Attachment | null
+  if (stored === null) return null
+  const { passive, client, acks, heardAt, pingedAt, since = heardAt, until = Number.POSITIVE_INFINITY } = stored
+  const options = { passive, client, authorizedUntil: until }
+  const connection = newConnection(options, codec.decode(stored), heardAt)
+  Object.assign(connection, { unackedOffsets: acks ? [] : null, pingedAt, subscribedAt: since })
+  if (codec.isDurable && typeof stored.sent === 'number') skipTo(connection, stored.sent)
+  return connection
 }

@@ -66,6 +66,7 @@ export function openBinance(board: ProviderMarket, recorded: Recorded | null, li
 
   const provider: SimulatedProvider = {
     idsOf,
+    emptyBody: [],
     tooManyRequests: tooMany,
     rejectBatch: (status) => (status === 400 ? error(400, -1121, 'Invalid symbol.') : { status, body: '' }),
     answer(ask) {

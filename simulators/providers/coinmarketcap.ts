@@ -41,6 +41,7 @@ export function openCoinMarketCap(board: ProviderMarket, limit = REQUESTS_PER_MI
 
   return {
     idsOf,
+    emptyBody: { status: { error_code: 0, error_message: null }, data: {} },
     tooManyRequests: tooMany,
     rejectBatch: (code) => error(code, code, 'Invalid value for "symbol"', last),
     answer(ask) {

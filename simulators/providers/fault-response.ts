@@ -29,11 +29,7 @@ export function applyPoison(
 }
 
 /** What a fault is answered with; null where the answer is the true one. */
-export function faultResponse(
-  fault: ParsedFault,
-  provider: SimulatedProvider,
-  name: SimulatedProviderName,
-): ProviderResponse | null {
+export function faultResponse(fault: ParsedFault, provider: SimulatedProvider): ProviderResponse | null {
   switch (fault.kind) {
     case '429':
       return provider.tooManyRequests(fault.retryAfter)
@@ -46,7 +42,7 @@ export function faultResponse(
         headers: { 'content-type': 'text/html' },
       }
     case 'body':
-      return wrongBody(fault.body, name)
+      return wrongBody(fault.body, provider.emptyBody)
     case 'poison':
       return fault.effect === 'breaks' ? provider.rejectBatch(fault.status) : null
     default:
@@ -54,10 +50,7 @@ export function faultResponse(
   }
 }
 
-function wrongBody(
-  kind: Extract<ParsedFault, { kind: 'body' }>['body'],
-  name: SimulatedProviderName,
-): ProviderResponse {
+function wrongBody(kind: Extract<ParsedFault, { kind: 'body' }>['body'], emptyBody: unknown): ProviderResponse {
   const headers = { 'content-type': 'text/html; charset=utf-8' }
   switch (kind) {
     case 'text':
@@ -69,16 +62,8 @@ function wrongBody(
     case 'empty':
       return { status: 200, body: '' }
     case 'none':
-      return { status: 200, body: EMPTY_BODIES[name] }
+      return { status: 200, body: emptyBody }
     case 'schema':
       return { status: 200, body: { surprise: [{ price: 'NaN', symbol: null }] } }
   }
-}
-
-/** Answers of the right shape that hold nothing. */
-const EMPTY_BODIES: Readonly<Record<SimulatedProviderName, unknown>> = {
-  yahoo: { quoteResponse: { result: [], error: null } },
-  binance: [],
-  twelvedata: {},
-  coinmarketcap: { status: { error_code: 0, error_message: null }, data: {} },
 }

@@ -1,9 +1,14 @@
 import { z } from 'zod'
+import { QUOTE_PROVIDERS, type QuoteProviderName } from '../../src/protocol/asset.ts'
 import { cryptoPair, type Instrument, yahooInstrument } from './instruments.ts'
 import { type CurrentDay, openPrices, type Prices } from './market.ts'
 
-export const PROVIDER_NAMES = ['yahoo', 'binance', 'twelvedata', 'coinmarketcap'] as const
-export type SimulatedProviderName = (typeof PROVIDER_NAMES)[number]
+/** The providers that are simulated here: all but Coinbase, which is the simulated exchange. */
+export type SimulatedProviderName = Exclude<QuoteProviderName, 'coinbase'>
+export const PROVIDER_NAMES = QUOTE_PROVIDERS.filter((name) => name !== 'coinbase')
+
+export const mapProviders = <T>(toValue: (name: SimulatedProviderName) => T) =>
+  Object.fromEntries(PROVIDER_NAMES.map((name) => [name, toValue(name)])) as Record<SimulatedProviderName, T>
 
 /**
  * What is set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market

@@ -6,10 +6,8 @@ export type Providers = {
   port: number
   /** Base of the control paths: `/_requests`, `/_faults`, `/_prices`. */
   url: string
-  yahooUrl: string
-  binanceUrl: string
-  twelvedataUrl: string
-  coinmarketcapUrl: string
+  /** The base URL of each provider. */
+  urls: Record<SimulatedProviderName, string>
   now(): number
   /** Stands until it is used up or cleared. @throws ZodError on a fault of no known shape. */
   fault(fault: ProviderFault): void

@@ -1,4 +1,4 @@
-import { PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
+import { mapProviders, PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
 
 /** One request that a provider got. `status` 0 was never answered; `ids` as the provider names them. */
 export type ProviderRequest = {
@@ -28,16 +28,11 @@ export type RequestFilter = { provider?: SimulatedProviderName; since?: number; 
 const MAX_RECORDS = 20_000
 
 const emptyCounts = (): RequestCounts => ({ requests: 0, weight: 0, ids: 0, inFlight: 0, peak: 0, statuses: {} })
-const emptyCountsByProvider = () =>
-  Object.fromEntries(PROVIDER_NAMES.map((name) => [name, emptyCounts()])) as Record<
-    SimulatedProviderName,
-    RequestCounts
-  >
 
 /** What the providers were asked. */
 export function createRequestLog() {
   let kept: ProviderRequest[] = []
-  let counts = emptyCountsByProvider()
+  let counts = mapProviders(emptyCounts)
 
   return {
     open(
@@ -67,7 +62,7 @@ export function createRequestLog() {
     clear(): void {
       kept = []
       const before = counts
-      counts = emptyCountsByProvider()
+      counts = mapProviders(emptyCounts)
       for (const name of PROVIDER_NAMES) counts[name].inFlight = before[name].inFlight
     },
   }

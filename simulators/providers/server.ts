@@ -1,11 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { reset } from '../reset.ts'
 import { openBinance } from './binance.ts'
 import { openCoinMarketCap } from './coinmarketcap.ts'
 import { handleControlRequest } from './control.ts'
 import { applyPoison, faultResponse, type Poison } from './fault-response.ts'
 import { openProviderFaults, type ProviderFault, providerFaultSchema } from './faults.ts'
-import { openProviderMarket, PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
+import { mapProviders, openProviderMarket, PROVIDER_NAMES, type SimulatedProviderName } from './provider-market.ts'
 import type { Providers } from './providers.ts'
 import { readRecorded } from './recorded.ts'
 import { createRequestLog } from './requests.ts'
@@ -73,7 +74,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     response.once('close', () => requests.close(name, record))
     const met = faults.takeMatching(name, url.pathname, ids, at)
     for (const one of met) if (one.kind === 'slow') await wait(one.ms)
-    if (met.some(({ kind }) => kind === 'down')) return request.socket.resetAndDestroy()
+    if (met.some(({ kind }) => kind === 'down')) return reset(request.socket)
     if (met.some(({ kind }) => kind === 'hang')) return
     const header = (key: string) => {
       const value = request.headers[key]
@@ -81,7 +82,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     }
     const told =
       request.method === 'GET'
-        ? met.map((one) => faultResponse(one, provider, name)).find((answer) => answer !== null)
+        ? met.map((one) => faultResponse(one, provider)).find((answer) => answer !== null)
         : { status: 405, body: { message: 'Method Not Allowed' } }
     const poisons = met.filter((one) => one.kind === 'poison').map((one) => one as Poison)
     const answer =
@@ -117,10 +118,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
   const providers: Providers = {
     port,
     url,
-    yahooUrl: `${url}/yahoo`,
-    binanceUrl: `${url}/binance`,
-    twelvedataUrl: `${url}/twelvedata`,
-    coinmarketcapUrl: `${url}/coinmarketcap`,
+    urls: mapProviders((name) => `${url}/${name}`),
     now,
     fault,
     clearFaults(provider) {

@@ -23,6 +23,8 @@ export const ok = (body: unknown, more: Omit<ProviderResponse, 'status' | 'body'
 /** One provider: which ids a request asks for, and its answer. */
 export type SimulatedProvider = {
   idsOf(url: URL): string[]
+  /** A response body of the right shape that holds nothing. */
+  emptyBody: unknown
   answer(ask: IncomingRequest): ProviderResponse
   /** What it says when there were too many requests; `retryAfter` in seconds, null for no such header. */
   tooManyRequests(retryAfter: number | null): ProviderResponse

@@ -33,6 +33,7 @@ export function openTwelveData(board: ProviderMarket, credits = CREDITS_PER_MINU
 
   return {
     idsOf,
+    emptyBody: {},
     tooManyRequests: tooMany,
     rejectBatch: (status) => error(status, 'Invalid **symbol** parameter'),
     answer(ask) {

@@ -148,6 +148,7 @@ export function openYahoo(board: ProviderMarket, seed: string, recorded: Recorde
 
   const provider: SimulatedProvider = {
     idsOf,
+    emptyBody: { quoteResponse: { result: [], error: null } },
     tooManyRequests: tooMany,
     rejectBatch: (status) =>
       status === 400 ? badRequest('Invalid symbol') : { status, body: 'Internal Server Error' },

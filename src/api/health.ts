@@ -1,4 +1,7 @@
 import { Hono } from 'hono'
+import pTimeout from 'p-timeout'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobRuns, type StoredJobRun } from '../db/jobs.ts'
@@ -8,59 +11,53 @@ import { feedSlots, productCandles, providerGate, type QuoteBoardStatus, quoteBo
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import type { AppEnv } from './http/context.ts'
+import { jsonResponse, operation } from './http/operation.ts'
 
-/** A part that has not answered within this time is down, as far as whoever asks is concerned. */
+/** A part that takes longer to respond counts as down. */
 const PROBE_TIMEOUT_MS = 3_000
 
-/** Open feeds, and how many of them are in each state; null where the objects that count them could not be asked. */
+/** Open feeds by state; null while the objects that count them cannot be reached. */
 type FeedCounts = { open: number; live: number; states: Partial<Record<FeedState | 'unknown', number>> } | null
-/** What each object with a lease says of itself. */
 type FeedProbe = { feeds: FeedCounts; products: ProductStatus[] }
-/** `outbox`: what users' objects have yet to be told, where that was asked for. */
+/** `outbox`: changes not yet delivered to users' objects, with the time of the oldest; null unless requested. */
 type DatabaseProbe = { ok: boolean; ms: number; jobs: StoredJobRun[]; outbox: Outbox | null }
 type Outbox = { rows: number; since: string | null }
 
-/** To the minute alone: what waits was written at that very moment by somebody, which is for nobody else. */
+/** Shows the oldest change to the minute only: its exact time is when a user wrote something, which is private. */
 const truncateToMinute = ({ rows, since }: Outbox): Outbox => ({ rows, since: since && `${since.slice(0, 16)}:00Z` })
 
-const withTimeout = <T>(answer: Promise<T>): Promise<T> => {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`no answer within ${PROBE_TIMEOUT_MS} ms`)), PROBE_TIMEOUT_MS)
-  return Promise.race([answer, promise]).finally(() => clearTimeout(timer))
-}
+const probe = <T>(response: Promise<T>): Promise<T> => pTimeout(response, { milliseconds: PROBE_TIMEOUT_MS })
 
 async function probeDatabase(env: Env, verbose: boolean): Promise<DatabaseProbe> {
-  const began = Date.now()
+  const startedAt = Date.now()
   try {
-    const told = await withTimeout(
+    const rows = await probe(
       withLiveDatabase(env, async (sql) => {
         const [jobs, outbox] = await Promise.all([readJobRuns(sql), verbose ? readOutboxLength(sql) : null])
         return { jobs, outbox }
       }),
     )
-    return { ok: true, ms: Date.now() - began, ...told }
+    return { ok: true, ms: Date.now() - startedAt, ...rows }
   } catch (error) {
     log('health_database_down', { error: String(error) })
-    return { ok: false, ms: Date.now() - began, jobs: [], outbox: null }
+    return { ok: false, ms: Date.now() - startedAt, jobs: [], outbox: null }
   }
 }
 
 async function probeFeeds(env: Env): Promise<FeedProbe> {
   try {
-    const leases = await withTimeout(feedSlots(env).open(Date.now()))
-    const answers = await Promise.allSettled(
-      leases.map(({ product }) => withTimeout(productCandles(env, product).status())),
-    )
+    const leases = await probe(feedSlots(env).open(Date.now()))
+    const results = await Promise.allSettled(leases.map(({ product }) => probe(productCandles(env, product).status())))
     const states: Partial<Record<FeedState | 'unknown', number>> = {}
     let open = 0
-    for (const answer of answers) {
-      const state = answer.status === 'fulfilled' ? answer.value.feed.state : 'unknown'
+    for (const result of results) {
+      const state = result.status === 'fulfilled' ? result.value.feed.state : 'unknown'
       // The lease of an object that died without a viewer outlives its feed by two minutes.
       if (state === 'closed') continue
       open++
       states[state] = (states[state] ?? 0) + 1
     }
-    const products = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const products = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     return { feeds: { open, live: states.live ?? 0, states }, products }
   } catch (error) {
     log('health_feeds_down', { error: String(error) })
@@ -68,45 +65,96 @@ async function probeFeeds(env: Env): Promise<FeedProbe> {
   }
 }
 
-/** What the boards and the providers' gate say of themselves; a part that cannot be asked is left out. */
+/** The status of the quote boards and the providers, without those that do not respond. */
 async function probeQuotes(env: Env): Promise<{ boards: QuoteBoardStatus[]; providers: ProviderLimit[] }> {
   const shards = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) => quoteBoard(env, shard))
-  const [boards, limits] = await Promise.all([
-    Promise.allSettled(shards.map((board) => withTimeout(board.status()))),
-    withTimeout(providerGate(env).limits()).catch((error: unknown): ProviderLimit[] => {
+  const [boards, providers] = await Promise.all([
+    Promise.allSettled(shards.map((board) => probe(board.status()))),
+    probe(providerGate(env).limits()).catch((error: unknown): ProviderLimit[] => {
       log('health_providers_down', { error: String(error) })
       return []
     }),
   ])
-  return { boards: boards.flatMap((board) => (board.status === 'fulfilled' ? [board.value] : [])), providers: limits }
+  return { boards: boards.flatMap((board) => (board.status === 'fulfilled' ? [board.value] : [])), providers }
 }
 
-/** A job that has not gone well for more than twice its period, and a minute for cron's own lateness; or never yet. */
+/** True for a job without a success in twice its period and a minute (cron may be late), or without any. `now` in Unix milliseconds. */
 export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number): boolean =>
   ok_at === null || now - Date.parse(ok_at) > (2 * period_seconds + 60) * 1_000
 
 /**
- * `GET /health`: 200 while something can be served, 503 when neither the feeds nor the database can. No open feed is no
- * fault: without a viewer none is needed. `jobs_overdue` names the jobs of cron that should have run and did not,
- * `providers_down` the providers of quotes that have failed too often to be asked. With `verbose`, what each product
- * with an open feed, each board of quotes and each provider counts, the last run of each job, and what users' objects
- * have yet to be told, too.
+ * `GET /health`: 200 while Kerb can serve something, 503 when both the feeds and the database are down. No open feed is
+ * fine: without a viewer none is needed. `verbose` adds the status of each product, quote board, provider and job, and the
+ * length of the portfolio outbox.
  */
 export const healthRoutes = new Hono<AppEnv>().get('/health', async (c) => {
   const { EXCHANGE, VERSION } = readSettings(c.env)
   const verbose = c.req.query('verbose') !== undefined
   const parts = [probeFeeds(c.env), probeDatabase(c.env, verbose), probeQuotes(c.env)] as const
-  const [{ feeds: feed, products }, { jobs, outbox, ...db }, { boards, providers }] = await Promise.all(parts)
+  const [{ feeds: feed, products }, { jobs, outbox, ...database }, { boards, providers }] = await Promise.all(parts)
   const now = Date.now()
   const jobs_overdue = jobs.filter((job) => isOverdue(job, now)).map(({ job }) => job)
   const providers_down = providers.filter(({ breaker }) => breaker !== 'closed').map(({ provider }) => provider)
-  const feedDown = feed === null || (feed.open > 0 && feed.live === 0)
-  const ok =
-    db.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0 && providers_down.length === 0
-  const status = ok ? 'ok' : 'degraded'
-  const body = { status, version: VERSION, exchange: EXCHANGE, feed, database: db, jobs_overdue, providers_down }
-  const told = verbose
-    ? { ...body, products, jobs, boards, providers, portfolio_outbox: outbox && truncateToMinute(outbox) }
-    : body
-  return c.json(told, feedDown && !db.ok ? 503 : 200, { 'cache-control': 'no-store' })
+  const isFeedDown = feed === null || (feed.open > 0 && feed.live === 0)
+  const isOk =
+    database.ok && feed !== null && feed.live === feed.open && jobs_overdue.length === 0 && providers_down.length === 0
+  const status = isOk ? 'ok' : 'degraded'
+  const summary = { status, version: VERSION, exchange: EXCHANGE, feed, database, jobs_overdue, providers_down }
+  const body = verbose
+    ? { ...summary, products, jobs, boards, providers, portfolio_outbox: outbox && truncateToMinute(outbox) }
+    : summary
+  return c.json(body, isFeedDown && !database.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })
+
+const healthResponseSchema = z.object({
+  status: z.enum(['ok', 'degraded']),
+  version: z.string(),
+  exchange: z.string(),
+  feed: z
+    .object({ open: z.int(), live: z.int(), states: z.record(z.string(), z.int()) })
+    .nullable()
+    .meta({ description: 'Open feeds by state; null while they cannot be counted' }),
+  database: z.object({ ok: z.boolean(), ms: z.number() }),
+  jobs_overdue: z.array(z.string()).meta({ description: 'Scheduled jobs that are late' }),
+  providers_down: z.array(z.string()).meta({ description: 'Quote providers with an open circuit breaker' }),
+  products: z
+    .array(z.looseObject({ product_id: z.string() }))
+    .optional()
+    .meta({ description: 'With verbose: the status of each product with an open feed' }),
+  jobs: z
+    .array(z.looseObject({ job: z.string() }))
+    .optional()
+    .meta({ description: 'With verbose: the last run of each job' }),
+  boards: z
+    .array(z.looseObject({ since: z.int() }))
+    .optional()
+    .meta({ description: 'With verbose: the status of each quote board' }),
+  providers: z
+    .array(z.looseObject({ provider: z.string() }))
+    .optional()
+    .meta({ description: 'With verbose: the rate limit and circuit breaker of each quote provider' }),
+  portfolio_outbox: z.object({ rows: z.int(), since: z.string().nullable() }).nullable().optional().meta({
+    description: 'With verbose: changes not yet delivered to users’ portfolios; null while they cannot be counted',
+  }),
+})
+
+export const HEALTH_PATHS: ZodOpenApiPathsObject = {
+  '/health': {
+    get: operation(
+      {
+        operationId: 'getHealth',
+        summary: 'Status of the feeds, the database, the jobs and the providers',
+        tags: ['Operation'],
+        requestParams: { query: z.object({ verbose: z.string().optional() }) },
+      },
+      {
+        ...jsonResponse('Kerb can serve something', healthResponseSchema),
+        503: {
+          description: 'The feeds and the database are down',
+          content: { 'application/json': { schema: healthResponseSchema } },
+        },
+      },
+      [],
+    ),
+  },
+}

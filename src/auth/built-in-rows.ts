@@ -13,10 +13,7 @@ const columnOf = (field: string): string => field.replace(/[A-Z]/g, (letter) => 
 const fieldOf = (column: string): string => column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 const tableOf = (model: string): AccountTable => ACCOUNT_TABLES[model as keyof typeof ACCOUNT_TABLES]
 
-/**
- * Whoever reads the table of sessions gets no token that opens one: only its digest is stored. Tokens are random: it needs
- * no salt.
- */
+/** Only the digest of a session token is stored, so that the table contains no usable token. Tokens are random: no salt. */
 const isSecret = (model: string, field: string): boolean => model === 'session' && field === 'token'
 
 async function toRow(model: string, data: Record<string, unknown>): Promise<AccountRow> {
@@ -27,7 +24,7 @@ async function toRow(model: string, data: Record<string, unknown>): Promise<Acco
   return row
 }
 
-/** A row by the library's names. `token` stands for its digest, where who asked has shown that it knows it. */
+/** A row by better-auth's field names. `token` replaces the digest, if the caller passed the token itself. */
 function toData<T>(row: AccountRow, token: unknown): T {
   const data = Object.fromEntries(Object.entries(row).map(([column, value]) => [fieldOf(column), value]))
   return (token === undefined ? data : { ...data, token }) as T
@@ -39,7 +36,7 @@ async function conditionsOf(model: string, where: readonly CleanedWhere[] = []):
   return Promise.all(
     where.map(async ({ field, operator, value, connector }, index) => {
       if (!OPERATORS.has(operator) || (index > 0 && connector === 'OR'))
-        throw new Error(`the built-in issuer asks by ${connector} ${operator}, which is not known here`)
+        throw new Error(`better-auth queries with ${connector} ${operator}, which is not supported`)
       if (!isSecret(model, field)) return { column: columnOf(field), is: operator, value } as Condition
       const digests = Array.isArray(value)
         ? await Promise.all(value.map(String).map(sha256))
@@ -52,33 +49,33 @@ async function conditionsOf(model: string, where: readonly CleanedWhere[] = []):
 const knownToken = (model: string, where: readonly CleanedWhere[]): unknown =>
   model === 'session' ? where.find(({ field, operator }) => field === 'token' && operator === 'eq')?.value : undefined
 
-/** The library's adapter over rows. Its own names become columns, and its session tokens digests. */
+/** better-auth's database adapter: maps its field names to columns and its session tokens to digests. */
 export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapterFactory> => {
-  const over = (some: AccountRows, transaction: DBAdapterFactoryConfig['transaction']) =>
+  const create = (tables: AccountRows, transaction: DBAdapterFactoryConfig['transaction']) =>
     createAdapterFactory({
       config: { adapterId: 'kerb', supportsDates: false, supportsNumericIds: false, transaction },
       adapter: () => ({
         async create({ model, data }) {
-          const row = await some.insert(tableOf(model), await toRow(model, data))
+          const row = await tables.insert(tableOf(model), await toRow(model, data))
           return toData(row, model === 'session' ? data.token : undefined)
         },
         async findOne({ model, where }) {
           const how = { limit: 1, offset: 0, sort: null }
-          const [row] = await some.find(tableOf(model), await conditionsOf(model, where), how)
+          const [row] = await tables.find(tableOf(model), await conditionsOf(model, where), how)
           return row ? toData(row, knownToken(model, where)) : null
         },
         async findMany({ model, where, limit, offset = 0, sortBy }) {
           const sort = sortBy ? { column: columnOf(sortBy.field), descending: sortBy.direction === 'desc' } : null
-          const found = await some.find(tableOf(model), await conditionsOf(model, where), { limit, offset, sort })
-          return found.map((row) => toData(row, undefined))
+          const rows = await tables.find(tableOf(model), await conditionsOf(model, where), { limit, offset, sort })
+          return rows.map((row) => toData(row, undefined))
         },
         async update({ model, where, update }) {
           const values = await toRow(model, update as Record<string, unknown>)
-          const [row] = await some.update(tableOf(model), await conditionsOf(model, where), values)
+          const [row] = await tables.update(tableOf(model), await conditionsOf(model, where), values)
           return row ? toData(row, knownToken(model, where)) : null
         },
         async updateMany({ model, where, update }) {
-          const changed = await some.update(
+          const changed = await tables.update(
             tableOf(model),
             await conditionsOf(model, where),
             await toRow(model, update),
@@ -86,22 +83,22 @@ export const accountAdapter = (rows: AccountRows): ReturnType<typeof createAdapt
           return changed.length
         },
         async delete({ model, where }) {
-          await some.remove(tableOf(model), await conditionsOf(model, where))
+          await tables.remove(tableOf(model), await conditionsOf(model, where))
         },
         async deleteMany({ model, where }) {
-          return (await some.remove(tableOf(model), await conditionsOf(model, where))).length
+          return (await tables.remove(tableOf(model), await conditionsOf(model, where))).length
         },
         async consumeOne({ model, where }) {
-          const [row] = await some.remove(tableOf(model), await conditionsOf(model, where))
+          const [row] = await tables.remove(tableOf(model), await conditionsOf(model, where))
           return row ? toData(row, knownToken(model, where)) : null
         },
         async incrementOne({ model }) {
-          throw new Error(`the built-in issuer counts nothing in ${model}`)
+          throw new Error(`better-auth increments a field of ${model}, which is not supported`)
         },
         async count({ model, where }) {
-          return some.count(tableOf(model), await conditionsOf(model, where))
+          return tables.count(tableOf(model), await conditionsOf(model, where))
         },
       }),
     })
-  return (options) => over(rows, (run) => rows.transaction((inside) => run(over(inside, false)(options))))(options)
+  return (options) => create(rows, (run) => rows.transaction((inside) => run(create(inside, false)(options))))(options)
 }

@@ -2,42 +2,41 @@ import { betterAuth } from 'better-auth/minimal'
 import { bearer } from 'better-auth/plugins/bearer'
 import { jwt } from 'better-auth/plugins/jwt'
 import type { JSONWebKeySet } from 'jose'
+import { DAY_S, HOUR_S } from '../time.ts'
 import { accountAdapter } from './built-in-rows.ts'
 import { failed, type Issuer, type IssuerFailure, type IssuerResult, type Session, succeeded } from './issuer.ts'
 import { hashPassword, verifyPassword } from './password-hash.ts'
 import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from './password-rule.ts'
 import type { AccountRows } from './rows.ts'
 
-/** What stands in the tokens of the built-in issuer as `iss` and `aud`. */
+/** The `iss` and `aud` of the built-in issuer's tokens. */
 export const BUILT_IN_ISSUER = 'kerb'
 export const BUILT_IN_AUDIENCE = 'authenticated'
 
-/** An access token cannot be taken back: it is over soon. Seconds. */
+/** Short, because an access token cannot be revoked. */
 const ACCESS_TOKEN_S = 600
-/** A session that is not used for so long is over; using it prolongs it, once a day at most. Seconds. */
-const SESSION_S = 30 * 86_400
-const SESSION_RENEWAL_S = 86_400
-/** An email can be confirmed for so long after the mail. Seconds. */
-const CONFIRM_TOKEN_S = 86_400
-/** The way to a new password is open for so long. Seconds. */
-const RESET_TOKEN_S = 3_600
-/** A signing key is used for so long, and stays known for so long after its last token could be written. Seconds. */
-const SIGNING_KEY_S = 90 * 86_400
-const SIGNING_KEY_GRACE_S = 3_600
+/** A session expires when it is not used for this long; using it extends it, at most once a day. */
+const SESSION_S = 30 * DAY_S
+const SESSION_RENEWAL_S = DAY_S
+const CONFIRM_TOKEN_S = DAY_S
+const RESET_TOKEN_S = HOUR_S
+/** A signing key is rotated after this long, and stays public for the grace period after it. */
+const SIGNING_KEY_S = 90 * DAY_S
+const SIGNING_KEY_GRACE_S = HOUR_S
 
 export type BuiltInOptions = {
   rows: AccountRows
-  /** At least 32 characters: encrypts the signing keys that the database keeps. */
+  /** At least 32 characters: encrypts the signing keys in the database. */
   secret: string
-  /** Whether nobody signs in before the email is confirmed: only then is an email that was free not told by signing in. */
+  /** True if an email must be confirmed before its first sign-in. Otherwise signing up and in reveals which emails are free. */
   confirm: boolean
-  /** Takes the token that confirms this email. */
+  /** Mails the token that confirms this email. */
   sendConfirm(mail: { email: string; token: string }): Promise<void>
-  /** Takes the token that lets the account with this email have another password. */
+  /** Mails the token that sets a new password for this account. */
   sendReset(mail: { email: string; token: string }): Promise<void>
-  /** Told when somebody signs up with an email that has an account. */
+  /** Mails the owner of an account when somebody signs up with its email. */
   sendTaken(mail: { email: string }): Promise<void>
-  /** Keeps work going after the answer, so that how long an answer takes does not tell whether a mail was sent. */
+  /** Lets work go on after the response, so that its duration does not reveal whether a mail was sent. */
   afterwards(work: Promise<unknown>): void
 }
 
@@ -46,28 +45,28 @@ const createAuth = (
   wasReset: (userId: string) => void = () => {},
 ) =>
   betterAuth({
-    // Nothing is fetched or linked by this address; the library wants one.
+    // Required by the library, but never fetched or linked.
     baseURL: 'http://kerb.invalid',
     secret,
     database: accountAdapter(rows),
-    // Its lines hold emails.
+    // Its lines contain emails.
     logger: { disabled: true },
     telemetry: { enabled: false },
-    // Kerb's own limits stand before every call.
+    // Kerb limits every call itself.
     rateLimit: { enabled: false },
     advanced: { database: { generateId: 'uuid' }, backgroundTasks: { handler: afterwards } },
     session: { expiresIn: SESSION_S, updateAge: SESSION_RENEWAL_S },
     verification: { storeIdentifier: 'hashed' },
     emailVerification: {
       expiresIn: CONFIRM_TOKEN_S,
-      // Another mail for who knows the password: the first one may be lost.
+      // The first mail may be lost: a user with the right password gets another.
       sendOnSignIn: confirm,
       sendVerificationEmail: ({ user, token }) => sendConfirm({ email: user.email, token }),
     },
     emailAndPassword: {
       enabled: true,
       requireEmailVerification: confirm,
-      // Answers for an email that has an account as for one that has none, and hashes in both cases.
+      // Responds in the same way, and hashes, whether or not the email has an account.
       autoSignIn: false,
       minPasswordLength: MIN_PASSWORD_LENGTH,
       maxPasswordLength: MAX_PASSWORD_LENGTH,
@@ -97,7 +96,7 @@ const createAuth = (
     ],
   })
 
-/** The library's codes for what a client may do wrong; any other is a fault of ours. */
+/** Errors that a client can cause, by better-auth's codes. Every other error is unexpected. */
 const FAILURES: Readonly<Record<string, IssuerFailure>> = {
   INVALID_EMAIL_OR_PASSWORD: 'invalid_credentials',
   INVALID_PASSWORD: 'invalid_credentials',
@@ -123,13 +122,13 @@ async function toIssuerResult<T>(run: () => Promise<T>): Promise<IssuerResult<T>
 
 const bearerHeaders = (token: string): Headers => new Headers({ authorization: `Bearer ${token}` })
 
-/** The public keys, as they are served; the first one is made when there is none. */
+/** The public keys; creates the first one if there is none. */
 export const builtInKeys = (options: BuiltInOptions): Promise<JSONWebKeySet> =>
   createAuth(options).api.getJwks() as Promise<JSONWebKeySet>
 
 /**
- * The issuer that keeps accounts in Kerb's own database, by better-auth. It lives as long as the rows that it is given.
- * What is nobody's fault but the database's is thrown.
+ * The issuer with accounts in Kerb's own database, by better-auth. Usable as long as its rows are. Unexpected errors, such
+ * as those of the database, are thrown.
  */
 export function builtInIssuer(options: BuiltInOptions): Issuer {
   let resetUser: string | null = null
@@ -137,7 +136,7 @@ export function builtInIssuer(options: BuiltInOptions): Issuer {
     resetUser = userId
   })
 
-  /** The tokens of a session; null when it is over. */
+  /** The tokens of a session; null if it has expired. */
   async function tokens(refreshToken: string): Promise<Session | null> {
     try {
       const { token } = await api.getToken({ headers: bearerHeaders(refreshToken) })
@@ -163,7 +162,7 @@ export function builtInIssuer(options: BuiltInOptions): Issuer {
       try {
         await api.signUpEmail({ body: person })
       } catch (error) {
-        // Two at once with one email: the second is told what the first was.
+        // Two concurrent sign-ups with one email get the same result.
         const email = { column: 'email', is: 'eq', value: person.email } as const
         if (errorCode(error) !== 'FAILED_TO_CREATE_USER' || (await options.rows.count('auth_users', [email])) === 0)
           throw error
@@ -197,7 +196,7 @@ export function builtInIssuer(options: BuiltInOptions): Issuer {
     async reset({ token, password }) {
       const set = await toIssuerResult(() => api.resetPassword({ body: { token, newPassword: password } }))
       if (!set.ok) return set
-      if (resetUser === null) throw new Error('the library has set a password and does not tell whose')
+      if (resetUser === null) throw new Error('better-auth has set a password without reporting the user')
       return { ok: true, value: { userId: resetUser } }
     },
   }

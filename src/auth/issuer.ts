@@ -1,18 +1,15 @@
-/** What a person holds after signing in. `refreshToken` gives the next access token, until `refreshSeconds` are over. */
+/** The tokens of a session. `refreshToken` gets the next access token for another `refreshSeconds`; `expiresIn` in seconds. */
 export type Session = { accessToken: string; expiresIn: number; refreshToken: string; refreshSeconds: number }
 
-/** Why an issuer did not do what it was asked. */
+/** Why an issuer refused a request. */
 export type IssuerFailure =
-  /**
-   * The email is unknown, or not confirmed yet, or the password is not its own: which of these, nobody is told. Else who
-   * signs up with an email and then in would learn whether it was free.
-   */
+  /** The email is unknown or not confirmed, or the password is wrong. One reason for all, or else accounts could be enumerated. */
   | 'invalid_credentials'
-  /** The refresh token is over, was taken back, or never was one. */
+  /** The refresh token is invalid, expired or revoked. */
   | 'session_expired'
-  /** The token of a mail is over, was used, or never was one. */
+  /** The token of a mail is invalid, expired or already used. */
   | 'token_expired'
-  /** The issuer has a rule that the new password does not keep. */
+  /** The new password breaks a rule of the issuer. */
   | 'weak_password'
   | 'too_many_requests'
   | 'unavailable'
@@ -22,20 +19,20 @@ export type IssuerResult<T> = { ok: true; value: T } | { ok: false; reason: Issu
 export const succeeded: IssuerResult<null> = { ok: true, value: null }
 export const failed = (reason: IssuerFailure): { ok: false; reason: IssuerFailure } => ({ ok: false, reason })
 
-/** Whoever keeps the accounts. Emails come in small letters; none of these tells whether an email is known. */
+/** Manages accounts. Emails are in lower case. No result reveals whether an email has an account. */
 export type Issuer = {
-  /** Makes an account; for an email that has one already nothing changes, and the outcome is the same. */
+  /** Creates an account. An email that has one already changes nothing, with the same result. */
   signUp(person: { email: string; password: string; name: string }): Promise<IssuerResult<null>>
-  /** Confirms an email by the token that was mailed to it. */
+  /** Confirms an email with the token that was mailed to it. */
   confirm(token: string): Promise<IssuerResult<null>>
   signIn(credentials: { email: string; password: string }): Promise<IssuerResult<Session>>
   refresh(refreshToken: string): Promise<IssuerResult<Session>>
-  /** Ends a session; one that is over already is fine. `accessToken` is of the same session, null when it is gone. */
+  /** Ends a session, which may have expired already. `accessToken` belongs to the same session; null if it is lost. */
   signOut(session: { accessToken: string | null; refreshToken: string }): Promise<IssuerResult<null>>
-  /** Sets another password, for who knows the present one. All sessions end; a new one begins. */
+  /** Changes the password of a user who knows the current one. Ends all sessions and starts a new one. */
   changePassword(change: { email: string; current: string; next: string }): Promise<IssuerResult<Session>>
-  /** Has the way to a new password mailed, if there is an account with this email. */
+  /** Mails a link to set a new password, if the email has an account. */
   requestReset(email: string): Promise<IssuerResult<null>>
-  /** Sets a password by the token that was mailed, which works once. All sessions end. Tells whose they were. */
+  /** Sets a password with a mailed token, which works once. Ends all sessions of the user, and returns who it is. */
   reset(change: { token: string; password: string }): Promise<IssuerResult<{ userId: string }>>
 }

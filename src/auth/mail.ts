@@ -1,19 +1,18 @@
 /** A mail of plain text to one person. */
 export type Mail = { to: string; subject: string; text: string }
 
-/** Sends a mail. @throws Error, without address and text, when it was not taken */
+/** Sends a mail. @throws Error, without the address and the text, if it was not accepted */
 export type Mailer = (mail: Mail) => Promise<void>
 
-/** A mail server that does not answer has failed. Milliseconds. */
 const TIMEOUT_MS = 10_000
 
-/** Prints mails, for development: whoever reads the console can open what is mailed. */
+/** Prints mails to the console, for development. */
 export const consoleMailer =
   (print: (line: string) => void): Mailer =>
   async ({ to, subject, text }) =>
     print(`mail to ${to}: ${subject}\n${text}`)
 
-/** Sends mails by an HTTP API that takes `from`, `to`, `subject` and `text` as JSON, as Resend and others do. */
+/** Sends mails with an HTTP API that accepts `from`, `to`, `subject` and `text` as JSON, such as Resend's. */
 export const httpMailer =
   (api: { url: string; key: string | undefined; from: string }, send: typeof fetch): Mailer =>
   async ({ to, subject, text }) => {
@@ -28,40 +27,40 @@ export const httpMailer =
       redirect: 'manual',
     })
     await response.body?.cancel()
-    if (!response.ok) throw new Error(`the mail API answers ${response.status}`)
+    if (!response.ok) throw new Error(`the mail API responded with status ${response.status}`)
   }
 
 export const resetMail = (to: string, link: string): Mail => ({
   to,
-  subject: 'A new password for Kerb',
-  text: `Somebody asked for a new password for this address.
+  subject: 'Set a new password for Kerb',
+  text: `Somebody asked to set a new password for the account with this address.
 
-To set one, open this within an hour; it works once:
+To set one, open this link within an hour. It works once:
 ${link}
 
-If it was not you, nothing has to be done: your password stays as it is.
+If this was not you, ignore this mail: your password has not changed.
 `,
 })
 
 export const confirmMail = (to: string, link: string): Mail => ({
   to,
-  subject: 'Your email for Kerb',
-  text: `Somebody signed up to Kerb with this address.
+  subject: 'Confirm your email for Kerb',
+  text: `Somebody signed up for Kerb with this address.
 
-If it was you, confirm it here within a day:
+If this was you, confirm your email within a day:
 ${link}
 
-If it was not you, do not open it: without it nobody can sign in with this address.
+If this was not you, ignore this mail: without your confirmation, nobody can sign in with this address.
 `,
 })
 
 export const accountExistsMail = (to: string, link: string): Mail => ({
   to,
-  subject: 'You have an account with Kerb already',
-  text: `Somebody tried to sign up with this address, which has an account already.
+  subject: 'You already have a Kerb account',
+  text: `Somebody tried to sign up for Kerb with this address, which has an account already.
 
-To sign in: ${link}
+To sign in, open ${link}
 
-If it was not you, nothing has to be done.
+If this was not you, ignore this mail: nothing has changed.
 `,
 })

@@ -1,4 +1,4 @@
-/** The one function of Node that is used here: WebCrypto has no scrypt, and its PBKDF2 ends at 100,000 rounds in workerd. */
+/** The functions of Node that Kerb uses: WebCrypto has no scrypt and does not read SEC1 keys. */
 declare module 'node:crypto' {
   export function scrypt(
     password: string,
@@ -7,4 +7,8 @@ declare module 'node:crypto' {
     options: { N: number; r: number; p: number; maxmem: number },
     done: (error: Error | null, key: Uint8Array) => void,
   ): void
+
+  export function createPrivateKey(key: string | { key: Uint8Array; format: 'der'; type: 'pkcs8' }): {
+    export(options: { format: 'jwk' }): import('jose').JWK
+  }
 }

@@ -1,4 +1,4 @@
-/** The tables of the built-in issuer, by the library's names. */
+/** The tables of the built-in issuer by better-auth's model names. */
 export const ACCOUNT_TABLES = {
   user: 'auth_users',
   session: 'auth_sessions',
@@ -10,7 +10,7 @@ export const ACCOUNT_TABLES = {
 export type AccountTable = (typeof ACCOUNT_TABLES)[keyof typeof ACCOUNT_TABLES]
 
 export type ColumnValue = string | number | boolean | null
-/** A row by its columns; times are RFC 3339 text. */
+/** A row by column; times are RFC 3339 text. */
 export type AccountRow = Record<string, ColumnValue>
 
 /** One condition on a column; several are joined by AND. */
@@ -18,7 +18,7 @@ export type Condition =
   | { column: string; is: 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte'; value: ColumnValue }
   | { column: string; is: 'in' | 'not_in'; value: readonly ColumnValue[] }
 
-/** What the built-in issuer asks of a database. */
+/** The database of the built-in issuer. */
 export type AccountRows = {
   insert(table: AccountTable, row: AccountRow): Promise<AccountRow>
   find(
@@ -26,11 +26,11 @@ export type AccountRows = {
     where: readonly Condition[],
     how: { limit: number; offset: number; sort: { column: string; descending: boolean } | null },
   ): Promise<AccountRow[]>
-  /** Changes every row that fits, and gives them as they are now. */
+  /** Updates every matching row, and returns the updated rows. */
   update(table: AccountTable, where: readonly Condition[], values: AccountRow): Promise<AccountRow[]>
-  /** Deletes every row that fits, and gives them as they were. */
+  /** Deletes every matching row, and returns the deleted rows. */
   remove(table: AccountTable, where: readonly Condition[]): Promise<AccountRow[]>
   count(table: AccountTable, where: readonly Condition[]): Promise<number>
-  /** All or nothing of what `run` does with the rows it is given. */
+  /** Runs `run` in a transaction, with rows that belong to it. */
   transaction<T>(run: (rows: AccountRows) => Promise<T>): Promise<T>
 }

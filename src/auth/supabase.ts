@@ -1,21 +1,21 @@
 import { decodeJwt, type JSONWebKeySet } from 'jose'
+import { DAY_S } from '../time.ts'
 import { failed, type Issuer, type IssuerFailure, type IssuerResult, type Session, succeeded } from './issuer.ts'
 
-/** A Supabase project: its address, the key that its API asks of everybody, and where its public keys are. */
+/** A Supabase project: its URL, the public key of its API, and the URL of its signing keys. */
 export type SupabaseProject = { url: string; anonKey: string; jwksUrl: string | undefined }
 
-/** What stands in its tokens as `iss` and `aud`. */
+/** The `iss` and `aud` of its tokens. */
 export const supabaseIssuerName = ({ url }: SupabaseProject): string => `${url}/auth/v1`
 export const SUPABASE_AUDIENCE = 'authenticated'
 
-/** An answer that takes longer does not come. Milliseconds. */
 const TIMEOUT_MS = 10_000
-/** How long a browser keeps a refresh token; whether it still opens anything, Supabase decides. Seconds. */
-const REFRESH_TOKEN_S = 30 * 86_400
+/** Lifetime of the refresh token's cookie; Supabase decides whether the token is still valid. */
+const REFRESH_TOKEN_S = 30 * DAY_S
 
 type Fetch = typeof fetch
 
-/** Codes of Supabase Auth (`error_code`) for what a client may do wrong. */
+/** Errors that a client can cause, by the `error_code` of Supabase Auth. */
 const FAILURES: Readonly<Record<string, IssuerFailure>> = {
   invalid_credentials: 'invalid_credentials',
   email_not_confirmed: 'invalid_credentials',
@@ -33,11 +33,11 @@ const FAILURES: Readonly<Record<string, IssuerFailure>> = {
 
 type SupabaseResponse = { ok: true; body: Record<string, unknown> } | { ok: false; code: string; reason: IssuerFailure }
 
-/** The public keys of a project. @throws Error when they cannot be read */
+/** The public keys of a project. @throws Error if they cannot be read */
 export async function supabaseKeys(project: SupabaseProject, get: Fetch): Promise<JSONWebKeySet> {
   const url = project.jwksUrl ?? `${supabaseIssuerName(project)}/.well-known/jwks.json`
   const response = await get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' })
-  if (!response.ok) throw new Error(`the keys of Supabase cannot be read: ${response.status}`)
+  if (!response.ok) throw new Error(`Supabase Auth responded with status ${response.status} to a request for its keys`)
   return response.json()
 }
 
@@ -48,9 +48,9 @@ function toSession({ access_token, expires_in, refresh_token }: Record<string, u
   return { ok: true, value: { ...value, refreshSeconds: REFRESH_TOKEN_S } }
 }
 
-/** The issuer that has Supabase Auth keep the accounts. Whatever it answers is a value; nothing is thrown. */
+/** The issuer with accounts in Supabase Auth. Never throws: every response is a result. */
 export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
-  async function ask(method: string, path: string, body: object, token: string | null): Promise<SupabaseResponse> {
+  async function call(method: string, path: string, body: object, token: string | null): Promise<SupabaseResponse> {
     try {
       const response = await send(`${supabaseIssuerName(project)}${path}`, {
         method,
@@ -64,16 +64,16 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
         redirect: 'manual',
       })
       const text = await response.text()
-      const told = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>
-      if (response.ok) return { ok: true, body: told }
-      const code = String(told.error_code ?? '')
+      const content = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>
+      if (response.ok) return { ok: true, body: content }
+      const code = String(content.error_code ?? '')
       const otherwise = response.status === 429 ? 'too_many_requests' : 'unavailable'
       return { ok: false, code, reason: FAILURES[code] ?? otherwise }
     } catch {
       return { ok: false, code: '', reason: 'unavailable' }
     }
   }
-  const post = (path: string, body: object, token: string | null = null) => ask('POST', path, body, token)
+  const post = (path: string, body: object, token: string | null = null) => call('POST', path, body, token)
   const session = async (path: string, body: object): Promise<IssuerResult<Session>> => {
     const answer = await post(path, body)
     return answer.ok ? toSession(answer.body) : answer
@@ -81,11 +81,15 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
   const signIn = (body: { email: string; password: string }) => session('/token?grant_type=password', body)
   const refresh = (refreshToken: string) => session('/token?grant_type=refresh_token', { refresh_token: refreshToken })
 
-  /** Sets the password of whose session it is, then ends the sessions of this scope. */
-  async function setPassword(held: Session, password: string, scope: 'others' | 'global'): Promise<IssuerResult<null>> {
-    const set = await ask('PUT', '/user', { password }, held.accessToken)
+  /** Sets the password of the session's user, then ends the sessions of this scope. */
+  async function setPassword(
+    current: Session,
+    password: string,
+    scope: 'others' | 'global',
+  ): Promise<IssuerResult<null>> {
+    const set = await call('PUT', '/user', { password }, current.accessToken)
     if (!set.ok) return set
-    const ended = await post(`/logout?scope=${scope}`, {}, held.accessToken)
+    const ended = await post(`/logout?scope=${scope}`, {}, current.accessToken)
     return ended.ok ? succeeded : ended
   }
 
@@ -94,13 +98,13 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     refresh,
     async signUp({ email, password, name }) {
       const answer = await post('/signup', { email, password, data: { name } })
-      // A project that does not confirm emails tells that one is taken; nobody else is told.
+      // A project without email confirmation reveals that an email is taken; Kerb does not pass it on.
       if (answer.ok || answer.code === 'user_already_exists' || answer.code === 'email_exists') return succeeded
       return answer
     },
     async confirm(token) {
       const opened = await session('/verify', { type: 'email', token_hash: token })
-      // It opens a session, too: who confirms signs in like everybody.
+      // Supabase also starts a session; Kerb ends it, and the user signs in.
       if (opened.ok) await post('/logout?scope=local', {}, opened.value.accessToken)
       return opened.ok ? succeeded : opened
     },
@@ -122,7 +126,7 @@ export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
     },
     async requestReset(email) {
       const answer = await post('/recover', { email })
-      // Its limit on mails counts for known emails alone: told, it would tell which ones are known.
+      // Supabase limits mails to known emails only: passing the error on would reveal which emails are known.
       return answer.ok || answer.code === 'over_email_send_rate_limit' ? succeeded : answer
     },
     async reset({ token, password }) {

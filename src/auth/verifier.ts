@@ -1,9 +1,9 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose'
 
-/** Who a token says its bearer is. `name` is the one given at sign-up, empty where the issuer tells none. */
+/** The user of a token. `name` is from the sign-up; empty if the issuer has none. */
 export type User = { id: string; email: string; name: string }
 
-/** Why a token is refused; `keys_unavailable` alone says nothing about the token. */
+/** Why a token is rejected. `keys_unavailable` says nothing about the token. */
 export type RejectionReason =
   | 'malformed'
   | 'algorithm'
@@ -18,34 +18,31 @@ export type RejectionReason =
 
 export type VerificationResult = { ok: true; user: User; expiresAt: number } | { ok: false; reason: RejectionReason }
 
-export type Verifier = {
-  /** Judges a token at `now` (unix milliseconds); `expiresAt` is in unix milliseconds too. */
-  verify(token: string, now: number): Promise<VerificationResult>
+/** `S` is the source from which the issuer's keys are read. */
+export type Verifier<S = void> = {
+  /** Verifies a token at `now`. Both `now` and `expiresAt` are Unix milliseconds. */
+  verify(token: string, now: number, source: S): Promise<VerificationResult>
 }
 
-/** Signatures that only the issuer can make. Never HS*, whose key would be the public one, and never `none`. */
+/** Asymmetric signatures only: never HS*, whose key would be the public one, and never `none`. */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
-/** Clocks of issuer and Worker may differ by so many seconds. */
 const CLOCK_SKEW_S = 30
-/** Keys are read again after so long: a key that the issuer has withdrawn opens nothing later than that. Milliseconds. */
+/** Keys are refetched after this long, which bounds how long a revoked key is accepted. */
 const KEYS_MAX_AGE_MS = 300_000
-/**
- * A token may name a key that was made a moment ago: then the keys are read again, so often at most within so many
- * milliseconds. Tokens with invented key ids cannot make the Worker ask without end.
- */
+/** An unknown key id may be a new key, so the keys are refetched. Limited, because anybody can invent key ids. */
 const MAX_KEY_REFETCHES = 5
 const KEY_REFETCH_WINDOW_MS = 30_000
-/** Longest token that is looked at: far longer than any issuer's. */
+/** Far longer than any issuer's tokens. */
 const MAX_TOKEN_LENGTH = 8_192
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** The user that the claims name, or null where one is missing that every issuer here writes. */
+/** The user of the claims; null if a required claim is missing. */
 function userOf(claims: JWTPayload): User | null {
   const { sub, email, name, user_metadata } = claims as JWTPayload & Record<string, unknown>
   if (typeof sub !== 'string' || !UUID.test(sub) || typeof email !== 'string' || email === '') return null
-  const told = name ?? (user_metadata as { name?: unknown } | undefined)?.name
-  return { id: sub, email, name: typeof told === 'string' ? told : '' }
+  const displayName = name ?? (user_metadata as { name?: unknown } | undefined)?.name
+  return { id: sub, email, name: typeof displayName === 'string' ? displayName : '' }
 }
 
 function rejectionReason(error: unknown): RejectionReason {
@@ -65,29 +62,30 @@ function rejectionReason(error: unknown): RejectionReason {
 }
 
 /**
- * Judges tokens of one issuer. Its keys are kept for five minutes, and read again when a token names one that is not
- * among them; no request waits for the reading that another began, since a Worker's requests cannot share one.
- * @param readKeys reads the issuer's public keys as they are now; a rejection is told as `keys_unavailable`.
+ * Verifies the tokens of one issuer. Caches its keys for five minutes, and refetches them when a token names an unknown
+ * key. Every request fetches for itself, because requests of a Worker cannot share a promise; jose's
+ * `createRemoteJWKSet` does.
+ * @param readKeys fetches the issuer's public keys; a rejection becomes `keys_unavailable`
  */
-export function tokenVerifier(
+export function tokenVerifier<S = void>(
   { issuer, audience }: { issuer: string; audience: string },
-  readKeys: () => Promise<JSONWebKeySet>,
-): Verifier {
-  let kept: { keys: ReturnType<typeof createLocalJWKSet>; at: number } | null = null
-  let rereads: number[] = []
+  readKeys: (source: S) => Promise<JSONWebKeySet>,
+): Verifier<S> {
+  let cached: { keys: ReturnType<typeof createLocalJWKSet>; at: number } | null = null
+  let refetches: number[] = []
 
-  const read = async (now: number) => {
-    const keys = createLocalJWKSet(await readKeys())
-    if (kept === null || kept.at <= now) kept = { keys, at: now }
+  const read = async (now: number, source: S) => {
+    const keys = createLocalJWKSet(await readKeys(source))
+    if (cached === null || cached.at <= now) cached = { keys, at: now }
     return keys
   }
-  const mayReread = (now: number): boolean => {
-    rereads = rereads.filter((at) => now - at < KEY_REFETCH_WINDOW_MS)
-    if (rereads.length >= MAX_KEY_REFETCHES) return false
-    rereads.push(now)
+  const mayRefetch = (now: number): boolean => {
+    refetches = refetches.filter((at) => now - at < KEY_REFETCH_WINDOW_MS)
+    if (refetches.length >= MAX_KEY_REFETCHES) return false
+    refetches.push(now)
     return true
   }
-  const judge = async (
+  const verifyWith = async (
     token: string,
     keys: ReturnType<typeof createLocalJWKSet>,
     now: number,
@@ -111,13 +109,13 @@ export function tokenVerifier(
   }
 
   return {
-    async verify(token, now) {
+    async verify(token, now, source) {
       if (token.length > MAX_TOKEN_LENGTH) return { ok: false, reason: 'malformed' }
       try {
-        const fresh = kept !== null && now - kept.at < KEYS_MAX_AGE_MS
-        const verdict = await judge(token, fresh && kept !== null ? kept.keys : await read(now), now)
-        if (verdict.ok || verdict.reason !== 'unknown_key' || !fresh || !mayReread(now)) return verdict
-        return await judge(token, await read(now), now)
+        const fresh = cached !== null && now - cached.at < KEYS_MAX_AGE_MS ? cached.keys : null
+        const result = await verifyWith(token, fresh ?? (await read(now, source)), now)
+        if (result.ok || result.reason !== 'unknown_key' || fresh === null || !mayRefetch(now)) return result
+        return await verifyWith(token, await read(now, source), now)
       } catch {
         return { ok: false, reason: 'keys_unavailable' }
       }

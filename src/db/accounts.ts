@@ -51,7 +51,7 @@ const rowsWith = (sql: Sql): AccountRows => ({
 /** The rows of the built-in issuer, for as long as this client is open. */
 export const accountRows = liveQuery(async (sql): Promise<AccountRows> => rowsWith(sql))
 
-/** Deletes what opens nothing any more at `now` (unix milliseconds); gives how many rows went. */
+/** Deletes sessions and verifications that have expired at `now` (unix milliseconds), and returns how many. */
 export const deleteExpiredAuthRows = liveQuery(
   async (sql, now: number): Promise<{ sessions: number; verifications: number }> => {
     const before = new Date(now)

@@ -2,20 +2,20 @@ import type { Activity } from '../portfolio/activity.ts'
 import { type UserSql, userQuery } from './client.ts'
 import { type DerivationRefusal, type LotPlan, planLots, writeLots } from './derivation.ts'
 
-/** Most activities of one user: what is derived of them is derived while a request waits. */
+/** Most activities of one user: their lots are derived while a request waits. */
 export const MAX_ACTIVITIES = 50_000
 
 /** One to be written; of two with the same `fingerprint` the second is refused by the database. */
 export type NewActivity = Activity & { fingerprint: string | null }
 
-/** What to write. `version` of an update is the one that was read: another is a conflict. */
+/** Activities to write. `version` of an update is the version that was read: any other is a conflict. */
 export type ActivitiesChange = {
   insert?: readonly NewActivity[]
   update?: readonly (Activity & { version: number })[]
   remove?: readonly string[]
 }
 
-/** Why nothing was written: because of which activity, in words; of which asset, where lots cannot follow. */
+/** Why nothing was written: the activity that is at fault, the reason, and the asset where lots cannot be derived. */
 export type ActivityRefusal =
   | (DerivationRefusal & { asset_id: number })
   | { activity_id: string; reason: 'unknown_activity' | 'version_conflict' | 'too_many_activities'; detail: string }
@@ -32,7 +32,7 @@ export type PortfolioChange = {
   removed_lots: string[]
 }
 
-/** Adds assets of the user's own, and gives their numbers; of one with this symbol and currency that is there, that. */
+/** The ids of custom assets by symbol and currency; those that do not exist are added. */
 export const addCustomAssets = userQuery(
   async (
     sql,
@@ -54,8 +54,8 @@ export const addCustomAssets = userQuery(
 )
 
 /**
- * Has every other write of this user wait for the end of this transaction, and gives the portfolio's version; makes the
- * portfolio with the first one. The profile has to be there.
+ * Locks the user's portfolio until the transaction ends, and returns its version; creates it the first time. The profile
+ * must exist.
  */
 export const lockPortfolio = userQuery(async (sql, userId: string): Promise<number> => {
   const [, [row]] = await Promise.all([
@@ -65,13 +65,13 @@ export const lockPortfolio = userQuery(async (sql, userId: string): Promise<numb
   return Number(row!.version)
 })
 
-/** The portfolio's version, 0 where there is none yet. */
+/** The portfolio's version; 0 for none. */
 export const readPortfolioVersion = userQuery(async (sql, userId: string): Promise<number> => {
   const [row] = await sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId}`
   return Number(row?.version ?? 0)
 })
 
-/** The same moment as Postgres gives it back: in UTC, to the microsecond, without zeros at the end. */
+/** A time as Postgres returns it: in UTC, to the microsecond, without trailing zeros. */
 function toPostgresTime(time: string): string {
   const fraction = /\.(\d{1,6})/.exec(time)?.[1]?.replace(/0+$/, '') ?? ''
   return `${new Date(time).toISOString().slice(0, 19)}${fraction && `.${fraction}`}Z`
@@ -98,8 +98,8 @@ const ACTIVITY_COLUMNS = `(id uuid, kind text, asset_id integer, quantity numeri
   fingerprint text)`
 
 /**
- * Removes, inserts and updates, one statement after the other without waiting between them; the triggers are told that
- * lots follow in this transaction: nobody has to derive them.
+ * Deletes, inserts and updates activities, in pipelined statements. `kerb.derived` keeps the triggers from queueing them:
+ * their lots follow in this transaction.
  */
 async function writeActivities(sql: UserSql, userId: string, change: Required<ActivitiesChange>): Promise<void> {
   const { insert, update, remove } = change
@@ -135,7 +135,7 @@ async function writeActivities(sql: UserSql, userId: string, change: Required<Ac
 
 type StoredVersion = { id: string; asset_id: number | null; version: number }
 
-/** Those that are there of the ones to be changed. */
+/** The stored activities among those to be changed, by id. */
 async function readStoredVersions(
   sql: UserSql,
   userId: string,
@@ -148,7 +148,7 @@ async function readStoredVersions(
   return new Map(rows.map((row) => [row.id, row]))
 }
 
-/** Why a change cannot even be tried; null: it can. */
+/** Why a change is refused before lots are derived; null when it is not. */
 async function findConflict(
   sql: UserSql,
   userId: string,
@@ -172,14 +172,14 @@ async function findConflict(
   return { activity_id: first.id, reason: 'too_many_activities', detail }
 }
 
-/** Lots that are told anew: those that differ, and those whose activity does. */
+/** Ids of lots to publish: those that differ, and those whose activity was updated. */
 const changedLotIds = (plan: LotPlan, updated: readonly Activity[]): string[] => [
   ...new Set([...plan.lots, ...updated.filter(({ id }) => plan.lotIds.has(id))].map(({ id }) => id)),
 ]
 
 /**
- * Writes activities and the lots that follow from them (only rows that differ), all or nothing; other writes of the user
- * wait for the end of the transaction. What is refused has changed nothing. The profile has to be there.
+ * Writes activities and the lots derived from them (only rows that differ), all or nothing. Other writes of the user wait
+ * until the transaction ends. The profile must exist.
  * @param now activities after it have no effect yet
  */
 export const changeActivities = userQuery(
@@ -221,7 +221,7 @@ export const changeActivities = userQuery(
   },
 )
 
-/** Has a sale that cannot stand as it is written stand as an import's would: short, or without the lots that it names. */
+/** Makes an impossible sale possible, as an import would: it may go short, or loses the lots that it names. */
 async function relaxSale(
   sql: UserSql,
   userId: string,
@@ -229,7 +229,7 @@ async function relaxSale(
 ): Promise<void> {
   if (refused.reason === 'unknown_lot')
     await sql`UPDATE activities SET named_lots = NULL WHERE user_id = ${userId} AND id = ${refused.activity_id}`
-  // With those after it: each of them would be refused next.
+  // Together with later sales, each of which would be refused next.
   else
     await sql`
       UPDATE activities SET short = TRUE, named_lots = CASE WHEN id = ${refused.activity_id} THEN NULL ELSE named_lots END
@@ -238,9 +238,8 @@ async function relaxSale(
 }
 
 /**
- * Makes the lots of these assets (null: of all) anew of what somebody else than Kerb has written, or of what has begun to
- * count by now. What would be refused from a person is taken as an import's is: a sale of more than is held goes short.
- * A user without a portfolio has nothing to be made.
+ * Derives the lots of these assets (null: of all) again, after writes by other programs, or once activities of the future
+ * have become due. It never refuses: a sale of more than is held opens a short lot. Does nothing without a portfolio.
  */
 export const deriveAssets = userQuery(
   async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<PortfolioChange> => {

@@ -2,7 +2,7 @@ import type { CandleComparison, CandleRepair } from '../market/audit.ts'
 import type { Granularity } from '../protocol/granularity.ts'
 import { type LiveSql, liveQuery } from './client.ts'
 
-/** An attempt that has told nothing for this long has died, and whoever was refused may be asked again. */
+/** After this, an attempt without a result counts as failed and may be claimed again. */
 const RETRY_AFTER = '10 minutes'
 
 /** One product's day, `YYYY-MM-DD` in UTC. */
@@ -89,7 +89,7 @@ export const recordAuditFailure = liveQuery(
 /** Comparisons of all eight granularities of a day. */
 export type DayComparison = Readonly<Record<Granularity, CandleComparison>>
 
-/** Notes what a day's comparison has found. What an earlier attempt found, before it began to repair, stays. */
+/** Records the comparison of a day. The result of an earlier attempt, from before its repair, stays. */
 export const recordComparison = liveQuery(
   async (sql, exchange: string, day: AuditDay, found: DayComparison): Promise<void> => {
     await sql`

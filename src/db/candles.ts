@@ -17,7 +17,7 @@ type Row = Omit<Candle, 'exchange' | 'product_id' | 'timestamp'> & { timestamp: 
 const DAY_MS = 86_400_000
 /** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
 const DELETE_BATCH_ROWS = 10_000
-/** DELETEs of one call: what is left then, the next call takes. */
+/** DELETEs of one call; the next call deletes the rest. */
 const MAX_DELETE_BATCHES = 200
 
 /** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
@@ -26,7 +26,7 @@ const CHECK_VIOLATION = '23514'
 const toSeconds = (time: string): number => Date.parse(time) / 1000
 const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
-/** Whether `next` may replace `stored`: complete over forming, then the revision, then the time; equal may. */
+/** True if `next` may replace `stored`: complete beats forming, then the higher revision, then the later time. */
 function replaces(next: Candle, stored: Candle): boolean {
   if (next.is_complete !== stored.is_complete) return next.is_complete
   if (next.rev !== stored.rev) return next.rev > stored.rev
@@ -78,7 +78,7 @@ export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): 
     return await writeCandles(sql, batch)
   } catch (error) {
     if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
-    // About once a month, so that no other flush pays for asking whether its partitions exist.
+    // Needed about once a month: no other write pays for a check of partitions.
     const months = new Set(batch.map((c) => toDate(c.timestamp).toISOString().slice(0, 7)))
     for (const month of [...months].sort()) {
       const day = `${month}-01T00:00:00Z`
@@ -166,7 +166,7 @@ export const replaceGaps = liveQuery(
   },
 )
 
-/** What a clean-up did; `done` is false when rows were left for the next call. */
+/** The result of a clean-up; `done` is false when the next call has rows left to delete. */
 export type RetentionResult = { deleted: number; partitions: number; done: boolean }
 
 /**

@@ -1,24 +1,24 @@
 import postgres from 'postgres'
 
-/** Which of the two Hyperdrive bindings a client goes through, or the first one in the name of a user. */
+/** The Hyperdrive binding of a client; `user` is the live one within a transaction as a user. */
 export type Binding = 'live' | 'cached' | 'user'
 
 const BINDING = Symbol('binding')
 
-/** The role of migration 0012 that owns nothing: a superuser and the tables' owner pass by row level security. */
+/** The role of migration 0012 that owns nothing: a superuser and the tables' owner bypass row level security. */
 const USER_ROLE = 'kerb_user'
 
 type Client = postgres.Sql<{ timestamptz: unknown; numeric: unknown }>
 
-/** A client through HYPERDRIVE, which caches nothing: for every write, and for every read that must be current. */
+/** A client of HYPERDRIVE, which caches nothing: for writes, and for reads that must be current. */
 export type LiveSql = Client & { readonly [BINDING]: 'live' }
 
-/** A client through HYPERDRIVE_CACHED, whose answers may be 75 s old: for closed history alone. */
+/** A client of HYPERDRIVE_CACHED, whose results may be 75 s old: for closed history alone. */
 export type CachedSql = Client & { readonly [BINDING]: 'cached' }
 
 /**
- * A transaction through HYPERDRIVE that runs as a user: row level security holds for it, and shows it this user's rows
- * alone. For everything that belongs to somebody.
+ * A transaction of HYPERDRIVE that runs as a user: row level security shows it this user's rows alone. For all data of
+ * users.
  */
 export type UserSql = Client & { readonly [BINDING]: 'user' }
 
@@ -38,17 +38,16 @@ function parseTimestamp(text: string): string {
 const trimZeros = (decimal: string): string => (decimal.includes('.') ? decimal.replace(/\.?0+$/, '') : decimal)
 
 /**
- * Opens a client for one binding. TIMESTAMPTZ columns come back as RFC 3339 text in UTC, NUMERIC as decimal text
- * without zeros at the end.
- * The caller ends it; inside a Worker, `withLiveDatabase` and `withCachedDatabase` do that.
+ * Opens a client for one binding, which the caller ends. TIMESTAMPTZ columns are returned as RFC 3339 text in UTC, NUMERIC
+ * as decimal text without trailing zeros.
  */
 export function openDatabase<B extends Binding>(binding: B, url: string): SqlOf<B> {
   const sql = postgres(url, {
-    // One connection: the queries of one visit are sent one after the other without waiting, and share it.
+    // One connection, on which queries are pipelined.
     max: 1,
     fetch_types: false,
     prepare: true,
-    // Seconds. The default of 30 would hold a flush, and with it an object, for too long.
+    // Seconds. The default of 30 would delay a write, and with it an object, for too long.
     connect_timeout: 5,
     onnotice: () => {},
     types: {
@@ -74,38 +73,68 @@ async function withClient<B extends Binding, T>(
   try {
     return await use(sql)
   } finally {
-    // An open client keeps an object awake. Seconds, after which what still runs is cut off.
+    // An open client keeps an object awake: after a second, running queries are cut off.
     await sql.end({ timeout: 1 })
   }
 }
 
-/** Opens a client without cache, hands it to `use`, and ends it however that went. */
+/** Opens a client without cache for `use`, and ends it. */
 export const withLiveDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE'>, use: (sql: LiveSql) => Promise<T>) =>
   withClient('live', env.HYPERDRIVE.connectionString, use)
 
-/** Opens a client with cache, for closed history alone, hands it to `use`, and ends it however that went. */
+/** Opens a client with cache for `use`, and ends it. For closed history alone. */
 export const withCachedDatabase = <T>(env: Pick<Databases, 'HYPERDRIVE_CACHED'>, use: (sql: CachedSql) => Promise<T>) =>
   withClient('cached', env.HYPERDRIVE_CACHED.connectionString, use)
 
 /**
- * Opens a client without cache and, in it, one transaction as this user, hands that to `use`, and ends it: committed when
- * `use` is done, rolled back when it throws. Role and claims are those of the transaction alone (`SET LOCAL`): Hyperdrive
- * gives the connection to somebody else after it.
+ * Runs `use` in one transaction as a user: committed when `use` resolves, rolled back when it rejects. Role and claims hold
+ * for the transaction alone (`SET LOCAL`), because Hyperdrive gives the connection to others after it.
  */
+async function userTransaction<T>(sql: LiveSql, userId: string, use: (sql: UserSql) => Promise<T>): Promise<T> {
+  const { result } = await sql.begin(async (transaction) => {
+    const claims = JSON.stringify({ sub: userId, role: USER_ROLE })
+    await transaction`
+      SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims}, TRUE)`
+    return { result: await use(Object.assign(transaction, { [BINDING]: 'user' }) as unknown as UserSql) }
+  })
+  return result as T
+}
+
+/** Opens a client without cache for one transaction as a user, and ends it. */
 export const withUserDatabase = <T>(
   env: Pick<Databases, 'HYPERDRIVE'>,
   user: { id: string },
   use: (sql: UserSql) => Promise<T>,
-): Promise<T> =>
-  withClient('live', env.HYPERDRIVE.connectionString, async (sql) => {
-    const result = await sql.begin(async (transaction) => {
-      const claims = JSON.stringify({ sub: user.id, role: USER_ROLE })
-      await transaction`
-        SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims}, TRUE)`
-      return { of: await use(Object.assign(transaction, { [BINDING]: 'user' }) as unknown as UserSql) }
-    })
-    return result.of
-  })
+): Promise<T> => withLiveDatabase(env, (sql) => userTransaction(sql, user.id, use))
+
+/**
+ * The database of one request: a single client without cache, opened by the first query and shared by everything that the
+ * request reads and writes. Its one connection takes queries and transactions one after the other, so a transaction must
+ * not wait for another query of the same request. Whoever creates it closes it.
+ */
+export class RequestDatabase {
+  readonly #env: Pick<Databases, 'HYPERDRIVE'>
+  #sql: LiveSql | null = null
+
+  constructor(env: Pick<Databases, 'HYPERDRIVE'>) {
+    this.#env = env
+  }
+
+  get live(): LiveSql {
+    this.#sql ??= openDatabase('live', this.#env.HYPERDRIVE.connectionString)
+    return this.#sql
+  }
+
+  /** Runs `use` in one transaction as a user. See `userTransaction`. */
+  asUser<T>(userId: string, use: (sql: UserSql) => Promise<T>): Promise<T> {
+    return userTransaction(this.live, userId, use)
+  }
+
+  /** Ends the client, if a query has opened one; what still runs after a second is cut off. */
+  async close(): Promise<void> {
+    await this.#sql?.end({ timeout: 1 })
+  }
+}
 
 type Query<B extends Binding, A extends unknown[], R> = ((sql: SqlOf<B>, ...args: A) => Promise<R>) & {
   readonly binding: B
@@ -122,12 +151,12 @@ function query<B extends Binding, A extends unknown[], R>(
   return Object.assign(checked, { binding })
 }
 
-/** Makes a query of a function, to be run through HYPERDRIVE alone: another client is refused, by type and when run. */
+/** Makes a query for clients of HYPERDRIVE: any other client is refused, by type and at run time. */
 export const liveQuery = <A extends unknown[], R>(run: (sql: LiveSql, ...args: A) => Promise<R>) => query('live', run)
 
-/** Makes a query of a function, to be run through HYPERDRIVE_CACHED alone. */
+/** Makes a query for clients of HYPERDRIVE_CACHED. */
 export const cachedQuery = <A extends unknown[], R>(run: (sql: CachedSql, ...args: A) => Promise<R>) =>
   query('cached', run)
 
-/** Makes a query of a function, to be run as a user alone. */
+/** Makes a query for transactions as a user. */
 export const userQuery = <A extends unknown[], R>(run: (sql: UserSql, ...args: A) => Promise<R>) => query('user', run)

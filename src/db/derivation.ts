@@ -2,28 +2,28 @@ import type { Activity, Lot, LotClosure, NamedLot, Split } from '../portfolio/ac
 import { deriveLots } from '../portfolio/lots.ts'
 import { type UserSql, userQuery } from './client.ts'
 
-/** Why lots cannot follow from the activities: because of which, in words. */
+/** Why lots cannot be derived: the activity that is at fault, and the reason. */
 export type DerivationRefusal = {
   activity_id: string
   reason: 'insufficient_quantity' | 'unknown_lot'
   detail: string
 }
 
-/** What is to be derived: activities of these assets (0, of none, has no lots), as they will be. */
+/** The assets whose lots to derive (0, no asset, has none), and the change of their activities. */
 export type DerivationInput = {
   assetIds: readonly number[]
-  /** Stored ones that will not be there, or not as they are. */
+  /** Stored activities to leave out: they will be deleted or replaced. */
   without: ReadonlySet<string>
   with: readonly Activity[]
 }
 
-/** The rows that differ from what is stored: to be written, and to go. */
+/** The rows that differ from the stored ones: to be written, and to be deleted. */
 export type LotPlan = {
   lots: Lot[]
   removedLots: string[]
   closures: LotClosure[]
   removedClosures: { activity_id: string; lot_id: string }[]
-  /** All lots of these assets as they will be. */
+  /** All lots of these assets after the change. */
   lotIds: ReadonlySet<string>
 }
 
@@ -62,7 +62,7 @@ const serializeClosure = (closure: LotClosure): string =>
 
 const closureKey = ({ activity_id, lot_id }: { activity_id: string; lot_id: string }) => `${activity_id} ${lot_id}`
 
-/** What is stored of these assets, by asset where lots are made of it. */
+/** The stored activities, splits, lots and closures of these assets. */
 async function readStoredRows(sql: UserSql, userId: string, assetIds: readonly number[]) {
   const asked = sql`(SELECT value::integer FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json))`
   const [activities, splits, lots, closures] = await Promise.all([
@@ -84,8 +84,8 @@ async function readStoredRows(sql: UserSql, userId: string, assetIds: readonly n
 }
 
 /**
- * The lots and closures that follow from the activities of these assets, as rows that differ from the stored ones; or why
- * they cannot. Reads alone.
+ * Derives the lots and closures of these assets, and compares them with the stored ones; or the reason why it cannot. Only
+ * reads.
  * @param now activities after it have no effect yet
  */
 export const planLots = userQuery(
@@ -127,7 +127,7 @@ export const planLots = userQuery(
   },
 )
 
-/** Writes what was planned, within the same transaction, one statement after the other without waiting between them. */
+/** Writes a plan in pipelined statements, in the transaction that made it. */
 export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): Promise<void> => {
   // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1).
   const rows = (of: readonly unknown[]) => sql`${JSON.stringify(of)}::text::json`

@@ -1,9 +1,13 @@
+import { DAY_MS } from '../time.ts'
 import { liveQuery, type UserSql, userQuery } from './client.ts'
 
-/** An answer as it is given, and given again to the same request with the same key. */
+/** A response is given again for this long. */
+const KEY_TTL_MS = DAY_MS
+
+/** A response as it was sent, to be sent again to the same request with the same key. */
 export type StoredResponse = { status: number; headers: Record<string, string>; body: string }
 
-/** What a key stands for: nothing yet, an answer, or another request. */
+/** Whether a key is new, has a stored response, or belongs to another request. */
 export type KeyState = { kind: 'new' } | { kind: 'answered'; answer: StoredResponse } | { kind: 'other_request' }
 
 async function readKeyState(sql: UserSql, userId: string, key: string, request: string): Promise<KeyState> {
@@ -14,12 +18,12 @@ async function readKeyState(sql: UserSql, userId: string, key: string, request: 
   return before === request ? { kind: 'answered', answer } : { kind: 'other_request' }
 }
 
-/** What a key stands for. @param request tells requests apart: the same text for the same request */
+/** The state of a key. @param request a digest: the same text for the same request */
 export const readKey = userQuery(readKeyState)
 
 /**
- * Takes a key for the answer that this transaction gives: `storeAnswer` has to follow. Another transaction that takes it,
- * too, waits for the end of this one: then it has the answer, or, if this one failed, the key.
+ * Claims a key for the response of this transaction, which `storeResponse` must store. Another transaction that claims it
+ * waits for the end of this one: then it gets the response, or, if this one failed, the key.
  */
 export const claimKey = userQuery(async (sql, userId: string, key: string, request: string): Promise<KeyState> => {
   for (;;) {
@@ -28,12 +32,12 @@ export const claimKey = userQuery(async (sql, userId: string, key: string, reque
       VALUES (${userId}, ${key}, ${request}, 0, '{}', '') ON CONFLICT DO NOTHING`
     if (claimed.count === 1) return { kind: 'new' }
     const use = await readKeyState(sql, userId, key, request)
-    // One that was dropped between the two statements can be taken now.
+    // A key deleted between the two statements can be claimed now.
     if (use.kind !== 'new') return use
   }
 })
 
-/** Stores the answer of this transaction under the key that it has taken. */
+/** Stores the response of this transaction under the key that it has claimed. */
 export const storeResponse = userQuery(
   async (sql, userId: string, key: string, answer: StoredResponse): Promise<void> => {
     await sql`
@@ -43,8 +47,9 @@ export const storeResponse = userQuery(
   },
 )
 
-/** Drops the keys that were used before a time, and gives their number. */
-export const deleteOldKeys = liveQuery(async (sql, before: Date): Promise<number> => {
+/** Deletes keys that have expired at `now`, and returns how many. */
+export const deleteExpiredIdempotencyKeys = liveQuery(async (sql, now: Date): Promise<number> => {
+  const before = new Date(now.getTime() - KEY_TTL_MS)
   const { count } = await sql`DELETE FROM idempotency_keys WHERE created_at < ${before}`
   return count
 })

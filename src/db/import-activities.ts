@@ -3,10 +3,7 @@ import { userQuery } from './client.ts'
 
 type Row = Omit<StoredActivity, 'split'> & { split_numerator: string | null; split_denominator: string | null }
 
-/**
- * Activities that the rows of an import may be: those between its first and last time, and those with one of its
- * fingerprints; the oldest first.
- */
+/** Stored activities that an import may repeat: within its times, or with one of its fingerprints; the oldest first. */
 export const readDuplicateCandidates = userQuery(
   async (
     sql,
@@ -26,7 +23,7 @@ export const readDuplicateCandidates = userQuery(
   },
 )
 
-/** The assets of the user's own, which nobody prices. */
+/** The user's custom assets, which no provider prices; the newest first. */
 export const readCustomAssets = userQuery(
   async (sql, userId: string): Promise<{ asset_id: number; symbol: string; name: string; currency: string }[]> => {
     const rows = await sql<{ asset_id: number; symbol: string; name: string; currency: string }[]>`

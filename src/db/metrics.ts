@@ -21,14 +21,14 @@ export const readDatabaseBytes = liveQuery(async (sql): Promise<number> => {
 
 /** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
 const DELETE_BATCH_ROWS = 10_000
-/** DELETEs of one call: what is left then, the next call takes. */
+/** DELETEs of one call; the next call deletes the rest. */
 const MAX_DELETE_BATCHES = 200
 
-/** Logs that are kept for a time. */
+/** Logs with a retention. */
 const LOG_TABLES = ['candle_revisions', 'system_metrics'] as const
 export type RetentionDays = Readonly<Record<(typeof LOG_TABLES)[number], number>>
 
-/** Deletes what was recorded more than so many days before `now` (unix milliseconds); gives how many rows went. */
+/** Deletes records older than so many days at `now` (unix milliseconds), and returns how many. */
 export const deleteOldRecords = liveQuery(async (sql, kept: RetentionDays, now: number): Promise<RetentionDays> => {
   const deleted = { candle_revisions: 0, system_metrics: 0 }
   let batches = 0

@@ -1,72 +1,68 @@
 import { type LiveSql, liveQuery } from './client.ts'
 
-/** Rows that are taken at once: well under what Hyperdrive gives a transaction while objects are told. */
+/** Rows that are claimed at once. */
 const BATCH_ROWS = 200
 
 /**
- * What one user's object has yet to be told. `derive`: the assets of which lots are to be made first, null: all of them;
- * `written`: something was written with its lots, too.
+ * The outbox rows of one user (`rowIds`), and what they ask for. `derive`: the assets whose lots have to be derived first,
+ * null for all of them; `written`: something was written together with its lots, too.
  */
-export type PendingChange = { userId: string; derive: number[] | null; written: boolean }
+export type PendingChange = { rowIds: string[]; userId: string; derive: number[] | null; written: boolean }
 
 type Row = { id: string; user_id: string; asset_id: number | null; derive: boolean }
 
-const affectedAssets = (rows: readonly Row[]): number[] | null => {
-  const ids = new Set(rows.map(({ asset_id }) => asset_id))
-  return ids.has(null) ? null : [...ids].filter((id) => id !== null)
+function toPendingChange([userId, rows]: [string, Row[]]): PendingChange {
+  const derived = rows.filter(({ derive }) => derive)
+  const assetIds = new Set(derived.map(({ asset_id }) => asset_id))
+  return {
+    rowIds: rows.map(({ id }) => id),
+    userId,
+    derive: assetIds.has(null) ? null : [...assetIds].filter((id) => id !== null),
+    written: derived.length < rows.length,
+  }
 }
 
-/**
- * Takes a batch of the oldest rows, has them delivered, and deletes those of users for whom `deliver` gives true, all in
- * one transaction: what breaks off in between leaves every row. Another run meanwhile passes them by.
- * @param without users who are left out: those who could not be told before
- * @returns the users that were told, and those that were not
- */
-export const drainOutbox = liveQuery(
-  async (
-    sql,
-    without: readonly string[],
-    deliver: (untold: readonly PendingChange[]) => Promise<readonly boolean[]>,
-  ): Promise<{ told: string[]; failed: string[] }> => {
-    const result = await sql.begin(async (transaction) => {
-      const rows = await transaction<Row[]>`
-        SELECT id::text, user_id, asset_id, derive FROM portfolio_outbox
-        WHERE user_id NOT IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(without)}::text::json))
-        ORDER BY id LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED`
-      const byUser = [...Map.groupBy(rows, ({ user_id }) => user_id)]
-      const untold = byUser.map(([userId, of]) => {
-        const [derive = [], written = []] = [true, false].map((yes) => of.filter((row) => row.derive === yes))
-        return { userId, derive: affectedAssets(derive), written: written.length > 0 }
-      })
-      const outcomes = await deliver(untold)
-      const users = (outcome: boolean) => byUser.map(([id]) => id).filter((_, i) => outcomes[i] === outcome)
-      const told = new Set(users(true))
-      const ids = rows.filter(({ user_id }) => told.has(user_id)).map(({ id }) => id)
-      await transaction`
-        DELETE FROM portfolio_outbox
-        WHERE id IN (SELECT value::bigint FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))`
-      return { of: { told: [...told], failed: users(false) } }
-    })
-    return result.of
-  },
-)
+/** Claims the oldest rows that no other run has claimed at `now`, until `until`, and returns them by user. */
+export const claimOutbox = liveQuery(async (sql, now: Date, until: Date): Promise<PendingChange[]> => {
+  const rows = await sql<Row[]>`
+    UPDATE portfolio_outbox SET claimed_until = ${until}
+    WHERE id IN (
+      SELECT id FROM portfolio_outbox WHERE claimed_until IS NULL OR claimed_until < ${now}
+      ORDER BY id LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id::text, user_id, asset_id, derive`
+  return [...Map.groupBy(rows, ({ user_id }) => user_id)].map(toPendingChange)
+})
 
-/** How many rows wait, and since when the oldest does (RFC 3339); null: none does. */
+const idList = (sql: LiveSql, changes: readonly PendingChange[]) =>
+  sql`(SELECT value::bigint FROM json_array_elements_text(${JSON.stringify(changes.flatMap(({ rowIds }) => rowIds))}::text::json))`
+
+/** Deletes rows whose changes were delivered. */
+export const deleteFromOutbox = liveQuery(async (sql, changes: readonly PendingChange[]): Promise<void> => {
+  await sql`DELETE FROM portfolio_outbox WHERE id IN ${idList(sql, changes)}`
+})
+
+/** Gives claimed rows back to the next run. */
+export const releaseOutbox = liveQuery(async (sql, changes: readonly PendingChange[]): Promise<void> => {
+  await sql`UPDATE portfolio_outbox SET claimed_until = NULL WHERE id IN ${idList(sql, changes)}`
+})
+
+/** The number of rows, and since when the oldest waits (RFC 3339, null for none). */
 export const readOutboxLength = liveQuery(async (sql): Promise<{ rows: number; since: string | null }> => {
   const [row] = await sql<{ rows: number; since: string | null }[]>`
     SELECT count(*)::integer AS rows, min(created_at) AS since FROM portfolio_outbox`
   return row!
 })
 
-/** Fills the rates of days that can be known by now; users concerned come into the outbox. Gives how many it filled. */
+/** Fills in rates of days that are known by now, queues the users that they concern, and returns how many it filled. */
 export const fillFxRates = liveQuery(async (sql): Promise<number> => {
   const [row] = await sql<{ filled: number }[]>`SELECT fill_fx_rates() AS filled`
   return row!.filled
 })
 
 /**
- * Puts into the outbox what was entered, and splits that were told, before their time came, where it has come after
- * `since` and until `now`; `since` null: whenever. Gives how many assets of users that are.
+ * Queues activities and splits that were entered before their time, once it has come: after `since` (null: ever) and until
+ * `now`. Returns how many assets of users it queued.
  */
 export const queueDueActivities = liveQuery(async (sql, since: Date | null, now: Date): Promise<number> => {
   const { count } = await sql`
@@ -81,7 +77,7 @@ export const queueDueActivities = liveQuery(async (sql, since: Date | null, now:
   return count
 })
 
-/** The users whose portfolio's turn is at this minute of the hour: each has one, by a hash of the user. */
+/** The users whose portfolios are refreshed at this minute of the hour: a hash of the id spreads them. */
 export const readPortfoliosOfMinute = liveQuery(async (sql: LiveSql, minute: number): Promise<string[]> => {
   const rows = await sql<{ user_id: string }[]>`
     SELECT user_id FROM portfolios WHERE mod(hashtext(user_id::text) & 2147483647, 60) = ${minute}`

@@ -4,17 +4,17 @@ import type { PositionBase } from '../portfolio/valuation.ts'
 import type { LotView, PortfolioPrice, Position, Totals } from '../protocol/portfolio.ts'
 import { type UserSql, userQuery } from './client.ts'
 
-/** Everything that a portfolio's figures are made of, prices as they are stored: how old they are is not known here. */
+/** Everything that a portfolio's figures are computed from. Prices are as stored, without their staleness. */
 export type PortfolioData = {
   currency: string
   version: number
   positions: PositionBase[]
   rateSources: RateSource[]
-  /** Of what is open, and of the sources of the rates, those that have one. */
+  /** Of open positions and of rate sources, as far as they have one. */
   prices: PortfolioPrice[]
 }
 
-/** Which lots: of these assets, with these ids, those that are still open, or those that are not; `limit` of them after that one. */
+/** Filters of lots: by asset, by id, open or closed; at most `limit`, after the lot `after`. */
 export type LotQuery = {
   assetIds?: readonly number[]
   ids?: readonly string[]
@@ -23,7 +23,7 @@ export type LotQuery = {
   after?: Pick<LotView, 'traded_at' | 'id'>
 }
 
-/** The portfolio of who has no profile yet. */
+/** The portfolio of a user without a profile. */
 const NEW_PORTFOLIO = { currency: 'USD', version: 0 }
 
 const arrayLiteral = (values: readonly (number | string)[]): string => `{${values.join()}}`
@@ -33,15 +33,15 @@ const assetFilter = (sql: UserSql, assetIds: readonly number[] | null | undefine
 
 type RecentRow = PositionBase['recent'][number] & { asset_id: number }
 
-/** An asset whose price is needed: null where there is none; and what it is the rate of, if it is one. */
+/** An asset whose price is needed, its price or null, and the currency whose rate it gives, if any. */
 type NeededRow = Omit<PortfolioPrice, 'price'> & { price: string | null } & (
     | { rate_of: string; inverse: boolean }
     | { rate_of: null; inverse: null }
   )
 
 /**
- * What a user's portfolio is made of; or, with ids (0: what belongs to no asset), what these positions are: no other rows
- * are read then. Positions that have never been are left out. Ascending by `asset_id`.
+ * A user's portfolio, or, with ids (0: what belongs to no asset), these positions alone: no other rows are read then.
+ * Positions that never existed are left out. Ascending by `asset_id`.
  */
 export const readPortfolioData = userQuery(
   async (sql, userId: string, assetIds: readonly number[] | null): Promise<PortfolioData> => {
@@ -116,7 +116,7 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
       invested, present_value, gain_loss, gain_loss_percent, day_change
     FROM lot_performance_view
     WHERE user_id = ${userId} AND id = ANY (ARRAY(
-      -- Found before they are valued: of many lots few are asked for.
+      -- Selected before they are valued: a page has few of many lots.
       SELECT id FROM lots
       WHERE user_id = ${userId} ${assetFilter(sql, assetIds)}
         ${ids ? sql`AND id = ANY (${arrayLiteral(ids)}::text::uuid[])` : sql``}
@@ -129,7 +129,7 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
   return [...rows]
 })
 
-/** A portfolio as of the stored prices, wholly by the views; positions ascending by `asset_id`. */
+/** A portfolio as of the stored prices, computed by the views; positions ascending by `asset_id`. */
 export const readValuedPortfolio = userQuery(
   async (sql, userId: string): Promise<{ positions: Position[]; portfolio: Totals }> => {
     const [positions, [portfolio]] = await Promise.all([

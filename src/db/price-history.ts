@@ -4,15 +4,15 @@ import type { Asset } from '../protocol/asset.ts'
 import type { CorporateAction, HistoryInterval, PriceBar } from '../protocol/price-history.ts'
 import { cachedQuery, liveQuery } from './client.ts'
 
-/** Whoever took an asset and told nothing for this long has died: another run may take it. */
+/** After this, a claim without a result expires and another run may claim the asset. */
 const CLAIM_LEASE = '10 minutes'
-/** The last days of what is known are asked for again: providers correct them. */
+/** The last known days are fetched again, because providers correct them. */
 const CORRECTED_DAYS = 7
 /** Days by which the coming year's partition is there before it is needed. */
 const AHEAD_DAYS = 31
 /** Assets of one statement of the nightly run: a fraction of the 60 s that Hyperdrive gives a query. */
 const ASSETS_PER_STATEMENT = 100
-/** Batches of one nightly run: what is left then, the next run takes. */
+/** Batches of one nightly run; the next run does the rest. */
 const MAX_STATEMENTS = 500
 
 /** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
@@ -21,18 +21,18 @@ const CHECK_VIOLATION = '23514'
 /** An asset whose history is to be loaded: its days from `from` on (`2025-12-03`), or all (null). */
 export type HistoryClaim = { asset: Asset; from: string | null }
 
-/** Who tells a history, and when: `today` is the date in UTC, `now` unix milliseconds. */
+/** The provider of a history, and the time: `today` is the UTC date, `now` unix milliseconds. */
 export type HistoryOrigin = { provider: string; today: string; now: number }
 
 /** Rows that are new or have changed. */
 export type HistoryChanges = { days: number; weeks: number; months: number; actions: number }
 
-/** What is known of an asset's history. Dates are `2025-12-03`, null where there is none. */
+/** The state of an asset's history. Dates are `2025-12-03`, or null. */
 export type HistoryState = {
-  /** Who told it, or `simulated`. */
+  /** The provider, or `simulated`. */
   provider: string | null
   currency: string | null
-  /** Of the whole history: `pending` = nobody has asked yet, `failed` = nobody could tell it yet. */
+  /** Of the whole history: `pending` before the first attempt, `failed` while every attempt has failed. */
   state: 'pending' | 'loading' | 'whole' | 'failed'
   first_date: string | null
   last_date: string | null
@@ -122,7 +122,7 @@ export const requestHistory = liveQuery(async (sql, assetId: number, now: number
     WHERE asset_history.state = 'pending' AND asset_history.attempted_at IS NOT NULL`
 })
 
-/** Dividends with the close of the day before, where that is among the days and was not told. */
+/** Dividends with the close of the day before, where the provider left it out and the day is known. */
 function withReferenceClose({ days, actions }: DailyHistory): CorporateAction[] {
   return actions.map((action) => {
     if (action.kind !== 'dividend' || action.reference_close !== null) return action
@@ -151,7 +151,7 @@ export const storeHistory = liveQuery(
         ${actions}::text::jsonb, ${claim.from}::text::date, ${today}::text::date)`
     const rows = await store().catch(async (error: { code?: string }) => {
       if (error.code !== CHECK_VIOLATION) throw error
-      // Once a year, so that no other load pays for asking whether its partitions exist.
+      // Needed once a year: no other load pays for a check of partitions.
       await sql`
         SELECT ensure_price_history_partitions((price_history_kept(${today}::text::date)).days_from, ${today}::text::date)`
       return store()
@@ -237,7 +237,7 @@ export const readCorporateActions = liveQuery(async (sql, assetId: number): Prom
   })
 })
 
-/** What is known of an asset's history; null when nobody has ever asked for it. */
+/** The state of an asset's history; null when it was never requested. */
 export const readHistoryState = liveQuery(async (sql, assetId: number): Promise<HistoryState | null> => {
   type Dates = 'first_date' | 'last_date' | 'days_from'
   const [row] = await sql<(Omit<HistoryState, Dates> & Record<Dates, Date | null>)[]>`
@@ -253,7 +253,7 @@ export const readHistoryState = liveQuery(async (sql, assetId: number): Promise<
   }
 })
 
-/** What a nightly run did; `done` is false when it left something for the next. */
+/** The result of a nightly run; `done` is false when the next run has work left. */
 export type HistoryMaintenance = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
 
 /**

@@ -37,7 +37,7 @@ function latestQuotes(quotes: readonly CachedQuote[]): CachedQuote[] {
 
 /**
  * Writes quotes, in one statement to `prices_current` and one to `price_snapshots`, and gives how many rows of each were
- * written. A stored price never gives way to one with an older `updated_at`, but a simulated and a real one always do to
+ * written. A stored price is never replaced by one with an older `updated_at`, but simulated and real prices always replace
  * each other. A snapshot is taken where the price differs from the asset's last snapshot and that one is
  * `snapshot_seconds` older, by the market's time; a price that is older than snapshots are kept leaves none. Quotes of
  * assets that are gone are passed over. Rows are written in the order of their assets, so that two writers at once wait
@@ -77,7 +77,7 @@ export const writePrices = liveQuery(
   },
 )
 
-/** What of the quotes may become a snapshot: at the market's time, which is not later than when it was told. */
+/** The quotes that may become snapshots, by the market's time, or the time of the update if that is earlier. */
 const snapshotCandidates = (sql: LiveSql, rows: string) => sql`
   SELECT asset_id, least(as_of, updated_at) AS recorded_at, provider = 'simulated' AS simulated, price
   FROM json_to_recordset(${rows}::text::json) AS batch (asset_id integer, price numeric, provider text,
@@ -108,7 +108,7 @@ async function writeSnapshots(sql: LiveSql, rows: string, apartSeconds: number):
     return await insertSnapshots(sql, rows, apartSeconds)
   } catch (error) {
     if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
-    // About once a day, so that no other write pays for asking whether its partitions exist.
+    // Needed about once a day: no other write pays for a check of partitions.
     await sql`
       SELECT ensure_price_snapshots_partitions(day, day)
       FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${snapshotCandidates(sql, rows)}) AS told

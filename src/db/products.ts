@@ -5,7 +5,7 @@ import { type LiveSql, liveQuery } from './client.ts'
 export type StoredProduct = Omit<Product, 'active' | 'price_source'>
 
 /**
- * Writes products (`UpsertProduct` of briefs 003 and 004, in one statement; of two with the same id the last) and gives
+ * Writes products in one statement (of two with the same id the last) and gives
  * how many rows changed. A price without a newer time never replaces one with it; a missing price erases none.
  */
 export const upsertProducts = liveQuery(async (sql, products: readonly StoredProduct[]): Promise<number> => {

@@ -1,10 +1,10 @@
 import type { Profile } from '../protocol/profile.ts'
 import { type UserSql, userQuery } from './client.ts'
 
-/** A profile as it is stored. The email is kept by who keeps the accounts. */
+/** A stored profile. The email belongs to the issuer of accounts. */
 export type StoredProfile = Omit<Profile, 'email'>
 
-/** What a person may change of it; what is not given stays. */
+/** The fields that a user may change; those left out stay. */
 export type ProfileChange = { name?: string; currency?: string; refresh_interval_seconds?: number | null }
 
 const COLUMNS = ['user_id', 'name', 'currency', 'refresh_interval_seconds', 'created_at', 'updated_at'] as const
@@ -14,7 +14,7 @@ async function findProfile(sql: UserSql, userId: string): Promise<StoredProfile 
   return row ?? null
 }
 
-/** The profile of who asks; made at the first time, with the name that was given at sign-up. */
+/** The user's profile; created the first time, with the name given at sign-up. */
 export const ensureProfile = userQuery(async (sql, user: { id: string; name: string }): Promise<StoredProfile> => {
   const known = await findProfile(sql, user.id)
   if (known) return known
@@ -22,12 +22,12 @@ export const ensureProfile = userQuery(async (sql, user: { id: string; name: str
   return (await findProfile(sql, user.id)) as StoredProfile
 })
 
-/** Whether somebody has a profile: who has none is not known, or was deleted. */
+/** False for a user who never signed in, or was deleted. */
 export const hasProfile = userQuery(async (sql, userId: string): Promise<boolean> => {
   return (await findProfile(sql, userId)) !== null
 })
 
-/** Changes the profile of who asks, and gives it as it is then. */
+/** Changes the user's profile, and returns it. */
 export const updateProfile = userQuery(
   async (sql, user: { id: string; name: string }, change: ProfileChange): Promise<StoredProfile> => {
     const before = await ensureProfile(sql, user)

@@ -32,12 +32,12 @@ export const findActivity = userQuery(async (sql, userId: string, id: string): P
   return row ? toActivityView(row) : null
 })
 
-/** Where a page has ended: the last one's time and id. */
+/** Time and id of the last activity of a page. */
 export type ActivityCursor = { traded_at: string; id: string }
 
 /**
- * Activities, the newest first, of these assets and this kind (null: of all), after the one that a page has ended with. A
- * page after another skips and repeats nothing that was there all the time.
+ * Activities of these assets and this kind (null: of all), the newest first, after a cursor. Successive pages neither skip
+ * nor repeat an activity that existed all the time.
  */
 export const readActivities = userQuery(
   async (
@@ -64,7 +64,7 @@ export const readActivities = userQuery(
   },
 )
 
-/** Every asset that activities of this user name, listed or their own, once each. */
+/** Every asset of this user's activities, listed or custom. */
 export const readActivityAssets = userQuery(async (sql, userId: string): Promise<Asset[]> => {
   const rows = await sql<Asset[]>`
     WITH named AS MATERIALIZED (SELECT DISTINCT asset_id FROM activities WHERE user_id = ${userId})
@@ -76,10 +76,10 @@ export const readActivityAssets = userQuery(async (sql, userId: string): Promise
   return [...rows]
 })
 
-/** An asset of a user's own, which nobody prices. */
+/** A user's custom asset, which no provider prices. */
 export type CustomAsset = { asset_id: number; symbol: string; currency: string }
 
-/** The user's own asset with this symbol, capitals or not; of several that in `currency`, or the newest. */
+/** The user's custom asset with this symbol, in any case; of several the one in `currency`, or the newest. */
 export const findCustomAsset = userQuery(
   async (sql, userId: string, symbol: string, currency: string | null): Promise<CustomAsset | null> => {
     const [row] = await sql<CustomAsset[]>`
@@ -91,14 +91,14 @@ export const findCustomAsset = userQuery(
   },
 )
 
-/** Whether a crypto has this code: then amounts may be in it. */
+/** True if a crypto has this code, so that amounts may be in it. */
 export const isCryptoCode = userQuery(async (sql, code: string): Promise<boolean> => {
   const [row] = await sql<{ found: boolean }[]>`
     SELECT EXISTS (SELECT FROM assets WHERE code = ${code} AND type = 'crypto') AS found`
   return row!.found
 })
 
-/** A part of a lot that a sale took: what it cost in the lot's currency, and brought in the sale's. */
+/** The part of a lot that a sale took: its cost in the lot's currency, its proceeds in the sale's. */
 export type SoldPart = {
   lot_id: string
   traded_at: string
@@ -108,7 +108,7 @@ export type SoldPart = {
   proceeds: string | null
 }
 
-/** What a sale took, in the order in which it did where it named no lots. */
+/** The parts that a sale took, the oldest lot first. */
 export const readSoldParts = userQuery(async (sql, userId: string, activityId: string): Promise<SoldPart[]> => {
   const rows = await sql<SoldPart[]>`
     SELECT c.lot_id, l.traded_at, c.quantity, c.cost AS lot_cost, l.currency AS lot_currency, c.proceeds
@@ -118,10 +118,10 @@ export const readSoldParts = userQuery(async (sql, userId: string, activityId: s
   return [...rows]
 })
 
-/** What one of a currency was in US dollars on a day, of those that are known. */
+/** The value of one unit of a currency in US dollars on a day. */
 export type DayRate = { currency: string; day: string; usd: string }
 
-/** The rates of these currencies on these days. */
+/** The known rates of these currencies on these days. */
 export const readDayRates = userQuery(
   async (sql, currencies: readonly string[], days: readonly string[]): Promise<DayRate[]> => {
     const rows = await sql<DayRate[]>`
@@ -133,7 +133,7 @@ export const readDayRates = userQuery(
   },
 )
 
-/** What an asset, listed or the user's own, is priced in. */
+/** The currency of an asset, listed or custom; null for no such asset. */
 export const readAssetCurrency = userQuery(async (sql, userId: string, assetId: number): Promise<string | null> => {
   const [row] = await sql<{ currency: string }[]>`
     SELECT currency FROM assets WHERE asset_id = ${assetId}

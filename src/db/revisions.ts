@@ -2,8 +2,9 @@ import type { Revision } from '../market/revision.ts'
 import { liveQuery } from './client.ts'
 
 /**
- * Writes revisions of one product's candles in one statement and gives how many were new; one that is there already
- * stays as it is, so that a flush may come twice.
+ * Writes revisions of one product's candles in one statement. One that exists already stays as it is, so a write can be
+ * repeated.
+ * @returns the number of new revisions
  */
 export const insertRevisions = liveQuery(
   async (sql, exchange: string, product: string, revisions: readonly Revision[]): Promise<number> => {

@@ -11,14 +11,14 @@ export type PortfolioHistoryData = {
   activities: Activity[]
   splits: Map<number, Split[]>
   taken: TakenPart[]
-  /** What the assets that somebody prices are priced in. */
+  /** The currencies of listed assets. */
   currencyOf: Map<number, string>
   rateSources: RateSource[]
   /** US dollars of a currency on a day (`2025-12-03`): `EUR 2025-12-03`. */
   usdOfDay: Map<string, string>
 }
 
-/** What a user's portfolio has been; at most `limit` activities, the newest. */
+/** The past of a user's portfolio; at most `limit` activities, the newest first. */
 export const readPortfolioHistoryData = userQuery(
   async (sql, userId: string, limit: number): Promise<PortfolioHistoryData> => {
     const [[profile], activities, splits, taken, assets, rates] = await Promise.all([

@@ -1,14 +1,11 @@
-import { formatCandleChannel, parseChannel } from '../protocol/channel.ts'
-import type { ErrorCode } from '../protocol/errors.ts'
-import { GRANULARITIES, type Granularity, isGranularity } from '../protocol/granularity.ts'
+import { type ChannelError, formatCandleChannel, parseChannel } from '../protocol/channel.ts'
+import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
 
 const ALL_GRANULARITIES = (1 << GRANULARITIES.length) - 1
 
-export type ChannelError = { code: ErrorCode; message: string; field: string }
-
 /**
- * The granularities that channels of one product name, as a mask: bit n for the one of index n. A name that is none,
- * or of another product, gives an error that names it.
+ * The granularities that channels of one product name, as a mask: bit n for the one of index n. The first channel of
+ * another form or product is an error.
  */
 export function parseCandleChannels(
   product: string,
@@ -18,15 +15,13 @@ export function parseCandleChannels(
   for (const [index, name] of channels.entries()) {
     const field = `channels/${index}`
     const channel = parseChannel(name)
-    if (channel?.kind !== 'candles') {
-      const granularity = channel === null ? name.split('.')[2] : undefined
-      const unknown = granularity !== undefined && granularity !== '*' && !isGranularity(granularity)
-      return unknown
-        ? { error: { code: 'unknown_granularity', message: `no granularity ${granularity.slice(0, 40)}`, field } }
-        : { error: { code: 'unknown_channel', message: 'a channel is candles.<product>.<granularity>', field } }
-    }
+    if (!('kind' in channel)) return { error: { ...channel, field } }
+    if (channel.kind !== 'candles')
+      return {
+        error: { code: 'unknown_channel', message: `must be of the form candles.${product}.<granularity>`, field },
+      }
     if (channel.product !== '*' && channel.product !== product)
-      return { error: { code: 'unknown_product', message: `this socket is of ${product}`, field } }
+      return { error: { code: 'unknown_product', message: `this connection is for ${product} only`, field } }
     mask |= channel.granularity === '*' ? ALL_GRANULARITIES : 1 << GRANULARITIES.indexOf(channel.granularity)
   }
   return { mask }

@@ -1,4 +1,7 @@
-/** What is allowed to one reader; see MAX_UNACKED_FRAMES, UNACKED_SEND_INTERVAL_MS, CONNECTION_IDLE_TIMEOUT_MS and ACK_TIMEOUT_MS. */
+/**
+ * Limits of one connection; see MAX_UNACKED_FRAMES, UNACKED_SEND_INTERVAL_MS, CONNECTION_IDLE_TIMEOUT_MS and
+ * ACK_TIMEOUT_MS.
+ */
 export type DeliveryLimits = {
   maxUnackedFrames: number
   sendIntervalMs: number
@@ -7,102 +10,121 @@ export type DeliveryLimits = {
 }
 
 /**
- * Frames to a reader that says nothing at all, a minute of beats: whether it reads cannot be seen, and what it does not
- * read lies in buffers of the runtime. From then on it gets a frame per SLOW_MS, until it says something.
+ * Frames to a client that says nothing at all, a minute's worth: nobody can see whether it reads, and what it does not
+ * read fills buffers of the runtime. From then on it gets a frame per SLOW_SEND_INTERVAL_MS, until it says something.
  */
 export const SLOWDOWN_AFTER_FRAMES = 600
 export const SLOW_SEND_INTERVAL_MS = 5_000
 
-/** What is known of one reader. Times are unix milliseconds, offsets those of the updates of one object. */
+/**
+ * What a connection has been sent of the updates of its subscription. Offsets are those of the object's stream; `since`
+ * is when the first update came that it has not been sent (unix milliseconds).
+ */
+export type Progress =
+  /** Everything up to `offset`. */
+  | { kind: 'current'; offset: number }
+  /** Everything up to `offset`; later updates wait. */
+  | { kind: 'behind'; offset: number; since: number }
+  /** Unknown: it gets a snapshot with the next update. `since` is null until that update comes. */
+  | { kind: 'owes_snapshot'; since: number | null }
+  /** The same, and what the snapshot needs is being read. */
+  | { kind: 'loading_snapshot'; since: number }
+
+/** How one connection keeps up (D3). Times are unix milliseconds. */
 export type DeliveryState = {
-  /** Bit n is set for the granularity of index n. */
-  mask: number
-  /** Everything up to here has been sent to it; null: not known, it is owed a snapshot. */
-  sentOffset: number | null
-  /** The updates that it has been sent and has not acked; null until its first ack. */
+  progress: Progress
+  /** Offsets that it was sent and has not acknowledged; null until its first ack. */
   unackedOffsets: number[] | null
-  /** Since when an update waits for it; null: none does. */
-  behindSince: number | null
-  /** It gets no update before this, unless it acks. */
+  /** One that never acks gets no update before this. */
   nextSendAt: number
   lastMessageAt: number
-  /** Updates sent to it since it was heard. */
+  /** Updates sent since its last message. */
   framesSinceMessage: number
 }
 
-/** A reader that has subscribed to nothing yet. */
+/** A connection without subscriptions. */
 export const newDeliveryState = (now: number): DeliveryState => ({
-  mask: 0,
-  sentOffset: null,
+  progress: { kind: 'owes_snapshot', since: null },
   unackedOffsets: null,
-  behindSince: null,
   nextSendAt: 0,
   lastMessageAt: now,
   framesSinceMessage: 0,
 })
 
-/** Whether an update may go to it now: its window is open, or its beat over (D3). */
-export const canSend = (reader: DeliveryState, now: number, limits: DeliveryLimits): boolean =>
-  reader.unackedOffsets === null ? now >= reader.nextSendAt : reader.unackedOffsets.length < limits.maxUnackedFrames
+/** The offset up to which everything was sent; null where a snapshot is due. */
+export const sentOffset = ({ progress }: DeliveryState): number | null =>
+  progress.kind === 'current' || progress.kind === 'behind' ? progress.offset : null
 
-/** Why a reader is let go: it has not acked for too long, or it has never acked and said nothing for too long. */
+/** Since when an update waits, unix milliseconds; null: none does. */
+export const waitingSince = ({ progress }: DeliveryState): number | null =>
+  progress.kind === 'current' ? null : progress.since
+
+/** True if an update may be sent now: the window is open, or the interval over (D3). */
+export function canSend(state: DeliveryState, now: number, limits: DeliveryLimits): boolean {
+  if (state.progress.kind === 'loading_snapshot') return false
+  return state.unackedOffsets === null ? now >= state.nextSendAt : state.unackedOffsets.length < limits.maxUnackedFrames
+}
+
+/** `slow`: acks, but not for too long. `silent`: never acked, and said nothing for too long. */
 export type CloseReason = 'slow' | 'silent'
 
-/** Whether a reader is to be let go. */
-export function getCloseReason(reader: DeliveryState, now: number, limits: DeliveryLimits): CloseReason | null {
-  if (reader.unackedOffsets === null) return now >= reader.lastMessageAt + limits.idleTimeoutMs ? 'silent' : null
-  return reader.behindSince !== null && now >= reader.behindSince + limits.ackTimeoutMs ? 'slow' : null
+/** The reason to close the connection now; null: there is none. */
+export function getCloseReason(state: DeliveryState, now: number, limits: DeliveryLimits): CloseReason | null {
+  if (state.unackedOffsets === null) return now >= state.lastMessageAt + limits.idleTimeoutMs ? 'silent' : null
+  const since = waitingSince(state)
+  return since !== null && now >= since + limits.ackTimeoutMs ? 'slow' : null
 }
 
-/** When there will be something to do for a reader, if it and the market stay as they are; infinite if nothing. */
-export function getDueAt(reader: DeliveryState, limits: DeliveryLimits): number {
-  if (reader.unackedOffsets !== null)
-    return reader.behindSince === null ? Number.POSITIVE_INFINITY : reader.behindSince + limits.ackTimeoutMs
-  const silent = reader.lastMessageAt + limits.idleTimeoutMs
-  return reader.behindSince === null ? silent : Math.min(silent, reader.nextSendAt)
+/** When something is due for the connection if neither client nor market moves; infinite if nothing is. */
+export function getDueAt(state: DeliveryState, limits: DeliveryLimits): number {
+  const since = waitingSince(state)
+  if (state.unackedOffsets !== null) return since === null ? Number.POSITIVE_INFINITY : since + limits.ackTimeoutMs
+  const idle = state.lastMessageAt + limits.idleTimeoutMs
+  const isWaiting = since !== null && state.progress.kind !== 'loading_snapshot'
+  return isWaiting ? Math.min(idle, state.nextSendAt) : idle
 }
 
-/** An update has come that it may not get yet. */
-export function markBehind(reader: DeliveryState, now: number): void {
-  reader.behindSince ??= now
+/** Records an update that may not be sent yet. */
+export function markBehind(state: DeliveryState, now: number): void {
+  const { progress } = state
+  if (progress.kind === 'current') state.progress = { kind: 'behind', offset: progress.offset, since: now }
+  else if (progress.since === null) state.progress = { kind: 'owes_snapshot', since: now }
 }
 
 /**
- * Everything up to `offset` has been sent. Readers that never ack share their beat, which is over at `beatAt`: one alarm
- * serves all of them, and one text.
+ * Records that everything up to `offset` was sent. Connections that never ack share their interval, which ends at
+ * `intervalEndsAt`: one alarm serves all of them, and one text.
  */
-export function recordSent(reader: DeliveryState, offset: number, beatAt: number): void {
-  reader.sentOffset = offset
-  reader.behindSince = null
-  if (reader.unackedOffsets !== null) {
-    reader.unackedOffsets.push(offset)
+export function recordSent(state: DeliveryState, offset: number, intervalEndsAt: number): void {
+  state.progress = { kind: 'current', offset }
+  if (state.unackedOffsets !== null) {
+    state.unackedOffsets.push(offset)
     return
   }
-  reader.framesSinceMessage++
-  // All that are this slow at the same moments: else each would wake the object on its own.
-  reader.nextSendAt =
-    reader.framesSinceMessage < SLOWDOWN_AFTER_FRAMES
-      ? beatAt
-      : Math.ceil((beatAt + SLOW_SEND_INTERVAL_MS / 2) / SLOW_SEND_INTERVAL_MS) * SLOW_SEND_INTERVAL_MS
+  state.framesSinceMessage++
+  // Slow ones share the same moments: otherwise each would wake the object on its own.
+  state.nextSendAt =
+    state.framesSinceMessage < SLOWDOWN_AFTER_FRAMES
+      ? intervalEndsAt
+      : Math.ceil((intervalEndsAt + SLOW_SEND_INTERVAL_MS / 2) / SLOW_SEND_INTERVAL_MS) * SLOW_SEND_INTERVAL_MS
 }
 
-/** Nothing that it wants has changed up to `offset`. */
-export function skipTo(reader: DeliveryState, offset: number): void {
-  reader.sentOffset = offset
-  reader.behindSince = null
+/** Records that nothing it subscribes to has changed up to `offset`. */
+export function skipTo(state: DeliveryState, offset: number): void {
+  state.progress = { kind: 'current', offset }
 }
 
-/** It has said something: it is there, and takes part in the beat that is over at `beatAt`. */
-export function recordMessage(reader: DeliveryState, now: number, beatAt: number): void {
-  reader.lastMessageAt = now
-  if (reader.framesSinceMessage >= SLOWDOWN_AFTER_FRAMES) reader.nextSendAt = beatAt
-  reader.framesSinceMessage = 0
+/** Records a message of the client: it joins the interval that ends at `intervalEndsAt` again. */
+export function recordMessage(state: DeliveryState, now: number, intervalEndsAt: number): void {
+  state.lastMessageAt = now
+  if (state.framesSinceMessage >= SLOWDOWN_AFTER_FRAMES) state.nextSendAt = intervalEndsAt
+  state.framesSinceMessage = 0
 }
 
-/** It has handled everything up to `offset`; null: a position that is not one of ours, which proves no more than life. */
-export function recordAck(reader: DeliveryState, offset: number | null): void {
-  reader.unackedOffsets ??= []
+/** Records an ack of everything up to `offset`; null: a position of another stream, which proves no more than life. */
+export function recordAck(state: DeliveryState, offset: number | null): void {
+  state.unackedOffsets ??= []
   if (offset === null) return
-  const left = reader.unackedOffsets.findIndex((sent) => sent > offset)
-  reader.unackedOffsets.splice(0, left < 0 ? reader.unackedOffsets.length : left)
+  const left = state.unackedOffsets.findIndex((sent) => sent > offset)
+  state.unackedOffsets.splice(0, left < 0 ? state.unackedOffsets.length : left)
 }

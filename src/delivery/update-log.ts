@@ -4,20 +4,20 @@ import { candleUpdateFrame } from '../protocol/messages.ts'
 import { formatStreamPosition, parseStreamPosition } from '../protocol/stream-position.ts'
 
 /**
- * Candles whose last text is kept for readers that are behind. Eight form at a time; the rest is room for those that
- * close or are revised meanwhile. A reader that is behind by more gets a snapshot.
+ * Candles whose latest text is stored for connections that are behind. Eight form at a time; the rest is room for candles
+ * that close or are revised meanwhile. A connection that is behind by more gets a snapshot.
  */
 const MAX_CANDLES = 512
 
-/** A candle's text, written once for everybody (D1). `size` is the index of its granularity. */
-type SerializedCandle = { key: number; size: number; text: string }
+/** A candle's text, serialised once for everybody (D1). `granularity` is an index of GRANULARITIES. */
+type SerializedCandle = { key: number; granularity: number; text: string }
 
 type LogEntry = { offset: number; candles: readonly SerializedCandle[] }
 
 /**
- * What one object has sent, as far as somebody may still need it: the last `frames` updates one by one, for readers
- * that come back (D2), and the last text of each candle, for readers that are behind (D3). Its size depends on neither
- * how many readers there are nor how far behind they are.
+ * The recent updates of one object: the last `maxFrames` one by one, for clients that return (D2), and the latest text of
+ * each candle, for connections that are behind (D3). Its size depends neither on the number of connections nor on how far
+ * they are behind.
  */
 export class UpdateLog {
   readonly #epoch: string
@@ -27,48 +27,49 @@ export class UpdateLog {
   #entries: LogEntry[] = []
   #latestUpdate: readonly SerializedCandle[] = []
   /** By key, in the order of their last change. */
-  readonly #latestByKey = new Map<number, { offset: number; written: SerializedCandle }>()
-  /** Changes up to this offset may have been let go of. */
+  readonly #latestByKey = new Map<number, { offset: number; candle: SerializedCandle }>()
+  /** Changes up to this offset may have been dropped. */
   #floor = 0
-  /** Frames up to the present offset, by where they begin and by mask. */
+  /** Conflated frames up to the present offset, by the offset they begin after and by mask. */
   readonly #frameCache = new Map<number, string | null>()
 
-  /** @param frames see RESUME_FRAMES */
-  constructor(epoch: string, frames: number, keys = MAX_CANDLES) {
+  /** @param maxFrames see RESUME_FRAMES */
+  constructor(epoch: string, maxFrames: number, maxCandles = MAX_CANDLES) {
     this.#epoch = epoch
-    this.#maxFrames = frames
-    this.#maxCandles = keys
+    this.#maxFrames = maxFrames
+    this.#maxCandles = maxCandles
   }
 
   get offset(): number {
     return this.#offset
   }
 
-  /** The position of everything that has been sent so far. */
+  /** The position of the newest update. */
   get position(): string {
-    return this.positionAt(this.#offset)
+    return this.#positionAt(this.#offset)
   }
 
-  positionAt(offset: number): string {
+  #positionAt(offset: number): string {
     return formatStreamPosition({ epoch: this.#epoch, offset })
   }
 
-  /** Takes the candles of the next update in. */
+  /** Adds the candles of the next update. */
   append(candles: readonly Candle[]): void {
     const offset = ++this.#offset
-    const written = candles.map((candle): SerializedCandle => {
-      const size = GRANULARITIES.indexOf(candle.granularity)
-      return { key: candle.timestamp * GRANULARITIES.length + size, size, text: formatCandle(candle) }
+    const update = candles.map((candle): SerializedCandle => {
+      const granularity = GRANULARITIES.indexOf(candle.granularity)
+      const key = candle.timestamp * GRANULARITIES.length + granularity
+      return { key, granularity, text: formatCandle(candle) }
     })
     this.#frameCache.clear()
-    this.#latestUpdate = written
-    this.#entries.push({ offset, candles: written })
-    // Cut seldom: shifting the whole log for every update would cost more than the update.
+    this.#latestUpdate = update
+    this.#entries.push({ offset, candles: update })
+    // Cut seldom: to shift the whole log for every update would cost more than the update.
     if (this.#entries.length > this.#maxFrames * 2)
       this.#entries = this.#maxFrames === 0 ? [] : this.#entries.slice(-this.#maxFrames)
-    for (const one of written) {
-      this.#latestByKey.delete(one.key)
-      this.#latestByKey.set(one.key, { offset, written: one })
+    for (const candle of update) {
+      this.#latestByKey.delete(candle.key)
+      this.#latestByKey.set(candle.key, { offset, candle })
     }
     for (const [key, { offset: changedAt }] of this.#latestByKey) {
       if (this.#latestByKey.size <= this.#maxCandles) break
@@ -78,48 +79,48 @@ export class UpdateLog {
   }
 
   /**
-   * The state of now, in one frame, of everything of `mask` that has changed after `from`; null if nothing has,
-   * undefined if that is not known any more.
+   * One frame with the latest state of every candle of `mask` that has changed after `from`; null if none has, undefined
+   * if that is not known any more.
    */
   conflatedFrame(from: number, mask: number): string | null | undefined {
-    // Who lacks the newest update alone gets it whole, however many candles it has.
-    const inStep = from === this.#offset - 1
-    if ((from < this.#floor && !inStep) || from > this.#offset) return undefined
-    const name = from * 2 ** GRANULARITIES.length + mask
-    const made = this.#frameCache.get(name)
-    if (made !== undefined) return made
-    const changed = inStep ? this.#latestUpdate : this.#changedAfter(from)
+    // A connection that lacks only the newest update gets all of it, however many candles it has.
+    const lacksNewest = from === this.#offset - 1
+    if ((from < this.#floor && !lacksNewest) || from > this.#offset) return undefined
+    const cacheKey = from * 2 ** GRANULARITIES.length + mask
+    const cached = this.#frameCache.get(cacheKey)
+    if (cached !== undefined) return cached
+    const changed = lacksNewest ? this.#latestUpdate : this.#changedAfter(from)
     const frame = buildFrame(this.position, changed, mask)
-    this.#frameCache.set(name, frame)
+    this.#frameCache.set(cacheKey, frame)
     return frame
   }
 
   #changedAfter(from: number): SerializedCandle[] {
-    return [...this.#latestByKey.values()].filter(({ offset }) => offset > from).map(({ written }) => written)
+    return [...this.#latestByKey.values()].filter(({ offset }) => offset > from).map(({ candle }) => candle)
   }
 
-  /** The offset that a position of this epoch names; null for any other text, and for what is not sent yet. */
+  /** The offset that a position of this epoch names; null for any other text, and for one that is still ahead. */
   offsetOf(text: string): number | null {
     const position = parseStreamPosition(text)
     return position?.epoch === this.#epoch && position.offset <= this.#offset ? position.offset : null
   }
 
-  /** The frame of every update of `mask` after a position; null when they are not all there any more (D2). */
-  framesSince(text: string, mask: number): string[] | null {
-    const from = this.offsetOf(text)
+  /** The frame of every update of `mask` after a position; null when some of them were dropped (D2). */
+  framesSince(position: string, mask: number): string[] | null {
+    const from = this.offsetOf(position)
     if (from === null || this.#offset - from > this.#maxFrames) return null
     const missed: string[] = []
-    // Offsets rise by one an entry: the place is known.
+    // Offsets rise by one with each entry.
     for (const { offset, candles } of this.#entries.slice(this.#entries.length - (this.#offset - from))) {
-      const frame = buildFrame(this.positionAt(offset), candles, mask)
+      const frame = buildFrame(this.#positionAt(offset), candles, mask)
       if (frame !== null) missed.push(frame)
     }
     return missed
   }
 }
 
-/** An update of the candles that `mask` has, or null if it has none of them. */
+/** An update with the candles of `mask`, or null if there are none. */
 function buildFrame(position: string, candles: readonly SerializedCandle[], mask: number): string | null {
-  const texts = candles.filter(({ size }) => (mask & (1 << size)) !== 0).map(({ text }) => text)
+  const texts = candles.filter(({ granularity }) => (mask & (1 << granularity)) !== 0).map(({ text }) => text)
   return texts.length === 0 ? null : candleUpdateFrame(position, texts)
 }

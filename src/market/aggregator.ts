@@ -1,5 +1,6 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
-import type { RevisionReason } from './bar.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
+import { DAY_S, MINUTE_S } from '../time.ts'
 import {
   addTrade,
   type Bar,
@@ -9,27 +10,34 @@ import {
   hasSameValues,
   newBar,
   type Ohlcv,
+  type RevisionReason,
   replaceValues,
-  SECONDS_BY_INDEX,
   toCandle,
 } from './bar.ts'
 import type { Trade } from './coinbase.ts'
 import { TradeCoverage, type TradeCoverageState } from './coverage.ts'
 import { parseUnits, type Units } from './decimal.ts'
 
-const MINUTE_S = 60
-const DAY_S = 86_400
-
-/** What a book needs to know. `grace` and `kept` are milliseconds, see CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
+/** See CLOSE_GRACE_MS and TRADE_WINDOW_MS. */
 export type AggregatorOptions = { exchange: string; product: string; closeGraceMs: number; tradeWindowMs: number }
 
-/** A minute as the exchange's REST tells it; `start` is unix seconds. */
+/** A minute from the exchange's REST; `start` is unix seconds. */
 export type ExchangeCandle = Ohlcv & { start: number }
 
+/** The bars of one granularity, by start. `newest` is where nearly every trade goes. */
+type Series = { granularity: Granularity; seconds: number; bars: Map<number, Bar>; newest: Bar | undefined }
+
+const newSeries = (granularity: Granularity): Series => ({
+  granularity,
+  seconds: GRANULARITY_SECONDS[granularity],
+  bars: new Map(),
+  newest: undefined,
+})
+
 /**
- * The candles of one product in all eight granularities. Trades go in by `apply`, the exchange's own minutes by
- * `reconcile`; `drain` gives what has changed since, closing by the clock what is over. Holds the current UTC day and
- * what `kept` reaches of the one before, so that every larger candle can be folded anew from its minutes.
+ * Aggregates the trades of one product to candles of all granularities. `addTrades` takes trades and `reconcile` the
+ * exchange's own minutes; `takeChanged` returns what changed and closes candles by the clock. Holds the current UTC day
+ * and, within the trade window, the day before, so that every larger candle can be folded again from its minutes.
  */
 export class CandleAggregator {
   readonly exchange: string
@@ -37,29 +45,32 @@ export class CandleAggregator {
   readonly tradeCoverage: TradeCoverage
   readonly #closeGraceMs: number
   readonly #tradeWindowMs: number
-  /** Bars by start, one map a granularity. */
-  readonly #bars: Map<number, Bar>[] = SECONDS_BY_INDEX.map(() => new Map())
-  /** The newest bar of each granularity: where nearly every trade goes. */
-  readonly #newest: (Bar | undefined)[] = SECONDS_BY_INDEX.map(() => undefined)
+  readonly #series = Object.fromEntries(GRANULARITIES.map((name) => [name, newSeries(name)])) as Record<
+    Granularity,
+    Series
+  >
+  readonly #allSeries: readonly Series[] = Object.values(this.#series)
+  readonly #minutes: Series = this.#series.ONE_MINUTE
+  readonly #largerSeries = this.#allSeries.filter((series) => series !== this.#minutes)
   #touched: Bar[] = []
-  /** Why complete bars are being changed now. */
+  /** The reason of the revisions that the current call makes. */
   #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
   #nextCloseAt = Number.POSITIVE_INFINITY
 
-  constructor(options: AggregatorOptions, ledger?: TradeCoverageState) {
+  constructor(options: AggregatorOptions, coverage?: TradeCoverageState) {
     this.exchange = options.exchange
     this.product = options.product
     this.#closeGraceMs = options.closeGraceMs
     this.#tradeWindowMs = options.tradeWindowMs
-    this.tradeCoverage = new TradeCoverage(ledger)
+    this.tradeCoverage = new TradeCoverage(coverage)
   }
 
   /**
-   * Folds trades in, in whatever order and however often they come (C2). Those of other products are left out, those
-   * older than the kept time are only noted as missing.
-   * @param reason of the revisions that this makes.
-   * @returns how many were new.
+   * Adds trades, in any order; a repeated one counts once (C2). Skips those of other products. Those older than the
+   * trade window are only recorded as missing.
+   * @param reason the reason of the revisions that result
+   * @returns the number of new trades
    */
   addTrades(trades: readonly Trade[], now: number, reason: 'late_trade' | 'backfill' = 'late_trade'): number {
     this.#reason = reason
@@ -79,18 +90,18 @@ export class CandleAggregator {
   }
 
   #fold(trade: Trade): void {
-    // What the exchange's own candle tells holds every trade of its minute.
-    const current = this.#newest[0]
-    const minute = current?.start === trade.minute ? current : this.#bars[0]?.get(trade.minute)
+    // The exchange's own candle has every trade of its minute.
+    const current = this.#minutes.newest
+    const minute = current?.start === trade.minute ? current : this.#minutes.bars.get(trade.minute)
     if (minute?.source === 'exchange') return
     const price = Number(trade.price)
     const quantity: Units = parseUnits(trade.size)
-    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
-      const newest = this.#newest[size]
+    for (const series of this.#allSeries) {
+      const { newest } = series
       let bar: Bar | undefined
       if (newest !== undefined && trade.minute >= newest.start && trade.minute < newest.end) bar = newest
-      else bar = this.#bars[size]?.get(trade.minute - (trade.minute % (SECONDS_BY_INDEX[size] as number)))
-      if (bar === undefined) this.#add(newBar(size, trade, price, quantity))
+      else bar = series.bars.get(trade.minute - (trade.minute % series.seconds))
+      if (bar === undefined) this.#add(newBar(series.granularity, trade, price, quantity))
       else {
         addTrade(bar, trade, price, quantity)
         this.#touch(bar)
@@ -99,8 +110,9 @@ export class CandleAggregator {
   }
 
   #add(bar: Bar): void {
-    this.#bars[bar.size]?.set(bar.start, bar)
-    if (bar.start >= (this.#newest[bar.size]?.start ?? 0)) this.#newest[bar.size] = bar
+    const series = this.#series[bar.granularity]
+    series.bars.set(bar.start, bar)
+    if (bar.start >= (series.newest?.start ?? 0)) series.newest = bar
     if (!bar.complete) {
       this.#forming.add(bar)
       this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
@@ -116,9 +128,9 @@ export class CandleAggregator {
   }
 
   /**
-   * The exchange's own minutes of [from, to], both inclusive, replace ours there (C9); larger candles fold from them.
-   * A minute that only we have stays: the exchange omits what it has not written yet. What only the exchange has is new,
-   * but for an audit, to which its absence was a state of its own: it comes complete, as revision 1.
+   * Replaces our minutes of [from, to], both inclusive, by the exchange's own (C9), and folds larger candles from them.
+   * A minute that only we have stays: the exchange omits those it has not written yet. A minute that only the exchange
+   * has is added; in an audit it is complete at once, as revision 1, since its absence was published.
    */
   reconcile(
     from: number,
@@ -133,7 +145,7 @@ export class CandleAggregator {
     for (const candle of candles) {
       if (candle.start < from || candle.start > to) continue
       const minute = barFromExchange(candle.start, candle, time)
-      const ours = this.#bars[0]?.get(candle.start)
+      const ours = this.#minutes.bars.get(candle.start)
       if (ours === undefined) this.#addLate(minute, now)
       else if (hasSameValues(ours, minute)) continue
       else {
@@ -142,24 +154,22 @@ export class CandleAggregator {
       }
       starts.add(candle.start)
     }
-    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      for (const start of new Set([...starts].map((minute) => minute - (minute % length))))
-        this.#refold(size, start, now)
-    }
+    for (const series of this.#largerSeries)
+      for (const start of new Set([...starts].map((minute) => minute - (minute % series.seconds))))
+        this.#refold(series, start, now)
     this.tradeCoverage.markComplete(from, to)
   }
 
-  /** Adds a bar that there was none of. */
+  /** Adds a bar where there was none. */
   #addLate(bar: Bar, now: number): void {
     const complete = this.#reason === 'audit' && now >= bar.end * 1000 + this.#closeGraceMs
     this.#add({ ...bar, complete, rev: 0, reason: null })
   }
 
-  #refold(size: number, start: number, now: number): void {
-    const folded = foldMinutes(size, this.#minutes(start, start + (SECONDS_BY_INDEX[size] as number)))
+  #refold(series: Series, start: number, now: number): void {
+    const folded = foldMinutes(series.granularity, this.#minutesBetween(start, start + series.seconds))
     if (folded === null) return
-    const bar = this.#bars[size]?.get(start)
+    const bar = series.bars.get(start)
     if (bar === undefined) this.#addLate(folded, now)
     else {
       replaceValues(bar, folded)
@@ -167,21 +177,21 @@ export class CandleAggregator {
     }
   }
 
-  *#minutes(start: number, end: number): Generator<Bar> {
+  *#minutesBetween(start: number, end: number): Generator<Bar> {
     for (let minute = start; minute < end; minute += MINUTE_S) {
-      const bar = this.#bars[0]?.get(minute)
+      const bar = this.#minutes.bars.get(minute)
       if (bar) yield bar
     }
   }
 
-  /** Unix milliseconds at which the next candle is over and its grace is out; infinite when none is forming. */
+  /** When the next candle closes, its grace period included; unix milliseconds, infinite if none is forming. */
   get nextCloseAt(): number {
     return this.#nextCloseAt
   }
 
   /**
-   * Every bar that differs from what was last told: its numbers, its coverage, or that it is complete (C5). A change of
-   * a complete bar is a new revision (C6).
+   * The bars whose numbers, coverage or completeness changed since the last call (C5). A change of a complete bar is a
+   * new revision (C6).
    */
   takeChanged(now: number): Bar[] {
     const changed = this.tradeCoverage.takeChanged()
@@ -192,7 +202,9 @@ export class CandleAggregator {
     for (const bar of this.#touched) {
       bar.touched = false
       const coverage =
-        bar.size === 0 && bar.source === 'exchange' ? 'full' : this.tradeCoverage.coverage(bar.start, bar.end)
+        bar.granularity === 'ONE_MINUTE' && bar.source === 'exchange'
+          ? 'full'
+          : this.tradeCoverage.coverage(bar.start, bar.end)
       const closes = !bar.complete && now >= bar.end * 1000 + this.#closeGraceMs
       if (!bar.altered && !closes && coverage === bar.coverage) continue
       if (bar.complete) {
@@ -221,36 +233,43 @@ export class CandleAggregator {
   }
 
   #touchMinutes([from, to]: Gap): void {
-    for (let size = 0; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      const bars = this.#bars[size] as Map<number, Bar>
-      const newest = this.#newest[size]?.start ?? -1
-      if ((Math.min(to, newest) - from) / length > bars.size) {
+    for (const { seconds, bars, newest } of this.#allSeries) {
+      const last = Math.min(to, newest?.start ?? -1)
+      if ((last - from) / seconds > bars.size) {
         for (const bar of bars.values()) if (bar.start <= to && bar.end > from) this.#touch(bar)
       } else
-        for (let start = from - (from % length); start <= Math.min(to, newest); start += length) {
+        for (let start = from - (from % seconds); start <= last; start += seconds) {
           const bar = bars.get(start)
           if (bar) this.#touch(bar)
         }
     }
   }
 
-  /** The bars of one granularity (its index) with start in [from, to), ascending; the last `limit` of them. */
-  range(size: number, from: number, to: number, limit: number): Bar[] {
-    const bars = [...(this.#bars[size] as Map<number, Bar>).values()].filter(
-      (bar) => bar.start >= from && bar.start < to,
-    )
+  /** The bars of one granularity with start in [from, to), ascending; the last `limit` of them. */
+  range(granularity: Granularity, from: number, to: number, limit: number): Bar[] {
+    const bars = [...this.#series[granularity].bars.values()].filter((bar) => bar.start >= from && bar.start < to)
     return bars.sort((a, b) => a.start - b.start).slice(-limit)
   }
 
-  /** One bar, by the index of its granularity and its start. */
-  bar(size: number, start: number): Bar | undefined {
-    return this.#bars[size]?.get(start)
+  /** The candles of `range`. */
+  candles(granularity: Granularity, from: number, to: number, limit: number): Candle[] {
+    return this.range(granularity, from, to, limit).map((bar) => this.toCandle(bar))
   }
 
-  /** The newest minute's last price and its time. */
+  /** Start of the first day with a minute, unix seconds; null without minutes. */
+  get firstDay(): number | null {
+    const oldest = Math.min(...this.#minutes.bars.keys())
+    return Number.isFinite(oldest) ? oldest - (oldest % DAY_S) : null
+  }
+
+  /** The bar of a granularity that starts at `start`, unix seconds. */
+  bar(granularity: Granularity, start: number): Bar | undefined {
+    return this.#series[granularity].bars.get(start)
+  }
+
+  /** The price and time of the newest minute's last trade. */
   lastTrade(): { price: string; time: string } | null {
-    const bar = this.#newest[0]
+    const bar = this.#minutes.newest
     return bar ? { price: bar.close, time: bar.lastTime } : null
   }
 
@@ -258,18 +277,18 @@ export class CandleAggregator {
     return toCandle(bar, this.exchange, this.product)
   }
 
-  /** Start of the oldest day that a trade or a hole may still change, unix seconds. */
+  /** Start of the oldest day that can still change, unix seconds. */
   oldestOpenDay(now: number): number {
     let oldest = now / 1000 - this.#tradeWindowMs / 1000
-    for (const hole of this.tradeCoverage.missing) if (hole.from > 0) oldest = Math.min(oldest, hole.from)
-    // What is in doubt becomes a hole with the next trade: its day must be whole then, to be folded anew.
+    for (const { from } of this.tradeCoverage.missing) if (from > 0) oldest = Math.min(oldest, from)
+    // The next trade may turn this range into missing trades, and its day is folded again then.
     if (this.tradeCoverage.uncertain !== null) oldest = Math.min(oldest, this.tradeCoverage.uncertain.from)
     return oldest - (oldest % DAY_S)
   }
 
-  /** Forgets what is older than `start`, the start of a day. */
+  /** Drops the bars before `start`, the start of a day. */
   dropBefore(start: number): void {
-    for (const bars of this.#bars)
+    for (const { bars } of this.#allSeries)
       for (const bar of bars.values()) {
         if (bar.start >= start) continue
         bars.delete(bar.start)
@@ -277,23 +296,22 @@ export class CandleAggregator {
       }
   }
 
-  /** Takes stored bars back: minutes with their numbers, larger ones with their lives; the larger are folded anew. */
+  /** Restores stored bars. Larger ones are folded from their minutes again; only their state is used. */
   restore(bars: readonly Bar[]): void {
-    const lives = new Map(bars.filter((bar) => bar.size > 0).map((bar) => [`${bar.size}/${bar.start}`, bar]))
-    for (const bar of bars) if (bar.size === 0) this.#add({ ...bar, touched: false })
-    const minutes = this.range(0, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
-    for (let size = 1; size < SECONDS_BY_INDEX.length; size++) {
-      const length = SECONDS_BY_INDEX[size] as number
-      for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % length)))) {
-        const folded = foldMinutes(size, this.#minutes(start, start + length)) as Bar
-        const life = lives.get(`${size}/${start}`)
+    const stored = new Map(bars.map((bar) => [`${bar.granularity}/${bar.start}`, bar]))
+    for (const bar of bars) if (bar.granularity === 'ONE_MINUTE') this.#add({ ...bar, touched: false })
+    const minutes = this.range('ONE_MINUTE', 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
+    for (const { granularity, seconds } of this.#largerSeries) {
+      for (const start of new Set(minutes.map((minute) => minute.start - (minute.start % seconds)))) {
+        const folded = foldMinutes(granularity, this.#minutesBetween(start, start + seconds)) as Bar
+        const previous = stored.get(`${granularity}/${start}`)
         this.#add({
           ...folded,
-          complete: life?.complete ?? false,
-          rev: life?.rev ?? 0,
-          reason: life?.reason ?? null,
-          coverage: life?.coverage ?? 'full',
-          altered: life === undefined || !hasSameValues(life, folded),
+          complete: previous?.complete ?? false,
+          rev: previous?.rev ?? 0,
+          reason: previous?.reason ?? null,
+          coverage: previous?.coverage ?? 'full',
+          altered: previous === undefined || !hasSameValues(previous, folded),
         })
       }
     }

@@ -1,23 +1,23 @@
 import type { Candle } from '../protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
-import { type Bar, barFromExchange, foldMinutes, type Ohlcv, SECONDS_BY_INDEX } from './bar.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
+import { type Bar, barFromExchange, foldMinutes, type Ohlcv } from './bar.ts'
 import { compareDecimals, formatUnits } from './decimal.ts'
 
-/** A candle as the exchange's REST tells it; `start` is unix seconds. */
+/** A candle from the exchange's REST; `start` is unix seconds. */
 type ExchangeOhlcv = Ohlcv & { start: number }
 
-/** Candles of one product, day and granularity by what the audit found; `compared` are those that either side has. */
+/** Counts of one product, day and granularity. `compared` counts the candles that either side has. */
 export type CandleComparison = { compared: number; equal: number; missingHere: number; missingThere: number }
 
-/** A candle as it ought to be. */
+/** A candle with its correct numbers. */
 export type CandleRepair = Ohlcv & { granularity: Granularity; timestamp: number }
 
 const hasSameValues = (a: Ohlcv, b: Ohlcv): boolean =>
   (['open', 'high', 'low', 'close', 'volume'] as const).every((key) => compareDecimals(a[key], b[key]) === 0)
 
 /**
- * Compares closed candles with the exchange's own of the same stretch and granularity (C13). Decimals are compared, not
- * their texts: `1.50` is `1.5`. A candle of ours that is still forming counts as none.
+ * Compares closed candles with the exchange's own of the same range and granularity (C13). Decimals are compared by
+ * value: `1.50` equals `1.5`. A candle of ours that still forms counts as missing.
  */
 export function compareCandles(ours: readonly Candle[], theirs: readonly ExchangeOhlcv[]): CandleComparison {
   const closed = new Map(ours.filter((candle) => candle.is_complete).map((candle) => [candle.timestamp, candle]))
@@ -32,7 +32,7 @@ export function compareCandles(ours: readonly Candle[], theirs: readonly Exchang
   return { compared: equal + different + missingHere + missingThere, equal, missingHere, missingThere }
 }
 
-/** Candles that were equal among those compared, as decimal text with six digits, cut: `1` is all. Null of none. */
+/** The share of equal candles as decimal text with at most six decimals, rounded down; null if none was compared. */
 export function matchRate(equal: number, compared: number): string | null {
   if (compared === 0) return null
   if (equal === compared) return '1'
@@ -41,8 +41,8 @@ export function matchRate(equal: number, compared: number): string | null {
 }
 
 /**
- * What is to be written so that a day holds the exchange's minutes and larger candles that fold from them (C7): every
- * candle whose numbers, coverage or end are not as they ought to be. A minute that only we have stays, and is folded too.
+ * The candles to write so that a day has the exchange's minutes and larger candles folded from them (C7): those with
+ * wrong numbers or coverage, and those not complete. A minute that only we have stays and is folded too.
  * @param ours the day's candles of all granularities.
  * @param minutes the exchange's own of the same day, ascending.
  */
@@ -56,8 +56,8 @@ export function findRepairs(ours: readonly Candle[], minutes: readonly ExchangeO
     .map(({ timestamp, ...own }) => barFromExchange(timestamp, own, ''))
   const bars = [...minutes.map((minute) => barFromExchange(minute.start, minute, '')), ...ownMinutes]
   bars.sort((a, b) => a.start - b.start)
-  return SECONDS_BY_INDEX.flatMap((length, size) => foldInto(size, length, bars))
-    .filter((bar) => bar.size > 0 || theirs.has(bar.start))
+  return GRANULARITIES.flatMap((granularity) => foldInto(granularity, bars))
+    .filter((bar) => bar.granularity !== 'ONE_MINUTE' || theirs.has(bar.start))
     .map(toRepair)
     .filter((repair) => {
       const own = known.get(`${repair.granularity}/${repair.timestamp}`)
@@ -65,13 +65,13 @@ export function findRepairs(ours: readonly Candle[], minutes: readonly ExchangeO
     })
 }
 
-function foldInto(size: number, length: number, minutes: readonly Bar[]): Bar[] {
-  const groups = Map.groupBy(minutes, ({ start }) => start - (start % length))
-  return [...groups.values()].map((group) => foldMinutes(size, group) as Bar)
+function foldInto(granularity: Granularity, minutes: readonly Bar[]): Bar[] {
+  const groups = Map.groupBy(minutes, ({ start }) => start - (start % GRANULARITY_SECONDS[granularity]))
+  return [...groups.values()].map((group) => foldMinutes(granularity, group) as Bar)
 }
 
-const toRepair = ({ size, start, open, high, low, close, volume }: Bar): CandleRepair => ({
-  granularity: GRANULARITIES[size] as Granularity,
+const toRepair = ({ granularity, start, open, high, low, close, volume }: Bar): CandleRepair => ({
+  granularity,
   timestamp: start,
   open,
   high,

@@ -1,21 +1,17 @@
 import type { Candle, CandleOrigin, Coverage } from '../protocol/candle.ts'
-import { GRANULARITIES, GRANULARITY_SECONDS } from '../protocol/granularity.ts'
+import { GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
 import type { Trade } from './coinbase.ts'
 import { addUnits, compareDecimals, formatUnits, parseUnits, type Units } from './decimal.ts'
 
 /**
- * Why a complete candle changed: a trade came late, a missing one was fetched, the exchange's candle replaced ours, only
- * the coverage changed, or the audit found a difference.
+ * Why a complete candle changed: a late trade, a fetched missing trade, the exchange's own candle, a change of coverage
+ * alone, or a difference that the audit found.
  */
 export type RevisionReason = 'late_trade' | 'backfill' | 'reconciled' | 'coverage' | 'audit'
 
-/** Seconds of each granularity, by its index in `GRANULARITIES`. */
-export const SECONDS_BY_INDEX: readonly number[] = GRANULARITIES.map((granularity) => GRANULARITY_SECONDS[granularity])
-
-/** The fold of an interval's trades, and how far its life has come. Times are unix seconds. */
+/** A candle in the making: the trades of one interval, aggregated, and its state. Times are unix seconds. */
 export type Bar = {
-  /** Index of the granularity. */
-  size: number
+  granularity: Granularity
   start: number
   end: number
   open: string
@@ -33,30 +29,30 @@ export type Bar = {
   closeId: number
   /** RFC 3339 time of the last trade, or of the reconciliation. */
   lastTime: string
-  /** Whose numbers these are: the fold's alone, or the exchange's own minutes are in them (C9). */
+  /** `exchange` if the exchange's own minutes are in the numbers (C9). */
   source: CandleOrigin
   complete: boolean
   rev: number
-  /** Why the last revision was made; null while there was none. */
+  /** The reason of the last revision; null without one. */
   reason: RevisionReason | null
   coverage: Coverage
-  /** The fold has changed since the bar was last told. */
+  /** True if the numbers changed since the last `takeChanged`. */
   altered: boolean
-  /** The bar waits to be looked at by the next `drain`. */
+  /** True if the next `takeChanged` has to check this bar. */
   touched: boolean
 }
 
-/** What a bar tells of trades, without its life. */
+/** The numbers of a bar, as decimal text. */
 export type Ohlcv = { open: string; high: string; low: string; close: string; volume: string }
 
-/** A bar that holds one trade. */
-export function newBar(size: number, trade: Trade, price: number, quantity: Units): Bar {
-  const length = SECONDS_BY_INDEX[size] as number
-  const start = trade.minute - (trade.minute % length)
+/** A bar of one trade. */
+export function newBar(granularity: Granularity, trade: Trade, price: number, quantity: Units): Bar {
+  const seconds = GRANULARITY_SECONDS[granularity]
+  const start = trade.minute - (trade.minute % seconds)
   return {
-    size,
+    granularity,
     start,
-    end: start + length,
+    end: start + seconds,
     open: trade.price,
     high: trade.price,
     low: trade.price,
@@ -79,10 +75,10 @@ export function newBar(size: number, trade: Trade, price: number, quantity: Unit
   }
 }
 
-/** A minute as the exchange itself tells it. */
+/** A minute with the exchange's own numbers. `time` is RFC 3339. */
 export function barFromExchange(start: number, candle: Ohlcv, time: string): Bar {
   const trade: Trade = { product: '', id: 0, price: candle.open, size: candle.volume, time, minute: start }
-  const bar = newBar(0, trade, Number(candle.open), parseUnits(candle.volume))
+  const bar = newBar('ONE_MINUTE', trade, Number(candle.open), parseUnits(candle.volume))
   bar.high = candle.high
   bar.highValue = Number(candle.high)
   bar.low = candle.low
@@ -92,7 +88,7 @@ export function barFromExchange(start: number, candle: Ohlcv, time: string): Bar
   return bar
 }
 
-/** Folds one more trade in; in any order the result is the same, given that no trade comes twice. */
+/** Adds a trade to a bar. The order of trades does not matter; each must be added once. */
 export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units): void {
   updateHigh(bar, trade.price, price)
   updateLow(bar, trade.price, price)
@@ -111,7 +107,7 @@ export function addTrade(bar: Bar, trade: Trade, price: number, quantity: Units)
   bar.altered = true
 }
 
-/** Up to 15 digits (and a point) two decimals that are one double are one decimal. */
+/** Two decimals of up to 15 digits (and a point) that are the same double are equal. */
 const EXACT_COMPARE_CHARS = 17
 
 function updateHigh(bar: Bar, text: string, value: number): void {
@@ -137,7 +133,7 @@ function updateLow(bar: Bar, text: string, value: number): void {
   bar.lowValue = value
 }
 
-/** Replaces what `bar` tells of trades by what `other` tells. The life of `bar` goes on. */
+/** Replaces the numbers of `bar` by those of `other`. Completeness, revision and coverage of `bar` stay. */
 export function replaceValues(bar: Bar, other: Bar): void {
   bar.open = other.open
   bar.high = other.high
@@ -155,14 +151,14 @@ export function replaceValues(bar: Bar, other: Bar): void {
   bar.altered = true
 }
 
-/** The fold of ascending minutes into one bar of a larger granularity (C7); null when there is none. */
-export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
+/** One bar of a larger granularity from ascending minutes (C7); null without minutes. */
+export function foldMinutes(granularity: Granularity, minutes: Iterable<Bar>): Bar | null {
   let bar: Bar | null = null
   for (const minute of minutes) {
     if (bar === null) {
-      const length = SECONDS_BY_INDEX[size] as number
-      const start = minute.start - (minute.start % length)
-      bar = { ...minute, size, start, end: start + length, altered: true, touched: false }
+      const seconds = GRANULARITY_SECONDS[granularity]
+      const start = minute.start - (minute.start % seconds)
+      bar = { ...minute, granularity, start, end: start + seconds, altered: true, touched: false }
       continue
     }
     updateHigh(bar, minute.high, minute.highValue)
@@ -177,10 +173,10 @@ export function foldMinutes(size: number, minutes: Iterable<Bar>): Bar | null {
   return bar
 }
 
-/** The same text in memory of its own: V8 cuts longer texts out of a message so that they keep all of it alive. */
+/** A copy of a text. V8 makes a substring refer to the whole message, which would stay in memory with it. */
 export const copyText = (text: string): string => ` ${text}`.slice(1)
 
-/** Whether two bars tell the same numbers. */
+/** True if two bars have the same numbers. */
 export const hasSameValues = (a: Bar, b: Bar): boolean =>
   a.open === b.open &&
   a.high === b.high &&
@@ -188,12 +184,12 @@ export const hasSameValues = (a: Bar, b: Bar): boolean =>
   a.close === b.close &&
   formatUnits(a.volume) === formatUnits(b.volume)
 
-/** The bar as it travels. */
+/** The candle that Kerb stores and sends. */
 export function toCandle(bar: Bar, exchange: string, product: string): Candle {
   return {
     exchange,
     product_id: product,
-    granularity: GRANULARITIES[bar.size] as Candle['granularity'],
+    granularity: bar.granularity,
     timestamp: bar.start,
     open: bar.open,
     high: bar.high,

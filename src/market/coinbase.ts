@@ -2,10 +2,10 @@ import { coinbaseErrorSchema, coinbaseMessageSchema } from '../protocol/coinbase
 import { isPositiveDecimal, trimDecimal } from './decimal.ts'
 import { scanTrades } from './scan-trades.ts'
 
-/** One trade of the exchange. Price and size are plain decimal text without needless zeros. */
+/** One trade. Price and size are plain decimal text without trailing zeros. */
 export type Trade = {
   product: string
-  /** Rises by one a trade, per product. */
+  /** Consecutive within a product. */
   id: number
   price: string
   size: string
@@ -15,10 +15,10 @@ export type Trade = {
   minute: number
 }
 
-/** Why a message counts for nothing (C4). */
+/** Why a message was dropped (C4). */
 export type RejectReason = 'not_json' | 'not_an_object' | 'unknown_channel' | 'malformed'
 
-/** What one text from the feed says. `at` is the exchange's clock in unix milliseconds. */
+/** One parsed text of the feed. `at` is the exchange's clock in unix milliseconds; `refused` is its error message. */
 export type FeedMessage =
   | { kind: 'trades'; sequence: number; at: number; snapshot: boolean; trades: Trade[] }
   | { kind: 'heartbeat'; sequence: number; at: number }
@@ -28,7 +28,7 @@ export type FeedMessage =
 
 const MALFORMED: FeedMessage = { kind: 'rejected', reason: 'malformed' }
 
-/** Reads one text message of the Advanced Trade socket. Never throws: what is not valid is `rejected` with a reason. */
+/** Parses one text of the Advanced Trade socket. Never throws: a text that is not valid is `rejected` with a reason. */
 export function parseFeedMessage(text: string): FeedMessage {
   let json: unknown
   try {
@@ -84,7 +84,7 @@ function parseTrade(raw: unknown): Trade | null {
   }
 }
 
-/** Digits of at most 15 places, without a leading zero; 0 stands for anything else. */
+/** A trade id of at most 15 digits without a leading zero; 0 for any other text. */
 function parseTradeId(text: unknown): number {
   if (typeof text !== 'string' || text.length === 0 || text.length > 15 || text.charCodeAt(0) === 48) return 0
   let id = 0
@@ -122,11 +122,11 @@ function parseOther(json: unknown): FeedMessage {
   return { kind: 'rejected', reason: unknown ? 'unknown_channel' : 'malformed' }
 }
 
-/** The day that the last times lay in, as YYYYMMDD, and its start: nearly every next one lies in it too. */
+/** The last parsed date (YYYYMMDD) and its start: nearly every next time has the same date. */
 let cachedDate = 0
 let cachedDayMs = 0
 
-/** An RFC 3339 time in UTC (`Z`), with any number of fractional digits, as unix milliseconds; null when it is none. */
+/** An RFC 3339 time in UTC (`Z`), with any number of fractional digits, as unix milliseconds; null for other values. */
 export function parseTime(text: unknown): number | null {
   if (typeof text !== 'string') return null
   const last = text.length - 1
@@ -159,7 +159,7 @@ export function parseTime(text: unknown): number | null {
   return start + second * 1000 + fraction
 }
 
-/** Two digits as a number; far above any part of a time when they are none. */
+/** Two digits as a number; 1e9, above any part of a time, if they are not digits. */
 function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - 48
   const ones = text.charCodeAt(at + 1) - 48

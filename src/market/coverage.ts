@@ -1,7 +1,6 @@
 import type { Coverage, Gap } from '../protocol/candle.ts'
-
-const MINUTE_S = 60
-const DAY_S = 86_400
+import { DAY_S, MINUTE_S } from '../time.ts'
+import { unionGaps } from './gaps.ts'
 
 const startOfDay = (minute: number): number => minute - (minute % DAY_S)
 
@@ -14,58 +13,59 @@ export type MissingTrades = {
   before: number
   from: number
   to: number
-  /** Minutes of the trades `after` and `before`; what the connection's own record cannot narrow lies between them. */
+  /** Minutes of the trades `after` and `before`: the widest range, which the connection's state may narrow. */
   low: number
   high: number
-  /** The hole that lies before the first trade we ever saw: `partial`, not `gap`. */
+  /** True for the trades before the first one seen: they make a minute `partial`, not `gap`. */
   start: boolean
-  /** When it was found, unix milliseconds. */
+  /** When they were found to be missing, unix milliseconds. */
   seenAt: number
-  /** Pages of trades that were spent on it. */
+  /** Pages of trades fetched for them. */
   pages: number
-  /** How often in a row REST had nothing for it, and until when it is left alone for that, unix milliseconds. */
+  /** Failed requests in a row, and the end of the pause that follows them, unix milliseconds. */
   failures: number
   pausedUntil: number
 }
 
-/** Minutes in which trades may be missing, until the next trade proves that the ids are dense. `to` grows while null. */
+/** Minutes in which trades may be missing, until the next trade shows. `to` is null while the range still grows. */
 export type UncertainRange = { from: number; to: number | null }
 
-/** A hole that nobody has asked REST about. */
+/** Nothing was requested from REST yet. */
 const NOT_REQUESTED = { pages: 0, failures: 0, pausedUntil: 0 }
 
-/** Everything that is known about which trades are in (C8). Kept as one row, so it survives a restart (C2). */
+/** A `TradeCoverage` as JSON (C8). The object stores it in one row, so it survives a restart (C2). */
 export type TradeCoverageState = {
-  last: number
+  lastTradeId: number
   lastMinute: number
-  holes: MissingTrades[]
-  doubt: UncertainRange | null
+  missing: MissingTrades[]
+  uncertain: UncertainRange | null
 }
 
 /**
- * Which trades of a product are in. Trade ids are dense, so all that has to be kept is the highest id and the holes
- * below it; coverage of a minute is then a question to the holes.
+ * The trades of a product that are known and missing (C8). Trade ids are dense, so the highest id and the missing ids
+ * below it say everything; the coverage of a minute follows from the missing ones.
  */
 export class TradeCoverage {
   lastTradeId: number
   lastMinute: number
   missing: MissingTrades[]
   uncertain: UncertainRange | null
-  /** Minutes whose coverage may have changed since it was last taken; both ends inclusive. */
+  /** Minutes whose coverage may have changed since `takeChanged`; both ends inclusive. */
   #changed: Gap | null = null
 
-  constructor(state: TradeCoverageState = { last: 0, lastMinute: 0, holes: [], doubt: null }) {
-    this.lastTradeId = state.last
+  constructor(state: TradeCoverageState = { lastTradeId: 0, lastMinute: 0, missing: [], uncertain: null }) {
+    this.lastTradeId = state.lastTradeId
     this.lastMinute = state.lastMinute
-    this.missing = state.holes
-    this.uncertain = state.doubt
+    this.missing = state.missing
+    this.uncertain = state.uncertain
   }
 
   state(): TradeCoverageState {
-    return { last: this.lastTradeId, lastMinute: this.lastMinute, holes: this.missing, doubt: this.uncertain }
+    const { lastTradeId, lastMinute, missing, uncertain } = this
+    return { lastTradeId, lastMinute, missing, uncertain }
   }
 
-  /** Nothing is known before `minute`, where the first connection began. Only the first call counts. */
+  /** Marks everything before `minute`, where the first connection began, as missing. Only the first call counts. */
   start(minute: number, now: number): void {
     if (this.lastTradeId !== 0 || this.missing.length > 0) return
     const before = Number.MAX_SAFE_INTEGER
@@ -84,17 +84,17 @@ export class TradeCoverage {
     this.#markChanged(from, minute)
   }
 
-  /** Whether a trade of this id is in already. */
+  /** True if the trade of this id is known. */
   has(id: number): boolean {
-    return id <= this.lastTradeId && !this.missing.some((hole) => id > hole.after && id < hole.before)
+    return id <= this.lastTradeId && !this.missing.some((range) => id > range.after && id < range.before)
   }
 
   /**
-   * Takes note of a trade.
-   * @returns false when it was in already.
+   * Records a trade.
+   * @returns false if it was known already.
    */
   record(id: number, minute: number, now: number): boolean {
-    // Id 1 follows nothing known: before it lies the start, like before any other first trade.
+    // Id 1 follows no known trade: like any other first trade, it has the start before it.
     if (id === this.lastTradeId + 1 && (id > 1 || this.missing.length === 0)) {
       this.lastTradeId = id
       if (minute > this.lastMinute) this.lastMinute = minute
@@ -105,26 +105,26 @@ export class TradeCoverage {
     return true
   }
 
-  /** A trade above the highest: everything between is a hole, or, with the very first trade, the unknown past. */
+  /** Records a trade above the highest id: the ids between are missing or, for the first trade, part of the past. */
   #recordAhead(id: number, minute: number, now: number): void {
-    const past = this.missing.find((hole) => hole.before === Number.MAX_SAFE_INTEGER)
+    const past = this.missing.find((range) => range.before === Number.MAX_SAFE_INTEGER)
     const low = Math.min(this.lastMinute, minute)
     const high = Math.max(this.lastMinute, minute)
     if (past) {
       past.before = id
       past.high = minute
-      // A snapshot reaches back to before the connection: what it holds is whole. What was lost before it is not.
+      // A snapshot reaches back to before the connection, without a gap. Trades before it may be missing.
       past.to = this.uncertain ? Math.min(minute, this.uncertain.to ?? minute) : Math.min(minute, past.to)
       past.from = past.low = Math.min(past.from, startOfDay(past.to))
       this.#markChanged(past.from, minute)
     } else {
-      // The connection's own record says where the loss can lie, when it says anything that fits.
-      const doubt =
+      // Trades can be missing only while the connection was broken, if the times of that fit.
+      const uncertain =
         this.uncertain !== null && this.uncertain.from <= high && (this.uncertain.to ?? high) >= low
           ? this.uncertain
           : null
-      const from = Math.max(low, doubt?.from ?? low)
-      const to = Math.min(high, doubt?.to ?? high)
+      const from = Math.max(low, uncertain?.from ?? low)
+      const to = Math.min(high, uncertain?.to ?? high)
       this.missing.push({
         after: this.lastTradeId,
         before: id,
@@ -143,31 +143,31 @@ export class TradeCoverage {
   }
 
   #recordMissingTrade(id: number, minute: number): boolean {
-    const index = this.missing.findIndex((hole) => id > hole.after && id < hole.before)
-    const hole = this.missing[index]
-    if (!hole) return false
-    this.#markChanged(hole.from, hole.to)
+    const index = this.missing.findIndex((range) => id > range.after && id < range.before)
+    const range = this.missing[index]
+    if (!range) return false
+    this.#markChanged(range.from, range.to)
     const parts: MissingTrades[] = []
-    // What of the start was healed stays healed, unless the trade shows that there is a day before it.
-    const start = minute < startOfDay(hole.from) ? startOfDay(minute) : hole.from
-    // Only the exchange can say that nothing lies before the first id, so that the start stays open below it.
-    if (id - hole.after > 1 || (hole.start && hole.after === 0)) {
-      const left = { ...hole, before: id, high: Math.max(hole.low, minute) }
-      if (hole.start) left.from = left.low = start
-      parts.push(hole.start ? { ...left, to: Math.min(hole.to, minute) } : clampToNeighbours(left))
+    // Minutes of the start that were completed stay complete, unless the trade shows that there is a day before.
+    const start = minute < startOfDay(range.from) ? startOfDay(minute) : range.from
+    // Only the exchange knows whether an id exists below the first one, so the start stays open.
+    if (id - range.after > 1 || (range.start && range.after === 0)) {
+      const left = { ...range, before: id, high: Math.max(range.low, minute) }
+      if (range.start) left.from = left.low = start
+      parts.push(range.start ? { ...left, to: Math.min(range.to, minute) } : clampToNeighbours(left))
     }
-    if (hole.before - id > 1) {
-      const right = { ...hole, after: id, low: Math.min(hole.high, minute) }
-      // What lies between a trade and the first one seen was lost while we watched: the start says nothing about it.
+    if (range.before - id > 1) {
+      const right = { ...range, after: id, low: Math.min(range.high, minute) }
+      // Trades between this one and the first one seen were lost during the connection: they are a gap.
       const from = Math.min(Math.max(right.low, start), right.high)
-      parts.push(hole.start ? { ...right, from, to: right.high, start: minute < hole.to } : clampToNeighbours(right))
+      parts.push(range.start ? { ...right, from, to: right.high, start: minute < range.to } : clampToNeighbours(right))
     }
     this.missing.splice(index, 1, ...parts)
     for (const part of parts) this.#markChanged(part.from, part.to)
     return true
   }
 
-  /** A trade too old for the fold: its minute is wrong until the exchange's own candle replaces it. */
+  /** Records a trade too old to be folded: its minute stays a gap until the exchange's own candle replaces it. */
   recordTooOld(id: number, minute: number, now: number): void {
     if (id <= this.lastTradeId) return
     this.record(id, minute, now)
@@ -176,7 +176,7 @@ export class TradeCoverage {
     this.#markChanged(minute, minute)
   }
 
-  /** From `from` on trades may have been lost; `to` null while it goes on. Up to the last trade, dense ids prove more. */
+  /** Marks minutes in which trades may be missing; `to` is null while that goes on. Up to the last trade, ids decide. */
   markUncertain(from: number, to: number | null): void {
     const earliest = Math.min(Math.max(from, this.lastMinute), this.uncertain?.from ?? Number.MAX_SAFE_INTEGER)
     const latest = to === null || this.uncertain?.to === null ? null : Math.max(earliest, to, this.uncertain?.to ?? 0)
@@ -184,70 +184,63 @@ export class TradeCoverage {
     this.#markChanged(earliest, latest ?? Number.MAX_SAFE_INTEGER)
   }
 
-  /** The feed is back since `minute`: from here on nothing more is lost. */
+  /** Ends the growing range: the feed is back since `minute`. */
   endUncertain(minute: number): void {
     if (this.uncertain?.to === null)
       this.uncertain = { from: this.uncertain.from, to: Math.max(this.uncertain.from, minute) }
   }
 
-  /** The next trade has come: what was missing is now a hole, or nothing was. */
+  /** Call after the next trade: if any were missing, their ids are known now. */
   resolveUncertain(): void {
     if (this.uncertain === null) return
     this.#markChanged(this.uncertain.from, this.uncertain.to ?? Number.MAX_SAFE_INTEGER)
     this.uncertain = null
   }
 
-  /** The minutes [from, to], both inclusive, are whole from elsewhere; a hole without minutes left is closed. */
+  /** Marks the minutes [from, to], both inclusive, as complete: they came from elsewhere. */
   markComplete(from: number, to: number): void {
     this.#markChanged(from, to)
-    for (const hole of this.missing) if (hole.from >= from && hole.from <= to) hole.from = to + MINUTE_S
-    this.missing = this.missing.filter((hole) => hole.from <= hole.to)
+    for (const range of this.missing) if (range.from >= from && range.from <= to) range.from = to + MINUTE_S
+    this.missing = this.missing.filter((range) => range.from <= range.to)
   }
 
-  /** What lies before `minute` is no longer ours to heal: it is history, which the exchange's own candles tell. */
+  /** Forgets what is missing before `minute`: the exchange's own candles are the record there. */
   dropBefore(minute: number): void {
-    for (const hole of this.missing) hole.from = Math.max(hole.from, minute)
-    this.missing = this.missing.filter((hole) => hole.from <= hole.to)
+    for (const range of this.missing) range.from = Math.max(range.from, minute)
+    this.missing = this.missing.filter((range) => range.from <= range.to)
     if (this.uncertain && this.uncertain.from < minute) this.uncertain.from = minute
     if (this.uncertain?.to != null && this.uncertain.to < this.uncertain.from) this.uncertain = null
   }
 
-  /** Nothing of a hole lies after `minute`: the trades between are all in. */
-  limitTo(hole: MissingTrades, minute: number): void {
-    this.#markChanged(hole.from, hole.to)
-    hole.to = Math.min(hole.to, minute)
+  /** Notes that none of the missing trades lies after `minute`. */
+  limitTo(range: MissingTrades, minute: number): void {
+    this.#markChanged(range.from, range.to)
+    range.to = Math.min(range.to, minute)
     this.missing = this.missing.filter((other) => other.from <= other.to)
   }
 
-  /** Coverage of [start, end), unix seconds: the worst of its minutes, gap before partial before full. */
+  /** The coverage of [start, end), unix seconds: the worst of its minutes, where gap is worse than partial. */
   coverage(start: number, end: number): Coverage {
-    const doubt = this.uncertain
-    if (doubt !== null && doubt.from < end && (doubt.to === null || doubt.to + MINUTE_S > start)) return 'gap'
+    const { uncertain } = this
+    if (uncertain !== null && uncertain.from < end && (uncertain.to === null || uncertain.to + MINUTE_S > start))
+      return 'gap'
     let coverage: Coverage = 'full'
-    for (const hole of this.missing)
-      if (hole.from < end && hole.to + MINUTE_S > start) {
-        if (!hole.start) return 'gap'
+    for (const range of this.missing)
+      if (range.from < end && range.to + MINUTE_S > start) {
+        if (!range.start) return 'gap'
         coverage = 'partial'
       }
     return coverage
   }
 
-  /** Where trades are missing inside [start, end): ascending, not touching each other. */
+  /** The ranges within [start, end) in which trades are missing: ascending and apart. */
   gaps(start: number, end: number): Gap[] {
-    const raw: Gap[] = this.missing.filter((hole) => !hole.start).map((hole) => [hole.from, hole.to + MINUTE_S])
+    const raw: Gap[] = this.missing.filter((range) => !range.start).map((range) => [range.from, range.to + MINUTE_S])
     if (this.uncertain) raw.push([this.uncertain.from, this.uncertain.to === null ? end : this.uncertain.to + MINUTE_S])
-    const gaps: Gap[] = []
-    for (const [from, to] of raw.sort((a, b) => a[0] - b[0])) {
-      const gap: Gap = [Math.max(from, start), Math.min(to, end)]
-      const previous = gaps.at(-1)
-      if (gap[0] >= gap[1]) continue
-      if (previous && gap[0] <= previous[1]) previous[1] = Math.max(previous[1], gap[1])
-      else gaps.push(gap)
-    }
-    return gaps
+    return unionGaps(raw, start, end)
   }
 
-  /** The minutes whose coverage may have changed since the last call, both ends inclusive; null when none. */
+  /** The minutes whose coverage may have changed since the last call, both ends inclusive; null if none. */
   takeChanged(): Gap | null {
     const changed = this.#changed
     this.#changed = null
@@ -259,9 +252,9 @@ export class TradeCoverage {
   }
 }
 
-/** A hole within its neighbours' minutes, as far as what the connection said of it still fits them. */
-function clampToNeighbours(hole: MissingTrades): MissingTrades {
-  const from = Math.max(hole.from, hole.low)
-  const to = Math.min(hole.to, hole.high)
-  return from <= to ? { ...hole, from, to } : { ...hole, from: hole.low, to: hole.high }
+/** Limits `from` and `to` to the neighbours' minutes; where they do not overlap, the neighbours decide. */
+function clampToNeighbours(range: MissingTrades): MissingTrades {
+  const from = Math.max(range.from, range.low)
+  const to = Math.min(range.to, range.high)
+  return from <= to ? { ...range, from, to } : { ...range, from: range.low, to: range.high }
 }

@@ -1,6 +1,6 @@
 /**
- * An exact quantity: a number counts 10^-8 while it is a safe integer, which nearly every market's volumes are and
- * which adds fastest; a bigint counts 10^-38, for finer sizes and larger sums.
+ * An exact quantity. A number counts units of 10^-8 while it is a safe integer: that adds fastest and fits nearly every
+ * market's volume. A bigint counts units of 10^-38, for finer sizes and larger sums.
  */
 export type Units = number | bigint
 
@@ -9,7 +9,7 @@ const ONE = 10 ** SCALE
 const FINE_SCALE = 38
 const FINE_PER_UNIT = 10n ** BigInt(FINE_SCALE - SCALE)
 
-/** Most digits before, and most digits after the point, of a decimal that is accepted. */
+/** The most digits before the point, and the most after it, of an accepted decimal. */
 export const MAX_DIGITS = 38
 
 const ZERO = 48
@@ -17,8 +17,8 @@ const NINE = 57
 const POINT = 46
 
 /**
- * Whether the text is a plain positive decimal: digits, and perhaps a point and digits. No sign, no exponent, no
- * leading zeros, at most `MAX_DIGITS` on either side: what can stand in JSON as it is.
+ * True for a plain positive decimal: digits, and perhaps a point and digits. No sign, no exponent, no leading zeros, at
+ * most `MAX_DIGITS` on either side. Such a text is also a JSON number.
  */
 export function isPositiveDecimal(text: unknown): text is string {
   if (typeof text !== 'string') return false
@@ -37,7 +37,7 @@ export function isPositiveDecimal(text: unknown): text is string {
   return whole === 1 || text.charCodeAt(0) !== ZERO
 }
 
-/** The same decimal without zeros at the end of its fraction, as the exchange's socket writes it: `1.50` -> `1.5`. */
+/** The decimal without trailing zeros in its fraction, as the exchange's socket writes it: `1.50` -> `1.5`. */
 export function trimDecimal(text: string): string {
   if (text.charCodeAt(text.length - 1) !== ZERO || !text.includes('.')) return text
   let end = text.length
@@ -82,7 +82,7 @@ export function addUnits(a: Units, b: Units): Units {
   return toFineUnits(a) + toFineUnits(b)
 }
 
-/** The exact quantity as plain decimal text, without needless zeros. */
+/** The exact quantity as plain decimal text without trailing zeros. */
 export function formatUnits(a: Units): string {
   // Below 1e15 the quotient is off by far less than a unit, so the whole is right and what follows is exact.
   if (typeof a === 'number' && a < 1e15) {

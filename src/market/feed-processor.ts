@@ -1,40 +1,42 @@
+import { MINUTE_MS, MINUTE_S } from '../time.ts'
 import type { CandleAggregator } from './aggregator.ts'
 import { type FeedMessage, parseFeedMessage, type RejectReason } from './coinbase.ts'
 
-const startOfMinute = (milliseconds: number): number => Math.floor(milliseconds / 60_000) * 60
+/** The start of the minute of a time in unix milliseconds, in unix seconds. */
+const startOfMinute = (ms: number): number => Math.floor(ms / MINUTE_MS) * MINUTE_S
 
-/** No late message is this many messages late: hours, at what one product's feed sends. */
+/** A message whose sequence number is this much too low is not late: one product's feed takes hours for so many. */
 const MAX_LATE_MESSAGES = 10_000
 
-/** Counts of what a feed brought, for operators. */
+/** Counters of one feed, for operators. */
 export type FeedCounts = { messages: number; trades: number; sequenceGaps: number; dropped: Record<string, number> }
 
 /**
- * Takes one product's feed, text by text, into its book: drops what is not valid (C4), and keeps from the sequence and
- * the connection's life what the coverage needs (C8).
+ * Adds one product's feed to its aggregator, text by text. Drops messages that are not valid (C4), and marks in the
+ * coverage where the sequence or the connection broke (C8).
  */
 export class FeedProcessor {
   readonly aggregator: CandleAggregator
   readonly counts: FeedCounts = { messages: 0, trades: 0, sequenceGaps: 0, dropped: {} }
-  /** A trade is sent this long after it was made, at the most: what a break leaves uncertain. Milliseconds. */
+  /** The longest time between a trade and its message: a break leaves this much uncertain. */
   readonly #maxLatencyMs: number
   /** The next sequence number; null while no connection is open. */
   #expectedSequence: number | null = null
-  /** The exchange's clock at its last message in order, unix milliseconds; 0 before the first. */
+  /** The exchange's clock at the last message in sequence, unix milliseconds; 0 before the first. */
   lastGoodAt: number
 
-  constructor(book: CandleAggregator, latency: number, lastGoodAt = 0) {
-    this.aggregator = book
-    this.#maxLatencyMs = latency
+  constructor(aggregator: CandleAggregator, maxLatencyMs: number, lastGoodAt = 0) {
+    this.aggregator = aggregator
+    this.#maxLatencyMs = maxLatencyMs
     this.lastGoodAt = lastGoodAt
   }
 
-  /** A new connection: its sequence begins at 0. */
+  /** Call for a new connection: its sequence begins at 0. */
   onOpen(): void {
     this.#expectedSequence = 0
   }
 
-  /** The connection is gone, or the object was: since the last good message trades may have been missed. */
+  /** Call when the connection broke or the object restarted: since the last good message trades may be missing. */
   onClose(): void {
     this.#expectedSequence = null
     if (this.lastGoodAt > 0)
@@ -42,8 +44,8 @@ export class FeedProcessor {
   }
 
   /**
-   * One text of the feed at `now` (unix milliseconds).
-   * @returns what it was; `rejected` and `refused` have changed nothing but the counts.
+   * Processes one text of the feed at `now` (unix milliseconds).
+   * @returns the parsed message; `rejected` and `refused` ones changed nothing but the counters
    */
   processMessage(text: string, now: number): FeedMessage {
     const message = parseFeedMessage(text)
@@ -55,31 +57,31 @@ export class FeedProcessor {
 
   #processInSequence(message: Exclude<FeedMessage, { kind: 'rejected' | 'refused' }>, now: number): void {
     const { sequence, at } = message
-    const { tradeCoverage: ledger } = this.aggregator
+    const { tradeCoverage } = this.aggregator
     const expected = this.#expectedSequence ?? sequence
-    // A newer message whose number is far lower is not late: the one before it had a number that was none.
+    // A newer message with a far lower number is not late: the number before it was wrong.
     const late = sequence < expected && (at <= this.lastGoodAt || expected - sequence < MAX_LATE_MESSAGES)
-    if (this.lastGoodAt === 0) ledger.start(startOfMinute(at), now)
-    ledger.endUncertain(startOfMinute(at))
+    if (this.lastGoodAt === 0) tradeCoverage.start(startOfMinute(at), now)
+    tradeCoverage.endUncertain(startOfMinute(at))
     if (!late && sequence !== expected) {
       this.counts.sequenceGaps++
-      ledger.markUncertain(startOfMinute((this.lastGoodAt || at) - this.#maxLatencyMs), startOfMinute(at))
+      tradeCoverage.markUncertain(startOfMinute((this.lastGoodAt || at) - this.#maxLatencyMs), startOfMinute(at))
     }
     if (!late) {
       this.#expectedSequence = sequence + 1
       if (at > this.lastGoodAt) this.lastGoodAt = at
     }
     if (message.kind !== 'trades') return
-    const last = ledger.lastTradeId
+    const last = tradeCoverage.lastTradeId
     this.counts.trades += this.aggregator.addTrades(message.trades, now)
     let ours = 0
     for (const trade of message.trades) if (trade.product === this.aggregator.product) ours++
     if (ours < message.trades.length) this.countDropped('unknown_product', message.trades.length - ours)
-    // A snapshot holds the newest trades: either it joins what we have, or the hole is known now.
-    if (!late && (ledger.lastTradeId > last || (message.snapshot && ours > 0))) ledger.resolveUncertain()
+    // A snapshot has the newest trades: either they join the known ones, or the missing ids are known now.
+    if (!late && (tradeCoverage.lastTradeId > last || (message.snapshot && ours > 0))) tradeCoverage.resolveUncertain()
   }
 
-  /** Counts something that was left out. */
+  /** Counts messages or trades that were dropped. */
   countDropped(reason: RejectReason | 'unknown_product', times = 1): void {
     this.counts.dropped[reason] = (this.counts.dropped[reason] ?? 0) + times
   }

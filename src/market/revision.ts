@@ -1,9 +1,9 @@
 import type { Coverage } from '../protocol/candle.ts'
-import { GRANULARITIES, type Granularity } from '../protocol/granularity.ts'
+import type { Granularity } from '../protocol/granularity.ts'
 import type { Bar, Ohlcv, RevisionReason } from './bar.ts'
 import { formatUnits } from './decimal.ts'
 
-/** What a candle told at one revision. */
+/** The numbers and coverage of a candle at one revision. */
 export type CandleValues = Ohlcv & { coverage: Coverage }
 
 /** One change of a complete candle (C6): `timestamp` in unix seconds, `recorded_at` RFC 3339. */
@@ -12,7 +12,7 @@ export type Revision = {
   timestamp: number
   rev: number
   reason: RevisionReason
-  /** Null where there was no candle before. */
+  /** Null if there was no candle before. */
   before: CandleValues | null
   after: CandleValues
   recorded_at: string
@@ -28,13 +28,13 @@ const toValues = ({ open, high, low, close, volume, coverage }: Bar): CandleValu
 })
 
 /**
- * The revision that made a complete bar what it is at `now` (unix milliseconds), `before` being what it was last told
- * as; null where the bar is at its first complete state, or was told as it is already.
+ * The latest revision of a complete bar, recorded at `now` (unix milliseconds). `before` is the bar as last published.
+ * Null for the first complete state and for a state that was published already.
  */
 export function createRevision(bar: Bar, before: Bar | null, now: number): Revision | null {
   if (!bar.complete || bar.rev === 0 || bar.reason === null || before?.rev === bar.rev) return null
   return {
-    granularity: GRANULARITIES[bar.size] as Granularity,
+    granularity: bar.granularity,
     timestamp: bar.start,
     rev: bar.rev,
     reason: bar.reason,

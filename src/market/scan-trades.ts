@@ -1,6 +1,6 @@
 /**
  * The one text form in which the exchange sends trades: these keys in this order, no white space, no escapes. Each
- * pattern begins where the one before ended; none matches a string that JSON could read otherwise than as it stands.
+ * pattern begins where the one before ended; none matches a string that needs unescaping.
  */
 const HEAD = /\{"channel":"market_trades","timestamp":"([\d:.TZ-]+)","sequence_num":(0|[1-9]\d{0,14}),"events":\[/y
 const EVENT = /\{"type":"(snapshot|update)","trades":\[/y
@@ -11,7 +11,7 @@ const COMMA = 44
 const CLOSING_BRACKET = 93
 const CLOSING_BRACE = 125
 
-/** What the six groups of `TRADE` hold. */
+/** The six groups of `TRADE`. */
 type TradeGroups = { 1: string; 2: string; 3: string; 4: string; 5: string; 6: string }
 type ScannedTrade = Record<'product_id' | 'trade_id' | 'price' | 'size' | 'time' | 'side', string>
 type ScannedEvent = { type: string; trades: ScannedTrade[] }
@@ -42,7 +42,7 @@ export function scanTrades(text: string): ScannedTrades | null {
   return { channel: 'market_trades', timestamp: head[1] as string, sequence_num: Number(head[2]), events }
 }
 
-/** Puts the trades from `start` on into `trades`; returns where their list is over, -1 when it is not of the form. */
+/** Adds the trades from `start` on to `trades`. Returns the index after their list, -1 if the text has another form. */
 function scanList(text: string, start: number, trades: ScannedTrade[]): number {
   if (text.charCodeAt(start) === CLOSING_BRACKET) return start + 1
   TRADE.lastIndex = start

@@ -4,31 +4,31 @@ import type { ActivityKind } from '../protocol/portfolio.ts'
 export type NamedLot = { lot_id: string; quantity: string }
 
 /**
- * What somebody did, as it was entered or imported. Amounts are plain decimal text. `quantity` and `price` are as traded,
+ * An activity as it was entered or imported. Amounts are plain decimal text. `quantity` and `price` are as traded,
  * before later splits; `price` and `fees` are in `currency`. A dividend, interest, fee or tax amounts to
- * `quantity` × `price`; what the first two cost, and what a fee costs beside that, is in `fees`.
+ * `quantity` × `price`; further costs are in `fees`.
  */
 export type Activity = {
   id: string
   kind: ActivityKind
-  /** Below 0: an asset of the user's own that nobody prices. Null: it belongs to no asset (fee, interest, tax). */
+  /** Below 0 for a custom asset; null for an activity without an asset (fee, interest, tax). */
   asset_id: number | null
   quantity: string
   price: string
   fees: string
   currency: string
-  /** RFC 3339. What is yet to come has no effect until then. */
+  /** RFC 3339. An activity in the future has no effect until then. */
   traded_at: string
-  /** Of a split alone: so many new shares for so many old ones. */
+  /** Of a split only: `numerator` new shares for `denominator` old ones. */
   split: { numerator: string; denominator: string } | null
-  /** Of a sale alone: the lots that it takes; null takes the oldest first (P4). */
+  /** Of a sale only: the lots that it takes; null takes the oldest first (P4). */
   lots: readonly NamedLot[] | null
   note: string | null
-  /** Whether it may open a short lot: an import's may, what is typed may not. */
+  /** True if it may open a short lot: imported sales may, entered ones may not. */
   short: boolean
 }
 
-/** A split that the market tells of: it changes lots that were open before the day, `2020-08-31`. */
+/** A split of the listed asset: it changes lots that were open before the day, `2020-08-31`. */
 export type Split = { ex_date: string; numerator: string; denominator: string }
 
 /**

@@ -8,29 +8,28 @@ const PERCENT_PLACES = 4
 export const RATE_PLACES = 16
 export const PRICE_PLACES = 10
 
-/** Within so many digits a quotient is looked for that is exact. */
+/** A quotient that ends within so many digits is exact. */
 export const EXACT_PLACES = 38
 
-/** Apart from everybody else's: the number of places that it divides to is set before each division. */
+/** A constructor of its own, because its number of places is set before each division. */
 const RoundingBig = Big()
 
 export const ZERO: Decimal = new Big(0)
 
-/** Plain decimal text as a decimal. @throws Error for what is no number */
+/** Parses plain decimal text. @throws Error for text that is no number */
 export const parseDecimal = (text: string): Decimal => new Big(text)
 
-/** As plain decimal text: no exponent, no zeros at the end, no sign at zero. */
+/** Plain decimal text: no exponent, no trailing zeros, no sign at zero. */
 export const formatDecimal = (value: Decimal): string => value.toFixed()
 
-/** What may be unknown, as text. */
 export const formatDecimalOrNull = (value: Decimal | null): string | null =>
   value === null ? null : formatDecimal(value)
 
 export const isZero = (value: Decimal): boolean => value.eq(ZERO)
 
 /**
- * a / b with so many digits after the point, halves away from zero; `portfolio_ratio` of the database is the same. The one
- * place where anything is rounded.
+ * a / b rounded to `places` digits after the point, half away from zero, as `portfolio_ratio` in the database. Nothing else
+ * rounds.
  * @throws Error when b is 0
  */
 export function divideRounded(a: Decimal, b: Decimal, places: number): Decimal {

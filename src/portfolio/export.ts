@@ -3,10 +3,10 @@ import type { Asset } from '../protocol/asset.ts'
 import type { ActivityKind } from '../protocol/portfolio.ts'
 import type { Activity } from './activity.ts'
 
-/** What is exported: activities in their order, with every asset that they name (one of the user's own below 0). */
+/** The content of an export: activities in order, and their assets by id (custom ones below 0). */
 export type ExportInput = { activities: readonly Activity[]; assets: ReadonlyMap<number, Asset>; currency: string }
 
-/** The kinds that Ghostfolio has, by what a holding is after them; the true ones stand beside. */
+/** Ghostfolio's kind for each of Kerb's, by its effect on the holding; the export adds Kerb's kind. */
 const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
   buy: 'BUY',
   transfer_in: 'BUY',
@@ -25,14 +25,14 @@ const CLOSING_KINDS: ReadonlySet<ActivityKind> = new Set(['sell', 'transfer_out'
 const DEFAULT_TITLES: Readonly<Partial<Record<ActivityKind, string>>> = { fee: 'Fee', interest: 'Interest', tax: 'Tax' }
 const DEFAULT_TITLE_TEXTS: ReadonlySet<string> = new Set(Object.values(DEFAULT_TITLES))
 
-/** How Ghostfolio calls an asset: Yahoo's symbol, a coin with its currency and no mark between. */
+/** Ghostfolio's symbol of an asset: Yahoo's, or a coin followed by its currency. */
 function ghostfolioSymbol(asset: Asset): string {
   if (asset.asset_id < 0) return asset.symbol
   if (asset.type === 'crypto') return `${asset.code}${asset.currency}`
   return asset.provider === 'yahoo' ? asset.provider_id : asset.symbol
 }
 
-/** A symbol for each asset: of two that Ghostfolio calls the same, the second by its own name. */
+/** A symbol for each asset; the second of two with the same Ghostfolio symbol gets its qualified name. */
 function symbolsOf(assets: Iterable<Asset>): Map<number, string> {
   const symbols = new Map<number, string>()
   const taken = new Set<string>()
@@ -77,8 +77,8 @@ const assetProfile = (symbol: string, name: string, currency: string) => ({
 })
 
 /**
- * A portfolio in Ghostfolio's JSON, amounts with their exact digits. What Ghostfolio has no place for stands under `kerb`,
- * which it does not look at: kinds, splits, named lots, and which assets the symbols mean.
+ * A portfolio in Ghostfolio's JSON, amounts with their exact digits. `kerb`, which Ghostfolio ignores,
+ * adds what it cannot express: kinds, splits, named lots, and the assets of the symbols.
  * @param now RFC 3339
  */
 export function exportJson({ activities, assets, currency }: ExportInput, now: string): string {
@@ -155,12 +155,12 @@ const COLUMNS = [
   'Id',
 ]
 
-/** A text that a spreadsheet would take for a formula stands behind an apostrophe; an import takes it away again. */
+/** An apostrophe precedes a text that a spreadsheet would take for a formula; an import removes it. */
 const escapeFormula = (text: string): string => (/^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text)
 
 const csvCell = (text: string): string => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
-/** A portfolio in Ghostfolio's CSV; what it has no columns for stands in further ones, which it does not look at. */
+/** A portfolio in Ghostfolio's CSV, with extra columns, which Ghostfolio ignores, for what it cannot express. */
 export function exportCsv({ activities, assets }: ExportInput): string {
   const symbols = symbolsOf(assets.values())
   const lines = activities.map((activity) => {

@@ -1,18 +1,18 @@
 import type { Activity } from './activity.ts'
 
-/** What two activities have in common that say the same thing. */
+/** The fields that two equal activities share. */
 export type ActivityContent = Pick<
   Activity,
   'kind' | 'asset_id' | 'quantity' | 'price' | 'fees' | 'currency' | 'traded_at' | 'split'
 >
 
-/** An activity that is there already. */
+/** A stored activity. */
 export type StoredActivity = ActivityContent & { id: string; fingerprint: string | null }
 
 /** SHA-256 of a text, in hexadecimal. */
 export type Digest = (text: string) => Promise<string>
 
-/** What an activity says, as text: amounts and the time have one way to be written. */
+/** The content of an activity as text, with amounts and time in one normal form. */
 const serializeContent = ({
   kind,
   asset_id,
@@ -26,8 +26,8 @@ const serializeContent = ({
   JSON.stringify([kind, asset_id, quantity, price, fees, currency, traded_at, split?.numerator, split?.denominator])
 
 /**
- * The fingerprint of each row: of what it says, and of how many rows before it say the same, so that two equal trades of
- * one file are two, and the file once more is none.
+ * The fingerprint of each row: a digest of its content and of the number of equal rows before it. Two equal trades of one
+ * file have two fingerprints, and importing the file again adds nothing.
  */
 export async function computeFingerprints(rows: readonly ActivityContent[], digest: Digest): Promise<string[]> {
   const counted = new Map<string, number>()
@@ -41,12 +41,11 @@ export async function computeFingerprints(rows: readonly ActivityContent[], dige
 }
 
 /**
- * For each row the id of the activity that is there already and says the same; null for a new one, with its fingerprint
- * (null where another activity has it, which says something else since it was edited).
+ * For each row the id of the stored activity that it repeats; null for a new one, with its fingerprint (null where an
+ * edited activity has it).
  */
 export type DuplicateMatch = { known: string } | { known: null; fingerprint: string | null }
 
-/** Adds to the list of a key. */
 function addToList(lists: Map<string, string[]>, key: string, value: string): void {
   const list = lists.get(key)
   if (list) list.push(value)
@@ -54,10 +53,10 @@ function addToList(lists: Map<string, string[]>, key: string, value: string): vo
 }
 
 /**
- * Which rows are there already. One that was typed counts as well as one that was imported, and one that was imported and
- * edited since counts as what it was, too; each counts once.
+ * Matches rows with stored activities, each of which counts once: with entered and imported ones, and with those that were
+ * edited since their import, as they were then.
  * @param prints the rows' fingerprints
- * @param there activities that may be the same: those of the rows' times, and those with one of the fingerprints
+ * @param there stored activities of the rows' times, and those with one of the fingerprints
  */
 export function matchDuplicates(
   rows: readonly ActivityContent[],

@@ -48,7 +48,7 @@ export const LOT_FIGURES = {
   day_change: 'move',
 } as const satisfies Record<string, FigureKind>
 
-/** What stands for a figure that is not known, for eyes and for ears. */
+/** The text of an unknown figure, shown and for screen readers. */
 export const UNKNOWN_FIGURE = { sign: '–', words: 'not known' } as const
 
 type Format = (decimal: string) => string
@@ -69,7 +69,7 @@ const quantity = createFormat({
 const percent = createFormat({ minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: 'exceptZero' })
 const ratio = createFormat({ minimumFractionDigits: 2, maximumFractionDigits: 2 })
 
-/** Below a hundredth places are not enough to tell a price. */
+/** Prices below this need more digits than two places. */
 const SMALL = /^-?0+\.00\d*[1-9]/
 
 const formatsByCurrency = new Map<string, { money: Format; move: Format }>()
@@ -85,13 +85,13 @@ function currencyFormats(currency: string): { money: Format; move: Format } {
   return known
 }
 
-/** Places of a currency's amounts, 0 of yen; 2 of one that ISO 4217 does not have. */
+/** Decimal places of a currency (0 for yen); 2 for one that ISO 4217 lacks. */
 const currencyPlaces = (currency: string): number =>
   /^[A-Z]{3}$/.test(currency)
     ? (new Intl.NumberFormat('en-US', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2)
     : 2
 
-/** A decimal for reading, rounded for that alone. @param currency of the amount, where it is one */
+/** A decimal rounded for display. @param currency of an amount */
 export function formatFigure(kind: FigureKind, decimal: string, currency: string): string {
   switch (kind) {
     case 'money':
@@ -109,7 +109,7 @@ export function formatFigure(kind: FigureKind, decimal: string, currency: string
   }
 }
 
-/** Where a decimal points: `up` above 0, `down` below, `flat` at 0 and where it is not known. */
+/** `up` above 0, `down` below 0, `flat` at 0 or when unknown. */
 export function figureDirection(decimal: string | null): 'up' | 'down' | 'flat' {
   if (decimal === null || !/[1-9]/.test(decimal)) return 'flat'
   return decimal.startsWith('-') ? 'down' : 'up'
@@ -121,14 +121,14 @@ export function figureClass(kind: FigureKind, decimal: string | null): string {
   return kind === 'move' || kind === 'percent' ? `figure ${figureDirection(decimal)}` : 'figure'
 }
 
-/** Why a holding is not valued as of now, in words. */
+/** The text for a holding without a current value. */
 export function holdingStaleLabel(reason: PositionStaleReason): string {
   if (reason === 'unpriced') return 'nobody tells its price'
   if (reason === 'no_rate') return 'there is no exchange rate for it'
   return `old price: ${staleReasonLabel(reason)}`
 }
 
-/** What the totals leave out, as a sentence; null when they are whole. */
+/** A sentence about what the totals leave out; null when they are complete. */
 export const incompleteNotice = ({ incomplete, missing }: Pick<Totals, 'incomplete' | 'missing'>): string | null =>
   incomplete
     ? `Incomplete: a price or an exchange rate is missing for ${missing.map((symbol) => symbol || 'what belongs to no holding').join(', ')}. The totals are of what is known.`
@@ -141,7 +141,7 @@ export const formatPeDate = ({ pe_ratio, pe_as_of }: { pe_ratio: string | null; 
 /** How many lots are open. */
 export const formatLotCount = (lots: number): string => (lots === 1 ? '1 lot' : `${lots} lots`)
 
-/** What somebody did, as people call it. */
+/** The label of an activity's kind. */
 export const KIND_LABELS: Readonly<Record<ActivityKind, string>> = {
   buy: 'Buy',
   sell: 'Sell',

@@ -13,18 +13,18 @@ import {
 import { type AppliedSplit, splitsUntil } from './splits.ts'
 import { parseMicros } from './time.ts'
 
-/** What an asset's activities make. Lots and closures in the order in which they came about. */
+/** The lots and closures of an asset, in the order in which they came about. */
 export type DerivedLots = { lots: Lot[]; closures: LotClosure[] }
 
-/** The first activity that cannot be: it takes more than there is, or a lot that there is not. */
+/** The first impossible activity: it takes more than is held, or from a lot that does not exist. */
 export type LotRefusal = {
   refused: { activity_id: string; reason: 'insufficient_quantity' | 'unknown_lot'; detail: string }
 }
 
-/** A lot while its asset's activities are gone through. Amounts are of the open part, below 0 for a short one. */
+/** A lot during the derivation. Amounts are of the open part, below 0 for a short lot. */
 type OpenLot = {
   opened: Activity
-  /** How many of the splits it has not seen. */
+  /** The number of splits before it was opened. */
   splitsBefore: number
   opened_quantity: Decimal
   whole: boolean
@@ -32,7 +32,7 @@ type OpenLot = {
   /** Without fees. */
   gross: Decimal
   fees: Decimal
-  /** As of the opening or the last split: what parts are parts of. */
+  /** As of the opening or the last split: the whole that parts refer to. */
   base: { quantity: Decimal; gross: Decimal; fees: Decimal }
   /** Gross by quantity; null where that has no end. Left out after a split, until it is needed. */
   unit?: Decimal | null
@@ -70,7 +70,7 @@ function unitPrice(lot: OpenLot): Decimal | null {
   return lot.unit
 }
 
-/** Takes so much (above 0) out of a lot, and gives what that part had cost with its fees. */
+/** Takes a quantity (above 0) out of a lot, and returns the cost of that part with its fees. */
 function takeFromLot(lot: OpenLot, quantity: Decimal): Decimal {
   const { base } = lot
   const unit = unitPrice(lot)
@@ -115,7 +115,7 @@ function splitLots(lots: readonly OpenLot[], split: AppliedSplit): void {
   }
 }
 
-/** What an asset's lots are while its activities are gone through. */
+/** The lots of an asset during the derivation. */
 type LotState = {
   all: OpenLot[]
   byId: Map<string, OpenLot> /** None before it is open. */
@@ -142,7 +142,7 @@ function openLot(book: LotState, activity: Activity, quantity: Decimal, fees: De
 
 type LotPart = { lot: OpenLot; quantity: Decimal }
 
-/** The oldest lots of the other side, as far as they go (P4). */
+/** The oldest lots of the other side, as many as are needed and exist (P4). */
 function oldestLots(book: LotState, wanted: Decimal, side: 1 | -1): LotPart[] {
   const parts: LotPart[] = []
   let left = wanted
@@ -166,7 +166,7 @@ const refusal = (activity: Activity, reason: LotRefusal['refused']['reason'], de
   refused: { activity_id: activity.id, reason, detail },
 })
 
-/** The lots that a sale names, which must have what it takes, and be all of it. */
+/** The lots that a sale names, which must hold exactly what it takes. */
 function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[]): LotPart[] | LotRefusal {
   const parts = new Map<string, LotPart>()
   let sum = ZERO
@@ -193,8 +193,8 @@ function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[
 }
 
 /**
- * One purchase, sale or transfer: closes lots of the other side, and opens one with what is left. Its fees go to its parts
- * by their quantity. A transfer realises nothing; the fees of one that goes out are an expense, and in no lot.
+ * Applies a purchase, sale or transfer: it closes lots of the other side, and opens one with the rest. Its fees are divided
+ * by quantity. A transfer realises nothing; the fees of an outgoing one are an expense and belong to no lot.
  */
 function applyTrade(book: LotState, activity: Activity, closures: LotClosure[]): LotRefusal | null {
   const quantity = parseDecimal(activity.quantity)
@@ -249,12 +249,12 @@ function splitFactors(splits: readonly AppliedSplit[]): { numerator: Decimal; de
 }
 
 /**
- * The lots of ONE asset, and what closed them, out of all its activities, in any order; kinds that touch no lot are passed
- * over, as is what has yet to come. Exact: the costs of a lot's closures and of its open part add up to its whole cost.
+ * Derives the lots and closures of ONE asset from all its activities, in any order. Kinds that touch no lot and activities
+ * in the future are ignored. Exact: the costs of a lot's closures and of its open part add up to its whole cost.
  *
- * It goes by `traded_at`; at the same instant by purchases first, then by id. A split changes the lots that are open at the
+ * Activities apply by `traded_at`; at the same instant purchases first, then by id. A split changes the lots that are open at the
  * first instant of its day (UTC).
- * @param splits that the market tells of; see `splitsUntil`
+ * @param splits of the listed asset; see `splitsUntil`
  * @param now RFC 3339
  */
 export function deriveLots(

@@ -2,12 +2,12 @@ import type { PortfolioPrice } from '../protocol/portfolio.ts'
 import type { StaleReason } from '../protocol/quote.ts'
 import { divideRounded, formatDecimal, parseDecimal, RATE_PLACES, ZERO } from './decimal.ts'
 
-/** The asset whose price tells what a currency is in US dollars; `inverse`: what a dollar is in the currency. */
+/** The asset whose price is a currency's value in US dollars or, with `inverse`, a dollar's value in the currency. */
 export type RateSource = { currency: string; asset_id: number; inverse: boolean }
 
 /**
- * What one of a currency is in US dollars now; null or left out: nobody knows (P3). `stale`: those that are not as of now, and
- * why.
+ * The current value of one unit of each currency in US dollars; null or missing when unknown (P3). `stale` has the reasons
+ * for rates that are outdated.
  */
 export type Rates = {
   now: ReadonlyMap<string, string | null>
@@ -16,14 +16,14 @@ export type Rates = {
 
 const ONE = parseDecimal('1')
 
-/** US dollars of a currency by the price of its source; null for what is no price. `usd_now` of the database is the same. */
+/** A currency's value in US dollars by the price of its source, as `usd_now` in the database; null without a valid price. */
 function usdRate({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
   const told = parseDecimal(price)
   if (!told.gt(ZERO)) return null
   return inverse ? formatDecimal(divideRounded(ONE, told, RATE_PLACES)) : formatDecimal(told)
 }
 
-/** The rates of now. @param prices by asset; of more than the sources, or of less */
+/** The current rates. @param prices by asset; may have more than the sources, or fewer */
 export function currentRates(
   sources: readonly RateSource[],
   prices: ReadonlyMap<number, Pick<PortfolioPrice, 'price' | 'stale'>>,
@@ -38,14 +38,14 @@ export function currentRates(
   return { now, stale }
 }
 
-/** Why the rate between two currencies is not as of now; null: it is, or there is none to be old. */
+/** Why the rate between two currencies is stale; null when it is fresh, or unknown. */
 export const staleRate = ({ stale }: Rates, from: string, to: string): StaleReason | null =>
   from === to ? null : (stale?.get(from) ?? stale?.get(to) ?? null)
 
 const currentUsdRate = (rates: Rates, currency: string): string | null =>
   currency === 'USD' ? '1' : (rates.now.get(currency) ?? null)
 
-/** What one of `from` is in `to`; null where one of them is not known: never 1 in its place (P3). */
+/** The value of one `from` in `to`; null when unknown, never a default of 1 (P3). */
 export function exchangeRate(rates: Rates, from: string, to: string): string | null {
   if (from === to) return '1'
   const over = currentUsdRate(rates, from)

@@ -5,8 +5,8 @@ import { formatDecimal, formatDecimalOrNull, parseDecimal, percent } from './dec
 export type Revaluation = { price: string; as_of: string }
 
 /**
- * A position at another price of the same UTC day: what `valuePosition` gives for it, to the last digit, without the lots
- * that the position is made of. A day's change rises by quantity × rate for each unit of price, whenever a lot was
+ * A position at another price of the same UTC day: equal to `valuePosition` to the last digit, without the position's
+ * lots. A day's change rises by quantity × rate for each unit of price, whenever a lot was
  * traded (P5); on another day other lots are of the day, against another close: that is for those who have them. What is
  * null for want of a price or a rate stays null (P3).
  */
@@ -25,7 +25,7 @@ export function revaluePosition(position: Position, { price, as_of }: Revaluatio
   }
 }
 
-/** A lot of a position at another price than the position's: as `revalued`. */
+/** A lot at another price of the same UTC day. */
 export const revalueLot = (lot: LotView, position: Position, { price }: Revaluation): LotView => ({
   ...lot,
   ...figuresAt(lot, position, price),
@@ -33,7 +33,7 @@ export const revalueLot = (lot: LotView, position: Position, { price }: Revaluat
 
 type Held = Pick<LotView, 'quantity' | 'invested' | 'day_change'>
 
-/** What moves with the price, of a position or a lot; null where it has no value. */
+/** The figures of a position or a lot that depend on the price; null where it has no value. */
 function figuresAt(
   { quantity, invested, day_change }: Held,
   { cmp, rate }: Pick<Position, 'cmp' | 'rate'>,

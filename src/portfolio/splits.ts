@@ -6,7 +6,7 @@ import { parseMicros } from './time.ts'
 export type AppliedSplit = { at: number; numerator: Decimal; denominator: Decimal }
 
 const DAY_US = 86_400e6
-/** Who types a split, and who tells it, may mean days that are so far apart. */
+/** The dates of one split, as entered and as reported by the provider, may differ by so much. */
 const SAME_SPLIT_DAYS = 7
 
 const isSameSplit = (a: AppliedSplit, b: AppliedSplit): boolean =>
@@ -18,8 +18,8 @@ const compareSplits = (a: AppliedSplit, b: AppliedSplit): number =>
   a.at - b.at || a.numerator.cmp(b.numerator) || a.denominator.cmp(b.denominator)
 
 /**
- * The splits of one asset up to `now` (microseconds), ascending, each of them once: the same ratio within seven days is the
- * same split. What the market tells goes before what somebody has entered.
+ * The splits of one asset up to `now` (microseconds), ascending. The same ratio within seven days is the same split;
+ * reported splits take precedence over entered ones.
  */
 export function splitsUntil(activities: readonly Activity[], market: readonly Split[], now: number): AppliedSplit[] {
   const told = market.map(({ ex_date, numerator, denominator }) => {

@@ -1,4 +1,4 @@
-/** RFC 3339 as microseconds since 1970, as exact as Postgres keeps it. */
+/** Microseconds since 1970 of an RFC 3339 time, the resolution of Postgres. */
 export function parseMicros(time: string): number {
   const [, second = '', fraction = '', zone = ''] = /^([^.Zz+]*\d\d:\d\d:\d\d)(?:\.(\d+))?(.*)$/.exec(time) ?? []
   const micros = fraction === '' ? 0 : Math.round(Number(`0.${fraction}`) * 1e6)

@@ -1,7 +1,7 @@
 import type { MarketState } from '../protocol/quote.ts'
 import type { RefreshSettings } from './refresh-settings.ts'
 
-/** What `app_settings` begins with: used by a board that no plan has reached yet. */
+/** The initial row of `app_settings`, and the settings of a board without a plan. */
 export const DEFAULT_REFRESH_SETTINGS: RefreshSettings = {
   refresh_min_seconds: 15,
   refresh_max_seconds: 300,
@@ -13,37 +13,37 @@ export const DEFAULT_REFRESH_SETTINGS: RefreshSettings = {
   history_weeks: 157,
 }
 
-/** The probe of a closed market asks at most this often, seconds. */
+/** The shortest interval of a closed market's probe, seconds. */
 const PROBE_INTERVAL_S = 60
 
-/** An asset as far as it matters to when it is asked for. Times are unix milliseconds. */
+/** The facts that decide when an asset is due. Times are unix milliseconds. */
 export type RefreshCandidate = {
   asset_id: number
-  /** Seconds, as `effectiveInterval` gives it. */
+  /** Seconds, see `effectiveIntervalS`. */
   interval: number
-  /** When it was asked for last; null: never. */
+  /** The last attempt; null: none. */
   triedAt: number | null
-  /** Whether it had no answer then, and when the provider may be asked again, where that is known. */
+  /** Whether the last attempt failed, and when the next one may be made, where that is known. */
   failed: boolean
   retryAt: number | null
-  /** By the quote that is held. */
+  /** Of the cached quote. */
   market: string | null
   market_state: MarketState | null
 }
 
-/** An asset that is due, and for how long it has been, milliseconds. */
+/** A due asset, and how long it has been due. */
 export type DueAsset = { asset_id: number; lagMs: number }
 
 const isClosed = (asset: RefreshCandidate): asset is RefreshCandidate & { market: string } =>
   asset.market !== null && asset.market_state === 'closed'
 
-/** Whether `a` is a better probe than `b`: it can be asked for, is wanted most often, and then by number. */
+/** Whether `a` is a better probe than `b`: its last attempt succeeded, its interval is shorter, its id is smaller. */
 function isBetterProbe(a: RefreshCandidate, b: RefreshCandidate): boolean {
   if (a.failed !== b.failed) return b.failed
   return a.interval === b.interval ? a.asset_id < b.asset_id : a.interval < b.interval
 }
 
-/** Of each closed market the one asset that finds out when it opens. */
+/** The probe of each closed market: the one asset that is refreshed to detect its opening. */
 export function marketProbes(assets: Iterable<RefreshCandidate>): Map<string, number> {
   const best = new Map<string, RefreshCandidate>()
   for (const asset of assets) {
@@ -54,7 +54,7 @@ export function marketProbes(assets: Iterable<RefreshCandidate>): Map<string, nu
   return new Map([...best].map(([market, { asset_id }]) => [market, asset_id]))
 }
 
-/** When an asset is to be asked for, unix milliseconds. */
+/** When an asset is due, unix milliseconds. */
 export function dueAt(
   asset: RefreshCandidate,
   isProbe: boolean,
@@ -70,9 +70,10 @@ export function dueAt(
 }
 
 /**
- * The assets that are due at `at` (unix milliseconds): by their interval since the last try; those that failed when their
- * provider may be asked again. Of a closed market one asset asks often, the others seldom, until that one has opened it.
- * @param openedAt when each market was last seen to open, unix milliseconds
+ * The assets that are due at `at` (unix milliseconds): by their interval since the last attempt, or, after a failure, when
+ * the provider allows the next one. Of a closed market one asset, the probe, is refreshed often, and the others rarely
+ * until it has detected the opening.
+ * @param openedAt the last opening of each market, unix milliseconds
  */
 export function dueAssets(
   assets: readonly RefreshCandidate[],

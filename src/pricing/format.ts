@@ -1,18 +1,19 @@
+import { PROVIDER_LABELS } from '../protocol/asset.ts'
 import type { MarketState, StaleReason } from '../protocol/quote.ts'
 
 const groupThousands = (whole: string): string => whole.replace(/\B(?=(\d{3})+(?!\d))/g, ',')
 
-/** Decimal text for reading: `67412.1` is `67,412.10`. No digit is lost; two stand after the point at least. */
+/** A price for display: `67412.1` is `67,412.10`. It has all its digits, and at least two decimals. */
 export function formatPrice(text: string): string {
   const [whole = '0', fraction = ''] = text.split('.')
   return `${groupThousands(whole)}.${fraction.padEnd(2, '0')}`
 }
 
-/** A price with more significant digits than this is a float written out; a provider's float has some seven true ones. */
+/** A price with more significant digits than this is a printed float; a provider's float has some seven exact ones. */
 const MAX_SIGNIFICANT_DIGITS = 10
 const FLOAT_DIGITS = 7
 
-/** A price of history for showing: `244.52999877929688` is `244.53`. One that is no float written out stays as it is. */
+/** A historical price for display: `244.52999877929688` is `244.53`. One that is not a printed float is unchanged. */
 export function trimFloatNoise(text: string): string {
   const digits = text.replace(/^-?[0.]*|\./g, '')
   if (digits.length <= MAX_SIGNIFICANT_DIGITS) return text
@@ -22,13 +23,13 @@ export function trimFloatNoise(text: string): string {
   return places === 0 ? rounded : rounded.replace(/\.?0+$/, '')
 }
 
-/** A quantity for reading: `51200000` is `51,200,000`. No digit is lost, none is added. */
+/** A quantity for display: `51200000` is `51,200,000`. It has exactly its digits. */
 export function formatQuantity(text: string): string {
   const [whole = '0', fraction] = text.split('.')
   return fraction === undefined ? groupThousands(whole) : `${groupThousands(whole)}.${fraction}`
 }
 
-/** Per cent as text with its sign: `1.234` is `+1.23%`. Null stays unknown, a dash, and is never 0. */
+/** A percentage with its sign: `1.234` is `+1.23%`. Null is a dash, never 0. */
 export function formatPercent(percent: string | null): string {
   const value = percent === null ? Number.NaN : Number(percent)
   if (!Number.isFinite(value)) return '–'
@@ -36,13 +37,13 @@ export function formatPercent(percent: string | null): string {
   return `${value < 0 && digits !== '0.00' ? '−' : '+'}${digits}%`
 }
 
-/** Where a change points: `up`, `down`, or `flat` where it is 0 or unknown. */
+/** The direction of a change: `flat` where it is 0 or unknown. */
 export function direction(percent: string | null): 'up' | 'down' | 'flat' {
   const value = Number(percent ?? 0)
   return value > 0 ? 'up' : value < 0 ? 'down' : 'flat'
 }
 
-/** How long ago, in the largest whole unit: `8 s`, `3 min`, `5 h`, `2 d`. A time that is still to come counts as now. */
+/** A duration in its largest whole unit: `8 s`, `3 min`, `5 h`, `2 d`. A negative one is `0 s`. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000))
   if (seconds < 60) return `${seconds} s`
@@ -51,23 +52,16 @@ export function formatAge(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`
 }
 
-/** The same as a time before now: `8 s ago`, or `just now`. */
+/** A duration before now: `8 s ago`, or `just now`. */
 export const formatAgo = (ms: number): string => (ms < 1_000 ? 'just now' : `${formatAge(ms)} ago`)
 
-/** Who tells a price, as people write it. */
+/** The name of a price's provider for people. */
 export function providerLabel(provider: string): string {
-  const known: Record<string, string> = {
-    yahoo: 'Yahoo Finance',
-    coinbase: 'Coinbase',
-    binance: 'Binance',
-    twelvedata: 'Twelve Data',
-    coinmarketcap: 'CoinMarketCap',
-    simulated: 'Simulated: made up, not a real price',
-  }
-  return known[provider] ?? provider
+  const labels: Record<string, string> = { ...PROVIDER_LABELS, simulated: 'Simulated: made up, not a real price' }
+  return labels[provider] ?? provider
 }
 
-/** How a market is, in words; null is not known. */
+/** The state of a market for display; null: unknown. */
 export function marketStateLabel(state: MarketState | null): string {
   switch (state) {
     case 'open':
@@ -75,26 +69,26 @@ export function marketStateLabel(state: MarketState | null): string {
     case 'closed':
       return 'Market closed'
     case 'pre':
-      return 'Before the opening'
+      return 'Pre-market'
     case 'post':
-      return 'After the close'
+      return 'After hours'
     case null:
-      return 'Market hours not known'
+      return 'Market hours unknown'
   }
 }
 
-/** Why a price is not current, in words. */
+/** The reason of a stale price for display. */
 export function staleReasonLabel(reason: StaleReason): string {
   switch (reason) {
     case 'expired':
-      return 'it is about to be renewed'
+      return 'refreshing soon'
     case 'rate_limited':
       return 'the provider allows no more requests for now'
     case 'unavailable':
-      return 'the provider does not answer'
+      return 'the provider does not respond'
     case 'invalid':
-      return 'the provider answers what cannot be used'
+      return 'the provider returned invalid data'
     case 'unknown':
-      return 'the provider does not know it any more'
+      return 'no longer listed by the provider'
   }
 }

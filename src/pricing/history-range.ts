@@ -2,17 +2,18 @@ import { addUnits, compareDecimals, formatUnits, parseUnits } from '../market/de
 import type { Asset } from '../protocol/asset.ts'
 import { type HistoryInterval, type HistoryRange, INTERVAL_BY_RANGE, type PriceBar } from '../protocol/price-history.ts'
 import type { Quote } from '../protocol/quote.ts'
+import { formatDate } from '../time.ts'
 
-/** The intervals whose bars are days, or made of days. */
+/** The intervals whose bars are days, or consist of days. */
 export type DayInterval = Extract<HistoryInterval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
 
-/** Before any market that Kerb has. */
+/** Before the first day of any supported market. */
 const EARLIEST_DATE = '1900-01-01'
 
-/** Days and weeks that are stored, as `app_settings` has them at first. */
+/** The stored days and weeks, by the initial `app_settings`. */
 const STORED_DAYS = 365
 const STORED_WEEKS = 157
-/** A stretch that lacks no more than so many days at its beginning keeps its interval. */
+/** A range keeps its interval if at most this many days are missing at its beginning. */
 const TOLERANCE_DAYS = 31
 
 const RANGE_MONTHS: Readonly<Partial<Record<HistoryRange, number>>> = {
@@ -25,8 +26,6 @@ const RANGE_MONTHS: Readonly<Partial<Record<HistoryRange, number>>> = {
   '10y': 120,
 }
 
-const formatDate = (time: Date): string => time.toISOString().slice(0, 10)
-
 /** The date so many days later, `2025-12-03`. */
 export function addDays(date: string, days: number): string {
   const moved = new Date(date)
@@ -34,37 +33,37 @@ export function addDays(date: string, days: number): string {
   return formatDate(moved)
 }
 
-/** The same day so many months earlier; of a shorter month the last day. */
+/** The same day some months earlier; in a shorter month its last day. */
 function monthsBefore(date: string, months: number): string {
   const [year = 0, month = 0, day = 0] = date.split('-').map(Number)
   const last = new Date(Date.UTC(year, month - months, 0)).getUTCDate()
   return formatDate(new Date(Date.UTC(year, month - 1 - months, Math.min(day, last))))
 }
 
-/** The first day of a range of days that goes back from `day`: the same day a month ago, and so on. */
+/** The first day of a range that ends at `day`: the same day a month ago, and so on. */
 export function rangeStart(range: HistoryRange, day: string): string {
   const months = RANGE_MONTHS[range]
   return months === undefined ? EARLIEST_DATE : monthsBefore(day, months)
 }
 
-/** The first day of the period that a day is in: itself, its Monday, the first of its month. */
+/** The first day of a day's period: itself, its Monday, the first of its month. */
 export function startOfPeriod(day: string, interval: DayInterval): string {
   if (interval === 'ONE_DAY') return day
   if (interval === 'ONE_MONTH') return `${day.slice(0, 8)}01`
   return addDays(day, -((new Date(day).getUTCDay() + 6) % 7))
 }
 
-/** The interval of a range that begins at `from`: where its days are not stored any more, weeks, and then months. */
+/** The interval of a range that begins at `from`: weeks, and then months, where shorter bars are not stored any more. */
 export function historyInterval(range: HistoryRange, from: string, today: string): HistoryInterval {
   const usual = INTERVAL_BY_RANGE[range]
-  const kept = (days: number) => from >= addDays(today, -days - TOLERANCE_DAYS)
-  if (usual === 'ONE_DAY') return kept(STORED_DAYS) ? usual : kept(7 * STORED_WEEKS) ? 'ONE_WEEK' : 'ONE_MONTH'
-  return usual === 'ONE_WEEK' && !kept(7 * STORED_WEEKS) ? 'ONE_MONTH' : usual
+  const isStored = (days: number) => from >= addDays(today, -days - TOLERANCE_DAYS)
+  if (usual === 'ONE_DAY') return isStored(STORED_DAYS) ? usual : isStored(7 * STORED_WEEKS) ? 'ONE_WEEK' : 'ONE_MONTH'
+  return usual === 'ONE_WEEK' && !isStored(7 * STORED_WEEKS) ? 'ONE_MONTH' : usual
 }
 
 /**
- * Bars with days that they do not hold yet: each day is added to the bar of its period, or begins one that is not
- * complete. A day that its period's bar already holds must not be among them.
+ * Bars together with later days: each day is merged into the bar of its period, or begins an incomplete one. No day may
+ * already be part of a bar.
  * @param bars ascending, of one interval
  * @param days ascending
  */
@@ -95,19 +94,19 @@ function mergeBar(bar: PriceBar, day: PriceBar): PriceBar {
   }
 }
 
-/** Markets whose day is not the one that UTC has while they are open, by the ending of their assets' symbols. */
+/** The time zones of markets whose day differs from UTC's while they are open, by the suffix of their symbols. */
 const MARKET_ZONES: Readonly<Record<string, string>> = { AX: 'Australia/Sydney', NZ: 'Pacific/Auckland' }
 
-/** The day of trading that a quote is of: the market's own, `2025-12-03`. */
+/** The trading day of a quote, in its market's time zone, `2025-12-03`. */
 export function tradingDay({ provider_id, type }: Pick<Asset, 'provider_id' | 'type'>, asOf: string): string {
-  const ending = /\.([A-Z]{1,3})$/.exec(provider_id)?.[1]
-  // In New York, what is traded after the close may be traded tomorrow in UTC.
-  const zone = ending ? MARKET_ZONES[ending] : type === 'stock' || type === 'etf' ? 'America/New_York' : undefined
+  const suffix = /\.([A-Z]{1,3})$/.exec(provider_id)?.[1]
+  // After the close in New York, UTC may have the next day.
+  const zone = suffix ? MARKET_ZONES[suffix] : type === 'stock' || type === 'etf' ? 'America/New_York' : undefined
   if (zone === undefined) return asOf.slice(0, 10)
   return new Intl.DateTimeFormat('en-CA', { timeZone: zone, dateStyle: 'short' }).format(new Date(asOf))
 }
 
-/** The day of trading as a quote tells it, so far; null where the quote does not tell enough. */
+/** The bar of the current trading day, by a quote; null where the quote lacks open, high or low. */
 export function currentDayBar(asset: Pick<Asset, 'provider_id' | 'type'>, quote: Quote): PriceBar | null {
   const { open, high, low, price, volume, as_of } = quote
   if (open === null || high === null || low === null) return null

@@ -8,14 +8,14 @@ export type PriceHistory = {
   basis: PriceBasis
   currency: string
   bars: readonly PriceBar[]
-  /** Who told them, or `simulated`; null where there are none. */
+  /** The provider of the bars, or `simulated`; null where there are none. */
   provider: string | null
-  /** Stands for the splits and dividends that were applied. */
+  /** The hash of the splits and dividends that were applied. */
   actionsVersion: string
   /** Where trades of a streamed product are missing. */
   gaps: readonly Gap[]
   /** False while the days of the asset have not been loaded yet: bars may be lacking. */
   loaded: boolean
-  /** The last day that is stored for good; null where there is none, and of intraday bars. */
+  /** The last complete day that is stored; null where there is none, and for intraday bars. */
   lastDate: string | null
 }

@@ -1,13 +1,13 @@
-import type { QuoteProviderName } from './quote-providers.ts'
+import type { QuoteProviderName } from '../protocol/asset.ts'
 
-/** How a provider stands, as `provider_rate_limits` shows it. Times are unix milliseconds, null is never. */
+/** The state of a provider's rate limit: a row of `provider_rate_limits`. Times are unix milliseconds; null: never. */
 export type ProviderLimit = {
   provider: QuoteProviderName
   window_ms: number
-  /** Requests (Binance: weight) of the window that are used, and how many there are. */
+  /** The used requests of the window (Binance: weight), and the allowed ones. */
   used: number
   budget: number
-  /** What the provider itself says is used, where it does. */
+  /** The used weight that the provider reports, where it does. */
   told_used: number | null
   in_flight: number
   concurrency: number

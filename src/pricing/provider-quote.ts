@@ -1,7 +1,11 @@
+import type { QuoteProviderName } from '../protocol/asset.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import type { MarketState } from '../protocol/quote.ts'
 
-/** What a provider says of one of its ids. Amounts are plain decimal text in `currency`, never a minor unit (Q6). */
+/** One provider's id of an asset. */
+export type ProviderAssetId = { provider: QuoteProviderName; id: string }
+
+/** A provider's quote of one of its ids. Amounts are plain decimal text in `currency`, never a minor unit (Q6). */
 export type ProviderQuote = {
   id: string
   price: string
@@ -10,7 +14,7 @@ export type ProviderQuote = {
   /** Per cent; for crypto against 24 hours before, for all else against the previous close. */
   change24h: string | null
   market_state: MarketState | null
-  /** The provider's name of the market: its assets open and close together. Null for what trades day and night. */
+  /** The provider's name of the market: its assets open and close together. Null for one that never closes. */
   market: string | null
   open: string | null
   high: string | null
@@ -22,10 +26,10 @@ export type ProviderQuote = {
   as_of: string
 }
 
-/** Why one id of a batch has no price: the provider does not know it, or knows it and has no price that can be used. */
+/** An id of a batch without a price: unknown to the provider, or known without a usable price. */
 export type MissingQuote = { id: string; price: null; reason: 'unknown' | 'no_price'; detail: string }
 
-/** What a provider tells of an asset that Kerb does not know yet. */
+/** A provider's listing of an asset that is not in the database yet. */
 export type ProviderListing = {
   id: string
   symbol: string
@@ -48,6 +52,6 @@ export type DailyBar = {
 
 /**
  * Days of one asset, ascending, and the corporate actions among them; all raw, in `currency`.
- * A day that is still going on is left out.
+ * The current day is left out.
  */
 export type DailyHistory = { currency: string; days: DailyBar[]; actions: CorporateAction[] }

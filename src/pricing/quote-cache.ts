@@ -2,37 +2,36 @@ import type { StaleReason } from '../protocol/quote.ts'
 import { staleReason } from './freshness.ts'
 import { type Anchor, type CachedQuote, hasSameVisibleFields, mergeBesideFeed, supersedes } from './quote.ts'
 
-/** Why the last try gave no price. */
+/** Why the last attempt has no price. */
 export type ProviderFailure = Exclude<StaleReason, 'expired'>
 
-/** What is known of one asset's price. Times are unix milliseconds. */
+/** The cached state of one asset's price, which is stored as it is. Times are unix milliseconds. */
 export type QuoteEntry = {
   quote: CachedQuote | null
-  /** What its exchange told by REST: the change of a feed's prices follows from it. */
+  /** The exchange's last REST price, from which the change of a feed's prices is derived. */
   anchor: Anchor | null
-  /** When a provider was asked last; null: never. */
+  /** The last attempt to refresh it; null: none. */
   triedAt: number | null
   trouble: ProviderFailure | null
-  /** When the provider may be asked again, where the trouble says so. */
+  /** When the next attempt may be made, where the failure says so. */
   retryAt: number | null
-  /** As clients were told last: whether it is stale, and when it was told by its provider. */
+  /** The published state: why it is stale, or null, and the provider's update. */
   told: { stale: StaleReason | null; updatedAt: number } | null
-  /** The batch in which what clients see has changed last, and the one that brought the quote. */
+  /** The batch of the last visible change, and the one that brought the quote. */
   changed: number
   brought: number
 }
 
-/** What one batch has changed: what has to be stored before anybody is told. */
+/** The changes of one batch, which are stored before they are published. */
 export type QuoteBatch = {
   n: number
   entries: [asset_id: number, entry: QuoteEntry][]
-  /** Assets that are gone. */
+  /** Removed assets. */
   dropped: number[]
-  /** When markets were last seen to open. */
+  /** The last openings of markets, unix milliseconds. */
   opened: [market: string, at: number][]
 }
 
-/** Nothing is known yet. */
 const EMPTY_ENTRY: QuoteEntry = {
   quote: null,
   anchor: null,
@@ -44,30 +43,30 @@ const EMPTY_ENTRY: QuoteEntry = {
   brought: 0,
 }
 
-/** What came of a try. */
+/** The outcome of an attempt to refresh. */
 export type RefreshAttempt = { at: number; trouble: ProviderFailure | null; retryAt: number | null }
 
 /**
- * The quotes of one board, and what its clients were told of them. Changes gather until `commit` makes a batch of them;
- * batches are numbered, and the numbers are the offsets of positions (D2).
+ * The quotes of one board and their published states. `commit` makes a numbered batch of the changes; the numbers are the
+ * offsets of stream positions (D2).
  */
 export class QuoteCache {
   readonly #freshUntil: (quote: CachedQuote) => number
   readonly #entries = new Map<number, QuoteEntry>()
-  /** When each market was last seen to open, unix milliseconds. */
+  /** The last opening of each market, unix milliseconds. */
   readonly marketOpenedAt = new Map<string, number>()
-  /** What has changed since the last batch, and whether clients can see it. */
+  /** The assets that have changed since the last batch, and whether the change is visible to clients. */
   readonly #dirty = new Map<number, boolean>()
   readonly #dropped = new Set<number>()
   readonly #newlyOpened = new Map<string, number>()
   #lastBatch = 0
-  /** Returns to before this batch are answered by a snapshot: assets have gone since. */
+  /** A client that resumes from before this batch gets a snapshot: assets were removed since. */
   #minResumableBatch = 0
 
   /**
-   * @param freshUntil until when a quote is within its time to live, unix milliseconds
-   * @param batches as they were stored, ascending
-   * @param floor as it was when they were
+   * @param freshUntil the end of a quote's time to live, unix milliseconds
+   * @param batches the stored batches, ascending
+   * @param floor the stored `minResumableBatch`
    */
   constructor(freshUntil: (quote: CachedQuote) => number, batches: Iterable<QuoteBatch> = [], floor = 0) {
     this.#freshUntil = freshUntil
@@ -97,19 +96,15 @@ export class QuoteCache {
     return this.#entries.get(id)?.quote ?? null
   }
 
-  /** The assets of which anything is known. */
+  /** The cached assets. */
   ids(): IterableIterator<number> {
     return this.#entries.keys()
   }
 
-  /** Whether something has changed since the last batch that clients can see. */
+  /** Whether a change since the last batch is visible to clients. */
   get hasVisibleChanges(): boolean {
     for (const visible of this.#dirty.values()) if (visible) return true
     return false
-  }
-
-  entries(): IterableIterator<[number, QuoteEntry]> {
-    return this.#entries.entries()
   }
 
   #change(id: number, change: Partial<QuoteEntry>, visible: boolean): void {
@@ -119,52 +114,52 @@ export class QuoteCache {
   }
 
   /**
-   * Takes a quote in, unless it is older than the one that is held.
-   * @param anchor what the exchange itself has told with it, if it has
-   * @param stored whether Postgres has it already
-   * @returns whether it is the one that is held now
+   * Caches a quote, unless it is older than the cached one.
+   * @param anchor the exchange's own price and change, if the quote is of it
+   * @param stored whether Postgres has the quote already
+   * @returns whether it was cached
    */
   put(quote: CachedQuote, anchor: Anchor | null = null, stored = false): boolean {
     const entry = this.#entries.get(quote.asset_id) ?? EMPTY_ENTRY
-    const held = entry.quote
-    if (!supersedes(quote, held)) return false
+    const cached = entry.quote
+    if (!supersedes(quote, cached)) return false
     const { market } = quote
-    if (market !== null && held?.market_state === 'closed' && quote.market_state !== 'closed') {
+    if (market !== null && cached?.market_state === 'closed' && quote.market_state !== 'closed') {
       const at = Date.parse(quote.updated_at)
       this.marketOpenedAt.set(market, at)
       this.#newlyOpened.set(market, at)
     }
     const brought = stored ? 0 : this.#lastBatch + 1
     const change = { quote, brought, anchor: anchor ?? entry.anchor }
-    this.#change(quote.asset_id, change, held === null || !hasSameVisibleFields(held, quote))
+    this.#change(quote.asset_id, change, cached === null || !hasSameVisibleFields(cached, quote))
     return true
   }
 
-  /** Takes in what an exchange told by REST while its feed is open, which has the price. */
+  /** Caches an exchange's REST quote, whose price the open feed has. */
   putBesideFeed(quote: CachedQuote, anchor: Anchor): void {
-    const held = this.quote(quote.asset_id)
-    this.put(held === null ? quote : mergeBesideFeed(quote, held), anchor)
+    const cached = this.quote(quote.asset_id)
+    this.put(cached === null ? quote : mergeBesideFeed(quote, cached), anchor)
   }
 
-  /** Notes that a provider was asked, and what came of it. */
+  /** Records an attempt to refresh an asset. */
   recordAttempt(id: number, { at, trouble, retryAt }: RefreshAttempt): void {
     this.#change(id, { triedAt: at, trouble, retryAt }, false)
   }
 
-  /** An asset is called otherwise now. */
+  /** Renames an asset. */
   setSymbol(id: number, symbol: string): void {
     const quote = this.quote(id)
     if (quote && quote.symbol !== symbol) this.#change(id, { quote: { ...quote, symbol } }, true)
   }
 
-  /** Lets go of an asset. */
+  /** Removes an asset. */
   remove(id: number): void {
     this.#entries.delete(id)
     this.#dirty.delete(id)
     this.#dropped.add(id)
   }
 
-  /** Notes what is stale at `now` and was not told to be so, or the other way round. */
+  /** Marks the quotes for the next batch whose published staleness is not that of `now` any more. */
   markStale(now: number): void {
     for (const [id, entry] of this.#entries)
       if (entry.told !== null && this.#staleReason(entry, now) !== entry.told.stale) this.#change(id, {}, false)
@@ -174,7 +169,7 @@ export class QuoteCache {
     return quote && staleReason({ freshUntil: this.#freshUntil(quote), trouble }, now)
   }
 
-  /** When the next of the quotes that were told as fresh is not fresh any more, unix milliseconds. */
+  /** When the first quote that is published as fresh becomes stale, unix milliseconds. */
   nextStaleAt(): number {
     let at = Number.POSITIVE_INFINITY
     for (const { quote, told } of this.#entries.values())
@@ -183,8 +178,8 @@ export class QuoteCache {
   }
 
   /**
-   * Makes a batch of what has changed; null if nothing has. `changed` are the assets of which clients see a change: also
-   * that a quote has become stale, or was told again when half of its time to live was over.
+   * Makes a batch of the changes; null if there are none. `changed` are the assets whose change is to be published: also a
+   * quote that has become stale, or whose update is newer than the published one by half of its time to live.
    */
   commit(now: number): { batch: QuoteBatch; changed: number[] } | null {
     if (this.#dirty.size === 0 && this.#dropped.size === 0) return null
@@ -194,10 +189,9 @@ export class QuoteCache {
     for (const [id, visible] of this.#dirty) {
       const entry = this.#entries.get(id) as QuoteEntry
       const stale = this.#staleReason(entry, now)
-      const told =
-        entry.quote && this.#shouldPublish(entry, stale, visible) ? this.#publishedState(entry.quote, stale) : null
-      if (told) {
+      if (entry.quote && this.#shouldPublish(entry.quote, entry.told, stale, visible)) {
         changed.push(id)
+        const told = { stale, updatedAt: Date.parse(entry.quote.updated_at) }
         this.#entries.set(id, { ...entry, told, changed: n })
       }
       entries.push([id, this.#entries.get(id) as QuoteEntry])
@@ -210,23 +204,23 @@ export class QuoteCache {
     return { batch, changed }
   }
 
-  #publishedState(quote: CachedQuote, stale: StaleReason | null): NonNullable<QuoteEntry['told']> {
-    return { stale, updatedAt: Date.parse(quote.updated_at) }
-  }
-
-  #shouldPublish({ quote, told }: QuoteEntry, stale: StaleReason | null, visible: boolean): boolean {
-    if (quote === null) return false
-    if (visible || told === null || told.stale !== stale) return true
+  #shouldPublish(
+    quote: CachedQuote,
+    published: QuoteEntry['told'],
+    stale: StaleReason | null,
+    visible: boolean,
+  ): boolean {
+    if (visible || published === null || published.stale !== stale) return true
     const updatedAt = Date.parse(quote.updated_at)
-    return (updatedAt - told.updatedAt) * 2 >= this.#freshUntil(quote) - updatedAt
+    return (updatedAt - published.updatedAt) * 2 >= this.#freshUntil(quote) - updatedAt
   }
 
-  /** All that is known, as one batch of the present number. */
+  /** The whole cache as one batch, with the number of the last one. */
   toBatch(): QuoteBatch {
     return { n: this.#lastBatch, entries: [...this.#entries], dropped: [], opened: [...this.marketOpenedAt] }
   }
 
-  /** The quotes that were brought after a batch, and so are not in Postgres when all up to that one are. */
+  /** The quotes that are newer than a batch: what Postgres lacks when it has that batch. */
   quotesAfter(n: number): CachedQuote[] {
     const quotes: CachedQuote[] = []
     for (const { quote, brought } of this.#entries.values()) if (quote && brought > n) quotes.push(quote)

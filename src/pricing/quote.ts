@@ -3,46 +3,46 @@ import type { Asset } from '../protocol/asset.ts'
 import type { Quote } from '../protocol/quote.ts'
 import type { ProviderQuote } from './provider-quote.ts'
 
-/** A quote as it is kept: also the provider's name of the market, null for what trades day and night. */
+/** A quote with the provider's name of its market, which is null for a market that never closes. */
 export type CachedQuote = Quote & { market: string | null }
 
-/** A price, and the change in per cent that was told with it: what the change of a later price follows from. */
+/** A price and its change in per cent as the exchange sent them: the change of a later price is derived from these. */
 export type Anchor = { price: string; change24h: string | null }
 
-/** A price of an open feed: the last trade's and its time (RFC 3339), and when the feed said anything last (ms). */
+/** A price of an open feed: the last trade's price and time (RFC 3339), and the feed's last message (unix milliseconds). */
 export type FeedPrice = { price: string; time: string; heardAt: number }
 
 /**
- * The change in per cent when the price is `price`, where the exchange told `change` at `told`: both are against the
- * same price of 24 hours ago. A percentage for display, so a float is enough; null where it cannot be told.
+ * The change in per cent at `price`, when it was `change` at `anchorPrice`: both are relative to the same price of 24 hours
+ * ago. A percentage for display, so a float is enough; null where it cannot be derived.
  */
-export function deriveChange(price: string, told: string | null, change: string | null): string | null {
-  if (told === null || change === null) return null
-  const before = Number(told) / (1 + Number(change) / 100)
-  const now = (Number(price) / before - 1) * 100
-  return Number.isFinite(now) ? now.toFixed(4).replace(/\.?0+$/, '') : null
+export function deriveChange(price: string, anchorPrice: string | null, change: string | null): string | null {
+  if (anchorPrice === null || change === null) return null
+  const before = Number(anchorPrice) / (1 + Number(change) / 100)
+  const percent = (Number(price) / before - 1) * 100
+  return Number.isFinite(percent) ? percent.toFixed(4).replace(/\.?0+$/, '') : null
 }
 
 /**
- * What a provider has told of an asset, as a quote.
+ * A provider's quote of an asset, ready for the cache.
  * @param provider its name, or `simulated`
- * @param askedAt unix milliseconds: it was told no earlier
- * @param now a market's time that is still to come is taken for this one
+ * @param askedAt when the request was sent, unix milliseconds; the quote is at least as new
+ * @param now unix milliseconds; replaces a market time in the future
  */
 export function toCachedQuote(
   { asset_id, symbol }: Pick<Asset, 'asset_id' | 'symbol'>,
-  told: ProviderQuote,
+  quote: ProviderQuote,
   provider: string,
   askedAt: number,
   now: number,
 ): CachedQuote {
-  const { id: _, as_of, ...rest } = told
+  const { id: _, as_of, ...rest } = quote
   const updated_at = new Date(askedAt).toISOString()
   return {
     asset_id,
     symbol,
     ...rest,
-    pe_as_of: told.eps === null && told.pe_ratio === null ? null : updated_at,
+    pe_as_of: quote.eps === null && quote.pe_ratio === null ? null : updated_at,
     provider,
     as_of: Date.parse(as_of) > now ? new Date(now).toISOString() : as_of,
     updated_at,
@@ -50,14 +50,14 @@ export function toCachedQuote(
 }
 
 /**
- * Whether a quote may take the place of the one that is held: neither the provider's word nor the market's time goes
- * back. RFC 3339 times of different precision do not compare as text.
+ * Whether a quote may replace the cached one: neither its update nor its market time may go back. RFC 3339 times of
+ * different precision do not compare as text.
  */
-export const supersedes = (next: CachedQuote, held: CachedQuote | null): boolean =>
-  held === null ||
-  (Date.parse(next.updated_at) >= Date.parse(held.updated_at) && Date.parse(next.as_of) >= Date.parse(held.as_of))
+export const supersedes = (next: CachedQuote, cached: CachedQuote | null): boolean =>
+  cached === null ||
+  (Date.parse(next.updated_at) >= Date.parse(cached.updated_at) && Date.parse(next.as_of) >= Date.parse(cached.as_of))
 
-/** What clients see of a quote besides when it was told. */
+/** The fields that clients see, without the time of the update. */
 const VISIBLE_FIELDS = [
   'symbol',
   'price',
@@ -75,28 +75,28 @@ const VISIBLE_FIELDS = [
   'as_of',
 ] as const satisfies readonly (keyof Quote)[]
 
-/** Whether two quotes say the same, whenever it was told. */
+/** Whether two quotes are equal to clients, apart from the time of the update. */
 export const hasSameVisibleFields = (a: Quote, b: Quote): boolean => VISIBLE_FIELDS.every((key) => a[key] === b[key])
 
 const maxDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) > 0 ? b : a)
 const minDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) < 0 ? b : a)
 
 /**
- * A quote by the last trade of an open feed. What a feed does not tell is that of `held`; the change follows from
- * `anchor`, which the exchange itself has told.
+ * A quote by the last trade of an open feed. Fields that a feed does not have are copied from `cached`; the change is
+ * derived from `anchor`.
  */
 export function feedQuote(
   asset: Pick<Asset, 'asset_id' | 'symbol' | 'currency'>,
   { price, time, heardAt }: FeedPrice,
   provider: string,
-  held: CachedQuote | null,
+  cached: CachedQuote | null,
   anchor: Anchor | null,
 ): CachedQuote {
   const { asset_id, symbol, currency } = asset
-  // REST has no time but that of its answer: a feed that has heard of no trade since says that it is so still.
-  const isSince = held !== null && heardAt >= Date.parse(held.as_of) && Date.parse(held.as_of) > Date.parse(time)
-  const untold = { previous_close: null, open: null, high: null, low: null, volume: null }
-  const { previous_close, open, high, low, volume } = held ?? untold
+  // A REST price has the time of its response: a feed without a trade since then confirms that price.
+  const isSince = cached !== null && heardAt >= Date.parse(cached.as_of) && Date.parse(cached.as_of) > Date.parse(time)
+  const empty = { previous_close: null, open: null, high: null, low: null, volume: null }
+  const { previous_close, open, high, low, volume } = cached ?? empty
   return {
     asset_id,
     symbol,
@@ -113,21 +113,21 @@ export function feedQuote(
     pe_ratio: null,
     pe_as_of: null,
     provider,
-    as_of: isSince ? held.as_of : time,
+    as_of: isSince ? cached.as_of : time,
     updated_at: new Date(heardAt).toISOString(),
     market: null,
   }
 }
 
-/** What REST tells while a feed is open: the feed has the price, since REST lags behind trades, and REST all else. */
-export function mergeBesideFeed(told: CachedQuote, held: CachedQuote): CachedQuote {
-  const { price, as_of, updated_at } = held
+/** A REST quote while a feed is open: the price is the feed's, since REST lags behind trades, all else is of REST. */
+export function mergeBesideFeed(provided: CachedQuote, cached: CachedQuote): CachedQuote {
+  const { price, as_of, updated_at } = cached
   return {
-    ...told,
+    ...provided,
     price,
-    change24h: deriveChange(price, told.price, told.change24h),
-    high: maxDecimal(told.high, price),
-    low: minDecimal(told.low, price),
+    change24h: deriveChange(price, provided.price, provided.change24h),
+    high: maxDecimal(provided.high, price),
+    low: minDecimal(provided.low, price),
     as_of,
     updated_at,
   }

@@ -8,10 +8,10 @@ export type PricePoint = { at: number; price: string }
 export const formatTime = (seconds: number): string => `${new Date(seconds * 1_000).toISOString().slice(0, 19)}Z`
 
 /**
- * Bars of the prices that were told, `size` seconds each and starting on multiples of it. Where nothing was told there
- * is no bar (C10); no volume is known.
+ * Bars of `size` seconds from prices, starting on multiples of `size`. Without a price there is no bar (C10). Their volume is
+ * not known.
  * @param points ascending
- * @param now unix seconds: a bar that is not over then is not complete
+ * @param now unix seconds: a bar that ends later is incomplete
  */
 export function barsFromSnapshots(points: readonly PricePoint[], size: number, now: number): PriceBar[] {
   const bars: PriceBar[] = []

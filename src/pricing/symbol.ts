@@ -1,12 +1,12 @@
 import { type Asset, type Candidate, SYMBOL_PATTERN } from '../protocol/asset.ts'
 
-/** What may be upper-cased without becoming something else: `ß` would become `SS`. */
+/** Text that is safe to upper-case: `ß` would become `SS`. */
 const ASCII = /^[\x21-\x7e]+$/
 
 const FNV_OFFSET = 0x811c9dc5
 const FNV_PRIME = 0x01000193
 
-/** A name of an asset as it is looked up: trimmed and in capitals; null for what cannot be one. */
+/** The name of an asset as it is looked up: trimmed and in capitals; null for text that is not a valid name. */
 export function normalizeName(text: string): string | null {
   const trimmed = text.trim()
   if (!ASCII.test(trimmed)) return null
@@ -25,11 +25,11 @@ export function shardOf(name: string, shards: number): number {
   return (hash >>> 0) % shards
 }
 
-/** The name that means this asset alone. */
+/** The name that resolves to this asset alone. */
 export const qualifiedName = (asset: Pick<Asset, 'provider' | 'provider_id'>): string =>
   `${asset.provider}:${asset.provider_id}`
 
-/** What an asset may be called, most telling first: a name that fits one of these ways goes no further. */
+/** The names of an asset, the most specific first: the first rule with a match decides. */
 const NAME_RULES: readonly ((asset: Asset) => string | null)[] = [
   qualifiedName,
   (asset) => asset.symbol,
@@ -44,16 +44,16 @@ export type Resolution<A extends Asset> =
   | { kind: 'ambiguous'; assets: A[] }
   | { kind: 'none' }
 
-/** Assets by every name that they have, for many look-ups. */
+/** Assets by each of their names, one map for each rule. */
 export type AssetIndex<A extends Asset> = ReadonlyMap<string, A[]>[]
 
-/** Makes the index of these assets, each of which has an id of its own. */
+/** The index of these assets, whose ids must differ. */
 export const indexAssets = <A extends Asset>(assets: Iterable<A>): AssetIndex<A> => {
   const all = [...assets]
-  return NAME_RULES.map((way) => {
+  return NAME_RULES.map((nameOf) => {
     const named = new Map<string, A[]>()
     for (const asset of all) {
-      const name = way(asset)?.toUpperCase()
+      const name = nameOf(asset)?.toUpperCase()
       if (name === undefined) continue
       const same = named.get(name)
       if (same) same.push(asset)
@@ -63,7 +63,7 @@ export const indexAssets = <A extends Asset>(assets: Iterable<A>): AssetIndex<A>
   })
 }
 
-/** Which asset of an index a name means, in the order `provider:provider_id`, symbol, crypto pair, provider_id, ISIN, code. */
+/** The asset of an index that a name resolves to, in the order `provider:provider_id`, symbol, crypto pair, provider_id, ISIN, code. */
 export function resolveFromIndex<A extends Asset>(name: string, index: AssetIndex<A>): Resolution<A> {
   for (const named of index) {
     const assets = named.get(name)
@@ -75,13 +75,13 @@ export function resolveFromIndex<A extends Asset>(name: string, index: AssetInde
 }
 
 /**
- * Which of these assets a name means. The first way of naming that fits decides: one match wins, several are ambiguous.
- * @param name as `normalName` gives it
+ * The asset that a name resolves to. The first rule with a match decides; several matches are ambiguous.
+ * @param name see `normalizeName`
  */
 export const resolve = <A extends Asset>(name: string, assets: Iterable<A>): Resolution<A> =>
   resolveFromIndex(name, indexAssets(assets))
 
-/** What an ambiguous name may mean, for an answer. */
+/** The candidates of an ambiguous name, for a response. */
 export const toCandidates = (assets: readonly Asset[]): Candidate[] =>
   assets.map((asset) => ({
     name_for_it: qualifiedName(asset),
@@ -90,3 +90,7 @@ export const toCandidates = (assets: readonly Asset[]): Candidate[] =>
     type: asset.type,
     currency: asset.currency,
   }))
+
+/** The message about an ambiguous symbol: the names to choose from. */
+export const ambiguousMessage = (name: string, candidates: readonly Candidate[]): string =>
+  `${name} means several assets: use one of ${candidates.map(({ name_for_it }) => name_for_it).join(', ')}`

@@ -1,10 +1,21 @@
 import { z } from 'zod'
 
-/** The names that `assets.provider` may have; `manual` is priced by nobody. */
-export const PROVIDERS = ['yahoo', 'coinbase', 'binance', 'twelvedata', 'coinmarketcap', 'manual'] as const
-export type ProviderName = (typeof PROVIDERS)[number]
+/** The providers of quotes by name, each with its label. src/providers/registry.ts says how each is reached. */
+export const PROVIDER_LABELS = {
+  yahoo: 'Yahoo Finance',
+  coinbase: 'Coinbase',
+  binance: 'Binance',
+  twelvedata: 'Twelve Data',
+  coinmarketcap: 'CoinMarketCap',
+} as const
+export type QuoteProviderName = keyof typeof PROVIDER_LABELS
+export const QUOTE_PROVIDERS = Object.keys(PROVIDER_LABELS) as QuoteProviderName[]
 
-/** An asset as Kerb tells it: the columns of brief 001's `assets`, and its number. */
+/** The values of `assets.provider`; an asset of `manual` has no provider of quotes. */
+export type ProviderName = QuoteProviderName | 'manual'
+export const PROVIDERS: readonly ProviderName[] = [...QUOTE_PROVIDERS, 'manual']
+
+/** An asset as the API returns it. */
 export const assetSchema = z.object({
   asset_id: z.int().meta({ description: 'The number of the asset here' }),
   symbol: z.string().meta({ description: 'BTC, AAPL, LDO.MI', example: 'AAPL' }),

@@ -1,20 +1,20 @@
 import { z } from 'zod'
 import { GRANULARITIES, type Granularity } from './granularity.ts'
 
-/** `full`: every trade up to now is in; `partial`: we began inside and have not filled it; `gap`: trades are missing. */
+/** `full`: no trade is missing. `partial`: the record starts inside and is not filled yet. `gap`: trades are missing. */
 export const COVERAGES = ['full', 'partial', 'gap'] as const
 export type Coverage = (typeof COVERAGES)[number]
 
-/** `trades`: folded from trades alone; `exchange`: the exchange's own candles are in it, as its REST told them. */
+/** `trades`: aggregated from trades alone. `exchange`: has the exchange's own candles, from its REST API. */
 export const CANDLE_ORIGINS = ['trades', 'exchange'] as const
 export type CandleOrigin = (typeof CANDLE_ORIGINS)[number]
 
-/** A candle inside Kerb. Money and volume are plain decimal text, so that no digit passes through a float (C3). */
+/** A candle inside Kerb. Prices and volume are plain decimal text, so no digit passes through a float (C3). */
 export type Candle = {
   exchange: string
   product_id: string
   granularity: Granularity
-  /** Start of the interval, unix seconds; the interval is [timestamp, timestamp + size). */
+  /** Start of the interval, unix seconds; the interval is [timestamp, timestamp + length). */
   timestamp: number
   open: string
   high: string
@@ -23,22 +23,22 @@ export type Candle = {
   volume: string
   is_complete: boolean
   coverage: Coverage
-  /** 0 until the first complete state and at it, +1 for each later change. */
+  /** 0 up to the first complete state, then one more for each change (C6). */
   rev: number
-  /** RFC 3339 time of the last trade inside, or of the reconciliation that replaced it. */
+  /** RFC 3339 time of the last trade, or of the reconciliation that replaced the numbers. */
   last_update: string
   source: CandleOrigin
 }
 
-/** A stretch of time in which trades are missing: unix seconds, the end exclusive. */
+/** A range of time in which trades are missing: unix seconds, the end exclusive. */
 export type Gap = [from: number, to: number]
 
-/** The JSON text of a candle: the keys of brief 003 first, numbers with the exchange's own digits. */
+/** The JSON text of a candle, its numbers with the exchange's own digits. */
 export function formatCandle(c: Candle): string {
   return `{"exchange":"${c.exchange}","product_id":"${c.product_id}","granularity":"${c.granularity}","timestamp":${c.timestamp},"open":${c.open},"high":${c.high},"low":${c.low},"close":${c.close},"volume":${c.volume},"is_complete":${c.is_complete},"coverage":"${c.coverage}","rev":${c.rev},"last_update":"${c.last_update}","source":"${c.source}"}`
 }
 
-/** A candle as a client reads it off the wire, its numbers already parsed. */
+/** A candle as a client receives it, its numbers parsed. */
 export const wireCandleSchema = z.object({
   exchange: z.string(),
   product_id: z.string(),

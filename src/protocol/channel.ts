@@ -1,5 +1,6 @@
 import { SYMBOL_PATTERN } from './asset.ts'
-import { type Granularity, isGranularity } from './granularity.ts'
+import type { ErrorCode } from './errors.ts'
+import { GRANULARITIES, type Granularity, isGranularity } from './granularity.ts'
 
 /** `candles.<product>.<granularity>`; `*` stands for every product or every granularity. */
 export type CandleChannel = { kind: 'candles'; product: string | '*'; granularity: Granularity | '*' }
@@ -7,30 +8,57 @@ export type CandleChannel = { kind: 'candles'; product: string | '*'; granularit
 /** `quotes.<symbol>`; `*` stands for every asset. A symbol may hold dots: `quotes.LDO.MI`. */
 export type QuoteChannel = { kind: 'quotes'; symbol: string | '*' }
 
-/** `portfolio`: all that a user holds; `asset.<symbol>`: one asset, as far as it concerns that user. */
+/** `portfolio`: all holdings of a user; `asset.<symbol>`: one asset, as far as it concerns that user. */
 export type PortfolioChannel = { kind: 'portfolio' } | { kind: 'asset'; symbol: string }
 
 export type Channel = CandleChannel | QuoteChannel | PortfolioChannel
 
+/** Why a channel cannot be had. */
+export type ChannelFault = { code: ErrorCode; message: string }
+
+/** The same, and which channel of a message it is: `channels/0`. */
+export type ChannelError = ChannelFault & { field: string }
+
 /** Product ids as Coinbase writes them: `BTC-USD`, `BIP-20DEC30-CDE`. */
 export const PRODUCT_ID_PATTERN = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/
 
-/** Parses a channel's name; a name of another form gives null. */
-export function parseChannel(name: string): Channel | null {
+const ANY_CASE_SYMBOL = new RegExp(SYMBOL_PATTERN.source, 'i')
+
+const UNKNOWN_CHANNEL: ChannelFault = {
+  code: 'unknown_channel',
+  message: 'must be of the form candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio or asset.AAPL',
+}
+const UNKNOWN_GRANULARITY: ChannelFault = {
+  code: 'unknown_granularity',
+  message: `must end with one of ${GRANULARITIES.join(', ')}, or *`,
+}
+
+/** Parses a channel's name. Symbols stay as they are written, in any case. */
+export function parseChannel(name: string): Channel | ChannelFault {
   if (name === 'portfolio') return { kind: 'portfolio' }
   const [kind, ...rest] = name.split('.')
-  // An asset of a user's own may be called anything.
-  if (kind === 'asset') return rest.join('.') === '' ? null : { kind, symbol: rest.join('.') }
-  if (kind === 'quotes') {
-    const symbol = rest.join('.')
-    return symbol === '*' || SYMBOL_PATTERN.test(symbol) ? { kind, symbol } : null
-  }
+  const symbol = rest.join('.')
+  // A custom asset may have any name.
+  if (kind === 'asset') return symbol === '' ? UNKNOWN_CHANNEL : { kind, symbol }
+  if (kind === 'quotes')
+    return symbol === '*' || ANY_CASE_SYMBOL.test(symbol.trim()) ? { kind, symbol } : UNKNOWN_CHANNEL
   const [product, granularity, ...more] = rest
-  if (kind !== 'candles' || product === undefined || granularity === undefined || more.length > 0) return null
-  if (product !== '*' && !PRODUCT_ID_PATTERN.test(product)) return null
-  if (granularity !== '*' && !isGranularity(granularity)) return null
+  if (kind !== 'candles' || product === undefined || granularity === undefined || more.length > 0)
+    return UNKNOWN_CHANNEL
+  if (granularity !== '*' && !isGranularity(granularity)) return UNKNOWN_GRANULARITY
+  if (product !== '*' && !PRODUCT_ID_PATTERN.test(product)) return UNKNOWN_CHANNEL
   return { kind, product, granularity }
 }
+
+/** The names of the assets that these channels are of, as they are written. */
+export const channelSymbols = (names: readonly string[], kind: 'quotes' | 'asset'): string[] => [
+  ...new Set(
+    names.flatMap((name) => {
+      const channel = parseChannel(name)
+      return 'kind' in channel && channel.kind === kind && channel.symbol !== '*' ? [channel.symbol] : []
+    }),
+  ),
+]
 
 export const formatCandleChannel = (channel: { product: string; granularity: Granularity | '*' }): string =>
   `candles.${channel.product}.${channel.granularity}`

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * What Coinbase Advanced Trade sends on its market-data socket, as recorded in August 2026. The schemas are the
- * definition; `src/market/coinbase.ts` checks the hot ones by hand and a test holds the two equal.
+ * The messages of Coinbase Advanced Trade's market-data socket, as recorded in August 2026. The schemas are the
+ * definition; `src/market/coinbase.ts` checks the frequent ones by hand, and a test proves that the two agree.
  */
 
 /** Decimal text above zero: no sign, no exponent, no leading zeros, at most 38 digits on either side of the point. */
@@ -69,14 +69,14 @@ const tickerSchema = z.object({
   ),
 })
 
-/** Channels that Kerb never asks for; a recording may hold them. Only the envelope counts. */
+/** Channels that Kerb does not subscribe to, but recordings have. Only the envelope is checked. */
 const otherSchema = z.object({
   channel: z.enum(['l2_data', 'status', 'user', 'futures_balance_summary']),
   ...envelope,
   events: z.array(z.unknown()),
 })
 
-/** Every message that belongs to the numbered sequence. */
+/** All messages with a sequence number. */
 export const coinbaseMessageSchema = z.discriminatedUnion('channel', [
   marketTradesSchema,
   heartbeatsSchema,
@@ -86,5 +86,5 @@ export const coinbaseMessageSchema = z.discriminatedUnion('channel', [
   otherSchema,
 ])
 
-/** Refusals (`{"type":"error","message":…}`) stand outside the sequence. */
+/** Errors (`{"type":"error","message":…}`) have no sequence number. */
 export const coinbaseErrorSchema = z.object({ type: z.literal('error'), message: z.string() })

@@ -1,43 +1,43 @@
 import type { Candidate } from './asset.ts'
 
-/** Every code that a client can meet, in problem details and in `error` frames. A closed set: clients may switch on it. */
+/** The error codes in problem details and `error` frames. A closed set: clients may switch on it. */
 export const ERROR_CODES = {
-  invalid_request: { status: 400, title: 'The request is not valid' },
-  invalid_message: { status: 400, title: 'The message is not valid' },
-  message_too_large: { status: 413, title: 'The message is too large' },
+  invalid_request: { status: 400, title: 'Invalid request' },
+  invalid_message: { status: 400, title: 'Invalid message' },
+  message_too_large: { status: 413, title: 'Message too large' },
   unknown_channel: { status: 400, title: 'No such channel' },
   unknown_granularity: { status: 400, title: 'No such granularity' },
   unknown_product: { status: 404, title: 'No such product' },
   unknown_symbol: { status: 404, title: 'No such symbol' },
-  ambiguous_symbol: { status: 409, title: 'The symbol means several assets' },
+  ambiguous_symbol: { status: 409, title: 'Ambiguous symbol' },
   unknown_range: { status: 400, title: 'No such range' },
   too_many_symbols: { status: 400, title: 'Too many symbols' },
-  unauthorized: { status: 401, title: 'Not signed in, or with a key that is not valid' },
-  invalid_credentials: { status: 401, title: 'Email and password do not fit' },
+  unauthorized: { status: 401, title: 'Not signed in, or an invalid token or key' },
+  invalid_credentials: { status: 401, title: 'Wrong email or password' },
   forbidden: { status: 403, title: 'Not allowed' },
-  token_expired: { status: 400, title: 'The token is over or was used' },
+  token_expired: { status: 400, title: 'Token expired or already used' },
   unknown_lot: { status: 404, title: 'No such lot' },
   unknown_activity: { status: 404, title: 'No such activity' },
-  insufficient_quantity: { status: 409, title: 'Less is held than that' },
-  version_conflict: { status: 412, title: 'It has changed meanwhile' },
-  idempotency_conflict: { status: 409, title: 'The key was used for another request' },
-  product_offline: { status: 409, title: 'The product is not traded now' },
+  insufficient_quantity: { status: 409, title: 'Insufficient quantity' },
+  version_conflict: { status: 412, title: 'Changed by another request' },
+  idempotency_conflict: { status: 409, title: 'Idempotency key used for another request' },
+  product_offline: { status: 409, title: 'Product not traded now' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
-  upgrade_required: { status: 426, title: 'This address speaks WebSocket only' },
+  upgrade_required: { status: 426, title: 'WebSocket upgrade required' },
   too_many_requests: { status: 429, title: 'Too many requests' },
   too_many_sockets: { status: 429, title: 'Too many open sockets' },
   too_many_channels: { status: 400, title: 'Too many channels' },
-  unavailable: { status: 503, title: 'Not available at the moment' },
+  unavailable: { status: 503, title: 'Temporarily unavailable' },
   internal: { status: 500, title: 'Internal error' },
 } as const satisfies Record<string, { status: number; title: string }>
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
-/** What is wrong with one field of the input; `row` where that is a file, as in the answer to its import. */
+/** What is wrong with one field of the input. `row` is the row of an imported file, as in the result of the import. */
 export type FieldError = { field: string; message: string; row?: number }
 
-/** Problem details (RFC 9457) as Kerb writes them. */
+/** Problem details (RFC 9457). */
 export type Problem = {
   type: string
   title: string
@@ -46,26 +46,26 @@ export type Problem = {
   code: ErrorCode
   request_id: string
   errors?: FieldError[]
-  /** With `ambiguous_symbol`: what the symbol may mean. */
+  /** With `ambiguous_symbol`: the assets that the symbol matches. */
   candidates?: Candidate[]
 }
 
-/** Close codes tell the client what to do: 4000-4099 stop, 4100-4199 come back after a pause, 4200-4299 at once. */
+/** The range says what a client does next: 4000-4099 stop, 4100-4199 reconnect after a pause, 4200-4299 at once. */
 export const CLOSE_CODES = {
   signed_out: 4001,
   unavailable: 4101,
   slow_reader: 4102,
   silent_reader: 4103,
   restarting: 4200,
-  /** What let it in is over: with a new ticket it is let in again. */
+  /** The token or ticket that opened the socket has expired: reconnect with a new one. */
   session_expired: 4201,
 } as const
 
-/** A problem on its way to a client: thrown where it is found, translated once at the boundary (HTTP or socket). */
+/** An error for a client: thrown where it is found, translated once at the boundary (HTTP or socket). */
 export class CodedError extends Error {
   readonly code: ErrorCode
   readonly errors: FieldError[]
-  /** Seconds after which to try again, where that is known. */
+  /** Retry-After, seconds. */
   readonly retryAfter: number | undefined
   readonly candidates: readonly Candidate[] | undefined
 

@@ -1,4 +1,4 @@
-/** The eight candle sizes, smallest first (C1). */
+/** The granularities of candles, smallest first (C1). */
 export const GRANULARITIES = [
   'ONE_MINUTE',
   'FIVE_MINUTES',
@@ -12,7 +12,7 @@ export const GRANULARITIES = [
 
 export type Granularity = (typeof GRANULARITIES)[number]
 
-/** Length of each granularity in seconds. Every one divides a UTC day, and a minute divides every one. */
+/** The length of each granularity in seconds: a multiple of a minute that divides a UTC day. */
 export const GRANULARITY_SECONDS: Readonly<Record<Granularity, number>> = {
   ONE_MINUTE: 60,
   FIVE_MINUTES: 300,

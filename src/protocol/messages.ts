@@ -5,12 +5,12 @@ import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from
 import { FEED_STATES, type FeedState } from './product.ts'
 import { wireQuoteSchema } from './quote.ts'
 
-/** Longest socket message from a client that is read, in characters. */
+/** Longest message accepted from a client, in characters. */
 export const MAX_MESSAGE_CHARS = 65_536
 
 const requestIdSchema = z.union([z.int(), z.string().max(64)]).optional()
 
-/** What a client may send. Unknown fields are ignored. */
+/** A message from a client. Unknown fields are ignored. */
 export const clientMessageSchema = z.discriminatedUnion('op', [
   z.object({
     op: z.literal('subscribe'),
@@ -25,12 +25,9 @@ export const clientMessageSchema = z.discriminatedUnion('op', [
 export type ClientMessage = z.infer<typeof clientMessageSchema>
 export type RequestId = ClientMessage['req_id']
 
-/** A ping of this very text is answered without waking the object that it reaches. */
-export const PING_TEXT = '{"op":"ping"}'
-
 const gapSchema = z.tuple([z.int(), z.int()])
 
-/** What a client may get. Clients ignore unknown fields and types. */
+/** A message to a client. Clients ignore unknown fields and types. */
 export const serverMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('subscribed'),
@@ -43,7 +40,7 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('snapshot'),
     position: z.string(),
-    /** Of channels `candles.…`; those of `quotes.…` have `quotes` instead. */
+    /** For channels `candles.…`; those of `quotes.…` have `quotes` instead. */
     candles: z.array(wireCandleSchema).optional(),
     gaps: z.array(gapSchema).optional(),
     quotes: z.array(wireQuoteSchema).optional(),
@@ -76,8 +73,8 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
 type PositionUpdate = Extract<PortfolioMessage, { type: 'position_update' }>
 
 /**
- * The texts of the frames. Those with candles are put together by hand so that each candle is written once, with exact
- * digits, whoever gets it (D1). `position` always comes before the candles: the joining Worker rewrites it in place.
+ * Frames with candles are concatenated from texts, so that each candle is serialised once, with exact digits (D1).
+ * `position` comes before the candles: the Worker that joins several objects rewrites it in place.
  */
 export const candleUpdateFrame = (position: string, candles: readonly string[]): string =>
   `{"type":"update","position":"${position}","candles":[${candles.join(',')}]}`
@@ -85,14 +82,14 @@ export const candleUpdateFrame = (position: string, candles: readonly string[]):
 export const candleSnapshotFrame = (position: string, candles: readonly Candle[], gaps: readonly Gap[]): string =>
   `{"type":"snapshot","position":"${position}","candles":[${candles.map(formatCandle).join(',')}],"gaps":${JSON.stringify(gaps)}}`
 
-/** Frames of quotes; each quote is the text that `quoteText` gives. */
+/** @param quotes texts made by `formatQuote` */
 export const quoteUpdateFrame = (position: string, quotes: readonly string[]): string =>
   `{"type":"update","position":"${position}","quotes":[${quotes.join(',')}]}`
 
 export const quoteSnapshotFrame = (position: string, quotes: readonly string[]): string =>
   `{"type":"snapshot","position":"${position}","quotes":[${quotes.join(',')}]}`
 
-/** The state of now of one channel of a portfolio: see `portfolioMessageSchema`. */
+/** The current state of one portfolio channel: see `portfolioMessageSchema`. */
 export const portfolioSnapshotFrame = (
   position: string,
   channel: string,
@@ -110,7 +107,7 @@ export const priceUpdateFrame = (position: string, prices: readonly PortfolioPri
 export const lotUpdateFrame = (position: string, lots: readonly LotView[], removed: readonly string[]): string =>
   JSON.stringify({ type: 'lot_update', position, lots, removed })
 
-/** What has changed of positions and of the totals, which may be no more than some keys. */
+/** The changed keys of positions and totals. */
 export const positionUpdateFrame = (
   position: string,
   { positions, removed, portfolio }: Pick<PositionUpdate, 'positions' | 'removed' | 'portfolio'>,
@@ -127,8 +124,8 @@ export const unsubscribedFrame = (channels: readonly string[], req_id: RequestId
   JSON.stringify({ type: 'unsubscribed', channels, req_id })
 
 /**
- * How the product's feed is, and since when (RFC 3339): tells a quiet market from a dead feed. `gaps` are all those from
- * `gaps_from` (unix seconds) on: what a client knew of that time before is replaced.
+ * The state of a product's feed, and since when (RFC 3339): distinguishes a quiet market from a dead feed. `gaps` are all
+ * gaps from `gaps_from` (unix seconds) on, and replace what the client has of that time.
  */
 export const feedFrame = (feed: {
   product_id: string
@@ -144,7 +141,7 @@ export const pongFrame = (req_id: RequestId): string => JSON.stringify({ type: '
 export const errorFrame = (code: ErrorCode, message: string, field: string | null, req_id?: RequestId): string =>
   JSON.stringify({ type: 'error', code, message, field, req_id })
 
-/** Reads one client message; a message that is not valid gives the error frame to answer with. */
+/** Parses a message of a client. A message that is not valid gives the error frame to reply with. */
 export function parseClientMessage(text: string): { message: ClientMessage } | { error: string } {
   if (text.length > MAX_MESSAGE_CHARS)
     return { error: errorFrame('message_too_large', `a message has at most ${MAX_MESSAGE_CHARS} characters`, null) }

@@ -44,7 +44,7 @@ export type Quote = {
 }
 
 /**
- * The JSON text of a quote as clients get it: brief 001's keys first, numbers with the provider's own digits.
+ * The JSON text of a quote as clients get it: `symbol`, `price` and the other main keys first, numbers with the provider's own digits.
  * @param stale null while it is within its time to live
  */
 export function formatQuote(quote: Quote, source: QuoteLayer, stale: StaleReason | null): string {

@@ -1,12 +1,12 @@
 /**
- * A place in what one object has sent (D2). The epoch changes whenever continuity cannot be proven; offsets rise by
- * one a frame.
+ * A place in the stream of one object (D2). The epoch changes whenever continuity cannot be proven; offsets rise by one
+ * with each update.
  */
 export type StreamPosition = { epoch: string; offset: number }
 
 const POSITION_PATTERN = /^([a-z0-9]{1,32})-(\d{1,15})$/
 
-/** Longest text of joined positions that is accepted on return; past it a return is a snapshot. */
+/** Longest joined position that can be resumed from; a client with a longer one gets a snapshot. */
 export const MAX_STREAM_POSITION_CHARS = 8_192
 
 export const formatStreamPosition = (position: StreamPosition): string => `${position.epoch}-${position.offset}`
@@ -17,11 +17,11 @@ export function parseStreamPosition(text: string): StreamPosition | null {
   return match ? { epoch: match[1] as string, offset: Number(match[2]) } : null
 }
 
-/** `product:epoch-offset` joined by commas: the place in what several objects have sent. */
+/** `key:epoch-offset`, joined by commas: the positions in the streams of several objects. */
 export const joinStreamPositions = (positions: ReadonlyMap<string, string>): string =>
-  [...positions].map(([product, position]) => `${product}:${position}`).join(',')
+  [...positions].map(([key, position]) => `${key}:${position}`).join(',')
 
-/** The reverse of `joinPositions`; parts that are not of that form are left out, so that their products get a snapshot. */
+/** The reverse of `joinStreamPositions`. Parts of another form are left out, so that their objects send a snapshot. */
 export function splitStreamPositions(text: string): Map<string, string> {
   const positions = new Map<string, string>()
   if (text.length > MAX_STREAM_POSITION_CHARS) return positions

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { DailyBar, MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
+import { DAY_MS, formatDate } from '../time.ts'
 import { fetchJson } from './fetch-json.ts'
-import type { CryptoProvider, ProviderDeps } from './provider.ts'
-import type { Failure, Result } from './result.ts'
+import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
 /** Pairs of one request. */
 const MAX_BATCH = 100
@@ -13,16 +14,15 @@ const LIGHT_WEIGHT = 2
 const FULL_WEIGHT = 40
 
 const DAYS_PER_PAGE = 1_000
-const DAY_MS = 86_400_000
 
-/** What Binance takes as the name of a pair. */
+/** A valid name of a pair. */
 const PAIR = /^[A-Z0-9-_.]{1,20}$/
-/** Its code of an error: a pair that it does not know. */
+/** The error code for an unknown pair. */
 const INVALID_SYMBOL = /"code":\s*-1121\b/
 
 /**
- * What pairs are priced in. A name has no mark between its parts, so that the longest of these at its end is taken.
- * None of them is dollars.
+ * The quote currencies of pairs. The parts of a name have no separator: its longest ending among these is its quote
+ * currency. None of them is USD.
  */
 const QUOTE_ASSETS = (
   'FDUSD TUSD USDT USDC BUSD USDP USD1 EURI AEUR DAI BTC ETH BNB SOL XRP TRX DOGE ' +
@@ -35,7 +35,7 @@ const quoteAssetOf = (pair: string): string | undefined =>
   QUOTE_ASSETS.find((asset) => pair.length > asset.length && pair.endsWith(asset))
 
 const SIGNED = /^-?\d+(?:\.\d+)?$/
-/** Amounts are padded to eight decimals. Null: none, or none that can be one. */
+/** Amounts come with eight decimals. Null: missing or not positive. */
 const amount = z.unknown().transform((text) => (isPositiveDecimal(text) ? trimDecimal(text) : null))
 const volume = z
   .string()
@@ -61,13 +61,13 @@ const price = z.string().refine(isPositiveDecimal).transform(trimDecimal)
 const klinesSchema = z.array(z.tuple([z.int(), price, price, price, price, volume, z.int()]).rest(z.unknown()))
 
 /**
- * Binance, by its public REST. A pair in USDT is priced in USDT, never in dollars. Quotes and finding cost one request,
- * history one for 1,000 days.
+ * Binance's public REST API. A pair in USDT is priced in USDT, never in USD. `quotes` and `find` cost one request, history
+ * one for 1,000 days.
  */
-export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvider {
+export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
   const base = `${url}/api/v3`
 
-  /** Of pairs of which none is named twice. */
+  /** The tickers of these pairs, which must be distinct, by name. */
   const fetchTickers = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Ticker>>> => {
     if (ids.length === 0) return { ok: true, value: new Map() }
     const list = encodeURIComponent(JSON.stringify(ids))
@@ -78,7 +78,6 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
   }
 
   return {
-    kind: 'crypto',
     name: 'binance',
     maxBatch: MAX_BATCH,
     weight: (ids) => (ids <= LIGHT_PAIRS ? LIGHT_WEIGHT : FULL_WEIGHT),
@@ -91,15 +90,15 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
 
     async dailyHistory(id, from, signal) {
       const currency = quoteAssetOf(id)
-      if (!PAIR.test(id) || currency === undefined) return notFound(`${id} is priced in nothing known`)
+      if (!PAIR.test(id) || currency === undefined) return failure('not_found', `${id} has no known quote currency`)
       const days: DailyBar[] = []
       for (let start = from === null ? 0 : Date.parse(from); start < now(); ) {
         const query = `symbol=${id}&interval=1d&startTime=${start}&limit=${DAYS_PER_PAGE}`
         const page = await fetchJson(fetch, `${base}/klines?${query}`, klinesSchema, { signal })
-        if (!page.ok) return isUnknown(page) ? notFound(page.detail) : page
+        if (!page.ok) return isUnknown(page) ? failure('not_found', page.detail) : page
         for (const [at, open, high, low, close, traded] of page.value)
           if (at >= start && at + DAY_MS <= now())
-            days.push({ date: new Date(at).toISOString().slice(0, 10), open, high, low, close, volume: traded })
+            days.push({ date: formatDate(at), open, high, low, close, volume: traded })
         const last = page.value.at(-1)?.[0]
         if (last === undefined || last < start || page.value.length < DAYS_PER_PAGE) break
         start = last + DAY_MS
@@ -122,17 +121,9 @@ export function binanceProvider({ fetch, url, now }: ProviderDeps): CryptoProvid
 
 const isUnknown = (failure: Failure): boolean => failure.status === 400 && INVALID_SYMBOL.test(failure.detail)
 
-const notFound = (detail: string): Failure => ({
-  ok: false,
-  reason: 'not_found',
-  status: null,
-  retryAfter: null,
-  detail,
-})
-
-/** What trades day and night has no day but the last 24 hours: open, high, low and volume are of those. */
+/** Open, high, low and volume are of the last 24 hours: the market never closes. */
 function toQuote(id: string, ticker: Ticker | undefined): ProviderQuote | MissingQuote {
-  if (ticker === undefined) return { id, price: null, reason: 'unknown', detail: 'Binance does not know it' }
+  if (ticker === undefined) return { id, price: null, reason: 'unknown', detail: 'unknown to Binance' }
   const currency = quoteAssetOf(id)
   if (ticker.lastPrice === null || currency === undefined)
     return { id, price: null, reason: 'no_price', detail: `price ${ticker.lastPrice} in ${currency}` }

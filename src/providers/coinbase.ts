@@ -11,7 +11,7 @@ export type RestTrade = { tradeId: number; price: string; size: string; time: st
 /** `start` in unix seconds; prices and volume are decimal text with the exchange's digits. */
 export type RestCandle = { start: number; open: string; high: string; low: string; close: string; volume: string }
 
-/** What Advanced Trade REST tells of a product; null where it tells nothing (a delisted product has no change). */
+/** A product of the Advanced Trade REST API; null: not sent (a delisted product has no change). */
 export type RestProduct = {
   productId: string
   baseCurrency: string
@@ -29,8 +29,8 @@ export type RestProduct = {
 }
 
 /**
- * Coinbase refuses 351 candles; whether it refuses 350, and whether it counts the bucket that starts at `end`, is told
- * in different ways. With 348 intervals a page is below the limit however it is counted.
+ * Coinbase refuses 351 candles; its documents disagree on 350, and on whether the bucket that starts at `end` counts.
+ * With 348 intervals a page is below the limit either way.
  */
 const CANDLES_PER_PAGE = 348
 
@@ -196,7 +196,7 @@ export async function fetchProducts(
   return { ok: true, value: products }
 }
 
-/** A trading pair as Kerb tells it. `at` is the RFC 3339 time of the answer that the price came in. */
+/** A trading pair as the API returns it. `at` is the RFC 3339 time of the response that had the price. */
 export const toProduct = (
   product: RestProduct,
   { exchange, active, at }: { exchange: string; active: boolean; at: string },

@@ -2,13 +2,13 @@ import { z } from 'zod'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { formatNumber } from './decimal.ts'
 import { fetchJson, responseFailure } from './fetch-json.ts'
-import type { CryptoProvider, KeyedProviderDeps } from './provider.ts'
-import type { Failure, Result } from './result.ts'
+import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
+import type { Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */
 const MAX_BATCH = 100
 
-/** A coin's ticker and what it is priced in, as in `BTC-USD`. */
+/** A coin's ticker and its quote currency, as in `BTC-USD`. */
 const PAIR = /^([A-Z0-9]{1,20})-([A-Z0-9]{2,10})$/
 
 const number = z.number().nullish().catch(null)
@@ -21,18 +21,18 @@ const coinSchema = z.object({
 })
 type Coin = z.infer<typeof coinSchema>
 
-/** Version 2 tells a list of coins under each ticker. */
+/** Version 2 of the API: a list of coins for each ticker. */
 const bodySchema = z.object({
   status: z.object({ error_code: z.int().default(0), error_message: z.string().nullish() }),
   data: z.record(z.string(), z.unknown()).default({}),
 })
 
 /**
- * CoinMarketCap, when the exchanges cannot answer: averages over many markets, for which it tells no previous close.
- * Quotes cost one request for each currency among the ids, as the least plan converts into one at a time. It has no
- * history in that plan, and finds nothing: tickers of coins are not unique, and it knows all that there are.
+ * CoinMarketCap, the fallback for crypto: averages of many markets, without a previous close. `quotes` costs one request
+ * for each currency among the ids, since the free plan converts to one at a time. That plan has no history. It is not
+ * searched: tickers are not unique among all the coins that it lists.
  */
-export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): CryptoProvider {
+export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
   const fetchCoins = async (
     codes: readonly string[],
     currency: string,
@@ -46,7 +46,7 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): C
     if (!result.ok) return redactKey(result, key)
     const { error_code: code, error_message: message } = result.value.status
     if (code === 0) return { ok: true, value: result.value.data }
-    // 1001 to 1007 are of the key and the plan, 1008 to 1011 of their limits.
+    // 1001 to 1007 concern the key and the plan, 1008 to 1011 their rate limits.
     const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
     return redactKey(
       responseFailure(reason, { status: code === 400 ? 400 : 200, headers: new Headers() }, `${message}`),
@@ -55,7 +55,7 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): C
   }
 
   return {
-    kind: 'crypto',
+    ...quotesOnly('coinmarketcap'),
     name: 'coinmarketcap',
     maxBatch: MAX_BATCH,
     weight: () => 1,
@@ -67,36 +67,22 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): C
         if (code === undefined || currency === undefined) continue
         wanted.set(currency, (wanted.get(currency) ?? new Set()).add(code))
       }
-      const told = new Map<string, Coin[]>()
+      const coinsById = new Map<string, Coin[]>()
       for (const [currency, codes] of wanted) {
         const result = await fetchCoins([...codes], currency, signal)
         if (!result.ok) return result
-        for (const [code, coins] of Object.entries(result.value)) told.set(`${code}-${currency}`, parseCoins(coins))
+        for (const [code, coins] of Object.entries(result.value))
+          coinsById.set(`${code}-${currency}`, parseCoins(coins))
       }
-      return { ok: true, value: ids.map((id) => toQuote(id, told.get(id) ?? [])) }
+      return { ok: true, value: ids.map((id) => toQuote(id, coinsById.get(id) ?? [])) }
     },
-
-    dailyHistory: async () => ({
-      ok: false,
-      reason: 'not_found',
-      status: null,
-      retryAfter: null,
-      detail: 'CoinMarketCap is not asked for history',
-    }),
-
-    find: async () => ({ ok: true, value: null }),
   }
 }
 
-const redactKey = (failure: Failure, key: string): Failure => ({
-  ...failure,
-  detail: failure.detail.replaceAll(key, '…'),
-})
+const parseCoins = (body: unknown): Coin[] =>
+  (Array.isArray(body) ? body : [body]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
 
-const parseCoins = (told: unknown): Coin[] =>
-  (Array.isArray(told) ? told : [told]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
-
-/** Of several coins of one ticker, the one of the best rank is meant; where none has a rank, none is. */
+/** The coin with the best rank of several with one ticker; undefined where none has a rank. */
 function bestRanked(coins: readonly Coin[]): Coin | undefined {
   const active = coins.filter((coin) => coin.is_active !== 0)
   if (active.length <= 1) return active[0]
@@ -105,7 +91,7 @@ function bestRanked(coins: readonly Coin[]): Coin | undefined {
 }
 
 function toQuote(id: string, coins: readonly Coin[]): ProviderQuote | MissingQuote {
-  if (coins.length === 0) return { id, price: null, reason: 'unknown', detail: 'CoinMarketCap does not know it' }
+  if (coins.length === 0) return { id, price: null, reason: 'unknown', detail: 'unknown to CoinMarketCap' }
   const currency = id.slice(id.indexOf('-') + 1)
   const money = moneySchema.safeParse(bestRanked(coins)?.quote[currency]).data
   const price = money?.price && money.price > 0 ? formatNumber(money.price) : null
@@ -122,7 +108,7 @@ function toQuote(id: string, coins: readonly Coin[]): ProviderQuote | MissingQuo
     open: null,
     high: null,
     low: null,
-    // It tells the money that changed hands, which is no number of coins.
+    // The volume is in money, not in coins.
     volume: null,
     eps: null,
     pe_ratio: null,

@@ -1,10 +1,10 @@
 import { MINOR_UNITS } from '../protocol/minor-unit.ts'
 import { movePoint } from './decimal.ts'
 
-/** What a provider's currency is here, and how an amount in it becomes one of that: a minor unit's point moves by two. */
-export function majorCurrency(told: string): { currency: string; amount: (text: string) => string } {
-  const major = MINOR_UNITS.get(told)
+/** The major currency of a provider's currency code, and the conversion of amounts: GBp 7205.5 is GBP 72.055 (Q6). */
+export function majorCurrency(name: string): { currency: string; amount: (text: string) => string } {
+  const major = MINOR_UNITS.get(name)
   return major === undefined
-    ? { currency: told, amount: (text) => text }
+    ? { currency: name, amount: (text) => text }
     : { currency: major, amount: (text) => movePoint(text, -2) }
 }

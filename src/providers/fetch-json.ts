@@ -1,16 +1,16 @@
 import type { z } from 'zod'
-import type { Failure, Fetch, Result } from './result.ts'
+import { type Failure, type Fetch, failure, type Result } from './result.ts'
 
-/** An answer that takes longer counts as none. */
+/** The timeout of a request without a signal. */
 export const REQUEST_TIMEOUT_MS = 10_000
 
-/** Characters of an error's body that are worth a log line. */
+/** The longest part of an error's body in a failure, in characters. */
 const DETAIL_LENGTH = 200
 
 /**
- * One GET, its JSON checked. Public answers are often cached for a second unless `no-cache` is asked for.
- * @param options.signal ends the request, which then is `unavailable`; 10 s unless given.
- * @param options.headers go out with the request: the place for a key, as nothing that is sent is ever in a failure.
+ * The JSON of one GET request, parsed by the schema. Asks for `no-cache`: public responses are often cached for a second.
+ * @param options.signal aborts the request, which is `unavailable` then; by default after 10 s
+ * @param options.headers further request headers, such as a key: no failure repeats them
  */
 export async function fetchJson<T>(
   fetch: Fetch,
@@ -42,16 +42,11 @@ export async function fetchJson<T>(
     : responseFailure('invalid', response, firstIssue(parsed.error))
 }
 
-/** What a request without an answer comes to: refused, cut, or ended by its signal. */
-export const noResponseFailure = (error: unknown): Failure => ({
-  ok: false,
-  reason: 'unavailable',
-  status: null,
-  retryAfter: null,
-  detail: String(error).slice(0, DETAIL_LENGTH),
-})
+/** The failure of a request without a response: refused, disconnected or aborted. */
+export const noResponseFailure = (error: unknown): Failure =>
+  failure('unavailable', String(error).slice(0, DETAIL_LENGTH))
 
-/** What an answer that is not 200 means. 400 is `invalid`, for the caller to find out which part of it was. */
+/** The failure for a status other than 200. 400 is `invalid`; which part of the request is, the caller has to find out. */
 export function statusFailure(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
   const { status } = response
   if (status === 429 || status === 418) return responseFailure('rate_limited', response, body)
@@ -68,26 +63,27 @@ export const responseFailure = (
   ok: false,
   reason,
   status: response.status,
-  retryAfter: parseRetryAfterMs(response.headers),
+  retryAfter: parseRetryAfterMs(response.headers, Date.now()),
   detail: detail.slice(0, DETAIL_LENGTH),
 })
 
-/** The first of what is wrong with an answer. */
+/** The first issue of a response that does not match its schema. */
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]
   return `${issue?.path.join('/')}: ${issue?.message}`
 }
 
 /**
- * `Retry-After` in milliseconds: seconds, or a date, counted from the answer's own `Date` where it has one, so that the
- * two clocks need not agree (RFC 9110, 10.2.3). Null where there is none, or none that can be read.
+ * `Retry-After` in milliseconds: seconds, or a date, counted from the response's own `Date` where it has one, so that the
+ * two clocks need not agree (RFC 9110, 10.2.3). Null where the header is missing or malformed.
+ * @param now unix milliseconds, for a response without `Date`
  */
-function parseRetryAfterMs(headers: Headers): number | null {
+export function parseRetryAfterMs(headers: Headers, now: number): number | null {
   const text = headers.get('retry-after')?.trim() ?? ''
-  if (/^\d{1,6}$/.test(text)) return Number(text) * 1000
-  // The form of a date in HTTP: whatever else Date.parse takes, a number among it, is none.
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
+  // Date.parse also takes texts that are not an HTTP date, such as a number.
   const at = /^[A-Z][a-z]{2}, .* GMT$/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(at)) return null
-  const told = Date.parse(headers.get('date') ?? '')
-  return Math.max(0, at - (Number.isNaN(told) ? Date.now() : told))
+  const sentAt = Date.parse(headers.get('date') ?? '')
+  return Math.max(0, at - (Number.isNaN(sentAt) ? now : sentAt))
 }

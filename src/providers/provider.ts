@@ -1,34 +1,43 @@
 import type { DailyHistory, MissingQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
-import type { ProviderName } from '../protocol/asset.ts'
-import type { Fetch, Result } from './result.ts'
+import { PROVIDER_LABELS, type QuoteProviderName } from '../protocol/asset.ts'
+import { type Failure, type Fetch, failure, type Result } from './result.ts'
 
-/** What a provider is made with. `url` is its base without a slash at the end, `now` gives unix milliseconds. */
-export type ProviderDeps = { fetch: Fetch; url: string; now: () => number }
-/** Of those that ask for a key, which goes into a header and nowhere else. */
-export type KeyedProviderDeps = ProviderDeps & { key: string }
+/** What a provider needs besides its settings. `now` returns unix milliseconds. */
+export type ProviderDeps = { fetch: Fetch; now: () => number }
+/** With its base URL, without a slash at the end. */
+export type ReachableProviderDeps = ProviderDeps & { url: string }
+/** With its API key, which goes into a header and nowhere else; empty for a provider without one. */
+export type KeyedProviderDeps = ReachableProviderDeps & { key: string }
 
 /**
- * A source of quotes. Every method makes as many requests as its doc says, each through the `fetch` that it was made
- * with, and gives failures as values.
+ * A provider of quotes. Each method makes as many requests as its provider's comment says, each through the given
+ * `fetch`, and returns failures as values.
  */
 export type QuoteProvider = {
-  name: Exclude<ProviderName, 'manual'>
+  name: QuoteProviderName
   /** The most ids of one request. */
   maxBatch: number
-  /** Weight of a request for so many ids, in the provider's own unit; 1 where it has none. */
+  /** The weight of a request for this many ids, in the provider's own unit; 1 where it has none. */
   weight(ids: number): number
   /**
-   * The quotes of at most `batch` ids in one request, in any order; what the provider does not know is told so.
-   * `invalid` with status 400: one of the ids spoils the whole request (Q5: the caller halves it).
+   * The quotes of at most `maxBatch` ids in one request, in the order of `ids`; an id that the provider does not know is
+   * a `MissingQuote`. `invalid` with status 400: one of the ids spoils the whole request (Q5: the caller halves it).
    */
   quotes(ids: readonly string[], signal?: AbortSignal): Promise<Result<(ProviderQuote | MissingQuote)[]>>
-  /** The days from `from` (inclusive, `2025-12-03`; null: from the first) up to the last that is over. */
+  /** The days from `from` (inclusive, `2025-12-03`; null: from the first) up to the last that has ended. */
   dailyHistory(id: string, from: string | null, signal?: AbortSignal): Promise<Result<DailyHistory>>
-  /** What the provider knows under exactly this name (`NFLX`, `PEPE-USD`), or null. */
+  /** The provider's listing under exactly this name (`NFLX`, `PEPE-USD`), or null. */
   find(name: string, signal?: AbortSignal): Promise<Result<ProviderListing | null>>
 }
 
-/** Stocks, funds, indices, currencies (brief 000). */
-export type StockProvider = QuoteProvider & { readonly kind: 'stock' }
-/** Crypto pairs (brief 000). */
-export type CryptoProvider = QuoteProvider & { readonly kind: 'crypto' }
+/** The methods of a provider that is asked for quotes alone. */
+export const quotesOnly = (name: QuoteProviderName): Pick<QuoteProvider, 'dailyHistory' | 'find'> => ({
+  dailyHistory: async () => failure('not_found', `${PROVIDER_LABELS[name]} is not asked for history`),
+  find: async () => ({ ok: true, value: null }),
+})
+
+/** A failure whose text may repeat the API key, without it. */
+export const redactKey = (failed: Failure, key: string): Failure => ({
+  ...failed,
+  detail: failed.detail.replaceAll(key, '…'),
+})

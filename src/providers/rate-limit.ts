@@ -1,24 +1,27 @@
-/** What a request is for. When a budget is short, the later ones stop first: see SHARES. */
-export type Purpose = 'look' | 'find' | 'refresh' | 'history'
+import { backoffMs } from '../backoff.ts'
+import { DAY_MS } from '../time.ts'
 
-/** How far one provider may be used. Weights are in the provider's own unit, times in milliseconds. */
+/** The reason for a request. When the rate limit is short, the later ones stop first: see PURPOSE_SHARES. */
+export type Purpose = 'interactive' | 'find' | 'refresh' | 'history'
+
+/** The rate limit of one provider. Weights are in the provider's own unit, times in milliseconds. */
 export type RateLimits = {
-  /** Weight that may fall into any stretch of `window`. */
+  /** The weight that any stretch of `window` may have. */
   budget: number
   window: number
-  /** Requests under way at once. */
+  /** Requests in flight at once. */
   concurrency: number
-  /** A request that has not been settled for so long is over: whoever made it is dead. Longer than its timeout. */
+  /** A reservation that is not settled after this time expires: its caller is dead. Longer than a request's timeout. */
   lease: number
   /** Pause after a failure: doubles from the first to the last. */
   backoffMin: number
   backoffMax: number
-  /** So many failures one after the other open the breaker, for so long; longer with each probe that fails. */
+  /** This many failures in a row open the circuit breaker, for `breakerOpen`; longer with each probe that fails. */
   breakerFailures: number
   breakerOpen: number
 }
 
-/** A request as the provider may have seen it: at any moment from `at` to `ended`. Unix milliseconds. */
+/** A request that the provider may have received at any time from `at` to `ended`. Unix milliseconds. */
 type Reservation = {
   lease: number
   call: number
@@ -30,7 +33,7 @@ type Reservation = {
 }
 
 /**
- * `half_open` lets one call through, with all the requests that it makes, and its verdict decides. `call` is null
+ * `half_open` lets one call through, with all its requests, and its outcome decides. `call` is null
  * while none has come. `times` counts the openings since the provider last answered.
  */
 type Breaker =
@@ -38,7 +41,7 @@ type Breaker =
   | { kind: 'open'; until: number; times: number }
   | { kind: 'half_open'; call: number | null; until: number; times: number }
 
-/** All that is known of one provider's budget: a plain value that can be stored as JSON. */
+/** The state of one provider's rate limit and circuit breaker: a plain value that is stored as JSON. */
 export type ProviderState = {
   spent: Reservation[]
   nextLease: number
@@ -47,57 +50,57 @@ export type ProviderState = {
   failures: number
   strikes: number
   blocked: { until: number; limited: boolean } | null
-  /** What the provider last said is used. */
+  /** The used weight that the provider last reported. */
   told: number | null
   lastStatus: number | null
   lastError: string | null
   lastRequestAt: number | null
-  /** Since `since`: requests that went out, that the budget did not let out, and that the provider refused. */
+  /** Since `since`: requests that were sent, that our rate limit refused, and that the provider refused. */
   requests: number
   refused: number
   limited: number
   since: number
 }
 
-/** How a request ended. `told` is the weight that the provider says is used, `retryAfter` milliseconds. */
+/** How a request ended. `reportedUsage` is the used weight that the provider reports, `retryAfter` milliseconds. */
 export type RequestOutcome = {
   status: number | null
-  told: number | null
+  reportedUsage: number | null
   retryAfter: number | null
   /**
-   * `answered`: something came, and whether it is of use its reader says (`judge`). `limited`: the provider wants no
-   * more requests. `failed`: the provider has failed.
+   * `answered`: there is a response, and its reader decides whether it is usable (`recordCallOutcome`). `limited`: the
+   * provider allows no more requests. `failed`: the provider has failed.
    */
   kind: 'answered' | 'limited' | 'failed'
   error: string | null
 }
 
-/** Of a whole call: `none` says nothing about the provider. */
+/** How a whole call ended for its provider; `none` says nothing about it. */
 export type CallOutcome = 'ok' | 'failed' | 'limited' | 'none'
 
 export type RateLimitRefusal = {
-  /** `window`, `concurrency`: our own limits. `limited`: the provider's word. `backoff`, `breaker`: it has failed. */
+  /** `window`, `concurrency`: our own limits. `limited`: the provider's. `backoff`, `breaker`: it has failed. */
   reason: 'window' | 'concurrency' | 'limited' | 'backoff' | 'breaker'
-  /** It is of no use to ask before; unix milliseconds. */
+  /** The earliest time at which a request may be allowed, unix milliseconds. */
   retryAt: number
 }
 
 /**
- * The part of the budget up to which a purpose may go, others' use included (`all`), and of its own (`own`). What a
- * person waits for must find something left behind a refresh of a thousand assets, a refresh behind loading history;
- * and searches for names that nobody knows must not use up what the known ones need.
+ * The part of the budget that a purpose may use up: together with all others (`all`), and alone (`own`). A lookup must
+ * find weight left during a refresh of a thousand assets, and a refresh during the loading of history; searches for
+ * unknown names must not use up what known ones need.
  */
 const PURPOSE_SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = {
-  look: { all: 1, own: 1 },
+  interactive: { all: 1, own: 1 },
   find: { all: 1, own: 0.25 },
   refresh: { all: 0.9, own: 1 },
   history: { all: 0.75, own: 1 },
 }
 
-/** The longest ban that is believed: Binance bans for three days at most. */
-const MAX_BLOCK_MS = 3 * 86_400_000
+/** The longest block that is accepted: Binance bans for at most three days. */
+const MAX_BLOCK_MS = 3 * DAY_MS
 
-/** A provider of which nothing is known. `now` is unix milliseconds. */
+/** The state of a provider without any requests. `now` is unix milliseconds. */
 export const newProviderState = (now: number): ProviderState => ({
   spent: [],
   nextLease: 1,
@@ -115,22 +118,23 @@ export const newProviderState = (now: number): ProviderState => ({
   since: now,
 })
 
-/** The most weight that all requests together may have when one of this purpose is granted. */
-export const maxWeight = (limits: RateLimits, purpose: Purpose): number =>
-  Math.max(1, Math.floor(limits.budget * PURPOSE_SHARES[purpose].all))
+/** The weight that all requests together may have after one of this purpose is granted. */
+export const maxWeight = (limits: RateLimits, purpose: Purpose): number => shareOf(limits, PURPOSE_SHARES[purpose].all)
 
-/** Whether a person waits for it. */
-export const isInteractive = (purpose: Purpose): boolean => purpose === 'look' || purpose === 'find'
+const shareOf = (limits: RateLimits, share: number): number => Math.max(1, Math.floor(limits.budget * share))
 
-/** How many requests of this purpose may be under way: one is left for whom a person waits for. */
+/** Whether a person waits for the request. */
+export const isInteractive = (purpose: Purpose): boolean => purpose === 'interactive' || purpose === 'find'
+
+/** How many requests of this purpose may be in flight: one slot is left for interactive requests. */
 export const maxConcurrency = (limits: RateLimits, purpose: Purpose): number =>
   isInteractive(purpose) ? limits.concurrency : Math.max(1, limits.concurrency - 1)
 
 const totalWeight = (spent: readonly Reservation[]): number => spent.reduce((total, one) => total + one.weight, 0)
 
 /**
- * What still counts at `now`. A request may reach the provider at any moment until it has ended, so that it counts for
- * a whole window after its end; then no stretch of a window, wherever it begins, holds more than was granted together.
+ * The reservations that still count at `now`. A request may reach the provider at any time until it has ended, and so
+ * counts for a whole window after its end; then no window, wherever it begins, holds more than the budget.
  */
 const activeReservations = (state: ProviderState, limits: RateLimits, now: number): Reservation[] =>
   state.spent.filter((one) => countsUntil(one, limits) >= now)
@@ -140,40 +144,38 @@ const countsUntil = (one: Reservation, limits: RateLimits): number => (one.ended
 const inFlightReservations = (state: ProviderState, now: number): Reservation[] =>
   state.spent.filter((one) => one.ended === null && one.until > now)
 
-/** Weight used at `now`, and requests under way. */
+/** The weight used at `now`, and the requests in flight. */
 export const usage = (state: ProviderState, limits: RateLimits, now: number): { used: number; inFlight: number } => ({
   used: totalWeight(activeReservations(state, limits, now)),
   inFlight: inFlightReservations(state, now).length,
 })
 
-/**
- * The breaker at `now`, and until when nothing goes out; null if something may.
- */
+/** The state of the breaker at `now`, and until when no request is allowed; null: one is. */
 export function breakerState(
   state: ProviderState,
   now: number,
 ): { breaker: Breaker['kind']; blockedUntil: number | null } {
   const { breaker, blocked } = state
-  const over = breaker.kind === 'open' && breaker.until <= now
+  const isExpired = breaker.kind === 'open' && breaker.until <= now
   const until = Math.max(blocked?.until ?? 0, breaker.kind === 'open' ? breaker.until : 0)
-  return { breaker: over ? 'half_open' : breaker.kind, blockedUntil: until > now ? until : null }
+  return { breaker: isExpired ? 'half_open' : breaker.kind, blockedUntil: until > now ? until : null }
 }
 
-/** The first moment from which `weight` more stays within `most`, if nothing else is granted. */
+/** The first time at which `weight` more stays within `maxTotal`, if nothing else is granted. */
 function availableAt(
   spent: readonly Reservation[],
   limits: RateLimits,
   weight: number,
-  most: number,
+  maxTotal: number,
   now: number,
 ): number | null {
   let used = totalWeight(spent) + weight
-  if (used <= most) return null
+  if (used <= maxTotal) return null
   const ends = spent.map((one) => ({ weight: one.weight, at: countsUntil(one, limits) + 1 }))
   ends.sort((a, b) => a.at - b.at)
   for (const end of ends) {
     used -= end.weight
-    if (used <= most) return end.at
+    if (used <= maxTotal) return end.at
   }
   // More than the whole budget: never.
   return now + limits.window
@@ -183,7 +185,7 @@ function findRefusal(
   state: ProviderState,
   limits: RateLimits,
   now: number,
-  ask: { call: number; purpose: Purpose; weight: number },
+  ask: Pick<Reservation, 'call' | 'purpose' | 'weight'>,
 ): RateLimitRefusal | null {
   const { blocked, breaker } = state
   const open = breaker.kind === 'open' ? breaker.until : 0
@@ -193,41 +195,35 @@ function findRefusal(
   if (breaker.kind === 'half_open' && breaker.call !== null && breaker.call !== ask.call && breaker.until > now)
     return { reason: 'breaker', retryAt: breaker.until }
   const spent = activeReservations(state, limits, now)
-  const { all, own } = PURPOSE_SHARES[ask.purpose]
-  const share = (part: number) => Math.max(1, Math.floor(limits.budget * part))
   const mine = spent.filter((one) => one.purpose === ask.purpose)
   const room = Math.max(
-    availableAt(spent, limits, ask.weight, share(all), now) ?? 0,
-    availableAt(mine, limits, ask.weight, share(own), now) ?? 0,
+    availableAt(spent, limits, ask.weight, maxWeight(limits, ask.purpose), now) ?? 0,
+    availableAt(mine, limits, ask.weight, shareOf(limits, PURPOSE_SHARES[ask.purpose].own), now) ?? 0,
   )
   if (room > 0) return { reason: 'window', retryAt: room }
   const busy = inFlightReservations(state, now)
-  // The slot that is left for people takes nothing from the others when it is used: they go on beside it.
+  // An interactive request in the slot that is left for it does not take one from the others.
   const beside = isInteractive(ask.purpose) ? busy : busy.filter((one) => !isInteractive(one.purpose))
   if (busy.length < limits.concurrency && beside.length < maxConcurrency(limits, ask.purpose)) return null
   return { reason: 'concurrency', retryAt: Math.min(...busy.map((one) => one.until)) }
 }
 
 /**
- * Asks for leave to send one request of a call. The state that is given back is to be stored before the request goes
- * out: then no crash forgets one.
- * @param ask `call` numbers what the request is a part of (a look-up may take several); `weight` above the purpose's
- *   share of the budget is never granted
- * @returns the lease to settle with
+ * Reserves one request of a call. Store the returned state before sending the request, so that no crash forgets it.
+ * @param ask `call` is the number of the call that the request is part of; a `weight` above the purpose's share of the
+ *   budget is never granted
+ * @returns the lease to settle with, or why there is none
  */
 export function reserve(
   state: ProviderState,
   limits: RateLimits,
   now: number,
-  ask: { call: number; purpose: Purpose; weight: number },
+  ask: Pick<Reservation, 'call' | 'purpose' | 'weight'>,
 ): { state: ProviderState; lease: number } | { state: ProviderState; refusal: RateLimitRefusal } {
-  const refused = findRefusal(state, limits, now, ask)
-  if (refused !== null)
-    // Who waits for a slot asks again: that is no refusal yet.
-    return {
-      state: refused.reason === 'concurrency' ? state : { ...state, refused: state.refused + 1 },
-      refusal: refused,
-    }
+  const refusal = findRefusal(state, limits, now, ask)
+  // A call that waits for a slot tries again: that does not count as refused.
+  if (refusal?.reason === 'concurrency') return { state, refusal }
+  if (refusal !== null) return { state: { ...state, refused: state.refused + 1 }, refusal }
   const { nextLease: lease, breaker } = state
   const until = now + limits.lease
   const spent = activeReservations(state, limits, now)
@@ -246,74 +242,69 @@ export function reserve(
 }
 
 /**
- * Ends a request. One whose lease has run out is settled all the same: what the provider said still counts.
+ * Settles a request, also one whose lease has expired: what the provider has reported still counts.
  * @param random evenly in [0, 1)
  */
 export function settle(
   state: ProviderState,
   limits: RateLimits,
   lease: number,
-  ending: RequestOutcome,
+  outcome: RequestOutcome,
   now: number,
   random: number,
 ): ProviderState {
   const spent = state.spent.map((one) =>
-    // A request that nothing came of may still be on its way.
-    one.lease === lease ? { ...one, ended: ending.status === null ? Math.max(now, one.until) : now } : one,
+    // A request without a response may still be on its way.
+    one.lease === lease ? { ...one, ended: outcome.status === null ? Math.max(now, one.until) : now } : one,
   )
-  let next: ProviderState = { ...state, spent, lastStatus: ending.status, lastError: ending.error ?? state.lastError }
-  if (ending.told !== null) next = applyReportedUsage(next, limits, ending.told, now)
-  if (ending.kind === 'answered') return next
-  if (ending.kind === 'limited') return recordRateLimit(next, limits, ending.retryAfter, now, random)
+  let next: ProviderState = { ...state, spent, lastStatus: outcome.status, lastError: outcome.error ?? state.lastError }
+  if (outcome.reportedUsage !== null) next = applyReportedUsage(next, limits, outcome.reportedUsage, now)
+  if (outcome.kind === 'answered') return next
+  if (outcome.kind === 'limited') return recordRateLimit(next, limits, outcome.retryAfter, now, random)
   const call = state.spent.find((one) => one.lease === lease)?.call ?? 0
-  return recordFailure(next, limits, call, ending.retryAfter, now, random)
+  return recordFailure(next, limits, call, outcome.retryAfter, now, random)
 }
 
 /**
- * What the whole call came to, after its requests were settled; said once for each call.
+ * Records how a whole call ended, once for each call, after its requests were settled.
  * @param call as it was given to `reserve`
  */
 export function recordCallOutcome(
   state: ProviderState,
   limits: RateLimits,
   call: number,
-  verdict: CallOutcome,
+  outcome: CallOutcome,
   now: number,
   random: number,
-  told: { error: string | null; retryAfter: number | null } = { error: null, retryAfter: null },
+  reported: { error: string | null; retryAfter: number | null } = { error: null, retryAfter: null },
 ): ProviderState {
   const { breaker } = state
-  const next = told.error === null ? state : { ...state, lastError: told.error }
-  // While the breaker is not closed, only the probe's word counts: others were sent before.
-  if (verdict === 'ok' && breaker.kind === 'closed' && state.strikes === 0) return next
-  if (verdict === 'ok' && (breaker.kind === 'closed' || (breaker.kind === 'half_open' && breaker.call === call)))
+  const next = reported.error === null ? state : { ...state, lastError: reported.error }
+  // While the breaker is not closed, only the probe counts: other calls began before.
+  if (outcome === 'ok' && breaker.kind === 'closed' && state.strikes === 0) return next
+  if (outcome === 'ok' && (breaker.kind === 'closed' || (breaker.kind === 'half_open' && breaker.call === call)))
     return { ...next, breaker: { kind: 'closed' }, failures: 0, strikes: 0 }
-  if (verdict === 'failed') return recordFailure(next, limits, call, told.retryAfter, now, random)
+  if (outcome === 'failed') return recordFailure(next, limits, call, reported.retryAfter, now, random)
   const freed: ProviderState =
     breaker.kind === 'half_open' && breaker.call === call ? { ...next, breaker: { ...breaker, call: null } } : next
-  return verdict === 'limited' ? recordRateLimit(freed, limits, told.retryAfter, now, random) : freed
+  return outcome === 'limited' ? recordRateLimit(freed, limits, reported.retryAfter, now, random) : freed
 }
 
-/** If the provider says that more is used than we know of, somebody else at our address uses it too. */
-function applyReportedUsage(state: ProviderState, limits: RateLimits, told: number, now: number): ProviderState {
-  // Requests under way may not be in it yet: they are not held against what it says.
+/** Reserves what the provider reports as used beyond our own requests: another client at our address uses it. */
+function applyReportedUsage(state: ProviderState, limits: RateLimits, used: number, now: number): ProviderState {
+  // Requests in flight may not be part of the report yet.
   const known = totalWeight(activeReservations(state, limits, now).filter((one) => one.ended !== null))
-  if (told <= known) return { ...state, told }
-  const others: Reservation = {
-    lease: 0,
-    call: 0,
-    at: now,
-    weight: told - known,
-    purpose: 'look',
-    until: now,
-    ended: now,
-  }
-  return { ...state, told, spent: [...state.spent, others] }
+  if (used <= known) return { ...state, told: used }
+  const weight = used - known
+  const others: Reservation = { lease: 0, call: 0, weight, purpose: 'interactive', at: now, until: now, ended: now }
+  return { ...state, told: used, spent: [...state.spent, others] }
 }
 
-/** Full jitter: anywhere between nothing and the pause that has doubled with each strike. */
-const backoffMs = (limits: RateLimits, strikes: number, random: number): number =>
-  Math.ceil(random * Math.min(limits.backoffMax, limits.backoffMin * 2 ** Math.min(strikes - 1, 30)))
+/** The pause after so many failures or refusals in a row: what the provider asks for, or a longer backoff. */
+const pauseMs = (limits: RateLimits, strikes: number, retryAfter: number | null, random: number): number => {
+  const backoff = Math.ceil(backoffMs(strikes - 1, limits.backoffMin, limits.backoffMax, random))
+  return Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoff))
+}
 
 function extendBlock(state: ProviderState, until: number, isLimit: boolean): ProviderState['blocked'] {
   const { blocked } = state
@@ -328,7 +319,7 @@ function recordRateLimit(
   random: number,
 ): ProviderState {
   const strikes = state.strikes + 1
-  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  const wait = pauseMs(limits, strikes, retryAfter, random)
   return { ...state, strikes, limited: state.limited + 1, blocked: extendBlock(state, now + wait, true) }
 }
 
@@ -343,7 +334,7 @@ function recordFailure(
   const { breaker } = state
   const strikes = state.strikes + 1
   const failures = state.failures + 1
-  const wait = Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoffMs(limits, strikes, random)))
+  const wait = pauseMs(limits, strikes, retryAfter, random)
   const next = { ...state, strikes, failures, blocked: extendBlock(state, now + wait, false) }
   if (breaker.kind === 'open' || (breaker.kind === 'half_open' && breaker.call !== call)) return next
   if (breaker.kind === 'closed' && failures < limits.breakerFailures) return next

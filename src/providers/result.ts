@@ -1,4 +1,4 @@
-/** An expected failure is a value. `status` is null where no answer came; `retryAfter` is in milliseconds. */
+/** An expected failure is a value. `status` is null where no response came; `retryAfter` is in milliseconds. */
 export type Failure = {
   ok: false
   reason: 'rate_limited' | 'unavailable' | 'not_found' | 'invalid'
@@ -8,8 +8,18 @@ export type Failure = {
 }
 export type Result<T> = { ok: true; value: T } | Failure
 
-/** The part of a request that is used here: GET without a body unless told otherwise. Redirects are
- * followed when told so alone behind the gate: one that is followed is a request that nobody counted. */
+export const failure = (reason: Failure['reason'], detail: string, status: number | null = null): Failure => ({
+  ok: false,
+  reason,
+  status,
+  retryAfter: null,
+  detail,
+})
+
+/**
+ * The request options that providers use: GET without a body unless given. A redirect is followed only where asked for:
+ * one that is followed silently is a request that the rate limit does not count.
+ */
 export type FetchInit = {
   headers: Record<string, string>
   signal: AbortSignal
@@ -18,7 +28,7 @@ export type FetchInit = {
   redirect?: 'follow' | 'manual'
 }
 
-/** The part of `fetch` that is used here, so that any fetch will do. */
+/** The part of `fetch` that providers use, so that any implementation will do. */
 export type Fetch = (
   url: string,
   init: FetchInit,

@@ -4,19 +4,19 @@ import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
 import { fetchJson, responseFailure } from './fetch-json.ts'
-import type { KeyedProviderDeps, StockProvider } from './provider.ts'
+import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
 import type { Failure } from './result.ts'
 
-/** Symbols of one request: each costs a credit, of which the least plan has 8 a minute. */
+/** Symbols of one request: each costs a credit, and the free plan has 8 a minute. */
 const MAX_BATCH = 8
 
-/** A comma divides symbols, a colon names an exchange. */
+/** A symbol without a comma, which separates symbols, and a colon, which names an exchange. */
 const SYMBOL = /^[A-Z0-9][A-Z0-9./-]{0,19}$/
 
 const SIGNED = /^-?\d+(?:\.\d+)?$/
-/** Amounts are text of five decimals; a number is taken too. Null: none, or none that can be one. */
-const amount = z.unknown().transform((told) => {
-  const text = typeof told === 'number' ? formatNumber(told) : told
+/** Amounts are text of five decimals, sometimes numbers. Null: missing or not positive. */
+const amount = z.unknown().transform((value) => {
+  const text = typeof value === 'number' ? formatNumber(value) : value
   return isPositiveDecimal(text) ? trimDecimal(text) : null
 })
 const seconds = z.int().positive().max(1e11).nullish().catch(null)
@@ -25,7 +25,7 @@ const quoteSchema = z.object({
   symbol: z.string(),
   currency: z.string().min(1),
   mic_code: z.string().nullish().catch(null),
-  /** Of the day that the quote belongs to; `last_quote_at` is the last minute in it. */
+  /** The quote's day; `last_quote_at` is the last minute of it. */
   timestamp: seconds,
   last_quote_at: seconds,
   close: amount,
@@ -38,18 +38,18 @@ const quoteSchema = z.object({
   is_market_open: z.boolean().nullish().catch(null),
 })
 
-/** Also in the body of an answer that is called 200, and in that of one symbol among several. */
+/** Also the body of a response with status 200, and the entry of one symbol among several. */
 const errorSchema = z.object({ code: z.int(), message: z.string(), status: z.literal('error') })
 const bodySchema = z.record(z.string(), z.unknown())
 
 /**
- * Twelve Data, for stocks of the United States when Yahoo cannot answer. Quotes cost one request and a credit for each
- * symbol. It has no history here: its splits and dividends, without which days cannot be put on another basis, are not
- * in the least plan. It finds nothing: it is asked for what is known already.
+ * Twelve Data, the fallback for stocks of the United States. `quotes` costs one request and a credit for each symbol. It is
+ * not asked for history: the free plan has no splits and dividends, without which days cannot be adjusted. It is not
+ * searched: it prices known assets only.
  */
-export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): StockProvider {
+export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
   return {
-    kind: 'stock',
+    ...quotesOnly('twelvedata'),
     name: 'twelvedata',
     maxBatch: MAX_BATCH,
     weight: (ids) => ids,
@@ -63,26 +63,17 @@ export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): Stoc
         headers: { authorization: `apikey ${key}` },
       })
       if (!result.ok)
-        // One symbol that it does not know is an answer of 404 by itself.
+        // A request for a single unknown symbol gets a 404.
         return asked.length === 1 && result.reason === 'not_found'
           ? { ok: true, value: ids.map((id) => toQuote(id, undefined)) }
           : redactKey(result, key)
       const error = errorSchema.safeParse(result.value).data
       if (error !== undefined && !(asked.length === 1 && error.code === 404)) return toFailure(error, key)
       const [only] = asked
-      const told = asked.length === 1 && only !== undefined ? { [only]: result.value } : result.value
-      return { ok: true, value: ids.map((id) => toQuote(id, told[id])) }
+      const quotes: Record<string, unknown> =
+        asked.length === 1 && only !== undefined ? { [only]: result.value } : result.value
+      return { ok: true, value: ids.map((id) => toQuote(id, quotes[id])) }
     },
-
-    dailyHistory: async () => ({
-      ok: false,
-      reason: 'not_found',
-      status: null,
-      retryAfter: null,
-      detail: 'Twelve Data is not asked for history',
-    }),
-
-    find: async () => ({ ok: true, value: null }),
   }
 }
 
@@ -91,20 +82,19 @@ function toFailure({ code, message }: z.infer<typeof errorSchema>, key: string):
   return redactKey(responseFailure(reason, { status: code, headers: new Headers() }, message), key)
 }
 
-/** It repeats a wrong key in what it says. */
-const redactKey = (failure: Failure, key: string): Failure => ({
-  ...failure,
-  detail: failure.detail.replaceAll(key, '…'),
-})
-
-function toQuote(id: string, told: unknown): ProviderQuote | MissingQuote {
-  const error = errorSchema.safeParse(told).data
-  if (told === undefined || error?.code === 404)
-    return { id, price: null, reason: 'unknown', detail: 'Twelve Data does not know it' }
-  const quote = quoteSchema.safeParse(told).data
+function toQuote(id: string, body: unknown): ProviderQuote | MissingQuote {
+  const error = errorSchema.safeParse(body).data
+  if (body === undefined || error?.code === 404)
+    return { id, price: null, reason: 'unknown', detail: 'unknown to Twelve Data' }
+  const quote = quoteSchema.safeParse(body).data
   const at = quote?.last_quote_at ?? quote?.timestamp
   if (quote === undefined || quote.close === null || !at)
-    return { id, price: null, reason: 'no_price', detail: error?.message ?? 'no price, or one of no time or currency' }
+    return {
+      id,
+      price: null,
+      reason: 'no_price',
+      detail: error?.message ?? 'no price, or one without a time or a currency',
+    }
   const { currency, amount: converted } = majorCurrency(quote.currency)
   const known = (text: string | null): string | null => (text === null ? null : converted(text))
   const { is_market_open: isOpen } = quote

@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
+import { divideRatios, multiplyRatios, ONE, parseRatio, type Ratio } from '../pricing/ratio.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import { majorCurrency } from './currency.ts'
-import { divide, formatNumber, formatRatio, multiply, parseRatio, type Ratio } from './decimal.ts'
+import { formatNumber, formatRatio } from './decimal.ts'
 import { firstIssue } from './fetch-json.ts'
-import type { Failure, Result } from './result.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
-/** A day's last price and volume are there this long after its close: auctions, and quotes that come 20 minutes late. */
+/** A day's last price and volume are final this long after its close: auctions, and quotes with a delay of 20 minutes. */
 const SETTLE_S = 30 * 60
 
 const columnSchema = z.array(z.number().nullable())
@@ -56,19 +57,13 @@ const chartSchema = z.object({
 type Chart = z.infer<typeof chartSchema>['chart']['result'][number]
 type Split = { ex_date: string; by: Ratio; action: CorporateAction }
 
-const invalidResponse = (detail: string): Failure => ({
-  ok: false,
-  reason: 'invalid',
-  status: 200,
-  retryAfter: null,
-  detail,
-})
+const invalidResponse = (detail: string): Failure => failure('invalid', detail, 200)
 
 /**
- * The days of a chart on the basis of each day. Yahoo tells prices and dividends in the shares of today: they are
- * multiplied by the splits after them, all of which are in the same answer; volumes are divided. Digits stay as they are
- * told: Yahoo keeps rows in single precision, so that 129.04 comes as 129.0399932861328.
- * @param from the first day wanted; what is before serves as a dividend's reference.
+ * The raw days of a chart. Yahoo's prices and dividends are in today's shares: they are multiplied by the splits after
+ * them, all of which are in the same response, and volumes are divided. Digits are not rounded: Yahoo stores single
+ * precision, so that 129.04 comes as 129.0399932861328.
+ * @param from the first wanted day; earlier ones serve as the reference of a dividend
  * @param now unix milliseconds
  */
 export function parseDailyHistory(body: unknown, from: string | null, now: number): Result<DailyHistory> {
@@ -79,25 +74,25 @@ export function parseDailyHistory(body: unknown, from: string | null, now: numbe
   if (dateOf === null) return invalidResponse(`no such time zone: ${chart.meta.exchangeTimezoneName}`)
   const { currency, amount } = majorCurrency(chart.meta.currency)
   const splits = readSplits(chart, dateOf)
-  /** How many of today's shares one of that day has become. */
+  /** The number of today's shares for one share of that day. */
   const sharesSince = (date: string): Ratio =>
-    splits.filter((split) => split.ex_date > date).reduce((all, split) => multiply(all, split.by), ONE)
-  const raw = (value: number, shares: Ratio): string => amount(formatRatio(multiply(numberRatio(value), shares)))
+    splits.filter((split) => split.ex_date > date).reduce((all, split) => multiplyRatios(all, split.by), ONE)
+  const raw = (value: number, shares: Ratio): string => amount(formatRatio(multiplyRatios(numberRatio(value), shares)))
 
   const days = new Map<string, DailyBar>()
   for (const row of completedRows(chart, dateOf, now)) {
     const shares = sharesSince(row.date)
     const [open, close] = [raw(row.open, shares), raw(row.close, shares)]
-    const volume = formatRatio(divide(numberRatio(row.volume), shares))
+    const volume = formatRatio(divideRatios(numberRatio(row.volume), shares))
     days.set(row.date, { date: row.date, open, high: raw(row.high, shares), low: raw(row.low, shares), close, volume })
   }
   const all = [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1))
   const wanted = (date: string) => from === null || date >= from
   const today = dateOf(now / 1000)
-  const dividends = Object.values(chart.events.dividends).map((told): CorporateAction => {
-    const ex_date = dateOf(told.date)
+  const dividends = Object.values(chart.events.dividends).map((dividend): CorporateAction => {
+    const ex_date = dateOf(dividend.date)
     const before = all.findLast((day) => day.date < ex_date)
-    const paid = raw(told.amount, sharesSince(ex_date))
+    const paid = raw(dividend.amount, sharesSince(ex_date))
     return { kind: 'dividend', ex_date, amount: paid, reference_close: before?.close ?? null }
   })
   const actions = [...splits.map((split) => split.action), ...dividends]
@@ -106,10 +101,9 @@ export function parseDailyHistory(body: unknown, from: string | null, now: numbe
   return { ok: true, value: { currency, days: all.filter((day) => wanted(day.date)), actions } }
 }
 
-const ONE: Ratio = { numerator: 1n, denominator: 1n }
 const numberRatio = (value: number): Ratio => parseRatio(formatNumber(value) ?? '0')
 
-/** The day, in the time zone, of unix seconds; null where there is no such zone. Old days keep their own offset. */
+/** Formats unix seconds as a day of the time zone, with the offset of that day; null: there is no such zone. */
 function dateFormatter(timeZone: string): ((seconds: number) => string) | null {
   try {
     const format = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' })
@@ -125,7 +119,7 @@ function readSplits({ events }: Chart, dateOf: (seconds: number) => string): Spl
     const [top, bottom] = [formatNumber(numerator) ?? '1', formatNumber(denominator) ?? '1']
     return {
       ex_date,
-      by: divide(parseRatio(top), parseRatio(bottom)),
+      by: divideRatios(parseRatio(top), parseRatio(bottom)),
       action: { kind: 'split', ex_date, numerator: top, denominator: bottom },
     }
   })
@@ -133,7 +127,7 @@ function readSplits({ events }: Chart, dateOf: (seconds: number) => string): Spl
 
 type ChartRow = { date: string; open: number; high: number; low: number; close: number; volume: number }
 
-/** The rows of days that are over and have prices. Of two rows of a day, the last one is the later one. */
+/** The rows of ended days with prices. Of two rows of one day, the last is the newer one. */
 function completedRows(
   { meta, timestamp, indicators }: Chart,
   dateOf: (seconds: number) => string,
@@ -143,9 +137,9 @@ function completedRows(
   const seconds = now / 1000
   const today = dateOf(seconds)
   const { start, end } = meta.currentTradingPeriod.regular
-  const isOver = (date: string): boolean =>
+  const hasEnded = (date: string): boolean =>
     date < today || (date === today && dateOf(start) === today && seconds >= end + SETTLE_S)
-  // Of crypto Yahoo tells the money that changed hands, which is no number of coins: it counts as not told.
+  // The volume of crypto is in money, not in coins: it counts as missing.
   const counted = meta.instrumentType !== 'CRYPTOCURRENCY'
   const rows: ChartRow[] = []
   timestamp.forEach((time, i) => {
@@ -153,8 +147,8 @@ function completedRows(
     if (!open || !high || !low || !close || Math.min(open, high, low, close) <= 0) return
     const date = dateOf(time)
     const volume = (counted && quote?.volume[i]) || 0
-    // The four are rounded by themselves: an open may stand a hair above the high.
-    if (isOver(date))
+    // Each of the four is rounded separately: an open may be slightly above the high.
+    if (hasEnded(date))
       rows.push({
         date,
         open,

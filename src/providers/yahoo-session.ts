@@ -1,19 +1,19 @@
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
 import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
-import type { ProviderDeps } from './provider.ts'
+import type { ReachableProviderDeps } from './provider.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
 const DEFAULT_URL = 'https://query2.finance.yahoo.com'
 const CRUMB_PATH = '/v1/test/getcrumb'
-/** What a crumb may look like: no sentence, no markup, no JSON. */
+/** A valid crumb: not a sentence, markup or JSON. */
 const CRUMB = /^[^\s<>{}"]{4,64}$/
 
 type Query = Record<string, string>
 
 /**
- * The library for its cookies, consent pages and crumbs. Its own modules for quotes and charts stay out: they leave out
- * what has no price, refuse an answer for one odd field of one quote, and log.
+ * The library is used for cookies, consent pages and crumbs. Its modules for quotes and charts are not: they drop ids
+ * without a price, refuse a whole response for one odd field, and log.
  */
 const YahooClient = createYahooFinance({
   modules: {
@@ -26,24 +26,23 @@ const YahooClient = createYahooFinance({
 
 type JsonRequest = { path: string; query: Query; crumb: boolean; signal: AbortSignal }
 
-/** What one exchange with Yahoo came to; `stale`: there is no use in the session, as it is, for anybody. */
+/** The failure of one request to Yahoo; `stale`: the session must be replaced. */
 type SessionError = Error & { failure: Failure; stale: boolean }
 const sessionError = (failure: Failure, stale = false): SessionError =>
   Object.assign(new Error(failure.detail), { failure, stale })
 
 /**
- * Yahoo's JSON, behind its cookie and crumb. Both are of this session alone and are fetched with the first request that
- * takes a crumb (two requests; up to five more where a consent page stands before); when they are refused, they are
- * fetched anew and the request is sent once more.
+ * Reads Yahoo's JSON, with the cookie and the crumb of this session. Both are fetched with the first request that needs a
+ * crumb (two requests, and up to five more for a consent page); when they are refused, they are fetched again, and the
+ * request is sent once more.
  */
-export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>) {
+export function yahooSession({ fetch, url }: Pick<ReachableProviderDeps, 'fetch' | 'url'>) {
   const open = () => createClient(fetch, url)
   let session = open()
 
   /**
-   * One request. `not_found`: Yahoo has no data under this symbol; `unavailable` with status 401: it refuses the crumb
-   * that it has just given.
-   * @param signal ends the wait; 10 s unless given.
+   * One request. `not_found`: Yahoo has no data for this symbol; `unavailable` with status 401: it refuses a new crumb.
+   * @param signal ends the wait; by default after 10 s
    */
   return async (path: string, query: Query, crumb: boolean, signal?: AbortSignal): Promise<Result<unknown>> => {
     const ends = signal ?? AbortSignal.timeout(REQUEST_TIMEOUT_MS)
@@ -57,7 +56,7 @@ export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>
       } catch (error) {
         const { failure, stale } = toSessionFailure(error)
         if (!stale) return failure
-        // Requests that were under way together find the same crumb refused: the first one ends it for all.
+        // The same crumb is refused for all requests in flight: the first of them replaces the session.
         if (session === used) session = open()
         if (again) return failure
       }
@@ -67,7 +66,7 @@ export function yahooSession({ fetch, url }: Pick<ProviderDeps, 'fetch' | 'url'>
 
 const noop = () => {}
 
-/** A session of its own: the crumb and the queue of requests go with the instance and its jar. */
+/** A new session: the crumb and the queue of requests belong to the instance and its cookie jar. */
 function createClient(fetch: Fetch, url: string) {
   return new YahooClient({
     fetch: guardedFetch(fetch, url) as unknown as typeof globalThis.fetch,
@@ -78,7 +77,7 @@ function createClient(fetch: Fetch, url: string) {
   })
 }
 
-/** Who waits for a crumb that another one asked for still has a time of its own. */
+/** Rejects at the caller's own deadline, also while it waits for a crumb that another request fetches. */
 function rejectOnAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(sessionError(noResponseFailure(signal.reason)))
@@ -90,13 +89,13 @@ function rejectOnAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 
 function toSessionFailure(error: unknown): { failure: Failure; stale: boolean } {
   if (error instanceof Error && 'failure' in error) return error as SessionError
-  // What is left are the library's own complaints about pages that gave no cookie, or led somewhere else.
+  // Other errors are the library's own, about pages without a cookie or with a redirect.
   return { failure: noResponseFailure(error), stale: false }
 }
 
 /**
- * The library's `fetch`: it sends to the address that is set, and lets nothing but good answers through, as the library
- * would log an address with its crumb, forget the status, or take any text for a crumb.
+ * The library's `fetch`: it sends to the configured URL, and throws for every failed response, since the library would log
+ * a URL with its crumb, lose the status, or accept any text as a crumb.
  */
 function guardedFetch(fetch: Fetch, base: string) {
   return async (input: string, init: RequestInit) => {
@@ -108,7 +107,7 @@ function guardedFetch(fetch: Fetch, base: string) {
       answer = await fetch(...buildRequest(url, base, init))
       body = url.pathname.startsWith('/quote/') ? await discardBody(answer) : await answer.text()
     } catch (error) {
-      // All wait for the crumb of the one who asked first: if that one's time is over, theirs need not be.
+      // All requests wait for the crumb of the first one: when that times out, the others fetch a new one.
       const stale = !data && init.signal?.aborted === true
       throw sessionError(noResponseFailure(String(error).replace(/crumb=[^&\s]*/g, 'crumb')), stale)
     }
@@ -116,13 +115,13 @@ function guardedFetch(fetch: Fetch, base: string) {
     else if (answer.status === 429 || answer.status >= 500) throw sessionError(statusFailure(answer, body))
     if (url.pathname === CRUMB_PATH) assertCrumb(answer, body)
     const { status } = answer
-    // Cookies come with pages. The library does not look at whether its jar takes one that came with data.
+    // Cookies come with pages only. The library does not check whether its jar accepts a cookie of another response.
     const headers = data ? new Headers() : answer.headers
     return { ok: status >= 200 && status < 300, status, statusText: '', headers, text: async () => body }
   }
 }
 
-/** The page that gives the cookie is a megabyte, and of no use. */
+/** The page that sets the cookie has a megabyte, which is not read. */
 async function discardBody(answer: Awaited<ReturnType<Fetch>>): Promise<string> {
   await answer.body?.cancel()
   return ''
@@ -130,7 +129,7 @@ async function discardBody(answer: Awaited<ReturnType<Fetch>>): Promise<string> 
 
 function buildRequest(url: URL, base: string, init: RequestInit): [string, FetchInit] {
   const headers: Record<string, string> = {}
-  // How an answer is packed is between `fetch` and the other side.
+  // The compression is negotiated by `fetch`.
   for (const [name, value] of Object.entries((init.headers ?? {}) as Record<string, string>))
     if (value !== '' && name.toLowerCase() !== 'accept-encoding') headers[name.toLowerCase()] = value
   const elsewhere = base !== DEFAULT_URL && url.hostname.endsWith('.yahoo.com')
@@ -151,10 +150,10 @@ type ResponseHead = Pick<Response, 'status' | 'headers'>
 function assertCrumb(answer: ResponseHead, body: string): void {
   if (/too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
   if (answer.status !== 200) throw sessionError(statusFailure(answer, body))
-  if (!CRUMB.test(body)) throw sessionError(responseFailure('unavailable', answer, 'what stands for a crumb is none'))
+  if (!CRUMB.test(body)) throw sessionError(responseFailure('unavailable', answer, 'not a valid crumb'))
 }
 
-/** @throws Refused unless it is a good answer of the form `{quoteResponse: {…, error: null}}`. */
+/** @throws SessionError unless the response has the form `{quoteResponse: {…, error: null}}` */
 function assertData(answer: ResponseHead, body: string): void {
   const error = envelopeError(body)
   const detail = error ?? body
@@ -168,7 +167,7 @@ function assertData(answer: ResponseHead, body: string): void {
   if (parseEnvelope(body) === null) throw sessionError(responseFailure('invalid', answer, `not Yahoo's JSON: ${body}`))
 }
 
-/** The one object in Yahoo's envelope, or the answer of its search, which has none; null for anything else. */
+/** The object in Yahoo's envelope, or the body of its search, which has no envelope; null for anything else. */
 function parseEnvelope(body: string): Record<string, unknown> | null {
   let json: unknown
   try {
@@ -183,7 +182,7 @@ function parseEnvelope(body: string): Record<string, unknown> | null {
   return typeof content === 'object' && content !== null ? (content as Record<string, unknown>) : null
 }
 
-/** `{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, …"}}}`; null: no such error. */
+/** `{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, …"}}}`; null: it has no error. */
 function envelopeError(body: string): string | null {
   const error = parseEnvelope(body)?.error
   if (typeof error !== 'object' || error === null) return null

@@ -1,38 +1,53 @@
 import { z } from 'zod'
 import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
 import type { MarketState } from '../protocol/quote.ts'
+import { DAY_S } from '../time.ts'
 import { majorCurrency } from './currency.ts'
 import { formatNumber } from './decimal.ts'
 import { firstIssue } from './fetch-json.ts'
-import type { ProviderDeps, StockProvider } from './provider.ts'
-import type { Result } from './result.ts'
+import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import { failure, type Result } from './result.ts'
 import { parseDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
-/** Symbols of one request: Yahoo tells no limit; two hundred are still a URL of moderate length. */
+/** Symbols of one request: Yahoo names no limit; two hundred are still a URL of moderate length. */
 const MAX_BATCH = 200
 
-/** An ISIN: the quotes do not know it, the search does. */
+/** An ISIN, which Yahoo's search finds, but not its quotes. */
 const ISIN = /^[A-Z]{2}[A-Z0-9]{9}\d$/
 
-/** What may stand among the symbols of a request without being taken for something else. */
+/** A symbol that is safe in the list of a request. */
 const SYMBOL = /^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,39}$/
 
-/** How far before the first day wanted a chart begins: the last close before an ex-day is in it over any holidays. */
+/** A chart begins this long before the first wanted day, so that the close before an ex-day is in it despite holidays. */
 const LEAD_DAYS = 10
-const DAY_S = 86_400
 /** 1900: before Yahoo's first day of anything. */
 const EARLIEST_S = -2_208_988_800
 
-/** The price and the P/E of one answer agree if they are as near as the digits of the earnings let them be. */
+/** The largest relative difference between the P/E and price / earnings, which are rounded. */
 const PE_TOLERANCE = 0.01
+
+/**
+ * Coins that Yahoo has under their own ticker. Of tickers that several coins have, the plain one is often not the one
+ * that exchanges trade (UNI-USD there is not Uniswap, which is UNI7083-USD), and a price of another coin is wrong.
+ */
+const COINS = new Set(
+  'BTC ETH XRP LTC BCH ADA DOGE SOL AVAX LINK DOT XLM ETC ATOM ALGO XTZ TRX BNB AAVE ZEC DASH NEAR HBAR SHIB'.split(
+    ' ',
+  ),
+)
+/** The currencies of Yahoo's prices of coins. */
+const COIN_CURRENCIES = new Set(['USD', 'EUR', 'GBP', 'CAD', 'AUD', 'JPY', 'CHF', 'INR', 'KRW'])
+
+/** Whether Yahoo prices this coin, and no other one, under the name `code-currency`. */
+export const isYahooPair = (code: string, currency: string): boolean => COINS.has(code) && COIN_CURRENCIES.has(currency)
 
 const number = z.number().nullish().catch(null)
 const text = z.string().nullish().catch(null)
 
 const envelopeSchema = z.object({ quoteResponse: z.object({ result: z.array(z.unknown()) }) })
 
-/** Whatever is of another type than Yahoo tells it in counts as not told. */
+/** A field of another type counts as missing. */
 const quoteSchema = z.object({
   symbol: z.string(),
   quoteType: text,
@@ -64,7 +79,7 @@ const MARKET_STATES = new Map<string, MarketState>([
   ['CLOSED', 'closed'],
 ])
 
-/** Yahoo's kinds that are listed here. Options and whatever else it has are not. */
+/** The types of assets here by Yahoo's `quoteType`. Its others, such as options, are not supported. */
 const ASSET_TYPES = new Map<string, string>([
   ['EQUITY', 'stock'],
   ['ETF', 'etf'],
@@ -80,10 +95,10 @@ const searchSchema = z.object({
 })
 
 /**
- * Yahoo Finance. Quotes and finding cost one request (finding by ISIN two), two more for the first one's cookie and crumb (see yahooSession),
- * history always one. Quotes are often 15 minutes old for markets outside the United States: `as_of` tells.
+ * Yahoo Finance. `quotes` and `find` cost one request (`find` by ISIN two), and the first one two more for the cookie and
+ * the crumb (see yahooSession); history always costs one. Outside of the United States quotes are often 15 minutes old.
  */
-export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider {
+export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
   const ask = yahooSession({ fetch, url })
 
   const fetchQuotes = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<YahooQuote[]>> => {
@@ -91,27 +106,24 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     const answer = await ask('/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
     if (!answer.ok) return answer
     const envelope = envelopeSchema.safeParse(answer.value)
-    if (!envelope.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(envelope.error) }
+    if (!envelope.success) return failure('invalid', firstIssue(envelope.error), 200)
     const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
     return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
   }
 
-  /** Yahoo's symbol of what has this ISIN: of several listings the one that it tells first. */
+  /** Yahoo's symbol for an ISIN: of several listings the first. */
   const symbolOf = async (isin: string, signal?: AbortSignal): Promise<Result<string | null>> => {
     const answer = await ask('/v1/finance/search', { q: isin, quotesCount: '6', newsCount: '0' }, false, signal)
     if (!answer.ok) return answer
-    const told = searchSchema.safeParse(answer.value)
-    if (!told.success)
-      return { ok: false, reason: 'invalid', status: 200, retryAfter: null, detail: firstIssue(told.error) }
-    const listed = told.data.quotes.find(
+    const search = searchSchema.safeParse(answer.value)
+    if (!search.success) return failure('invalid', firstIssue(search.error), 200)
+    const listed = search.data.quotes.find(
       ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && ASSET_TYPES.has(quoteType ?? ''),
     )
     return { ok: true, value: listed?.symbol ?? null }
   }
 
   return {
-    kind: 'stock',
     name: 'yahoo',
     maxBatch: MAX_BATCH,
     weight: () => 1,
@@ -120,8 +132,8 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
       const asked = [...new Set(ids.filter((id) => SYMBOL.test(id)))]
       const result = await fetchQuotes(asked, signal)
       if (!result.ok) return result
-      const told = new Map(result.value.map((quote) => [quote.symbol, quote]))
-      return { ok: true, value: ids.map((id) => toQuote(id, told.get(id))) }
+      const quotes = new Map(result.value.map((quote) => [quote.symbol, quote]))
+      return { ok: true, value: ids.map((id) => toQuote(id, quotes.get(id))) }
     },
 
     async dailyHistory(id, from, signal) {
@@ -135,50 +147,51 @@ export function yahooProvider({ fetch, url, now }: ProviderDeps): StockProvider 
     async find(name, signal) {
       if (!SYMBOL.test(name)) return { ok: true, value: null }
       const isin = ISIN.test(name) ? name : null
-      const meant: Result<string | null> = isin === null ? { ok: true, value: name } : await symbolOf(isin, signal)
-      if (!meant.ok || meant.value === null) return meant as Result<null>
-      const result = await fetchQuotes([meant.value], signal)
+      const symbol: Result<string | null> = isin === null ? { ok: true, value: name } : await symbolOf(isin, signal)
+      if (!symbol.ok || symbol.value === null) return symbol as Result<null>
+      const result = await fetchQuotes([symbol.value], signal)
       if (!result.ok) return result
-      const told = result.value.find((quote) => quote.symbol === meant.value)
-      const listing = told === undefined ? null : toListing(told)
+      const quote = result.value.find((one) => one.symbol === symbol.value)
+      const listing = quote === undefined ? null : toListing(quote)
       return { ok: true, value: listing === null ? null : { ...listing, isin } }
     },
   }
 }
 
-/** An amount that can be one: above 0. */
+/** The amount as text if it is above 0. */
 const positiveAmount = (value: number | null | undefined): string | null =>
   value !== null && value !== undefined && value > 0 ? formatNumber(value) : null
 
-function toQuote(id: string, told: YahooQuote | undefined): ProviderQuote | MissingQuote {
-  if (told === undefined) return { id, price: null, reason: 'unknown', detail: 'Yahoo does not know it' }
-  const price = positiveAmount(told.regularMarketPrice)
+function toQuote(id: string, quote: YahooQuote | undefined): ProviderQuote | MissingQuote {
+  if (quote === undefined) return { id, price: null, reason: 'unknown', detail: 'unknown to Yahoo' }
+  const price = positiveAmount(quote.regularMarketPrice)
   const without = (detail: string): MissingQuote => ({ id, price: null, reason: 'no_price', detail })
-  if (told.quoteType === 'NONE' || price === null) return without(`${told.quoteType}, price ${told.regularMarketPrice}`)
-  if (!told.currency) return without('a price in no currency')
-  const at = told.regularMarketTime
-  if (at === null || at === undefined || !(at > 0 && at < 1e11)) return without(`a price of no time (${at})`)
-  const { currency, amount } = majorCurrency(told.currency)
+  if (quote.quoteType === 'NONE' || price === null)
+    return without(`${quote.quoteType}, price ${quote.regularMarketPrice}`)
+  if (!quote.currency) return without('a price without a currency')
+  const at = quote.regularMarketTime
+  if (at === null || at === undefined || !(at > 0 && at < 1e11)) return without(`a price without a valid time (${at})`)
+  const { currency, amount } = majorCurrency(quote.currency)
   const converted = (value: number | null | undefined): string | null => {
     const known = positiveAmount(value)
     return known === null ? null : amount(known)
   }
-  const crypto = told.quoteType === 'CRYPTOCURRENCY'
+  const crypto = quote.quoteType === 'CRYPTOCURRENCY'
   return {
     id,
     price: amount(price),
     currency,
-    previous_close: converted(told.regularMarketPreviousClose),
-    // Of crypto Yahoo tells the change in 24 hours, of all else that from the previous close.
-    change24h: formatNumber(told.regularMarketChangePercent),
-    market_state: MARKET_STATES.get(told.marketState ?? '') ?? null,
-    market: crypto ? null : (told.exchange ?? null),
-    open: converted(told.regularMarketOpen),
-    high: converted(told.regularMarketDayHigh),
-    low: converted(told.regularMarketDayLow),
-    // Of crypto it is money that changed hands, of currencies always 0.
-    volume: crypto || told.quoteType === 'CURRENCY' ? null : toVolume(told.regularMarketVolume),
-    ...toEarnings(told, Number(amount(price)), currency),
+    previous_close: converted(quote.regularMarketPreviousClose),
+    // For crypto the change of 24 hours, for all else the change from the previous close.
+    change24h: formatNumber(quote.regularMarketChangePercent),
+    market_state: MARKET_STATES.get(quote.marketState ?? '') ?? null,
+    market: crypto ? null : (quote.exchange ?? null),
+    open: converted(quote.regularMarketOpen),
+    high: converted(quote.regularMarketDayHigh),
+    low: converted(quote.regularMarketDayLow),
+    // For crypto the volume is in money, for currencies always 0.
+    volume: crypto || quote.quoteType === 'CURRENCY' ? null : toVolume(quote.regularMarketVolume),
+    ...toEarnings(quote, Number(amount(price)), currency),
     as_of: new Date(at * 1000).toISOString(),
   }
 }
@@ -187,35 +200,34 @@ const toVolume = (value: number | null | undefined): string | null =>
   value !== null && value !== undefined && value >= 0 ? formatNumber(value) : null
 
 /**
- * Earnings per share and P/E, in the price's currency (P6). Companies that report in another currency have neither:
- * Yahoo does not say whether it has converted them, nor of how many shares a receipt consists. Where the two are told
- * and price / earnings is not the P/E, one of them is of another basis, and which is not told: earnings of prices in
- * pence are mostly in pounds, which this shows too. Losses are kept; they have no P/E.
+ * Earnings per share and P/E, in the price's currency (P6). A company that reports in another currency has neither: Yahoo
+ * does not say whether they are converted, nor how many shares a receipt has. Where price / earnings is not the P/E, the
+ * two have different bases, and both are dropped (earnings of prices in pence are mostly in pounds). Losses have no P/E.
  */
-function toEarnings(told: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
+function toEarnings(quote: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
   const none = { eps: null, pe_ratio: null }
-  const { epsTrailingTwelveMonths: eps, trailingPE: pe, financialCurrency } = told
+  const { epsTrailingTwelveMonths: eps, trailingPE: pe, financialCurrency } = quote
   if (eps === null || eps === undefined || !financialCurrency) return none
   if (majorCurrency(financialCurrency).currency !== currency) return none
-  if (eps <= 0) return currency === told.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
-  // Without a P/E nothing shows whether earnings are in pence or in pounds.
+  if (eps <= 0) return currency === quote.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
+  // Without a P/E the unit of the earnings, pence or pounds, is not known.
   if (pe === null || pe === undefined)
-    return currency === told.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
+    return currency === quote.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
   return Math.abs(price / eps / pe - 1) <= PE_TOLERANCE ? { eps: formatNumber(eps), pe_ratio: formatNumber(pe) } : none
 }
 
-function toListing(told: YahooQuote): ProviderListing | null {
-  const type = ASSET_TYPES.get(told.quoteType ?? '')
-  if (type === undefined || !told.currency || positiveAmount(told.regularMarketPrice) === null) return null
-  const { symbol } = told
+function toListing(quote: YahooQuote): ProviderListing | null {
+  const type = ASSET_TYPES.get(quote.quoteType ?? '')
+  if (type === undefined || !quote.currency || positiveAmount(quote.regularMarketPrice) === null) return null
+  const { symbol } = quote
   return {
     id: symbol,
     symbol,
-    name: told.longName || told.shortName || symbol,
+    name: quote.longName || quote.shortName || symbol,
     type,
     // BRK-B is a class of shares, BTC-USD a pair.
     code: symbol.split(type === 'crypto' ? /-/ : /[.=]/)[0] || symbol,
-    currency: majorCurrency(told.currency).currency,
+    currency: majorCurrency(quote.currency).currency,
     isin: null,
   }
 }

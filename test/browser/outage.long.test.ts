@@ -137,7 +137,7 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
   expect(now()).toBeLessThan(began + ms)
   // The page had nothing of what was traded meanwhile, and has never passed off what it had as all there was.
   expect([...said].filter((words) => LIVE.test(words))).toEqual([])
-  expect(said).toContain('connected, but the feed is lost')
+  expect(said).toContain('connected, but the feed is disconnected')
   expect(facts).toMatch(/Feed lost|Connecting/)
   expect(refused.hits).toBeGreaterThan(0)
   expect(during.at(-1)).toMatchObject({ t: startOfMinute(last), c: Number(last.price), coverage: 'gap' })
@@ -153,7 +153,7 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
     .poll(async () => (await bars(page)).filter((bar) => bar.coverage !== 'full' || !bar.complete), SHOWN)
     .toEqual([])
   await expect.poll(() => connection(page), SHOWN).toMatch(LIVE)
-  await expect.poll(() => text(page, '#coverage'), SHOWN).toMatch(/all fully covered$/)
+  await expect.poll(() => text(page, '#coverage'), SHOWN).toMatch(/no missing trades$/)
   const healed = exchange.requests.filter(
     ({ at, path }) => at > began && path.startsWith(`/products/${product}/trades`),
   )

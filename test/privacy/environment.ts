@@ -9,6 +9,7 @@ import { serveWorkerd } from '../../dev/workerd.ts'
 import { PRODUCTS } from '../../simulators/exchange/products.ts'
 import { startExchange } from '../../simulators/exchange/server.ts'
 import { startProviders } from '../../simulators/providers/server.ts'
+import { simulatedUrls } from '../../simulators/urls.ts'
 import { startPooler } from './pooler.ts'
 
 /** The service key of the Worker of this run. */
@@ -64,13 +65,7 @@ export async function startEnvironment(plant: Plant | null): Promise<TestEnviron
       log: 'nothing',
       vars: {
         EXCHANGE: 'simulated',
-        COINBASE_WS_URL: exchange.wsUrl,
-        COINBASE_REST_URL: exchange.url,
-        COINBASE_EXCHANGE_URL: exchange.url,
-        YAHOO_URL: providers.yahooUrl,
-        BINANCE_URL: providers.binanceUrl,
-        TWELVEDATA_URL: providers.twelvedataUrl,
-        COINMARKETCAP_URL: providers.coinmarketcapUrl,
+        ...simulatedUrls(exchange, providers),
         PRODUCTS: PRODUCT,
         // What is asked for in a few minutes is a day's.
         YAHOO_PER_MINUTE: '100000',

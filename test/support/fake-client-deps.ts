@@ -1,4 +1,5 @@
-import type { StreamDeps, StreamSocket } from '../../src/client/sdk/stream.ts'
+import type { StreamDeps } from '../../src/client/sdk/stream.ts'
+import type { StreamSocket } from '../../src/delivery/client-connection.ts'
 
 /** A socket that a test answers for: what was sent to the server is in `sent`. */
 export type FakeSocket = StreamSocket & { url: string; sent: Record<string, unknown>[]; closed: boolean }

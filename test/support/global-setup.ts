@@ -13,6 +13,7 @@ import { startExchange } from '../../simulators/exchange/server.ts'
 import type { Providers } from '../../simulators/providers/providers.ts'
 import { startProviders } from '../../simulators/providers/server.ts'
 import { startSupabase } from '../../simulators/supabase/server.ts'
+import { simulatedUrls } from '../../simulators/urls.ts'
 import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 declare module 'vitest' {
@@ -28,15 +29,10 @@ export type Stage = {
   databaseUrl: string
   /** POST `{"open": false}` here cuts the database off, `{"open": true}` lets it back in. */
   databaseSwitchUrl: string
-  /** The simulated exchange: its socket, and the base of its REST and of its control paths (`/_trades`, `/_faults`, …). */
-  exchangeWsUrl: string
-  exchangeUrl: string
-  /** The fake providers: their control paths (`/_requests`, `/_faults`, `/_prices`), and each one's address. */
+  /** The settings for its simulated exchange and providers. */
+  simulatedUrls: Record<string, string>
+  /** The base of the providers' control paths (`/_requests`, `/_faults`, `/_prices`). */
   providersUrl: string
-  yahooUrl: string
-  binanceUrl: string
-  twelvedataUrl: string
-  coinmarketcapUrl: string
   /** Takes mails; GET here tells those that came, in their order. */
   mailUrl: string
   /** A Supabase Auth that the accounts of every file share, and its key. */
@@ -79,13 +75,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     return {
       databaseUrl: database.href,
       databaseSwitchUrl: `${stagesUrl}/${number}/gate`,
-      exchangeWsUrl: exchange.wsUrl,
-      exchangeUrl: exchange.url,
+      simulatedUrls: simulatedUrls(exchange, providers),
       providersUrl: providers.url,
-      yahooUrl: providers.yahooUrl,
-      binanceUrl: providers.binanceUrl,
-      twelvedataUrl: providers.twelvedataUrl,
-      coinmarketcapUrl: providers.coinmarketcapUrl,
       mailUrl: `${stagesUrl}/${number}/mail`,
       supabaseUrl: supabase.url,
       supabaseAnonKey: supabase.anonKey,

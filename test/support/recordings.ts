@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { parseNumbers } from '../../src/protocol/exact-json.ts'
 
 const fixtures = join(import.meta.dirname, '..', 'fixtures')
 
@@ -17,10 +18,7 @@ export const fixtureLines = (path: string): string[] =>
     .filter((line) => line.trim() !== '')
 
 /** Parses JSON with every number as the text that stands there, so that no digit passes through a float. */
-export const parseExact = (text: string): unknown =>
-  JSON.parse(text, (_, value, context?: { source?: string }) =>
-    typeof value === 'number' ? (context?.source ?? String(value)) : value,
-  )
+export const parseExact = (text: string): unknown => parseNumbers(text, (source) => source)
 
 /** The frames that a recorded socket received, in order. */
 export const recordedFrames = (path: string): string[] =>

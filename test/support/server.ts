@@ -11,6 +11,7 @@ import type { ProductSpec } from '../../simulators/exchange/products.ts'
 import { startExchange } from '../../simulators/exchange/server.ts'
 import type { Providers } from '../../simulators/providers/providers.ts'
 import { startProviders } from '../../simulators/providers/server.ts'
+import { simulatedUrls } from '../../simulators/urls.ts'
 import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
@@ -85,13 +86,7 @@ export async function startServer(
       vars: {
         ...(clock && { CLOCK_SPEED: String(clock.speed), CLOCK_ANCHOR: String(clock.anchor) }),
         EXCHANGE: 'simulated',
-        COINBASE_WS_URL: exchange.wsUrl,
-        COINBASE_REST_URL: exchange.url,
-        COINBASE_EXCHANGE_URL: exchange.url,
-        YAHOO_URL: providers.yahooUrl,
-        BINANCE_URL: providers.binanceUrl,
-        TWELVEDATA_URL: providers.twelvedataUrl,
-        COINMARKETCAP_URL: providers.coinmarketcapUrl,
+        ...simulatedUrls(exchange, providers),
         ...vars,
       },
       databaseUrl: postgres.url,

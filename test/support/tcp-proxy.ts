@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { reset } from '../../simulators/reset.ts'
 
 /** A door on loopback in front of a TCP server: shut, it drops who is inside and turns away who comes. */
 export type TcpProxy = { port: number; setOpen(open: boolean): void; close(): Promise<void> }
@@ -8,7 +9,7 @@ export async function openTcpProxy(target: number): Promise<TcpProxy> {
   const inside = new Set<Socket>()
   let open = true
   const server = createServer((client) => {
-    if (!open) return void client.resetAndDestroy()
+    if (!open) return reset(client)
     const backend = connect(target, '127.0.0.1')
     for (const [from, to] of [
       [client, backend],
@@ -25,7 +26,7 @@ export async function openTcpProxy(target: number): Promise<TcpProxy> {
   })
   await new Promise<void>((done, fail) => server.once('error', fail).listen(0, '127.0.0.1', done))
   const drop = () => {
-    for (const socket of inside) socket.resetAndDestroy()
+    for (const socket of inside) reset(socket)
   }
   return {
     port: (server.address() as AddressInfo).port,

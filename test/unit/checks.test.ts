@@ -67,6 +67,7 @@ const cases: Case[] = [
   ['src/config.ts', imports('./db/candles.ts'), RESTRICTED],
 
   ['src/client/sdk/downwards.ts', imports('../../protocol/candle.ts'), null],
+  ['src/client/sdk/connection.ts', imports('../../delivery/client-connection.ts'), null],
   ['src/client/elements/library.ts', imports('lightweight-charts'), null],
   ['src/client/pages/upwards.ts', imports('../sdk/stream.ts'), null],
   ['src/client/pages/server.ts', imports('../../config.ts'), RESTRICTED],

@@ -15,7 +15,7 @@ const count = (route: string, more: Partial<RouteCount> = {}): RouteCount => ({
   ...more,
 })
 
-test('counts add up by route, method and status class, and are given once', async () => {
+test('the meter adds counts up by route, method and status class, and returns them once', async () => {
   const meter = open('sums')
   await meter.add([count('/a'), count('/a', { status: '4xx' }), count('/a', { method: 'POST' })])
   await meter.add([count('/a', { count: 3, ms: 10, max_ms: 7 }), count('/b')])
@@ -30,7 +30,7 @@ test('counts add up by route, method and status class, and are given once', asyn
   expect(await meter.drain()).toEqual([count('/a')])
 })
 
-test('what goes beyond the most keys is counted together', async () => {
+test('the meter counts routes beyond its limit together as `other`', async () => {
   const meter = open('bounded')
   await meter.add(Array.from({ length: 2_500 }, (_, n) => count(`/${n}`)))
   await meter.add([count('/7')])
@@ -40,7 +40,7 @@ test('what goes beyond the most keys is counted together', async () => {
   expect(gathered[7]).toMatchObject({ route: '/7', count: 2 })
 })
 
-test('an object that sleeps between two requests loses no count, and gives none twice', async () => {
+test('a meter that is evicted between two requests loses no count and returns none twice', async () => {
   await runInDurableObject(env.METER.getByName('asleep') as never, async (_: unknown, ctx: DurableObjectState) => {
     const next = () => new Meter(ctx, env)
     await next().add([count('/a')])

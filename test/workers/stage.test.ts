@@ -12,24 +12,25 @@ const database = async <T>(use: (sql: postgres.Sql) => Promise<T>): Promise<T> =
   }
 }
 
-const gate = (open: boolean) => fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open }) })
+const setDatabaseSwitch = (open: boolean) =>
+  fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open }) })
 
-test('an object keeps rows in SQLite', async () => {
+test('an object stores rows in SQLite', async () => {
   const stub = env.FEED_SLOTS.getByName('stage')
   const value = await runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT 41 + 1 AS n').one().n)
   expect(value).toBe(42)
 })
 
-test('Hyperdrive reaches a migrated Postgres, and is cut off while the gate is shut', async () => {
+test('Hyperdrive reaches a migrated Postgres, and is cut off while the database switch is off', async () => {
   const count = () => database((sql) => sql`SELECT count(*)::int AS n FROM live_candles`)
   expect(await count()).toEqual([{ n: 0 }])
-  await gate(false)
+  await setDatabaseSwitch(false)
   await expect(count()).rejects.toThrow()
-  await gate(true)
+  await setDatabaseSwitch(true)
   expect(await count()).toEqual([{ n: 0 }])
 })
 
-test('the simulated exchange answers and takes trades', async () => {
+test('the simulated exchange responds and accepts trades', async () => {
   const trades = { product: 'ONE-USD', price: '101.5', size: '0.25' }
   await fetch(`${env.COINBASE_REST_URL}/_trades`, { method: 'POST', body: JSON.stringify(trades) })
   const response = await fetch(`${env.COINBASE_EXCHANGE_URL}/products/ONE-USD/trades?limit=10`)

@@ -17,26 +17,20 @@ import type { Candle } from '../../src/protocol/candle.ts'
 import { GRANULARITIES, type Granularity } from '../../src/protocol/granularity.ts'
 import { fetchCandles, type RestCandle } from '../../src/providers/coinbase.ts'
 import type { Result } from '../../src/providers/result.ts'
+import { DAY_MS, DAY_S, formatDate, MINUTE_MS } from '../../src/time.ts'
 
-const DAY_MS = 86_400_000
-const DAY_S = 86_400
-
-/** A day is audited from so long after its end on: the exchange's last candles are written by then. */
-const SETTLE_MS = 7 * 60_000
-
-/** Days of products that one run audits: about a dozen requests to the exchange each. */
+/** A day is audited this long after its end, when the exchange's last candles are complete. */
+const SETTLE_MS = 7 * MINUTE_MS
+/** Most days of products that one run audits: each takes about a dozen requests to the exchange. */
 const MAX_DAYS_PER_RUN = 4
-
 /** More minutes than a day has. */
 const MAX_DAY_ROWS = 2_000
 
 type DayCandles = Readonly<Record<Granularity, RestCandle[]>>
 
-const formatDate = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
-
 /**
- * Audits finished days that were not (C13), a few a run, the newest first: compares their closed candles with the
- * exchange's own, records what it found, and repairs. Every step may be the last one of a run: the next goes on.
+ * Audits finished days, newest first (C13): compares their closed candles with the exchange's own, records the comparison
+ * and repairs the differences. A run that stops after any step is continued by the next.
  */
 export async function auditCandles(env: Env, now: number): Promise<Record<string, unknown>> {
   const { EXCHANGE, PRODUCTS, ALWAYS_ON, AUDIT_DAYS } = readSettings(env)
@@ -55,7 +49,7 @@ export async function auditCandles(env: Env, now: number): Promise<Record<string
   return { due: due.length, done }
 }
 
-/** @returns whether the day is done. */
+/** Audits one day. Returns true when it is done, false to try again later. */
 async function auditDay(env: Env, day: AuditDay, now: number): Promise<boolean> {
   const { EXCHANGE, COINBASE_REST_URL } = readSettings(env)
   const start = Date.parse(`${day.day}T00:00:00Z`) / 1000
@@ -97,10 +91,10 @@ function compareDay(ours: readonly Candle[], theirs: DayCandles): DayComparison 
   return Object.fromEntries(compared) as DayComparison
 }
 
-/** Our candles of one day: the object's while it holds them, since it is their only writer, otherwise those stored. */
+/** Our candles of one day: from the object while it has them, because it is their only writer, or else from Postgres. */
 async function readOwnDay(env: Env, product: string, start: number): Promise<Candle[]> {
-  const held = await productCandles(env, product).dayCandles(start)
-  return held ?? withLiveDatabase(env, (sql) => readStoredDay(sql, readSettings(env).EXCHANGE, product, start))
+  const live = await productCandles(env, product).dayCandles(start)
+  return live ?? withLiveDatabase(env, (sql) => readStoredDay(sql, readSettings(env).EXCHANGE, product, start))
 }
 
 async function readStoredDay(sql: LiveSql, exchange: string, product: string, start: number): Promise<Candle[]> {
@@ -109,7 +103,7 @@ async function readStoredDay(sql: LiveSql, exchange: string, product: string, st
   return candles.flat()
 }
 
-/** Makes a day hold the exchange's minutes; gives the day's candles as they are then. */
+/** Replaces a day's minutes by the exchange's, and returns the day's candles after that. */
 async function repairDay(
   env: Env,
   product: string,

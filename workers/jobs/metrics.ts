@@ -15,8 +15,8 @@ import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
 import type { ProductStatus } from '../../src/protocol/product.ts'
 
 /**
- * Stores what the objects count: those with an open feed (others are not asked: that would wake them), the boards and
- * the providers' gate, what isolates counted of each route, and how the database and the jobs are.
+ * Stores the metrics of the objects with an open feed (others are not asked: that would wake them), the quote boards, the
+ * providers, the HTTP routes, the database and the jobs.
  */
 export async function recordMetrics(env: Env, now: number): Promise<Record<string, unknown>> {
   const { EXCHANGE, QUOTE_SHARDS } = readSettings(env)
@@ -46,17 +46,17 @@ export async function recordMetrics(env: Env, now: number): Promise<Record<strin
 const fulfilled = <T>(answers: readonly PromiseSettledResult<T>[]): T[] =>
   answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
 
-/** A board: how fresh its prices are, and which layer answered how often. */
+/** Metrics of a quote board: freshness, lookups by layer, writes and connections. */
 export function boardMetrics(board: QuoteBoardStatus, shard: number): Metric[] {
-  const place = { shard: String(shard) }
+  const labels = { shard: String(shard) }
   const since = new Date(board.since).toISOString()
-  const looks = Object.entries(board.looks)
-  const all = looks.reduce((sum, [, count]) => sum + count, 0)
+  const lookups = Object.entries(board.looks)
+  const lookupCount = lookups.reduce((sum, [, count]) => sum + count, 0)
   const gauge = (metric_name: string, value: number, more = {}): Metric => {
-    return { metric_name, value, labels: { ...place, ...more } }
+    return { metric_name, value, labels: { ...labels, ...more } }
   }
   const total = (metric_name: string, value: number, more = {}): Metric => {
-    return { metric_name, value, labels: { ...place, since, ...more } }
+    return { metric_name, value, labels: { ...labels, since, ...more } }
   }
   return [
     gauge('price_refresh_lag_ms', board.lagMs),
@@ -71,12 +71,12 @@ export function boardMetrics(board: QuoteBoardStatus, shard: number): Metric[] {
     total('quote_conflations_total', board.conflations),
     total('quote_connections_closed_total', board.closedReaders.slow, { reason: 'slow' }),
     total('quote_connections_closed_total', board.closedReaders.silent, { reason: 'silent' }),
-    ...looks.map(([layer, count]) => total('quote_lookups_total', count, { layer })),
-    ...looks.map(([layer, count]) => gauge('quote_hit_rate', all === 0 ? 0 : count / all, { layer })),
+    ...lookups.map(([layer, count]) => total('quote_lookups_total', count, { layer })),
+    ...lookups.map(([layer, count]) => gauge('quote_hit_rate', lookupCount === 0 ? 0 : count / lookupCount, { layer })),
   ]
 }
 
-/** A provider: what was asked of it, and what it or its budget refused. */
+/** Metrics of a provider: requests, refusals by it or its rate limit, and its circuit breaker. */
 export function providerMetrics(limit: ProviderLimit): Metric[] {
   const { provider } = limit
   const labels = { provider, since: new Date(limit.since).toISOString() }
@@ -89,7 +89,7 @@ export function providerMetrics(limit: ProviderLimit): Metric[] {
   ]
 }
 
-/** A route in the minute that is over: how many requests, and how long they took on average and at most. */
+/** Metrics of a route in the last minute: requests, and their average and longest duration. */
 export function routeMetrics({ route, method, status, count, ms, max_ms }: RouteCount): Metric[] {
   const labels = { route, method, status }
   return [
@@ -99,22 +99,22 @@ export function routeMetrics({ route, method, status, count, ms, max_ms }: Route
   ]
 }
 
-/** How long ago a job last went well: one that does not run grows older here. -1 is never. */
+/** Seconds since the last success of a job; -1 for never. */
 export function jobMetric({ job, period_seconds, ok_at }: StoredJobRun, now: number): Metric {
   const value = ok_at === null ? -1 : (now - Date.parse(ok_at)) / 1_000
   return { metric_name: 'job_age_seconds', value, labels: { job, period_seconds: String(period_seconds) } }
 }
 
-/** What one object says of itself as figures: values of the moment, and counts since it started. */
+/** Metrics of a product: current values, and counts since its object started. */
 export function productMetrics(status: ProductStatus): Metric[] {
   const { exchange, product_id, counters, feed, trades } = status
-  const place = { exchange, product_id }
+  const labels = { exchange, product_id }
   const since = new Date(counters.since).toISOString()
-  const gauge = (metric_name: string, value: number): Metric => ({ metric_name, value, labels: place })
+  const gauge = (metric_name: string, value: number): Metric => ({ metric_name, value, labels })
   const total = (metric_name: string, value: number, more: Record<string, string> = {}): Metric => ({
     metric_name,
     value,
-    labels: { ...place, since, ...more },
+    labels: { ...labels, since, ...more },
   })
   const byLabel = (name: string, label: string, counts: Record<string, number>): Metric[] =>
     Object.entries(counts).map(([key, count]) => total(name, count, { [label]: key }))

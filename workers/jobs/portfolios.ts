@@ -1,36 +1,40 @@
+import pMap from 'p-map'
+import pTimeout from 'p-timeout'
 import { deriveAssets, readPortfolioVersion } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { deleteOldKeys } from '../../src/db/idempotency.ts'
+import { deleteExpiredIdempotencyKeys } from '../../src/db/idempotency.ts'
 import { readLastSuccess } from '../../src/db/jobs.ts'
 import {
-  drainOutbox,
+  claimOutbox,
+  deleteFromOutbox,
   fillFxRates,
   type PendingChange,
   queueDueActivities,
   readPortfoliosOfMinute,
+  releaseOutbox,
 } from '../../src/db/portfolio-outbox.ts'
 import { hasProfile } from '../../src/db/profiles.ts'
 import { log } from '../../src/log.ts'
 import { userPortfolio } from '../../src/objects.ts'
 import type { RefreshJob } from '../refresh-queue.ts'
 
-/** Users who are told at once: each takes a connection to the database here, and one in the object. */
+/** Users notified at once: each takes a connection to the database here, and one in the object. */
 const CONCURRENCY = 4
-/** No further batch is begun after so long: the next run is a minute after this one. Milliseconds. */
+/** No batch begins after this, because the next run comes a minute after this one. */
 const DRAIN_TIMEOUT_MS = 40_000
-/** One whose lots and object take longer is left for the next run: the others wait behind it. Milliseconds. */
+/** A user whose lots and object take longer is left to the next run: others wait behind. */
 const NOTIFY_TIMEOUT_MS = 15_000
+/** Rows of a run that broke off are free again when the next run comes. */
+const CLAIM_MS = 55_000
 /** What a queue takes at once. */
 const QUEUE_BATCH_SIZE = 100
-/** What came meanwhile is looked at twice rather than never: runs and clocks differ. Milliseconds. */
+/** Runs and clocks differ: better to look at an activity twice than never. */
 const OVERLAP_MS = 300_000
-/** An answer is given again for so long. Milliseconds. */
-const IDEMPOTENCY_KEY_TTL_MS = 86_400_000
 
 /**
- * Makes the lots that are to be made, and tells the user's object. It reads everything where it is not known which lots
- * have changed: what was written before, and what an earlier run has made and could not tell. Who is deleted is forgotten.
- * @throws when lots cannot be made, or the object cannot be told
+ * Derives lots as far as necessary, and notifies the user's object. The object reads everything where it is unknown which
+ * lots have changed: after other writes, and after a run that derived them but did not reach the object. A deleted user is
+ * forgotten.
  */
 async function notifyPortfolio(env: Env, { userId, derive, written }: PendingChange, now: number): Promise<void> {
   const nothing = derive !== null && derive.length === 0
@@ -42,68 +46,54 @@ async function notifyPortfolio(env: Env, { userId, derive, written }: PendingCha
   }))
   if (!isUser) return userPortfolio(env, userId).forget()
   const known = !written && change.lots.length + change.removed_lots.length > 0
-  await userPortfolio(env, userId).changed({ ...change, asset_ids: known ? derive : null })
+  await userPortfolio(env, userId).applyChange({ ...change, asset_ids: known ? derive : null })
 }
 
-/** @throws Error when it takes longer than so many milliseconds; what it does goes on */
-async function withTimeout<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`took longer than ${ms} ms`)), ms)
-  })
+/** Notifies a user's object; returns whether that succeeded in time. What takes longer goes on. */
+async function tryNotify(env: Env, change: PendingChange, now: number): Promise<boolean> {
   try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
+    await pTimeout(notifyPortfolio(env, change, now), { milliseconds: NOTIFY_TIMEOUT_MS })
+    return true
+  } catch (error) {
+    log('portfolio_notify_failed', { user_id: change.userId, error: String(error) })
+    return false
   }
 }
 
 /**
- * Tells users' objects what the outbox holds: what was written past Kerb, and what Kerb could not tell. Whose object
- * fails is left for the next run; the others go on.
+ * Notifies users' objects of what the outbox holds: writes by other programs, and those of Kerb that did not reach the
+ * object. A user whose object fails is left to the next run; the others go on.
+ * @throws Error when users were left to the next run
  */
 export async function drainPortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
-  const until = Date.now() + DRAIN_TIMEOUT_MS
-  const failed: string[] = []
-  let told = 0
-  const deliver = async (untold: readonly PendingChange[]): Promise<boolean[]> => {
-    const outcomes = untold.map(() => false)
-    const waiting = [...untold.entries()]
-    const work = async (): Promise<void> => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const [index, of] = next
-        try {
-          await withTimeout(NOTIFY_TIMEOUT_MS, notifyPortfolio(env, of, now))
-          outcomes[index] = true
-        } catch (error) {
-          log('portfolio_notify_failed', { user_id: of.userId, error: String(error) })
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: CONCURRENCY }, work))
-    return outcomes
-  }
+  const deadline = Date.now() + DRAIN_TIMEOUT_MS
+  const failed: PendingChange[] = []
+  let notified = 0
   await withLiveDatabase(env, async (sql) => {
-    for (;;) {
-      const batch = await drainOutbox(sql, failed, deliver)
-      told += batch.told.length
-      failed.push(...batch.failed)
-      if (batch.told.length + batch.failed.length === 0 || Date.now() > until) return
-    }
+    do {
+      const changes = await claimOutbox(sql, new Date(now), new Date(now + CLAIM_MS))
+      if (changes.length === 0) break
+      const outcomes = await pMap(changes, (change) => tryNotify(env, change, now), { concurrency: CONCURRENCY })
+      const done = changes.filter((_, i) => outcomes[i])
+      await deleteFromOutbox(sql, done)
+      notified += done.length
+      failed.push(...changes.filter((_, i) => !outcomes[i]))
+    } while (Date.now() < deadline)
+    await releaseOutbox(sql, failed)
   })
-  if (failed.length > 0) throw new Error(`${failed.length} users could not be told, ${told} were`)
-  return { told }
+  if (failed.length > 0) throw new Error(`${failed.length} users could not be notified, ${notified} were`)
+  return { notified }
 }
 
-/** Fills the rates of days that can be known by now. */
+/** Fills in exchange rates of days that are known by now. */
 export async function fillPortfolioRates(env: Env): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, async (sql) => ({ filled: await fillFxRates(sql) }))
 }
 
-/** The name of the job that has what was entered ahead of its time take effect: its last run says since when. */
+/** The name of the job below, whose last run says since when activities are due. */
 export const DUE_JOB = 'portfolio_due'
 
-/** Has what was entered ahead of its time take effect: the outbox's next run makes the lots of it. */
+/** Queues activities that were entered ahead of their time, once it has come: the outbox derives their lots. */
 export async function queueDuePortfolios(env: Env, now: number): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, async (sql) => {
     const last = await readLastSuccess(sql, DUE_JOB)
@@ -112,7 +102,7 @@ export async function queueDuePortfolios(env: Env, now: number): Promise<Record<
   })
 }
 
-/** Queues every portfolio once an hour, each at its minute; who looks at one has it up to date anyway. */
+/** Queues every portfolio once an hour, each at its minute. One that a socket watches is skipped: it is up to date. */
 export async function queueHourlyRefresh(env: Env, now: number): Promise<Record<string, unknown>> {
   const users = await withLiveDatabase(env, (sql) => readPortfoliosOfMinute(sql, new Date(now).getUTCMinutes()))
   for (let i = 0; i < users.length; i += QUEUE_BATCH_SIZE) {
@@ -122,9 +112,9 @@ export async function queueHourlyRefresh(env: Env, now: number): Promise<Record<
   return { queued: users.length }
 }
 
-/** Forgets answers that are not given again. */
+/** Deletes idempotency keys that have expired. */
 export async function deleteExpiredKeys(env: Env, now: number): Promise<Record<string, unknown>> {
   return withLiveDatabase(env, async (sql) => ({
-    keys: await deleteOldKeys(sql, new Date(now - IDEMPOTENCY_KEY_TTL_MS)),
+    keys: await deleteExpiredIdempotencyKeys(sql, new Date(now)),
   }))
 }

@@ -1,23 +1,24 @@
+import pMap from 'p-map'
 import { readSettings } from '../../src/config.ts'
 import { readCandles } from '../../src/db/candles.ts'
 import { type LiveSql, withLiveDatabase } from '../../src/db/client.ts'
 import { claimHistory, type HistoryClaim, recordHistoryFailure, storeHistory } from '../../src/db/price-history.ts'
 import { providerGate } from '../../src/objects.ts'
 import type { DailyBar, DailyHistory } from '../../src/pricing/provider-quote.ts'
-import { availableProviders, providersFor } from '../../src/pricing/quote-providers.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
+import { availableProviders, providersFor } from '../../src/providers/registry.ts'
+import { DAY_S, formatDate } from '../../src/time.ts'
 
-/** Assets that are asked for at once: the providers' budgets are shared with the quotes. */
+/** Assets that are loaded at once: the providers' rate limits are shared with the quotes. */
 const CONCURRENCY = 4
-/** Days of our own candles that are looked at when nothing is known yet. */
+/** The most days of our own candles for one asset. */
 const MAX_OWN_DAYS = 1_000
-const DAY_S = 86_400
-
-const formatDate = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /**
- * Loads the whole history of assets that have none, and brings others up to date: HISTORY_PER_MINUTE of them. What a
- * dead run has begun, a later one takes again.
+ * Loads the history of assets that have none, and updates that of others: HISTORY_PER_MINUTE assets in all. Those of a
+ * run that died are claimed again when its lease has expired.
+ * @returns fields for the log
+ * @throws Error naming the assets that could not be loaded
  */
 export async function loadHistory(env: Env, now: number): Promise<Record<string, unknown>> {
   const { EXCHANGE, HISTORY_PER_MINUTE } = readSettings(env)
@@ -26,50 +27,50 @@ export async function loadHistory(env: Env, now: number): Promise<Record<string,
   const claims = await withLiveDatabase(env, (sql) =>
     claimHistory(sql, { limit: HISTORY_PER_MINUTE, now, today, simulated }),
   )
-  const told = { assets: claims.length, stored: 0, failed: 0 }
-  const waiting = [...claims]
+  const counts = { assets: claims.length, stored: 0, failed: 0 }
   const errors: string[] = []
-  const work = async (): Promise<void> => {
-    for (let claim = waiting.shift(); claim !== undefined; claim = waiting.shift())
-      try {
-        if (await updateHistory(env, claim, now)) told.stored++
-        else told.failed++
-      } catch (error) {
-        // It is taken again when its lease is over; the others are loaded all the same.
-        errors.push(`${claim.asset.symbol}: ${String(error)}`)
-      }
+  const update = async (claim: HistoryClaim): Promise<void> => {
+    try {
+      if (await updateHistory(env, claim, now)) counts.stored++
+      else counts.failed++
+    } catch (error) {
+      // The asset is claimed again when its lease has expired; the others are loaded all the same.
+      errors.push(`${claim.asset.symbol}: ${String(error)}`)
+    }
   }
-  await Promise.all(Array.from({ length: CONCURRENCY }, work))
+  await pMap(claims, update, { concurrency: CONCURRENCY })
   if (errors.length > 0) throw new Error(`${errors.length} of ${claims.length} not loaded: ${errors.join('; ')}`)
-  return told
+  return counts
 }
 
+/** Stores the history of one asset; false: no provider has it. */
 async function updateHistory(env: Env, claim: HistoryClaim, now: number): Promise<boolean> {
-  const { EXCHANGE } = readSettings(env)
+  const settings = readSettings(env)
+  const { EXCHANGE } = settings
   const { asset, from } = claim
-  const sources = providersFor(asset, availableProviders(readSettings(env)))
-  const answer = await providerGate(env).daily(sources, from)
+  const sources = providersFor(asset, availableProviders(settings))
+  const outcome = await providerGate(env).daily(sources, from)
   return withLiveDatabase(env, async (sql) => {
     const own = await readOwnDays(sql, env, asset, from, now)
-    if (!answer.ok && (from === null || own.length === 0)) {
-      const { reason, detail, retryAt, asked } = answer
+    if (!outcome.ok && (from === null || own.length === 0)) {
+      const { reason, detail, retryAt, asked } = outcome
       await recordHistoryFailure(sql, asset.asset_id, { error: `${reason}: ${detail}`, retryAt, asked })
       return false
     }
-    const told: DailyHistory = answer.ok ? answer.history : { currency: asset.currency, days: [], actions: [] }
-    const provider = EXCHANGE === 'simulated' ? EXCHANGE : answer.ok ? answer.provider : asset.provider
-    await storeHistory(sql, claim, mergeOwnDays(told, own), { provider, today: formatDate(now), now })
+    const history: DailyHistory = outcome.ok ? outcome.history : { currency: asset.currency, days: [], actions: [] }
+    const provider = EXCHANGE === 'simulated' ? EXCHANGE : outcome.ok ? outcome.provider : asset.provider
+    await storeHistory(sql, claim, mergeOwnDays(history, own), { provider, today: formatDate(now), now })
     return true
   })
 }
 
-/** Our days win: they are what the page of the product shows. */
-function mergeOwnDays(told: DailyHistory, own: readonly DailyBar[]): DailyHistory {
-  const days = new Map([...told.days, ...own].map((day) => [day.date, day]))
-  return { ...told, days: [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1)) }
+/** Our own days replace the provider's: they are equal to the product's candles. */
+function mergeOwnDays(history: DailyHistory, own: readonly DailyBar[]): DailyHistory {
+  const days = new Map([...history.days, ...own].map((day) => [day.date, day]))
+  return { ...history, days: [...days.values()].sort((a, b) => (a.date < b.date ? -1 : 1)) }
 }
 
-/** The finished days of a product that we stream, of which no trade is missing. */
+/** The complete daily candles of a streamed product, with no trade missing. */
 async function readOwnDays(
   sql: LiveSql,
   env: Env,

@@ -7,7 +7,7 @@ import { providerGate, quoteBoard } from '../../src/objects.ts'
 import type { PlannedAsset } from '../../src/pricing/refresh-settings.ts'
 import { shardOf } from '../../src/pricing/symbol.ts'
 
-/** Tells each board its assets, how often each is due, and the settings (Q2); it beats by itself from then on. */
+/** Sends each board its assets, their refresh intervals, and the settings (Q2); the board then refreshes by itself. */
 export async function sendRefreshPlans(env: Env, now: number): Promise<Record<string, unknown>> {
   const { QUOTE_SHARDS } = readSettings(env)
   const { refresh, assets } = await withLiveDatabase(env, async (sql) => {
@@ -23,7 +23,7 @@ export async function sendRefreshPlans(env: Env, now: number): Promise<Record<st
   return { assets: assets.length, shards: QUOTE_SHARDS }
 }
 
-/** Shows how the providers stand in `provider_rate_limits`. */
+/** Writes the state of the providers' rate limits to `provider_rate_limits`. */
 export async function recordProviderLimits(env: Env, now: number): Promise<Record<string, unknown>> {
   const limits = await providerGate(env).limits()
   await withLiveDatabase(env, (sql) => writeProviderLimits(sql, limits, now))

@@ -27,12 +27,14 @@ import {
 import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { accountRows } from '../../db/accounts.ts'
-import { withLiveDatabase } from '../../db/client.ts'
+import type { RequestDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
+import { perEnv } from '../../per-env.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
 
-/** Called as a method of something else, `fetch` of workerd throws. */
+/** workerd's `fetch` throws when it is called as a method of another object. */
 const boundFetch: typeof fetch = (input, init) => fetch(input, init)
 
 function supabaseProject(env: Env): SupabaseProject | null {
@@ -48,117 +50,126 @@ function createMailer(env: Env): Mailer | null {
   return httpMailer({ url: MAIL_URL, key: MAIL_API_KEY, from: MAIL_FROM }, boundFetch)
 }
 
-/** Sends a mail as far as that is set up; that it failed is for the log alone. */
+/** Sends a mail if that is configured. A failure is only logged: the response must not depend on it. */
 async function sendMail(env: Env, mail: Mail): Promise<void> {
   try {
-    const post = createMailer(env)
-    if (post) await post(mail)
+    const send = createMailer(env)
+    if (send) await send(mail)
     else log('mail_not_configured', { subject: mail.subject })
   } catch (error) {
     log('mail_failed', { subject: mail.subject, error: String(error) })
   }
 }
 
-/** Where people find this Kerb: pages in mails, and the one origin whose pages may write with cookies. */
+/** The origin of this Kerb, for links in mails. Only its pages may write with cookies. */
 export const publicOrigin = (c: Context<AppEnv>): string => new URL(readSettings(c.env).PUBLIC_URL ?? c.req.url).origin
+
+/** What the account commands need of a request. `waitUntil` lets work go on after the response. */
+export type AccountScope = {
+  env: Env
+  db: RequestDatabase
+  requestId: string
+  origin: string
+  waitUntil(work: Promise<unknown>): void
+}
+
+export const accountScope = (c: Context<AppEnv>): AccountScope => ({
+  env: c.env,
+  db: c.var.db,
+  requestId: c.var.requestId,
+  origin: publicOrigin(c),
+  waitUntil: (work) => c.executionCtx.waitUntil(work),
+})
 
 function authSecret(env: Env): string {
   const { AUTH_SECRET } = readSettings(env)
   if (AUTH_SECRET !== undefined) return AUTH_SECRET
   log('accounts_not_configured', { missing: 'AUTH_SECRET' })
-  throw new CodedError('unavailable', 'accounts are not set up here')
+  throw new CodedError('unavailable', 'Accounts are not configured on this server; see its log.')
 }
 
 const noop = async () => {}
 const NO_MAILS = { confirm: false, sendConfirm: noop, sendReset: noop, sendTaken: noop, afterwards: () => {} }
 
-/** The public keys of whoever issues tokens here. @throws Error when they cannot be read */
-export async function publicKeys(env: Env): Promise<JSONWebKeySet> {
+/** The public keys of the configured issuer. @throws Error if they cannot be read */
+export async function publicKeys(env: Env, db: RequestDatabase): Promise<JSONWebKeySet> {
   const project = supabaseProject(env)
   if (project) return supabaseKeys(project, boundFetch)
   const secret = authSecret(env)
-  return withLiveDatabase(env, async (sql) => builtInKeys({ ...NO_MAILS, rows: await accountRows(sql), secret }))
+  return builtInKeys({ ...NO_MAILS, rows: await accountRows(db.live), secret })
 }
 
-const verifiers = new WeakMap<Env, Verifier>()
-
-/** Judges the tokens that are taken here; it keeps the keys for as long as the environment is the same. */
-export function getVerifier(env: Env): Verifier {
-  const known = verifiers.get(env)
-  if (known) return known
+/** Verifies the tokens of the configured issuer, and caches its keys. */
+export const getVerifier = perEnv((env: Env): Verifier<RequestDatabase> => {
   const project = supabaseProject(env)
   const names = project
     ? { issuer: supabaseIssuerName(project), audience: SUPABASE_AUDIENCE }
     : { issuer: BUILT_IN_ISSUER, audience: BUILT_IN_AUDIENCE }
-  const verifier = tokenVerifier(names, () =>
-    publicKeys(env).catch((error: unknown) => {
+  return tokenVerifier(names, (db: RequestDatabase) =>
+    publicKeys(env, db).catch((error: unknown) => {
       log('keys_read_failed', { error: String(error) })
       throw error
     }),
   )
-  verifiers.set(env, verifier)
-  return verifier
-}
+})
 
 const ISSUER_ERRORS = {
   invalid_credentials: () =>
-    new CodedError('invalid_credentials', 'email and password do not fit together, or the email is not confirmed yet'),
-  session_expired: () => new CodedError('unauthorized', 'the session is over'),
-  token_expired: () => new CodedError('token_expired', 'the token of this mail is over or was used'),
+    new CodedError('invalid_credentials', 'Wrong email or password, or the email is not confirmed yet.'),
+  session_expired: () => new CodedError('unauthorized', 'The session has expired. Sign in again.'),
+  token_expired: () =>
+    new CodedError('token_expired', 'This link is invalid, expired or already used. Ask for another mail.'),
   weak_password: () =>
     new CodedError('invalid_request', 'password: is too weak', {
-      errors: [{ field: 'password', message: 'is too weak: take a longer one' }],
+      errors: [{ field: 'password', message: 'is too weak: use a longer one' }],
     }),
-  too_many_requests: () => new CodedError('too_many_requests', 'too many attempts', { retryAfter: 60 }),
-  unavailable: () => new CodedError('unavailable', 'accounts cannot be reached at the moment', { retryAfter: 5 }),
+  too_many_requests: () =>
+    new CodedError('too_many_requests', 'Too many attempts. Try again in a minute.', { retryAfter: 60 }),
+  unavailable: () => temporarilyUnavailable('Accounts are not available'),
 } as const satisfies Record<IssuerFailure, () => CodedError>
 
-/** What an outcome holds. @throws CodedError that says why it holds nothing */
-export function unwrap<T>(outcome: IssuerResult<T>): T {
-  if (outcome.ok) return outcome.value
-  throw ISSUER_ERRORS[outcome.reason]()
+/** The value of a successful result. @throws CodedError for a failure */
+export function unwrap<T>(result: IssuerResult<T>): T {
+  if (result.ok) return result.value
+  throw ISSUER_ERRORS[result.reason]()
 }
 
-/** Whether an email has to be confirmed before anybody signs in with it: wherever mails really go out. */
+/** True if an email must be confirmed before its first sign-in: wherever mails are really sent. */
 export function requiresEmailConfirmation(env: Env): boolean {
   const { MAIL_URL } = readSettings(env)
   return MAIL_URL !== undefined && MAIL_URL !== 'console'
 }
 
-function builtInOptions(c: Context<AppEnv>): Omit<BuiltInOptions, 'rows'> {
-  const origin = publicOrigin(c)
-  return {
-    secret: authSecret(c.env),
-    confirm: requiresEmailConfirmation(c.env),
-    sendConfirm: ({ email, token }) => sendMail(c.env, confirmMail(email, `${origin}/confirm-email?token=${token}`)),
-    sendReset: ({ email, token }) => sendMail(c.env, resetMail(email, `${origin}/reset-password?token=${token}`)),
-    sendTaken: ({ email }) => sendMail(c.env, accountExistsMail(email, `${origin}/sign-in`)),
-    afterwards: (work) => c.executionCtx.waitUntil(work),
-  }
-}
+const builtInOptions = ({ env, origin, waitUntil }: AccountScope): Omit<BuiltInOptions, 'rows'> => ({
+  secret: authSecret(env),
+  confirm: requiresEmailConfirmation(env),
+  sendConfirm: ({ email, token }) => sendMail(env, confirmMail(email, `${origin}/confirm-email?token=${token}`)),
+  sendReset: ({ email, token }) => sendMail(env, resetMail(email, `${origin}/reset-password?token=${token}`)),
+  sendTaken: ({ email }) => sendMail(env, accountExistsMail(email, `${origin}/sign-in`)),
+  afterwards: waitUntil,
+})
 
 /**
- * Hands `use` the issuer of this Kerb and gives the outcome. A failure of ours is logged and told as `unavailable`.
- * @throws CodedError `unavailable` where accounts are not set up
+ * Runs `use` with the configured issuer and returns its result. An unexpected failure is logged and becomes `unavailable`.
+ * @throws CodedError `unavailable` where accounts are not configured
  */
 export async function withIssuer<T>(
-  c: Context<AppEnv>,
+  scope: AccountScope,
   use: (issuer: Issuer) => Promise<IssuerResult<T>>,
 ): Promise<IssuerResult<T>> {
-  const project = supabaseProject(c.env)
+  const { env, db, requestId } = scope
+  const project = supabaseProject(env)
   if (project) {
-    const outcome = await use(supabaseIssuer(project, boundFetch))
-    if (!outcome.ok && outcome.reason === 'unavailable')
-      log('accounts_failed', { request_id: c.var.requestId, error: 'Supabase Auth gives no answer that can be used' })
-    return outcome
+    const result = await use(supabaseIssuer(project, boundFetch))
+    if (!result.ok && result.reason === 'unavailable')
+      log('accounts_failed', { request_id: requestId, error: 'no usable response from Supabase Auth' })
+    return result
   }
-  const options = builtInOptions(c)
+  const options = builtInOptions(scope)
   try {
-    return await withLiveDatabase(c.env, async (sql) =>
-      use(builtInIssuer({ ...options, rows: await accountRows(sql) })),
-    )
+    return await use(builtInIssuer({ ...options, rows: await accountRows(db.live) }))
   } catch (error) {
-    log('accounts_failed', { request_id: c.var.requestId, error: String(error) })
+    log('accounts_failed', { request_id: requestId, error: String(error) })
     return { ok: false, reason: 'unavailable' }
   }
 }

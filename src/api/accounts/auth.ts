@@ -1,13 +1,23 @@
 import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import type { Session } from '../../auth/issuer.ts'
 import { log } from '../../log.ts'
-import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import { type JsonFields, readFields } from '../http/body.ts'
+import { readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
-import { parse } from '../http/input.ts'
-import { authLimit, checkEmailLimit } from '../http/rate-limits.ts'
-import { publicKeys, unwrap, withIssuer } from './accounts.ts'
+import {
+  acceptedResponse,
+  jsonRequestBody,
+  jsonResponse,
+  noContentResponse,
+  operation,
+  USER_SECURITY,
+} from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
+import { rateLimit } from '../http/rate-limits.ts'
+import { accountScope, publicKeys, unwrap, withIssuer } from './accounts.ts'
+import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from './auth-commands.ts'
 import {
   confirmSchema,
   passwordChangeSchema,
@@ -25,125 +35,174 @@ import {
   setSessionCookies,
 } from './session.ts'
 
-/** Signs up with these fields. Whether the email had an account before, nothing tells. @throws CodedError */
-export async function signUp(c: Context<AppEnv>, fields: JsonFields): Promise<void> {
-  const person = parse(signUpSchema, fields)
-  await checkEmailLimit(c, person.email)
-  unwrap(await withIssuer(c, (issuer) => issuer.signUp(person)))
-}
-
-/** Confirms an email by the token of a mail. @throws CodedError `token_expired`, … */
-export async function confirmEmail(c: Context<AppEnv>, fields: JsonFields): Promise<void> {
-  const { token } = parse(confirmSchema, fields)
-  unwrap(await withIssuer(c, (issuer) => issuer.confirm(token)))
-}
-
-/** Signs in with these fields, and has the browser keep the session. @throws CodedError `invalid_credentials`, … */
-export async function signIn(c: Context<AppEnv>, fields: JsonFields): Promise<Session> {
-  const credentials = parse(signInSchema, fields)
-  await checkEmailLimit(c, credentials.email)
-  const session = unwrap(await withIssuer(c, (issuer) => issuer.signIn(credentials)))
-  setSessionCookies(c, session)
-  return session
-}
-
-/** Lets the sockets of a user go, whose sessions have ended. A failure is logged: each is over with its token anyway. */
-async function closeUserSockets(c: Context<AppEnv>, userId: string): Promise<void> {
-  try {
-    await userPortfolio(c.env, userId).signedOut()
-  } catch (error) {
-    log('sockets_close_failed', { request_id: c.var.requestId, error: String(error) })
-  }
-}
-
-/** Ends the session of the browser's cookies, and has it forget them. @throws CodedError `unavailable` */
-export async function signOut(c: Context<AppEnv>): Promise<void> {
-  const held = await cookieSession(c)
-  clearSessionCookies(c)
-  if (held === null || held.refresh === null) return
-  const tokens = { accessToken: held.access, refreshToken: held.refresh }
-  unwrap(await withIssuer(c, (issuer) => issuer.signOut(tokens)))
-  await closeUserSockets(c, held.user.id)
-}
-
-/**
- * Sets another password for who asks (`c.var.user`). Every session ends, and this browser gets a new one.
- * @throws CodedError `invalid_credentials` when the present password is not right, …
- */
-export async function changePassword(c: Context<AppEnv>, email: string, fields: JsonFields): Promise<Session> {
-  const { current_password, password } = parse(passwordChangeSchema, fields)
-  await checkEmailLimit(c, email)
-  const change = { email, current: current_password, next: password }
-  const session = unwrap(await withIssuer(c, (issuer) => issuer.changePassword(change)))
-  setSessionCookies(c, session)
-  await closeUserSockets(c, c.var.user.id)
-  return session
-}
-
-/** Has the way to a new password mailed. Whether there is an account, nothing tells. @throws CodedError */
-export async function requestReset(c: Context<AppEnv>, fields: JsonFields): Promise<void> {
-  const { email } = parse(resetRequestSchema, fields)
-  await checkEmailLimit(c, email)
-  unwrap(await withIssuer(c, (issuer) => issuer.requestReset(email)))
-}
-
-/** Sets a password by the token of a mail. @throws CodedError `token_expired`, … */
-export async function resetPassword(c: Context<AppEnv>, fields: JsonFields): Promise<void> {
-  const change = parse(resetSchema, fields)
-  const { userId } = unwrap(await withIssuer(c, (issuer) => issuer.reset(change)))
-  clearSessionCookies(c)
-  await closeUserSockets(c, userId)
-}
-
 const NO_STORE = { 'cache-control': 'no-store' }
 
-const sessionResponse = (c: Context<AppEnv>, { accessToken, expiresIn }: Session): Response =>
-  c.json({ access_token: accessToken, token_type: 'bearer', expires_in: expiresIn }, 200, NO_STORE)
+/** Responds with the access token of a session, and sets the session's cookies. */
+function sessionResponse(c: Context<AppEnv>, session: Session): Response {
+  setSessionCookies(c, session)
+  const { accessToken, expiresIn } = session
+  return c.json({ access_token: accessToken, token_type: 'bearer', expires_in: expiresIn }, 200, NO_STORE)
+}
 
 const noContent = (c: Context<AppEnv>): Response => c.body(null, 204, NO_STORE)
 
-/** `/api/v1/auth/*`: the way in, for programs and for scripts of our own pages. */
+/** `/api/v1/auth/*`: sign-up, sign-in and passwords, for programs and for scripts of our own pages. */
 export const authRoutes = new Hono<AppEnv>()
-  .use('/api/v1/auth/*', requireSameOrigin)
-  .post('/api/v1/auth/sign-up', authLimit, async (c) => {
-    await signUp(c, await readFields(c))
+  .use('/api/v1/auth/*', requireSameOrigin())
+  .post('/api/v1/auth/sign-up', rateLimit('AUTH_LIMIT'), async (c) => {
+    await signUp(accountScope(c), await readFields(c))
     return c.json({ next: '/api/v1/auth/sign-in' }, 202, NO_STORE)
   })
-  .post('/api/v1/auth/confirm', authLimit, async (c) => {
-    await confirmEmail(c, await readFields(c))
+  .post('/api/v1/auth/confirm', rateLimit('AUTH_LIMIT'), async (c) => {
+    await confirmEmail(accountScope(c), await readFields(c))
     return noContent(c)
   })
-  .post('/api/v1/auth/sign-in', authLimit, async (c) => sessionResponse(c, await signIn(c, await readFields(c))))
+  .post('/api/v1/auth/sign-in', rateLimit('AUTH_LIMIT'), async (c) =>
+    sessionResponse(c, await signIn(accountScope(c), await readFields(c))),
+  )
   .post('/api/v1/auth/refresh', async (c) => {
     const { refresh } = readSessionCookies(c)
-    if (refresh === null) throw new CodedError('unauthorized', 'there is no session to refresh')
-    const renewed = await withIssuer(c, (issuer) => issuer.refresh(refresh))
+    if (refresh === null) throw new CodedError('unauthorized', 'There is no session to refresh. Sign in first.')
+    const renewed = await withIssuer(accountScope(c), (issuer) => issuer.refresh(refresh))
     if (!renewed.ok && renewed.reason === 'session_expired') clearSessionCookies(c)
-    const session = unwrap(renewed)
-    setSessionCookies(c, session)
-    return sessionResponse(c, session)
+    return sessionResponse(c, unwrap(renewed))
   })
   .post('/api/v1/auth/sign-out', async (c) => {
-    await signOut(c)
+    const session = await cookieSession(c)
+    clearSessionCookies(c)
+    await signOut(accountScope(c), session)
     return noContent(c)
   })
-  .post('/api/v1/auth/password/change', authLimit, requireUser, async (c) =>
-    sessionResponse(c, await changePassword(c, c.var.user.email, await readFields(c))),
+  .post('/api/v1/auth/password/change', rateLimit('AUTH_LIMIT'), requireUser(), async (c) =>
+    sessionResponse(c, await changePassword(accountScope(c), c.var.user, await readFields(c))),
   )
-  .post('/api/v1/auth/password/reset-request', authLimit, async (c) => {
-    await requestReset(c, await readFields(c))
+  .post('/api/v1/auth/password/reset-request', rateLimit('AUTH_LIMIT'), async (c) => {
+    await requestReset(accountScope(c), await readFields(c))
     return c.json({}, 202, NO_STORE)
   })
-  .post('/api/v1/auth/password/reset', authLimit, async (c) => {
-    await resetPassword(c, await readFields(c))
+  .post('/api/v1/auth/password/reset', rateLimit('AUTH_LIMIT'), async (c) => {
+    await resetPassword(accountScope(c), await readFields(c))
+    clearSessionCookies(c)
     return noContent(c)
   })
   .get('/api/v1/auth/jwks', async (c) => {
     try {
-      return c.json(await publicKeys(c.env), 200, { 'cache-control': 'public, max-age=300' })
+      return c.json(await publicKeys(c.env, c.var.db), 200, { 'cache-control': 'public, max-age=300' })
     } catch (error) {
       if (error instanceof CodedError) throw error
       log('keys_read_failed', { request_id: c.var.requestId, error: String(error) })
-      throw new CodedError('unavailable', 'the keys cannot be read at the moment', { retryAfter: 5 })
+      throw temporarilyUnavailable('The keys cannot be read')
     }
   })
+
+const tags = ['Accounts']
+
+const tokensSchema = z
+  .object({
+    access_token: z.string().meta({ description: 'A JWT. Send it as `Authorization: Bearer …`' }),
+    token_type: z.literal('bearer'),
+    expires_in: z.int().meta({ description: 'Seconds' }),
+  })
+  .meta({
+    id: 'Tokens',
+    description: 'The access token of a session; the refresh token is in a cookie that no script can read',
+  })
+
+export const AUTH_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/auth/sign-up': {
+    post: operation(
+      {
+        operationId: 'signUp',
+        summary: 'Create an account',
+        description: 'The response is the same for an email that has an account already; its owner gets a mail.',
+        tags,
+        ...jsonRequestBody(signUpSchema),
+      },
+      acceptedResponse('Sign in next', z.object({ next: z.string() })),
+      ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/confirm': {
+    post: operation(
+      {
+        operationId: 'confirmEmail',
+        summary: 'Confirm an email with the token of the mail that was sent to it',
+        tags,
+        ...jsonRequestBody(confirmSchema),
+      },
+      noContentResponse('Confirmed'),
+      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/sign-in': {
+    post: operation(
+      { operationId: 'signIn', summary: 'Sign in', tags, ...jsonRequestBody(signInSchema) },
+      jsonResponse('Signed in; the session cookies are set', tokensSchema),
+      ['invalid_request', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/refresh': {
+    post: operation(
+      { operationId: 'refresh', summary: 'Get the next access token', tags, security: [{ session: [] }] },
+      jsonResponse('Renewed; the session cookies are set', tokensSchema),
+      ['unauthorized', 'forbidden', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/sign-out': {
+    post: operation(
+      {
+        operationId: 'signOut',
+        summary: 'End the session of the cookies',
+        description: 'Access tokens that were handed out stay valid until they expire.',
+        tags,
+        security: [{ session: [] }, {}],
+      },
+      noContentResponse('Signed out'),
+      ['forbidden', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/password/change': {
+    post: operation(
+      {
+        operationId: 'changePassword',
+        summary: 'Change the password and end every other session',
+        tags,
+        security: USER_SECURITY,
+        ...jsonRequestBody(passwordChangeSchema),
+      },
+      jsonResponse('A session with the new password', tokensSchema),
+      ['invalid_request', 'unauthorized', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/password/reset-request': {
+    post: operation(
+      {
+        operationId: 'requestPasswordReset',
+        summary: 'Mail a link to set a new password, if there is an account',
+        tags,
+        ...jsonRequestBody(resetRequestSchema),
+      },
+      acceptedResponse('If there is an account, the mail is on its way', z.object({})),
+      ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/password/reset': {
+    post: operation(
+      {
+        operationId: 'resetPassword',
+        summary: 'Set a new password with the token of a mail, and end every session',
+        tags,
+        ...jsonRequestBody(resetSchema),
+      },
+      noContentResponse('The password is set'),
+      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
+    ),
+  },
+  '/api/v1/auth/jwks': {
+    get: operation(
+      { operationId: 'getKeys', summary: 'The public keys of the access tokens (RFC 7517)', tags },
+      jsonResponse('The keys', z.object({ keys: z.array(z.looseObject({ kid: z.string(), kty: z.string() })) })),
+      ['unavailable'],
+    ),
+  },
+}

@@ -6,43 +6,43 @@ import { publicOrigin } from './accounts.ts'
 import { currentSession } from './session.ts'
 import { redeemTicket, type SocketUser } from './tickets.ts'
 
-/** Names under which somebody might put a token into an address, which stands in logs and histories. */
+/** Query parameters that clients might use for a token. URLs end up in logs and histories: tokens must not. */
 const TOKEN_PARAMS = ['token', 'access_token']
 
 const isAllowedOrigin = (c: Context<AppEnv>, origin: string): boolean =>
   origin === publicOrigin(c) || readSettings(c.env).WS_ALLOWED_ORIGINS.includes(origin)
 
-/** @throws CodedError `invalid_request` */
+/** @throws CodedError `invalid_request` for a token in the URL */
 function rejectTokenParams(c: Context<AppEnv>): void {
-  const name = TOKEN_PARAMS.find((each) => c.req.query(each) !== undefined)
+  const name = TOKEN_PARAMS.find((param) => c.req.query(param) !== undefined)
   if (name === undefined) return
-  const detail = `${name}: no token belongs into an address: send it as a header, or use a ticket of /api/v1/auth/ticket`
-  throw new CodedError('invalid_request', detail, { errors: [{ field: name, message: 'must not be in the address' }] })
+  const detail = 'Do not put tokens in the URL. Send the token as a header, or use a ticket of /api/v1/auth/ticket.'
+  throw new CodedError('invalid_request', detail, { errors: [{ field: name, message: 'must not be in the URL' }] })
 }
 
 /**
- * Who opens a socket: by a ticket, a bearer token, or cookies; null for nobody. A page that does may be ours, or of
- * WS_ALLOWED_ORIGINS, whatever it brings: no rule of browsers keeps other pages from opening sockets.
- * @throws CodedError `invalid_request` for a token in the address, `forbidden` for the page of another origin, and for
- *   cookies of whoever does not tell an origin, `unauthorized` for a ticket or a token that is refused, `unavailable`
+ * The user who opens a socket, by a ticket, a bearer token or cookies; null for a client that is not signed in. A page
+ * must be ours or of WS_ALLOWED_ORIGINS, whatever it sends: browsers let every page open sockets anywhere.
+ * @throws CodedError `invalid_request` for a token in the URL, `forbidden` for a page of another origin or for cookies
+ *   without `Origin`, `unauthorized` for an invalid ticket or token, `unavailable`
  */
 export async function authenticateSocket(c: Context<AppEnv>): Promise<SocketUser | null> {
   rejectTokenParams(c)
   const origin = c.req.header('origin')
   if (origin !== undefined && !isAllowedOrigin(c, origin))
-    throw new CodedError('forbidden', 'pages of this origin may not open sockets of users')
+    throw new CodedError('forbidden', 'Pages of this origin cannot open sockets of users; see WS_ALLOWED_ORIGINS.')
   const ticket = c.req.query('ticket')
   if (ticket !== undefined) return redeemTicket(c, ticket)
   const session = await currentSession(c)
   if (session === null) return null
   if (session.by === 'cookies' && origin === undefined)
-    throw new CodedError('forbidden', 'a program that sends cookies has to send Origin, too')
+    throw new CodedError('forbidden', 'A program that sends cookies must send Origin, too.')
   return { id: session.user.id, expiresAt: session.expiresAt }
 }
 
 /**
- * Who opens a socket that is for everybody: nobody is refused for cookies that came along and cannot be used.
- * @throws CodedError as `socketUser` does, for a token in the address, and where a ticket or a bearer token is brought
+ * The user who opens a public socket, if any: cookies that cannot be used are ignored.
+ * @throws CodedError as `authenticateSocket`, for a token in the URL and for an invalid ticket or bearer token
  */
 export async function authenticatePublicSocket(c: Context<AppEnv>): Promise<SocketUser | null> {
   rejectTokenParams(c)

@@ -1,43 +1,45 @@
 import { Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
 import { matchRate } from '../../market/audit.ts'
-import { CodedError } from '../../protocol/errors.ts'
+import { GRANULARITIES } from '../../protocol/granularity.ts'
+import { DAY_MS, formatDate } from '../../time.ts'
 import type { AppEnv } from '../http/context.ts'
-import { type AuditInput, parseAuditInput } from '../http/input.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
+import { type AuditInput, auditSchema, parseAuditInput } from './input.ts'
 
-/** Days that are told when none is asked for. */
+/** Days in the response to a request without a day. */
 const DEFAULT_DAYS = 30
-/** Rows of one answer: 30 days of 40 products. */
+/** Most rows in one response: more than 30 days of 40 products have. */
 const MAX_ROWS = 10_000
 
-const DAY_MS = 86_400_000
-
 /**
- * The audits of one product or of all, of one day or of the last `days`, the newest first.
- * @param now unix milliseconds
+ * The audits of one product or of all, for one day or the last `days`, newest first.
+ * @param now Unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
 export async function findAudits(env: Env, { product, day }: AuditInput, days: number, now: number): Promise<Audit[]> {
-  const date = (ms: number) => new Date(ms).toISOString().slice(0, 10)
   const range = {
     exchange: readSettings(env).EXCHANGE,
     product,
-    from: day ?? date(now - days * DAY_MS),
-    to: day ?? date(now),
+    from: day ?? formatDate(now - days * DAY_MS),
+    to: day ?? formatDate(now),
     limit: MAX_ROWS,
   }
   try {
     return await withLiveDatabase(env, (sql) => readAudits(sql, range))
   } catch (error) {
     log('audits_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'audits cannot be read at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Audits cannot be read')
   }
 }
 
-/** `GET /api/v1/audit`: what the comparison of finished days with the exchange's own candles has found (C13). */
+/** `GET /api/v1/audit`: how finished days compare with the exchange's own candles (C13). */
 export const candleAuditRoutes = new Hono<AppEnv>().get('/api/v1/audit', async (c) => {
   const input = parseAuditInput(new URL(c.req.url).searchParams, readSettings(c.env))
   const audits = (await findAudits(c.env, input, DEFAULT_DAYS, Date.now())).map((row) => ({
@@ -46,3 +48,41 @@ export const candleAuditRoutes = new Hono<AppEnv>().get('/api/v1/audit', async (
   }))
   return c.json({ audits }, 200, { 'cache-control': 'no-cache' })
 })
+
+const auditResponseSchema = z
+  .object({
+    exchange: z.string(),
+    product_id: z.string(),
+    day: z.string(),
+    granularity: z.enum(GRANULARITIES),
+    status: z.enum(['pending', 'compared', 'done']),
+    compared: z.int().nullable(),
+    equal: z.int().nullable(),
+    repaired: z.int().nullable(),
+    missing_here: z.int().nullable(),
+    missing_there: z.int().nullable(),
+    attempts: z.int(),
+    attempted_at: z.string(),
+    done_at: z.string().nullable(),
+    error: z.string().nullable(),
+    match_rate: z
+      .string()
+      .nullable()
+      .meta({ description: 'Percentage of compared candles that are equal, decimal text' }),
+  })
+  .meta({ id: 'Audit', description: 'One finished day of a product compared with the exchange’s own candles' })
+
+export const CANDLE_AUDIT_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/audit': {
+    get: operation(
+      {
+        operationId: 'getAudits',
+        summary: 'How finished days compare with the exchange’s own candles',
+        tags: ['Candles'],
+        requestParams: { query: auditSchema },
+      },
+      jsonResponse('The audits, newest first', z.object({ audits: z.array(auditResponseSchema) })),
+      ['invalid_request', 'unknown_product', 'unavailable'],
+    ),
+  },
+}

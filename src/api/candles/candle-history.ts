@@ -2,28 +2,29 @@ import { readSettings } from '../../config.ts'
 import { readCandles, readClosedCandles, readGaps } from '../../db/candles.ts'
 import { withCachedDatabase, withLiveDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
+import { unionGaps } from '../../market/gaps.ts'
 import { type CandleQuery, type CandleQueryResult, productCandles } from '../../objects.ts'
 import type { Candle, Gap } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
-import { clipGaps } from './gaps.ts'
+import { DAY_S } from '../../time.ts'
 
-/** A range that ended this long ago (seconds) has no late trade coming; its answers may be up to 75 s old. */
-const SETTLED_S = 86_400
+/** A range that ended this long ago gets no more late trades: the cached database may answer, up to 75 s old. */
+const SETTLED_S = DAY_S
 
-/** A stretch of candles, ascending, and where trades are missing in it. */
+/** The candles of a range, ascending, with the gaps where trades are missing. */
 export type CandleHistory = {
   candles: Candle[]
   gaps: Gap[]
-  /** False if older candles were needed and the database could not be read: what the object holds is all there is. */
+  /** False if older candles are missing because the database could not be read. */
   isComplete: boolean
-  /** What the object had sent when it was asked, `<epoch>-<offset>`. */
+  /** The object's stream position at the time of the read, `<epoch>-<offset>`. */
   position: string
 }
 
 /**
- * The last `limit` candles of a stretch: from the product's object what it holds, from Postgres what is older. The
- * object wins where both have a candle, since it is the only writer (C11).
- * @param now unix seconds
+ * The last `limit` candles of a range: recent ones from the product's object, older ones from Postgres. Where both have a
+ * candle the object wins, because it is the only writer (C11).
+ * @param now Unix seconds
  */
 export async function readCandleHistory(
   env: Env,
@@ -31,32 +32,32 @@ export async function readCandleHistory(
   query: CandleQuery,
   now: number,
 ): Promise<CandleHistory> {
-  const held = await productCandles(env, product).candles(query)
-  const older = olderRange(held, query, now)
+  const live = await productCandles(env, product).candles(query)
+  const older = olderRange(live, query, now)
   let stored: { candles: Candle[]; gaps: Gap[] } = { candles: [], gaps: [] }
-  let whole = true
+  let isComplete = true
   if (older) {
     try {
       stored = await readStoredCandles(env, product, { ...query, ...older }, now)
     } catch (error) {
       log('candles_read_failed', { product, error: String(error) })
-      whole = false
+      isComplete = false
     }
   }
-  const byStart = new Map([...stored.candles, ...held.candles].map((candle) => [candle.timestamp, candle]))
+  const byStart = new Map([...stored.candles, ...live.candles].map((candle) => [candle.timestamp, candle]))
   const candles = [...byStart.values()].sort((a, b) => a.timestamp - b.timestamp).slice(-query.limit)
   const from = query.start ?? candles[0]?.timestamp ?? now
-  const gaps = clipGaps([...stored.gaps, ...held.gaps], from, Math.min(query.end ?? now, now))
-  return { candles, gaps, isComplete: whole, position: held.position }
+  const gaps = unionGaps([...stored.gaps, ...live.gaps], from, Math.min(query.end ?? now, now))
+  return { candles, gaps, isComplete, position: live.position }
 }
 
-/** The part of the stretch that must come from Postgres, or null if the object alone answers. */
-function olderRange(held: CandleQueryResult, query: CandleQuery, now: number): { start: number; end: number } | null {
-  const { since } = held
+/** The part of the range that must come from Postgres, or null if the object has all of it. */
+function olderRange(live: CandleQueryResult, query: CandleQuery, now: number): { start: number; end: number } | null {
+  const { since } = live
   const start = query.start ?? 0
   // One interval more than now: the exchange's clock may be ahead of ours.
   const end = Math.min(query.end ?? now + GRANULARITY_SECONDS[query.granularity], since ?? Number.POSITIVE_INFINITY)
-  const answered = since === null ? 0 : held.candles.filter((candle) => candle.timestamp >= since).length
+  const answered = since === null ? 0 : live.candles.filter((candle) => candle.timestamp >= since).length
   return end <= start || answered >= query.limit ? null : { start, end }
 }
 

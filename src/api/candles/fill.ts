@@ -1,37 +1,37 @@
 import type { Candle, Coverage, Gap } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS, type Granularity } from '../../protocol/granularity.ts'
 
-/** What is asked of `fillFlat`. All times in unix seconds. */
+/** Options of `fillFlat`. Times in Unix seconds. */
 export type FlatFillOptions = {
   granularity: Granularity
-  /** First interval that is filled, and the end (exclusive) of what was asked; never later than now is filled. */
+  /** The range to fill; nothing after `now` is filled. */
   from: number
   to: number
   now: number
-  /** How long after its end an interval counts as over. */
+  /** An interval is complete this long after its end. */
   graceS: number
   gaps: readonly Gap[]
-  /** The last moment that is known of the market: a feed that is dead knows nothing later. */
+  /** Until when the market is known: a dead feed knows nothing later. */
   knownUntil: number
 }
 
 /**
- * Puts a flat candle into every interval in [from, min(to, now)) that has none (C10): all four prices are the close
- * before it, its volume is 0. Nothing is put before the first candle, since no price is known there. A flat candle in
- * a gap says so, so that a dead feed never looks like a quiet market (C8).
- * @param candles ascending; one before `from` gives the price to begin with and is not part of the answer
+ * Fills every empty interval in [from, min(to, now)) with a flat candle (C10): all four prices are the close before it, and
+ * its volume is 0. Intervals before the first candle stay empty, because no price is known there. A flat candle in a gap
+ * has the coverage `gap`, so that a dead feed never looks like a quiet market (C8).
+ * @param candles ascending; one before `from` only provides the first price
  */
 export function fillFlat(candles: readonly Candle[], fill: FlatFillOptions): Candle[] {
-  const size = GRANULARITY_SECONDS[fill.granularity]
+  const sizeS = GRANULARITY_SECONDS[fill.granularity]
   const end = Math.min(fill.to, fill.now)
   const filled: Candle[] = []
   let previous: Candle | undefined
   const fillTo = (limit: number, next?: Candle) => {
     if (!previous) return
-    // Between two bars of a time that we did not see whole, nothing better is known than of them.
+    // Between two partial candles, coverage cannot be better than partial.
     const best: Coverage = previous.coverage === 'partial' && next?.coverage === 'partial' ? 'partial' : 'full'
-    const first = Math.max(previous.timestamp + size, Math.ceil(fill.from / size) * size)
-    for (let start = first; start < limit; start += size) filled.push(flatCandle(previous, start, best, fill))
+    const first = Math.max(previous.timestamp + sizeS, Math.ceil(fill.from / sizeS) * sizeS)
+    for (let start = first; start < limit; start += sizeS) filled.push(flatCandle(previous, start, best, fill))
   }
   for (const candle of candles) {
     fillTo(candle.timestamp, candle)
@@ -43,8 +43,8 @@ export function fillFlat(candles: readonly Candle[], fill: FlatFillOptions): Can
 }
 
 function flatCandle(previous: Candle, start: number, best: Coverage, fill: FlatFillOptions): Candle {
-  const over = start + GRANULARITY_SECONDS[fill.granularity]
-  const unknown = Math.min(over, fill.now) > fill.knownUntil || fill.gaps.some(([a, b]) => a < over && b > start)
+  const end = start + GRANULARITY_SECONDS[fill.granularity]
+  const unknown = Math.min(end, fill.now) > fill.knownUntil || fill.gaps.some(([a, b]) => a < end && b > start)
   const { close } = previous
   return {
     ...previous,
@@ -53,7 +53,7 @@ function flatCandle(previous: Candle, start: number, best: Coverage, fill: FlatF
     high: close,
     low: close,
     volume: '0',
-    is_complete: over + fill.graceS <= fill.now,
+    is_complete: end + fill.graceS <= fill.now,
     coverage: unknown ? 'gap' : best,
     rev: 0,
   }

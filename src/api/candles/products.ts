@@ -1,57 +1,61 @@
 import { Hono } from 'hono'
+import pTimeout from 'p-timeout'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { readProducts, type StoredProduct } from '../../db/products.ts'
 import { log } from '../../log.ts'
 import { feedSlots, productCandles } from '../../objects.ts'
+import { perEnv } from '../../per-env.ts'
 import { deriveChange } from '../../pricing/quote.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { Product } from '../../protocol/product.ts'
+import { type Product, productSchema } from '../../protocol/product.ts'
 import type { AppEnv } from '../http/context.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
 
-/** Answers within this time are made of the same look at the database and the feeds. */
+/** Prices in a response are at most this old. */
 const PRICES_TTL_MS = 1_000
-/** An exchange takes pairs off seldom, and every socket asks whether its pair is on: one look a minute is enough. */
+/** Every socket asks whether its pair is traded, and an exchange rarely delists one: reading it once a minute is enough. */
 const STATUS_TTL_MS = 60_000
-
-type LastPrice = { price: string; time: string }
-type Cached<T> = { at: number; exchange: string; value: T }
-
-/** A database that did not answer is left alone for this long, so that its absence does not slow every request. */
+/** After a failed read the database is left alone this long, so that an outage does not slow every request down. */
 const DATABASE_RETRY_MS = 5_000
-/** Nobody waits longer than this to hear whether a pair is traded: streams must not notice a slow database. */
+/** A stream waits at most this long for the status of its products: a slow database must not delay it. */
 const STATUS_TIMEOUT_MS = 1_000
 
-let productsCache: Cached<StoredProduct[]> | null = null
-let readFailedAt = Number.NEGATIVE_INFINITY
-let lastPricesCache: Cached<Map<string, LastPrice>> | null = null
+type LastPrice = { price: string; time: string }
+type Cached<T> = { at: number; value: T }
+type ProductCache = {
+  products: Cached<StoredProduct[]> | null
+  readFailedAt: number
+  lastPrices: Cached<Map<string, LastPrice>> | null
+}
 
-const isFresh = (look: Cached<unknown> | null, exchange: string, now: number, ms: number): boolean =>
-  look !== null && look.exchange === exchange && now - look.at < ms
+const productCache = perEnv(
+  (_: Env): ProductCache => ({ products: null, readFailedAt: Number.NEGATIVE_INFINITY, lastPrices: null }),
+)
 
-/** The stored pairs, at most `maxAge` ms old. While the database is away the last known ones, or none. */
-async function storedProducts(env: Env, maxAge: number): Promise<StoredProduct[]> {
-  const { EXCHANGE } = readSettings(env)
+/** The stored pairs, at most `maxAgeMs` old. During an outage of the database the last ones read, or none. */
+async function storedProducts(env: Env, maxAgeMs: number): Promise<StoredProduct[]> {
+  const cache = productCache(env)
   const now = Date.now()
-  if (productsCache && isFresh(productsCache, EXCHANGE, now, maxAge)) return productsCache.value
-  if (now - readFailedAt >= DATABASE_RETRY_MS) await refreshProducts(env, EXCHANGE, now)
-  return productsCache?.exchange === EXCHANGE ? productsCache.value : []
+  if (cache.products && now - cache.products.at < maxAgeMs) return cache.products.value
+  if (now - cache.readFailedAt >= DATABASE_RETRY_MS)
+    try {
+      const value = await withLiveDatabase(env, (sql) => readProducts(sql, readSettings(env).EXCHANGE))
+      cache.products = { at: now, value }
+    } catch (error) {
+      cache.readFailedAt = now
+      log('products_read_failed', { error: String(error) })
+    }
+  return cache.products?.value ?? []
 }
 
-async function refreshProducts(env: Env, exchange: string, now: number): Promise<void> {
-  try {
-    productsCache = { at: now, exchange, value: await withLiveDatabase(env, (sql) => readProducts(sql, exchange)) }
-  } catch (error) {
-    readFailedAt = now
-    log('products_read_failed', { error: String(error) })
-  }
-}
-
-/** The last price of each product whose feed is open. Others are not asked: that would wake their objects. */
+/** The last price of each product with an open feed. Other objects are not asked: that would wake them. */
 async function lastPrices(env: Env): Promise<Map<string, LastPrice>> {
-  const { EXCHANGE } = readSettings(env)
+  const cache = productCache(env)
   const now = Date.now()
-  if (lastPricesCache && isFresh(lastPricesCache, EXCHANGE, now, PRICES_TTL_MS)) return lastPricesCache.value
+  if (cache.lastPrices && now - cache.lastPrices.at < PRICES_TTL_MS) return cache.lastPrices.value
   const value = new Map<string, LastPrice>()
   try {
     const open = await feedSlots(env).open(now)
@@ -62,11 +66,11 @@ async function lastPrices(env: Env): Promise<Map<string, LastPrice>> {
   } catch (error) {
     log('feeds_read_failed', { error: String(error) })
   }
-  lastPricesCache = { at: now, exchange: EXCHANGE, value }
+  cache.lastPrices = { at: now, value }
   return value
 }
 
-/** An active pair that the database does not know, or cannot tell: its currencies stand in its id. */
+/** An active pair that is not in the database, or while it cannot be read: its id names its currencies. */
 function unknownProduct(exchange: string, id: string): StoredProduct {
   const [base_currency = id, quote_currency = ''] = id.split('-')
   const unknown = { min_size: null, max_size: null, price: null, price_at: null, change_24h: null }
@@ -81,12 +85,12 @@ function toProduct(pair: StoredProduct, active: boolean, last: LastPrice | undef
   return { ...pair, active, price: last.price, price_at: last.time, change_24h, price_source: 'feed' }
 }
 
-/** The active products in the order of the settings. Opens no feed; without a database, prices are those of open feeds. */
+/** The active products in the order of PRODUCTS. Opens no feed. Without a database, only open feeds have prices. */
 export async function activeProducts(env: Env): Promise<Product[]> {
   return (await allProducts(env)).filter(({ active }) => active)
 }
 
-/** Every pair of the exchange: the active ones first, in the order of the settings, the others by id. */
+/** Every pair of the exchange: the active ones first, in the order of PRODUCTS, the others by id. */
 export async function allProducts(env: Env): Promise<Product[]> {
   const { EXCHANGE, PRODUCTS } = readSettings(env)
   const [pairs, prices] = await Promise.all([storedProducts(env, PRICES_TTL_MS), lastPrices(env)])
@@ -96,10 +100,12 @@ export async function allProducts(env: Env): Promise<Product[]> {
   return [...active, ...others.map((pair) => toProduct(pair, false, undefined))]
 }
 
-/** Which of these products cannot be traded now, by the exchange's word. One that is not known counts as tradable. */
+/** The products among these ids that the exchange does not trade now. An unknown product counts as traded. */
 export async function offlineProducts(env: Env, ids: readonly string[]): Promise<Set<string>> {
-  const tooLate = new Promise<StoredProduct[]>((resolve) => setTimeout(() => resolve([]), STATUS_TIMEOUT_MS))
-  const pairs = await Promise.race([storedProducts(env, STATUS_TTL_MS), tooLate])
+  const pairs = await pTimeout(storedProducts(env, STATUS_TTL_MS), {
+    milliseconds: STATUS_TIMEOUT_MS,
+    fallback: (): StoredProduct[] => [],
+  })
   return new Set(
     pairs.filter((pair) => pair.status !== 'online' && ids.includes(pair.product_id)).map((pair) => pair.product_id),
   )
@@ -112,8 +118,32 @@ export const productRoutes = new Hono<AppEnv>()
     const id = c.req.param('id')
     const found = (await allProducts(c.env)).find(({ product_id }) => product_id === id)
     if (!found)
-      throw new CodedError('unknown_product', `there is no product ${JSON.stringify(id)}`, {
+      throw new CodedError('unknown_product', `There is no product ${id}. GET /api/v1/products lists them.`, {
         errors: [{ field: 'id', message: 'must be a product of the exchange, such as BTC-USD' }],
       })
     return c.json(found)
   })
+
+export const productIdPath = z.object({ id: z.string().meta({ description: 'A product', example: 'BTC-USD' }) })
+
+const productResponseSchema = productSchema.meta({
+  id: 'Product',
+  description: 'A trading pair; amounts are decimal text',
+})
+
+export const PRODUCT_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/products': {
+    get: operation(
+      { operationId: 'getProducts', summary: 'The exchange’s pairs, active ones first', tags: ['Candles'] },
+      jsonResponse('The products', z.object({ products: z.array(productResponseSchema) })),
+      [],
+    ),
+  },
+  '/api/v1/products/{id}': {
+    get: operation(
+      { operationId: 'getProduct', summary: 'One pair', tags: ['Candles'], requestParams: { path: productIdPath } },
+      jsonResponse('The product', productResponseSchema),
+      ['unknown_product'],
+    ),
+  },
+}

@@ -3,42 +3,35 @@ import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 import { invalidField } from './input.ts'
 
-/** Longest body that is read, bytes: some 1,000 symbols of the longest kind are 50 KB. */
+/** Longest body by default: about 1,000 symbols of the longest kind are 50 KB. */
 const MAX_BODY_BYTES = 262_144
 
-/** A body longer than that. @throws CodedError `message_too_large` */
-function throwTooLarge(most: number): never {
-  throw new CodedError('message_too_large', `a body has ${most} bytes at most`)
-}
-
-/** The bytes of a request. @param most how many are taken @throws CodedError `message_too_large` */
-export async function readBytes(request: Request, most = MAX_BODY_BYTES): Promise<Uint8Array> {
-  if (Number(request.headers.get('content-length') ?? 0) > most) throwTooLarge(most)
-  const parts: Uint8Array[] = []
+/** Reads the body of a request. @throws CodedError `message_too_large` for more than `maxBytes` */
+export async function readBytes(request: Request, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array> {
+  const tooLarge = () => new CodedError('message_too_large', `The body must have at most ${maxBytes} bytes.`)
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge()
+  const parts: Uint8Array<ArrayBuffer>[] = []
   let size = 0
-  // Not every body says how long it is.
+  // A chunked body does not declare its length.
   for await (const part of request.body ?? []) {
     size += part.length
-    if (size > most) throwTooLarge(most)
+    if (size > maxBytes) throw tooLarge()
     parts.push(part)
   }
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
+  return new Blob(parts).bytes()
 }
 
+const contentType = (c: Context<AppEnv>): string | undefined =>
+  c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+
 /**
- * The JSON of a request's body; null where there is none.
- * @throws CodedError `message_too_large`, or `invalid_request` for another type of content or what is not JSON
+ * Parses the body as JSON; null for an empty body.
+ * @throws CodedError `message_too_large`, or `invalid_request` for invalid JSON or another content type
  */
 export async function readJson(c: Context<AppEnv>): Promise<unknown> {
   const bytes = await readBytes(c.req.raw)
   if (bytes.length === 0) return null
-  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+  const type = contentType(c)
   if (type !== undefined && type !== 'application/json') throw invalidField('content-type', 'must be application/json')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes))
@@ -47,10 +40,10 @@ export async function readJson(c: Context<AppEnv>): Promise<unknown> {
   }
 }
 
-/** A JSON object that nothing is known of yet. */
+/** A JSON object before it is parsed by a schema. */
 export type JsonFields = Record<string, unknown>
 
-/** The fields of a JSON body. @throws CodedError `invalid_request` for anything but an object */
+/** Parses the body as a JSON object. @throws CodedError `message_too_large`, `invalid_request` */
 export async function readFields(c: Context<AppEnv>): Promise<JsonFields> {
   const body = await readJson(c)
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as JsonFields
@@ -58,12 +51,12 @@ export async function readFields(c: Context<AppEnv>): Promise<JsonFields> {
 }
 
 /**
- * The fields of a form that a page has sent; of several with one name the last.
- * @throws CodedError `message_too_large`, or `invalid_request` for another type of content
+ * Parses the body as a form; the last value of a repeated field wins.
+ * @throws CodedError `message_too_large`, or `invalid_request` for another content type
  */
 export async function readForm(c: Context<AppEnv>): Promise<Record<string, string>> {
   const bytes = await readBytes(c.req.raw)
-  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
-  if (type !== 'application/x-www-form-urlencoded') throw invalidField('content-type', 'must be that of a form')
+  if (contentType(c) !== 'application/x-www-form-urlencoded')
+    throw invalidField('content-type', 'must be application/x-www-form-urlencoded')
   return Object.fromEntries(new URLSearchParams(new TextDecoder().decode(bytes)))
 }

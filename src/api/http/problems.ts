@@ -1,9 +1,39 @@
 import type { Context } from 'hono'
+import { z } from 'zod'
 import { log } from '../../log.ts'
-import { CodedError, ERROR_CODES, type Problem } from '../../protocol/errors.ts'
+import { candidateSchema } from '../../protocol/asset.ts'
+import { CodedError, ERROR_CODES, type ErrorCode, type Problem } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
-/** Answers with the problem details (RFC 9457) of any error; one without a code is logged and told as `internal`. */
+/** The schema of every error code. */
+export const errorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]])
+
+export const candidatesSchema = z.array(
+  candidateSchema.meta({ id: 'Candidate', description: 'One of the assets that an ambiguous symbol may mean' }),
+)
+
+export const problemSchema = z
+  .object({
+    type: z.string().meta({ example: 'urn:kerb:problem:unknown_symbol' }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: errorCodeSchema.meta({ description: 'One of a closed set' }),
+    request_id: z.string(),
+    errors: z
+      .array(
+        z.object({
+          field: z.string(),
+          message: z.string(),
+          row: z.int().optional().meta({ description: 'The row of an imported file' }),
+        }),
+      )
+      .optional(),
+    candidates: candidatesSchema.optional().meta({ description: 'With `ambiguous_symbol`: what the symbol may mean' }),
+  })
+  .meta({ id: 'Problem', description: 'Problem details (RFC 9457)' })
+
+/** Responds with the problem details (RFC 9457) of an error. One without a code is logged and becomes `internal`. */
 export function problemResponse(error: Error, c: Context<AppEnv>): Response {
   const coded = error instanceof CodedError ? error : toInternalError(error, c)
   const { status, title } = ERROR_CODES[coded.code]
@@ -26,10 +56,14 @@ export function problemResponse(error: Error, c: Context<AppEnv>): Response {
   })
 }
 
-/** An error nobody foresaw: its own text may hold what is not for clients, so only the log gets it. */
+/** Hides an unexpected error from the client: its text may contain secrets, so only the log gets it. */
 function toInternalError(error: Error & { overloaded?: boolean }, c: Context<AppEnv>): CodedError {
   log('request_failed', { request_id: c.var.requestId, path: c.req.path, error: error.stack ?? String(error) })
   return error.overloaded === true
-    ? new CodedError('unavailable', 'too much is asked of this product at the moment', { retryAfter: 5 })
-    : new CodedError('internal', 'the server failed on this request')
+    ? new CodedError('unavailable', 'The server is overloaded. Try again in a few seconds.', { retryAfter: 5 })
+    : new CodedError('internal', 'The server failed to handle this request. Report the request_id if it happens again.')
 }
+
+/** The error of something that fails for now. @param what such as `Assets cannot be read` */
+export const temporarilyUnavailable = (what: string): CodedError =>
+  new CodedError('unavailable', `${what} at the moment. Try again in a few seconds.`, { retryAfter: 5 })

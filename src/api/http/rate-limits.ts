@@ -1,50 +1,42 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { sha256 } from '../../auth/digest.ts'
-import { CodedError } from '../../protocol/errors.ts'
-import type { AppEnv } from './context.ts'
+import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
+import type { AppEnv, LookupScope } from './context.ts'
 
-/** Period of the rate limits in wrangler.toml, in seconds: after it a client can try again. */
+/** Period of the rate limits in wrangler.toml, in seconds: `Retry-After` of a client over a limit. */
 const PERIOD_S = 60
 
-/** The client's address as Cloudflare tells it; a request that came by no network has none. */
+/** Rate limits by client address, by their names in wrangler.toml. */
+const CLIENT_LIMITS = {
+  REQUEST_LIMIT: ['too_many_requests', 'Too many requests from this address. Try again in a minute.'],
+  SOCKET_LIMIT: ['too_many_sockets', 'Too many sockets and streams from this address. Try again in a minute.'],
+  AUTH_LIMIT: ['too_many_requests', 'Too many attempts from this address. Try again in a minute.'],
+} as const satisfies Record<string, readonly [ErrorCode, string]>
+
+const limitError = (code: ErrorCode, message: string): CodedError =>
+  new CodedError(code, message, { retryAfter: PERIOD_S })
+
+/** The client's address as Cloudflare reports it; `local` for a request from inside the Worker. */
 export const clientAddress = (c: Context<AppEnv>): string => c.req.header('cf-connecting-ip') ?? 'local'
 
-/** Brakes a client that asks too often. @throws CodedError `too_many_requests` */
-export const requestLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { success } = await c.env.REQUEST_LIMIT.limit({ key: clientAddress(c) })
-  if (!success)
-    throw new CodedError('too_many_requests', 'too many requests from this address', { retryAfter: PERIOD_S })
-  await next()
-}
+/** Refuses a client over this rate limit with `too_many_requests` or `too_many_sockets`. */
+export const rateLimit = (name: keyof typeof CLIENT_LIMITS): MiddlewareHandler<AppEnv> =>
+  async function rateLimit(c, next) {
+    const { success } = await c.env[name].limit({ key: clientAddress(c) })
+    const [code, message] = CLIENT_LIMITS[name]
+    if (!success) throw limitError(code, message)
+    await next()
+  }
 
-/** Brakes a client that opens sockets or streams too often. @throws CodedError `too_many_sockets` */
-export const socketLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { success } = await c.env.SOCKET_LIMIT.limit({ key: clientAddress(c) })
-  if (!success)
-    throw new CodedError('too_many_sockets', 'too many sockets and streams from this address', { retryAfter: PERIOD_S })
-  await next()
-}
+/** Counts one request to the providers about an unknown symbol; false if the client is over its rate limit. */
+export const isLookupAllowed = async ({ env, client }: LookupScope): Promise<boolean> =>
+  (await env.LOOKUP_LIMIT.limit({ key: client })).success
 
-/** Whether a client may have the providers asked about one more symbol that nobody knows yet. */
-export const isLookupAllowed = async (c: Context<AppEnv>): Promise<boolean> =>
-  (await c.env.LOOKUP_LIMIT.limit({ key: clientAddress(c) })).success
-
-/** What a client is told that has asked for too many of them. */
 export const lookupLimitError = (): CodedError =>
-  new CodedError('too_many_requests', 'too many symbols from this address that are not known yet', {
-    retryAfter: PERIOD_S,
-  })
+  limitError('too_many_requests', 'Too many unknown symbols from this address. Try again in a minute.')
 
-/** Brakes a client that tries to sign up, to sign in or to set passwords too often. @throws CodedError `too_many_requests` */
-export const authLimit: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { success } = await c.env.AUTH_LIMIT.limit({ key: clientAddress(c) })
-  if (!success)
-    throw new CodedError('too_many_requests', 'too many attempts from this address', { retryAfter: PERIOD_S })
-  await next()
-}
-
-/** Brakes attempts on one email, from wherever they come, known or not. @throws CodedError `too_many_requests` */
-export async function checkEmailLimit(c: Context<AppEnv>, email: string): Promise<void> {
-  const { success } = await c.env.EMAIL_LIMIT.limit({ key: await sha256(email) })
-  if (!success) throw new CodedError('too_many_requests', 'too many attempts with this email', { retryAfter: PERIOD_S })
+/** Limits attempts on one email address, known or not, whoever makes them. @throws CodedError `too_many_requests` */
+export async function checkEmailLimit(env: Env, email: string): Promise<void> {
+  const { success } = await env.EMAIL_LIMIT.limit({ key: await sha256(email) })
+  if (!success) throw limitError('too_many_requests', 'Too many attempts with this email. Try again in a minute.')
 }

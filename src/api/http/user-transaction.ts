@@ -1,24 +1,29 @@
-import type { User } from '../../auth/verifier.ts'
-import { type UserSql, withUserDatabase } from '../../db/client.ts'
+import type { UserSql } from '../../db/client.ts'
 import { log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
+import type { UserRequest } from './context.ts'
+import { temporarilyUnavailable } from './problems.ts'
 
-/** What is told of somebody alone is stored by nobody, and by no cache between. */
+/** For answers that are one user's own: no cache may store them. */
 export const PRIVATE_NO_STORE = { 'cache-control': 'private, no-store' }
 
-/** Thrown by `use` of `asUser` to have everything undone that it has written. */
-export const ROLLBACK = new Error('undone on purpose')
+/** Rejects a transaction to roll it back on purpose. */
+export const ROLLBACK = new Error('rolled back on purpose')
 
 /**
- * Asks the database as this user, in one transaction: what throws undoes all of it.
- * @throws CodedError what `use` throws; `unavailable` while the database cannot be asked
+ * Runs `use` in one transaction as the user of the request: committed when it resolves, rolled back when it rejects. It
+ * must ask nothing but `sql`: a call to an object or a provider would hold the transaction open for as long as that takes.
+ * @throws CodedError what `use` throws; `unavailable` when the database fails
  */
-export async function withUser<T>(env: Env, user: Pick<User, 'id'>, use: (sql: UserSql) => Promise<T>): Promise<T> {
+export async function withUser<T>(
+  { db, user }: Pick<UserRequest, 'db' | 'user'>,
+  use: (sql: UserSql) => Promise<T>,
+): Promise<T> {
   try {
-    return await withUserDatabase(env, user, use)
+    return await db.asUser(user.id, use)
   } catch (error) {
     if (error instanceof CodedError || error === ROLLBACK) throw error
     log('user_data_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'your data cannot be reached at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Your data cannot be reached')
   }
 }

@@ -1,10 +1,15 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import type { UserSql } from '../../db/client.ts'
+import type { StoredResponse } from '../../db/idempotency.ts'
+import type { StoredProfile } from '../../db/profiles.ts'
 import { findActivity, readActivities } from '../../db/read-activities.ts'
 import type { Activity } from '../../portfolio/activity.ts'
-import type { ActivityPage, ActivityView } from '../../protocol/activity.ts'
+import { type ActivityPage, type ActivityView, activityPageSchema, activitySchema } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import {
+  type ActivityChange,
   activitiesQuerySchema,
   activityChangeSchema,
   type NewActivityInput,
@@ -12,11 +17,25 @@ import {
 } from '../../protocol/lot-input.ts'
 import { requireUser } from '../accounts/session.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
-import type { AppEnv } from '../http/context.ts'
-import { type Command, respondIdempotent } from '../http/idempotency.ts'
+import type { AppEnv, UserRequest } from '../http/context.ts'
+import { findResponse, type IdempotencyKey, idempotencyKey, runIdempotent, sendStored } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
+import { jsonRequestBody, jsonResponse } from '../http/operation.ts'
+import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { assetIdsBySymbol, decodeCursor, toPage } from './cursor.ts'
+import {
+  conditionalHeaders,
+  createdResponse,
+  deletedResponse,
+  idempotencyHeaders,
+  idPath,
+  okWithEtag,
+  portfolioOperation,
+  READ_ERRORS,
+  SYMBOL_ERRORS,
+  WRITE_ERRORS,
+} from './operations.ts'
 import {
   applyChange,
   checkCurrency,
@@ -27,10 +46,11 @@ import {
   type ResolvedAsset,
   resolveAsset,
   versionEtag,
+  type WrittenActivity,
   writeActivities,
 } from './write-activity.ts'
 
-/** What somebody has entered, with what it has where that was not given. @param usual the currency of what has no asset */
+/** The activity of an input, with a default for what was left out. `usual` is the currency of one without an asset. */
 function toActivity(input: NewActivityInput, asset: ResolvedAsset | null, usual: string, now: Date): Activity {
   const given: Partial<Pick<Activity, 'quantity' | 'price' | 'fees' | 'currency' | 'lots'>> =
     input.kind === 'split' ? {} : input
@@ -51,122 +71,222 @@ function toActivity(input: NewActivityInput, asset: ResolvedAsset | null, usual:
 }
 
 /**
- * Enters an activity; `answer` makes the body of it.
- * @throws CodedError for a future date, a symbol that means nothing or several; when it runs, for an unknown currency and
- *   what `write` refuses
+ * The asset of a new activity, null for none. It comes before the transaction: boards and providers may be asked.
+ * @throws CodedError as `resolveAsset`
  */
-export async function buildAddCommand<T>(
-  c: Context<AppEnv>,
+export async function resolveInputAsset(request: UserRequest, input: NewActivityInput): Promise<ResolvedAsset | null> {
+  if (input.symbol === undefined) return null
+  return resolveAsset(request, input.symbol, input.kind === 'split' ? undefined : input.currency)
+}
+
+/**
+ * Inserts an activity, with the lots that follow from it.
+ * @throws CodedError for a currency that does not exist, and as `writeActivities`
+ */
+export async function insertActivity(
+  sql: UserSql,
+  profile: StoredProfile,
   input: NewActivityInput,
-  place: string,
-  answer: (sql: UserSql, added: ActivityView) => Promise<T>,
-): Promise<Command<T>> {
-  const { user } = c.var
-  const now = new Date()
-  checkNotInFuture(input.traded_at, now)
-  const asset = input.symbol === undefined ? null : await resolveAsset(c, input.symbol, givenCurrency(input))
-  return async (sql, profile) => {
-    const activity = toActivity(input, asset, profile.currency, now)
-    await checkCurrency(sql, activity.currency, asset?.currency ?? profile.currency)
-    checkLots(activity.lots, activity.quantity)
-    const change = await writeActivities(sql, user.id, now, activity.id, {
-      insert: [{ ...activity, fingerprint: null }],
-    })
-    const added = (await findActivity(sql, user.id, activity.id)) as ActivityView
-    const body = await answer(sql, added)
-    return { status: 201, headers: { location: `${place}/${activity.id}`, ...versionEtag(added) }, body, change }
-  }
+  asset: ResolvedAsset | null,
+  now: Date,
+): Promise<WrittenActivity> {
+  const { user_id: userId } = profile
+  const activity = toActivity(input, asset, profile.currency, now)
+  await checkCurrency(sql, activity.currency, asset?.currency ?? profile.currency)
+  checkLots(activity.lots, activity.quantity)
+  const insert = [{ ...activity, fingerprint: null }]
+  const change = await writeActivities(sql, userId, now, activity.id, { insert })
+  return { activity: (await findActivity(sql, userId, activity.id)) as ActivityView, change }
 }
 
-const givenCurrency = (input: NewActivityInput): string | undefined =>
-  input.kind === 'split' ? undefined : input.currency
-
-/** Changes the activity with this id; `answer` makes the body of it. @throws CodedError as `adding`, and `unknown_activity`, `version_conflict` */
-export async function buildChangeCommand<T>(
-  c: Context<AppEnv>,
-  { id, fields, ifMatch }: { id: string; fields: JsonFields; ifMatch: string | undefined },
-  answer: (sql: UserSql, changed: ActivityView) => Promise<T>,
-): Promise<Command<T>> {
-  const { user } = c.var
-  const now = new Date()
-  const given = parse(activityChangeSchema, fields)
-  checkNotInFuture(given.traded_at, now)
-  const asset = given.symbol === undefined ? null : await resolveAsset(c, given.symbol, given.currency)
-  return async (sql) => {
-    const before = await lockActivityForChange(sql, user.id, id, ifMatch)
-    if (Object.keys(given).length === 0)
-      return { status: 200, headers: versionEtag(before), body: await answer(sql, before), change: null }
-    if (given.currency !== undefined) await checkCurrency(sql, given.currency, asset?.currency ?? before.currency)
-    const change = await writeActivities(sql, user.id, now, id, { update: [applyChange(before, given, asset)] })
-    const after = (await findActivity(sql, user.id, id)) as ActivityView
-    return { status: 200, headers: versionEtag(after), body: await answer(sql, after), change }
-  }
+/** What a change asks for, checked, and the asset that it names. */
+export type ResolvedChange = {
+  id: string
+  ifMatch: string | undefined
+  change: ActivityChange
+  asset: ResolvedAsset | null
 }
 
-/** Deletes the activity with this id. @throws CodedError `unknown_activity`, `version_conflict`, `insufficient_quantity` when it runs */
-export function deleteActivityCommand(c: Context<AppEnv>, id: string, ifMatch: string | undefined): Command<null> {
-  const { user } = c.var
-  return async (sql) => {
-    const { id: known } = await lockActivityForChange(sql, user.id, id, ifMatch)
-    const change = await writeActivities(sql, user.id, new Date(), known, { remove: [known] })
-    return { status: 204, headers: {}, body: null, change }
-  }
-}
-
-const asIs = async (_sql: UserSql, activity: ActivityView): Promise<ActivityView> => activity
-
-/** Enters an activity of any kind. @throws CodedError */
-export const addActivityCommand = async (c: Context<AppEnv>, fields: JsonFields): Promise<Command<ActivityView>> =>
-  buildAddCommand(c, parse(newActivitySchema, fields), '/api/v1/activities', asIs)
-
-/** Changes what is given of an activity. @throws CodedError */
-export const changeActivityCommand = (
-  c: Context<AppEnv>,
+/**
+ * Reads a change, and finds the asset that it names.
+ * @throws CodedError `invalid_request`, and as `resolveAsset`
+ */
+export async function resolveChange(
+  request: UserRequest,
   id: string,
   fields: JsonFields,
   ifMatch: string | undefined,
-) => buildChangeCommand(c, { id, fields, ifMatch }, asIs)
+): Promise<ResolvedChange> {
+  const change = parse(activityChangeSchema, fields)
+  checkNotInFuture(change.traded_at, new Date())
+  const asset = change.symbol === undefined ? null : await resolveAsset(request, change.symbol, change.currency)
+  return { id, ifMatch, change, asset }
+}
 
-/** A page of the activities of who asks. @throws CodedError `invalid_request`, `unavailable` */
-export async function listActivities(c: Context<AppEnv>, query: URLSearchParams): Promise<ActivityPage> {
-  const { user } = c.var
+/**
+ * Changes an activity, with the lots that follow from it; an empty change writes nothing.
+ * @throws CodedError `unknown_activity`, `version_conflict`, and as `writeActivities`
+ */
+export async function updateActivity(
+  sql: UserSql,
+  userId: string,
+  { id, ifMatch, change: given, asset }: ResolvedChange,
+): Promise<WrittenActivity> {
+  const before = await lockActivityForChange(sql, userId, id, ifMatch)
+  if (Object.keys(given).length === 0) return { activity: before, change: null }
+  if (given.currency !== undefined) await checkCurrency(sql, given.currency, asset?.currency ?? before.currency)
+  const update = [applyChange(before, given, asset)]
+  const change = await writeActivities(sql, userId, new Date(), id, { update })
+  return { activity: (await findActivity(sql, userId, id)) as ActivityView, change }
+}
+
+/**
+ * Deletes an activity, with the lots that follow from it.
+ * @throws CodedError `unknown_activity`, `version_conflict`, and as `writeActivities`
+ */
+export async function removeActivity(sql: UserSql, userId: string, id: string, ifMatch: string | undefined) {
+  const { id: known } = await lockActivityForChange(sql, userId, id, ifMatch)
+  const change = await writeActivities(sql, userId, new Date(), known, { remove: [known] })
+  return { status: 204, headers: {}, body: null, change } as const
+}
+
+/** Adds an activity of any kind. @throws CodedError */
+export async function addActivity(
+  request: UserRequest,
+  fields: JsonFields,
+  key: IdempotencyKey | null,
+): Promise<StoredResponse> {
+  const input = parse(newActivitySchema, fields)
+  const now = new Date()
+  checkNotInFuture(input.traded_at, now)
+  const asset = await resolveInputAsset(request, input)
+  return runIdempotent(request, key, async (sql, profile) => {
+    const { activity, change } = await insertActivity(sql, profile, input, asset, now)
+    const headers = { location: `/api/v1/activities/${activity.id}`, ...versionEtag(activity) }
+    return { status: 201, headers, body: activity, change }
+  })
+}
+
+/** Changes an activity; what `fields` leaves out stays. @throws CodedError */
+export async function changeActivity(
+  request: UserRequest,
+  id: string,
+  fields: JsonFields,
+  { ifMatch, key }: { ifMatch: string | undefined; key: IdempotencyKey | null },
+): Promise<StoredResponse> {
+  const resolved = await resolveChange(request, id, fields, ifMatch)
+  return runIdempotent(request, key, async (sql) => {
+    const { activity, change } = await updateActivity(sql, request.user.id, resolved)
+    return { status: 200, headers: versionEtag(activity), body: activity, change }
+  })
+}
+
+/** Deletes an activity. @throws CodedError */
+export const deleteActivity = (
+  request: UserRequest,
+  id: string,
+  { ifMatch, key }: { ifMatch: string | undefined; key: IdempotencyKey | null },
+): Promise<StoredResponse> => runIdempotent(request, key, (sql) => removeActivity(sql, request.user.id, id, ifMatch))
+
+/** A page of the user's activities, the newest first. @throws CodedError `invalid_request`, `unavailable` */
+export async function listActivities(request: UserRequest, query: URLSearchParams): Promise<ActivityPage> {
+  const { id: userId } = request.user
   const { limit, cursor, symbol, kind = null } = parse(activitiesQuerySchema, Object.fromEntries(query))
   const after = decodeCursor(cursor)
-  const found = await withUser(c.env, user, async (sql) => {
-    const assetIds = await assetIdsBySymbol(sql, user.id, symbol)
-    return readActivities(sql, user.id, { assetIds, kind, limit: limit + 1, after })
+  const found = await withUser(request, async (sql) => {
+    const assetIds = await assetIdsBySymbol(sql, userId, symbol)
+    return readActivities(sql, userId, { assetIds, kind, limit: limit + 1, after })
   })
   const { rows, next } = toPage(found, limit)
   return { activities: rows, next_cursor: next }
 }
 
 /** The activity with this id. @throws CodedError `unknown_activity`, `unavailable` */
-export async function readActivity(c: Context<AppEnv>, id: string): Promise<ActivityView> {
-  const { user } = c.var
-  const found = isUuid(id) ? await withUser(c.env, user, (sql) => findActivity(sql, user.id, id)) : null
+export async function readActivity(request: UserRequest, id: string): Promise<ActivityView> {
+  const found = isUuid(id) ? await withUser(request, (sql) => findActivity(sql, request.user.id, id)) : null
   if (found) return found
   throw new CodedError('unknown_activity', 'there is no such activity')
 }
 
 /** `/api/v1/activities`: what was entered or imported, of any kind. */
 export const activityRoutes = new Hono<AppEnv>()
-  .get('/api/v1/activities', requireUser, async (c) =>
-    c.json(await listActivities(c, new URL(c.req.url).searchParams), 200, PRIVATE_NO_STORE),
+  .get('/api/v1/activities', requireUser(), async (c) =>
+    c.json(await listActivities(userRequest(c), new URL(c.req.url).searchParams), 200, PRIVATE_NO_STORE),
   )
-  .post('/api/v1/activities', requireUser, async (c) => {
+  .post('/api/v1/activities', requireUser(), async (c) => {
+    const request = userRequest(c)
     const fields = await readFields(c)
-    return respondIdempotent(c, fields, () => addActivityCommand(c, fields))
+    const key = await idempotencyKey(c, fields)
+    return sendStored(c, (await findResponse(request, key)) ?? (await addActivity(request, fields, key)))
   })
-  .get('/api/v1/activities/:id', requireUser, async (c) => {
-    const found = await readActivity(c, c.req.param('id'))
+  .get('/api/v1/activities/:id', requireUser(), async (c) => {
+    const found = await readActivity(userRequest(c), c.req.param('id'))
     return c.json(found, 200, { ...PRIVATE_NO_STORE, ...versionEtag(found) })
   })
-  .patch('/api/v1/activities/:id', requireUser, async (c) => {
+  .patch('/api/v1/activities/:id', requireUser(), async (c) => {
+    const request = userRequest(c)
     const fields = await readFields(c)
-    return respondIdempotent(c, fields, () =>
-      changeActivityCommand(c, c.req.param('id'), fields, c.req.header('if-match')),
-    )
+    const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, fields) }
+    const previous = await findResponse(request, write.key)
+    return sendStored(c, previous ?? (await changeActivity(request, c.req.param('id'), fields, write)))
   })
-  .delete('/api/v1/activities/:id', requireUser, (c) =>
-    respondIdempotent(c, null, async () => deleteActivityCommand(c, c.req.param('id'), c.req.header('if-match'))),
-  )
+  .delete('/api/v1/activities/:id', requireUser(), async (c) => {
+    const request = userRequest(c)
+    const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, null) }
+    const previous = await findResponse(request, write.key)
+    return sendStored(c, previous ?? (await deleteActivity(request, c.req.param('id'), write)))
+  })
+
+const activity = activitySchema.meta({ id: 'Activity', description: 'What was entered or imported' })
+
+export const ACTIVITY_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/activities': {
+    get: portfolioOperation(
+      {
+        operationId: 'listActivities',
+        summary: 'What you have entered or imported, the newest first',
+        requestParams: { query: activitiesQuerySchema },
+      },
+      jsonResponse('A page of activities', activityPageSchema.extend({ activities: z.array(activity) })),
+      [...READ_ERRORS, 'invalid_request'],
+    ),
+    post: portfolioOperation(
+      {
+        operationId: 'addActivity',
+        summary: 'Enter an activity of any kind',
+        description:
+          'A dividend, interest, fee or tax amounts to quantity × price. A split changes the lots that were open before its day.',
+        requestParams: { header: idempotencyHeaders },
+        ...jsonRequestBody(newActivitySchema),
+      },
+      createdResponse('The activity', activity),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot'],
+    ),
+  },
+  '/api/v1/activities/{id}': {
+    get: portfolioOperation(
+      { operationId: 'getActivity', summary: 'One activity', requestParams: { path: idPath } },
+      okWithEtag('The activity', activity),
+      [...READ_ERRORS, 'unknown_activity'],
+    ),
+    patch: portfolioOperation(
+      {
+        operationId: 'changeActivity',
+        summary: 'Change an activity; what is not given stays, and its kind always',
+        requestParams: { path: idPath, header: conditionalHeaders },
+        ...jsonRequestBody(activityChangeSchema),
+      },
+      okWithEtag('The activity as it is then', activity),
+      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot', 'unknown_activity', 'version_conflict'],
+    ),
+    delete: portfolioOperation(
+      {
+        operationId: 'deleteActivity',
+        summary: 'Delete an activity',
+        requestParams: { path: idPath, header: conditionalHeaders },
+      },
+      deletedResponse,
+      [...WRITE_ERRORS, 'unknown_activity', 'version_conflict'],
+    ),
+  },
+}

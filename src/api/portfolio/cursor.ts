@@ -6,15 +6,15 @@ import { isUuid } from './write-activity.ts'
 
 const CURSOR_PATTERN = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
 
-/** A place as an opaque text that can stand in an address. */
+/** A cursor as opaque text, safe in a URL. */
 export const encodeCursor = ({ traded_at, id }: ActivityCursor): string =>
   btoa(`${traded_at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
-/** The place that a cursor means; null: from the start. @throws CodedError naming `cursor` when it is none */
+/** Parses a cursor; null starts from the beginning. @throws CodedError naming `cursor` when it is malformed */
 export function decodeCursor(cursor: string | undefined): ActivityCursor | null {
   if (cursor === undefined) return null
   const [, second = '', rest = '', id = ''] = CURSOR_PATTERN.exec(decodeBase64Url(cursor)) ?? []
-  // A day that is not in the calendar would be another one.
+  // `Date` would take a day outside the calendar for another one.
   const time = new Date(`${second}Z`)
   if (!isUuid(id) || Number.isNaN(time.getTime()) || time.toISOString().slice(0, 19) !== second)
     throw invalidField('cursor', 'must be what a page gave as next_cursor')
@@ -29,7 +29,7 @@ function decodeBase64Url(cursor: string): string {
   }
 }
 
-/** The first `limit` of the rows, of which one more was asked for, and where the next page begins. */
+/** The first `limit` rows, of which one more was read, and the cursor of the next page. */
 export function toPage<T extends ActivityCursor>(
   rows: readonly T[],
   limit: number,
@@ -38,7 +38,7 @@ export function toPage<T extends ActivityCursor>(
   return { rows: rows.slice(0, limit), next: last ? encodeCursor(last) : null }
 }
 
-/** The assets of a user's activities that a symbol means, all of several; null: of any. */
+/** The assets that a symbol names among the user's activities; null without a symbol. */
 export async function assetIdsBySymbol(
   sql: UserSql,
   userId: string,

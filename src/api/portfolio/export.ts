@@ -1,25 +1,28 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
 import { ensureProfile } from '../../db/profiles.ts'
 import { readActivities, readActivityAssets } from '../../db/read-activities.ts'
 import { exportCsv, exportJson } from '../../portfolio/export.ts'
+import { formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
-import type { AppEnv } from '../http/context.ts'
+import type { AppEnv, UserRequest } from '../http/context.ts'
 import { parse } from '../http/input.ts'
+import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
+import { portfolioOperation } from './operations.ts'
 
-/** The query of `GET /api/v1/portfolio/export`. */
-export const exportQuerySchema = z.object({
+const exportQuerySchema = z.object({
   format: z.enum(['json', 'csv'], 'must be json or csv').default('json'),
 })
 
 const CONTENT_TYPES = { json: 'application/json', csv: 'text/csv; charset=utf-8; header=present' } as const
 
-/** All activities of who asks, the oldest first, as a file. @throws CodedError `unavailable` */
-export async function exportPortfolio(c: Context<AppEnv>, format: 'json' | 'csv'): Promise<string> {
-  const { user } = c.var
-  const portfolio = await withUser(c.env, user, async (sql) => {
+/** All activities of the user as a file, the oldest first. @throws CodedError `unavailable` */
+async function exportPortfolio(request: UserRequest, format: 'json' | 'csv'): Promise<string> {
+  const { user } = request
+  const portfolio = await withUser(request, async (sql) => {
     const { currency } = await ensureProfile(sql, user)
     const all = { assetIds: null, kind: null, limit: MAX_ACTIVITIES, after: null }
     const activities = (await readActivities(sql, user.id, all)).reverse()
@@ -29,13 +32,37 @@ export async function exportPortfolio(c: Context<AppEnv>, format: 'json' | 'csv'
   return format === 'json' ? exportJson(portfolio, new Date().toISOString()) : exportCsv(portfolio)
 }
 
-/** `GET /api/v1/portfolio/export`: what an import takes back to the same portfolio, and Ghostfolio as far as it goes. */
-export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser, async (c) => {
+/** `GET /api/v1/portfolio/export`: a file that an import reads back losslessly, and that Ghostfolio can read. */
+export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', requireUser(), async (c) => {
   const { format } = parse(exportQuerySchema, c.req.query())
-  const day = new Date().toISOString().slice(0, 10)
-  return c.body(await exportPortfolio(c, format), 200, {
+  return c.body(await exportPortfolio(userRequest(c), format), 200, {
     ...PRIVATE_NO_STORE,
     'content-type': CONTENT_TYPES[format],
-    'content-disposition': `attachment; filename="kerb-portfolio-${day}.${format}"`,
+    'content-disposition': `attachment; filename="kerb-portfolio-${formatDate(Date.now())}.${format}"`,
   })
 })
+
+export const EXPORT_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/portfolio/export': {
+    get: portfolioOperation(
+      {
+        operationId: 'exportPortfolio',
+        summary: 'All activities as a file, which an import takes back',
+        description:
+          'In Ghostfolio’s JSON or CSV; what these have no place for stands beside it, where they do not look.',
+        requestParams: { query: exportQuerySchema },
+      },
+      {
+        200: {
+          description: 'The file',
+          headers: z.object({ 'content-disposition': z.string() }),
+          content: {
+            'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
+            'text/csv': { schema: z.string() },
+          },
+        },
+      },
+      ['invalid_request', 'unauthorized', 'unavailable'],
+    ),
+  },
+}

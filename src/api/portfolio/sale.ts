@@ -5,7 +5,7 @@ import { exchangeRate } from '../../portfolio/rates.ts'
 import { utcDay } from '../../portfolio/time.ts'
 import type { ActivityView, Sale } from '../../protocol/activity.ts'
 
-/** What something was in a currency, on its day; null where a rate is missing (P3). */
+/** Converts an amount at the rate of a day; null where a rate is missing (P3). */
 type Convert = (amount: string | null, from: string, to: string, day: string) => Decimal | null
 
 function createConverter(known: readonly DayRate[]): Convert {
@@ -37,8 +37,8 @@ const sumGains = (gains: readonly Gain[]): Gain =>
   )
 
 /**
- * What a sale that is written took and realised. A lot's cost counts at the rate of the day of its purchase, what it
- * brought at that of the sale.
+ * The result of a stored sale. Costs are converted at the rate of the day of purchase, proceeds at the rate of the day of
+ * sale.
  * @param currency the portfolio's
  */
 export async function readSale(sql: UserSql, userId: string, sold: ActivityView, currency: string): Promise<Sale> {

@@ -1,10 +1,8 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import type { User } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
-import { withLiveDatabase } from '../../db/client.ts'
 import { readValuedPortfolio } from '../../db/portfolio-views.ts'
 import { readCloses, readPortfolioHistoryData } from '../../db/value-history.ts'
 import { log } from '../../log.ts'
@@ -12,32 +10,30 @@ import { computeValueHistory, historyPoints, historySpan } from '../../portfolio
 import { CodedError } from '../../protocol/errors.ts'
 import { HISTORY_RANGES, type HistoryInterval, type HistoryRange } from '../../protocol/price-history.ts'
 import { type ValueHistory, valueHistorySchema } from '../../protocol/value-history.ts'
+import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
-import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import type { AppEnv, UserRequest } from '../http/context.ts'
+import { jsonResponse } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
+import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
+import { portfolioOperation } from './operations.ts'
 
-const DAY_S = 86_400
-
-/** Where the prices of an intraday range begin: one was told within the day before, unless its market was closed. */
+/** The start of the prices of a range, unix seconds; an intraday range needs the prices of the day before, too. */
 const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly { prices: number }[]): number =>
   interval === 'FIVE_MINUTES' || interval === 'THIRTY_MINUTES'
     ? (points[0]?.prices ?? 0) / 1e6 - DAY_S
     : Date.parse(from) / 1000
 
 /**
- * What the portfolio of a user was worth over a range, and what had been put into it; the last point is now.
+ * The value of the user's portfolio over a range, and the money put into it; the last point is now.
  * @param now unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
-export async function readValueHistory(
-  env: Env,
-  user: Pick<User, 'id'>,
-  range: HistoryRange,
-  now: number,
-): Promise<ValueHistory> {
-  const today = new Date(now).toISOString().slice(0, 10)
-  const { past, valued } = await withUser(env, user, async (sql) => ({
+export async function readValueHistory(request: UserRequest, range: HistoryRange, now: number): Promise<ValueHistory> {
+  const { env, db, user } = request
+  const today = formatDate(now)
+  const { past, valued } = await withUser(request, async (sql) => ({
     past: await readPortfolioHistoryData(sql, user.id, MAX_ACTIVITIES),
     valued: await readValuedPortfolio(sql, user.id),
   }))
@@ -46,17 +42,11 @@ export async function readValueHistory(
   const { interval, from } = historySpan(range, firstDay, today)
   const points = historyPoints(range, interval, from, now)
   const assets = [...past.currencyOf.keys(), ...past.rateSources.map(({ asset_id }) => asset_id)]
-  const closes = await withLiveDatabase(env, (sql) =>
-    readCloses(
-      sql,
-      assets,
-      interval,
-      firstPriceAtS(interval, from, points),
-      readSettings(env).EXCHANGE === 'simulated',
-    ),
-  ).catch((error: unknown) => {
+  const isSimulated = readSettings(env).EXCHANGE === 'simulated'
+  const firstAtS = firstPriceAtS(interval, from, points)
+  const closes = await readCloses(db.live, assets, interval, firstAtS, isSimulated).catch((error: unknown) => {
     log('closes_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'the history cannot be read at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('The history cannot be read')
   })
   const at = now * 1000 + 1
   const date = new Date(now).toISOString()
@@ -67,7 +57,7 @@ export async function readValueHistory(
     rateSources: new Map(past.rateSources.map((source) => [source.currency, source])),
     usdOfDay: (currency, day) => past.usdOfDay.get(`${currency} ${day}`) ?? null,
   })
-  // What is held now is valued by the prices of now, which are in no history yet.
+  // The last point uses current prices, which are in no history yet.
   const last = data.at(-1)
   if (last) Object.assign(last, { value: valued.portfolio.present_value, incomplete: valued.portfolio.incomplete })
   return { range, interval, currency: past.currency, data, count: data.length }
@@ -76,23 +66,21 @@ export async function readValueHistory(
 const isRange = (text: string | undefined): text is HistoryRange => HISTORY_RANGES.some((range) => range === text)
 
 /** `GET /api/v1/portfolio/history` */
-export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser, async (c) => {
+export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser(), async (c) => {
   const range = c.req.query('range') ?? '1m'
   if (!isRange(range))
     throw new CodedError('unknown_range', `there is no range ${range.slice(0, 20)}`, {
       errors: [{ field: 'range', message: `must be one of ${HISTORY_RANGES.join(', ')}` }],
     })
-  return c.json(await readValueHistory(c.env, c.var.user, range, Date.now()), 200, PRIVATE_NO_STORE)
+  return c.json(await readValueHistory(userRequest(c), range, Date.now()), 200, PRIVATE_NO_STORE)
 })
 
 export const PORTFOLIO_HISTORY_PATHS: ZodOpenApiPathsObject = {
   '/api/v1/portfolio/history': {
-    get: operation(
+    get: portfolioOperation(
       {
         operationId: 'portfolioHistory',
-        tags: ['Portfolio'],
         summary: 'What the portfolio was worth, and what had been put into it',
-        security: [{ user: [] }, { session: [] }],
         requestParams: { query: z.object({ range: z.enum(HISTORY_RANGES).default('1m') }) },
       },
       jsonResponse('Ascending; the last one is of now', valueHistorySchema.meta({ id: 'ValueHistory' })),

@@ -1,5 +1,10 @@
-import type { Context } from 'hono'
-import { type ActivitiesChange, type ActivityRefusal, changeActivities, lockPortfolio } from '../../db/activities.ts'
+import {
+  type ActivitiesChange,
+  type ActivityRefusal,
+  changeActivities,
+  lockPortfolio,
+  type PortfolioChange,
+} from '../../db/activities.ts'
 import type { UserSql } from '../../db/client.ts'
 import { findActivity, findCustomAsset, isCryptoCode } from '../../db/read-activities.ts'
 import type { Activity, NamedLot } from '../../portfolio/activity.ts'
@@ -7,43 +12,42 @@ import { formatDecimal, parseDecimal, ZERO } from '../../portfolio/decimal.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { ActivityChange } from '../../protocol/lot-input.ts'
-import type { AppEnv } from '../http/context.ts'
-import { invalidField, parseAssetName } from '../http/input.ts'
+import type { UserRequest } from '../http/context.ts'
+import { invalidField, isCurrency } from '../http/input.ts'
 import { withUser } from '../http/user-transaction.ts'
 import { findAsset } from '../quotes/assets.ts'
-import { isCurrency } from '../quotes/currency.ts'
+import { parseAssetName } from '../quotes/input.ts'
 
-/** What a symbol means, and the currency that its amounts are in unless another is given. */
+/** The asset of a symbol, and the currency of its amounts unless another is given. */
 export type ResolvedAsset = { asset_id: number; currency: string }
 
 /**
- * The asset that somebody means: one of their own with this symbol, or else that of everybody's which has the name; the
- * providers are asked where there is none, within the client's limit.
+ * The asset of a symbol: the user's custom asset, or else the listed asset with this name. Providers are asked for a name
+ * that no asset has, within the client's limit.
  * @throws CodedError `unknown_symbol`, `ambiguous_symbol`, `too_many_requests`, `unavailable`
  */
 export async function resolveAsset(
-  c: Context<AppEnv>,
+  request: UserRequest,
   symbol: string,
   currency: string | undefined,
 ): Promise<ResolvedAsset> {
-  const { user } = c.var
-  const own = await withUser(c.env, user, (sql) => findCustomAsset(sql, user.id, symbol, currency ?? null))
-  return own ?? findAsset(c, parseAssetName(symbol))
+  const custom = await withUser(request, (sql) => findCustomAsset(sql, request.user.id, symbol, currency ?? null))
+  return custom ?? findAsset(request, parseAssetName(symbol))
 }
 
-/** Refuses a currency that nothing is in: with a typing error, a lot would never have a value. @throws CodedError */
+/** Rejects a currency that does not exist: after a typing error, a lot would never have a value. @throws CodedError */
 export async function checkCurrency(sql: UserSql, code: string, usual: string): Promise<void> {
   if (code === usual || isCurrency(code) || (await isCryptoCode(sql, code))) return
   throw invalidField('currency', 'must be a currency of ISO 4217, such as USD, or the code of a crypto')
 }
 
-/** Refuses what is yet to come. @throws CodedError naming `traded_at` */
+/** @throws CodedError naming `traded_at` when it is in the future */
 export function checkNotInFuture(traded_at: string | undefined, now: Date): void {
   if (traded_at !== undefined && Date.parse(traded_at) > now.getTime())
     throw invalidField('traded_at', `must not be in the future; it is ${now.toISOString().slice(0, 19)}Z`)
 }
 
-/** Refuses named lots that are not the whole. @throws CodedError naming `lots` */
+/** @throws CodedError naming `lots` when named lots do not add up to the quantity */
 export function checkLots(lots: readonly NamedLot[] | null, quantity: string): void {
   if (lots === null) return
   const sum = lots.reduce((all, lot) => all.plus(parseDecimal(lot.quantity)), ZERO)
@@ -51,17 +55,17 @@ export function checkLots(lots: readonly NamedLot[] | null, quantity: string): v
     throw invalidField('lots', `must add up to the quantity: they are ${formatDecimal(sum)} of ${quantity}`)
 }
 
-/** The tag of what is edited by version. */
+/** The `ETag` of something that has a version. */
 export const versionEtag = ({ version }: { version: number }) => ({ etag: `"v${version}"` })
 
-/** Refuses a change of another version than the client has. @throws CodedError `version_conflict` */
+/** @throws CodedError `version_conflict` when `If-Match` names another version */
 function checkIfMatch(ifMatch: string | undefined, version: number): void {
   const tags = ifMatch?.split(',').map((tag) => tag.trim())
   if (tags === undefined || tags.includes('*') || tags.includes(`"v${version}"`)) return
   throw new CodedError('version_conflict', `it is at version ${version} now: read it again`)
 }
 
-/** Why something was not written, to who tried it with the activity `id`. */
+/** The error for a refused write of the activity `id`. */
 function refusalError(refused: ActivityRefusal, id: string): CodedError {
   const { reason, detail } = refused
   if (reason === 'too_many_activities') return new CodedError('invalid_request', detail)
@@ -76,9 +80,12 @@ function refusalError(refused: ActivityRefusal, id: string): CodedError {
   return new CodedError(reason, `quantity ${message}`, { errors: [{ field: 'quantity', message }] })
 }
 
+/** An activity after a write, and what that has changed of the portfolio (null: nothing). */
+export type WrittenActivity = { activity: ActivityView; change: PortfolioChange | null }
+
 /**
  * Writes activities, all or nothing.
- * @param id the activity that this is about
+ * @param id the activity that the user writes, which errors are about
  * @throws CodedError `insufficient_quantity` (also where later sales would lack what they took), `unknown_lot`, …
  */
 export async function writeActivities(sql: UserSql, userId: string, now: Date, id: string, change: ActivitiesChange) {
@@ -89,11 +96,11 @@ export async function writeActivities(sql: UserSql, userId: string, now: Date, i
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** Whether there can be something with this id. */
+/** Any other text is the id of nothing. */
 export const isUuid = (id: string): boolean => UUID.test(id)
 
 /**
- * The activity that is to be changed; other writes of the user wait from here on.
+ * The activity to be changed; other writes of the user wait until the transaction ends.
  * @throws CodedError `unknown_activity`, `version_conflict`
  */
 export async function lockActivityForChange(
@@ -117,9 +124,9 @@ const SELLING_KINDS: ReadonlySet<string> = new Set(['sell', 'transfer_out'])
 const NON_SPLIT_FIELDS = ['quantity', 'price', 'fees', 'currency'] as const
 
 /**
- * An activity with what is given of a change; what is not given stays.
- * @param asset what `symbol` of the change means; null where it has none
- * @throws CodedError naming what an activity of its kind does not have
+ * An activity after a change; what the change leaves out stays.
+ * @param asset the asset of the change's `symbol`; null when it has none
+ * @throws CodedError naming a field that an activity of this kind does not have
  */
 export function applyChange(
   before: ActivityView,

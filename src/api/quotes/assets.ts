@@ -1,75 +1,110 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
-import { type LiveSql, withLiveDatabase } from '../../db/client.ts'
+import type { LiveSql, RequestDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
+import { perEnv } from '../../per-env.ts'
 import { resolve, toCandidates } from '../../pricing/symbol.ts'
-import type { Asset } from '../../protocol/asset.ts'
+import { type Asset, assetSchema } from '../../protocol/asset.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { AppEnv } from '../http/context.ts'
-import { parseAssetName, parseAssetsInput } from '../http/input.ts'
-import { lookupError, lookupOrDiscover } from './prices.ts'
+import type { AppEnv, LookupScope } from '../http/context.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
+import { temporarilyUnavailable } from '../http/problems.ts'
+import { lookupScope } from '../http/request.ts'
+import { assetsSchema, parseAssetName, parseAssetsInput, priceSchema } from './input.ts'
+import { lookupError, lookupOrDiscover } from './lookup.ts'
+import { SYMBOL_ERRORS } from './prices.ts'
 
-/** What a name means changes seldom: milliseconds that it is remembered for. */
+/** The meaning of a symbol rarely changes. */
 const CACHE_TTL_MS = 60_000
 const MAX_CACHED = 5_000
 
-/** Assets by the names that were asked for. */
-const assetCaches = new WeakMap<object, Map<string, { at: number; asset: Asset }>>()
+const assetCache = perEnv((_: Env) => new Map<string, { at: number; asset: Asset }>())
 
-/** Reads what is needed of assets. @throws CodedError `unavailable` while the database cannot be read */
-async function queryAssets<T>(env: Env, use: (sql: LiveSql) => Promise<T>): Promise<T> {
+/** Reads assets from the database. @throws CodedError `unavailable` while it cannot be read */
+async function queryAssets<T>(db: RequestDatabase, query: (sql: LiveSql) => Promise<T>): Promise<T> {
   try {
-    return await withLiveDatabase(env, use)
+    return await query(db.live)
   } catch (error) {
     if (error instanceof CodedError) throw error
     log('assets_read_failed', { error: String(error) })
-    throw new CodedError('unavailable', 'assets cannot be read at the moment', { retryAfter: 5 })
+    throw temporarilyUnavailable('Assets cannot be read')
   }
 }
 
-/** The one asset with this name, or null. @throws CodedError `ambiguous_symbol`, `unavailable` */
-async function findStoredAsset(env: Env, name: string): Promise<Asset | null> {
-  const found = resolve(name, await queryAssets(env, (sql) => findAssets(sql, [name])))
-  if (found.kind === 'none') return null
-  if (found.kind === 'one') return found.asset
-  throw lookupError({ name, kind: 'ambiguous', candidates: toCandidates(found.assets) })
+/** The stored asset with this symbol, or null. @throws CodedError `ambiguous_symbol`, `unavailable` */
+async function findStoredAsset(db: RequestDatabase, name: string): Promise<Asset | null> {
+  const match = resolve(name, await queryAssets(db, (sql) => findAssets(sql, [name])))
+  if (match.kind === 'none') return null
+  if (match.kind === 'one') return match.asset
+  throw lookupError({ name, kind: 'ambiguous', candidates: toCandidates(match.assets) })
 }
 
 /**
- * The asset with this name. The providers are asked where there is none, within the client's limit.
- * @param name as `normalName` gives it
+ * The asset with this symbol. Asks the providers about an unknown one, within the client's rate limit.
+ * @param name as `normalizeName` returns it
  * @throws CodedError `unknown_symbol`, `ambiguous_symbol`, `too_many_requests`, `unavailable`
  */
-export async function findAsset(c: Context<AppEnv>, name: string): Promise<Asset> {
+export async function findAsset(scope: LookupScope, name: string): Promise<Asset> {
   const now = Date.now()
-  const known = assetCaches.get(c.env) ?? new Map<string, { at: number; asset: Asset }>()
-  assetCaches.set(c.env, known)
-  const before = known.get(name)
-  if (before && now - before.at < CACHE_TTL_MS) return before.asset
-  const asset = (await findStoredAsset(c.env, name)) ?? (await discoverAsset(c, name))
-  if (known.size >= MAX_CACHED) known.clear()
-  known.set(name, { at: now, asset })
+  const cache = assetCache(scope.env)
+  const cached = cache.get(name)
+  if (cached && now - cached.at < CACHE_TTL_MS) return cached.asset
+  const asset = (await findStoredAsset(scope.db, name)) ?? (await discoverAsset(scope, name))
+  if (cache.size >= MAX_CACHED) cache.clear()
+  cache.set(name, { at: now, asset })
   return asset
 }
 
-/** An asset that comes of asking the providers for its name. */
-async function discoverAsset(c: Context<AppEnv>, name: string): Promise<Asset> {
-  const look = await lookupOrDiscover(c, name)
-  const asset = look.kind === 'unknown' || look.kind === 'ambiguous' ? null : await findStoredAsset(c.env, name)
+/** Asks the providers about a symbol, and returns the asset that this adds. */
+async function discoverAsset(scope: LookupScope, name: string): Promise<Asset> {
+  const result = await lookupOrDiscover(scope, name)
+  const isKnown = result.kind !== 'unknown' && result.kind !== 'ambiguous'
+  const asset = isKnown ? await findStoredAsset(scope.db, name) : null
   if (asset) return asset
-  throw lookupError(look.kind === 'quote' ? { name, kind: 'unknown', asked: true } : look)
+  throw lookupError(result.kind === 'quote' ? { name, kind: 'unknown', asked: true } : result)
 }
 
-/** Those whose symbol or name fits best, and where the next page begins. @throws CodedError `unavailable` */
-export const searchAssetsByText = (env: Env, input: AssetSearch) => queryAssets(env, (sql) => searchAssets(sql, input))
+/** Searches symbols and names, best matches first, and returns the cursor of the next page. @throws CodedError `unavailable` */
+export const searchAssetsByText = (db: RequestDatabase, input: AssetSearch) =>
+  queryAssets(db, (sql) => searchAssets(sql, input))
 
-/** `GET /api/v1/assets` finds by symbol and name, the best first; `/api/v1/assets/:symbol` tells one. */
+/** `GET /api/v1/assets` searches symbols and names, best matches first; `/api/v1/assets/:symbol` is one asset. */
 export const assetRoutes = new Hono<AppEnv>()
   .get('/api/v1/assets', async (c) => {
-    const found = await searchAssetsByText(c.env, parseAssetsInput(new URL(c.req.url).searchParams))
-    return c.json(found, 200, { 'cache-control': 'public, max-age=15' })
+    const page = await searchAssetsByText(c.var.db, parseAssetsInput(new URL(c.req.url).searchParams))
+    return c.json(page, 200, { 'cache-control': 'public, max-age=15' })
   })
   .get('/api/v1/assets/:symbol', async (c) => {
-    const asset = await findAsset(c, parseAssetName(c.req.param('symbol')))
+    const asset = await findAsset(lookupScope(c), parseAssetName(c.req.param('symbol')))
     return c.json(asset, 200, { 'cache-control': 'public, max-age=15' })
   })
+
+const assetResponseSchema = assetSchema.meta({ id: 'Asset', description: 'Anything with a price' })
+const assetsResponseSchema = z.object({
+  assets: z.array(assetResponseSchema),
+  next: z.string().nullable().meta({ description: 'Pass it as `after` to get the next page; null on the last page' }),
+})
+
+export const ASSET_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/assets': {
+    get: operation(
+      {
+        operationId: 'findAssets',
+        summary: 'Assets by symbol or name, best matches first',
+        tags: ['Assets'],
+        requestParams: { query: assetsSchema },
+      },
+      jsonResponse('A page of assets', assetsResponseSchema),
+      ['invalid_request', 'unavailable'],
+    ),
+  },
+  '/api/v1/assets/{symbol}': {
+    get: operation(
+      { operationId: 'getAsset', summary: 'One asset', tags: ['Assets'], requestParams: { path: priceSchema } },
+      jsonResponse('The asset', assetResponseSchema),
+      SYMBOL_ERRORS,
+    ),
+  },
+}

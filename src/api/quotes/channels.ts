@@ -1,40 +1,36 @@
 import { readSettings } from '../../config.ts'
-import { normalizeName, shardOf } from '../../pricing/symbol.ts'
-import { lookupQuotes } from './cache.ts'
+import { ambiguousMessage, normalizeName, shardOf } from '../../pricing/symbol.ts'
+import { lookupQuotes, type ResolvedLookup } from './cache.ts'
 import { boardKey, type QuoteRoute, type QuoteRouteError, type QuoteRoutes } from './quote-route.ts'
 
-/** Every board, and the channel there that stands for all its quotes. */
+/** Every board, with the channel for all its quotes. */
 export const allQuoteRoutes = (env: Env): QuoteRoute[] =>
   Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) => ({ key: boardKey(shard), channel: 'quotes.*' }))
 
-/**
- * Where the quotes of these names come from. A name that no asset has is not looked for at the providers: a socket that
- * stays open must not cost their requests.
- */
-export async function resolveQuoteRoutes(env: Env, names: readonly string[]): Promise<QuoteRoutes> {
-  const places = new Map<string, QuoteRoute | QuoteRouteError>()
-  const asked = new Map<string, string>()
-  for (const name of names) {
-    const normal = normalizeName(name)
-    if (normal === null) places.set(name, { code: 'unknown_symbol', message: 'must be a symbol such as AAPL' })
-    else asked.set(name, normal)
+/** Routes symbols to boards. Never asks the providers about an unknown symbol: sockets must not use up their rate limits. */
+export async function resolveQuoteRoutes(env: Env, symbols: readonly string[]): Promise<QuoteRoutes> {
+  const names = new Map(symbols.map((symbol) => [symbol, normalizeName(symbol)]))
+  const wanted = [...new Set([...names.values()].filter((name) => name !== null))]
+  const results = new Map((await lookupQuotes(env, wanted)).map((result, i) => [wanted[i], result]))
+  return new Map(
+    [...names].map(([symbol, name]) => [
+      symbol,
+      name === null
+        ? { code: 'unknown_symbol', message: 'must be a symbol such as AAPL' }
+        : toQuoteRoute(env, name, results.get(name)),
+    ]),
+  )
+}
+
+function toQuoteRoute(env: Env, name: string, result: ResolvedLookup | undefined): QuoteRoute | QuoteRouteError {
+  if (result === undefined || result.kind === 'unknown')
+    return { code: 'unknown_symbol', message: `there is no asset ${name}` }
+  if (result.kind === 'ambiguous') {
+    const { candidates } = result
+    return { code: 'ambiguous_symbol', message: ambiguousMessage(name, candidates), candidates }
   }
-  const normals = [...new Set(asked.values())]
-  const looks = new Map((await lookupQuotes(env, normals)).map((look, i) => [normals[i], look]))
-  for (const [name, normal] of asked) {
-    const look = looks.get(normal)
-    if (look === undefined || look.kind === 'unknown')
-      places.set(name, { code: 'unknown_symbol', message: `no asset is called ${normal}` })
-    else if (look.kind === 'ambiguous') {
-      const meant = look.candidates.map(({ name_for_it }) => name_for_it).join(', ')
-      const message = `${normal} means several assets: ask for one of ${meant}`
-      places.set(name, { code: 'ambiguous_symbol', message, candidates: look.candidates })
-    } else {
-      const symbol = look.kind === 'quote' ? look.quote.symbol : look.symbol
-      const key = boardKey(shardOf(symbol, readSettings(env).QUOTE_SHARDS))
-      // Several assets may have one symbol: then `provider:provider_id` is the name that the board knows one by.
-      places.set(name, { key, channel: `quotes.${normal.includes(':') ? normal : symbol}` })
-    }
-  }
-  return places
+  const symbol = result.kind === 'quote' ? result.quote.symbol : result.symbol
+  const key = boardKey(shardOf(symbol, readSettings(env).QUOTE_SHARDS))
+  // Several assets may share a symbol: then the board knows one by `provider:provider_id`.
+  return { key, channel: `quotes.${name.includes(':') ? name : symbol}` }
 }

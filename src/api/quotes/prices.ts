@@ -1,67 +1,28 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
-import { CodedError } from '../../protocol/errors.ts'
-import { formatQuote, type StaleReason } from '../../protocol/quote.ts'
+import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
+import { formatQuote, wireQuoteSchema } from '../../protocol/quote.ts'
 import { readJson } from '../http/body.ts'
-import type { AppEnv } from '../http/context.ts'
-import { parsePriceInput, parseSymbolsInput } from '../http/input.ts'
-import { isLookupAllowed, lookupLimitError } from '../http/rate-limits.ts'
+import type { AppEnv, LookupScope } from '../http/context.ts'
+import { jsonRequestBody, jsonResponse, operation } from '../http/operation.ts'
+import { candidatesSchema, errorCodeSchema } from '../http/problems.ts'
+import { isLookupAllowed } from '../http/rate-limits.ts'
+import { lookupScope } from '../http/request.ts'
 import { cachedQuoteText, discoverQuote, lookupQuotes, type ResolvedLookup } from './cache.ts'
+import { parsePriceInput, parseSymbolsInput, priceSchema, symbolsSchema } from './input.ts'
+import { lookupError, lookupOrDiscover } from './lookup.ts'
 
-/** Names that no asset has, of one request for many prices, that the providers are asked about. */
+/** Unknown symbols of one batch request that the providers are asked about. */
 const MAX_DISCOVERED = 5
-
-const STALE_REASON_TEXT: Readonly<Record<StaleReason, string>> = {
-  expired: 'it is being asked for',
-  rate_limited: 'the provider allows no more requests for now',
-  unavailable: 'no provider answers',
-  invalid: 'what the provider answers cannot be used',
-  unknown: 'no provider knows it any more',
-}
-
-/** Why a look has no price, as the problem that it is. */
-export function lookupError(look: Exclude<ResolvedLookup, { kind: 'quote' }>): CodedError {
-  const { name } = look
-  switch (look.kind) {
-    case 'unknown':
-      return new CodedError('unknown_symbol', `no asset is called ${name}, and no provider knows it`, {
-        errors: [{ field: 'symbol', message: `${name} is not known` }],
-      })
-    case 'ambiguous': {
-      const meant = look.candidates.map(({ name_for_it }) => name_for_it).join(', ')
-      return new CodedError('ambiguous_symbol', `${name} means several assets: ask for one of ${meant}`, {
-        candidates: look.candidates,
-      })
-    }
-    case 'unpriced':
-      return new CodedError(
-        'unavailable',
-        `there is no price of ${look.symbol} yet: ${STALE_REASON_TEXT[look.reason]}`,
-        {
-          retryAfter: Math.max(1, Math.ceil(look.retryAfter)),
-        },
-      )
-  }
-}
-
-/**
- * What is known of a name, with the providers asked where no asset has it.
- * @param name as `normalName` gives it
- * @throws CodedError `too_many_requests` for a client that has asked for too many such names
- */
-export async function lookupOrDiscover(c: Context<AppEnv>, name: string): Promise<ResolvedLookup> {
-  const [look] = await lookupQuotes(c.env, [name])
-  if (look && (look.kind !== 'unknown' || look.asked)) return look
-  if (!(await isLookupAllowed(c))) throw lookupLimitError()
-  return discoverQuote(c.env, name)
-}
 
 const JSON_HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-cache' } as const
 const SYMBOL_QUERY = '?symbol='
 
-/** The symbol of a query that holds nothing else and needs no decoding: nearly every one. */
+/** The symbol of a query with nothing else and nothing to decode, which nearly every query is; null for another query. */
 function plainSymbol(url: string): string | null {
   const at = url.indexOf('?')
   if (at === -1 || !url.startsWith(SYMBOL_QUERY, at)) return null
@@ -69,75 +30,128 @@ function plainSymbol(url: string): string | null {
   return /^[A-Z0-9.^=_:-]+$/.test(text) ? text : null
 }
 
-/** One symbol of many: its quote under the name that was asked for, or why there is none. */
+/** One item of a batch response: a quote under the symbol that the client wrote, or an error. */
 type BatchEntry = { text: string; layer: 'cached' | 'fetched' | null }
 
-/** A quote's text begins with the asset's own symbol; the client looks for the one that it wrote. */
-function withSymbol(text: string, asked: string): string {
+/** Replaces the asset's own symbol, at the start of a quote's text, by the one that the client wrote. */
+function withSymbol(text: string, symbol: string): string {
   const end = text.indexOf('","price":')
-  return `{"symbol":${JSON.stringify(asked)}${text.slice(end + 1)}`
+  return `{"symbol":${JSON.stringify(symbol)}${text.slice(end + 1)}`
 }
 
-function failedEntry(asked: string, { code, message, candidates }: CodedError): BatchEntry {
+function failedEntry(symbol: string, { code, message, candidates }: CodedError): BatchEntry {
   const error = { code, message, ...(candidates && { candidates }) }
-  return { text: JSON.stringify({ symbol: asked, error }), layer: null }
+  return { text: JSON.stringify({ symbol, error }), layer: null }
 }
 
-function toBatchEntry(asked: string, look: ResolvedLookup | undefined, now: number): BatchEntry {
-  if (look === undefined) {
-    const message = `${asked.slice(0, 100)} can be no symbol: one is written like AAPL`
-    return failedEntry(asked, new CodedError('unknown_symbol', message))
+function toBatchEntry(symbol: string, result: ResolvedLookup | undefined, now: number): BatchEntry {
+  if (result === undefined) {
+    const message = `${symbol.slice(0, 100)} is not a valid symbol (example: AAPL)`
+    return failedEntry(symbol, new CodedError('unknown_symbol', message))
   }
-  if (look.kind === 'unknown' && !look.asked) {
-    const message = `no asset is called ${look.name}; the providers were not asked about it: GET /get-price does`
-    return failedEntry(asked, new CodedError('too_many_requests', message))
+  if (result.kind === 'unknown' && !result.asked) {
+    const message = `${result.name} is unknown, and the providers were not asked about it. Request it with GET /get-price.`
+    return failedEntry(symbol, new CodedError('too_many_requests', message))
   }
-  if (look.kind !== 'quote') return failedEntry(asked, lookupError(look))
-  const text = withSymbol(formatQuote(look.quote, look.source, staleReason(look, now)), asked)
-  return { text, layer: look.source === 'provider' ? 'fetched' : 'cached' }
+  if (result.kind !== 'quote') return failedEntry(symbol, lookupError(result))
+  const text = withSymbol(formatQuote(result.quote, result.source, staleReason(result, now)), symbol)
+  return { text, layer: result.source === 'provider' ? 'fetched' : 'cached' }
 }
 
-/** What is known of many names; of those that no asset has, the providers are asked about a few. */
+/** Looks up many symbols, and asks the providers about a few of the unknown ones. */
 async function lookupAll(
-  c: Context<AppEnv>,
+  scope: LookupScope,
   names: readonly string[],
   now: number,
 ): Promise<Map<string, ResolvedLookup>> {
-  const looks = new Map<string, ResolvedLookup>(
-    (await lookupQuotes(c.env, names, now)).map((look) => [look.name, look]),
+  const results = new Map<string, ResolvedLookup>(
+    (await lookupQuotes(scope.env, names, now)).map((result) => [result.name, result]),
   )
-  const unknown = [...looks.values()].filter((look) => look.kind === 'unknown' && !look.asked).slice(0, MAX_DISCOVERED)
-  const found = unknown.map(async ({ name }) => {
-    if (await isLookupAllowed(c)) looks.set(name, await discoverQuote(c.env, name))
+  const unknown = [...results.values()].filter((result) => result.kind === 'unknown' && !result.asked)
+  const discoveries = unknown.slice(0, MAX_DISCOVERED).map(async ({ name }) => {
+    if (await isLookupAllowed(scope)) results.set(name, await discoverQuote(scope.env, name))
   })
-  await Promise.all(found)
-  return looks
+  await Promise.all(discoveries)
+  return results
 }
 
-/** `GET /get-price` and `POST /get-batch-prices` (brief 001). */
+/** `GET /get-price` and `POST /get-batch-prices`. */
 export const priceRoutes = new Hono<AppEnv>()
   .get('/get-price', async (c) => {
     const now = Date.now()
-    // Nearly every request ends here: a look into a map, and a text that is there.
+    // The hot path: nearly every request ends here, with one map lookup and a text that exists already.
     const plain = plainSymbol(c.req.url)
-    const atHand = plain === null ? null : cachedQuoteText(c.env, plain, now)
-    if (atHand !== null) return new Response(atHand, { headers: JSON_HEADERS })
+    const plainText = plain === null ? null : cachedQuoteText(c.env, plain, now)
+    if (plainText !== null) return new Response(plainText, { headers: JSON_HEADERS })
     const name = parsePriceInput(new URL(c.req.url).searchParams)
-    const known = cachedQuoteText(c.env, name, now)
-    if (known !== null) return new Response(known, { headers: JSON_HEADERS })
-    const look = await lookupOrDiscover(c, name)
-    if (look.kind !== 'quote') throw lookupError(look)
-    const text = formatQuote(look.quote, look.source, staleReason(look, Date.now()))
+    const cachedText = cachedQuoteText(c.env, name, now)
+    if (cachedText !== null) return new Response(cachedText, { headers: JSON_HEADERS })
+    const result = await lookupOrDiscover(lookupScope(c), name)
+    if (result.kind !== 'quote') throw lookupError(result)
+    const text = formatQuote(result.quote, result.source, staleReason(result, Date.now()))
     return new Response(text, { headers: JSON_HEADERS })
   })
   .post('/get-batch-prices', async (c) => {
     const symbols = parseSymbolsInput(await readJson(c), readSettings(c.env))
     const names = symbols.map(normalizeName)
-    const wanted = [...new Set(names.filter((name) => name !== null))]
-    const looks = await lookupAll(c, wanted, Date.now())
+    const results = await lookupAll(lookupScope(c), [...new Set(names.filter((name) => name !== null))], Date.now())
     const now = Date.now()
-    const answers = symbols.map((asked, i) => toBatchEntry(asked, looks.get(names[i] ?? ''), now))
-    const count = (layer: BatchEntry['layer']) => answers.filter((answer) => answer.layer === layer).length
-    const body = `{"prices":[${answers.map(({ text }) => text).join(',')}],"cached":${count('cached')},"fetched":${count('fetched')},"total":${answers.length}}`
+    const entries = symbols.map((symbol, i) => toBatchEntry(symbol, results.get(names[i] ?? ''), now))
+    const count = (layer: BatchEntry['layer']) => entries.filter((entry) => entry.layer === layer).length
+    const body = `{"prices":[${entries.map(({ text }) => text).join(',')}],"cached":${count('cached')},"fetched":${count('fetched')},"total":${entries.length}}`
     return c.body(body, 200, JSON_HEADERS)
   })
+
+const quoteSchema = wireQuoteSchema.meta({
+  id: 'Quote',
+  description:
+    'A price with its layer, provider and age; amounts have the provider’s own digits. `stale` says why it is outdated',
+})
+
+/** One symbol of a batch without a price. */
+const quoteErrorSchema = z
+  .object({
+    symbol: z.string().meta({ description: 'As the client wrote it' }),
+    error: z.object({ code: errorCodeSchema, message: z.string(), candidates: candidatesSchema.optional() }),
+  })
+  .meta({ id: 'NoQuote', description: 'Why one symbol of a batch has no price' })
+
+const batchPricesResponseSchema = z.object({
+  prices: z
+    .array(z.union([quoteSchema, quoteErrorSchema]))
+    .meta({ description: 'One for each symbol, in the same order, under the symbol that the client wrote' }),
+  cached: z.int().meta({ description: 'Prices from the cache or the database' }),
+  fetched: z.int().meta({ description: 'Prices from a provider' }),
+  total: z.int().meta({ description: 'All symbols, including those without a price' }),
+})
+
+/** Errors of endpoints that take a symbol. */
+export const SYMBOL_ERRORS: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol', 'unavailable']
+
+export const PRICE_PATHS: ZodOpenApiPathsObject = {
+  '/get-price': {
+    get: operation(
+      {
+        operationId: 'getPrice',
+        summary: 'The price of one asset',
+        description: 'Asks the providers about an unknown symbol, and adds the asset if one of them knows it.',
+        tags: ['Prices'],
+        requestParams: { query: priceSchema },
+      },
+      jsonResponse('The price and its age', quoteSchema),
+      ['invalid_request', ...SYMBOL_ERRORS],
+    ),
+  },
+  '/get-batch-prices': {
+    post: operation(
+      {
+        operationId: 'getBatchPrices',
+        summary: 'The prices of up to 1,000 assets, each with its own status',
+        tags: ['Prices'],
+        ...jsonRequestBody(symbolsSchema),
+      },
+      jsonResponse('A price or an error for each symbol', batchPricesResponseSchema),
+      ['invalid_request', 'too_many_symbols', 'message_too_large'],
+    ),
+  },
+}

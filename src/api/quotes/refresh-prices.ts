@@ -1,12 +1,15 @@
 import { Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { quoteBoard, type RefreshReport } from '../../objects.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
 import { readJson } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
-import { parseRefreshInput } from '../http/input.ts'
+import { jsonResponse, operation } from '../http/operation.ts'
 import { requireServiceKey } from '../http/service-key.ts'
 import { lookupQuotes, namesByShard } from './cache.ts'
+import { parseRefreshInput, refreshSchema } from './input.ts'
 
 const EMPTY_REPORT: RefreshReport = { refreshed: 0, failed: 0, waiting: 0 }
 
@@ -16,29 +19,50 @@ const addReports = (a: RefreshReport, b: RefreshReport): RefreshReport => ({
   waiting: a.waiting + b.waiting,
 })
 
-/** Has these symbols refreshed; those that no asset has, or several, have failed. */
+/** Refreshes these symbols. Unknown and ambiguous ones count as failed. */
 async function refreshSymbols(env: Env, symbols: readonly string[]): Promise<RefreshReport> {
   const names = [...new Set(symbols.map((symbol) => normalizeName(symbol) ?? ''))]
-  const looks = await lookupQuotes(
+  const results = await lookupQuotes(
     env,
     names.filter((name) => name !== ''),
   )
-  const there = looks.filter(({ kind }) => kind === 'quote' || kind === 'unpriced').map(({ name }) => name)
-  const failed = names.length - there.length
-  const reports = [...namesByShard(env, there)].map(([shard, of]) => quoteBoard(env, shard).refresh(of))
-  return (await Promise.all(reports)).reduce(addReports, { ...EMPTY_REPORT, failed })
+  const known = results.filter(({ kind }) => kind === 'quote' || kind === 'unpriced').map(({ name }) => name)
+  const reports = [...namesByShard(env, known)].map(([shard, group]) => quoteBoard(env, shard).refresh(group))
+  return (await Promise.all(reports)).reduce(addReports, { ...EMPTY_REPORT, failed: names.length - known.length })
 }
 
 async function refreshAll(env: Env): Promise<RefreshReport> {
-  const shards = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) =>
+  const reports = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) =>
     quoteBoard(env, shard).refresh(null),
   )
-  return (await Promise.all(shards)).reduce(addReports, EMPTY_REPORT)
+  return (await Promise.all(reports)).reduce(addReports, EMPTY_REPORT)
 }
 
-/** `POST /refresh-prices` (brief 001), as its cron calls it: with the service key, with or without a body. */
-export const refreshPricesRoutes = new Hono<AppEnv>().post('/refresh-prices', requireServiceKey, async (c) => {
+/** `POST /refresh-prices`, with the service key; the body may be left out. */
+export const refreshPricesRoutes = new Hono<AppEnv>().post('/refresh-prices', requireServiceKey(), async (c) => {
   const symbols = parseRefreshInput((await readJson(c)) ?? {}, readSettings(c.env))
   const report = symbols === null ? await refreshAll(c.env) : await refreshSymbols(c.env, symbols)
   return c.json(report, 200, { 'cache-control': 'no-store' })
 })
+
+const refreshResponseSchema = z.object({
+  refreshed: z.int(),
+  failed: z.int(),
+  waiting: z.int().meta({ description: 'Delayed by the providers’ rate limits' }),
+})
+
+export const REFRESH_PRICES_PATHS: ZodOpenApiPathsObject = {
+  '/refresh-prices': {
+    post: operation(
+      {
+        operationId: 'refreshPrices',
+        summary: 'Refresh prices now, within the providers’ rate limits',
+        tags: ['Prices'],
+        security: [{ serviceKey: [] }],
+        requestBody: { required: false, content: { 'application/json': { schema: refreshSchema } } },
+      },
+      jsonResponse('How many assets were refreshed', refreshResponseSchema),
+      ['unauthorized', 'invalid_request', 'too_many_symbols', 'message_too_large'],
+    ),
+  },
+}

@@ -1,45 +1,35 @@
-import { normalizeName } from '../../pricing/symbol.ts'
-import { type CandleChannel, formatCandleChannel, parseChannel } from '../../protocol/channel.ts'
-import type { ErrorCode } from '../../protocol/errors.ts'
-import { GRANULARITIES, isGranularity } from '../../protocol/granularity.ts'
-import { productError } from '../http/input.ts'
+import {
+  type CandleChannel,
+  type ChannelError,
+  type ChannelFault,
+  formatCandleChannel,
+  parseChannel,
+} from '../../protocol/channel.ts'
+import { GRANULARITIES } from '../../protocol/granularity.ts'
+import { productError } from '../candles/input.ts'
 import type { QuoteRoute, QuoteRoutes } from '../quotes/quote-route.ts'
 
-/** What is wrong with a subscribe: the first channel that cannot be had. */
-export type SubscribeError = { code: ErrorCode; message: string; field: string }
-
-/**
- * Which products there are: the active ones, and those among them that are not traded now; every board of quotes, and
- * where the symbols are that `symbolsOf` finds among the channels; and whether there is a portfolio to be had.
- */
+/** The channels that a client can subscribe to. */
 export type ChannelCatalog = {
+  /** Ids of the active products. */
   active: readonly string[]
+  /** Those of them that are not traded now. */
   offline: ReadonlySet<string>
+  /** `quotes.*` of every quote board. */
   boards: readonly QuoteRoute[]
+  /** Routes of the symbols among the channels of the subscribe. */
   quotes: QuoteRoutes
   signedIn: boolean
 }
 
-/** The key of the user's own object in joined positions. No product's id looks so. */
+/** The key of the user's object in joined positions. Product ids are upper case, so that none is equal to it. */
 export const PORTFOLIO_KEY = 'portfolio'
 
-const QUOTES_PREFIX = 'quotes.'
-const ASSET_PREFIX = 'asset.'
-
-/** The symbols of the quote channels among these names, as they are written there. */
-export const quoteSymbols = (names: readonly string[]): string[] => [
-  ...new Set(names.filter((name) => name.startsWith(QUOTES_PREFIX)).map((name) => name.slice(QUOTES_PREFIX.length))),
-]
-
 /**
- * The channels of a subscribe by the key of the object that has them, each with its product and granularity, or with the
- * asset's own symbol: `*` becomes every active product that is traded, every granularity, every board. One channel that
- * cannot be had fails them all.
+ * Groups the channels of a subscribe by the key of their object. `*` becomes every traded product, every granularity and
+ * every quote board; a symbol becomes the asset's own. Returns an error if any channel is not available.
  */
-export function expandChannels(
-  names: readonly string[],
-  market: ChannelCatalog,
-): Map<string, string[]> | SubscribeError {
+export function expandChannels(names: readonly string[], market: ChannelCatalog): Map<string, string[]> | ChannelError {
   const byKey = new Map<string, Set<string>>()
   for (const [i, name] of names.entries()) {
     const parts = routeChannel(name, market)
@@ -53,34 +43,28 @@ export function expandChannels(
   return new Map([...byKey].map(([key, channels]) => [key, [...channels]]))
 }
 
-type RouteError = Omit<SubscribeError, 'field'>
 /** Channels by the keys of their objects. */
 type ChannelsByObject = [string, string[]][]
 
-function routeChannel(name: string, market: ChannelCatalog): ChannelsByObject | RouteError {
-  if (name.startsWith(QUOTES_PREFIX)) return routeQuoteChannel(name.slice(QUOTES_PREFIX.length), market)
-  return name === 'portfolio' || name.startsWith(ASSET_PREFIX)
-    ? routeUserChannel(name, market)
-    : routeCandleChannel(name, market)
-}
-
-/** Which assets there are, the user's object knows: some are the user's own. */
-function routeUserChannel(name: string, { signedIn }: ChannelCatalog): ChannelsByObject | RouteError {
-  if (!signedIn) return { code: 'unauthorized', message: 'is for who is signed in: bring a ticket or a token' }
-  return [[PORTFOLIO_KEY, [name]]]
-}
-
-function routeQuoteChannel(symbol: string, { boards, quotes }: ChannelCatalog): ChannelsByObject | RouteError {
-  if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
-  if (normalizeName(symbol) === null) return malformedChannel(`${QUOTES_PREFIX}${symbol}`)
-  const place = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
-  return 'code' in place ? place : [[place.key, [place.channel]]]
-}
-
-function routeCandleChannel(name: string, market: ChannelCatalog): ChannelsByObject | RouteError {
+function routeChannel(name: string, market: ChannelCatalog): ChannelsByObject | ChannelFault {
   const channel = parseChannel(name)
-  if (channel?.kind !== 'candles') return malformedChannel(name)
-  return checkCandleProduct(channel, market) ?? expandCandleChannel(channel, market)
+  if (!('kind' in channel)) return channel
+  switch (channel.kind) {
+    case 'candles':
+      return checkCandleProduct(channel, market) ?? expandCandleChannel(channel, market)
+    case 'quotes':
+      return routeQuoteChannel(channel.symbol, market)
+    default:
+      // Only the user's object knows the user's own assets.
+      if (market.signedIn) return [[PORTFOLIO_KEY, [name]]]
+      return { code: 'unauthorized', message: 'needs a signed-in user: send a ticket or a token' }
+  }
+}
+
+function routeQuoteChannel(symbol: string, { boards, quotes }: ChannelCatalog): ChannelsByObject | ChannelFault {
+  if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
+  const route = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
+  return 'code' in route ? route : [[route.key, [route.channel]]]
 }
 
 function expandCandleChannel(
@@ -95,21 +79,10 @@ function expandCandleChannel(
   ])
 }
 
-function checkCandleProduct({ product }: CandleChannel, market: ChannelCatalog): RouteError | null {
+function checkCandleProduct({ product }: CandleChannel, market: ChannelCatalog): ChannelFault | null {
   if (product === '*') return null
   const fault = productError(product, market.active)
   if (fault) return { code: 'unknown_product', message: fault }
   if (market.offline.has(product)) return { code: 'product_offline', message: `${product} is not traded now` }
   return null
-}
-
-function malformedChannel(name: string): RouteError {
-  const [kind, , granularity, ...rest] = name.split('.')
-  const onlySize = kind === 'candles' && granularity !== undefined && rest.length === 0
-  if (onlySize && granularity !== '*' && !isGranularity(granularity))
-    return { code: 'unknown_granularity', message: `must end with one of ${GRANULARITIES.join(', ')}, or *` }
-  return {
-    code: 'unknown_channel',
-    message: 'must be of the form candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio or asset.AAPL',
-  }
 }

@@ -1,23 +1,23 @@
-/** A comment line goes out this often: PROTOCOL promises one every 15 s, and a proxy may be late. */
+/** A comment line is sent this often. The protocol promises one every 15 s; a proxy may add some delay. */
 const KEEP_ALIVE_INTERVAL_MS = 10_000
-/** Chunks that wait for the reader before events begin to replace each other. */
+/** Chunks queued for the client before events begin to replace each other. */
 const MAX_QUEUED_CHUNKS = 32
-/** Events that wait for a reader which does not read, each the last of its key. Past it the stream ends: it comes back. */
+/** Events pending for a client that does not read, each the last of its key. With more, the stream ends. */
 const MAX_PENDING_EVENTS = 5_000
-/** How long a browser waits before it comes back, in milliseconds; told once. */
+/** How long a browser waits before it reconnects, sent once in `retry:`. */
 const RECONNECT_DELAY_MS = 2_000
 
-/** One event: `key` tells what it is the state of, `text` is its lines, each with its line end. */
+/** One event: `key` names whose state it is, `text` is its lines, each with its line end. */
 export type StreamEvent = { key: string; text: string }
 
 /** The sending end of one event stream. */
 export type EventSink = {
   /**
-   * Sends the events of one frame, or, if the reader is behind, keeps the last of each key until it reads again (D3).
-   * `id` goes on the last one alone, so that a cut between them loses none.
+   * Sends the events of one frame. If the client is behind, the last event of each key waits until it reads again (D3).
+   * `id` is written on the last event alone, so that a cut between them loses none.
    */
   push(events: readonly StreamEvent[], id?: string): void
-  /** Whether the reader keeps up. */
+  /** True while no event waits for the client. */
   readonly hasRoom: boolean
   end(): void
 }
@@ -25,23 +25,23 @@ export type EventSink = {
 export const EVENT_STREAM_HEADERS = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache',
-  // Proxies that gather a response before they pass it on would hold every event back.
+  // A proxy that buffers responses would hold every event back.
   'x-accel-buffering': 'no',
 }
 
-/** What follows a stream: `caughtUp` when a reader that was behind has taken all, `ended` once, however it ends. */
+/** `onCaughtUp` is called when a client that was behind has taken all events, `onEnd` once, however the stream ends. */
 export type StreamCallbacks = { onCaughtUp(): void; onEnd(): void }
 
 /**
- * Answers with an event stream that `open` begins. A reader that takes nothing for `deadMs` while events wait for it is
- * let go: the stream ends, and it may come back.
+ * Returns a response with an event stream that `open` begins. The stream ends when the client takes nothing for `deadMs`
+ * while events wait for it.
  */
 export function eventStream(open: (sink: EventSink) => StreamCallbacks, deadMs: number): Response {
   const encoder = new TextEncoder()
-  const waiting = new Map<string, string>()
+  const pending = new Map<string, string>()
   let lastId: string | undefined
   let controller: ReadableStreamDefaultController<Uint8Array>
-  let watch: StreamCallbacks | null = null
+  let callbacks: StreamCallbacks | null = null
   let ended = false
   let behindSince: number | null = null
 
@@ -52,40 +52,40 @@ export function eventStream(open: (sink: EventSink) => StreamCallbacks, deadMs: 
   }, KEEP_ALIVE_INTERVAL_MS)
 
   const flush = () => {
-    if (ended || waiting.size === 0) return
+    if (ended || pending.size === 0) return
     if (isBehind()) {
       behindSince ??= Date.now()
       return
     }
     const id = lastId === undefined ? '' : `id: ${lastId}\n`
-    const text = `${[...waiting.values()].join('\n')}${id}\n`
-    // Before the queue has it: that may ask for more at once.
-    waiting.clear()
+    const text = `${[...pending.values()].join('\n')}${id}\n`
+    // Before `enqueue`, which may call `pull`, and so this function, at once.
+    pending.clear()
     lastId = undefined
     controller.enqueue(encoder.encode(text))
     if (behindSince === null) return
     behindSince = null
-    watch?.onCaughtUp()
+    callbacks?.onCaughtUp()
   }
   const stop = () => {
     ended = true
     clearInterval(comments)
-    waiting.clear()
-    watch?.onEnd()
+    pending.clear()
+    callbacks?.onEnd()
   }
   const sink: EventSink = {
     push(events, id) {
       if (ended) return
       for (const { key, text } of events) {
-        waiting.delete(key)
-        waiting.set(key, text)
+        pending.delete(key)
+        pending.set(key, text)
       }
       lastId = id ?? lastId
-      if (waiting.size > MAX_PENDING_EVENTS) sink.end()
+      if (pending.size > MAX_PENDING_EVENTS) sink.end()
       else flush()
     },
     get hasRoom() {
-      return waiting.size === 0
+      return pending.size === 0
     },
     end() {
       if (ended) return
@@ -95,11 +95,11 @@ export function eventStream(open: (sink: EventSink) => StreamCallbacks, deadMs: 
   }
   const body = new ReadableStream<Uint8Array>(
     {
-      start(given) {
-        controller = given
+      start(own) {
+        controller = own
         controller.enqueue(encoder.encode(`retry: ${RECONNECT_DELAY_MS}\n\n`))
-        watch = open(sink)
-        if (ended) watch.onEnd()
+        callbacks = open(sink)
+        if (ended) callbacks.onEnd()
       },
       pull: flush,
       cancel() {

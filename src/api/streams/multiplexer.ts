@@ -1,67 +1,76 @@
+import {
+  type ClientConnection,
+  type ConnectionDeps,
+  isStopCode,
+  openConnection,
+  type RetryPolicy,
+  type StreamSocket,
+} from '../../delivery/client-connection.ts'
 import { CLOSE_CODES, CodedError, ERROR_CODES } from '../../protocol/errors.ts'
-import { PING_TEXT, type RequestId } from '../../protocol/messages.ts'
+import type { RequestId } from '../../protocol/messages.ts'
 import { joinStreamPositions } from '../../protocol/stream-position.ts'
 import { PORTFOLIO_KEY } from './channels.ts'
 import { framePosition, frameType, withPosition } from './frames.ts'
 
-/** Attempts to get one object's socket back before the reader is told to come back later; about 15 s in all. */
-const MAX_ATTEMPTS = 7
-const RETRY_MIN_MS = 200
-const RETRY_MAX_MS = 5_000
-/** A socket that lived this long was no failed attempt. */
-const MIN_UPTIME_MS = 10_000
-/** Frames to one ack of ours: half of the least window that makes sense, a sixteenth of the work of acking each. */
-const ACK_FRAMES = 16
-/** That the reader is there is passed on this often at most; objects wait for minutes. */
+/** Objects get one ping of a client in this time: they wait for minutes before they close a silent socket. */
 const PING_INTERVAL_MS = 10_000
 
-/** The little that joining needs of a socket to an object: one that is accepted already. */
-export type ObjectSocket = Pick<WebSocket, 'send' | 'close'> & {
-  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void
-  addEventListener(type: 'close', listener: (event: { code: number; reason: string }) => void): void
-  addEventListener(type: 'error', listener: () => void): void
+/** Seven attempts take about 15 s in all; then the client is asked to come back later. */
+const RETRY: RetryPolicy = {
+  minMs: 400,
+  maxMs: 5_000,
+  floorMs: () => 100,
+  restartSpreadMs: 200,
+  maxFailures: 7,
+  // "Stop", and that the client does not read, which another socket would not change.
+  isFinal: (code) => isStopCode(code) || code === CLOSE_CODES.slow_reader || code === CLOSE_CODES.silent_reader,
 }
 
 export type SubscribedEvent = {
-  /** Names the object here and in joined positions: a product's id, or that of a board of quotes. */
+  /** Names the object here and in joined positions: a product's id, the key of a quote board, or `PORTFOLIO_KEY`. */
   key: string
   channels: string[]
-  /** Where this object now is, and the others as the reader has them. What is not recovered, a snapshot brings first. */
+  /** Where this object is now, and where the client is in the others. If not recovered, a snapshot follows. */
   position: string
   recovered: boolean
   req_id?: RequestId
 }
 
-/** Where one reader's joined frames go. Positions in them are the joined ones. */
+/** Receives one client's joined frames. Positions in them are joined positions. */
 export type MultiplexerHandlers = {
   /**
-   * An object took channels in. Told once per object for each subscribe, and again without `req_id` when its socket
-   * was lost and what came in between cannot be had: then a snapshot follows.
+   * An object accepted a subscription. Called once per object for each subscribe, and again without `req_id` when the
+   * object's socket was lost and the updates in between cannot be recovered: then a snapshot follows.
    */
   onSubscribed(answer: SubscribedEvent): void
-  /** A snapshot or an update of whichever type, its numbers untouched. */
+  /** A snapshot, or an update of any type, with its numbers untouched. */
   onFrame(text: string, key: string, type: 'update' | 'snapshot'): void
-  /** How the feed of a product's object is: its own frame. */
+  /** The `feed` frame of a product. */
   onFeed(text: string, key: string): void
-  /** An object refused a subscribe, or its socket for good. */
+  /** An object refused a subscribe, or refused its socket for good. */
   onRefused(error: { key: string; code: string; message: string; req_id?: RequestId }): void
-  /** This object cannot be had now, nothing more comes of it: `code` tells the reader what to do. */
+  /** This object is not available any more: `code` says what the client should do. */
   onLost(key: string, code: number, reason: string): void
 }
 
-/** What joining takes from outside: sockets, time, chance. */
-export type MultiplexerDeps = {
-  /** Opens the socket of the object with this key. @throws CodedError; one with a 4xx code is final, all else is tried again */
-  connect(key: string): Promise<ObjectSocket>
-  now(): number
-  random(): number
-  setTimeout(run: () => void, ms: number): unknown
+export type MultiplexerDeps = ConnectionDeps & {
+  /** Opens the socket of the object with this key. @throws CodedError: 4xx is final, anything else is tried again */
+  connect(key: string): Promise<StreamSocket>
 }
 
-/** A subscribe on its way. `own`: ours after a lost socket. `answered`: only so many snapshots are still to come. */
-type SubscribeRequest = { channels: string[]; since: string | null; req_id?: RequestId; own: boolean; answered: number }
+/**
+ * A subscribe in progress. `isOwn`: ours, after a lost socket. `pendingSnapshots`: how many are still to come since the
+ * object answered.
+ */
+type SubscribeRequest = {
+  channels: string[]
+  since: string | null
+  req_id?: RequestId
+  isOwn: boolean
+  pendingSnapshots: number
+}
 
-/** An object's `subscribed` or `error`, as far as it is read. */
+/** The fields of an object's `subscribed` or `error` that are read here. */
 type ObjectReply = {
   req_id?: number
   channels?: string[]
@@ -74,196 +83,143 @@ type ObjectReply = {
 type Upstream = {
   key: string
   channels: Set<string>
-  socket: ObjectSocket | null
-  openedAt: number
-  attempts: number
-  /** What the reader has of this object; null until it has a snapshot. */
+  connection: ClientConnection
+  /** Where the client is in this object's stream; null until it has a snapshot. */
   position: string | null
-  /** What this socket has been told that the reader has handled, and the frames that came since. */
-  acked: string | null
-  unackedFrames: number
-  /** Subscribes that the reader has not got everything for, by the number they were sent under. */
+  /** Subscribes that are not complete for the client, by the number they were sent under. */
   requests: Map<number, SubscribeRequest>
 }
 
 /**
- * Joins the sockets of any number of objects for one reader: one socket per object, opened by its first channel and
- * closed with its last. A socket that drops is opened again from where the reader stands.
+ * Joins the sockets of any number of objects for one client: one socket per object, opened by its first channel and
+ * closed with its last. A socket that drops is opened again from the client's position.
  */
-export function createMultiplexer(reader: MultiplexerHandlers, deps: MultiplexerDeps) {
+export function createMultiplexer(client: MultiplexerHandlers, deps: MultiplexerDeps) {
   const upstreams = new Map<string, Upstream>()
-  let asks = 0
-  let aliveAt = Number.NEGATIVE_INFINITY
+  let requestCount = 0
+  let pingedAt = Number.NEGATIVE_INFINITY
 
-  const alive = (up: Upstream) => upstreams.get(up.key) === up
-
-  /** Everything the reader has, in the form in which it brings it back. */
-  function position(key?: string, told?: string): string {
+  /** The client's position in all objects; `at` replaces that of the object with this key. */
+  function position(key?: string, at?: string): string {
     const known = new Map<string, string>()
     for (const up of upstreams.values()) {
-      const at = up.key === key ? (told ?? up.position) : up.position
-      if (at !== null) known.set(up.key, at)
+      const own = up.key === key ? (at ?? up.position) : up.position
+      if (own !== null) known.set(up.key, own)
     }
     return joinStreamPositions(known)
   }
 
-  function send(up: Upstream, message: object | string): void {
-    try {
-      up.socket?.send(typeof message === 'string' ? message : JSON.stringify(message))
-    } catch {
-      // The socket is closing: its close event opens the next one, which asks for everything again.
-    }
-  }
-
-  function ask(up: Upstream, what: SubscribeRequest): void {
-    const number = ++asks
+  function request(up: Upstream, what: SubscribeRequest): void {
+    const number = ++requestCount
     up.requests.set(number, what)
-    const { channels, since } = what
-    send(up, { op: 'subscribe', channels, ...(since === null ? {} : { since }), req_id: number })
+    if (up.connection.hasSocket) up.connection.subscribe(what.channels, what.since, number)
   }
 
-  function ack(up: Upstream, at: string): void {
-    if (at === up.acked) return
-    up.acked = at
-    up.unackedFrames = 0
-    send(up, { op: 'ack', position: at })
-  }
-
-  function drop(up: Upstream, code = 1000, reason = ''): void {
-    if (!alive(up)) return
+  function drop(up: Upstream): void {
     upstreams.delete(up.key)
-    up.socket?.close(code, reason)
-    up.socket = null
+    up.connection.close(1000, '')
   }
 
-  async function open(up: Upstream): Promise<void> {
-    let socket: ObjectSocket
-    try {
-      socket = await deps.connect(up.key)
-    } catch (error) {
-      if (!alive(up)) return
-      if (error instanceof CodedError && isFinalError(error)) {
-        const req_id = [...up.requests.values()].find((what) => !what.own)?.req_id
-        drop(up)
-        reader.onRefused({ key: up.key, code: error.code, message: error.message, req_id })
-      } else retry(up, CLOSE_CODES.unavailable)
-      return
-    }
-    if (!alive(up)) return socket.close(1000, '')
-    up.socket = socket
-    up.openedAt = deps.now()
-    up.acked = null
-    up.unackedFrames = 0
-    socket.addEventListener('message', (event) => {
-      if (up.socket === socket && typeof event.data === 'string') receive(up, event.data)
-    })
-    const gone = (code: number, reason: string) => {
-      if (up.socket !== socket) return
-      up.socket = null
-      if (deps.now() - up.openedAt >= MIN_UPTIME_MS) up.attempts = 0
-      if (code === CLOSE_CODES.signed_out && up.key === PORTFOLIO_KEY) {
-        // The reader may have others, which are for everybody.
-        drop(up)
-        reader.onRefused({ key: up.key, code: 'unauthorized', message: 'signed out' })
-      } else if (closesClient(code)) {
-        drop(up)
-        reader.onLost(up.key, code, reason)
-      } else retry(up, code)
-    }
-    socket.addEventListener('close', (event) => gone(event.code, event.reason))
-    socket.addEventListener('error', () => gone(1006, ''))
-    // What was never answered is asked again as it was; what was, goes on from where the reader stands.
-    const waiting = [...up.requests.values()].filter((what) => !what.own)
-    up.requests.clear()
-    const pending = new Set(waiting.flatMap((what) => what.channels))
-    const running = [...up.channels].filter((channel) => !pending.has(channel))
-    if (running.length > 0) ask(up, { channels: running, since: up.position, own: true, answered: 0 })
-    for (const what of waiting) ask(up, { ...what, answered: 0 })
-  }
-
-  /** Pauses with full jitter, doubling; an object that says "at once" (4200-4299) is taken at its word the first time. */
-  function retry(up: Upstream, code: number): void {
-    if (++up.attempts > MAX_ATTEMPTS) {
-      drop(up)
-      reader.onLost(up.key, CLOSE_CODES.unavailable, `${up.key} cannot be reached`)
-      return
-    }
-    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** up.attempts)
-    const atOnce = up.attempts === 1 && code >= 4200 && code < 4300
-    deps.setTimeout(
-      () => {
-        if (alive(up) && up.socket === null) void open(up)
+  function open(key: string, since: string | null): Upstream {
+    const connection = openConnection(
+      {
+        async dial(isCurrent) {
+          try {
+            return await deps.connect(key)
+          } catch (error) {
+            if (!(error instanceof CodedError) || !isFinalError(error)) throw error
+            if (isCurrent()) refuse(up, error)
+            return null
+          }
+        },
+        onSocket: () => resubscribe(up),
+        onMessage: (text) => receive(up, text),
+        onLost() {},
+        onStop: (code, reason) => stop(up, code, reason),
       },
-      atOnce ? deps.random() * RETRY_MIN_MS : RETRY_MIN_MS / 2 + deps.random() * ceiling,
+      RETRY,
+      deps,
     )
+    const up: Upstream = { key, channels: new Set(), connection, position: since, requests: new Map() }
+    upstreams.set(key, up)
+    return up
   }
 
-  /** One more snapshot of the first subscribe that waits for any is here. */
-  function arrived(up: Upstream): void {
-    const [number, what] = [...up.requests].find(([, { answered }]) => answered > 0) ?? []
-    if (number !== undefined && what !== undefined && --what.answered === 0) up.requests.delete(number)
+  function refuse(up: Upstream, { code, message }: CodedError): void {
+    const req_id = [...up.requests.values()].find(({ isOwn }) => !isOwn)?.req_id
+    drop(up)
+    client.onRefused({ key: up.key, code, message, req_id })
+  }
+
+  function stop(up: Upstream, code: number, reason: string): void {
+    drop(up)
+    // The client's other channels are public.
+    if (code === CLOSE_CODES.signed_out && up.key === PORTFOLIO_KEY)
+      client.onRefused({ key: up.key, code: 'unauthorized', message: 'signed out' })
+    else client.onLost(up.key, code, code === CLOSE_CODES.unavailable ? `${up.key} ${reason}` : reason)
+  }
+
+  /** On a new socket, repeats the subscribes that are not complete, and resumes the others from the client's position. */
+  function resubscribe(up: Upstream): void {
+    up.connection.markEstablished()
+    const waiting = [...up.requests.values()].filter(({ isOwn }) => !isOwn)
+    up.requests.clear()
+    const pending = new Set(waiting.flatMap(({ channels }) => channels))
+    const running = [...up.channels].filter((channel) => !pending.has(channel))
+    if (running.length > 0) request(up, { channels: running, since: up.position, isOwn: true, pendingSnapshots: 0 })
+    for (const what of waiting) request(up, { ...what, pendingSnapshots: 0 })
+  }
+
+  /** Counts a snapshot for the oldest subscribe that waits for any. */
+  function countSnapshot(up: Upstream): void {
+    const [number, what] = [...up.requests].find(([, { pendingSnapshots }]) => pendingSnapshots > 0) ?? []
+    if (number !== undefined && what !== undefined && --what.pendingSnapshots === 0) up.requests.delete(number)
   }
 
   function receive(up: Upstream, text: string): void {
     const type = frameType(text)
     if (type === 'snapshot' || (type !== null && UPDATE_TYPES.has(type))) {
       up.position = framePosition(text)
-      up.unackedFrames++
-      if (type === 'snapshot') arrived(up)
-      reader.onFrame(withPosition(text, position()), up.key, type === 'snapshot' ? type : 'update')
-      return
-    }
-    if (type === 'feed') reader.onFeed(text, up.key)
-    if (type !== 'subscribed' && type !== 'error') return
-    const answer: ObjectReply = JSON.parse(text)
-    const number = answer.req_id ?? 0
+      up.connection.countFrame()
+      if (type === 'snapshot') countSnapshot(up)
+      client.onFrame(withPosition(text, position()), up.key, type === 'snapshot' ? type : 'update')
+    } else if (type === 'feed') client.onFeed(text, up.key)
+    else if (type === 'subscribed') receiveSubscribed(up, JSON.parse(text))
+    else if (type === 'error') receiveError(up, JSON.parse(text))
+  }
+
+  function receiveError(up: Upstream, { req_id: number = 0, code = 'internal', message = '' }: ObjectReply): void {
+    const req_id = up.requests.get(number)?.req_id
+    up.requests.delete(number)
+    client.onRefused({ key: up.key, code, message, req_id })
+  }
+
+  function receiveSubscribed(up: Upstream, reply: ObjectReply): void {
+    const number = reply.req_id ?? 0
     const what = up.requests.get(number)
-    if (type === 'error') {
-      up.requests.delete(number)
-      const { code = 'internal', message = '' } = answer
-      reader.onRefused({ key: up.key, code, message, req_id: what?.req_id })
-      return
-    }
-    const recovered = answer.recovered === true
-    if (what && !recovered && !what.own) what.answered = expectedSnapshots(up.key, what.channels)
+    const recovered = reply.recovered === true
+    if (what && !recovered && !what.isOwn) what.pendingSnapshots = expectedSnapshots(up.key, what.channels)
     else up.requests.delete(number)
-    // A snapshot brings its own position: until it is here, the reader has nothing new to come back with.
+    // A snapshot brings its own position: until it is here, the client cannot resume from a new one.
     if (recovered) up.position ??= what?.since ?? null
-    if (what?.own && recovered) return
-    reader.onSubscribed({
+    if (what?.isOwn && recovered) return
+    client.onSubscribed({
       key: up.key,
-      channels: answer.channels ?? [],
-      position: position(up.key, answer.position),
+      channels: reply.channels ?? [],
+      position: position(up.key, reply.position),
       recovered,
       req_id: what?.req_id,
     })
   }
 
   return {
-    /** Joins channels of one object in. `since` is what the reader has of that object. */
+    /** Adds channels of one object. @param since the client's position in that object */
     subscribe(key: string, channels: string[], since: string | null, req_id?: RequestId): void {
-      const up = upstreams.get(key)
-      if (up) {
-        for (const channel of channels) up.channels.add(channel)
-        const what = { channels, since, req_id, own: false, answered: 0 }
-        if (up.socket) ask(up, what)
-        else up.requests.set(++asks, what)
-        return
-      }
-      const first: Upstream = {
-        key,
-        channels: new Set(channels),
-        socket: null,
-        openedAt: 0,
-        attempts: 0,
-        // Until the object has answered, that is what the reader has of it.
-        position: since,
-        acked: null,
-        unackedFrames: 0,
-        requests: new Map([[++asks, { channels, since, req_id, own: false, answered: 0 }]]),
-      }
-      upstreams.set(key, first)
-      void open(first)
+      const known = upstreams.get(key)
+      const up = known ?? open(key, since)
+      for (const channel of channels) up.channels.add(channel)
+      request(up, { channels, since, req_id, isOwn: false, pendingSnapshots: 0 })
+      if (!known) up.connection.dial()
     },
     unsubscribe(key: string, channels: string[]): void {
       const up = upstreams.get(key)
@@ -277,31 +233,26 @@ export function createMultiplexer(reader: MultiplexerHandlers, deps: Multiplexer
         what.channels = what.channels.filter((name) => up.channels.has(name))
         if (what.channels.length === 0) up.requests.delete(number)
       }
-      send(up, { op: 'unsubscribe', channels })
+      up.connection.unsubscribe(channels)
     },
-    /** Passes on what the reader says it has handled, to each object its part. */
+    /** Passes the client's ack on, to each object its part. */
     ack(positions: ReadonlyMap<string, string>): void {
-      for (const [key, at] of positions) {
-        const up = upstreams.get(key)
-        if (up) ack(up, at)
-      }
+      for (const [key, at] of positions) upstreams.get(key)?.connection.ack(at)
     },
-    /**
-     * The reader has taken all that came of this object, or of every object; objects are told at once on a new
-     * socket, or where none is named, and else from time to time.
-     */
-    ackReceived(key?: string): void {
-      const ups = key === undefined ? upstreams.values() : [upstreams.get(key)]
-      for (const up of ups) {
-        if (!up?.socket || up.position === null) continue
-        if (key === undefined || up.acked === null || up.unackedFrames >= ACK_FRAMES) ack(up, up.position)
-      }
+    /** The client has taken every frame of this object: acks them if that is due. */
+    ackReceived(key: string): void {
+      const up = upstreams.get(key)
+      if (up && up.position !== null) up.connection.ackIfDue(up.position)
     },
-    /** The reader is there, even if it never acks: objects let go of those that say nothing. */
+    /** The client has taken every frame of every object: acks them now. */
+    ackAllReceived(): void {
+      for (const { connection, position: at } of upstreams.values()) if (at !== null) connection.ack(at)
+    },
+    /** The client is alive, even if it never acks: objects close the sockets of silent clients. */
     ping(): void {
-      if (deps.now() - aliveAt < PING_INTERVAL_MS) return
-      aliveAt = deps.now()
-      for (const up of upstreams.values()) send(up, PING_TEXT)
+      if (deps.now() - pingedAt < PING_INTERVAL_MS) return
+      pingedAt = deps.now()
+      for (const { connection } of upstreams.values()) connection.ping()
     },
     close(): void {
       for (const up of [...upstreams.values()]) drop(up)
@@ -309,16 +260,12 @@ export function createMultiplexer(reader: MultiplexerHandlers, deps: Multiplexer
   }
 }
 
-/** Frames that carry on from where the reader stands: of products and boards, and those of a user's object. */
+/** Types of frames that continue from the client's position: those of products and quote boards, and of a user's object. */
 const UPDATE_TYPES = new Set(['update', 'price_update', 'position_update', 'lot_update'])
 
-/** An object answers a subscribe with one snapshot, that of a user with one for each channel. */
+/** An object answers a subscribe with one snapshot; a user's object with one for each channel. */
 const expectedSnapshots = (key: string, channels: readonly string[]): number =>
   key === PORTFOLIO_KEY ? channels.length : 1
 
-/** Codes that are meant for the reader: "stop", and that it does not read, which another socket would not change. */
-const closesClient = (code: number): boolean =>
-  (code >= 4000 && code < 4100) || code === CLOSE_CODES.slow_reader || code === CLOSE_CODES.silent_reader
-
-/** A refusal that will not change by asking again. */
+/** True for a refusal that does not change by asking again. */
 const isFinalError = (error: CodedError): boolean => ERROR_CODES[error.code].status < 500

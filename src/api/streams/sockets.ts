@@ -1,6 +1,9 @@
 import { Hono, type MiddlewareHandler } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
+import { channelSymbols } from '../../protocol/channel.ts'
 import { CLOSE_CODES, CodedError } from '../../protocol/errors.ts'
 import {
   type ClientMessage,
@@ -12,20 +15,22 @@ import {
 } from '../../protocol/messages.ts'
 import { splitStreamPositions } from '../../protocol/stream-position.ts'
 import { authenticatePublicSocket } from '../accounts/socket-user.ts'
-import { offlineProducts } from '../candles/products.ts'
+import { ticketParam } from '../accounts/tickets.ts'
+import { candleStreamSchema, checkProduct } from '../candles/input.ts'
+import { offlineProducts, productIdPath } from '../candles/products.ts'
 import type { AppEnv } from '../http/context.ts'
-import { checkProduct } from '../http/input.ts'
-import { clientAddress, socketLimit } from '../http/rate-limits.ts'
+import { operation, USER_SECURITY } from '../http/operation.ts'
+import { clientAddress, rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
-import { type ChannelCatalog, expandChannels, quoteSymbols } from './channels.ts'
+import { type ChannelCatalog, expandChannels } from './channels.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps, openObjectSocket, type SocketClient } from './object-socket.ts'
 
-/** @throws CodedError `upgrade_required` for a request that is no WebSocket handshake */
+/** @throws CodedError `upgrade_required` for a request that is not a WebSocket handshake */
 export const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
-    throw new CodedError('upgrade_required', 'this address takes a WebSocket handshake (Upgrade: websocket)')
+    throw new CodedError('upgrade_required', 'this address expects a WebSocket handshake (Upgrade: websocket)')
   await next()
 }
 
@@ -38,34 +43,34 @@ export async function checkTradable(env: Env, products: readonly string[], field
   })
 }
 
-/** `/ws/products/:id` hands over the object's own socket; `/ws` joins those of any number of objects. */
+/** `/ws/products/:id` returns the object's socket; `/ws` joins the sockets of any number of objects. */
 export const socketRoutes = new Hono<AppEnv>()
-  .get('/ws/products/:id', requireUpgrade, socketLimit, async (c) => {
+  .get('/ws/products/:id', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const product = c.req.param('id')
     checkProduct(product, readSettings(c.env), 'id')
     await checkTradable(c.env, [product], 'id')
-    const viewer = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
-    return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, viewer) })
+    const socketClient = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
+    return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, socketClient) })
   })
-  .get('/ws', requireUpgrade, socketLimit, async (c) => {
-    const viewer = {
+  .get('/ws', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
+    const socketClient = {
       client: clientAddress(c),
       passive: c.req.query('passive') === 'true',
       user: await authenticatePublicSocket(c),
     }
     const { 0: client, 1: server } = new WebSocketPair()
     server.accept()
-    serveSocket(server, c.env, viewer)
-    // The headers: cookies that had to be renewed.
+    serveSocket(server, c.env, socketClient)
+    // The headers hold renewed cookies.
     return new Response(null, { status: 101, webSocket: client, headers: c.res.headers })
   })
 
 type Message<Op extends ClientMessage['op']> = Extract<ClientMessage, { op: Op }>
 
-/** Speaks PROTOCOL's socket messages with one client, for as long as its socket lives. */
-function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
+/** Serves one client's socket (docs/protocol.md) until it closes. */
+function serveSocket(socket: WebSocket, env: Env, client: SocketClient): void {
   const { MAX_CHANNELS } = readSettings(env)
-  /** The channels as the client named them, and what each stands for, by the keys of the objects. */
+  /** The channels by the names that the client gave, each as the channels of its objects by their keys. */
   const subscribed = new Map<string, Map<string, string[]>>()
   let open = true
 
@@ -75,10 +80,10 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   const close = (code: number, reason: string) => {
     if (!open) return
     open = false
-    join.close()
+    multiplexer.close()
     socket.close(code, reason)
   }
-  const join = createMultiplexer(
+  const multiplexer = createMultiplexer(
     {
       onSubscribed: ({ key, channels, position, recovered, req_id }) =>
         send(subscribedFrame(namesOf(key, channels), position, recovered, req_id)),
@@ -87,17 +92,17 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
       onRefused: ({ key, code, message, req_id }) => send(refusalFrame(key, code, message, req_id)),
       onLost: (_key, code, reason) => close(code, reason),
     },
-    multiplexerDeps(env, viewer),
+    multiplexerDeps(env, client),
   )
 
-  /** A board knows an asset by its own symbol alone, the client by the name that it asked for. */
+  /** A quote board names an asset by its own symbol; the client gets the name that it subscribed to. */
   const namesOf = (key: string, channels: readonly string[]): readonly string[] =>
     parseBoardKey(key) === null
       ? channels
       : [...subscribed].filter(([, of]) => of.get(key)?.some((each) => channels.includes(each))).map(([name]) => name)
 
   const handle = async (data: unknown): Promise<void> => {
-    join.ping()
+    multiplexer.ping()
     if (typeof data !== 'string')
       return send(errorFrame('invalid_message', 'the message must be text, not binary', null))
     const read = parseClientMessage(data)
@@ -108,7 +113,7 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
       case 'ping':
         return send(pongFrame(req_id))
       case 'ack':
-        return join.ack(splitStreamPositions(message.position))
+        return multiplexer.ack(splitStreamPositions(message.position))
       case 'unsubscribe':
         return unsubscribe(message)
       case 'subscribe':
@@ -117,35 +122,35 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   }
 
   const subscribe = async ({ channels, since, req_id }: Message<'subscribe'>): Promise<void> => {
-    // Before anything is looked up: so many names at most.
+    // Before any lookup.
     if (new Set([...subscribed.keys(), ...channels]).size > MAX_CHANNELS) {
       const text = `a connection has at most ${MAX_CHANNELS} channels`
       return send(errorFrame('too_many_channels', text, 'channels', req_id))
     }
-    const market = await loadChannelCatalog(env, channels, viewer)
-    const wanted = expandChannels(channels, market)
+    const catalog = await loadChannelCatalog(env, channels, client)
+    const wanted = expandChannels(channels, catalog)
     if (!(wanted instanceof Map)) return send(errorFrame(wanted.code, wanted.message, wanted.field, req_id))
     if (wanted.size === 0) return send(errorFrame('product_offline', 'no product is traded now', 'channels', req_id))
-    for (const name of channels) subscribed.set(name, expandChannels([name], market) as Map<string, string[]>)
+    for (const name of channels) subscribed.set(name, expandChannels([name], catalog) as Map<string, string[]>)
     const positions = splitStreamPositions(since ?? '')
-    for (const [key, names] of wanted) join.subscribe(key, names, positions.get(key) ?? null, req_id)
+    for (const [key, names] of wanted) multiplexer.subscribe(key, names, positions.get(key) ?? null, req_id)
   }
 
   const unsubscribe = ({ channels: names, req_id }: Message<'unsubscribe'>): void => {
-    const gone = names.flatMap((name) => [...(subscribed.get(name) ?? [])])
+    const ended = names.flatMap((name) => [...(subscribed.get(name) ?? [])])
     for (const name of names) subscribed.delete(name)
-    const kept = (key: string) => new Set([...subscribed.values()].flatMap((channels) => channels.get(key) ?? []))
-    for (const [key, channels] of gone) {
-      const left = channels.filter((channel) => !kept(key).has(channel))
-      if (left.length > 0) join.unsubscribe(key, left)
+    const remaining = (key: string) => new Set([...subscribed.values()].flatMap((channels) => channels.get(key) ?? []))
+    for (const [key, channels] of ended) {
+      const unused = channels.filter((channel) => !remaining(key).has(channel))
+      if (unused.length > 0) multiplexer.unsubscribe(key, unused)
     }
     send(unsubscribedFrame(names, req_id))
   }
 
-  // One message after the other: a subscribe that has to ask the database must not be passed by its unsubscribe.
-  let turn = Promise.resolve()
+  // One message after the other: an unsubscribe must not overtake its subscribe, which may read the database.
+  let queue = Promise.resolve()
   socket.addEventListener('message', ({ data }) => {
-    turn = turn
+    queue = queue
       .then(() => handle(data))
       .catch((error: unknown) => {
         log('socket_message_failed', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
@@ -154,12 +159,12 @@ function serveSocket(socket: WebSocket, env: Env, viewer: SocketClient): void {
   })
   socket.addEventListener('close', () => {
     open = false
-    join.close()
+    multiplexer.close()
   })
   socket.addEventListener('error', () => close(CLOSE_CODES.restarting, 'the connection broke'))
 }
 
-/** What a subscribe to these channels may mean now. */
+/** The catalog for a subscribe to these channels. */
 async function loadChannelCatalog(
   env: Env,
   channels: readonly string[],
@@ -168,13 +173,44 @@ async function loadChannelCatalog(
   const { PRODUCTS } = readSettings(env)
   const [offline, quotes] = await Promise.all([
     offlineProducts(env, PRODUCTS),
-    resolveQuoteRoutes(
-      env,
-      quoteSymbols(channels).filter((symbol) => symbol !== '*'),
-    ),
+    resolveQuoteRoutes(env, channelSymbols(channels, 'quotes')),
   ])
   return { active: PRODUCTS, offline, boards: allQuoteRoutes(env), quotes, signedIn: user !== null }
 }
 
 const refusalFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
   JSON.stringify({ type: 'error', code, message: `${key}: ${message}`, field: 'channels', req_id })
+
+const switchingProtocols = {
+  101: { description: 'The socket is open; its messages are SocketRequest and SocketMessage' },
+}
+const socketQuery = { passive: candleStreamSchema.shape.passive }
+
+export const SOCKET_PATHS: ZodOpenApiPathsObject = {
+  '/ws': {
+    get: operation(
+      {
+        operationId: 'openSocket',
+        summary: 'A WebSocket for all channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio, asset.AAPL',
+        description: 'The channels portfolio and asset.* need a signed-in user, as /ws/portfolio does.',
+        tags: ['Live'],
+        security: [{}, ...USER_SECURITY],
+        requestParams: { query: z.object({ ...socketQuery, ticket: ticketParam }) },
+      },
+      switchingProtocols,
+      ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
+    ),
+  },
+  '/ws/products/{id}': {
+    get: operation(
+      {
+        operationId: 'openProductSocket',
+        summary: 'A WebSocket of one product, served by the product’s own object',
+        tags: ['Live'],
+        requestParams: { path: productIdPath, query: z.object(socketQuery) },
+      },
+      switchingProtocols,
+      ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
+    ),
+  },
+}

@@ -3,34 +3,34 @@ import { readSettings } from '../../config.ts'
 import { formatCandleChannel } from '../../protocol/channel.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { joinStreamPositions, splitStreamPositions } from '../../protocol/stream-position.ts'
+import { parseStreamInput } from '../candles/input.ts'
 import { offlineProducts } from '../candles/products.ts'
 import type { AppEnv } from '../http/context.ts'
-import { parseStreamInput } from '../http/input.ts'
 import { clientAddress } from '../http/rate-limits.ts'
 import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps } from './object-socket.ts'
 
-/** A stream begins when every object has answered, or after this long with those that have. */
+/** A stream begins when every object has answered, or after this time with those that have. */
 const START_TIMEOUT_MS = 5_000
 
 type StreamStart = { recovered: boolean; position: string }
 type ReceivedFrame = { text: string; key: string; type: 'update' | 'snapshot' }
 
-/** What a stream is made of: channels by the key of the object that has them. */
+/** The channels of a stream, by the key of their object. */
 export type StreamSelection = { channels: ReadonlyMap<string, string[]>; passive: boolean }
 
-/** What makes events of joined frames. */
+/** Turns joined frames into events. */
 export type StreamAdapter = {
-  /** The stream begins, or goes on after a break that could not be recovered: snapshots follow. */
+  /** The stream begins, or continues after a break that could not be recovered: then snapshots follow. */
   onStart(sink: EventSink, answer: StreamStart): void
   onFrame(sink: EventSink, frame: ReceivedFrame): void
-  /** How a product's feed is: at the start after its candles, then when it changes. */
+  /** A product's `feed` frame: at the start after its candles, then whenever it changes. */
   onFeed(sink: EventSink, text: string, key: string): void
   onEnd(): void
 }
 
-/** The products and granularities of an event stream, and their channels. @throws CodedError naming what is wrong with the query */
+/** The products and granularities of an event stream, and their channels. @throws CodedError for an invalid query */
 export async function resolveCandleStream(c: Context<AppEnv>) {
   const input = parseStreamInput(new URL(c.req.url).searchParams, readSettings(c.env))
   const offline = await offlineProducts(c.env, input.products)
@@ -51,8 +51,9 @@ export async function resolveCandleStream(c: Context<AppEnv>) {
 }
 
 /**
- * Answers with an event stream of the frames of several objects; `since` is where the reader stands in each of them.
- * @throws CodedError if an object refuses, or none can be reached, before the stream has begun
+ * Returns an event stream of the frames of several objects.
+ * @param since the client's position in each object, by key
+ * @throws CodedError if an object refuses, or none is reachable, before the stream has begun
  */
 export async function multiplexedStream(
   c: Context<AppEnv>,
@@ -61,11 +62,11 @@ export async function multiplexedStream(
   adapter: StreamAdapter,
 ): Promise<Response> {
   if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
-  /** Objects that have begun: recovered, or with their snapshot. */
+  /** Objects that have recovered, or sent their snapshot. */
   const begun = new Set<string>()
-  const held: ReceivedFrame[] = []
+  const early: ReceivedFrame[] = []
   const feeds = new Map<string, string>()
-  /** Where each object stood when it answered. */
+  /** The position of each object when it answered. */
   const starts = new Map<string, string>()
   let recoveredAll = true
   let sink: EventSink | null = null
@@ -79,7 +80,7 @@ export async function multiplexedStream(
     if (begun.size === channels.size) ready.resolve()
   }
 
-  const join = createMultiplexer(
+  const multiplexer = createMultiplexer(
     {
       onSubscribed({ key, position, recovered }) {
         if (sink) {
@@ -93,10 +94,10 @@ export async function multiplexedStream(
       onFrame(text, key, type) {
         if (sink) {
           adapter.onFrame(sink, { text, key, type })
-          if (sink.hasRoom) join.ackReceived(key)
+          if (sink.hasRoom) multiplexer.ackReceived(key)
           return
         }
-        held.push({ text, key, type })
+        early.push({ text, key, type })
         if (type === 'snapshot') begin(key)
       },
       onFeed(text, key) {
@@ -110,30 +111,30 @@ export async function multiplexedStream(
   )
   const timer = setTimeout(() => {
     if (begun.size > 0) ready.resolve()
-    else fail('unavailable', 'nothing of this can be reached at the moment')
+    else fail('unavailable', 'none of these channels is reachable at the moment')
   }, START_TIMEOUT_MS)
   try {
-    for (const [key, names] of channels) join.subscribe(key, names, since.get(key) ?? null)
+    for (const [key, names] of channels) multiplexer.subscribe(key, names, since.get(key) ?? null)
     await ready.promise
   } catch (error) {
-    join.close()
+    multiplexer.close()
     throw error
   } finally {
     clearTimeout(timer)
   }
   const { ACK_TIMEOUT_MS } = readSettings(c.env)
-  return eventStream((given) => {
-    sink = given
+  return eventStream((own) => {
+    sink = own
     const recovered = recoveredAll && begun.size === channels.size
-    adapter.onStart(given, { recovered, position: joinStreamPositions(starts) })
-    for (const frame of held.splice(0)) adapter.onFrame(given, frame)
-    for (const [key, text] of feeds) adapter.onFeed(given, text, key)
-    // The objects learn of a reader that does not read by what is not acked (D3).
-    join.ackReceived()
+    adapter.onStart(own, { recovered, position: joinStreamPositions(starts) })
+    for (const frame of early.splice(0)) adapter.onFrame(own, frame)
+    for (const [key, text] of feeds) adapter.onFeed(own, text, key)
+    // Objects recognise a client that does not read by missing acks (D3).
+    multiplexer.ackAllReceived()
     return {
-      onCaughtUp: () => join.ackReceived(),
+      onCaughtUp: () => multiplexer.ackAllReceived(),
       onEnd() {
-        join.close()
+        multiplexer.close()
         adapter.onEnd()
       },
     }

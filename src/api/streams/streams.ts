@@ -1,29 +1,33 @@
 import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
-import { CodedError } from '../../protocol/errors.ts'
+import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_STREAM_POSITION_CHARS, splitStreamPositions } from '../../protocol/stream-position.ts'
+import { barsSchema, candleStreamSchema } from '../candles/input.ts'
 import type { AppEnv } from '../http/context.ts'
 import { invalidField, listParam } from '../http/input.ts'
-import { socketLimit } from '../http/rate-limits.ts'
+import { eventStreamResponse, operation } from '../http/operation.ts'
+import { rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import type { QuoteRoute } from '../quotes/quote-route.ts'
 import type { StreamEvent } from './event-stream.ts'
 import { candleKey, candleTexts, framePosition, quoteKey, quoteTexts } from './frames.ts'
 import { multiplexedStream, resolveCandleStream, type StreamAdapter, type StreamSelection } from './sse.ts'
 
-/** Candles as `event: candle` and quotes as `event: quote`, each written as its object wrote it. */
+/** Sends candles as `event: candle` and quotes as `event: quote`, each with the text that its object wrote. */
 const sseAdapter: StreamAdapter = {
   onStart(sink, { recovered, position }) {
-    // Without an id: who is cut off before the snapshot must not come back as if it had it.
+    // Without an id: a client that is cut off before the snapshot must not resume as if it had it.
     const at = position.length > MAX_STREAM_POSITION_CHARS ? '' : position
     sink.push([{ key: 'position', text: `event: position\ndata: ${JSON.stringify({ recovered, position: at })}\n` }])
   },
   onFrame(sink, { text }) {
-    const made = [
+    const events = [
       ...candleTexts(text).map((candle): StreamEvent => toStreamEvent('candle', candleKey(candle), candle)),
       ...quoteTexts(text).map((quote): StreamEvent => toStreamEvent('quote', quoteKey(quote), quote)),
     ]
-    if (made.length > 0) sink.push(made, framePosition(text) ?? undefined)
+    if (events.length > 0) sink.push(events, framePosition(text) ?? undefined)
   },
   onFeed(sink, text, product) {
     sink.push([toStreamEvent('feed', product, text)])
@@ -31,19 +35,19 @@ const sseAdapter: StreamAdapter = {
   onEnd() {},
 }
 
-const toStreamEvent = (name: string, of: string, data: string): StreamEvent => ({
-  key: `${name} ${of}`,
+const toStreamEvent = (name: string, id: string, data: string): StreamEvent => ({
+  key: `${name} ${id}`,
   text: `event: ${name}\ndata: ${data}\n`,
 })
 
-/** What the query asks for: quotes of its symbols, candles of its products, or both. @throws CodedError naming what is wrong */
+/** The channels of a query: quotes of its symbols, candles of its products, or both. @throws CodedError for an invalid query */
 async function resolveStream(c: Context<AppEnv>): Promise<StreamSelection> {
   const query = new URL(c.req.url).searchParams
   const symbols = listParam(query, 'symbol', 'symbols')
-  const ofCandles = ['product', 'products', 'granularity', 'granularities'].some((name) => query.has(name))
+  const hasCandles = ['product', 'products', 'granularity', 'granularities'].some((name) => query.has(name))
   if (symbols.length === 0) return resolveCandleStream(c)
   const boards = await resolveQuoteChannels(c.env, symbols)
-  if (ofCandles) {
+  if (hasCandles) {
     const candles = await resolveCandleStream(c)
     return { channels: new Map([...candles.channels, ...boards]), passive: candles.passive }
   }
@@ -52,7 +56,7 @@ async function resolveStream(c: Context<AppEnv>): Promise<StreamSelection> {
   return { channels: boards, passive: passive === 'true' }
 }
 
-/** The quotes' channels of these symbols by board. @throws CodedError with the code of the first that cannot be had */
+/** The quote channels of these symbols by quote board. @throws CodedError with the code of the first that is not available */
 async function resolveQuoteChannels(env: Env, symbols: readonly string[]): Promise<Map<string, string[]>> {
   const { MAX_CHANNELS } = readSettings(env)
   if (symbols.length > MAX_CHANNELS) {
@@ -60,28 +64,86 @@ async function resolveQuoteChannels(env: Env, symbols: readonly string[]): Promi
     throw new CodedError('too_many_symbols', `symbol: ${message}`, { errors: [{ field: 'symbol', message }] })
   }
   if (symbols.includes('*')) return groupByBoard(allQuoteRoutes(env))
-  const places = [...(await resolveQuoteRoutes(env, symbols)).values()]
-  const faults = places.filter((place) => 'code' in place)
+  const routes = [...(await resolveQuoteRoutes(env, symbols)).values()]
+  const faults = routes.filter((route) => 'code' in route)
   const [first] = faults
   if (first)
     throw new CodedError(first.code, faults.map(({ message }) => `symbol: ${message}`).join('; '), {
       errors: faults.map(({ message }) => ({ field: 'symbol', message })),
       ...(first.candidates && { candidates: first.candidates }),
     })
-  return groupByBoard(places.filter((place) => 'key' in place))
+  return groupByBoard(routes.filter((route) => 'key' in route))
 }
 
-const groupByBoard = (places: readonly QuoteRoute[]): Map<string, string[]> =>
+const groupByBoard = (routes: readonly QuoteRoute[]): Map<string, string[]> =>
   new Map(
-    [...Map.groupBy(places, ({ key }) => key)].map(([key, of]) => [
+    [...Map.groupBy(routes, ({ key }) => key)].map(([key, group]) => [
       key,
-      [...new Set(of.map(({ channel }) => channel))],
+      [...new Set(group.map(({ channel }) => channel))],
     ]),
   )
 
-/** `GET /api/v1/stream`: candles (brief 003) and quotes as events; goes on from `Last-Event-ID` or `since`. */
-export const streamRoutes = new Hono<AppEnv>().get('/api/v1/stream', socketLimit, async (c) => {
-  const wanted = await resolveStream(c)
+/** `GET /api/v1/stream`: candles and quotes as events; resumes from `Last-Event-ID` or `since`. */
+export const streamRoutes = new Hono<AppEnv>().get('/api/v1/stream', rateLimit('SOCKET_LIMIT'), async (c) => {
+  const selection = await resolveStream(c)
   const since = c.req.header('last-event-id') ?? c.req.query('since') ?? c.req.query('last_event_id') ?? ''
-  return multiplexedStream(c, wanted, splitStreamPositions(since), sseAdapter)
+  return multiplexedStream(c, selection, splitStreamPositions(since), sseAdapter)
 })
+
+const streamQuery = z.object({
+  ...candleStreamSchema.shape,
+  symbol: z.string().optional().meta({ description: 'Symbols, in the same way; * means all. Also `symbols`' }),
+  since: z.string().optional().meta({ description: 'The position to resume from, as the header Last-Event-ID' }),
+})
+
+const STREAM_ERRORS: readonly ErrorCode[] = [
+  'invalid_request',
+  'unknown_product',
+  'unknown_granularity',
+  'product_offline',
+  'too_many_sockets',
+]
+
+/** Includes the Datastar endpoints, which `src/pages` serves: the API does not import pages. */
+export const STREAM_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/stream': {
+    get: operation(
+      {
+        operationId: 'stream',
+        summary: 'Candles and quotes as server-sent events',
+        description:
+          'Needs products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
+        tags: ['Live'],
+        requestParams: { query: streamQuery },
+      },
+      eventStreamResponse(
+        '`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to resume from',
+      ),
+      [...STREAM_ERRORS, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+    ),
+  },
+  '/api/v1/datastar': {
+    get: operation(
+      {
+        operationId: 'streamElements',
+        summary: 'Candles as `<spot-candle>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: candleStreamSchema },
+      },
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
+    ),
+  },
+  '/api/v1/datastar/chart': {
+    get: operation(
+      {
+        operationId: 'streamCharts',
+        summary: 'Charts as `<spot-chart>` elements for Datastar',
+        tags: ['Live'],
+        requestParams: { query: z.object({ ...candleStreamSchema.shape, ...barsSchema.shape }) },
+      },
+      eventStreamResponse('`event: datastar-patch-elements`'),
+      STREAM_ERRORS,
+    ),
+  },
+}

@@ -8,11 +8,12 @@ import {
   type Time,
   type UTCTimestamp,
 } from 'lightweight-charts'
+import { DAY_S } from '../../time.ts'
 import { priceText } from './format-number.ts'
 import { timeText } from './format-time.ts'
 import { type Bar, priceDigits, type Series, type SeriesChange, timeSlots } from './series.ts'
 
-/** Colours of a chart, each a CSS colour; read from custom properties so that a page's theme is the chart's. */
+/** The colours of a chart as CSS colours, and its font. Charts read them from custom properties of their page. */
 export type ChartTheme = {
   text: string
   grid: string
@@ -25,52 +26,52 @@ export type ChartTheme = {
   font: string
 }
 
-/** A drawn chart. */
+/** A chart in its container. */
 export type ChartView = {
   draw(series: Series, change: SeriesChange): void
   setTheme(theme: ChartTheme): void
-  /** Puts the crosshair on a bar; null takes it away. */
+  /** Moves the crosshair to a bar; null hides it. */
   setCrosshair(bar: Bar | null): void
-  /** Starts of the first and the last bar on screen. */
+  /** Starts of the first and the last visible bar, unix seconds. */
   visibleRange(): { from: number; to: number } | null
-  /** True when the user has scrolled so that fewer than a screen's tenth of bars is left of it. */
+  /** True when less than a tenth of a screen of bars is left before the visible ones. */
   isNearStart(): boolean
   remove(): void
 }
 
-/** Pixels from one bar to the next at the beginning. */
+/** Initial pixels from one bar to the next. */
 const MIN_SPACING_PX = 6
 const MAX_SPACING_PX = 16
 
 const toTime = (t: number): UTCTimestamp => t as UTCTimestamp
 
 /**
- * Draws candles, volume and coverage into a container.
- * @param size seconds of one candle.
- * @param events `pointed` gets the bar under the crosshair (null: none), `scrolled` comes after any move of the view.
+ * Creates a chart of candles, volume and coverage in a container.
+ * @param sizeS seconds of one candle
+ * @param events `onPoint` gets the start of the bar under the crosshair (null: none), `onScroll` follows any scroll or zoom
  */
 export function createChartView(
   container: HTMLElement,
-  size: number,
+  sizeS: number,
   firstTheme: ChartTheme,
   events: { onPoint(t: number | null): void; onScroll(): void },
 ): ChartView {
   let theme = firstTheme
   let digits = 0
-  let spaced = false
+  let isSpaced = false
   let drawn: Series = { bars: [], gaps: [] }
-  const still = matchMedia('(prefers-reduced-motion: reduce)').matches
+  const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches
   const chart = createChart(container, {
     autoSize: true,
-    // The logo comes with an inline style element, which the page's policy forbids; the element shows a link instead.
+    // The logo needs an inline style element, which the page's content security policy forbids. `<spot-chart>` has a link.
     layout: { attributionLogo: false, background: { type: ColorType.Solid, color: 'transparent' }, fontSize: 11 },
     crosshair: { mode: CrosshairMode.Normal },
-    kineticScroll: { touch: !still, mouse: false },
+    kineticScroll: { touch: !reducedMotion, mouse: false },
     rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.24 } },
-    timeScale: { borderVisible: false, timeVisible: size < 86_400, secondsVisible: false, rightOffset: 3 },
+    timeScale: { borderVisible: false, timeVisible: sizeS < DAY_S, secondsVisible: false, rightOffset: 3 },
     localization: {
       locale: 'en-GB',
-      timeFormatter: (time: Time) => `${timeText(time as number, size)} UTC`,
+      timeFormatter: (time: Time) => `${timeText(time as number, sizeS)} UTC`,
       priceFormatter: (price: number) => priceText(price, digits),
     },
   })
@@ -90,30 +91,30 @@ export function createChartView(
   volume.priceScale().applyOptions({ visible: false, scaleMargins: { top: 0.82, bottom: 0 } })
   const candles = chart.addSeries(CandlestickSeries, { priceLineVisible: true })
 
-  const candleOf = (bar: Bar) => {
+  const candlePoint = (bar: Bar) => {
     const point = { time: toTime(bar.t), open: bar.o, high: bar.h, low: bar.l, close: bar.c }
     if (bar.coverage === 'full') return point
     const color = bar.c >= bar.o ? theme.upMuted : theme.downMuted
     return { ...point, color, borderColor: color, wickColor: color }
   }
-  const volumeOf = (bar: Bar) => ({
+  const volumePoint = (bar: Bar) => ({
     time: toTime(bar.t),
     value: bar.v,
     color: bar.c >= bar.o ? theme.upMuted : theme.downMuted,
   })
-  // Every bar has its point here too, at 0 where all is known: a point that appears later could not be put in between.
-  const coverageOf = (bar: Bar) => ({
+  // Bars with full coverage have a point too, at 0: the chart cannot insert a point between others later.
+  const coveragePoint = (bar: Bar) => ({
     time: toTime(bar.t),
     value: bar.coverage === 'full' ? 0 : 1,
     color: theme.gap,
   })
 
   function drawAll(): void {
-    const places = timeSlots(drawn, size)
-    candles.setData(places.map(({ t, bar }) => (bar ? candleOf(bar) : { time: toTime(t) })))
-    volume.setData(places.map(({ t, bar }) => (bar ? volumeOf(bar) : { time: toTime(t) })))
+    const slots = timeSlots(drawn, sizeS)
+    candles.setData(slots.map(({ t, bar }) => (bar ? candlePoint(bar) : { time: toTime(t) })))
+    volume.setData(slots.map(({ t, bar }) => (bar ? volumePoint(bar) : { time: toTime(t) })))
     coverage.setData(
-      places.map(({ t, bar }) => (bar ? coverageOf(bar) : { time: toTime(t), value: 1, color: theme.gap })),
+      slots.map(({ t, bar }) => (bar ? coveragePoint(bar) : { time: toTime(t), value: 1, color: theme.gap })),
     )
   }
 
@@ -124,10 +125,10 @@ export function createChartView(
     candles.applyOptions({ priceFormat: { type: 'price', precision: digits, minMove: 10 ** -digits } })
   }
 
-  /** Few bars stand further apart, so that they do not crouch at the edge; after that the user has the say. */
-  function space(count: number): void {
+  /** Spreads few bars over the width. Called once: afterwards the user zooms. */
+  function spaceBars(count: number): void {
     if (count === 0) return
-    spaced = true
+    isSpaced = true
     const barSpacing = Math.min(MAX_SPACING_PX, Math.max(MIN_SPACING_PX, (container.clientWidth * 0.75) / count))
     chart.timeScale().applyOptions({ barSpacing })
   }
@@ -163,15 +164,15 @@ export function createChartView(
       if (change.kind === 'all') {
         digits = 0
         fitDigits(series.bars)
-        if (!spaced) space(series.bars.length)
+        if (!isSpaced) spaceBars(series.bars.length)
         drawAll()
         return
       }
       fitDigits(change.bars.map(({ bar }) => bar))
       for (const { bar, older } of change.bars) {
-        candles.update(candleOf(bar), older)
-        volume.update(volumeOf(bar), older)
-        coverage.update(coverageOf(bar), older)
+        candles.update(candlePoint(bar), older)
+        volume.update(volumePoint(bar), older)
+        coverage.update(coveragePoint(bar), older)
       }
     },
     setTheme(next) {

@@ -1,7 +1,6 @@
-/** `67,412.10`: grouped, at least two digits after the point. */
+/** A price with thousands separators and at least two decimals: `67,412.10`. */
 export function priceText(value: number, digits: number): string {
-  const shown = Math.max(2, digits)
-  return formatter(shown).format(value)
+  return formatter(Math.max(2, digits)).format(value)
 }
 
 const formatters = new Map<number, Intl.NumberFormat>()
@@ -15,7 +14,7 @@ function formatter(digits: number): Intl.NumberFormat {
   return known
 }
 
-/** `+1.23%`, with a true minus sign. */
+/** A signed percentage with two decimals: `+1.23%`, `−0.50%`. */
 export function percentText(value: number): string {
   const text = formatter(2).format(Math.abs(value))
   return `${value < 0 && text !== '0.00' ? '−' : '+'}${text}%`
@@ -23,5 +22,5 @@ export function percentText(value: number): string {
 
 const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumSignificantDigits: 4 })
 
-/** `12.3K`: four significant digits. */
+/** A number with four significant digits: `12.35K`. */
 export const compactText = (value: number): string => compact.format(value)

@@ -7,11 +7,11 @@ type HistoryBar = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v' | 'complete'>
 
 let series: Series = { bars: [], gaps: [] }
 let view: ChartView | null = null
-/** Whether the chart's colours follow the page's already. */
+/** True once the chart follows changes of the colour scheme. */
 let followsTheme = false
 let showLegend: (t: number | null) => void = () => {}
 
-/** Draws the bars that the page's `#history` holds, in place of an earlier one; a page without them has no chart. */
+/** Draws the bars of the page's `#history` in place of an earlier chart. A page without `#history` has no chart. */
 export function drawHistory(): void {
   view?.remove()
   view = null
@@ -40,22 +40,22 @@ export function drawHistory(): void {
   if (followsTheme) return
   followsTheme = true
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
-    const drawn = document.querySelector<HTMLElement>('#history .plot')
-    if (drawn) view?.setTheme(readTheme(drawn))
+    const plot = document.querySelector<HTMLElement>('#history .plot')
+    if (plot) view?.setTheme(readTheme(plot))
   })
 }
 
-/** Moves the bar that is still going on to a price of `at` (unix seconds); a bar that is over stays as it is. */
+/** Moves the last bar to a price of `at` (unix seconds), unless that bar is complete. */
 export function updateHistory(price: number, at: number): void {
   const last = series.bars.at(-1)
   if (!last || last.complete || at < last.t) return
-  const moved = mergeBars(series, [{ ...last, c: price, h: Math.max(last.h, price), l: Math.min(last.l, price) }])
-  series = moved.series
-  view?.draw(series, moved.change)
+  const merged = mergeBars(series, [{ ...last, c: price, h: Math.max(last.h, price), l: Math.min(last.l, price) }])
+  series = merged.series
+  view?.draw(series, merged.change)
   showLegend(null)
 }
 
-/** The colours that the page's style sheet has for charts. */
+/** The chart colours of the page's style sheet. */
 function readTheme(element: HTMLElement): ChartTheme {
   const style = getComputedStyle(element)
   const color = (name: string) => style.getPropertyValue(`--chart-${name}`).trim()

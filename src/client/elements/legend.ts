@@ -4,20 +4,22 @@ import type { Bar } from './series.ts'
 
 const COVERAGE_TEXT = {
   full: '',
-  partial: 'partial: its beginning was not seen',
-  gap: 'gap: trades are missing',
+  partial: 'partial: began before we were recording',
+  gap: 'gap: some trades are missing',
 } as const
 
 /**
- * Writes one bar's figures into the legend: O H L C, volume, change against the bar before, time in UTC, and what is
- * wrong with it, if anything is.
+ * Shows a bar in the legend: start in UTC, open, high, low, close, volume, change from the bar before, and its coverage if
+ * that is not full.
+ * @param digits decimals of the prices
+ * @param sizeS seconds of one bar
  */
 export function drawLegend(
   target: HTMLElement,
   bar: Bar | null,
   before: Bar | null,
   digits: number,
-  size: number,
+  sizeS: number,
 ): void {
   if (bar === null) {
     target.textContent = 'No candles yet'
@@ -31,18 +33,17 @@ export function drawLegend(
     return span
   }
   const parts: HTMLElement[] = [
-    part('time', `${timeText(bar.t, size)} UTC`),
+    part('time', `${timeText(bar.t, sizeS)} UTC`),
     figure('O', priceText(bar.o, digits)),
     figure('H', priceText(bar.h, digits)),
     figure('L', priceText(bar.l, digits)),
     figure('C', priceText(bar.c, digits)),
   ]
-  // Bars of prices that were told, not of trades, have none.
+  // Bars made of a provider's prices have no volume.
   if (bar.v > 0) parts.push(figure('V', compactText(bar.v)))
   if (before && before.c !== 0) parts.push(figure('', percentText((100 * (bar.c - before.c)) / before.c)))
   if (bar.coverage !== 'full') {
-    const mark = part('em', COVERAGE_TEXT[bar.coverage])
-    parts.push(mark)
+    parts.push(part('em', COVERAGE_TEXT[bar.coverage]))
   }
   target.replaceChildren(...parts)
 }

@@ -1,35 +1,36 @@
 import { type FigureKind, figureClass, formatFigure, UNKNOWN_FIGURE } from '../../portfolio/format.ts'
 
-/** The page's element of this id. @throws Error where it has none */
+/** The page's element with this id. @throws Error if there is none */
 export const byId = (id: string): HTMLElement => {
   const element = document.getElementById(id)
   if (!element) throw new Error(`the page has no #${id}`)
   return element
 }
 
-/** Writes text where it is another one. */
+/** Sets an element's text, unless it has that text already. */
 export function setText(element: Element | null, text: string): void {
   if (element && element.textContent !== text) element.textContent = text
 }
 
-function flash(element: Element): void {
+/** Fades an element in briefly, to show that it changed. */
+export function flash(element: Element): void {
   if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
   element.animate([{ opacity: 0.45 }, { opacity: 1 }], { duration: 300 })
 }
 
 /**
- * Brings the figures below an element up to date: each `data-figure` of it with the amount of its name. What stands as it
- * is already is not touched.
- * @param kinds how figures are written, by name
- * @param currency of the amounts
+ * Updates the figures inside an element: each `data-figure` shows the amount with its name. Figures that do not change are
+ * not touched.
+ * @param kinds formats of the figures, by name
+ * @param currency currency of the amounts
  */
 export function showFigures(
-  below: ParentNode,
+  parent: ParentNode,
   kinds: Readonly<Record<string, FigureKind>>,
   amounts: Readonly<Record<string, unknown>>,
   currency: string,
 ): void {
-  for (const element of below.querySelectorAll<HTMLDataElement>('data[data-figure]')) {
+  for (const element of parent.querySelectorAll<HTMLDataElement>('data[data-figure]')) {
     const key = element.dataset.figure ?? ''
     const [kind, amount] = [kinds[key], amounts[key]]
     if (kind === undefined || amount === undefined) continue

@@ -2,10 +2,10 @@ import { connectPortfolio, type PortfolioConnection } from '../sdk/portfolio.ts'
 import type { PortfolioState } from '../sdk/portfolio-state.ts'
 import { byId, setText } from './live-figures.ts'
 
-/** A page's total is read aloud at most this often, milliseconds. */
+/** Screen readers announce the total at most this often. */
 const ANNOUNCE_INTERVAL_MS = 60_000
 
-/** How the page's connection is, in a word or two, and whether that is good. */
+/** The tone and the label of the connection badge. */
 function connectionText(state: PortfolioConnection): [tone: 'live' | 'waiting' | 'lost', text: string] {
   switch (state.name) {
     case 'live':
@@ -13,15 +13,15 @@ function connectionText(state: PortfolioConnection): [tone: 'live' | 'waiting' |
     case 'connecting':
       return ['waiting', 'connecting']
     case 'polling':
-      return state.error === null ? ['waiting', 'every 15 s'] : ['lost', 'not connected, trying every 15 s']
+      return state.error === null ? ['waiting', 'updates every 15 s'] : ['lost', 'offline, retrying…']
     case 'stale':
       return ['lost', 'not responding']
     case 'reconnecting':
-      return ['lost', 'not connected, coming back']
+      return ['lost', 'connection lost, reconnecting…']
     case 'stopped':
-      return ['lost', 'not connected']
+      return ['lost', 'disconnected']
     case 'signed_out':
-      return ['lost', 'not connected: signed out']
+      return ['lost', 'signed out']
   }
 }
 
@@ -33,7 +33,7 @@ function showConnection(state: PortfolioConnection): void {
 
 let announcedAt = Number.NEGATIVE_INFINITY
 
-/** Has something read aloud, unless something was a short while ago. */
+/** Announces text to screen readers, at most once a minute. */
 export function announce(text: string): void {
   if (performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
   announcedAt = performance.now()
@@ -41,8 +41,8 @@ export function announce(text: string): void {
 }
 
 /**
- * Follows the portfolio of who is signed in, and shows how the page is connected.
- * @param show takes the newest state, whenever it changes
+ * Connects the portfolio of the signed-in user, and shows the state of the connection.
+ * @param show called with each new state
  */
 export function followPortfolio(show: (state: PortfolioState) => void): void {
   showConnection({ name: 'connecting' })
@@ -53,9 +53,8 @@ let reloading = false
 let reloadQueued = false
 
 /**
- * Reads the page again as the server writes it and takes these parts of it, with which what is not in the page yet comes
- * into it. What is asked for while it is read is done once, after that.
- * @param done called each time when the parts are there, or could not be read
+ * Fetches the page again and replaces these parts of it. Calls during a fetch lead to one more fetch after it.
+ * @param done called after each fetch, whether it succeeded or not
  */
 export function reloadParts(ids: readonly string[], done: () => void): void {
   if (reloading) {
@@ -67,20 +66,20 @@ export function reloadParts(ids: readonly string[], done: () => void): void {
     .catch((error) => console.warn(error))
     .finally(() => {
       reloading = false
-      const more = reloadQueued
+      const again = reloadQueued
       reloadQueued = false
       done()
-      if (more) reloadParts(ids, done)
+      if (again) reloadParts(ids, done)
     })
 }
 
 async function replaceParts(ids: readonly string[]): Promise<void> {
   const response = await fetch(location.href, { headers: { accept: 'text/html' } })
-  if (!response.ok) throw new Error(`the page answered ${response.status}`)
+  if (!response.ok) throw new Error(`the page request failed with status ${response.status}`)
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
   for (const id of ids) {
     const part = fresh.getElementById(id)
-    // Somebody else may be signed in now, or nobody: their page has no such part.
+    // The page of a signed-out user has no such part.
     if (!part) throw new Error(`the page has no #${id} any more`)
     byId(id).replaceWith(part)
   }

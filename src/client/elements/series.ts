@@ -1,7 +1,8 @@
+import { unionGaps } from '../../market/gaps.ts'
 import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
 import type { LiveCandle } from '../sdk/candles.ts'
 
-/** One candle on a chart. `t` is its start in unix seconds; prices and volume are for showing only. */
+/** One candle of a chart. `t` is its start in unix seconds; prices and volume are floats, for display only. */
 export type Bar = {
   t: number
   o: number
@@ -14,19 +15,19 @@ export type Bar = {
   rev: number
 }
 
-/** The bars of one product and granularity, ascending and each start once, and the stretches in which trades are missing. */
+/** The bars of one product and granularity, ascending by start without duplicates, and its gaps. */
 export type Series = { bars: readonly Bar[]; gaps: readonly Gap[] }
 
-/** What a chart has to do: nothing, move these bars (`older`: not its last one), or draw everything anew. */
+/** What a chart must draw: nothing, these bars (`older`: not the last one), or everything. */
 export type SeriesChange = { kind: 'none' } | { kind: 'bars'; bars: { bar: Bar; older: boolean }[] } | { kind: 'all' }
 
-/** A slot on the time scale: a bar, or nothing but its time. */
+/** A slot on the time scale; empty if `bar` is null. */
 export type Slot = { t: number; bar: Bar | null }
 
-/** What is known of a stretch of bars: how many of each coverage, and the gaps that touch it. */
+/** The coverage of a range of bars: how many have each coverage, and the gaps that touch the range. */
 export type CoverageSummary = { full: number; partial: number; gap: number; gaps: Gap[] }
 
-/** Empty slots drawn for one gap at most: enough to be seen, not so many that the candles beside it leave the screen. */
+/** Most empty slots for one gap: enough to be visible, without moving the candles beside it off screen. */
 const MAX_GAP_SLOTS = 30
 
 export const toBar = (candle: WireCandle | LiveCandle): Bar => ({
@@ -64,14 +65,14 @@ function lowerBound(bars: readonly Bar[], t: number): number {
 }
 
 /**
- * Merges bars of the stream into a series, keyed by start: a known start is replaced, a later one is appended, one in
- * between is put in its place. A lower revision than the known one, and a bar before the first one (it belongs to
- * history that was never loaded), changes nothing (C6, C11).
+ * Merges streamed bars into a series by their start: a bar replaces the one with the same start, otherwise it is inserted.
+ * A bar with a lower revision, and a bar before the first one (it belongs to history that is not loaded), changes nothing
+ * (C6, C11).
  */
 export function mergeBars(series: Series, updates: readonly Bar[]): { series: Series; change: SeriesChange } {
   const bars = [...series.bars]
   const first = series.bars[0]?.t ?? Number.NEGATIVE_INFINITY
-  const moved = new Map<number, Bar>()
+  const merged = new Map<number, Bar>()
   let inserted = false
   for (const bar of updates) {
     if (bar.t < first) continue
@@ -85,92 +86,81 @@ export function mergeBars(series: Series, updates: readonly Bar[]): { series: Se
     } else {
       bars[index] = bar
     }
-    moved.set(bar.t, bar)
+    merged.set(bar.t, bar)
   }
-  if (moved.size === 0) return { series, change: { kind: 'none' } }
+  if (merged.size === 0) return { series, change: { kind: 'none' } }
   const next = { bars, gaps: series.gaps }
   if (inserted || series.bars.length === 0) return { series: next, change: { kind: 'all' } }
-  // In order of time, so that each bar is the last one, or a known one, when its turn comes.
+  // In order of time, since a chart only takes bars that it knows or that follow its last one.
   const last = series.bars.at(-1)!.t
-  const changed = [...moved.values()].sort((a, b) => a.t - b.t).map((bar) => ({ bar, older: bar.t < last }))
+  const changed = [...merged.values()].sort((a, b) => a.t - b.t).map((bar) => ({ bar, older: bar.t < last }))
   return { series: next, change: { kind: 'bars', bars: changed } }
 }
 
-/** Puts older history before a series; where both have a start, the series keeps its own bar. */
+/** Prepends older history to a series. For a start that both have, the bar of the series stays. */
 export function prependBars(series: Series, older: Series): Series {
   const first = series.bars[0]?.t ?? Number.POSITIVE_INFINITY
   return {
     bars: [...older.bars.filter((bar) => bar.t < first), ...series.bars],
-    gaps: joinGaps(older.gaps, series.gaps),
+    gaps: unionGaps([...older.gaps, ...series.gaps]),
   }
 }
 
 /**
- * A snapshot replaces all that it spans. Bars before its first one stay only if it continues them; otherwise there may
- * be a hole between, and `null` says that history must be read again.
+ * Replaces the part of a series that a snapshot spans. Returns null if bars may be missing between the series and the
+ * snapshot: then history must be read again.
  */
-export function applySnapshot(series: Series, snapshot: Series, size: number): Series | null {
+export function applySnapshot(series: Series, snapshot: Series, sizeS: number): Series | null {
   const first = snapshot.bars[0]?.t
   const last = series.bars.at(-1)?.t
   if (first === undefined) return series.bars.length === 0 ? snapshot : null
-  if (last !== undefined && first > last + size) return null
-  const kept = series.bars.slice(0, lowerBound(series.bars, first))
-  const keptGaps = series.gaps.filter(([from]) => from < first).map(([from, to]): Gap => [from, Math.min(to, first)])
-  return { bars: [...kept, ...snapshot.bars], gaps: joinGaps(keptGaps, snapshot.gaps) }
+  if (last !== undefined && first > last + sizeS) return null
+  const earlier = series.bars.slice(0, lowerBound(series.bars, first))
+  return { bars: [...earlier, ...snapshot.bars], gaps: replaceGapsFrom(series.gaps, first, snapshot.gaps) }
 }
 
-/** The gaps from `from` on are these: what was known of that time before is replaced. */
+/** Replaces the gaps since `from`, unix seconds. */
 export const replaceGaps = (series: Series, from: number, gaps: readonly Gap[]): Series => ({
   bars: series.bars,
-  gaps: joinGaps(
-    series.gaps.filter((gap) => gap[0] < from).map((gap): Gap => [gap[0], Math.min(gap[1], from)]),
-    gaps,
-  ),
+  gaps: replaceGapsFrom(series.gaps, from, gaps),
 })
 
-function joinGaps(a: readonly Gap[], b: readonly Gap[]): Gap[] {
-  const joined: Gap[] = []
-  for (const [from, to] of [...a, ...b].sort((x, y) => x[0] - y[0])) {
-    const last = joined.at(-1)
-    if (last && from <= last[1]) last[1] = Math.max(last[1], to)
-    else joined.push([from, to])
-  }
-  return joined
-}
+const replaceGapsFrom = (known: readonly Gap[], from: number, gaps: readonly Gap[]): Gap[] =>
+  unionGaps([...unionGaps(known, Number.NEGATIVE_INFINITY, from), ...gaps])
 
 /**
- * The slots of a time scale: every bar, and an empty slot for each interval of `size` seconds that lies in a gap and has
- * no bar. None follows the last bar, since a chart can only move on from its last slot.
+ * The slots of a time scale: every bar, and an empty slot for each interval of `sizeS` seconds that lies in a gap and has
+ * no bar. None follows the last bar, since a chart can only append after its last slot.
  */
-export function timeSlots(series: Series, size: number): Slot[] {
+export function timeSlots(series: Series, sizeS: number): Slot[] {
   const times = new Map<number, Bar | null>()
   const first = series.bars[0]?.t ?? Number.POSITIVE_INFINITY
   const last = series.bars.at(-1)?.t ?? Number.NEGATIVE_INFINITY
   for (const [from, to] of series.gaps) {
-    const start = Math.max(Math.floor(from / size) * size, first)
-    for (let t = start, n = 0; t < to && t < last && n < MAX_GAP_SLOTS; t += size, n++) times.set(t, null)
+    const start = Math.max(Math.floor(from / sizeS) * sizeS, first)
+    for (let t = start, n = 0; t < to && t < last && n < MAX_GAP_SLOTS; t += sizeS, n++) times.set(t, null)
   }
   for (const bar of series.bars) times.set(bar.t, bar)
   return [...times].sort(([a], [b]) => a - b).map(([t, bar]) => ({ t, bar }))
 }
 
-/** What is known of the bars that start in [from, to], and which gaps touch the time up to the end of the last one. */
-export function summarizeCoverage(series: Series, from: number, to: number, size: number): CoverageSummary {
+/** The coverage of the bars that start in [from, to], and the gaps that touch the time up to the end of the last one. */
+export function summarizeCoverage(series: Series, from: number, to: number, sizeS: number): CoverageSummary {
   const summary: CoverageSummary = { full: 0, partial: 0, gap: 0, gaps: [] }
   for (let i = lowerBound(series.bars, from); i < series.bars.length && series.bars[i]!.t <= to; i++)
     summary[series.bars[i]!.coverage]++
-  summary.gaps = series.gaps.filter((gap) => gap[1] > from && gap[0] < to + size)
+  summary.gaps = series.gaps.filter((gap) => gap[1] > from && gap[0] < to + sizeS)
   return summary
 }
 
-/** Digits after the point as a number is written; exponents (below 1e-6) are resolved. */
+/** The number of decimals of a number. */
 export function countDecimals(value: number): number {
   const [mantissa = '', exponent] = String(value).split('e')
   const fraction = mantissa.split('.')[1]?.length ?? 0
   return Math.max(0, fraction - (exponent ? Number(exponent) : 0))
 }
 
-/** The digits that prices of these bars need: the most that any of them is written with (the exchange trims zeros). */
+/** The decimals that the prices of these bars need: the most that any of them has (the exchange trims zeros). */
 export function priceDigits(bars: readonly Bar[]): number {
   let digits = 0
   for (const bar of bars)

@@ -1,4 +1,4 @@
-/** What a `<spot-candle>` says whenever it was patched. Numbers for showing; `price` as the attribute has it. */
+/** Detail of a `spot-candle` event. Numbers are for display; `price` is the text of `data-close`. */
 export type SpotCandleChange = {
   product: string
   open: number
@@ -29,8 +29,8 @@ function candleSheet(): CSSStyleSheet {
 }
 
 /**
- * `<spot-candle>` of brief 004: attributes in, a picture and an event out. It draws its candle lying down, low at the
- * left and high at the right, and tells of every change by a `spot-candle` event that bubbles.
+ * `<spot-candle>`: draws the candle of its attributes horizontally, from low at the left to high at the right, and
+ * dispatches a bubbling `spot-candle` event for every change.
  */
 export class SpotCandle extends HTMLElement {
   static readonly observedAttributes = ['data-open', 'data-high', 'data-low', 'data-close', 'data-timestamp']
@@ -41,7 +41,7 @@ export class SpotCandle extends HTMLElement {
   }
 
   attributeChangedCallback(): void {
-    // A patch changes several attributes in one go: they are drawn once.
+    // Several attributes change together: they are drawn once.
     if (this.#drawScheduled) return
     this.#drawScheduled = true
     queueMicrotask(() => {

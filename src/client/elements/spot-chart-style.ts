@@ -1,6 +1,6 @@
 let sheet: CSSStyleSheet | null = null
 
-/** The chart's own style, made once. A constructed sheet needs no inline style, which a strict policy forbids. */
+/** The shared style sheet of charts. A constructed sheet needs no inline style, which a strict CSP forbids. */
 export function chartSheet(): CSSStyleSheet {
   if (sheet) return sheet
   sheet = new CSSStyleSheet()

@@ -1,5 +1,6 @@
 import type { Coverage, Gap, WireCandle } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS, type Granularity, isGranularity } from '../../protocol/granularity.ts'
+import type { FeedState } from '../../protocol/product.ts'
 import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
 import type { Stream, StreamState } from '../sdk/stream.ts'
 import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
@@ -18,19 +19,19 @@ import {
 } from './series.ts'
 import { chartSheet } from './spot-chart-style.ts'
 
-/** What a chart tells its page, as `CustomEvent`s that bubble. */
+/** The bubbling `CustomEvent`s of a chart, by name. */
 export type SpotChartEvents = {
-  /** How its connection is; `null`: it has none. */
+  /** The state of its connection; null if it has none. */
   'spot-state': StreamState | null
-  /** How the exchange's feed is, whenever that changes: a `FeedState`. */
-  'spot-feed': string
-  /** A bar or the view moved. */
+  /** The `FeedState` of the exchange's feed, whenever it changes. */
+  'spot-feed': FeedState
+  /** A bar or the visible range changed. */
   'spot-change': { bars: readonly Bar[]; digits: number; coverage: CoverageSummary }
-  /** The stream could not be continued and history must be read again; a page that does so prevents the default. */
+  /** Bars may be missing and history must be read again. A page that does so prevents the default. */
   'spot-lost': null
 }
 
-/** The attributes and the child that hold a chart's state: a change of any of them is a change of the chart. */
+/** The attributes of the chart and its canvas that hold its state: a change of any of them redraws the chart. */
 const OBSERVED_ATTRIBUTES = [
   'data-product',
   'data-granularity',
@@ -40,17 +41,17 @@ const OBSERVED_ATTRIBUTES = [
   'data-candles',
 ]
 
-/** Bars read at once when the user scrolls past the first one. */
+/** Bars fetched at once when the user scrolls towards the first one. */
 const PAGE_LIMIT = 300
-/** Pause after history that could not be read. */
+/** Pause after a failed fetch of history. */
 const RETRY_MS = 5_000
 
 /**
  * `<spot-chart data-product data-granularity><canvas data-candles='[{"t","o","h","l","c","v"}, …]'></canvas></spot-chart>`
- * (brief 003, phase 2): draws what its canvas holds, at once and without a request, and again whenever a patch changes
- * it. With `data-position` it then moves by the product's socket, from that position on. `data-gaps` holds `[[from, to],
- * …]`, `data-marks` what the canvas has no key for: `{"partial":[start, …],"gap":[…],"forming":[…],"revised":[[start, rev], …]}`.
- * An empty `data-position` stands for a product that has history here and no stream now.
+ * draws the candles of its canvas without a request, and again whenever they change. With `data-position` it then follows
+ * the product's socket from that position. `data-gaps` holds `[[from, to], …]`, `data-marks` the other properties of bars:
+ * `{"partial":[start, …],"gap":[…],"forming":[…],"revised":[[start, rev], …]}`. An empty `data-position` means that the
+ * product has history but no stream now.
  */
 export class SpotChart extends HTMLElement {
   #series: Series = { bars: [], gaps: [] }
@@ -68,7 +69,7 @@ export class SpotChart extends HTMLElement {
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)')
   readonly #onSchemeChange = () => this.#view?.setTheme(this.#theme())
 
-  /** The bars that are drawn, for scripts and tests. */
+  /** The drawn bars, for scripts and tests. */
   get bars(): readonly Bar[] {
     return this.#series.bars
   }
@@ -113,7 +114,7 @@ export class SpotChart extends HTMLElement {
     root.append(this.#legend, this.#plot, credit)
   }
 
-  /** Takes the state from the attributes and the canvas; the view stays where it is if the bars are of the same kind. */
+  /** Reads the state of the attributes and the canvas. The visible range stays if product and granularity do. */
   #load(): void {
     const product = this.dataset.product ?? ''
     const granularity = this.dataset.granularity ?? ''
@@ -121,9 +122,9 @@ export class SpotChart extends HTMLElement {
     this.#series = this.#readDocument()
     this.#sizeS = GRANULARITY_SECONDS[granularity]
     this.#atStart = false
-    const shown = `${product} ${granularity}`
-    if (this.#seriesKey !== shown) {
-      this.#seriesKey = shown
+    const key = `${product} ${granularity}`
+    if (this.#seriesKey !== key) {
+      this.#seriesKey = key
       this.#crosshairBar = null
       this.#view?.remove()
       this.#view = createChartView(this.#plot, this.#sizeS, this.#theme(), {
@@ -137,12 +138,12 @@ export class SpotChart extends HTMLElement {
     this.#connect(product, granularity)
   }
 
-  /** The series as the server wrote it into the document. */
+  /** The series that the server rendered into the document. */
   #readDocument(): Series {
-    type Written = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v'>
+    type RenderedBar = Pick<Bar, 't' | 'o' | 'h' | 'l' | 'c' | 'v'>
     type Marks = { partial?: number[]; gap?: number[]; forming?: number[]; revised?: [number, number][] }
     const canvas = this.querySelector<HTMLElement>('canvas[data-candles]')
-    const candles = JSON.parse(canvas?.dataset.candles || '[]') as Written[]
+    const candles = JSON.parse(canvas?.dataset.candles || '[]') as RenderedBar[]
     const gaps = JSON.parse(this.dataset.gaps || '[]') as Gap[]
     const marks = JSON.parse(this.dataset.marks || '{}') as Marks
     const coverage = new Map<number, Coverage>()
@@ -207,7 +208,7 @@ export class SpotChart extends HTMLElement {
     this.#changed()
   }
 
-  /** The bars of this chart's granularity: a frame may carry others. */
+  /** The bars of this chart's granularity. A frame may contain others. */
   #ownBars(candles: LiveCandle[]): Bar[] {
     return candles.filter((candle) => candle.granularity === this.dataset.granularity).map(toBar)
   }
@@ -217,26 +218,26 @@ export class SpotChart extends HTMLElement {
     if (this.#view?.isNearStart() && this.dataset.position !== undefined) void this.#loadOlder()
   }
 
-  /** Reads the history before the first bar, a page at a time, as the user scrolls towards it. */
+  /** Fetches the history before the first bar, one page at a time. */
   async #loadOlder(): Promise<void> {
     const first = this.#series.bars[0]
     if (this.#loadingOlder || this.#atStart || !first) return
     this.#loadingOlder = true
-    const shown = this.#seriesKey
+    const key = this.#seriesKey
     try {
       const { product = '', granularity = '' } = this.dataset
       const query = new URLSearchParams({ granularity, end: String(first.t), limit: String(PAGE_LIMIT) })
-      // The newest of what is before `end`: without a start, the limit counts from the end.
+      // Without a start, the limit counts back from `end`.
       const response = await fetch(`/api/v1/products/${encodeURIComponent(product)}/candles?${query}`)
-      if (!response.ok) throw new Error(`history before ${first.t} answered ${response.status}`)
+      if (!response.ok) throw new Error(`the history request failed with status ${response.status}`)
       const page = (await response.json()) as { candles: WireCandle[]; gaps: Gap[] }
-      if (shown !== this.#seriesKey) return
+      if (key !== this.#seriesKey) return
       if (page.candles.length === 0) this.#atStart = true
       this.#series = prependBars(this.#series, { bars: page.candles.map(toBar), gaps: page.gaps })
       this.#view?.draw(this.#series, { kind: 'all' })
       this.#changed()
     } catch (error) {
-      // The chart is whole without it; a scroll some time later asks again.
+      // The chart works without older bars; a later scroll tries again.
       console.warn(error)
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     } finally {
@@ -255,7 +256,7 @@ export class SpotChart extends HTMLElement {
     drawLegend(this.#legend, bars[index] ?? null, bars[index - 1] ?? null, priceDigits(bars), this.#sizeS)
   }
 
-  /** Arrow keys walk along the bars, Escape leaves them. */
+  /** Arrow keys move the crosshair from bar to bar, Escape hides it. */
   #onKey(event: KeyboardEvent): void {
     const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0
     if (step === 0 && event.key !== 'Escape') return
@@ -272,7 +273,7 @@ export class SpotChart extends HTMLElement {
     this.#scheduleChangeEvent()
   }
 
-  /** Tells the page, once a frame at most. */
+  /** Dispatches `spot-change`, at most once per animation frame. */
   #scheduleChangeEvent(): void {
     if (this.#changeFrame !== 0) return
     this.#changeFrame = requestAnimationFrame(() => {

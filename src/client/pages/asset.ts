@@ -10,33 +10,28 @@ import {
 } from '../../pricing/format.ts'
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
 import { drawHistory, updateHistory } from '../elements/history-chart.ts'
+import { byId, flash } from '../elements/live-figures.ts'
 import { connectQuotes, type LiveQuote, type StaleCause, staleCause } from '../sdk/quotes.ts'
 import type { StreamState } from '../sdk/stream.ts'
 
-/** Ages are written anew this often, milliseconds; so is the judgement of what is still the price of now. */
+/** Ages, and whether the price is outdated, are updated this often. */
 const AGE_INTERVAL_MS = 1_000
-/** The price is read aloud at most this often, milliseconds. */
+/** Screen readers announce the price at most this often. */
 const ANNOUNCE_INTERVAL_MS = 60_000
-/** How long a first price holds until the server has said so, milliseconds. */
+/** How long a first price is valid until the server has sent its time to live. */
 const DEFAULT_TTL_MS = 60_000
 
-const byId = (id: string): HTMLElement => {
-  const element = document.getElementById(id)
-  if (!element) throw new Error(`the page has no #${id}`)
-  return element
-}
-
-/** What the page knows of its price. `ttl` is how long a price holds, milliseconds. */
+/** The displayed price. `ttlMs` is how long it is valid. */
 type ShownPrice = { updatedAt: string; stale: StaleReason | null; market: string; ttlMs: number }
 
-/** As the server wrote it; null where there is no price yet. */
+/** The price that the server rendered; null if there is none yet. */
 function readShownPrice(): ShownPrice | null {
   const { updatedAt = '', stale = '', marketState = '', ttl = '0' } = byId('facts').dataset
   if (updatedAt === '') return null
   return { updatedAt, stale: stale === '' ? null : (stale as StaleReason), market: marketState, ttlMs: Number(ttl) }
 }
 
-/** The server's clock less ours, milliseconds: a clock that is wrong here must not make a price old or young. */
+/** The server's clock minus this computer's, which may be wrong. */
 const clockOffsetMs = (() => {
   const [navigation] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[]
   return Number(byId('facts').dataset.now) - (performance.timeOrigin + (navigation?.responseStart ?? 0))
@@ -45,18 +40,18 @@ const serverNow = (): number => Date.now() + clockOffsetMs
 
 let shownPrice = readShownPrice()
 let connection: StreamState = { name: 'connecting' }
-/** Becomes false with a loss, and true when the server has answered again. Before the first answer age alone counts. */
+/** False from a loss until the server has answered again. True before the first answer: then only the age counts. */
 let connected = true
 let announcedAt = Number.NEGATIVE_INFINITY
 let factsRequests = 0
 
 function showQuote(quote: LiveQuote): void {
-  const known = shownPrice
+  const before = shownPrice
   shownPrice = {
     updatedAt: quote.updatedAt,
     stale: quote.stale,
     market: quote.market_state ?? '',
-    ttlMs: known?.ttlMs ?? DEFAULT_TTL_MS,
+    ttlMs: before?.ttlMs ?? DEFAULT_TTL_MS,
   }
   const price = byId('price')
   const text = formatPrice(quote.price)
@@ -73,8 +68,8 @@ function showQuote(quote: LiveQuote): void {
   document.title = `${text} ${byId('facts').dataset.symbol} · Kerb`
   updateHistory(Number(quote.price), Date.parse(quote.as_of) / 1_000)
   showAge()
-  // How long a price holds is another thing in an open market than in a closed one: the server says how long.
-  if (known === null || known.market !== shownPrice.market) reloadFacts()
+  // The time to live depends on whether the market is open; the facts have it.
+  if (before === null || before.market !== shownPrice.market) reloadFacts()
 }
 
 function showFacts(quote: LiveQuote): void {
@@ -98,12 +93,7 @@ function showTime(id: string, time: string): void {
   element.textContent = `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
-function flash(element: HTMLElement): void {
-  if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
-  element.animate([{ opacity: 0.45 }, { opacity: 1 }], { duration: 300 })
-}
-
-/** Writes the price's age, and whether it can be taken for the price of now. */
+/** Shows the price's age, and a notice if the price is outdated. */
 function showAge(): void {
   if (shownPrice === null) return
   const now = serverNow()
@@ -115,24 +105,25 @@ function showAge(): void {
   showStale(staleCause(shownPrice, shownPrice.ttlMs, connected, now))
 }
 
-function showStale(doubt: StaleCause): void {
+function showStale(cause: StaleCause): void {
   const element = byId('doubt')
-  const text = doubt === null ? '' : staleNotice(doubt)
-  document.querySelector('.asset-head')?.classList.toggle('old-price', doubt !== null)
+  const text = cause === null ? '' : staleNotice(cause)
+  document.querySelector('.asset-head')?.classList.toggle('old-price', cause !== null)
   if (element.textContent === text) return
   element.textContent = text
-  element.hidden = doubt === null
-  announce(doubt === null ? 'The price is current again.' : text, true)
+  element.hidden = cause === null
+  announce(cause === null ? 'The price is up to date again.' : text, true)
 }
 
-function staleNotice(doubt: Exclude<StaleCause, null>): string {
-  if (doubt === 'connection') return 'Not the price of now: the connection is lost.'
-  if (doubt === 'expired') return 'Not the price of now: no newer one has come.'
-  return `Not the price of now: ${staleReasonLabel(doubt)}.`
+function staleNotice(cause: Exclude<StaleCause, null>): string {
+  if (cause === 'connection') return 'Outdated: the connection is lost.'
+  if (cause === 'expired') return 'Outdated: no newer price yet.'
+  return `Outdated: ${staleReasonLabel(cause)}.`
 }
 
-function announce(text: string, atOnce: boolean): void {
-  if (!atOnce && performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
+/** Announces text to screen readers, at most once a minute unless it is `urgent`. */
+function announce(text: string, urgent: boolean): void {
+  if (!urgent && performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
   announcedAt = performance.now()
   byId('spoken').textContent = text
 }
@@ -157,25 +148,25 @@ function connectionText(state: StreamState): [string, string] {
     case 'stale':
       return ['lost', 'not responding']
     case 'reconnecting':
-      return ['lost', 'connection lost, coming back']
+      return ['lost', 'connection lost, reconnecting…']
     case 'stopped':
       return ['lost', `stopped: ${state.reason}`]
   }
 }
 
-/** Reads the facts again as the server writes them, with how long a price holds now. */
+/** Fetches the facts again, with the price's time to live. */
 function reloadFacts(): void {
-  const turn = ++factsRequests
+  const request = ++factsRequests
   const name = byId('facts').dataset.name ?? ''
   fetch(`/assets/${encodeURIComponent(name)}/facts`, { headers: { accept: 'text/html' } })
     .then(async (response) => {
-      if (!response.ok) throw new Error(`the facts answered ${response.status}`)
+      if (!response.ok) throw new Error(`the facts request failed with status ${response.status}`)
       const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('facts')
-      // Answers may overtake each other: only the newest question counts.
-      if (!fresh || turn !== factsRequests) return
+      // Responses may arrive out of order: only the newest request counts.
+      if (!fresh || request !== factsRequests) return
       byId('facts').replaceWith(fresh)
-      const read = readShownPrice()
-      if (shownPrice && read) shownPrice.ttlMs = read.ttlMs
+      const rendered = readShownPrice()
+      if (shownPrice && rendered) shownPrice.ttlMs = rendered.ttlMs
       showAge()
     })
     .catch((error) => console.warn(error))

@@ -1,29 +1,43 @@
-import { startDatastar } from '../elements/datastar.ts'
 import { percentText, priceText } from '../elements/format-number.ts'
+import { flash } from '../elements/live-figures.ts'
 import { countDecimals } from '../elements/series.ts'
-import { SpotCandle, type SpotCandleChange } from '../elements/spot-candle.ts'
+import { SpotCandle } from '../elements/spot-candle.ts'
+import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
 
-/** Prices without an open feed, ages and statuses are read again this often. */
+/** Prices without an open feed, ages and statuses are fetched again this often. */
 const REFRESH_MS = 30_000
 
-/** Products that the stream has moved since the page was opened: their price is not taken from a refresh. */
+/** Products whose price the stream has moved since the page was opened: a refresh does not replace it. */
 const liveProducts = new Set<string>()
+/** Start of the newest day's candle by product, unix seconds. */
+const newestDays = new Map<string, number>()
 
-document.addEventListener('spot-candle', (event) => {
-  const { product, close, price } = (event as CustomEvent<SpotCandleChange>).detail
+function showCandles(candles: readonly LiveCandle[]): void {
+  for (const candle of candles) {
+    // An earlier day's candle may come again, revised.
+    if (candle.timestamp < (newestDays.get(candle.product_id) ?? 0)) continue
+    newestDays.set(candle.product_id, candle.timestamp)
+    showCandle(candle)
+  }
+}
+
+function showCandle({ product_id: product, timestamp, open, high, low, close }: LiveCandle): void {
+  const picture = document.getElementById(`${product}-ONE_DAY`)
   const cell = document.getElementById(`price-${product}`)
-  if (!cell) return
+  if (!picture || !cell) return
+  Object.assign(picture.dataset, { timestamp, open, high, low, close })
   liveProducts.add(product)
-  const text = priceText(close, countDecimals(Number(price)))
+  const price = Number(close)
+  const text = priceText(price, countDecimals(price))
   if (cell.textContent !== text) {
     cell.textContent = text
     flash(cell)
   }
-  showChange(product, close)
+  showChange(product, price)
   showLive(product)
-})
+}
 
-/** The change over 24 hours follows a live price; a day's candle alone would tell the change since midnight. */
+/** Shows the change over 24 hours. The day's candle cannot give it: that starts at midnight. */
 function showChange(product: string, price: number): void {
   const cell = document.getElementById(`change-${product}`)
   const before = Number(cell?.dataset.before)
@@ -42,26 +56,21 @@ function showLive(product: string): void {
   cell.replaceChildren(mark)
 }
 
-function flash(cell: HTMLElement): void {
-  if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
-  cell.animate([{ opacity: 0.45 }, { opacity: 1 }], { duration: 300 })
-}
-
-/** Reads the page again and takes the cells that changed. The stream goes on as it is. */
+/** Fetches the page again and updates the cells of products without a live price. */
 async function reloadCells(): Promise<void> {
   const response = await fetch(location.href, { headers: { accept: 'text/html' } })
-  if (!response.ok) throw new Error(`the list answered ${response.status}`)
+  if (!response.ok) throw new Error(`the list request failed with status ${response.status}`)
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
   for (const cell of fresh.querySelectorAll<HTMLElement>('.markets td[id]')) {
-    const known = document.getElementById(cell.id)
-    if (!known) return location.reload()
+    const current = document.getElementById(cell.id)
+    if (!current) return location.reload()
     const product = cell.id.slice(cell.id.indexOf('-') + 1)
-    if (cell.dataset.before !== undefined) known.dataset.before = cell.dataset.before
-    const closed = cell.id.startsWith('as-of-') && cell.querySelector('.live') === null
-    if (closed) liveProducts.delete(product)
+    if (cell.dataset.before !== undefined) current.dataset.before = cell.dataset.before
+    const isFeedClosed = cell.id.startsWith('as-of-') && cell.querySelector('.live') === null
+    if (isFeedClosed) liveProducts.delete(product)
     if (cell.id.startsWith('as-of-') || !liveProducts.has(product)) {
-      known.className = cell.className
-      known.replaceChildren(...cell.childNodes)
+      current.className = cell.className
+      current.replaceChildren(...cell.childNodes)
     }
   }
 }
@@ -71,4 +80,10 @@ setInterval(() => {
 }, REFRESH_MS)
 
 customElements.define('spot-candle', SpotCandle)
-startDatastar()
+connectCandles({
+  products: ['*'],
+  granularities: ['ONE_DAY'],
+  passive: true,
+  onCandles: showCandles,
+  onSnapshot: showCandles,
+})

@@ -1,21 +1,18 @@
 import { GRANULARITY_SECONDS, isGranularity } from '../../protocol/granularity.ts'
+import type { FeedState } from '../../protocol/product.ts'
 import { compactText, percentText, priceText } from '../elements/format-number.ts'
 import { shortTimeText, timeText } from '../elements/format-time.ts'
+import { byId } from '../elements/live-figures.ts'
 import type { Bar, CoverageSummary } from '../elements/series.ts'
 import { SpotChart, type SpotChartEvents } from '../elements/spot-chart.ts'
 import type { StreamState } from '../sdk/stream.ts'
 
-/** The feed's own state, which a connection to us cannot show, is read this often. */
+/** The facts, with the state of the exchange's feed, are fetched this often. */
 const FACTS_INTERVAL_MS = 10_000
-/** The price is read aloud at most this often. */
+/** Screen readers announce the price at most this often. */
 const ANNOUNCE_INTERVAL_MS = 60_000
 const LATEST_BARS = 8
 
-const byId = (id: string): HTMLElement => {
-  const element = document.getElementById(id)
-  if (!element) throw new Error(`the page has no #${id}`)
-  return element
-}
 const chart = (): SpotChart => {
   const element = document.querySelector<SpotChart>('spot-chart')
   if (!element) throw new Error('the page has no chart')
@@ -28,12 +25,12 @@ const granularitySeconds = (granularity: string): number =>
   isGranularity(granularity) ? GRANULARITY_SECONDS[granularity] : 60
 
 let announcedAt = 0
-/** The last bar as it was seen last, and when it moved: a market that moves before our eyes is not quiet. */
+/** The last bar's start and volume, and when they changed: a market with visible trades is not quiet. */
 let lastBarKey = ''
-let movedAt = Number.NEGATIVE_INFINITY
+let tradedAt = Number.NEGATIVE_INFINITY
 let connection: StreamState | null = null
-/** How the exchange's feed is, as the socket tells it: a `FeedState`. */
-let feedState = ''
+/** The state of the exchange's feed from the socket; empty before the first `feed` frame. */
+let feedState: FeedState | '' = ''
 
 document.addEventListener('spot-state', (event) => {
   connection = (event as CustomEvent<SpotChartEvents['spot-state']>).detail
@@ -46,9 +43,9 @@ document.addEventListener('spot-change', (event) => {
   const last = bars.at(-1)
   if (last) {
     showPrice(last.c, digits)
-    const now = `${last.t} ${last.v}`
-    if (lastBarKey !== '' && lastBarKey !== now) movedAt = performance.now()
-    lastBarKey = now
+    const key = `${last.t} ${last.v}`
+    if (lastBarKey !== '' && lastBarKey !== key) tradedAt = performance.now()
+    lastBarKey = key
     showConnection()
   }
   byId('coverage').textContent = coverageText(coverage)
@@ -63,7 +60,7 @@ document.addEventListener('spot-change', (event) => {
 document.addEventListener('spot-feed', (event) => {
   feedState = (event as CustomEvent<SpotChartEvents['spot-feed']>).detail
   showConnection()
-  // Since when, and what it means, the server says.
+  // The facts say since when, and what it means.
   reloadFacts()
 })
 
@@ -72,11 +69,12 @@ document.addEventListener('spot-lost', (event) => {
   void showPage(location.href)
 })
 
-const isQuiet = (): boolean => byId('facts').dataset.tone === 'quiet' && performance.now() - movedAt > FACTS_INTERVAL_MS
+const isQuiet = (): boolean =>
+  byId('facts').dataset.tone === 'quiet' && performance.now() - tradedAt > FACTS_INTERVAL_MS
 
-/** What the reader sees of both links: ours to the page, and the exchange's to us. */
+/** Shows the state of both connections: from the page to Kerb, and from Kerb to the exchange. */
 function showConnection(): void {
-  // Without a stream what the server wrote stays true.
+  // Without a stream, the text that the server rendered stays.
   if (connection === null) return
   const element = byId('connection')
   const [state, text] = connectionText(connection, isQuiet())
@@ -92,7 +90,7 @@ function connectionText(state: StreamState, quiet: boolean): [string, string] {
     case 'stale':
       return ['lost', 'not responding, prices may be old']
     case 'reconnecting':
-      return ['lost', 'connection lost, coming back']
+      return ['lost', 'connection lost, reconnecting…']
     case 'stopped':
       return ['lost', `stopped: ${state.reason}`]
     case 'live':
@@ -100,17 +98,17 @@ function connectionText(state: StreamState, quiet: boolean): [string, string] {
   }
 }
 
-/** Our link to the page is alive: then what counts is the exchange's link to us. */
+/** The text for a page that is connected: the state of the exchange's feed. */
 function feedText(quiet: boolean): [string, string] {
   switch (feedState) {
     case 'live':
       return quiet ? ['live', 'live, quiet market'] : ['live', 'live']
     case 'silent':
-      return ['lost', 'connected, but the feed is dead']
+      return ['lost', 'connected, but no data from the exchange']
     case 'waiting':
-      return ['lost', 'connected, but the feed is lost']
+      return ['lost', 'connected, but the feed is disconnected']
     case 'refused':
-      return ['lost', 'connected, but there is no feed']
+      return ['lost', 'connected, but the feed is unavailable']
     default:
       return ['waiting', 'connected, feed opening']
   }
@@ -136,8 +134,8 @@ function showPrice(price: number, digits: number): void {
 
 function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
   const all = full + partial + gap
-  const parts = [`${all} ${all === 1 ? 'candle' : 'candles'} on screen`]
-  if (all === full && gaps.length === 0) return `${parts[0]}, all fully covered`
+  const parts = [`${all} ${all === 1 ? 'candle' : 'candles'}`]
+  if (all === full && gaps.length === 0) return `${parts[0]} · no missing trades`
   if (full > 0) parts.push(`${full} full`)
   if (partial > 0) parts.push(`${partial} partial`)
   if (gap > 0) parts.push(`${gap} with missing trades`)
@@ -146,7 +144,7 @@ function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
     parts.push(
       `${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'} (${gaps.length > 3 ? '… ' : ''}${named.join(', ')} UTC)`,
     )
-  return parts.join(', ')
+  return parts.join(' · ')
 }
 
 function row(bar: Bar, digits: number, size: number): HTMLTableRowElement {
@@ -159,31 +157,31 @@ function row(bar: Bar, digits: number, size: number): HTMLTableRowElement {
   for (const price of [bar.o, bar.h, bar.l, bar.c]) line.insertCell().textContent = priceText(price, digits)
   line.cells[4]!.className = bar.c >= bar.o ? 'up' : 'down'
   line.insertCell().textContent = compactText(bar.v)
-  const state = bar.complete ? (bar.rev > 0 ? `revised ${bar.rev}×` : 'closed') : 'forming'
+  const state = bar.complete ? (bar.rev > 0 ? 'corrected' : 'closed') : 'forming'
   line.insertCell().textContent = bar.coverage === 'full' ? state : `${state}, ${bar.coverage}`
   return line
 }
 
-/** The page of an address, parsed. */
+/** Fetches and parses a page. @throws Error unless the status is 2xx */
 async function fetchPage(address: string): Promise<Document> {
   const response = await fetch(address, { headers: { accept: 'text/html' } })
-  if (!response.ok) throw new Error(`${address} answered ${response.status}`)
+  if (!response.ok) throw new Error(`${address} failed with status ${response.status}`)
   return new DOMParser().parseFromString(await response.text(), 'text/html')
 }
 
 let pageRequests = 0
 
 /**
- * Shows the page of another granularity, or this one anew, without a reload: the very page that a link would open is
- * read, and its chart's state, with the place in the stream that belongs to it, is put into the chart that is here.
+ * Shows the page of another granularity, or this one again, without a reload: fetches the page that a link would open and
+ * copies its chart's state, with the position in the stream, into the chart of this page.
  */
 async function showPage(address: string): Promise<void> {
-  const turn = ++pageRequests
+  const request = ++pageRequests
   const element = chart()
   element.setAttribute('aria-busy', 'true')
   try {
     const fresh = await fetchPage(address)
-    if (turn !== pageRequests) return
+    if (request !== pageRequests) return
     const next = fresh.querySelector('spot-chart')
     if (!next) throw new Error(`${address} has no chart`)
     lastBarKey = ''
@@ -196,11 +194,11 @@ async function showPage(address: string): Promise<void> {
     history.replaceState(null, '', address)
   } catch (error) {
     console.warn(error)
-    // The link's own way still works, and shows what is wrong if something is.
-    if (turn === pageRequests && address !== location.href) location.assign(address)
-    else if (turn === pageRequests) setTimeout(() => void showPage(address), 5_000)
+    // Opening the link still works, or shows the error.
+    if (request === pageRequests && address !== location.href) location.assign(address)
+    else if (request === pageRequests) setTimeout(() => void showPage(address), 5_000)
   } finally {
-    if (turn === pageRequests) element.removeAttribute('aria-busy')
+    if (request === pageRequests) element.removeAttribute('aria-busy')
   }
 }
 
@@ -223,11 +221,11 @@ let factsRequests = 0
 
 function reloadFacts(): void {
   if (document.hidden) return
-  const turn = ++factsRequests
+  const request = ++factsRequests
   fetchPage(`/products/${encodeURIComponent(product())}/facts`)
     .then((fresh) => {
-      // Answers may overtake each other: only the newest question counts.
-      if (turn === factsRequests) replaceFacts(fresh)
+      // Responses may arrive out of order: only the newest request counts.
+      if (request === factsRequests) replaceFacts(fresh)
     })
     .catch((error) => console.warn(error))
 }

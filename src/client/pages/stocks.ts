@@ -6,7 +6,7 @@ import { followPortfolio, reloadParts } from '../elements/live-portfolio.ts'
 import { suggestSymbols } from '../elements/symbol-search.ts'
 import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
-/** What the page was written with: its lots, the prices of their assets, and the portfolio's currency and version. */
+/** The data that the page was rendered from: lots, prices of their assets, currency and version of the portfolio. */
 type LotData = { currency: string; version: number; lots: LotView[]; prices: PortfolioPrice[] }
 
 let state: PortfolioState | null = null
@@ -20,13 +20,13 @@ function show(next: PortfolioState): void {
   state = next
   const page = readLotData()
   if (page === null || next.portfolio === null) return
-  // A lot that came, went or was changed: the server knows where in which page it stands.
+  // Lots were added, changed or deleted: the server knows which of them are on this page.
   const { currency, version } = next.portfolio
   if (version > page.version || currency !== page.currency) reloadParts(['lots'], showLots)
   else showLots()
 }
 
-/** Each lot at the price of its position, by the function with which the server values it. */
+/** Shows each lot at the price of its position, valued by the same function as on the server. */
 function showLots(): void {
   const page = readLotData()
   if (page === null || state?.portfolio?.currency !== page.currency) return
@@ -39,7 +39,7 @@ function showLots(): void {
   }
 }
 
-/** A name that is no currency's: rates are told to the portfolio's by position, not to US dollars by currency. */
+/** Not a currency: positions have a rate to the portfolio's currency, and `valueLot` expects rates by currency. */
 const PRICE_CURRENCY = 'cmp_currency'
 
 function valueAtPosition(lot: LotView, position: Position, price: PortfolioPrice | undefined): LotView {

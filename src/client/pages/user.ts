@@ -15,12 +15,12 @@ import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
 let state: PortfolioState | null = null
 
-/** Of what the page was written with. */
+/** The version of the portfolio that the page was rendered from. */
 const shownVersion = (): number => Number(byId('portfolio').dataset.version)
 
 function show(next: PortfolioState): void {
   state = next
-  // Rows that came or went, and what was worth how much before: the server knows.
+  // Rows were added or removed, or the history changed: only the server has these.
   if (next.portfolio !== null && next.portfolio.version > shownVersion()) reloadParts(['portfolio', 'values'], redraw)
   else showState()
 }

@@ -1,46 +1,47 @@
 import type { Gap, WireCandle } from '../../protocol/candle.ts'
+import { CANDLE_AMOUNTS, type CandleAmount, type Exact, parseExact } from '../../protocol/exact-json.ts'
 import type { Granularity } from '../../protocol/granularity.ts'
 import type { FeedState } from '../../protocol/product.ts'
-import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
-type Amount = 'open' | 'high' | 'low' | 'close' | 'volume'
-const AMOUNTS: ReadonlySet<string> = new Set<Amount>(['open', 'high', 'low', 'close', 'volume'])
+/** A candle as the server sent it. Prices and volume are text, with every digit. */
+export type LiveCandle = Exact<WireCandle, CandleAmount>
 
-/** A candle as it was sent; prices and volume are the texts in which they were written. */
-export type LiveCandle = Exact<WireCandle, Amount>
-
-/** How the server's own link to the exchange is, and all gaps from `gaps_from` on (unix seconds). */
+/** The state of the server's feed from the exchange, and all gaps since `gaps_from` (unix seconds). */
 export type LiveFeed = { product_id: string; state: FeedState; gaps_from: number; gaps: Gap[] }
 
 export type CandleOptions = {
-  /** Of the Kerb, such as `https://kerb.example`; in a page of it, nothing. */
+  /** Base URL of the Kerb, such as `https://kerb.example`. Not needed in a page that the Kerb serves. */
   url?: string
-  /** `*` stands for all of them, here and in `granularities`. */
+  /** Product ids. `*` stands for all products; in `granularities`, for all granularities. */
   products: readonly string[]
   granularities: readonly (Granularity | '*')[]
-  /** The position that the caller's history already holds; without it there is a snapshot first. */
+  /** The position of the history that the caller has; without it the server begins with a snapshot. */
   since?: string | null
-  /** Candles that changed, in order: a later state of a candle replaces the one before. */
+  /** True: the connection does not count as a viewer, and so opens no feed of the exchange. */
+  passive?: boolean
+  /** Candles that changed, in order. A later state of a candle replaces the earlier one. */
   onCandles(candles: LiveCandle[]): void
-  /** This is the state now, whatever came before; of several products, one after the other. */
+  /** The current candles, which replace everything before. Each product has its own snapshot. */
   onSnapshot(candles: LiveCandle[], gaps: Gap[]): void
-  /** Tells a quiet market from a dead feed (C8). */
+  /** Called when the feed's state or its gaps change: distinguishes a quiet market from a dead feed (C8). */
   onFeed?(feed: LiveFeed): void
   onState?(state: StreamState): void
 }
 
 /**
- * Follows candles: those of one product over its own socket, `/ws/products/:id`, those of several over `/ws`. Comes back by
- * itself and goes on where it was (see `openStream`).
+ * Streams candles: of one product over its own socket, `/ws/products/:id`, of several over `/ws`. Reconnects by itself and
+ * continues where it was (see `openStream`).
  */
 export function connectCandles(options: CandleOptions, deps: StreamDeps = browserDeps): Stream {
   const [product = '*', ...others] = options.products
-  const own = others.length === 0 && product !== '*'
+  const path = others.length === 0 && product !== '*' ? `/ws/products/${encodeURIComponent(product)}` : '/ws'
   return openStream(
     {
-      url: socketUrl(options.url, own ? `/ws/products/${encodeURIComponent(product)}` : '/ws'),
-      channels: options.products.flatMap((id) => options.granularities.map((size) => `candles.${id}.${size}`)),
+      url: socketUrl(options.url, options.passive ? `${path}?passive=true` : path),
+      channels: options.products.flatMap((id) =>
+        options.granularities.map((granularity) => `candles.${id}.${granularity}`),
+      ),
       since: options.since ?? null,
     },
     {
@@ -53,7 +54,7 @@ export function connectCandles(options: CandleOptions, deps: StreamDeps = browse
         }
         if (typeof body.position !== 'string' || !Array.isArray(body.candles)) return null
         if (type !== 'snapshot' && type !== 'update') return null
-        const { candles, gaps } = parseExact(text, AMOUNTS) as { candles: LiveCandle[]; gaps?: Gap[] }
+        const { candles, gaps } = parseExact(text, CANDLE_AMOUNTS) as { candles: LiveCandle[]; gaps?: Gap[] }
         if (type === 'update') options.onCandles(candles)
         else options.onSnapshot(candles, gaps ?? [])
         return body.position

@@ -1,4 +1,5 @@
-// What the published package has to offer: see docs/client.md.
+// What the published package exports: see docs/client.md.
+export type { StreamSocket } from '../../delivery/client-connection.ts'
 export type { Gap } from '../../protocol/candle.ts'
 export type { Granularity } from '../../protocol/granularity.ts'
 export type {
@@ -23,7 +24,6 @@ export {
   type ClientDeps,
   type Stream,
   type StreamDeps,
-  type StreamSocket,
   type StreamState,
   socketsOf,
 } from './stream.ts'

@@ -5,34 +5,40 @@ import type { Stream, StreamDeps } from './stream.ts'
 const CACHE_PATH = '/api/v1/stocks/portfolio-cache'
 
 export type PollHandlers = {
-  onPortfolio(answer: EnrichedPortfolio): void
-  /** What is wrong with the last attempt; null: nothing. */
+  onPortfolio(portfolio: EnrichedPortfolio): void
+  /** The error of the last attempt; null if it succeeded. */
   onAttempt(error: string | null): void
   onSignedOut(): void
 }
 
 /**
- * Reads the portfolio at once, and again so many milliseconds after each answer; sooner while it is being made (202), later
- * where the server says so. Ends by itself when nobody is signed in any more.
+ * Reads the cached portfolio now, and again `intervalMs` after each response: sooner while the server computes it (202),
+ * later if the server asks for that. Ends by itself when the user is signed out.
  */
-export function pollPortfolio(ask: RestClient, intervalMs: number, handlers: PollHandlers, deps: StreamDeps): Stream {
+export function pollPortfolio(
+  request: RestClient,
+  intervalMs: number,
+  handlers: PollHandlers,
+  deps: StreamDeps,
+): Stream {
   let closed = false
-  let asking = false
-  let unmade = 0
+  let requesting = false
+  /** Responses in a row that said 202. */
+  let notReady = 0
   let cancel: (() => void) | null = null
 
   async function poll(): Promise<void> {
     cancel?.()
-    asking = true
-    const answer = await ask(CACHE_PATH).catch((error: unknown) => String(error))
-    asking = false
+    requesting = true
+    const response = await request(CACHE_PATH).catch((error: unknown) => String(error))
+    requesting = false
     if (closed) return
-    if (typeof answer === 'string') {
-      again(intervalMs)
-      handlers.onAttempt(answer)
+    if (typeof response === 'string') {
+      schedule(intervalMs)
+      handlers.onAttempt(response)
       return
     }
-    take(answer)
+    take(response)
   }
 
   function take({ status, body, retryAfterMs }: RestResponse): void {
@@ -41,25 +47,25 @@ export function pollPortfolio(ask: RestClient, intervalMs: number, handlers: Pol
       handlers.onSignedOut()
       return
     }
-    if (status !== 202) unmade = 0
-    again(status === 202 ? Math.min(intervalMs, retryAfterMs * 2 ** unmade++) : Math.max(intervalMs, retryAfterMs))
+    if (status !== 202) notReady = 0
+    schedule(status === 202 ? Math.min(intervalMs, retryAfterMs * 2 ** notReady++) : Math.max(intervalMs, retryAfterMs))
     if (status === 200) handlers.onPortfolio(body as EnrichedPortfolio)
-    handlers.onAttempt(status === 200 || status === 202 ? null : `the portfolio answered ${status}`)
+    handlers.onAttempt(status === 200 || status === 202 ? null : `the portfolio request failed with status ${status}`)
   }
 
-  const again = (ms: number) => {
+  const schedule = (ms: number) => {
     cancel = deps.later(() => void poll(), ms)
   }
   const check = () => {
-    if (!closed && !asking) void poll()
+    if (!closed && !requesting) void poll()
   }
   function close(): void {
     closed = true
-    notReturned()
+    stopWatching()
     cancel?.()
   }
 
-  const notReturned = deps.returned(check)
+  const stopWatching = deps.returned(check)
   void poll()
   return { close, check }
 }

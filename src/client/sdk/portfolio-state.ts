@@ -4,8 +4,8 @@ import { totalsOf } from '../../portfolio/totals.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../protocol/portfolio.ts'
 
 /**
- * What is known of a portfolio. What has not changed is the same object in the next state. `prices` and `lots` are those
- * that were told: of `asset.…` all, else what has changed since.
+ * A portfolio as far as it was received. An item that does not change is the same object in the next state. `prices` and
+ * `lots` are complete for the assets of subscribed `asset.…` channels; of others they hold what has changed.
  */
 export type PortfolioState = {
   portfolio: Totals | null
@@ -16,11 +16,11 @@ export type PortfolioState = {
 
 export const EMPTY_STATE: PortfolioState = { portfolio: null, positions: [], prices: [], lots: [] }
 
-/** The product whose candles tell the price of a position as it moves; null: it is not of that kind, or nothing is held. */
+/** The product whose candles give the price of a position; null if it is not crypto, or its quantity is 0. */
 export const streamedProduct = (position: Position): string | null =>
   position.type === 'crypto' && Number(position.quantity) !== 0 ? `${position.symbol}-${position.cmp_currency}` : null
 
-/** The state after a message: a snapshot replaces what its channel tells of, an update the keys that it has (P7). */
+/** The state after a message: a snapshot replaces what its channel covers, an update the keys that it has (P7). */
 export function applyMessage(state: PortfolioState, message: PortfolioMessage): PortfolioState {
   switch (message.type) {
     case 'snapshot':
@@ -32,7 +32,7 @@ export function applyMessage(state: PortfolioState, message: PortfolioMessage): 
     case 'position_update':
       return {
         ...state,
-        // Who follows single assets has no totals, and is told none.
+        // A subscriber of single assets has no totals.
         portfolio: state.portfolio && reuseObject(state.portfolio, { ...state.portfolio, ...message.portfolio }),
         positions: mergeByKey(state.positions, assetId, message.positions, new Set(message.removed)),
       }
@@ -52,7 +52,7 @@ export const replacePortfolio = (
   positions: reuseList(state.positions, positions, assetId),
 })
 
-/** A snapshot of `asset.X`: of that asset what it says, and nothing else. */
+/** A snapshot of `asset.X` replaces everything known of that asset. */
 function applyAssetSnapshot(
   state: PortfolioState,
   message: Extract<PortfolioMessage, { type: 'snapshot' }>,
@@ -63,21 +63,21 @@ function applyAssetSnapshot(
     ...[...state.prices, ...state.positions, ...state.lots].filter((item) => item.symbol === symbol).map(assetId),
     ...[...prices, ...positions, ...lots].map(assetId),
   ])
-  const told = new Set([...positions.map(assetId), ...lots.map(lotId)])
-  const gone = <T extends { asset_id: number }>(list: readonly T[], key: (item: T) => number | string) =>
-    new Set(list.filter((item) => ids.has(item.asset_id) && !told.has(key(item))).map(key))
+  const present = new Set([...positions.map(assetId), ...lots.map(lotId)])
+  const removed = <T extends { asset_id: number }>(list: readonly T[], key: (item: T) => number | string) =>
+    new Set(list.filter((item) => ids.has(item.asset_id) && !present.has(key(item))).map(key))
   return {
     ...state,
     prices: mergeByKey(state.prices, assetId, prices),
-    positions: mergeByKey(state.positions, assetId, positions, gone(state.positions, assetId)),
-    lots: mergeByKey(state.lots, lotId, lots, gone(state.lots, lotId)),
+    positions: mergeByKey(state.positions, assetId, positions, removed(state.positions, assetId)),
+    lots: mergeByKey(state.lots, lotId, lots, removed(state.lots, lotId)),
   }
 }
 
 /**
- * The state with streamed prices in the place of older ones: the positions, their lots and the totals follow (by the
- * functions of the server, to the last digit). Where the server's price is as new, the server's stands.
- * @param shown the state before, whose objects are kept where they are the same
+ * The state with streamed prices in place of older ones. Positions, lots and totals are valued by the same functions as on
+ * the server, to the last digit. A price of the server that is as new wins.
+ * @param shown the state before, whose objects are reused where they are equal
  */
 export function applyTicks(
   server: PortfolioState,
@@ -116,7 +116,7 @@ const reuseState = (before: PortfolioState, next: PortfolioState): PortfolioStat
 const assetId = (item: { asset_id: number }): number => item.asset_id
 const lotId = (lot: LotView): string => lot.id
 
-/** Whether all keys have the same values; lists of texts are looked into. */
+/** True if all keys have the same values. Arrays are compared by their items. */
 function shallowEqual(a: object, b: object): boolean {
   const keys = Object.keys(a)
   const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>]
@@ -129,7 +129,7 @@ const valuesEqual = (a: unknown, b: unknown): boolean =>
 const reuseObject = <T extends object>(before: T | null, next: T): T =>
   before !== null && shallowEqual(before, next) ? before : next
 
-/** `next` with the objects of `before` where they are the same. */
+/** `next` with the objects of `before` where they are equal. */
 function reuseList<T extends object>(
   before: readonly T[],
   next: readonly T[],
@@ -140,7 +140,7 @@ function reuseList<T extends object>(
   return [before, next].find((known) => valuesEqual(known, list)) ?? list
 }
 
-/** The list with these changes, by key; what is not known yet comes last. */
+/** The list with these changes, by key. New items come last. */
 function mergeByKey<T extends object>(
   known: readonly T[],
   key: (item: T) => unknown,

@@ -16,36 +16,36 @@ import {
 import { openTickStream, type TickStream } from './tick-stream.ts'
 
 /**
- * How a portfolio is connected: as a stream is; or `polling`, with what was wrong with the last attempt (null: nothing); or
- * `signed_out`, after which nothing more comes.
+ * The connection of a portfolio: the state of its stream; or `polling`, with the error of the last attempt (null if it
+ * succeeded); or `signed_out`, which is final.
  */
 export type PortfolioConnection = StreamState | { name: 'polling'; error: string | null } | { name: 'signed_out' }
 
-/** `live`: by a socket, and by polls where sockets are blocked. `poll`: by polls alone. */
+/** `live`: a socket, or polling where sockets are blocked. `poll`: polling only. */
 export type PortfolioMode = 'live' | 'poll'
 
 export type PortfolioOptions = RestAccess & {
-  /** `portfolio`, and `asset.AAPL` for the lots of an asset. By default `portfolio`. */
+  /** `portfolio`, or `asset.AAPL` for an asset with its lots. By default `portfolio`. */
   channels?: readonly string[]
   mode?: PortfolioMode
-  /** Between two polls, milliseconds; by default 15,000. */
+  /** Milliseconds between two polls, by default 15,000. */
   intervalMs?: number
-  /** Gives a ticket for each opening of the socket; null: nobody is signed in. By default it is asked for by REST. */
+  /** Returns a ticket for each attempt to open the socket; null if nobody is signed in. By default the REST API issues it. */
   ticket?: () => Promise<string | null>
-  /** What is known already, as `portfolio-cache` tells it. */
+  /** A portfolio that the caller has already, as `portfolio-cache` returns it. */
   initial?: { portfolio: Totals; positions: readonly Position[] }
-  /** The state, whenever it changes. @param message what has changed it; null: a poll, or a price that moved. */
+  /** Called when the state changes. @param message the message that changed it; null for a poll or a streamed price */
   onChange(state: PortfolioState, message: PortfolioMessage | null): void
   onState?(state: PortfolioConnection): void
 }
 
-/** `state` is the newest. */
+/** A connected portfolio with its current state. */
 export type Portfolio = Stream & { readonly state: PortfolioState }
 
 const POLL_INTERVAL_MS = 15_000
-/** So many attempts that failed one after the other mean that sockets are blocked, or the server is away. */
+/** Failures in a row that mean that sockets are blocked, or the server is down. */
 const MAX_FAILED_ATTEMPTS = 3
-/** While it polls it tries a socket this often; half of it at least, so that clients spread. */
+/** Longest time between two attempts to open a socket while polling. The shortest is half of it, to spread clients. */
 const SOCKET_RETRY_MS = 120_000
 
 const MESSAGE_TYPES: ReadonlySet<string> = new Set<PortfolioMessage['type']>([
@@ -56,15 +56,14 @@ const MESSAGE_TYPES: ReadonlySet<string> = new Set<PortfolioMessage['type']>([
 ])
 
 /**
- * Follows a person's portfolio over `/ws/portfolio`: holds its state, folds what comes into it, and goes on where it was
- * after a loss. Where no socket can be had it reads the cached portfolio every `intervalMs` instead, and tries a socket
- * again now and then. Crypto that is streamed moves with the market in between; what the server says of the same instant
- * or a later one stands (see `ticked`).
+ * Streams a user's portfolio over `/ws/portfolio`: holds its state, applies each message to it, and continues where it was
+ * after a loss. Where sockets are blocked it polls the cached portfolio every `intervalMs` instead, and tries a socket again
+ * from time to time. Between two messages, streamed crypto prices move the portfolio (see `applyTicks`).
  */
 export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = browserDeps): Portfolio {
   const { channels = ['portfolio'], mode = 'live', intervalMs = POLL_INTERVAL_MS } = options
-  const ask = createRestClient(options, deps)
-  /** As the server told it, and with the prices that have moved since. */
+  const request = createRestClient(options, deps)
+  /** The state from the server; `shown` adds the prices that have moved since. */
   let server: PortfolioState = options.initial
     ? replacePortfolio(EMPTY_STATE, options.initial.portfolio, options.initial.positions)
     : EMPTY_STATE
@@ -74,14 +73,14 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   let stream: Stream | null = null
   let poll: Stream | null = null
   let ticks: TickStream | null = null
-  let socketLater: (() => void) | null = null
+  let cancelSocketRetry: (() => void) | null = null
   let failures = 0
   let signedOut = false
 
-  function tell(next: PortfolioConnection): void {
-    const told = connection
+  function showConnection(next: PortfolioConnection): void {
+    const before = connection
     connection = next
-    if (next.name === told.name && next.name !== 'reconnecting' && pollError(next) === pollError(told)) return
+    if (next.name === before.name && next.name !== 'reconnecting' && pollError(next) === pollError(before)) return
     options.onState?.(next)
   }
 
@@ -93,34 +92,34 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
     if (message !== null || shown !== before) options.onChange(shown, message)
   }
 
-  function take({ type, body }: Frame): string | null {
+  function readFrame({ type, body }: Frame): string | null {
     if (!MESSAGE_TYPES.has(type) || typeof body.position !== 'string') return null
     const message = body as PortfolioMessage
     change(applyMessage(server, message), message)
     return message.position
   }
 
-  const ticketOf = async (): Promise<string | null> => {
+  const getTicket = async (): Promise<string | null> => {
     if (options.ticket) return options.ticket()
-    const { status, body } = await ask('/api/v1/auth/ticket', 'POST')
+    const { status, body } = await request('/api/v1/auth/ticket', 'POST')
     if (status === 401) return null
-    if (status !== 200) throw new Error(`the ticket answered ${status}`)
+    if (status !== 200) throw new Error(`the ticket request failed with status ${status}`)
     return (body as { ticket: string }).ticket
   }
 
-  const address = async (): Promise<string | null> => {
-    const ticket = await ticketOf()
+  const findUrl = async (): Promise<string | null> => {
+    const ticket = await getTicket()
     signedOut = ticket === null
     return ticket === null ? null : socketUrl(options.url, `/ws/portfolio?ticket=${encodeURIComponent(ticket)}`)
   }
 
   function openSocket(): void {
-    socketLater?.()
-    socketLater = null
-    stream = openStream({ url: address, channels, since: null }, { state: streamed, frame: take }, deps)
+    cancelSocketRetry?.()
+    cancelSocketRetry = null
+    stream = openStream({ url: findUrl, channels, since: null }, { state: onStreamState, frame: readFrame }, deps)
   }
 
-  function streamed(state: StreamState): void {
+  function onStreamState(state: StreamState): void {
     if (state.name === 'reconnecting' && (poll !== null || ++failures >= MAX_FAILED_ATTEMPTS)) {
       pollInstead()
       return
@@ -129,47 +128,47 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
       failures = 0
       poll?.close()
       poll = null
-      ticks ??= openTickStream({ url: options.url, ask, onTick: moved }, deps)
+      ticks ??= openTickStream({ url: options.url, request, onTick: applyTick }, deps)
     }
     const stopped = state.name === 'stopped'
     if (stopped) end()
-    tell(stopped && (signedOut || state.code === CLOSE_CODES.signed_out) ? { name: 'signed_out' } : state)
+    showConnection(stopped && (signedOut || state.code === CLOSE_CODES.signed_out) ? { name: 'signed_out' } : state)
   }
 
-  function moved(product: string, tick: Revaluation): void {
+  function applyTick(product: string, tick: Revaluation): void {
     prices.set(product, tick)
     change(server, null)
   }
 
-  /** No socket for now: polls, and a socket is tried again later. */
+  /** Polls in place of a socket, and schedules another attempt to open one. */
   function pollInstead(): void {
     stream?.close()
     stream = null
     ticks?.close()
     ticks = null
-    socketLater = deps.later(openSocket, SOCKET_RETRY_MS * (0.5 + deps.random() / 2))
+    cancelSocketRetry = deps.later(openSocket, SOCKET_RETRY_MS * (0.5 + deps.random() / 2))
     if (poll === null) startPolling()
   }
 
-  /** Now instead of later, where one is waited for. */
+  /** Makes the scheduled attempt to open a socket now. */
   function trySocket(): void {
-    if (socketLater !== null) openSocket()
+    if (cancelSocketRetry !== null) openSocket()
   }
 
   function startPolling(): void {
     poll = pollPortfolio(
-      ask,
+      request,
       intervalMs,
       {
         onPortfolio: ({ portfolio, positions }) => change(replacePortfolio(server, portfolio, positions), null),
         onAttempt(error) {
-          // The server is back: so may be its sockets.
+          // The server is back, and so its sockets may be.
           if (error === null && pollError(connection) !== null) trySocket()
-          tell({ name: 'polling', error })
+          showConnection({ name: 'polling', error })
         },
         onSignedOut() {
           end()
-          tell({ name: 'signed_out' })
+          showConnection({ name: 'signed_out' })
         },
       },
       deps,
@@ -177,15 +176,15 @@ export function connectPortfolio(options: PortfolioOptions, deps: ClientDeps = b
   }
 
   function end(): void {
-    notReturned()
-    socketLater?.()
-    socketLater = null
+    stopWatching()
+    cancelSocketRetry?.()
+    cancelSocketRetry = null
     stream?.close()
     poll?.close()
     ticks?.close()
   }
 
-  const notReturned = deps.returned(trySocket)
+  const stopWatching = deps.returned(trySocket)
   if (mode === 'poll') startPolling()
   else openSocket()
   return {

@@ -1,5 +1,5 @@
+import { type Exact, parseExact } from '../../protocol/exact-json.ts'
 import type { StaleReason, WireQuote } from '../../protocol/quote.ts'
-import { type Exact, parseExact } from './exact-json.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
 type Amount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'
@@ -15,22 +15,22 @@ const AMOUNTS: ReadonlySet<string> = new Set<Amount>([
   'pe_ratio',
 ])
 
-/** A quote as it was sent; every amount is the text in which it was written. */
+/** A quote as the server sent it. Amounts are text, with every digit. */
 export type LiveQuote = Exact<WireQuote, Amount>
 
 export type QuoteOptions = {
-  /** Of the Kerb, such as `https://kerb.example`; in a page of it, nothing. */
+  /** Base URL of the Kerb, such as `https://kerb.example`. Not needed in a page that the Kerb serves. */
   url?: string
   symbols: readonly string[]
-  /** The newest state of each: at the start, whenever it changes, and after a loss. */
+  /** Called with the current quotes at the start and after a loss, and with each quote that changes. */
   onQuotes(quotes: LiveQuote[]): void
   onState?(state: StreamState): void
 }
 
-/** Why a quote is not to be taken for the price of now; null: it may be. */
+/** Why a quote is not current; null if it is. */
 export type StaleCause = StaleReason | 'connection' | null
 
-/** Follows the quotes of some symbols over `/ws`. Comes back by itself (see `openStream`). */
+/** Streams the quotes of some symbols over `/ws`. Reconnects by itself (see `openStream`). */
 export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserDeps): Stream =>
   openStream(
     {
@@ -51,11 +51,11 @@ export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserD
   )
 
 /**
- * Whether a quote can be shown as the price of now. The server says when it cannot renew it; what the server cannot say
- * any more is found here: that the connection is lost, and that the time to live is over.
- * @param ttl how long a price holds, milliseconds
- * @param connected false from a loss on until the server has told the state of now
- * @param now of the server's clock, unix milliseconds
+ * Returns why a quote cannot be shown as the current price. The server marks quotes that it cannot refresh; a lost
+ * connection and an expired quote are recognised here.
+ * @param ttl how long a price is valid, milliseconds
+ * @param connected false from a loss until the server has sent the current state
+ * @param now time of the server's clock, unix milliseconds
  */
 export function staleCause(
   quote: { updatedAt: string; stale: StaleReason | null },

@@ -9,20 +9,20 @@ export type PortfolioUpdatesOptions = Pick<
   'url' | 'token' | 'ticket' | 'mode' | 'intervalMs' | 'initial'
 >
 
-/** `portfolio` is null until it is known. `error` says why it is `stopped`, or what is wrong with the last poll. */
+/** `portfolio` is null until it is received. `error` is why the stream stopped, or the error of the last poll. */
 export type PortfolioUpdates = {
   portfolio: Totals | null
   positions: readonly Position[]
   status: PortfolioConnection['name']
   error: string | null
-  /** Looks now instead of later. */
+  /** Reconnects or polls now instead of later. */
   refresh(): void
 }
 
 /**
- * The portfolio of who is signed in, as it moves, for as long as the component is there (brief 002). By default over a
- * socket, or every `intervalMs` (15,000) where there is none; with `mode: 'poll'` by polls alone. A position that has not
- * changed is the same object as before. On the server, and until something has come, it is `initial`.
+ * The live portfolio of the signed-in user while the component is mounted. By default over a socket, or by polling every
+ * `intervalMs` (15,000) where sockets are blocked; with `mode: 'poll'` by polling only. A position that does not change is
+ * the same object as before. On the server, and until the first response, the portfolio is `initial`.
  */
 export function usePortfolioWithUpdates(
   options: PortfolioUpdatesOptions = {},
@@ -33,14 +33,14 @@ export function usePortfolioWithUpdates(
     newest.current = options
   })
   const { url, mode, intervalMs } = options
-  // Another connection for another address, mode or interval; not for a function that was made anew.
+  // A new address, mode or interval needs a new connection; a new function does not.
   const store = useMemo(() => createStore({ url, mode, intervalMs }, newest, deps), [url, mode, intervalMs, deps])
   return useSyncExternalStore(store.subscribe, store.snapshot, store.first)
 }
 
-/** A connection that is open while somebody listens. */
+/** A store that is connected while it has listeners. */
 function createStore(
-  where: Pick<PortfolioUpdatesOptions, 'url' | 'mode' | 'intervalMs'>,
+  target: Pick<PortfolioUpdatesOptions, 'url' | 'mode' | 'intervalMs'>,
   options: { readonly current: PortfolioUpdatesOptions },
   deps: ClientDeps,
 ) {
@@ -62,7 +62,7 @@ function createStore(
     for (const listener of listeners) listener()
   }
 
-  const known = ({ portfolio, positions }: Pick<PortfolioState, 'portfolio' | 'positions'>) =>
+  const isShown = ({ portfolio, positions }: Pick<PortfolioState, 'portfolio' | 'positions'>) =>
     updates.portfolio === portfolio && updates.positions === positions
 
   function connect(): Portfolio {
@@ -70,13 +70,13 @@ function createStore(
     const { portfolio, positions } = updates
     return connectPortfolio(
       {
-        ...where,
-        // The newest that were given: a component may make them anew whenever it is drawn.
+        ...target,
+        // Through `options.current`, since a component may pass new functions on every render.
         ...(token === undefined ? {} : { token: () => resolveToken(options.current) }),
         ...(ticket === undefined ? {} : { ticket: () => options.current.ticket?.() ?? Promise.resolve(null) }),
         ...(portfolio === null ? {} : { initial: { portfolio, positions } }),
         onChange(state) {
-          if (!known(state)) show({ portfolio: state.portfolio, positions: state.positions })
+          if (!isShown(state)) show({ portfolio: state.portfolio, positions: state.positions })
         },
         onState: (state) => show({ status: state.name, error: errorText(state) }),
       },

@@ -1,33 +1,32 @@
 import type { ClientDeps } from './stream.ts'
 
-/** Whose data is asked for: who has the token; without it, who is signed in in this browser. */
+/** Selects the user: the owner of the token, or the user who is signed in in this browser. */
 export type RestAccess = {
-  /** Of the Kerb, such as `https://kerb.example`; in a page of it, nothing. */
+  /** Base URL of the Kerb, such as `https://kerb.example`. Not needed in a page that the Kerb serves. */
   url?: string
-  /** An access token, or what gives the one of now. */
+  /** An access token, or a function that returns the current one. */
   token?: string | (() => string | Promise<string>)
 }
 
-/** An answer that takes longer is given up, milliseconds. */
 const REQUEST_TIMEOUT_MS = 10_000
 
-/** `body` is null but of 200. `retryAfterMs` is 0 where the server does not say. */
+/** `body` is null unless the status is 200. `retryAfterMs` is 0 without a `Retry-After`. */
 export type RestResponse = { status: number; body: unknown; retryAfterMs: number }
 
-/** Asks one address of the REST API. Rejects when no answer comes, or none in time. */
+/** Sends one request to the REST API. Rejects if no response comes in time. */
 export type RestClient = (path: string, method?: 'GET' | 'POST') => Promise<RestResponse>
 
-/** Requests to the REST API, as whom `access` says. */
+/** Creates a client of the REST API for this user. */
 export function createRestClient({ url, token }: RestAccess, deps: ClientDeps): RestClient {
   return async (path, method = 'GET') => {
-    const given = typeof token === 'function' ? await token() : token
+    const bearer = typeof token === 'function' ? await token() : token
     const abort = new AbortController()
-    const inTime = deps.later(() => abort.abort(new Error(`${path} did not answer in time`)), REQUEST_TIMEOUT_MS)
+    const cancelTimeout = deps.later(() => abort.abort(new Error(`${path}: timeout`)), REQUEST_TIMEOUT_MS)
     try {
       const response = await deps.fetch(new URL(path, url ?? globalThis.location?.href), {
         method,
-        headers: { accept: 'application/json', ...(given === undefined ? {} : { authorization: `Bearer ${given}` }) },
-        credentials: given === undefined ? 'same-origin' : 'omit',
+        headers: { accept: 'application/json', ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }) },
+        credentials: bearer === undefined ? 'same-origin' : 'omit',
         signal: abort.signal,
       })
       return {
@@ -36,7 +35,7 @@ export function createRestClient({ url, token }: RestAccess, deps: ClientDeps): 
         retryAfterMs: Number(response.headers.get('retry-after')) * 1_000 || 0,
       }
     } finally {
-      inTime()
+      cancelTimeout()
     }
   }
 }

@@ -1,6 +1,18 @@
+import {
+  ABNORMAL_CLOSURE,
+  type ConnectionDeps,
+  isPauseCode,
+  isStopCode,
+  openConnection,
+  type RetryPolicy,
+  type StreamSocket,
+  toStreamSocket,
+} from '../../delivery/client-connection.ts'
+import { CLOSE_CODES } from '../../protocol/errors.ts'
+
 /**
- * How a connection is. `stale`: open, but a ping has gone unanswered for a while, so what is on screen may be old.
- * `stopped`: the server said that coming back is of no use, by a close code where there is one.
+ * The state of a connection. `stale`: open, but a ping is unanswered, so the data may be old. `stopped`: no other attempt
+ * follows, because the server refused or closed the connection (`code`) for good.
  */
 export type StreamState =
   | { name: 'connecting' }
@@ -9,62 +21,51 @@ export type StreamState =
   | { name: 'reconnecting'; attempt: number; delayMs: number }
   | { name: 'stopped'; reason: string; code: number | null }
 
-/** The few things of a WebSocket that the stream needs. */
-export interface StreamSocket {
-  send(text: string): void
-  close(code?: number): void
-  onopen: (() => void) | null
-  onmessage: ((text: string) => void) | null
-  onclose: ((code: number, reason: string) => void) | null
-}
-
-/** The world around a stream: sockets, timers (milliseconds) and randomness in [0, 1). */
-export type StreamDeps = {
+/** The world around a stream: sockets, a clock, timers (milliseconds) and randomness in [0, 1). */
+export type StreamDeps = ConnectionDeps & {
   connect(url: string): StreamSocket
-  now(): number
-  later(run: () => void, ms: number): () => void
-  random(): number
-  /** Calls `run` whenever the network is back or the page is seen again, until what it gives is called. */
+  /**
+   * Calls `run` whenever the network is back or the page becomes visible again. The function that it returns ends that.
+   */
   returned(run: () => void): () => void
 }
 
-/** What a client of REST needs beside. */
+/** The world around a client of the REST API. */
 export type ClientDeps = StreamDeps & { fetch: typeof fetch }
 
-/** A frame as it came, and as JSON.parse reads it. */
+/** A frame as text, and as JSON.parse reads it. */
 export type Frame = { type: string; text: string; body: Readonly<Record<string, unknown>> }
 
 export type StreamHandlers = {
   state(state: StreamState): void
-  /** Takes what a channel brings. Gives the position that it leads to; null: none, or it is not understood (D4). */
+  /** Handles a frame. Returns the position that it leads to; null if it has none, or is not understood (D4). */
   frame(frame: Frame): string | null
 }
 
 export type Stream = {
   close(): void
-  /** Looks now instead of later whether the connection holds. It does so by itself when the network is back. */
+  /** Checks the connection now instead of later. The stream does so by itself when the network is back. */
   check(): void
 }
 
-/** This very text is answered without waking an object that sleeps (`PING` of the protocol, which has a schema library). */
-const PING = '{"op":"ping"}'
 const PING_INTERVAL_MS = 15_000
 /** A ping that is not answered within this time shows, and within the next one ends the connection: 25 s at worst. */
 const PONG_STALE_MS = 5_000
 const PONG_TIMEOUT_MS = 10_000
 /** From dialling to `subscribed`. */
 const SUBSCRIBE_TIMEOUT_MS = 15_000
-/** Pause before coming back: doubles from the first to the last, full jitter. */
-const RETRY_MIN_MS = 500
-const RETRY_MAX_MS = 30_000
-/** "At once" (4200-4299) is spread over this time, so that a restart does not meet all its clients in one instant. */
-const RESTART_SPREAD_MS = 100
-/** Least pause after a close code 4100-4199 or a refusal that will pass. */
+/** Shortest pause after a close code 4100-4199, or after a refusal that may pass. */
 const MIN_PAUSE_MS = 5_000
-/** Frames to one ack: well within the server's window, and little work for it. */
-const ACK_FRAMES = 16
-/** A connection that held this long was a good one: the next loss starts from the first pause again. */
-const MIN_UPTIME_MS = 10_000
+
+const RETRY: RetryPolicy = {
+  minMs: 500,
+  maxMs: 30_000,
+  floorMs: (code) => (isPauseCode(code) ? MIN_PAUSE_MS : 0),
+  // A restart must not get all its clients back in the same instant.
+  restartSpreadMs: 100,
+  maxFailures: Number.POSITIVE_INFINITY,
+  isFinal: isStopCode,
+}
 
 /** Refusals that another attempt cannot change. */
 const FINAL_ERRORS = new Set([
@@ -77,10 +78,11 @@ const FINAL_ERRORS = new Set([
 ])
 
 /**
- * A client of one of Kerb's sockets for one set of channels: subscribes from a position, comes back by itself after a loss
- * and continues from the last position seen (D2), pings, and does what close codes say.
- * @param url of the socket, or what finds it before each attempt: null ends the stream, a rejection is a failed attempt.
- * @param since position that the caller's history already holds; without it the server begins with a snapshot.
+ * Opens a stream of one set of channels over one of Kerb's sockets. It subscribes from a position, reconnects after a loss
+ * and continues from the last position seen (D2), sends pings, and follows the close codes of the server.
+ * @param options.url address of the socket, or a function that finds it before each attempt: null ends the stream, a
+ *   rejection is a failed attempt
+ * @param options.since position that the caller's history already holds; without it the server begins with a snapshot
  */
 export function openStream(
   options: { url: string | (() => Promise<string | null>); channels: readonly string[]; since: string | null },
@@ -88,18 +90,11 @@ export function openStream(
   deps: StreamDeps,
 ): Stream {
   let position = options.since
-  let socket: StreamSocket | null = null
-  /** Rises with every attempt and every loss: an address that was found too late is of no use. */
-  let turn = 0
-  let attempt = 0
   let requests = 0
-  let subscribedAt: number | null = null
+  let subscribed = false
   let pingedAt: number | null = null
-  /** Frames of this connection that are not acked; null: none of it is yet, and the server waits for the first. */
-  let unacked: number | null = null
   let stopped = false
-  let retryCancel: (() => void) | null = null
-  let timerCancel: (() => void) | null = null
+  let cancelTimer: (() => void) | null = null
   let state: StreamState = { name: 'connecting' }
 
   const show = (next: StreamState) => {
@@ -109,80 +104,45 @@ export function openStream(
   }
 
   const timer = (run: () => void, ms: number) => {
-    timerCancel?.()
-    if (!stopped) timerCancel = deps.later(run, ms)
+    cancelTimer?.()
+    if (!stopped) cancelTimer = deps.later(run, ms)
   }
 
-  function dial(): void {
-    retryCancel?.()
-    retryCancel = null
-    timer(() => drop('no answer to the subscription'), SUBSCRIBE_TIMEOUT_MS)
-    if (typeof options.url === 'string') {
-      open(options.url)
-      return
-    }
-    const mine = ++turn
-    options.url().then(
-      (url) => {
-        if (mine !== turn || stopped) return
-        if (url === null) stop('not allowed')
-        else open(url)
+  const connection = openConnection(
+    {
+      dial(isCurrent) {
+        timer(() => connection.drop(ABNORMAL_CLOSURE, 'no answer to the subscription'), SUBSCRIBE_TIMEOUT_MS)
+        return typeof options.url === 'string' ? deps.connect(options.url) : findAndConnect(options.url, isCurrent)
       },
-      (error: unknown) => {
-        if (mine === turn) lost(1006, String(error))
+      onSocket(socket) {
+        socket.onopen = () => connection.subscribe(options.channels, position, ++requests)
       },
-    )
+      onMessage: read,
+      onLost(attempt, delayMs) {
+        reset()
+        show({ name: 'reconnecting', attempt, delayMs })
+      },
+      onStop: (code, reason) => stop(reason || `closed with ${code}`, code),
+    },
+    RETRY,
+    deps,
+  )
+
+  async function findAndConnect(
+    find: () => Promise<string | null>,
+    isCurrent: () => boolean,
+  ): Promise<StreamSocket | null> {
+    const url = await find()
+    if (!isCurrent()) return null
+    if (url !== null) return deps.connect(url)
+    stop('not allowed')
+    return null
   }
 
-  function open(url: string): void {
-    const current = deps.connect(url)
-    socket = current
-    unacked = null
-    current.onopen = () => {
-      current.send(
-        JSON.stringify({
-          op: 'subscribe',
-          channels: options.channels,
-          ...(position === null ? {} : { since: position }),
-          req_id: ++requests,
-        }),
-      )
-    }
-    current.onmessage = (text) => {
-      if (socket === current) read(text)
-    }
-    current.onclose = (code, reason) => {
-      if (socket === current) lost(code, reason)
-    }
-  }
-
-  /** Ends a connection that is of no use any more, without waiting for the other side to agree. */
-  function drop(reason: string, pause = false): void {
-    const current = socket
-    lost(pause ? 4100 : 1006, reason)
-    current?.close()
-  }
-
-  function lost(code: number, reason: string): void {
-    socket = null
-    turn++
-    timerCancel?.()
+  function reset(): void {
+    cancelTimer?.()
     pingedAt = null
-    if (stopped) return
-    if (subscribedAt !== null && deps.now() - subscribedAt >= MIN_UPTIME_MS) attempt = 0
-    subscribedAt = null
-    if (code >= 4000 && code < 4100) {
-      stop(reason || `closed with ${code}`, code)
-      return
-    }
-    const atOnce = code >= 4200 && code < 4300 && attempt === 0
-    const ceiling = atOnce ? RESTART_SPREAD_MS : Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempt)
-    const pause = code >= 4100 && code < 4200 ? MIN_PAUSE_MS : 0
-    const delayMs = pause + deps.random() * ceiling
-    attempt++
-    // First, so that who hears of it can close the stream.
-    retryCancel = deps.later(dial, delayMs)
-    show({ name: 'reconnecting', attempt, delayMs })
+    subscribed = false
   }
 
   function stop(reason: string, code: number | null = null): void {
@@ -192,75 +152,68 @@ export function openStream(
 
   function end(code?: number): void {
     stopped = true
-    notReturned()
-    retryCancel?.()
-    timerCancel?.()
-    const current = socket
-    socket = null
-    current?.close(code)
+    stopWatching()
+    reset()
+    connection.close(code)
   }
 
   function read(text: string): void {
     const frame = parseFrame(text)
     if (frame === null) return
     pingedAt = null
-    if (subscribedAt !== null) {
-      show({ name: 'live' })
-      waitToPing()
-    }
+    // The position of `subscribed` is not taken: what was missed is still to come, and a cut before that must not lose it.
     if (frame.type === 'subscribed') {
-      // Its position is not taken: what was missed is still to come, and a cut before that must not lose it.
-      subscribedAt = deps.now()
-      show({ name: 'live' })
-      waitToPing()
-    } else if (frame.type === 'error') {
-      if (subscribedAt !== null) return
-      const { code, message } = frame.body
-      if (FINAL_ERRORS.has(String(code))) stop(String(message))
-      else drop(String(message), true)
-    } else {
-      const reached = handlers.frame(frame)
-      if (reached !== null) handled(reached)
+      subscribed = true
+      connection.markEstablished()
     }
+    if (subscribed) {
+      show({ name: 'live' })
+      timer(ping, PING_INTERVAL_MS)
+    }
+    if (frame.type === 'subscribed') return
+    if (frame.type === 'error') {
+      if (!subscribed) refused(String(frame.body.code), String(frame.body.message))
+      return
+    }
+    const reached = handlers.frame(frame)
+    if (reached === null) return
+    position = reached
+    // The server sends each change only to a client of which it knows that it reads.
+    connection.countFrame()
+    connection.ackIfDue(reached)
   }
 
-  /** Shows the server now and then how far we are: it sends each change to a reader of which it knows that it reads. */
-  function handled(at: string): void {
-    position = at
-    unacked = unacked === null ? ACK_FRAMES : unacked + 1
-    if (unacked < ACK_FRAMES) return
-    unacked = 0
-    socket?.send(JSON.stringify({ op: 'ack', position: at }))
+  function refused(code: string, message: string): void {
+    if (FINAL_ERRORS.has(code)) stop(message)
+    else connection.drop(CLOSE_CODES.unavailable, message)
   }
-
-  const waitToPing = () => timer(ping, PING_INTERVAL_MS)
 
   function ping(): void {
-    if (socket === null || subscribedAt === null) return
+    if (!connection.hasSocket || !subscribed) return
     const sentAt = deps.now()
     pingedAt = sentAt
-    socket.send(PING)
+    connection.ping()
     timer(() => {
       if (pingedAt !== sentAt) return
       show({ name: 'stale' })
       timer(() => {
-        if (pingedAt === sentAt) drop('no answer to a ping')
+        if (pingedAt === sentAt) connection.drop(ABNORMAL_CLOSURE, 'no answer to a ping')
       }, PONG_TIMEOUT_MS - PONG_STALE_MS)
     }, PONG_STALE_MS)
   }
 
   function check(): void {
     if (stopped) return
-    if (retryCancel !== null) dial()
+    if (connection.isWaiting) connection.dial()
     else if (pingedAt === null) ping()
   }
 
-  const notReturned = deps.returned(check)
-  dial()
+  const stopWatching = deps.returned(check)
+  connection.dial()
   return { close: () => end(1000), check }
 }
 
-/** Reads a frame; text that is none gives null. */
+/** Parses a frame. Returns null for text that is not a JSON object. */
 function parseFrame(text: string): Frame | null {
   let json: unknown
   try {
@@ -273,36 +226,20 @@ function parseFrame(text: string): Frame | null {
   return { type: String(body.type), text, body }
 }
 
-/** The address of a socket of the Kerb at `base`; without it, of the one whose page this is. @throws TypeError */
+/** The URL of a socket of the Kerb at `base`; without `base`, of the Kerb that served the page. @throws TypeError */
 export function socketUrl(base: string | undefined, path: string): string {
   const url = new URL(path, base ?? globalThis.location?.href)
   url.protocol = url.protocol.replace('http', 'ws')
   return url.href
 }
 
-/** The sockets of a class that has the browser's interface, such as that of the package `ws`. */
+/** `connect` for a class with the interface of the browser's WebSocket, such as that of the package `ws`. */
 export const socketsOf =
   (Socket: new (url: string) => WebSocket): StreamDeps['connect'] =>
-  (url) => {
-    const socket = new Socket(url)
-    const wrapped: StreamSocket = {
-      send: (text) => {
-        if (socket.readyState === socket.OPEN) socket.send(text)
-      },
-      close: (code) => socket.close(code),
-      onopen: null,
-      onmessage: null,
-      onclose: null,
-    }
-    socket.onopen = () => wrapped.onopen?.()
-    socket.onmessage = (event) => wrapped.onmessage?.(String(event.data))
-    socket.onclose = (event) => wrapped.onclose?.(event.code, event.reason)
-    // A close follows, which says all that is told.
-    socket.onerror = () => {}
-    return wrapped
-  }
+  (url) =>
+    toStreamSocket(new Socket(url))
 
-/** The sockets, clock, randomness and fetch of a browser; and of Node, from 22 on. */
+/** The sockets, clock, timers, randomness and fetch of a browser, or of Node from version 22. */
 export const browserDeps: ClientDeps = {
   connect: (url) => socketsOf(WebSocket)(url),
   now: () => performance.now(),

@@ -6,45 +6,46 @@ import { streamedProduct } from './portfolio-state.ts'
 import type { RestClient } from './rest.ts'
 import type { Stream, StreamDeps } from './stream.ts'
 
-/** Products that are followed at most: a connection has so many channels. */
+/** Most products that are streamed: a connection may have this many channels. */
 const MAX_PRODUCTS = 100
-/** Pause before the products are asked for again where they could not be read. */
+/** Pause before the products are read again after a failure. */
 const PRODUCTS_RETRY_MS = 60_000
 
 export type TickStream = {
-  /** Follows the prices of those of these positions that are streamed, and no others. */
+  /** Streams the prices of these positions, as far as their products have candles here, and of no others. */
   setPositions(positions: readonly Position[]): void
   close(): void
 }
 
 /**
- * Prices of held crypto as they move: those of the forming minute's candle, for the products that have candles here.
- * @param onTick is called with a product and the newest price of it
+ * Streams the prices of held crypto: the closes of the forming minute's candles, for products that have candles here.
+ * @param onTick is called with a product and its newest price
  */
 export function openTickStream(
-  { url, ask, onTick }: { url?: string; ask: RestClient; onTick(product: string, tick: Revaluation): void },
+  { url, request, onTick }: { url?: string; request: RestClient; onTick(product: string, tick: Revaluation): void },
   deps: StreamDeps,
 ): TickStream {
-  let streamed: ReadonlySet<string> | null = null
-  let askedAt: number | null = null
+  /** Products that have candles here; null until they are read. */
+  let available: ReadonlySet<string> | null = null
+  let requestedAt: number | null = null
   let held: string[] = []
-  let followed = ''
+  let streamed = ''
   let stream: Stream | null = null
   let closed = false
 
   async function readProducts(): Promise<void> {
-    askedAt = deps.now()
-    const { status, body } = await ask('/api/v1/products')
-    if (status !== 200) throw new Error(`the products answered ${status}`)
+    requestedAt = deps.now()
+    const { status, body } = await request('/api/v1/products')
+    if (status !== 200) throw new Error(`the products request failed with status ${status}`)
     const { products } = body as { products: Product[] }
-    streamed = new Set(products.filter((p) => p.active && p.status === 'online').map((p) => p.product_id))
+    available = new Set(products.filter((p) => p.active && p.status === 'online').map((p) => p.product_id))
     if (!closed) connect()
   }
 
   function connect(): void {
-    const products = held.filter((id) => streamed?.has(id)).slice(0, MAX_PRODUCTS)
-    if (products.join() === followed) return
-    followed = products.join()
+    const products = held.filter((id) => available?.has(id)).slice(0, MAX_PRODUCTS)
+    if (products.join() === streamed) return
+    streamed = products.join()
     stream?.close()
     stream = null
     if (products.length === 0) return
@@ -53,7 +54,7 @@ export function openTickStream(
   }
 
   function take(candles: readonly LiveCandle[]): void {
-    // A complete one may be of long ago, and told again because it was revised.
+    // A complete candle may be an old one that was revised.
     for (const { product_id, close, last_update, is_complete } of candles)
       if (!is_complete) onTick(product_id, { price: close, as_of: last_update })
   }
@@ -61,9 +62,9 @@ export function openTickStream(
   return {
     setPositions(positions) {
       held = [...new Set(positions.map(streamedProduct).filter((id) => id !== null))].sort()
-      if (streamed !== null) connect()
-      else if (held.length > 0 && (askedAt === null || deps.now() - askedAt >= PRODUCTS_RETRY_MS))
-        // The portfolio is whole without: its prices come from the server a little later.
+      if (available !== null) connect()
+      else if (held.length > 0 && (requestedAt === null || deps.now() - requestedAt >= PRODUCTS_RETRY_MS))
+        // The portfolio does not depend on it: the server sends the same prices a little later.
         readProducts().catch((error) => console.warn(error))
     },
     close() {

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import { requiresEmailConfirmation } from '../../api/accounts/accounts.ts'
+import { accountScope, requiresEmailConfirmation } from '../../api/accounts/accounts.ts'
 import {
   changePassword,
   confirmEmail,
@@ -8,13 +8,20 @@ import {
   signIn,
   signOut,
   signUp,
-} from '../../api/accounts/auth.ts'
+} from '../../api/accounts/auth-commands.ts'
 import { profileChangeSchema } from '../../api/accounts/input.ts'
-import { findProfile, saveProfile } from '../../api/accounts/profile.ts'
-import { currentUser, requireSameOrigin } from '../../api/accounts/session.ts'
+import { findProfile, saveProfile } from '../../api/accounts/profile-commands.ts'
+import {
+  clearSessionCookies,
+  cookieSession,
+  currentUser,
+  requireSameOrigin,
+  setSessionCookies,
+} from '../../api/accounts/session.ts'
 import type { AppEnv } from '../../api/http/context.ts'
 import { parse } from '../../api/http/input.ts'
-import { authLimit } from '../../api/http/rate-limits.ts'
+import { rateLimit } from '../../api/http/rate-limits.ts'
+import { userRequest } from '../../api/http/request.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
 import { FORM_PROBLEMS, handleForm } from '../site/handle-form.ts'
@@ -61,11 +68,11 @@ export const accountPages = new Hono<AppEnv>()
   .get('/sign-up', securityHeaders, (c) =>
     c.html(signUpPage(siteInfo(c.env), EMPTY_FORM, safeNext(c.req.query('next'))), 200, NO_STORE),
   )
-  .post('/sign-up', securityHeaders, requireSameOrigin, authLimit, (c) =>
+  .post('/sign-up', securityHeaders, requireSameOrigin(), rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await signUp(c, fields)
+        await signUp(accountScope(c), fields)
         const next = safeNext(fields.next)
         const told = requiresEmailConfirmation(c.env) ? 'mailed' : 'signed-up'
         return c.redirect(`/sign-in?done=${told}${next === null ? '' : `&next=${encodeURIComponent(next)}`}`, 303)
@@ -79,11 +86,11 @@ export const accountPages = new Hono<AppEnv>()
     const note = SIGN_IN_NOTES[c.req.query('done') ?? ''] ?? null
     return c.html(signInPage(siteInfo(c.env), EMPTY_FORM, next, note), 200, NO_STORE)
   })
-  .post('/sign-in', securityHeaders, requireSameOrigin, authLimit, (c) =>
+  .post('/sign-in', securityHeaders, requireSameOrigin(), rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await signIn(c, fields)
+        setSessionCookies(c, await signIn(accountScope(c), fields))
         return c.redirect(safeNext(fields.next) ?? '/user', 303)
       },
       (form, { next }) => signInPage(siteInfo(c.env), form, safeNext(next), null),
@@ -94,28 +101,30 @@ export const accountPages = new Hono<AppEnv>()
     if (token === undefined) return c.redirect('/sign-in', 303)
     return c.html(confirmPage(siteInfo(c.env), EMPTY_FORM, token), 200, NO_STORE)
   })
-  .post('/confirm-email', securityHeaders, requireSameOrigin, authLimit, (c) =>
+  .post('/confirm-email', securityHeaders, requireSameOrigin(), rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await confirmEmail(c, fields)
+        await confirmEmail(accountScope(c), fields)
         return c.redirect('/sign-in?done=confirmed', 303)
       },
       (form, { token }) => confirmPage(siteInfo(c.env), expiredTokenForm(form), token ?? ''),
     ),
   )
-  .post('/sign-out', securityHeaders, requireSameOrigin, async (c) => {
-    await signOut(c)
+  .post('/sign-out', securityHeaders, requireSameOrigin(), async (c) => {
+    const session = await cookieSession(c)
+    clearSessionCookies(c)
+    await signOut(accountScope(c), session)
     return c.redirect('/', 303)
   })
   .get('/forgot-password', securityHeaders, (c) =>
     c.html(forgotPage(siteInfo(c.env), EMPTY_FORM, false), 200, NO_STORE),
   )
-  .post('/forgot-password', securityHeaders, requireSameOrigin, authLimit, (c) =>
+  .post('/forgot-password', securityHeaders, requireSameOrigin(), rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await requestReset(c, fields)
+        await requestReset(accountScope(c), fields)
         return c.html(forgotPage(siteInfo(c.env), EMPTY_FORM, true), 200, NO_STORE)
       },
       (form) => forgotPage(siteInfo(c.env), form, false),
@@ -126,11 +135,12 @@ export const accountPages = new Hono<AppEnv>()
     if (token === undefined) return c.redirect('/forgot-password', 303)
     return c.html(resetPage(siteInfo(c.env), EMPTY_FORM, token), 200, NO_STORE)
   })
-  .post('/reset-password', securityHeaders, requireSameOrigin, authLimit, (c) =>
+  .post('/reset-password', securityHeaders, requireSameOrigin(), rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await resetPassword(c, fields)
+        await resetPassword(accountScope(c), fields)
+        clearSessionCookies(c)
         return c.redirect('/sign-in?done=reset', 303)
       },
       (form, { token }) => {
@@ -139,7 +149,7 @@ export const accountPages = new Hono<AppEnv>()
     ),
   )
   .get('/user/profile', securityHeaders, requireSignIn, async (c) => {
-    const profile = await findProfile(c.env, c.var.user)
+    const profile = await findProfile(userRequest(c))
     const saved = SAVED_NOTES[c.req.query('saved') ?? ''] ?? null
     const page = { profile, form: profileForm(profile), passwordForm: EMPTY_FORM, saved }
     return c.html(profilePage(siteInfo(c.env), page), 200, NO_STORE)
@@ -149,24 +159,24 @@ export const accountPages = new Hono<AppEnv>()
       c,
       async ({ name, currency, refresh_interval_seconds }) => {
         const change = { name, currency, refresh_interval_seconds: parseSeconds(refresh_interval_seconds) }
-        await saveProfile(c.env, c.var.user, parse(profileChangeSchema, change))
+        await saveProfile(userRequest(c), parse(profileChangeSchema, change))
         return c.redirect('/user/profile?saved=profile', 303)
       },
       async (form) => {
-        const profile = await findProfile(c.env, c.var.user)
+        const profile = await findProfile(userRequest(c))
         return profilePage(siteInfo(c.env), { profile, form, passwordForm: EMPTY_FORM, saved: null })
       },
     ),
   )
-  .post('/user/password', securityHeaders, requireSignIn, authLimit, (c) =>
+  .post('/user/password', securityHeaders, requireSignIn, rateLimit('AUTH_LIMIT'), (c) =>
     handleForm(
       c,
       async (fields) => {
-        await changePassword(c, c.var.user.email, fields)
+        setSessionCookies(c, await changePassword(accountScope(c), c.var.user, fields))
         return c.redirect('/user/profile?saved=password', 303)
       },
       async (form) => {
-        const profile = await findProfile(c.env, c.var.user)
+        const profile = await findProfile(userRequest(c))
         const words =
           form.problem === FORM_PROBLEMS.invalid_credentials ? 'The present password is not right.' : form.problem
         const passwordForm = { ...form, problem: words }

@@ -157,7 +157,7 @@ function priceAge({ price, now }: AssetPage): Html | string {
 
 const staleNotice = (price: AssetPrice): string => {
   if (price.kind === 'unpriced') return `No price yet: ${staleReasonLabel(price.reason)}.`
-  return price.stale === null ? '' : `Not the price of now: ${staleReasonLabel(price.stale)}.`
+  return price.stale === null ? '' : `Outdated: ${staleReasonLabel(price.stale)}.`
 }
 
 const timeElement = (id: string, time: string | undefined): Html | string =>

@@ -1,9 +1,10 @@
 import type { Context } from 'hono'
-import type { AppEnv } from '../../api/http/context.ts'
-import { parseAssetName } from '../../api/http/input.ts'
+import type { AppEnv, LookupScope } from '../../api/http/context.ts'
+import { lookupScope } from '../../api/http/request.ts'
 import { findAsset, searchAssetsByText } from '../../api/quotes/assets.ts'
 import { lookupQuotes } from '../../api/quotes/cache.ts'
-import { readPriceHistory, streamedProduct } from '../../api/quotes/price-history.ts'
+import { parseAssetName } from '../../api/quotes/input.ts'
+import { readPriceHistory, streamedProduct } from '../../api/quotes/read-price-history.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { qualifiedName } from '../../pricing/symbol.ts'
 import type { Asset } from '../../protocol/asset.ts'
@@ -24,7 +25,7 @@ const PRICES_TIMEOUT_MS = 1_000
  */
 export async function readAsset(c: Context<AppEnv>, text: string): Promise<AssetState> {
   const name = parseAssetName(text)
-  const asset = await findAsset(c, name)
+  const asset = await findAsset(lookupScope(c), name)
   const [look] = await lookupQuotes(c.env, [name])
   const now = Date.now()
   const price: AssetState['price'] =
@@ -54,8 +55,8 @@ export async function readAssetHistory(
  * @param after what the page before gave as `next`, null for the first
  * @throws CodedError `invalid_request`, `unavailable`
  */
-export async function readAssets(env: Env, q: string, after: string | null) {
-  const { assets, next } = await searchAssetsByText(env, { q, limit: PAGE_SIZE, after })
+export async function readAssets({ env, db }: LookupScope, q: string, after: string | null) {
+  const { assets, next } = await searchAssetsByText(db, { q, limit: PAGE_SIZE, after })
   const looks = await Promise.race([
     lookupQuotes(env, assets.map(lookupName)),
     new Promise<null>((done) => setTimeout(() => done(null), PRICES_TIMEOUT_MS)),

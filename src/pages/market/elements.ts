@@ -7,7 +7,7 @@ const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] as string)
 
 /**
- * Plain decimal text with ten digits after the point, as Go's `%.10f` lays it out (brief 004), but worked out on the
+ * Plain decimal text with ten digits after the point, as Go's `%.10f` prints it, but worked out on the
  * digits themselves: a longer fraction is rounded half up.
  */
 export function tenDecimals(text: string): string {
@@ -18,7 +18,7 @@ export function tenDecimals(text: string): string {
   return `${digits.slice(0, -10)}.${digits.slice(-10)}`
 }
 
-/** `<spot-candle>` of brief 004: one element per product and granularity, its attributes one a line. */
+/** `<spot-candle>` (D7): one element per product and granularity, its attributes one a line. */
 export function renderSpotCandle(candle: Candle): string {
   const product = escapeHtml(candle.product_id)
   return `<spot-candle id="${product}-${candle.granularity}"
@@ -37,13 +37,13 @@ export function renderSpotCandle(candle: Candle): string {
 /** One chart: its candles ascending. */
 export type SpotChart = { product: string; granularity: Granularity; candles: readonly Candle[] }
 
-/** The candles as `data-candles` of brief 003 has them: start, open, high, low, close, volume, with all their digits. */
+/** The candles for `data-candles`: start, open, high, low, close, volume, with all their digits. */
 export const chartCandles = (candles: readonly Candle[]): string =>
   `[${candles
     .map((c) => `{"t":${c.timestamp},"o":${c.open},"h":${c.high},"l":${c.low},"c":${c.close},"v":${c.volume}}`)
     .join(',')}]`
 
-/** `<spot-chart>` of brief 003, phase 2; `attributes` are further ones of the element, by name. */
+/** `<spot-chart>`; `attributes` are further ones of the element, by name. */
 export function renderSpotChart(chart: SpotChart, attributes: Readonly<Record<string, string>> = {}): string {
   const product = escapeHtml(chart.product)
   const more = Object.entries(attributes).map(([name, value]) => `\n    ${name}="${escapeHtml(value)}"`)

@@ -12,7 +12,7 @@ export function listPage(site: Site, products: readonly Product[], now: number):
   <p class="note">Rows marked live move by themselves. The others show the exchange's last price, with its age.</p>
 </div>
 <div class="card">
-<table class="markets" data-stream="/api/v1/datastar?product=*&granularity=ONE_DAY&passive=true">
+<table class="markets">
   <caption class="hidden">Active products with price and change over 24 hours</caption>
   <thead><tr><th scope="col" class="head">Pair</th><th scope="col" class="head number">Price</th><th scope="col" class="head number">24 h</th><th scope="col" class="head range">Day’s range</th><th scope="col" class="head as-of">As of</th></tr></thead>
   <tbody>

@@ -95,7 +95,7 @@ const granularityLink = (id: string, name: Granularity, current: boolean): Html 
   html`<a href="/products/${encodeURIComponent(id)}?granularity=${name}" data-granularity="${name}" ${current ? raw('aria-current="true"') : ''}><span aria-hidden="true">${GRANULARITY_TEXT[name].short}</span><span class="hidden">${GRANULARITY_TEXT[name].long}</span></a>\n`
 
 /**
- * What the chart has to know beside brief 003's keys: its place in the stream (none where the pair is not traded), which
+ * What the chart needs besides its candles: its place in the stream (none where the pair is not traded), which
  * bars are not whole or not final, and the gaps.
  */
 function chartAttributes({ product, candles, gaps, position }: ProductPage): Record<string, string> {

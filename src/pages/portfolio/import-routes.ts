@@ -1,9 +1,10 @@
 import { type Context, Hono } from 'hono'
 import { readBytes } from '../../api/http/body.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { runIdempotent } from '../../api/http/idempotency.ts'
+import { findResponse, idempotencyKey } from '../../api/http/idempotency.ts'
 import { invalidField } from '../../api/http/input.ts'
-import { decodeText, type ImportQuery, importCommand, previewImport } from '../../api/portfolio/import/import.ts'
+import { userRequest } from '../../api/http/request.ts'
+import { decodeText, type ImportQuery, previewImport, runImport } from '../../api/portfolio/import/import.ts'
 import { readSettings } from '../../config.ts'
 import { CodedError, ERROR_CODES } from '../../protocol/errors.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
@@ -66,7 +67,7 @@ const toImportQuery = ({ createCustomAssets: own }: ImportForm): ImportQuery => 
 
 async function previewFile(c: Context<AppEnv>, sent: ImportForm): Promise<PreviewedFile> {
   const { name, bytes, createCustomAssets: own } = sent
-  const answer = await previewImport(c, decodeText(bytes), toImportQuery(sent))
+  const answer = await previewImport(userRequest(c), decodeText(bytes), toImportQuery(sent))
   return { name, content: toBase64(bytes), createCustomAssets: own, answer }
 }
 
@@ -82,11 +83,12 @@ function toFormError(error: unknown): { form: FormState; status: 400 | 409 | 413
 }
 
 /** Imports what was looked at before, and says what came of it; what cannot be imported any more is shown anew. */
-async function runImport(c: Context<AppEnv>, sent: ImportForm): Promise<Response> {
+async function submitImport(c: Context<AppEnv>, sent: ImportForm): Promise<Response> {
   const text = decodeText(sent.bytes)
-  const fields = [text, sent.createCustomAssets]
+  const request = userRequest(c)
   try {
-    await runIdempotent(c, { key: sent.key || null, fields }, () => importCommand(c, text, toImportQuery(sent)))
+    const key = await idempotencyKey(c, [text, sent.createCustomAssets], sent.key || null)
+    if (!(await findResponse(request, key))) await runImport(request, text, toImportQuery(sent), key)
     return c.redirect('/user/activities?done=imported', 303)
   } catch (error) {
     const { form, status } = toFormError(error)
@@ -101,7 +103,7 @@ export const importPages = new Hono<AppEnv>()
   .post('/user/import', securityHeaders, requireSignIn, async (c) => {
     try {
       const sent = await readImportForm(c)
-      if (sent.step === 'import') return await runImport(c, sent)
+      if (sent.step === 'import') return await submitImport(c, sent)
       return c.html(renderImport(c, EMPTY_FORM, await previewFile(c, sent)), 200, NO_STORE)
     } catch (error) {
       const { form, status } = toFormError(error)

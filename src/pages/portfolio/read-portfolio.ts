@@ -1,7 +1,6 @@
-import type { Context } from 'hono'
-import type { AppEnv } from '../../api/http/context.ts'
+import type { UserRequest } from '../../api/http/context.ts'
 import { withUser } from '../../api/http/user-transaction.ts'
-import { listLots } from '../../api/portfolio/lots.ts'
+import { parseLotsQuery, readLotPage } from '../../api/portfolio/lots.ts'
 import { readValueHistory } from '../../api/portfolio/value-history.ts'
 import { readPortfolioVersion } from '../../db/activities.ts'
 import { readPortfolioData, readValuedPortfolio } from '../../db/portfolio-views.ts'
@@ -18,16 +17,14 @@ const PAGE_SIZE = 50
 const LIVE_TIMEOUT_MS = 1_000
 
 /** A portfolio as of now, positions by their symbols. @throws CodedError `unavailable` */
-export async function readOverview(c: Context<AppEnv>): Promise<{ portfolio: Totals; positions: Position[] }> {
-  const { user } = c.var
-  const [stored, held] = await Promise.all([
-    withUser(c.env, user, (sql) => readValuedPortfolio(sql, user.id)),
-    readLivePortfolio(c.env, user.id),
-  ])
+export async function readOverview(request: UserRequest): Promise<{ portfolio: Totals; positions: Position[] }> {
+  const { env, user } = request
+  const live = await readLivePortfolio(env, user.id)
+  const stored = await withUser(request, (sql) => readValuedPortfolio(sql, user.id))
   // The object knows how old prices are; the database, what is held.
   const same =
-    held?.portfolio.version === stored.portfolio.version && held.portfolio.currency === stored.portfolio.currency
-  const { portfolio, positions } = held && same ? held : stored
+    live?.portfolio.version === stored.portfolio.version && live.portfolio.currency === stored.portfolio.currency
+  const { portfolio, positions } = live && same ? live : stored
   const bySymbol = positions.toSorted((a, b) => (a.symbol < b.symbol ? -1 : a.symbol > b.symbol ? 1 : 0))
   return { portfolio, positions: bySymbol }
 }
@@ -45,9 +42,9 @@ async function readLivePortfolio(env: Env, userId: string): Promise<EnrichedPort
 }
 
 /** What the portfolio was worth; null while that cannot be read: the rest of its page is shown all the same. */
-export async function readPortfolioHistory(c: Context<AppEnv>, range: HistoryRange): Promise<ValueHistory | null> {
+export async function readPortfolioHistory(request: UserRequest, range: HistoryRange): Promise<ValueHistory | null> {
   try {
-    return await readValueHistory(c.env, c.var.user, range, Date.now())
+    return await readValueHistory(request, range, Date.now())
   } catch (error) {
     // Logged where it happened.
     if (error instanceof CodedError) return null
@@ -68,15 +65,20 @@ export type LotsPageData = {
  * @param after what the page before gave as `next`, null for the first
  * @throws CodedError `invalid_request`, `unavailable`
  */
-export async function readLotsPage(c: Context<AppEnv>, symbol: string, after: string | null): Promise<LotsPageData> {
-  const { user } = c.var
-  // Before the lots: what changes in between is seen to be newer than the page.
-  const version = await withUser(c.env, user, (sql) => readPortfolioVersion(sql, user.id))
-  const query = new URLSearchParams({ open: 'true', limit: String(PAGE_SIZE) })
-  if (symbol !== '') query.set('symbol', symbol)
-  if (after !== null) query.set('cursor', after)
-  const { stocks: lots, next_cursor: next } = await listLots(c, query)
-  const assetIds = [...new Set(lots.map(({ asset_id }) => asset_id))]
-  const { currency, prices } = await withUser(c.env, user, (sql) => readPortfolioData(sql, user.id, assetIds))
-  return { lots, next, written: { currency, version, lots, prices } }
+export async function readLotsPage(request: UserRequest, symbol: string, after: string | null): Promise<LotsPageData> {
+  const { id: userId } = request.user
+  const query = parseLotsQuery({
+    open: 'true',
+    limit: String(PAGE_SIZE),
+    ...(symbol !== '' && { symbol }),
+    ...(after !== null && { cursor: after }),
+  })
+  return withUser(request, async (sql) => {
+    // Before the lots: what changes in between is seen to be newer than the page.
+    const version = await readPortfolioVersion(sql, userId)
+    const { stocks: lots, next_cursor: next } = await readLotPage(sql, userId, query)
+    const assetIds = [...new Set(lots.map(({ asset_id }) => asset_id))]
+    const { currency, prices } = await readPortfolioData(sql, userId, assetIds)
+    return { lots, next, written: { currency, version, lots, prices } }
+  })
 }

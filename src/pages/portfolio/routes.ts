@@ -1,15 +1,16 @@
 import { type Context, Hono } from 'hono'
-import { findProfile } from '../../api/accounts/profile.ts'
+import { findProfile } from '../../api/accounts/profile-commands.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { runIdempotent, runWrite } from '../../api/http/idempotency.ts'
+import { findResponse, idempotencyKey } from '../../api/http/idempotency.ts'
+import { userRequest } from '../../api/http/request.ts'
 import {
-  addActivityCommand,
-  changeActivityCommand,
-  deleteActivityCommand,
+  addActivity,
+  changeActivity,
+  deleteActivity,
   listActivities,
   readActivity,
 } from '../../api/portfolio/activities.ts'
-import { addLotCommand, previewSale, readLot, sellCommand } from '../../api/portfolio/lots.ts'
+import { addLot, previewSale, readLot, sell } from '../../api/portfolio/lots.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
@@ -81,7 +82,7 @@ const ifMatch = ({ version }: FormFields): string => `"v${version}"`
 
 async function renderLots(c: Context<AppEnv>, form: FormState) {
   const [symbol, after] = [(c.req.query('symbol') ?? '').trim(), c.req.query('after') ?? null]
-  const read = await readLotsPage(c, symbol, after)
+  const read = await readLotsPage(userRequest(c), symbol, after)
   return lotsPage(siteInfo(c.env), {
     ...read,
     first: after === null,
@@ -95,7 +96,7 @@ async function renderLots(c: Context<AppEnv>, form: FormState) {
 async function renderActivities(c: Context<AppEnv>, form: FormState) {
   const after = c.req.query('after') ?? null
   const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(after !== null && { cursor: after }) })
-  const { activities, next_cursor: next } = await listActivities(c, query)
+  const { activities, next_cursor: next } = await listActivities(userRequest(c), query)
   const [first, key, now] = [after === null, crypto.randomUUID(), Date.now()]
   return activitiesPage(siteInfo(c.env), { activities, next, first, form, key, saved: doneNote(c), now })
 }
@@ -104,11 +105,9 @@ async function renderActivities(c: Context<AppEnv>, form: FormState) {
 export const userPages = new Hono<AppEnv>()
   .get('/user', securityHeaders, requireSignIn, async (c) => {
     const range = parseRange(c.req.query('range'))
-    const [profile, overview, history] = await Promise.all([
-      findProfile(c.env, c.var.user),
-      readOverview(c),
-      readPortfolioHistory(c, range),
-    ])
+    const request = userRequest(c)
+    const overview = await readOverview(request)
+    const [profile, history] = await Promise.all([findProfile(request), readPortfolioHistory(request, range)])
     return c.html(userPage(siteInfo(c.env), { profile, ...overview, range, history }), 200, NO_STORE)
   })
   .get('/user/stocks', securityHeaders, requireSignIn, async (c) =>
@@ -119,14 +118,16 @@ export const userPages = new Hono<AppEnv>()
       c,
       async (fields) => {
         const purchase = pickFilled(fields, ['symbol', ...AMOUNT_FIELDS, ...OTHER_FIELDS])
-        await runIdempotent(c, { key: fields.key ?? null, fields: purchase }, () => addLotCommand(c, purchase))
+        const request = userRequest(c)
+        const key = await idempotencyKey(c, purchase, fields.key ?? null)
+        if (!(await findResponse(request, key))) await addLot(request, purchase, key)
         return c.redirect('/user/stocks?done=added', 303)
       },
       (form) => renderLots(c, form),
     ),
   )
   .get('/user/stocks/:id/sell', securityHeaders, requireSignIn, async (c) => {
-    const lot = await readLot(c, c.req.param('id'))
+    const lot = await readLot(userRequest(c), c.req.param('id'))
     const form = { ...EMPTY_FORM, values: { quantity: lot.quantity, currency: lot.currency } }
     return c.html(sellPage(siteInfo(c.env), { lot, form, preview: null, key: crypto.randomUUID() }), 200, NO_STORE)
   })
@@ -135,18 +136,20 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
+        const request = userRequest(c)
         const sale = readSaleForm(id, fields)
         if (fields.step === 'sell' && fields.previewed === previewKey(fields)) {
-          await runIdempotent(c, { key: fields.key ?? null, fields: sale }, async () => sellCommand(c, id, sale))
+          const key = await idempotencyKey(c, sale, fields.key ?? null)
+          if (!(await findResponse(request, key))) await sell(request, id, sale, key)
           return c.redirect('/user/stocks?done=sold', 303)
         }
-        const preview = await previewSale(c, id, sale)
-        const lot = await readLot(c, id)
+        const preview = await previewSale(request, id, sale)
+        const lot = await readLot(userRequest(c), id)
         const form = { ...EMPTY_FORM, values: fields }
         return c.html(sellPage(siteInfo(c.env), { lot, form, preview, key: crypto.randomUUID() }), 200, NO_STORE)
       },
       async (form) => {
-        const lot = await readLot(c, id)
+        const lot = await readLot(userRequest(c), id)
         return sellPage(siteInfo(c.env), { lot, form, preview: null, key: crypto.randomUUID() })
       },
     )
@@ -159,14 +162,16 @@ export const userPages = new Hono<AppEnv>()
       c,
       async (fields) => {
         const activity = readActivityForm(fields)
-        await runIdempotent(c, { key: fields.key ?? null, fields: activity }, () => addActivityCommand(c, activity))
+        const request = userRequest(c)
+        const key = await idempotencyKey(c, activity, fields.key ?? null)
+        if (!(await findResponse(request, key))) await addActivity(request, activity, key)
         return c.redirect('/user/activities?done=added', 303)
       },
       (form) => renderActivities(c, form),
     ),
   )
   .get('/user/activities/:id', securityHeaders, requireSignIn, async (c) => {
-    const activity = await readActivity(c, c.req.param('id'))
+    const activity = await readActivity(userRequest(c), c.req.param('id'))
     const form = { ...EMPTY_FORM, values: formValues(activity) }
     return c.html(activityPage(siteInfo(c.env), activity, form, parseBackTarget(c.req.query('back'))), 200, NO_STORE)
   })
@@ -175,15 +180,17 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
-        const change = readActivityChange(await readActivity(c, id), fields)
-        await runWrite(c, await changeActivityCommand(c, id, change, ifMatch(fields)))
+        const request = userRequest(c)
+        const change = readActivityChange(await readActivity(request, id), fields)
+        await changeActivity(request, id, change, { ifMatch: ifMatch(fields), key: null })
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=saved`, 303)
       },
-      async (form, { back }) => activityPage(siteInfo(c.env), await readActivity(c, id), form, parseBackTarget(back)),
+      async (form, { back }) =>
+        activityPage(siteInfo(c.env), await readActivity(userRequest(c), id), form, parseBackTarget(back)),
     )
   })
   .get('/user/activities/:id/delete', securityHeaders, requireSignIn, async (c) => {
-    const activity = await readActivity(c, c.req.param('id'))
+    const activity = await readActivity(userRequest(c), c.req.param('id'))
     return c.html(
       deletePage(siteInfo(c.env), activity, EMPTY_FORM, parseBackTarget(c.req.query('back'))),
       200,
@@ -195,10 +202,11 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
-        await runWrite(c, deleteActivityCommand(c, id, ifMatch(fields)))
+        await deleteActivity(userRequest(c), id, { ifMatch: ifMatch(fields), key: null })
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=deleted`, 303)
       },
-      async (form, { back }) => deletePage(siteInfo(c.env), await readActivity(c, id), form, parseBackTarget(back)),
+      async (form, { back }) =>
+        deletePage(siteInfo(c.env), await readActivity(userRequest(c), id), form, parseBackTarget(back)),
     )
   })
 

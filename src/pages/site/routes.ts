@@ -2,10 +2,12 @@ import { type Context, Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { findAudits } from '../../api/candles/candle-audit.ts'
 import { readCandleHistory } from '../../api/candles/candle-history.ts'
+import { parseAuditInput } from '../../api/candles/input.ts'
 import { activeProducts } from '../../api/candles/products.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { parseAssetsInput, parseAuditInput } from '../../api/http/input.ts'
+import { lookupScope } from '../../api/http/request.ts'
 import { getOpenApiDocument } from '../../api/openapi.ts'
+import { parseAssetsInput } from '../../api/quotes/input.ts'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
 import { productCandles } from '../../objects.ts'
@@ -112,7 +114,7 @@ export const marketPages = new Hono<AppEnv>()
   })
   .get('/assets', securityHeaders, async (c) => {
     const { q, after } = parseAssetsInput(new URL(c.req.url).searchParams)
-    const page = await readAssets(c.env, q, after)
+    const page = await readAssets(lookupScope(c), q, after)
     return c.html(assetsPage(siteInfo(c.env), { ...page, q, first: after === null }), 200, NO_STORE)
   })
   .get('/assets/:symbol', securityHeaders, async (c) => {

@@ -1,8 +1,7 @@
-import { ServerSentEventGenerator } from '@starfederation/datastar-sdk/web'
 import { Hono } from 'hono'
+import { parseBarsInput } from '../../api/candles/input.ts'
 import type { AppEnv } from '../../api/http/context.ts'
-import { parseBarsInput } from '../../api/http/input.ts'
-import { socketLimit } from '../../api/http/rate-limits.ts'
+import { rateLimit } from '../../api/http/rate-limits.ts'
 import type { StreamEvent } from '../../api/streams/event-stream.ts'
 import { candleTexts, parseCandle } from '../../api/streams/frames.ts'
 import { multiplexedStream, resolveCandleStream, type StreamAdapter } from '../../api/streams/sse.ts'
@@ -10,20 +9,13 @@ import type { Candle } from '../../protocol/candle.ts'
 import { renderSpotCandle } from '../market/elements.ts'
 import { chartAdapter } from './charts.ts'
 
-/** The SDK's own formatting of events, without its stream: that one queues without end for a reader who is slow. */
-class PatchFormat extends ServerSentEventGenerator {
-  constructor() {
-    super({ enqueue() {} } as unknown as ReadableStreamDefaultController)
-  }
-}
-const format = new PatchFormat()
-
-/** The lines of a `datastar-patch-elements` event. The SDK ends it with an empty line, which the stream adds itself. */
-const patchElementsEvent = (element: string): string => format.patchElements(element).join('').slice(0, -1)
+/** A `datastar-patch-elements` event: Datastar morphs the element with the same id into this one. */
+const patchElementsEvent = (element: string): string =>
+  `event: datastar-patch-elements\n${element.replaceAll(/^/gm, 'data: elements ')}\n`
 
 /**
- * Candles as `<spot-candle>`, one element per product and granularity. An older candle (one that closes, one that is
- * revised) is shown and then the newest again, so that the element ends in the state of now.
+ * Sends candles as `<spot-candle>`, one element per product and granularity. After an older candle (one that closes or is
+ * revised) it sends the newest again, so that the element ends in the current state.
  */
 function spotCandleAdapter(): StreamAdapter {
   const newest = new Map<string, Candle>()
@@ -61,12 +53,12 @@ const newestPerSeries = (candles: readonly Candle[]): Iterable<Candle> => {
   return newest.values()
 }
 
-/** `GET /api/v1/datastar` (brief 004) and `/api/v1/datastar/chart` (brief 003, phase 2). Each begins with full state. */
+/** `GET /api/v1/datastar` and `/api/v1/datastar/chart`: streams of elements that begin with the current state. */
 export const datastarRoutes = new Hono<AppEnv>()
-  .get('/api/v1/datastar', socketLimit, async (c) =>
+  .get('/api/v1/datastar', rateLimit('SOCKET_LIMIT'), async (c) =>
     multiplexedStream(c, await resolveCandleStream(c), new Map(), spotCandleAdapter()),
   )
-  .get('/api/v1/datastar/chart', socketLimit, async (c) => {
+  .get('/api/v1/datastar/chart', rateLimit('SOCKET_LIMIT'), async (c) => {
     const bars = parseBarsInput(new URL(c.req.url).searchParams)
     const wanted = await resolveCandleStream(c)
     return multiplexedStream(c, wanted, new Map(), chartAdapter(c.env, wanted, bars, patchElementsEvent))

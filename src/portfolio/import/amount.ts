@@ -1,13 +1,13 @@
-import Big from 'big.js'
+import { divideRounded, formatDecimal, parseDecimal } from '../decimal.ts'
 
-/** Which of the two marks parts the fraction: 1,259.59 or 1.259,59. */
+/** The decimal separator of a file: 1,259.59 or 1.259,59. */
 export type DecimalStyle = 'point' | 'comma'
 
-/** As `decimalSchema` takes them. */
+/** The limits of `decimalSchema`. */
 const MAX_INTEGER_DIGITS = 30
 const MAX_FRACTION_DIGITS = 60
 
-/** Places of a unit price that is derived of an amount, where the quotient does not end: below any coin's least part. */
+/** Digits after the point of a unit price derived from an amount: finer than the smallest part of any coin. */
 const UNIT_PRICE_PLACES = 20
 
 const PATTERNS: Readonly<Record<DecimalStyle, RegExp>> = {
@@ -15,7 +15,7 @@ const PATTERNS: Readonly<Record<DecimalStyle, RegExp>> = {
   comma: /^[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d*)(?:,\d*)?(?:[eE][-+]?\d{1,2})?$/,
 }
 
-/** Currency signs and codes, spaces and apostrophes between groups of digits, and the ways to write a minus. */
+/** Removes currency signs and codes, and spaces and apostrophes between digits; writes every kind of minus as `-`. */
 function stripAmount(text: string): string {
   const trimmed = text
     .replace(/[\s\u00a0\u2009\u202f'’]+(?=\d{3}(?!\d))/gu, '')
@@ -30,8 +30,8 @@ function stripAmount(text: string): string {
 }
 
 /**
- * An amount as plain decimal text with its exact digits: `-$1,259.59`, `1.259,59`, `(12.5)`, `1e-8`. Written in the other
- * style than the file's, it is still read where that leaves no doubt. Null for what is no amount, or too long.
+ * An amount as plain decimal text with its exact digits: `-$1,259.59`, `1.259,59`, `(12.5)`, `1e-8`. An amount in the other
+ * style than the file's is read, too, where it is unambiguous. Null for text that is no amount, or is too long.
  */
 export function parseAmount(text: string, style: DecimalStyle): string | null {
   const given = stripAmount(text)
@@ -47,14 +47,14 @@ export function parseAmount(text: string, style: DecimalStyle): string | null {
   )
 }
 
-/** A number as JSON writes it, exactly, without exponent. Null when it is too long. */
+/** A JSON number as plain decimal text with its exact digits. Null when it is too long. */
 export function parseJsonNumber(number: string): string | null {
-  const value = new Big(number)
+  const value = parseDecimal(number)
   if (value.e >= MAX_INTEGER_DIGITS || value.c.length - value.e - 1 > MAX_FRACTION_DIGITS) return null
-  return value.eq(0) ? '0' : value.toFixed()
+  return formatDecimal(value)
 }
 
-/** How a file writes fractions, by all that may be an amount in it; `otherwise` where none of them tells. */
+/** The decimal separator of a file, by the first amount that is unambiguous; `otherwise` where none is. */
 export function detectDecimalStyle(texts: Iterable<string>, otherwise: DecimalStyle): DecimalStyle {
   for (const text of texts) {
     const given = stripAmount(text)
@@ -67,18 +67,12 @@ export function detectDecimalStyle(texts: Iterable<string>, otherwise: DecimalSt
 export const isNegative = (decimal: string): boolean => decimal.startsWith('-')
 export const isZero = (decimal: string): boolean => !/[1-9]/.test(decimal)
 export const abs = (decimal: string): string => decimal.replace('-', '')
-export const negate = (decimal: string): string => formatAmount(new Big(decimal).times(-1))
-export const multiply = (a: string, b: string): string => formatAmount(new Big(a).times(b))
-export const add = (a: string, b: string): string => formatAmount(new Big(a).plus(b))
-export const subtract = (a: string, b: string): string => formatAmount(new Big(a).minus(b))
-export const compareAmounts = (a: string, b: string): number => new Big(a).cmp(b)
+export const negate = (decimal: string): string => formatDecimal(parseDecimal(decimal).times(-1))
+export const multiply = (a: string, b: string): string => formatDecimal(parseDecimal(a).times(b))
+export const add = (a: string, b: string): string => formatDecimal(parseDecimal(a).plus(b))
+export const subtract = (a: string, b: string): string => formatDecimal(parseDecimal(a).minus(b))
+export const compareAmounts = (a: string, b: string): number => parseDecimal(a).cmp(b)
 
-/** The amount by the quantity (above 0): exact where it ends within DERIVED_PLACES, else rounded half away from 0. */
-export function unitPrice(amount: string, quantity: string): string {
-  const Derived = Big()
-  Derived.DP = UNIT_PRICE_PLACES
-  Derived.RM = Derived.roundHalfUp
-  return formatAmount(new Derived(amount).div(quantity))
-}
-
-const formatAmount = (value: Big): string => (value.eq(0) ? '0' : value.toFixed())
+/** The amount divided by the quantity (above 0), rounded half away from 0 to UNIT_PRICE_PLACES. */
+export const unitPrice = (amount: string, quantity: string): string =>
+  formatDecimal(divideRounded(parseDecimal(amount), parseDecimal(quantity), UNIT_PRICE_PLACES))

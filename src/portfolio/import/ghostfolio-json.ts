@@ -1,3 +1,4 @@
+import { parseNumbers } from '../../protocol/exact-json.ts'
 import type { ActivityKind } from '../../protocol/portfolio.ts'
 import type { NamedLot } from '../activity.ts'
 import { isNegative, parseJsonNumber } from './amount.ts'
@@ -12,11 +13,9 @@ type Json = null | boolean | string | { number: string } | Json[] | { [key: stri
 type JsonObject = { [key: string]: Json }
 
 /** JSON with every number as it is written, so that no digit is lost. Null for what is none. */
-function parseExact(text: string): Json | undefined {
-  const read = (_key: string, value: unknown, context?: { source?: string }): unknown =>
-    typeof value === 'number' ? { number: context?.source ?? String(value) } : value
+function parseJson(text: string): Json | undefined {
   try {
-    return JSON.parse(text.replace(/^\ufeff/, ''), read as (key: string, value: unknown) => unknown) as Json
+    return parseNumbers(text.replace(/^\ufeff/, ''), (source) => ({ number: source })) as Json
   } catch {
     return undefined
   }
@@ -159,7 +158,7 @@ export const looksLikeJson = (text: string): boolean => /^\ufeff?\s*[{[]/.test(t
  * Null for what is no JSON, or has no activities.
  */
 export function readGhostfolioJson(text: string): ImportRow[] | null {
-  const file = parseExact(text)
+  const file = parseJson(text)
   if (file === undefined) return null
   const told = Array.isArray(file) ? file : asObject(file).activities
   if (!Array.isArray(told)) return null

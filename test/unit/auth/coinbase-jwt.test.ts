@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { decodeProtectedHeader, jwtVerify } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { readCoinbaseKey } from '../../../src/auth/coinbase-jwt.ts'
@@ -25,7 +25,7 @@ const message = async (privateKey: string, name = NAME): Promise<string> => {
   return key.ok ? 'ok' : key.message
 }
 
-describe('keys that Coinbase gives', () => {
+describe('a Coinbase key', () => {
   test.each([
     ['SEC1 PEM', 'ES256', text(ec, 'sec1'), ec],
     ['PKCS #8 PEM of an EC key', 'ES256', text(ec, 'pkcs8'), ec],
@@ -43,12 +43,12 @@ describe('keys that Coinbase gives', () => {
     expect(protectedHeader).toEqual({ alg, kid: NAME, typ: 'JWT', nonce: expect.stringMatching(/^[0-9a-f]{32}$/) })
   })
 
-  test('a SEC1 key after its EC PARAMETERS, as openssl writes it', async () => {
+  test('is read after its EC PARAMETERS, as openssl writes it', async () => {
     const parameters = '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n'
     await jwtVerify(await sign(parameters + text(ec, 'sec1')), createPublicKey(ec), { currentDate: new Date(NOW) })
   })
 
-  test('every token is another one and ends after two minutes', async () => {
+  test('signs a different token each time, which expires after two minutes', async () => {
     const key = await readCoinbaseKey(NAME, text(ec, 'sec1'))
     if (!key.ok) throw new Error(key.message)
     const [one, two] = [await key.sign(NOW), await key.sign(NOW)]
@@ -59,7 +59,7 @@ describe('keys that Coinbase gives', () => {
   })
 })
 
-describe('keys that cannot be used', () => {
+describe('an invalid Coinbase key', () => {
   const other = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
   const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey
   const cases: [string, string, string][] = [
@@ -78,19 +78,22 @@ describe('keys that cannot be used', () => {
     ['an RSA key', text(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey, 'pkcs8'), 'P-256'],
     ['halves of two keys', Buffer.concat([bytes(d), bytes(other.x)]).toString('base64'), 'public half'],
   ]
-  test.each(cases)('%s gives a message that names the variable, not the key', async (_, privateKey, reason) => {
-    const told = await message(privateKey)
-    expect(told).toMatch(/^COINBASE_PRIVATE_KEY /)
-    expect(told).toContain(reason)
-    const secret = privateKey.replace(/-----[A-Z0-9 ]+-----/g, '').split(/\s+/)
-    for (const line of secret.filter((part) => part.length > 6)) expect(told).not.toContain(line)
-  })
+  test.each(cases)(
+    '%s is refused with a message that names the setting and contains no part of the key',
+    async (_, privateKey, reason) => {
+      const text = await message(privateKey)
+      expect(text).toMatch(/^COINBASE_PRIVATE_KEY /)
+      expect(text).toContain(reason)
+      const secret = privateKey.replace(/-----[A-Z0-9 ]+-----/g, '').split(/\s+/)
+      for (const line of secret.filter((part) => part.length > 6)) expect(text).not.toContain(line)
+    },
+  )
 
-  test('an empty name is named', async () => {
+  test('an empty key name is refused with a message that names its setting', async () => {
     expect(await message(text(ec, 'sec1'), ' ')).toBe('COINBASE_API_KEY is empty')
   })
 
-  test('the good keys are good', async () => {
-    expect(await message(text(createPrivateKey(text(ec, 'sec1')), 'sec1'))).toBe('ok')
+  test('a valid key is accepted', async () => {
+    expect(await message(text(ec, 'sec1'))).toBe('ok')
   })
 })

@@ -65,22 +65,22 @@ test.each(['ES256', 'RS256', 'EdDSA'] as const)('a token signed by %s tells who 
   expect(await verify(await token(keys[alg]))).toEqual({ ok: true, user, expiresAt: NOW + 600_000 })
 })
 
-test('the name is found where Supabase writes it', async () => {
+test('the name is read from the claim that Supabase uses', async () => {
   const claims = { name: undefined, user_metadata: { name: 'Grace' } }
   const { verify } = over(keys.ES256)
   expect(await verify(await token(keys.ES256, { claims }))).toMatchObject({ ok: true, user: { name: 'Grace' } })
 })
 
-describe('refused are', () => {
+describe('the verifier', () => {
   const against = async (text: string | Promise<string>, now = NOW) =>
     over(keys.ES256, keys.RS256, keys.EdDSA, keys.PS256).verify(await text, now)
 
-  test('what is no token', async () => {
+  test('refuses text that is not a token', async () => {
     for (const text of ['', 'a', 'a.b', 'a.b.c', '..', `${'a'.repeat(9_000)}.b.c`])
       expect(await against(text)).toEqual(refused('malformed'))
   })
 
-  test('a forged one: another key under a known id, other claims under a known signature', async () => {
+  test('refuses a forged token: another key under a known id, other claims under a known signature', async () => {
     expect(await against(token(keys.ES256, { key: keys.other.privateKey }))).toEqual(refused('signature'))
     const [header, , signature] = (await token(keys.ES256)).split('.')
     const claims = { ...CLAIMS, sub: ID.replace('6', '7'), iss: NAMES.issuer, aud: NAMES.audience }
@@ -88,12 +88,12 @@ describe('refused are', () => {
     expect(await against(`${header}.${payload}.${signature}`)).toEqual(refused('signature'))
   })
 
-  test('one that brings its own key', async () => {
+  test('refuses a token with its own key', async () => {
     const header = { kid: 'mine', jwk: keys.other.jwk, jku: 'https://attacker.example/jwks.json' }
     expect(await against(token(keys.other, { header }))).toEqual(refused('unknown_key'))
   })
 
-  test('one that is over, or not yet valid, beyond the skew of clocks', async () => {
+  test('refuses a token that is expired or not yet valid beyond the clock tolerance', async () => {
     const text = await token(keys.ES256)
     expect(await against(text, NOW + 629_000)).toMatchObject({ ok: true })
     expect(await against(text, NOW + 630_000)).toEqual(refused('expired'))
@@ -102,24 +102,24 @@ describe('refused are', () => {
     expect(await against(token(keys.ES256, { claims: { nbf: SECONDS + 60 } }))).toEqual(refused('not_yet_valid'))
   })
 
-  test('one without an end, a time or a subject', async () => {
+  test('refuses a token without exp, iat or sub', async () => {
     for (const name of ['exp', 'iat', 'sub'])
       expect(await against(token(keys.ES256, { claims: { [name]: undefined } }))).toEqual(refused('claims'))
   })
 
-  test('one of another issuer, or for another audience', async () => {
+  test('refuses a token of another issuer or for another audience', async () => {
     for (const iss of ['https://other.example/auth/v1', `${NAMES.issuer}/`, undefined])
       expect(await against(token(keys.ES256, { claims: { iss } }))).toEqual(refused('issuer'))
     for (const aud of ['anon', ['a', 'b'], undefined])
       expect(await against(token(keys.ES256, { claims: { aud } }))).toEqual(refused('audience'))
   })
 
-  test('one that does not say who, as users are named here', async () => {
+  test('refuses a token without a user id and an email', async () => {
     for (const claims of [{ sub: 'admin' }, { sub: `${ID}'--` }, { email: undefined }, { email: 7 }])
       expect(await against(token(keys.ES256, { claims }))).toEqual(refused('claims'))
   })
 
-  test('alg none, in every spelling, signed or not', async () => {
+  test('refuses alg none, in every spelling, signed or not', async () => {
     for (const alg of ['none', 'None', 'NONE'])
       for (const signature of ['', 'AAAA']) {
         const payload = { ...CLAIMS, sub: ID, iss: NAMES.issuer, aud: NAMES.audience, iat: SECONDS, exp: SECONDS + 600 }
@@ -128,7 +128,7 @@ describe('refused are', () => {
       }
   })
 
-  test('HS256 with the public key as its secret', async () => {
+  test('refuses HS256 with the public key as its secret', async () => {
     const payload = { ...CLAIMS, sub: ID, iss: NAMES.issuer, aud: NAMES.audience, iat: SECONDS, exp: SECONDS + 600 }
     const secrets = [
       await exportSPKI(keys.RS256.publicKey),
@@ -142,18 +142,18 @@ describe('refused are', () => {
     }
   })
 
-  test('an algorithm that is not on the list, though its key is known', async () => {
+  test('refuses an algorithm that is not allowed, even with a known key', async () => {
     expect(await against(token(keys.PS256))).toEqual(refused('algorithm'))
   })
 
-  test('one whose algorithm is not that of the key it names', async () => {
+  test('refuses a token whose algorithm is not that of its key', async () => {
     const text = await token(keys.ES256, { header: { kid: 'ed' } })
     expect(await against(text)).toEqual(refused('unknown_key'))
   })
 })
 
-describe('keys', () => {
-  test('are read once, and again after five minutes', async () => {
+describe('the cache of keys', () => {
+  test('fetches the keys once, and again after five minutes', async () => {
     const { source, verify } = over(keys.ES256)
     const text = await token(keys.ES256)
     for (let i = 0; i < 10; i++) await verify(text)
@@ -164,7 +164,7 @@ describe('keys', () => {
     expect(source.reads).toBe(2)
   })
 
-  test('a new key is found at once', async () => {
+  test('fetches the keys at once for a token of a new key', async () => {
     const { source, verify } = over(keys.ES256)
     await verify(await token(keys.ES256))
     source.set = { keys: [keys.ES256.jwk, keys.other.jwk] }
@@ -172,7 +172,7 @@ describe('keys', () => {
     expect(source.reads).toBe(2)
   })
 
-  test('a key that was rotated away opens nothing after five minutes', async () => {
+  test('refuses a retired key after five minutes at the latest', async () => {
     const { source, verify } = over(keys.ES256)
     const text = await token(keys.ES256)
     expect(await verify(text)).toMatchObject({ ok: true })
@@ -180,7 +180,7 @@ describe('keys', () => {
     expect(await verify(text, NOW + 300_000)).toEqual(refused('unknown_key'))
   })
 
-  test('invented key ids make the keys be read five times in half a minute, no more', async () => {
+  test('refetches the keys for unknown key ids at most five times in 30 seconds', async () => {
     const { source, verify } = over(keys.ES256)
     await verify(await token(keys.ES256))
     for (let i = 0; i < 100; i++)
@@ -193,7 +193,7 @@ describe('keys', () => {
     expect(await verify(await token(keys.ES256))).toMatchObject({ ok: true })
   })
 
-  test('that cannot be read are told apart from a bad token, and are read again', async () => {
+  test('reports unavailable keys apart from an invalid token, and fetches them again', async () => {
     const { source, verify } = over(keys.ES256)
     const text = await token(keys.ES256)
     source.set = null

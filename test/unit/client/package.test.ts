@@ -17,11 +17,11 @@ beforeAll(() => {
   for (const name of ['big.js', 'zod', 'react', '@types', 'ws'])
     symlinkSync(join(ROOT, 'node_modules', name), join(app, 'node_modules', name))
   writeFileSync(join(app, 'package.json'), '{"type":"module"}')
-}, 60_000)
+})
 
 afterAll(() => rmSync(app, { recursive: true }))
 
-test('it has the clients, the hook, their types and nothing of the server', () => {
+test('the package contains the client, the hook and their types, and nothing of the server', () => {
   const files = readdirSync(kerb, { recursive: true, encoding: 'utf8' })
   expect(readdirSync(kerb).sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json'])
   expect(files.filter((name) => /(durable|workers|api|db|auth)/.test(name))).toEqual([])
@@ -54,7 +54,7 @@ server.once('listening', () => {
 })
 `
 
-test('plain Node imports it, and follows quotes with it over a socket', () => {
+test('plain Node imports the package and streams quotes with it over a socket', () => {
   writeFileSync(join(app, 'follow.js'), PROGRAM)
   const { stdout, stderr } = spawnSync(process.execPath, ['follow.js'], { cwd: app, encoding: 'utf8', timeout: 20_000 })
   expect(stderr).toBe('')
@@ -78,7 +78,7 @@ export const quotes = connectQuotes({ symbols: ['AAPL'], onQuotes: (some) => som
 export const useTotal = () => usePortfolioWithUpdates({ mode: 'poll' }).portfolio?.present_value.slice(1)
 `
 
-test('its types say what comes', () => {
+test('the types of the package describe amounts as text', () => {
   writeFileSync(join(app, 'use.ts'), USE)
   const flags = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom', '--types', 'react']
   const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')

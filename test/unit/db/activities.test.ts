@@ -14,7 +14,7 @@ import {
   type NewActivity,
 } from '../../../src/db/activities.ts'
 import { type LiveSql, openDatabase, type UserSql, withUserDatabase } from '../../../src/db/client.ts'
-import { claimKey, deleteOldKeys, readKey, storeResponse } from '../../../src/db/idempotency.ts'
+import { claimKey, deleteExpiredIdempotencyKeys, readKey, storeResponse } from '../../../src/db/idempotency.ts'
 import { ensureProfile } from '../../../src/db/profiles.ts'
 import {
   type ActivityCursor,
@@ -24,6 +24,7 @@ import {
   readActivityAssets,
 } from '../../../src/db/read-activities.ts'
 import type { ActivityView } from '../../../src/protocol/activity.ts'
+import { DAY_MS } from '../../../src/time.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kerb-activities-'))
 const NOW = new Date('2026-03-01T12:00:00Z')
@@ -97,7 +98,7 @@ beforeAll(async () => {
   const [second] = await live<{ asset_id: number }[]>`SELECT asset_id FROM assets WHERE symbol = 'SAP.DE'`
   apple = first!.asset_id
   sap = second!.asset_id
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -434,8 +435,8 @@ describe('an answer is stored under its key', () => {
     expect(await find(user, 'b')).toEqual({ kind: 'other_request' })
     expect(await keep(user, 'k', 'b')).toBe('other_request')
     expect(await find(other, 'a')).toEqual({ kind: 'new' })
-    expect(await deleteOldKeys(live, new Date(Date.now() - 60_000))).toBe(0)
-    expect(await deleteOldKeys(live, new Date(Date.now() + 60_000))).toBe(1)
+    expect(await deleteExpiredIdempotencyKeys(live, new Date(Date.now() + DAY_MS - 60_000))).toBe(0)
+    expect(await deleteExpiredIdempotencyKeys(live, new Date(Date.now() + DAY_MS + 60_000))).toBe(1)
     expect(await find(user, 'a')).toEqual({ kind: 'new' })
   })
 

@@ -19,7 +19,7 @@ beforeAll(async () => {
   server = await startPostgres({ dir, fast: true })
   await migrate(server.url)
   live = openDatabase('live', server.url)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -116,7 +116,7 @@ describe('the seed', () => {
     }
   })
 
-  test('what users expect is there, and TSLA is not: brief 001 adds it', async () => {
+  test('the seeded assets have what users expect, and leave TSLA to operators', async () => {
     const names = ['AAPL', 'MSFT', 'NVDA', 'BTC', 'ETH', 'SPY', 'SHEL', 'VWCE.DE', '^GSPC', 'GC=F', 'EURUSD=X']
     for (const name of names) expect(await meant(name), name).toBe(name)
     expect(await meant('TSLA')).toBeNull()
@@ -129,7 +129,7 @@ describe('the seed', () => {
 })
 
 describe('assets', () => {
-  test('brief 001: the statements of its Maintenance and Troubleshooting run as they are written', async () => {
+  test('the maintenance and troubleshooting statements of operators run as they are written', async () => {
     await undone(async (sql) => {
       await sql`
         INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)

@@ -34,7 +34,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   cached = openDatabase('cached', server.url)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -674,7 +674,7 @@ describe('aggregation and retention', () => {
     } finally {
       await live`UPDATE app_settings SET value = 365 WHERE name = 'history_days'`
     }
-  }, 60_000)
+  })
 
   test('however short days are kept, the running week and month keep theirs', async () => {
     await live`UPDATE app_settings SET value = 7 WHERE name = 'history_days'`
@@ -986,7 +986,7 @@ describe('partitions', () => {
   })
 })
 
-describe('brief 001', () => {
+describe('statements of operators', () => {
   let sql: LiveSql
   afterEach(() => sql?.end())
 
@@ -999,7 +999,7 @@ describe('brief 001', () => {
   }
 
   test('the SQL under "Maintenance" and "Troubleshooting" runs as it is written', async () => {
-    await database('brief')
+    await database('operators')
     await sql.unsafe(`
 INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
 VALUES ('TSLA', 'Tesla Inc.', 'stock', 'stock', 'TSLA', 'yahoo', 'TSLA', 'USD');
@@ -1028,7 +1028,7 @@ WHERE metric_name LIKE 'price_refresh%'
 ORDER BY recorded_at DESC 
 LIMIT 10;
 `)
-  }, 60_000)
+  })
 
   test('row level security: everyone reads prices, the service writes, and each partition is shut', async () => {
     for (const role of ['anon', 'authenticated', 'service_role'])
@@ -1067,5 +1067,5 @@ LIMIT 10;
       { close: '6' },
     ])
     expect(await as('service_role', 'SELECT * FROM asset_history')).toHaveLength(1)
-  }, 60_000)
+  })
 })

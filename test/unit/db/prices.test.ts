@@ -31,7 +31,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   ids = (await live<{ asset_id: number }[]>`SELECT asset_id FROM assets ORDER BY asset_id`).map((row) => row.asset_id)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -98,7 +98,7 @@ describe('prices', () => {
     expect(await readPrices(live, [])).toEqual([])
   })
 
-  test("brief 001's latest_prices tells them with their symbol", async () => {
+  test('the view latest_prices has the symbol of each price', async () => {
     await write(quote())
     expect(await live`SELECT symbol, price, change_24h, updated_at FROM latest_prices`).toEqual([
       { symbol: 'MMM', price: '101.5', change_24h: '1.24688279301746', updated_at: at(0) },
@@ -418,7 +418,7 @@ describe('row level security', () => {
           `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON ${things} TO anon, authenticated, service_role`,
         )
       await migrate(url)
-    }, 60_000)
+    })
 
     afterAll(() => owner?.end())
 

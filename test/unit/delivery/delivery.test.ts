@@ -39,8 +39,8 @@ const candle = (timestamp: number, close: number, granularity: Granularity = 'ON
 })
 const frame = (position: string, ...candles: Candle[]) => candleUpdateFrame(position, candles.map(formatCandle))
 
-describe('D2 the log of updates', () => {
-  test('gives from every offset exactly what came after it, to the last byte', () => {
+describe('D2 resuming from the update log', () => {
+  test('D2 resuming from any offset gives exactly the frames that came after it, byte for byte', () => {
     const log = new UpdateLog('e', 100)
     const frames: string[] = []
     for (let i = 1; i <= 100; i++) {
@@ -51,7 +51,7 @@ describe('D2 the log of updates', () => {
     for (let from = 0; from <= 100; from++) expect(log.framesSince(`e-${from}`, BOTH)).toEqual(frames.slice(from))
   })
 
-  test('leaves out updates that hold nothing of what is wanted', () => {
+  test('D2 updates without a subscribed granularity are left out', () => {
     const log = new UpdateLog('e', 100)
     log.append([candle(0, 1)])
     log.append([candle(0, 2, 'FIVE_MINUTES')])
@@ -62,7 +62,7 @@ describe('D2 the log of updates', () => {
     ])
   })
 
-  test.each([1, 7, 1_000])('keeps the last %i updates, and proves nothing beyond them', (frames) => {
+  test.each([1, 7, 1_000])('D2 the last %i updates can be resumed, and no position before them', (frames) => {
     const log = new UpdateLog('e', frames)
     for (let i = 1; i <= 2_500; i++) {
       log.append([candle(0, i)])
@@ -72,14 +72,14 @@ describe('D2 the log of updates', () => {
     }
   })
 
-  test('without a length gives nothing but the present', () => {
+  test('D2 a log of length 0 resumes from the newest position only', () => {
     const log = new UpdateLog('e', 0)
     log.append([candle(0, 1)])
     expect([log.framesSince('e-1', MINUTE), log.framesSince('e-0', MINUTE)]).toEqual([[], null])
     expect(log.conflatedFrame(0, MINUTE)).toBe(frame('e-1', candle(0, 1)))
   })
 
-  test('knows no other epoch, nothing that is not sent yet, and no other text', () => {
+  test('D2 a position of another epoch, one still ahead, and any other text cannot be resumed', () => {
     const log = new UpdateLog('e', 100)
     log.append([candle(0, 1)])
     for (const text of ['f-0', 'e-2', 'e', '', 'e--1', 'e-0.5', 'BTC-USD:e-0'])
@@ -87,8 +87,8 @@ describe('D2 the log of updates', () => {
   })
 })
 
-describe('D3 the state of now', () => {
-  test('is one frame with the last text of each candle that has changed, at the newest position', () => {
+describe('D3 conflated updates', () => {
+  test('D3 a conflated frame has the latest text of each changed candle and the newest position', () => {
     const log = new UpdateLog('e', 100)
     log.append([candle(0, 1), candle(0, 1, 'FIVE_MINUTES')])
     log.append([candle(0, 2)])
@@ -99,13 +99,13 @@ describe('D3 the state of now', () => {
     expect(log.conflatedFrame(3, BOTH)).toBeNull()
   })
 
-  test('reaches past the log of single updates, for as long as its candles are known', () => {
+  test('D3 conflation reaches further back than the log of single updates', () => {
     const log = new UpdateLog('e', 10)
     for (let i = 1; i <= 10_000; i++) log.append([candle(0, i)])
     expect(log.conflatedFrame(0, MINUTE)).toBe(frame('e-10000', candle(0, 10_000)))
   })
 
-  test('is bounded by candles: beyond them it is not known, never partly known', () => {
+  test('D3 beyond the stored candles a connection gets a snapshot, never part of the changes', () => {
     const log = new UpdateLog('e', 10, 4)
     for (let i = 1; i <= 4; i++) log.append([candle(i * 60, i)])
     expect(log.conflatedFrame(0, MINUTE)).toContain('"timestamp":60,')
@@ -114,7 +114,7 @@ describe('D3 the state of now', () => {
     expect(log.conflatedFrame(1, MINUTE)).toBe(frame('e-5', ...[2, 3, 4, 5].map((i) => candle(i * 60, i))))
   })
 
-  test('is one update of whatever length for who lacks that alone', () => {
+  test('D3 a connection that lacks one update gets it whole, however many candles it has', () => {
     const log = new UpdateLog('e', 10, 4)
     log.append([candle(0, 1)])
     const many = Array.from({ length: 9 }, (_, i) => candle(i * 60, i))
@@ -127,81 +127,85 @@ describe('D3 the state of now', () => {
 
 const LIMITS = { maxUnackedFrames: 3, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 
-describe('D3 a reader that acks', () => {
-  test('gets frames while its window is open, and its window opens by what it acks', () => {
-    const reader = newDeliveryState(0)
-    recordAck(reader, null)
+describe('D3 a connection that acks', () => {
+  test('D3 a connection that acks gets frames while its window is open, and acks open it', () => {
+    const state = newDeliveryState(0)
+    recordAck(state, null)
     for (let offset = 1; offset <= 3; offset++) {
-      expect(canSend(reader, 0, LIMITS)).toBe(true)
-      recordSent(reader, offset, 100)
+      expect(canSend(state, 0, LIMITS)).toBe(true)
+      recordSent(state, offset, 100)
     }
-    expect(canSend(reader, 1_000_000, LIMITS)).toBe(false)
-    recordAck(reader, 1)
-    expect(canSend(reader, 0, LIMITS)).toBe(true)
-    recordSent(reader, 200, 100)
-    expect(canSend(reader, 0, LIMITS)).toBe(false)
+    expect(canSend(state, 1_000_000, LIMITS)).toBe(false)
+    recordAck(state, 1)
+    expect(canSend(state, 0, LIMITS)).toBe(true)
+    recordSent(state, 200, 100)
+    expect(canSend(state, 0, LIMITS)).toBe(false)
     // One frame that held many updates is one of the window.
-    recordAck(reader, 3)
-    expect(reader.unackedOffsets).toEqual([200])
+    recordAck(state, 3)
+    expect(state.unackedOffsets).toEqual([200])
   })
 
-  test('is let go when an update has waited for its acks for too long, however often it says something else', () => {
-    const reader = newDeliveryState(0)
-    recordAck(reader, null)
-    for (let offset = 1; offset <= 3; offset++) recordSent(reader, offset, 100)
-    expect([getCloseReason(reader, 1e9, LIMITS), getDueAt(reader, LIMITS)]).toEqual([null, Number.POSITIVE_INFINITY])
-    markBehind(reader, 5_000)
-    markBehind(reader, 9_000)
-    recordMessage(reader, 64_000, 0)
-    expect(getDueAt(reader, LIMITS)).toBe(65_000)
-    expect([getCloseReason(reader, 64_999, LIMITS), getCloseReason(reader, 65_000, LIMITS)]).toEqual([null, 'slow'])
-    recordSent(reader, 4, 0)
-    expect(getCloseReason(reader, 1e9, LIMITS)).toBeNull()
+  test('D3 a connection that acks is closed when an update has waited too long for an ack, whatever else it sends', () => {
+    const state = newDeliveryState(0)
+    recordAck(state, null)
+    for (let offset = 1; offset <= 3; offset++) recordSent(state, offset, 100)
+    expect([getCloseReason(state, 1e9, LIMITS), getDueAt(state, LIMITS)]).toEqual([null, Number.POSITIVE_INFINITY])
+    markBehind(state, 5_000)
+    markBehind(state, 9_000)
+    recordMessage(state, 64_000, 0)
+    expect(getDueAt(state, LIMITS)).toBe(65_000)
+    expect([getCloseReason(state, 64_999, LIMITS), getCloseReason(state, 65_000, LIMITS)]).toEqual([null, 'slow'])
+    recordSent(state, 4, 0)
+    expect(getCloseReason(state, 1e9, LIMITS)).toBeNull()
   })
 })
 
-describe('D3 a reader that never acks', () => {
-  test('gets the first frame at once, and the next when the beat is over', () => {
-    const reader = newDeliveryState(0)
-    expect(canSend(reader, 50, LIMITS)).toBe(true)
-    recordSent(reader, 1, 150)
-    expect(canSend(reader, 149, LIMITS)).toBe(false)
-    markBehind(reader, 149)
-    expect(getDueAt(reader, LIMITS)).toBe(150)
-    expect(canSend(reader, 150, LIMITS)).toBe(true)
+describe('D3 a connection that never acks', () => {
+  test('D3 a connection that never acks gets the first frame at once and the next after the interval', () => {
+    const state = newDeliveryState(0)
+    expect(canSend(state, 50, LIMITS)).toBe(true)
+    recordSent(state, 1, 150)
+    expect(canSend(state, 149, LIMITS)).toBe(false)
+    markBehind(state, 149)
+    expect(getDueAt(state, LIMITS)).toBe(150)
+    expect(canSend(state, 150, LIMITS)).toBe(true)
   })
 
-  test('is let go after so long without a word, and not before', () => {
-    const reader = newDeliveryState(1_000)
-    expect([getCloseReason(reader, 600_999, LIMITS), getCloseReason(reader, 601_000, LIMITS)]).toEqual([null, 'silent'])
-    recordMessage(reader, 600_000, 0)
-    expect(getDueAt(reader, LIMITS)).toBe(1_200_000)
-    recordAck(reader, null)
-    expect(getCloseReason(reader, 1e9, LIMITS)).toBeNull()
+  test('D3 a connection that never acks is closed after the idle timeout, and not before', () => {
+    const state = newDeliveryState(1_000)
+    expect([getCloseReason(state, 600_999, LIMITS), getCloseReason(state, 601_000, LIMITS)]).toEqual([null, 'silent'])
+    recordMessage(state, 600_000, 0)
+    expect(getDueAt(state, LIMITS)).toBe(1_200_000)
+    recordAck(state, null)
+    expect(getCloseReason(state, 1e9, LIMITS)).toBeNull()
   })
 
-  test('gets few frames once nothing was heard of it for long, at moments that all such readers share', () => {
-    const readers = [newDeliveryState(0), newDeliveryState(0)]
-    const times = readers.map((reader, i) => {
+  test('D3 a connection that says nothing is slowed down, at moments that all such connections share', () => {
+    const states = [newDeliveryState(0), newDeliveryState(0)]
+    const times = states.map((state, i) => {
       let now = i * 1_234
       let frames = 0
       while (now < LIMITS.idleTimeoutMs) {
-        now = Math.max(now, reader.nextSendAt)
-        recordSent(reader, ++frames, now + LIMITS.sendIntervalMs)
+        now = Math.max(now, state.nextSendAt)
+        recordSent(state, ++frames, now + LIMITS.sendIntervalMs)
       }
       expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS)
-      return reader.nextSendAt % SLOW_SEND_INTERVAL_MS
+      return state.nextSendAt % SLOW_SEND_INTERVAL_MS
     })
     expect(times).toEqual([0, 0])
-    const [reader = newDeliveryState(0)] = readers
-    recordMessage(reader, 600_000, 600_050)
-    expect(reader.nextSendAt).toBe(600_050)
+    const [state = newDeliveryState(0)] = states
+    recordMessage(state, 600_000, 600_050)
+    expect(state.nextSendAt).toBe(600_050)
   })
 
-  test('is not behind when nothing that it wants has changed', () => {
-    const reader = newDeliveryState(0)
-    markBehind(reader, 10)
-    skipTo(reader, 7)
-    expect(reader).toMatchObject({ sentOffset: 7, behindSince: null, framesSinceMessage: 0, nextSendAt: 0 })
+  test('D3 a connection is current when nothing it subscribes to has changed', () => {
+    const state = newDeliveryState(0)
+    markBehind(state, 10)
+    skipTo(state, 7)
+    expect(state).toMatchObject({
+      progress: { kind: 'current', offset: 7 },
+      framesSinceMessage: 0,
+      nextSendAt: 0,
+    })
   })
 })

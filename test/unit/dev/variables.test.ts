@@ -4,28 +4,33 @@ import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
 import { stateFolder } from '../../../dev/variables.ts'
 import { readSettings } from '../../../src/config.ts'
+import { PROVIDER_REGISTRY } from '../../../src/providers/registry.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const example = readFileSync(join(root, '.dev.vars.example'), 'utf8')
-/** The example with the # taken away from every variable: prose has a space behind it. */
+/** The example with every setting uncommented: prose has a space after the #. */
 const written = example.replaceAll(/^#(?! )/gm, '')
 const values = parseEnv(written) as Record<string, string>
 const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
-const schemaKeys = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
+const providerSettings = Object.values(PROVIDER_REGISTRY).flatMap(({ urlSetting, keySetting, limitSetting }) =>
+  keySetting === null ? [urlSetting, limitSetting] : [urlSetting, keySetting, limitSetting],
+)
+const ownSettings = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) => match[1] as string)
+const schemaKeys = [...providerSettings, ...ownSettings]
 
-const BRIEFS = ['SHARD_INDEX', 'SHARD_COUNT']
+const IGNORED = ['SHARD_INDEX', 'SHARD_COUNT']
 const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
-test('the example sets nothing as it stands', () => {
+test('.dev.vars.example sets nothing until a setting is uncommented', () => {
   expect(parseEnv(example)).toEqual({})
 })
 
-test('the example names every variable, and no other', () => {
+test('.dev.vars.example names every setting and no other', () => {
   expect(Object.keys(readSettings(values)).sort()).toEqual([...schemaKeys].sort())
-  expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...BRIEFS, ...LOCAL].sort())
+  expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...IGNORED, ...LOCAL].sort())
 })
 
-test('the example can be used with every variable set, and shows the defaults', () => {
+test('.dev.vars.example is valid with every setting uncommented, and shows the defaults', () => {
   const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = readSettings(values)
   const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
   const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
@@ -53,7 +58,7 @@ test('the example can be used with every variable set, and shows the defaults', 
   expect(COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
 })
 
-test('each seed has a state of its own', () => {
+test('each seed has its own state folder', () => {
   expect(stateFolder({})).toBe(join(root, '.kerb'))
   expect(stateFolder({ KERB_STATE: '/state' })).toBe('/state')
   expect(stateFolder({ KERB_STATE: '/state', SEED: 'a/b' })).toBe('/state/seed-a%2Fb')

@@ -26,8 +26,8 @@ const trade = (id: number, ms: number, price: string, size = '1'): Trade => ({
 /** All candles of a book, by key. */
 function candlesOf(book: CandleAggregator): Map<string, Candle> {
   const candles = new Map<string, Candle>()
-  for (const [size, granularity] of GRANULARITIES.entries())
-    for (const bar of book.range(size, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
+  for (const granularity of GRANULARITIES)
+    for (const bar of book.range(granularity, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
       const candle = book.toCandle(bar)
       candles.set(`${granularity} ${candle.timestamp}`, candle)
     }
@@ -70,7 +70,7 @@ function expectFolds(book: CandleAggregator): void {
 /** As an object that dies: bars and state as they are stored, volumes as text, and back. */
 function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregator {
   const bodies = [...saved]
-    .toSorted((a, b) => a.size - b.size || a.start - b.start)
+    .toSorted((a, b) => a.granularity.localeCompare(b.granularity) || a.start - b.start)
     .map((bar) => JSON.stringify({ ...bar, volume: formatUnits(bar.volume), touched: false }))
   const next = new CandleAggregator(options, JSON.parse(JSON.stringify(book.tradeCoverage.state())))
   next.restore(
@@ -83,7 +83,7 @@ function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregat
 }
 
 describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next', () => {
-  test('sizes are those of the eight granularities', () => {
+  test('C1 each of the eight granularities has its length in seconds', () => {
     expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(SIZES)
   })
 
@@ -98,7 +98,7 @@ describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next
       ] as const) {
         const book = new CandleAggregator(options)
         book.addTrades([trade(5, ms, '1')], ms)
-        const bars = book.range(GRANULARITIES.indexOf(granularity as Granularity), 0, 1e12, 10)
+        const bars = book.range(granularity as Granularity, 0, 1e12, 10)
         expect(bars.map((bar) => [bar.start, bar.end])).toEqual([[bucket / 1000, bucket / 1000 + seconds]])
       }
     }
@@ -133,7 +133,7 @@ describe('C2 the same trades give the same candles', () => {
     return book
   }
 
-  test('in any order, however often, cut into messages of any size', () => {
+  test('C2 trades give the same candles in any order, repeated, and in messages of any size', () => {
     fc.assert(
       fc.property(
         market.chain((trades) =>
@@ -161,7 +161,7 @@ describe('C2 the same trades give the same candles', () => {
     )
   })
 
-  test('with a restart at any moment, and what was not yet stored told again', () => {
+  test('C2 a restart at any moment changes no candle when unsaved trades come again', () => {
     fc.assert(
       fc.property(
         market.chain((trades) =>
@@ -176,7 +176,7 @@ describe('C2 the same trades give the same candles', () => {
           const book = new CandleAggregator(options)
           const saved = new Set<Bar>()
           const save = (bars: Bar[]) => {
-            for (const bar of bars) if (bar.size === 0 || bar.complete) saved.add(bar)
+            for (const bar of bars) if (bar.granularity === 'ONE_MINUTE' || bar.complete) saved.add(bar)
           }
           const now = close ? END : NOON - 1_800_000
           for (const one of told.slice(0, cut)) {
@@ -201,7 +201,7 @@ describe('C2 the same trades give the same candles', () => {
     )
   })
 
-  test('trades of other products, and those older than the kept time, are not folded', () => {
+  test('C2 trades of other products and trades older than the trade window change no candle', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '1')], NOON)
     expect(book.addTrades([{ ...trade(2, NOON, '9'), product: 'BB-EUR' }], NOON)).toBe(0)
@@ -214,7 +214,7 @@ describe('C2 the same trades give the same candles', () => {
 })
 
 describe('C5 a candle closes by the clock and its grace', () => {
-  test('without a next trade, at the very millisecond, once', () => {
+  test('C5 a candle closes once, at the end of its grace period to the millisecond, without a next trade', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON + 5_000, '1')], NOON + 5_000)
     expect(book.takeChanged(NOON + 5_000)).toHaveLength(8)
@@ -229,7 +229,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
     expect(book.nextCloseAt).toBe(NOON + 300_000 + GRACE)
     const told: string[] = []
     for (let ms = close; ms <= NOON + 86_400_000 + GRACE; ms += 250)
-      for (const bar of book.takeChanged(ms)) told.push(`${GRANULARITIES[bar.size]} ${(ms - GRACE - NOON) / 1000}`)
+      for (const bar of book.takeChanged(ms)) told.push(`${bar.granularity} ${(ms - GRACE - NOON) / 1000}`)
     expect(told).toEqual([
       'FIVE_MINUTES 300',
       'FIFTEEN_MINUTES 900',
@@ -242,7 +242,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
     expect(book.nextCloseAt).toBe(Number.POSITIVE_INFINITY)
   })
 
-  test('whatever comes when, each revision of a complete candle is told once, and revisions never go back', () => {
+  test('C5 each revision of a complete candle is published once, and revisions only rise', () => {
     fc.assert(
       fc.property(
         market,
@@ -271,7 +271,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
 })
 
 describe('C6 a late trade is a new revision', () => {
-  test('of its minute and of every larger candle that is over, while those that form just change', () => {
+  test('C6 a late trade revises its minute and every larger complete candle; forming ones change without a revision', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5'), trade(3, NOON + 1_000, '6')].toReversed(), NOON + 1_000)
     const now = NOON + 900_000 + GRACE
@@ -295,7 +295,7 @@ describe('C6 a late trade is a new revision', () => {
     expect(book.takeChanged(now + 2)).toEqual([])
   })
 
-  test('a late trade of a minute that had none makes a candle that is over from its first word', () => {
+  test('C6 a late trade in a minute without trades adds a candle that is complete at once', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5')], NOON)
     book.addTrades([trade(3, NOON + 130_000, '6')], NOON + 130_000)
@@ -317,7 +317,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     volume: '7.5',
   })
 
-  test('after any sequence of trades, late ones, restarts and candles of the exchange', () => {
+  test('C7 larger candles equal the fold of their minutes after any sequence of trades, restarts and reconciliations', () => {
     const minute = fc.integer({ min: -40, max: 40 }).map((n) => NOON / 1000 + n * 60)
     const step = fc.oneof(
       fc.record({ kind: fc.constant('trade' as const), which: fc.nat(), pause: fc.integer({ min: 0, max: 90_000 }) }),
@@ -348,7 +348,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
             )
           } else book = restarted(book, saved.values())
           for (const bar of book.takeChanged(now))
-            if (bar.size === 0 || bar.complete) saved.set(`${bar.size} ${bar.start}`, bar)
+            if (bar.granularity === 'ONE_MINUTE' || bar.complete) saved.set(`${bar.granularity} ${bar.start}`, bar)
           expectFolds(book)
         }
       }),
@@ -356,7 +356,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     )
   })
 
-  test("the exchange's minute replaces ours as a new revision, and larger ones follow", () => {
+  test("C9 the exchange's minute replaces ours as a new revision, and larger candles follow", () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5'), trade(2, NOON + 60_000, '6')].toReversed(), NOON)
     const now = NOON + 300_000 + GRACE
@@ -376,7 +376,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(book.takeChanged(now).map((bar) => bar.high)).not.toContain('99')
   })
 
-  test('a minute that the exchange tells just as ours is no new revision', () => {
+  test("C9 a minute equal to the exchange's gets no revision", () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5', '7.5')], NOON)
     book.takeChanged(NOON + 61_000)
@@ -384,7 +384,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(book.takeChanged(NOON + 61_000)).toEqual([])
   })
 
-  test('a day in doubt is kept: what heals it later folds it from all of its minutes', () => {
+  test('C8 a day with an uncertain range is not dropped, so that a backfill can fold it from all its minutes', () => {
     const book = new CandleAggregator(options)
     const [morning, evening] = [NOON - 3_600_000, NOON + 39_000_000]
     book.addTrades([trade(1, morning, '5')], morning)
@@ -397,7 +397,7 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     expect(day).toMatchObject({ open: '5', close: '6', volume: '8.5' })
   })
 
-  test('what is over, and not in doubt, is forgotten', () => {
+  test('C8 complete days without an uncertain range are dropped', () => {
     const book = new CandleAggregator(options)
     book.addTrades([trade(1, NOON, '5')], NOON)
     book.dropBefore(book.oldestOpenDay(NOON + 86_400_000 + KEPT))

@@ -44,14 +44,14 @@ function revised({ book, told }: ReturnType<typeof closedBook>) {
 
 const of = (change: unknown[]) => GRANULARITIES.map((granularity) => [granularity, ...change])
 
-test('C6 a trade that comes late is a revision of every candle it is in, with what was told before', () => {
+test('C6 a late trade makes a revision of each of its candles, with the numbers published before', () => {
   const at = closedBook()
   at.book.addTrades([trade(5, DAY + 120, '13')], END)
   expect(revised(at)).toEqual(of([1, 'late_trade', '12', '13']))
   expect(revised(at)).toEqual([])
 })
 
-test('C6 C9 the reason says whether a trade was fetched or the exchange’s candle taken', () => {
+test('C6 C9 the reason of a revision tells a fetched trade from a candle of the exchange', () => {
   const fetched = closedBook()
   fetched.book.addTrades([trade(3, DAY, '14')], END, 'backfill')
   const small = revised(fetched).filter(([granularity]) => granularity === 'ONE_MINUTE')
@@ -68,7 +68,7 @@ test('C6 C9 the reason says whether a trade was fetched or the exchange’s cand
   expect(first).toEqual(['ONE_MINUTE', 1, 'reconciled', '11', '15'])
 })
 
-test('C8 a change of coverage alone says so', () => {
+test('C8 a change of coverage alone is a revision with the reason coverage', () => {
   const at = closedBook()
   at.book.tradeCoverage.markComplete(DAY, DAY + 86_340)
   const changes = revised(at)
@@ -76,7 +76,7 @@ test('C8 a change of coverage alone says so', () => {
   expect(new Set(changes.map(([, rev, reason]) => `${rev} ${reason}`))).toEqual(new Set(['1 coverage']))
 })
 
-test('C13 what only the exchange has comes by the audit complete, as revision 1 of nothing', () => {
+test('C13 the audit adds a candle that only the exchange has as complete, at revision 1', () => {
   const at = closedBook()
   const minute = { start: DAY + 7_200, open: '20', high: '20', low: '20', close: '20', volume: '3' }
   at.book.reconcile(DAY, DAY + 86_340, [minute], END, 'audit')
@@ -84,10 +84,10 @@ test('C13 what only the exchange has comes by the audit complete, as revision 1 
   expect(changes).toContainEqual(['ONE_MINUTE', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_HOUR', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_DAY', 1, 'audit', '12', '20'])
-  expect(at.book.bar(0, DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
+  expect(at.book.bar('ONE_MINUTE', DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
 })
 
-test('C6 a candle that forms, or closes for the first time, has no revision', () => {
+test('C6 a forming candle and one that closes for the first time have no revision', () => {
   const book = new CandleAggregator({
     exchange: 'x',
     product: 'BTC-USD',
@@ -126,7 +126,7 @@ const theirs = (start: number, change: Partial<Candle> = {}) => ({
   ...change,
 })
 
-test('C13 candles are compared as decimals; each is equal, different or missing on one side', () => {
+test('C13 candles are compared by value and counted as equal, different, or missing on one side', () => {
   const tiny = '0.00000000000000000000000000000000000001'
   const ours = [
     candle(0, { high: '2.50', volume: '3.0' }),
@@ -159,7 +159,7 @@ const fold = (size: (typeof GRANULARITIES)[number], change: Partial<Candle>) =>
   candle(0, { granularity: size, ...change })
 const LARGER = GRANULARITIES.slice(1)
 
-test('C13 C7 a repair is the exchange’s minute and every larger candle folded anew', () => {
+test('C13 C7 a repair writes the exchange’s minute and folds every larger candle again', () => {
   const ours = [candle(0), candle(60), ...LARGER.map((size) => fold(size, { volume: '6' }))]
   expect(findRepairs(ours, [theirs(0), theirs(60)])).toEqual([])
   const wrong = findRepairs(ours, [theirs(0), theirs(60, { close: '2.2', volume: '4' })])
@@ -169,7 +169,7 @@ test('C13 C7 a repair is the exchange’s minute and every larger candle folded 
   ])
 })
 
-test('C13 C8 what is missing, not closed or not whole is repaired too; a minute of ours alone stays in the fold', () => {
+test('C13 C8 missing, open and incomplete candles are repaired, and a minute that only we have stays in the fold', () => {
   const ours = [
     candle(0, { coverage: 'gap' }),
     candle(60, { is_complete: false }),

@@ -92,7 +92,7 @@ describe('C9 what is asked next', () => {
     expect(told(step(holes, refused))).toEqual(expected)
   })
 
-  test('what is refused for one hole is asked for the next', () => {
+  test('C9 a request that failed for some missing trades is made for the next ones', () => {
     const [first, second] = [start(500, -720, -300), hole(5, -200, -190)]
     const found = nextBackfillStep([first, second], NOW, limits, (one) =>
       one === first ? { trades: true, candles: true } : NOTHING_REFUSED,
@@ -100,7 +100,7 @@ describe('C9 what is asked next', () => {
     expect(found).toMatchObject({ kind: 'candles', missing: second })
   })
 
-  test('a wait ends in something to ask', () => {
+  test('C9 after a wait there is a request to make', () => {
     for (const one of [hole(5, 0, 0), hole(5, -9, -3), hole(10 * TRADES_PER_PAGE + 1, -1, 0), start(9, -1, 0)]) {
       const waiting = step([one], { trades: true, candles: one.from < NOON - 60 })
       if (waiting?.kind !== 'wait') continue

@@ -151,7 +151,7 @@ const ODD: unknown[] = [
 ]
 
 describe('C4 the checks by hand are those of the schema', () => {
-  test('on every recorded message', () => {
+  test('C4 the hand-written checks agree with the schema on every recorded message', () => {
     const frames = recordedFrames('coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.no-l2.jsonl')
     expect(frames.length).toBeGreaterThan(100)
     for (const frame of frames) {
@@ -178,7 +178,7 @@ describe('C4 the checks by hand are those of the schema', () => {
     }
   })
 
-  test('events of other shapes', () => {
+  test('C4 the hand-written checks agree with the schema on events of other shapes', () => {
     for (const value of [...ODD, [1], [[]], [{}], [{ type: 'update' }], [{ trades: [] }]]) {
       expectEqualChecks(trades(value))
       expectEqualChecks(trades([value]))
@@ -193,7 +193,7 @@ describe('C4 the checks by hand are those of the schema', () => {
     }
   })
 
-  test('messages of any shape, and good ones changed anywhere', () => {
+  test('C4 the hand-written checks agree with the schema on generated and altered messages', () => {
     const value = fc.oneof(fc.constantFrom(...ODD), fc.jsonValue({ maxDepth: 3 }))
     const changed = fc
       .tuple(
@@ -229,7 +229,7 @@ describe('C4 the checks by hand are those of the schema', () => {
     )
   })
 
-  test('no text makes it throw, and none that is not JSON is taken', () => {
+  test('C4 no text makes the parser throw, and a text that is not JSON is rejected', () => {
     const good = JSON.stringify(trades([{ type: 'update', trades: [trade()] }]))
     fc.assert(
       fc.property(
@@ -247,7 +247,7 @@ describe('C4 the checks by hand are those of the schema', () => {
     for (const schema of [marketTradesSchema, heartbeatsSchema]) expect(schema.safeParse(null).success).toBe(false)
   })
 
-  test('why a message counts for nothing is told', () => {
+  test('C4 a rejected message has the reason', () => {
     const reason = (text: string) => {
       const read = parseFeedMessage(text)
       return read.kind === 'rejected' ? read.reason : read.kind
@@ -263,7 +263,7 @@ describe('C4 the checks by hand are those of the schema', () => {
 })
 
 describe('C3 times and digits stay as the exchange wrote them', () => {
-  test('a time is the milliseconds that Date.parse gives, or none', () => {
+  test('C3 a time is the milliseconds that Date.parse gives, or null', () => {
     for (const text of TIMES) {
       const at = parseTime(text)
       if (at !== null) expect(at, text).toBe(Math.floor(Date.parse(text)))
@@ -281,7 +281,7 @@ describe('C3 times and digits stay as the exchange wrote them', () => {
     for (const value of [undefined, null, 1_786_309_548, {}, []]) expect(parseTime(value)).toBe(null)
   })
 
-  test('zeros at the end go, as the exchange leaves them out; nothing else changes', () => {
+  test('C3 trailing zeros are removed from decimals; nothing else changes', () => {
     const read = parseFeedMessage(
       JSON.stringify(trades([{ type: 'update', trades: [trade({ price: '64906.50', size: '1.00' })] }])),
     )

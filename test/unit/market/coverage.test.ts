@@ -77,7 +77,7 @@ function desk(product = AAA) {
       Array.from({ length: count }, (_, n) => {
         const start = NOON / 1000 + (from + n) * 60
         const told = book.tradeCoverage.coverage(start, start + 60)
-        const bar = book.bar(0, start)
+        const bar = book.bar('ONE_MINUTE', start)
         if (bar && bar.source === 'trades') expect(bar.coverage).toBe(told)
         return told
       }),
@@ -98,8 +98,8 @@ function begun() {
   return market
 }
 
-describe('C8 what is out of reach', () => {
-  test('is given up: neither healed nor called whole, and what follows is healed still', () => {
+describe('C8 missing trades beyond the backfill limit', () => {
+  test('C8 missing trades beyond the backfill limit stay missing, and later ones are still fetched', () => {
     const day = Date.UTC(2026, 9, 5) / 1000
     const ledger = new TradeCoverage()
     ledger.start(day, 0)
@@ -114,8 +114,8 @@ describe('C8 what is out of reach', () => {
   })
 })
 
-describe('C8 a sequence number that is none', () => {
-  test('of a valid message makes those after it doubtful once, not late for ever', () => {
+describe('C8 a wrong sequence number', () => {
+  test('C8 a wrong sequence number makes the coverage uncertain once; the messages after it are not late', () => {
     const book = new CandleAggregator({
       exchange: 'coinbase',
       product: 'BTC-USD',
@@ -154,7 +154,7 @@ describe('C8 a sequence number that is none', () => {
 })
 
 describe('C8 the start', () => {
-  test('what was healed stays so when later trades of the same hole come', () => {
+  test('C8 completed minutes of the start stay complete when later trades of the start come', () => {
     const day = Date.UTC(2026, 9, 5) / 1000
     const ledger = new TradeCoverage()
     ledger.start(day + 7_200, 0)
@@ -165,7 +165,7 @@ describe('C8 the start', () => {
     expect(ledger.coverage(day + 7_140, day + 7_200)).toBe('partial')
   })
 
-  test('with an empty snapshot: the minute of the first message, and the day before it, are partial', () => {
+  test('C8 with an empty snapshot, the minute of the first message and the day before it are partial', () => {
     const market = desk()
     market.open()
     market.snapshot(0, 30.1)
@@ -177,18 +177,18 @@ describe('C8 the start', () => {
     expect(market.gaps(-720, 10)).toEqual([])
   })
 
-  test('with a snapshot: whole after the minute of its oldest trade', () => {
+  test("C8 with a snapshot, the minutes after its oldest trade's are full", () => {
     const market = desk()
     market.open()
     market.snapshot(0, 0.1, [7, -150], [8, -70], [9, -5])
     expect(market.minutes(-4, 5)).toEqual(['partial', 'partial', 'full', 'full', 'full'])
-    expect(market.book.bar(1, NOON / 1000 - 300)?.coverage).toBe('partial')
+    expect(market.book.bar('FIVE_MINUTES', NOON / 1000 - 300)?.coverage).toBe('partial')
     market.update(1, 70, [10, 70])
-    expect(market.book.bar(1, NOON / 1000)?.coverage).toBe('full')
-    expect(market.book.bar(7, NOON / 1000 - 43_200)?.coverage).toBe('partial')
+    expect(market.book.bar('FIVE_MINUTES', NOON / 1000)?.coverage).toBe('full')
+    expect(market.book.bar('ONE_DAY', NOON / 1000 - 43_200)?.coverage).toBe('partial')
   })
 
-  test('whose first message was lost: not known before the first trade', () => {
+  test('C8 without the first message, the minutes before the first trade are partial', () => {
     const market = desk()
     market.open()
     market.beat(1, 1)
@@ -197,18 +197,18 @@ describe('C8 the start', () => {
     expect(market.minutes(1, 4)).toEqual(['full', 'full', 'full', 'full'])
   })
 
-  test('with the very first id there is: a start like any other, and no trade counts twice', () => {
+  test('C8 trade id 1 has a start before it like any other, and no trade counts twice', () => {
     const market = desk()
     market.open()
     market.snapshot(0, 30.1)
     market.update(1, 70, [1, 69], [2, 69.5])
     expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
     market.update(2, 80, [1, 69], [2, 69.5], [3, 80])
-    expect(market.book.bar(0, NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
+    expect(market.book.bar('ONE_MINUTE', NOON / 1000 + 60)).toMatchObject({ volume: 3e8 })
     expect(market.minutes(-1, 4)).toEqual(['partial', 'partial', 'full', 'full'])
   })
 
-  test('a message of another channel or product first changes nothing', () => {
+  test('C8 a first message of another channel or product changes no coverage', () => {
     const market = desk()
     market.open()
     market.other(0, 0.1, 500)
@@ -219,7 +219,7 @@ describe('C8 the start', () => {
 })
 
 describe('C8 an unbroken connection', () => {
-  test('is full, however quiet the market is', () => {
+  test('C8 an unbroken connection gives full minutes in a quiet market too', () => {
     const market = begun()
     for (let n = 3; n < 600; n++) market.beat(n, 70 + n)
     expect(market.minutes(1, 12)).toEqual(Array(12).fill('full'))
@@ -227,7 +227,7 @@ describe('C8 an unbroken connection', () => {
     expect(market.minutes(1, 12)).toEqual(Array(12).fill('full'))
   })
 
-  test('messages that are not valid do not count, whatever number they bear', () => {
+  test('C8 rejected messages do not break the sequence', () => {
     const market = begun()
     for (const sequence of [0, 3, 99, 10 ** 9, -1])
       market.raw(
@@ -242,7 +242,7 @@ describe('C8 an unbroken connection', () => {
     expect(market.intake.counts.dropped).toEqual({ malformed: 5, not_json: 1 })
   })
 
-  test('a repeated message changes nothing', () => {
+  test('C8 a repeated message changes no coverage', () => {
     const market = begun()
     market.update(3, 130, [11, 130])
     expect(market.update(3, 130, [11, 130])).toEqual([])
@@ -252,8 +252,8 @@ describe('C8 an unbroken connection', () => {
   })
 })
 
-describe('C8 a hole in the sequence', () => {
-  test('is in doubt until the next trade, and full when that is dense', () => {
+describe('C8 a gap in the sequence', () => {
+  test("C8 a gap in the sequence is a gap until the next trade, and full when that trade's id is the next one", () => {
     const market = begun()
     market.beat(5, 130)
     expect(market.minutes(1, 3)).toEqual(['gap', 'gap', 'full'])
@@ -265,7 +265,7 @@ describe('C8 a hole in the sequence', () => {
     expect(market.gaps(0, 10)).toEqual([])
   })
 
-  test('is a gap where it lies, and nowhere else, when the next trade is not dense', () => {
+  test('C8 missing ids after a gap in the sequence are a gap in those minutes only', () => {
     const market = begun()
     market.update(3, 130, [11, 130])
     market.beat(4, 200)
@@ -275,11 +275,11 @@ describe('C8 a hole in the sequence', () => {
     // Between the messages 4 and 6, a second earlier at the most.
     expect(market.minutes(1, 6)).toEqual(['full', 'full', 'gap', 'gap', 'full', 'full'])
     expect(market.gaps(0, 10)).toEqual([[3, 5]])
-    const bars = market.book.range(1, 0, 1e12, 9)
+    const bars = market.book.range('FIVE_MINUTES', 0, 1e12, 9)
     expect(bars.map((bar) => bar.coverage)).toEqual(['gap', 'full'])
   })
 
-  test('is healed by the late message, minutes later', () => {
+  test('C8 a late message closes the gap minutes later', () => {
     const market = begun()
     market.beat(3, 100)
     market.update(5, 130, [13, 130])
@@ -288,11 +288,11 @@ describe('C8 a hole in the sequence', () => {
     const told = market.late(4, 125, 400, [11, 124], [12, 125])
     expect(market.minutes(1, 2)).toEqual(['full', 'full'])
     expect(market.gaps(0, 10)).toEqual([])
-    const minute = told.find((bar) => bar.size === 0 && bar.start === NOON / 1000 + 120)
+    const minute = told.find((bar) => bar.granularity === 'ONE_MINUTE' && bar.start === NOON / 1000 + 120)
     expect(minute).toMatchObject({ complete: true, rev: 1, coverage: 'full', open: '11', close: '13' })
   })
 
-  test('of several messages is narrowed by those that come late', () => {
+  test('C8 late messages narrow a gap of several messages', () => {
     const market = begun()
     market.beat(3, 100)
     market.update(7, 400, [14, 400])
@@ -305,7 +305,7 @@ describe('C8 a hole in the sequence', () => {
     expect(market.minutes(1, 6)).toEqual(Array(6).fill('full'))
   })
 
-  test('a doubt that lies elsewhere says nothing of a hole in the ids', () => {
+  test('C8 an uncertain range elsewhere does not narrow missing ids', () => {
     const { tradeCoverage: ledger } = begun().book
     ledger.uncertain = { from: NOON / 1000 + 60, to: NOON / 1000 + 60 }
     ledger.record(11, NOON / 1000 + 180, NOON)
@@ -316,7 +316,7 @@ describe('C8 a hole in the sequence', () => {
 })
 
 describe('C8 a lost connection', () => {
-  test('is in doubt while it is gone; a snapshot that joins proves that nothing was lost', () => {
+  test('C8 a lost connection is a gap until a snapshot joins the known trades', () => {
     const market = begun()
     market.lose(100)
     expect(market.minutes(1, 20)).toEqual(Array(20).fill('gap'))
@@ -326,7 +326,7 @@ describe('C8 a lost connection', () => {
     expect(market.minutes(1, 20)).toEqual(Array(20).fill('full'))
   })
 
-  test('a snapshot that does not join leaves a gap from the loss to its oldest trade', () => {
+  test('C8 a snapshot that does not join leaves a gap from the loss to its oldest trade', () => {
     const market = begun()
     market.beat(3, 100)
     market.lose(110)
@@ -336,7 +336,7 @@ describe('C8 a lost connection', () => {
     expect(market.gaps(0, 20)).toEqual([[1, 7]])
   })
 
-  test('an empty snapshot proves nothing; the next trade does', () => {
+  test('C8 after an empty snapshot, only the next trade shows whether trades are missing', () => {
     const market = begun()
     market.lose(110)
     market.open()
@@ -347,7 +347,7 @@ describe('C8 a lost connection', () => {
     expect(market.minutes(1, 8)).toEqual(Array(8).fill('full'))
   })
 
-  test('the snapshot of another product on the connection proves nothing', () => {
+  test('C8 the snapshot of another product does not end a gap', () => {
     const market = begun()
     market.lose(110)
     market.open()
@@ -355,7 +355,7 @@ describe('C8 a lost connection', () => {
     expect(market.minutes(1, 1)).toEqual(['gap'])
   })
 
-  test('a feed that was silent and then goes on in order has lost nothing', () => {
+  test('C8 a feed that was silent and goes on in sequence has no gap', () => {
     const market = begun()
     market.lose(80)
     market.open()
@@ -363,7 +363,7 @@ describe('C8 a lost connection', () => {
     expect(market.minutes(1, 6)).toEqual(Array(6).fill('full'))
   })
 
-  test('the state survives as one JSON row', () => {
+  test('C2 C8 the coverage survives a restart as JSON', () => {
     const market = begun()
     market.beat(5, 130)
     const state = JSON.parse(JSON.stringify(market.book.tradeCoverage.state()))
@@ -379,7 +379,7 @@ describe('C8 a lost connection', () => {
   })
 })
 
-test('C8 whatever is lost, a minute that misses a trade is not full, and all is full when every hole is filled', () => {
+test('C8 a minute with a missing trade is never full, and all are full once every trade came', () => {
   const events = fc.array(
     fc.record({
       pause: fc.integer({ min: 0, max: 150_000 }),
@@ -497,7 +497,7 @@ function drive(lines: readonly string[], product: string): Candle[] {
   watch()
   runTo(now)
   book.takeChanged(now)
-  return GRANULARITIES.flatMap((_, size) => book.range(size, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
+  return GRANULARITIES.flatMap((granularity) => book.range(granularity, 0, 1e12, 1e9).map((bar) => book.toCandle(bar)))
 }
 
 test.each(Array.from({ length: 24 }, (_, n) => n + 1))(
@@ -515,6 +515,6 @@ test.each(Array.from({ length: 24 }, (_, n) => n + 1))(
   },
 )
 
-test('the time of a recording is read as it was written', () => {
+test("a recording's times are parsed as they were written", () => {
   expect(parseTime('2026-03-01T12:00:00Z')).toBe(NOON)
 })

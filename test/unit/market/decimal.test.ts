@@ -20,7 +20,7 @@ const decimal = fc
   .filter((text) => /[1-9]/.test(text))
 
 describe('C3 decimals are exact', () => {
-  test('a decimal survives being units', () => {
+  test('C3 a decimal survives the conversion to units and back', () => {
     fc.assert(
       fc.property(decimal, (text) => {
         expect(formatUnits(parseUnits(text))).toBe(fromScaled(toScaled(text)))
@@ -28,7 +28,7 @@ describe('C3 decimals are exact', () => {
     )
   })
 
-  test('sums equal those of big integers, in any order', () => {
+  test('C3 sums equal those of big integers in any order', () => {
     fc.assert(
       fc.property(fc.array(decimal, { minLength: 1, maxLength: 40 }), (texts) => {
         const sum = fromScaled(texts.reduce((all, text) => all + toScaled(text), 0n))
@@ -38,7 +38,7 @@ describe('C3 decimals are exact', () => {
     )
   })
 
-  test('sums stay exact where safe integers end', () => {
+  test('C3 sums stay exact beyond safe integers', () => {
     const most = '90071992.54740991'
     expect(formatUnits(addUnits(parseUnits(most), parseUnits('0.00000001')))).toBe('90071992.54740992')
     expect(formatUnits(addUnits(parseUnits(most), parseUnits(most)))).toBe('180143985.09481982')
@@ -48,7 +48,7 @@ describe('C3 decimals are exact', () => {
     expect(formatUnits(parseUnits('9'.repeat(38)))).toBe('9'.repeat(38))
   })
 
-  test('order is that of big integers', () => {
+  test('C3 decimals order like big integers', () => {
     fc.assert(
       fc.property(decimal, decimal, (a, b) => {
         const [x, y] = [toScaled(a), toScaled(b)]
@@ -58,7 +58,7 @@ describe('C3 decimals are exact', () => {
     )
   })
 
-  test('order is exact where doubles tie', () => {
+  test('C3 decimals that are the same double are still ordered exactly', () => {
     fc.assert(
       fc.property(digits(17, 37), fc.constantFrom('', '.'), fc.constantFrom(...'12345678'), (tail, point, digit) => {
         const shared = `1${tail.slice(0, 18)}${point || '0'}${tail.slice(0, 18) || '0'}`
@@ -72,7 +72,7 @@ describe('C3 decimals are exact', () => {
     expect(compareDecimals('1.50', '1.5')).toBe(0)
   })
 
-  test('only needless zeros are trimmed', () => {
+  test('C3 only trailing zeros of the fraction are trimmed', () => {
     fc.assert(
       fc.property(decimal, (text) => {
         expect(trimDecimal(text)).toBe(fromScaled(toScaled(text)))

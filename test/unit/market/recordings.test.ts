@@ -65,7 +65,7 @@ function bookOf(trades: readonly Trade[]): CandleAggregator {
 }
 
 const held = (book: CandleAggregator, granularity: Granularity): Numbers[] =>
-  book.range(GRANULARITIES.indexOf(granularity), 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY).map((bar) => {
+  book.range(granularity, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY).map((bar) => {
     const { timestamp, open, high, low, close, volume } = book.toCandle(bar)
     return { start: timestamp, open, high, low, close, volume }
   })

@@ -79,11 +79,11 @@ describe('C4 trades are read without JSON.parse exactly as with it', () => {
     for (const text of texts) expect(expectAsParsed(text), text).toBe(true)
   })
 
-  test('what of a recording is anything else is left to JSON.parse, or read the same', () => {
+  test('C4 other messages of a recording are left to JSON.parse or read the same', () => {
     for (const path of RECORDINGS) for (const text of recordedFrames(path)) expectAsParsed(text)
   })
 
-  test('every message of the form is scanned, valid or not in what it says', () => {
+  test('C4 every message of the scanned form is scanned, whether its values are valid or not', () => {
     fc.assert(
       fc.property(message, (text) => {
         expect(expectAsParsed(text)).toBe(true)
@@ -91,7 +91,7 @@ describe('C4 trades are read without JSON.parse exactly as with it', () => {
     )
   })
 
-  test('a text that was tampered with is left to JSON.parse, or read the same', () => {
+  test('C4 an altered text is left to JSON.parse or read the same', () => {
     let scanned = 0
     let left = 0
     fc.assert(
@@ -104,7 +104,7 @@ describe('C4 trades are read without JSON.parse exactly as with it', () => {
     expect(Math.min(scanned, left)).toBeGreaterThan(50)
   })
 
-  test('any one character put in, taken out or changed', () => {
+  test('C4 a text with one character added, removed or changed is left to JSON.parse or read the same', () => {
     const two = TEXT.replace(EVENT, `${EVENT},${EVENT.replace(TRADE, `${TRADE},${TRADE}`)}`)
     expect(expectAsParsed(two)).toBe(true)
     for (let at = 0; at <= two.length; at++)

@@ -25,22 +25,22 @@ const dividend = (ex_date: string, amount: string, reference_close: string | nul
 const closes = (bars: readonly PriceBar[]) => bars.map(({ close }) => close)
 const volumes = (bars: readonly PriceBar[]) => bars.map(({ volume }) => volume)
 
-describe('one basis throughout', () => {
+describe('adjustBars', () => {
   const bars = [bar('2020-08-27', '500.04'), bar('2020-08-28', '499.23'), bar('2020-08-31', '129.04')]
   const actions = [split('2020-08-31', '4')]
 
-  test('raw is what was traded, untouched', () => {
+  test('the raw basis returns the same bars', () => {
     expect(adjustBars(bars, actions, 'raw', 'ONE_DAY')).toBe(bars)
   })
 
-  test('Q7 split: days before it are brought to the shares of after, volume the other way', () => {
+  test('Q7 a split converts earlier prices to later shares, and volumes inversely', () => {
     const adjusted = adjustBars(bars, actions, 'split', 'ONE_DAY')
     expect(closes(adjusted)).toEqual(['125.01', '124.8075', '129.04'])
     expect(volumes(adjusted)).toEqual(['400', '400', '100'])
     expect(bars[0]!.close).toBe('500.04')
   })
 
-  test('a reverse split, and several of one day', () => {
+  test('reverse splits and successive splits multiply', () => {
     expect(
       closes(adjustBars([bar('2020-01-01', '0.5')], [split('2020-01-02', '1', '20')], 'split', 'ONE_DAY')),
     ).toEqual(['10'])
@@ -49,7 +49,7 @@ describe('one basis throughout', () => {
     expect([adjusted[0]!.close, adjusted[0]!.volume]).toEqual(['3', '300'])
   })
 
-  test('dividends change the adjusted basis alone, by 1 - amount / close of the day before', () => {
+  test('a dividend changes the adjusted basis alone, by 1 - amount / close of the day before', () => {
     const paid = [dividend('2020-08-28', '50.004', '500.04'), ...actions]
     expect(closes(adjustBars(bars, paid, 'split', 'ONE_DAY'))).toEqual(['125.01', '124.8075', '129.04'])
     const adjusted = adjustBars(bars, paid, 'adjusted', 'ONE_DAY')
@@ -63,12 +63,12 @@ describe('one basis throughout', () => {
     expect(closes(adjustBars([bar('2020-01-01', '100')], both, 'adjusted', 'ONE_DAY'))).toEqual(['45'])
   })
 
-  test('a dividend of which the close before is not known, or is not above it, changes nothing', () => {
+  test('a dividend without a reference close above it changes nothing', () => {
     for (const none of [dividend('2020-08-28', '1', null), dividend('2020-08-28', '2', '2')])
       expect(closes(adjustBars(bars, [none], 'adjusted', 'ONE_DAY'))).toEqual(closes(bars))
   })
 
-  test('a bar of a week or month is in the shares of its end: only what comes after changes it', () => {
+  test('a bar of a week or month has the shares of its end: only later actions change it', () => {
     // Monday the 31st: in the next week, in the same month.
     const week = bar('2020-08-24', '400')
     const month = bar('2020-08-01', '400')
@@ -79,14 +79,14 @@ describe('one basis throughout', () => {
     expect(closes(adjustBars([week], [split('2020-08-30', '4')], 'split', 'ONE_WEEK'))).toEqual(['400'])
   })
 
-  test('bars of minutes go by the day that they are in, and what has no volume gets none', () => {
+  test('a bar of minutes is adjusted by its day, and an unknown volume stays unknown', () => {
     const minutes = [bar('2020-08-30T23:55:00Z', '4', { volume: null }), bar('2020-08-31T00:00:00Z', '4')]
     const adjusted = adjustBars(minutes, actions, 'split', 'FIVE_MINUTES')
     expect(closes(adjusted)).toEqual(['1', '4'])
     expect(volumes(adjusted)).toEqual([null, '100'])
   })
 
-  test('what ends is exact, what does not end is rounded to ten digits', () => {
+  test('a quotient that ends is exact, and others are rounded to ten digits', () => {
     const by = (close: string, numerator: string, denominator?: string) =>
       closes(
         adjustBars([bar('2020-01-01', close)], [split('2020-01-02', numerator, denominator)], 'split', 'ONE_DAY'),
@@ -119,7 +119,7 @@ describe('properties', () => {
     return BigInt(whole + fraction.padEnd(60, '0'))
   }
 
-  test('Q7 split basis is continuous: a change over night is what it was in the shares of the later day', () => {
+  test('Q7 on the split basis an overnight change is the change in the shares of the later day', () => {
     fc.assert(
       fc.property(series, splits, (bars, actions) => {
         const adjusted = adjustBars(bars, actions, 'split', 'ONE_DAY')
@@ -136,7 +136,7 @@ describe('properties', () => {
     )
   })
 
-  test('value traded is the same on both bases', () => {
+  test('the traded value is equal on both bases', () => {
     fc.assert(
       fc.property(series, splits, (bars, actions) => {
         for (const [n, b] of adjustBars(bars, actions, 'split', 'ONE_DAY').entries())
@@ -215,7 +215,7 @@ describe('against a factor file', () => {
     })
   }
 
-  test('the splits of AAPL, exactly: 2:1, 2:1, 7:1, 4:1', () => {
+  test('the splits of AAPL (2:1, 2:1, 7:1, 4:1) adjust exactly', () => {
     const known = recorded('aapl')
     const splits = actionsOf(known).filter(({ kind }) => kind === 'split')
     expect(splits).toEqual([
@@ -236,7 +236,7 @@ describe('against a factor file', () => {
     }
   })
 
-  test.each(['aapl', 'bac'])('adjusted days of %s equal the file, but for its rounding', (symbol) => {
+  test.each(['aapl', 'bac'])('the adjusted days of %s equal the factor file within its rounding', (symbol) => {
     const known = recorded(symbol)
     const actions = actionsOf(known)
     expect(actions.length).toBeGreaterThan(30)
@@ -249,8 +249,8 @@ describe('against a factor file', () => {
   })
 })
 
-describe('a version of the corporate actions', () => {
-  test('is the same for the same ones, and another after any change', () => {
+describe('hashActions', () => {
+  test('the hash is equal for equal actions, and different after any change', () => {
     const one = [split('2020-08-31', '4'), dividend('2020-11-06', '0.205', '119.03')]
     expect(hashActions(one)).toBe(hashActions(structuredClone(one)))
     const others = [

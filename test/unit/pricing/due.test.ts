@@ -19,8 +19,8 @@ const candidate = (given: Partial<RefreshCandidate>): RefreshCandidate => ({
 const due = (assets: RefreshCandidate[], seconds: number, opened: [string, number][] = []) =>
   dueAssets(assets, AT + seconds * 1_000, new Map(opened), settings).map(({ asset_id }) => asset_id)
 
-describe('Q2 who is due', () => {
-  test('by the interval since the last try, to the millisecond; who was never asked for is at once', () => {
+describe('Q2 dueAssets', () => {
+  test('Q2 an asset is due at its interval after the last attempt, to the millisecond, and at once without an attempt', () => {
     const assets = [candidate({}), candidate({ asset_id: 2, interval: 15 }), candidate({ asset_id: 3, triedAt: null })]
     expect(due(assets, 14.999)).toEqual([3])
     expect(due(assets, 15)).toEqual([2, 3])
@@ -28,7 +28,7 @@ describe('Q2 who is due', () => {
     expect(dueAssets(assets, AT + 61_000, new Map(), settings).map(({ lagMs: lag }) => lag)).toEqual([1_000, 46_000, 0])
   })
 
-  test('who failed waits as the gate says, whatever the interval; else for the interval', () => {
+  test('Q2 an asset that failed is due when the gate allows it, else after its interval', () => {
     const assets = [
       candidate({ failed: true, retryAt: AT + 5_000 }),
       candidate({ asset_id: 2, failed: true, retryAt: AT + 500_000 }),
@@ -44,14 +44,14 @@ describe('a closed market', () => {
   const closed = (asset_id: number, given: Partial<RefreshCandidate> = {}) =>
     candidate({ asset_id, interval: 15, market: 'NMS', market_state: 'closed', ...given })
 
-  test('has one probe, a minute apart; the others wait closed_refresh_seconds', () => {
+  test('a closed market has one probe a minute, and its other assets wait for closed_refresh_seconds', () => {
     const assets = [closed(1), closed(2), closed(3)]
     expect(due(assets, 59)).toEqual([])
     expect(due(assets, 60)).toEqual([1])
     expect(due(assets, 900)).toEqual([1, 2, 3])
   })
 
-  test('of each market the asset that is wanted most often, then by number; not one that fails', () => {
+  test('the probe of a market is its asset with the shortest interval and the smallest id that does not fail', () => {
     const assets = [
       closed(1, { interval: 300 }),
       closed(2, { failed: true }),
@@ -70,17 +70,17 @@ describe('a closed market', () => {
     expect(marketProbes([closed(2, { failed: true })])).toEqual(new Map([['NMS', 2]]))
   })
 
-  test('an interval that is longer than closed_refresh_seconds stays', () => {
+  test('an interval longer than closed_refresh_seconds is unchanged in a closed market', () => {
     expect(due([closed(1), closed(2, { interval: 1_000 })], 999)).toEqual([1])
   })
 
-  test('when its probe has seen it open, all of it are due; once', () => {
+  test('all assets of a market are due once when its probe has detected the opening', () => {
     const assets = [closed(1, { market_state: 'open' }), closed(2), closed(3, { triedAt: AT + 2_000 })]
     expect(due(assets, 3, [['NMS', AT + 1_000]])).toEqual([2])
     expect(due(assets, 3, [['LSE', AT + 1_000]])).toEqual([])
   })
 
-  test('says nothing of what trades day and night', () => {
+  test('a closed market changes nothing for assets of a market that never closes', () => {
     expect(due([candidate({ market_state: 'closed', market: null, interval: 15 })], 15)).toEqual([1])
   })
 })

@@ -19,14 +19,14 @@ describe('Q1 the time to live', () => {
   const quote = { updated_at: '2025-12-03T10:00:00Z', market_state: 'open' as const }
   const settings = { closed_refresh_seconds: 900 }
 
-  test('is the interval and two beats; of a closed market the longer interval', () => {
+  test('Q1 the time to live is the interval and two ticks, with the longer interval in a closed market', () => {
     expect(freshUntil(quote, 60, settings, 15_000)).toBe(told + 90_000)
     expect(freshUntil({ ...quote, market_state: null }, 60, settings, 15_000)).toBe(told + 90_000)
     expect(freshUntil({ ...quote, market_state: 'closed' }, 60, settings, 15_000)).toBe(told + 930_000)
     expect(freshUntil({ ...quote, market_state: 'closed' }, 1_000, settings, 15_000)).toBe(told + 1_030_000)
   })
 
-  test('past it a value is stale with its reason, never before', () => {
+  test('Q1 a value is stale, with its reason, only after its time to live', () => {
     expect(staleReason({ freshUntil: told, trouble: 'unavailable' }, told)).toBeNull()
     expect(staleReason({ freshUntil: told, trouble: 'unavailable' }, told + 1)).toBe('unavailable')
     expect(staleReason({ freshUntil: told, trouble: null }, told + 1)).toBe('expired')

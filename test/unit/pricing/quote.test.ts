@@ -35,8 +35,8 @@ const held = (change: Partial<CachedQuote> = {}): CachedQuote => ({
   ...change,
 })
 
-describe('quoteOf', () => {
-  test('keeps the provider’s digits, and says who told it and when', () => {
+describe('toCachedQuote', () => {
+  test('a cached quote has the provider’s digits, its name and the time of the request', () => {
     const { id: _, ...rest } = told
     expect(held()).toEqual({
       ...rest,
@@ -48,14 +48,14 @@ describe('quoteOf', () => {
     })
   })
 
-  test('a market’s time that is still to come is that of now; earnings have the date of their telling', () => {
+  test('a market time in the future becomes the current time, and earnings have the time of the request', () => {
     const quote = toCachedQuote(asset, { ...told, as_of: at(3_600), eps: '6.1' }, 'yahoo', AT, AT + 500)
     expect([quote.as_of, quote.pe_as_of]).toEqual([at(0.5), at(0)])
   })
 })
 
 describe('supersedes', () => {
-  test('neither the provider’s word nor the market’s time goes back', () => {
+  test('a quote with an older update or an older market time does not replace the cached one', () => {
     expect(supersedes(held(), null)).toBe(true)
     expect(supersedes(held(), held())).toBe(true)
     expect(supersedes(held({ updated_at: at(-1) }), held())).toBe(false)
@@ -66,14 +66,14 @@ describe('supersedes', () => {
   })
 })
 
-test('sameView leaves out when it was told, and nothing else that clients see', () => {
+test('hasSameVisibleFields ignores the time of the update and nothing else that clients see', () => {
   expect(hasSameVisibleFields(held(), held({ updated_at: at(9), pe_as_of: at(9) }))).toBe(true)
   for (const change of [{ price: '1' }, { as_of: at(1) }, { market_state: 'closed' as const }, { volume: '1' }])
     expect(hasSameVisibleFields(held(), held(change))).toBe(false)
 })
 
-describe('a streamed quote', () => {
-  test('has the feed’s price and times, and the change against the same price as the exchange’s own', () => {
+describe('feedQuote', () => {
+  test('a feed’s quote has its price and times, and a change relative to the same price as the exchange’s', () => {
     const anchor = { price: told.price, change24h: told.change24h }
     const price = { price: '68100.5', time: at(2), heardAt: AT + 3_000 }
     expect(feedQuote(asset, price, 'coinbase', held(), anchor)).toEqual(
@@ -81,19 +81,19 @@ describe('a streamed quote', () => {
     )
   })
 
-  test('without a quote to go by has what the feed tells alone', () => {
+  test('a feed’s quote without a cached one has only the fields of the feed', () => {
     const quote = feedQuote(asset, { price: '5', time: at(2), heardAt: AT + 3_000 }, 'simulated', null, null)
     expect(quote).toMatchObject({ price: '5', change24h: null, high: null, provider: 'simulated', currency: 'USD' })
   })
 
-  test('whose last trade is older than REST’s answer holds as of that answer, which had no other time', () => {
+  test('a feed without a trade since the REST response confirms the price as of that response', () => {
     const quiet = { price: told.price, time: at(-300), heardAt: AT + 3_000 }
     expect(feedQuote(asset, quiet, 'coinbase', held(), null).as_of).toBe(at(-1))
     const unheard = { ...quiet, heardAt: AT - 60_000 }
     expect(supersedes(feedQuote(asset, unheard, 'coinbase', held(), null), held())).toBe(false)
   })
 
-  test('keeps its price when REST tells another: that lags behind', () => {
+  test('a REST quote does not replace the price of an open feed, since REST lags behind', () => {
     const streamed = held({ price: '69000', as_of: at(5), updated_at: at(5) })
     const rest = held({ price: '67412.10', volume: '2000', as_of: at(6), updated_at: at(6) })
     expect(mergeBesideFeed(rest, streamed)).toMatchObject({
@@ -107,7 +107,7 @@ describe('a streamed quote', () => {
   })
 })
 
-describe('the book', () => {
+describe('QuoteCache', () => {
   const TTL = 60_000
   const book = () => new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
   const give = (one: QuoteCache, change: Partial<CachedQuote>) => {
@@ -115,7 +115,7 @@ describe('the book', () => {
     return one.commit(Date.parse(change.updated_at ?? at(0)))
   }
 
-  test('the same price told again is news to nobody until half of its time to live is over', () => {
+  test('an unchanged price is published again only after half of its time to live', () => {
     const one = book()
     expect(give(one, {})?.changed).toEqual([7])
     expect(give(one, { updated_at: at(29) })?.changed).toEqual([])
@@ -125,7 +125,7 @@ describe('the book', () => {
     expect(one.commit(AT)).toBeNull()
   })
 
-  test('a quote that was told as fresh is news when it is not, and again when it is renewed', () => {
+  test('a quote is published when it becomes stale, and again when it is refreshed', () => {
     const one = book()
     give(one, {})
     expect(one.nextStaleAt()).toBe(AT + TTL + 1)
@@ -140,7 +140,7 @@ describe('the book', () => {
     expect(give(one, { updated_at: at(70) })?.changed).toEqual([7])
   })
 
-  test('is the same again from its batches; what Postgres lacks is known by their numbers', () => {
+  test('a cache is restored from its batches, whose numbers say which quotes Postgres lacks', () => {
     const one = book()
     const batches = [give(one, {})!.batch]
     one.put(held({ asset_id: 8, symbol: 'ETH' }))
@@ -150,14 +150,14 @@ describe('the book', () => {
     expect(batches.map(({ n }) => n)).toEqual([1, 2])
     expect(one.minResumableBatch).toBe(2)
     const again = new QuoteCache(() => 0, structuredClone(batches), 2)
-    expect([...again.entries()]).toEqual([...one.entries()])
+    expect(again.toBatch()).toEqual(one.toBatch())
     expect([again.lastBatch, again.minResumableBatch]).toEqual([2, 2])
     expect(again.quotesAfter(1).map(({ symbol }) => symbol)).toEqual(['ETH'])
     expect(again.quotesAfter(2)).toEqual([])
-    expect([...new QuoteCache(() => 0, [one.toBatch()], 2).entries()]).toEqual([...one.entries()])
+    expect(new QuoteCache(() => 0, [one.toBatch()], 2).toBatch()).toEqual(one.toBatch())
   })
 
-  test('a market opens when an asset of it that was closed is not any more; no other says so', () => {
+  test('a market opens when one of its assets changes from closed to another state', () => {
     const one = book()
     give(one, { market: 'NMS', market_state: 'open' })
     give(one, { market: 'NMS', market_state: 'closed', updated_at: at(1) })

@@ -31,7 +31,7 @@ const coin = (code: string, currency: string, given: Partial<Asset> = {}) =>
     ...given,
   })
 
-describe('normalName', () => {
+describe('normalizeName', () => {
   test.each([
     [' aapl ', 'AAPL'],
     ['btc-usd', 'BTC-USD'],
@@ -63,7 +63,7 @@ describe('normalName', () => {
 })
 
 describe('shardOf', () => {
-  test('is the same for the ways to write one base', () => {
+  test('all names of one base have the same shard', () => {
     for (const shards of [1, 2, 7, 64]) {
       const btc = shardOf('BTC', shards)
       for (const name of ['BTC-USD', 'COINBASE:BTC-USD', 'coinbase:BTC-EUR', 'btc'])
@@ -73,12 +73,12 @@ describe('shardOf', () => {
     }
   })
 
-  test('is FNV-1a', () => {
+  test('the shard of a name is its FNV-1a hash', () => {
     for (const name of ['A', 'FOOBAR', '^GSPC']) expect(shardOf(name, 2 ** 31)).toBe(fnv(name) % 2 ** 31)
     expect(fnv('foobar')).toBe(0xbf9cf968)
   })
 
-  test('spreads names evenly', () => {
+  test('names are spread evenly over the shards', () => {
     const counts = new Array(8).fill(0)
     for (let i = 0; i < 8_000; i++) counts[shardOf(`S${i.toString(36)}`, 8)]++
     for (const count of counts) expect(count).toBeGreaterThan(800)
@@ -119,7 +119,7 @@ describe('resolve', () => {
     expect(resolve('BTC-USD', [tether])).toEqual({ kind: 'none' })
   })
 
-  test('an ISIN means one, a code of several is ambiguous with candidates', () => {
+  test('an ISIN resolves to one asset, and a code of several is ambiguous with candidates', () => {
     expect(resolve('GB00BP6MXD84', all)).toEqual(one(shellLondon))
     expect(resolve('SHEL', all)).toEqual({ kind: 'ambiguous', assets: [shellLondon, shellParis] })
     expect(toCandidates([shellLondon])).toEqual([
@@ -129,14 +129,14 @@ describe('resolve', () => {
       expect(resolve(`${found.provider}:${found.provider_id}`.toUpperCase(), all)).toEqual(one(found))
   })
 
-  test('the symbol goes before what others are called elsewhere', () => {
+  test('a symbol takes precedence over the other names of other assets', () => {
     const other = asset({ symbol: 'X', code: 'BTC', provider_id: 'X' })
     expect(resolve('BTC', [other, btc])).toEqual(one(btc))
     expect(resolve('BTC', [btcEur, other])).toEqual({ kind: 'ambiguous', assets: [btcEur, other] })
     expect(resolve('NO', all)).toEqual({ kind: 'none' })
   })
 
-  test('symbols that are stored in small letters are found', () => {
+  test('symbols that are stored in lower case are found', () => {
     const small = asset({ symbol: 'aapl', code: 'AAPL', provider_id: 'AAPL' })
     expect(resolve('AAPL', [small])).toEqual(one(small))
   })

@@ -78,7 +78,7 @@ describe('recorded bodies', () => {
     expect(products.filter((p) => p.status === 'delisted')).toHaveLength(4)
   })
 
-  test('a product that is called online but disabled is offline; an empty price is not known', async () => {
+  test('a disabled product is offline, and an empty price is unknown', async () => {
     const one = JSON.parse(fixture('coinbase-rest/advanced-trade-http_product-BTC-USD.json'))
     const of = async (change: object) => {
       const body = JSON.stringify({ products: [{ ...one, ...change }] })
@@ -137,7 +137,7 @@ describe('failures are values', () => {
     })
   })
 
-  test('a network that fails is unavailable, and there is no status', async () => {
+  test('a network error is unavailable, without a status', async () => {
     const fetch: Fetch = async () => {
       throw new TypeError('connection refused')
     }
@@ -239,7 +239,7 @@ describe('against the simulated exchange', () => {
     expect(all.ok && all.value.map((p) => p.productId)).toEqual(PRODUCTS.map((p) => p.id))
   })
 
-  test('what an exchange can do wrong comes back as the reason', async () => {
+  test('each fault of the exchange has its reason', async () => {
     const exchange = await start({ products: [manualProduct('ONE-USD')] })
     const ask = (signal?: AbortSignal) => fetchTrades(fetch, exchange.url, 'ONE-USD', { after: 9, limit: 10 }, signal)
     exchange.fault({ kind: 'rest', answer: '429', retryAfter: 2 })

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { startExchange } from '../../../simulators/exchange/server.ts'
+import { divideRatios, parseRatio } from '../../../src/pricing/ratio.ts'
 import { binanceProvider } from '../../../src/providers/binance.ts'
 import { coinbaseProvider } from '../../../src/providers/coinbase-quotes.ts'
 import { coinMarketCapProvider } from '../../../src/providers/coinmarketcap.ts'
-import { divide, parseRatio } from '../../../src/providers/decimal.ts'
 import { twelveDataProvider } from '../../../src/providers/twelvedata.ts'
 import { fixture, fixtureLines } from '../../support/recordings.ts'
 import { type Canned, canned } from './contract.ts'
@@ -43,12 +43,12 @@ describe('Binance', () => {
     )
   })
 
-  test('any other 400 of one pair is not taken for an unknown one', async () => {
+  test('another 400 of a single pair does not mean that it is unknown', async () => {
     const { provider } = make(() => ({ status: 400, body: { code: -1100, msg: 'Illegal characters' } }))
     expect(await provider.quotes(['BTCUSDT'])).toMatchObject({ ok: false, reason: 'invalid', status: 400 })
   })
 
-  test('Q4 too much weight is told with the time to wait, and so is a ban', async () => {
+  test('Q4 a refusal for weight has the time to wait, and so has a ban', async () => {
     const of = (status: number) => make(() => ({ ...limited, status, headers: { 'retry-after': '30' } })).provider
     for (const status of [429, 418])
       expect(await of(status).quotes(['BTCUSDT'])).toMatchObject({
@@ -90,7 +90,7 @@ describe('Binance', () => {
   const klines = (from: number, count: number) =>
     Array.from({ length: count }, (_, i) => [from + i * DAY, ...(rows[i % rows.length] ?? []).slice(1)])
 
-  test('Q7 days come in pages of a thousand, ascending, and the one that goes on is left out', async () => {
+  test('Q7 days come in pages of a thousand, ascending, without the current one', async () => {
     const first = Date.UTC(2020, 0, 1)
     const count = (Date.UTC(2026, 1, 4) - first) / DAY + 1
     const all = klines(first, count)
@@ -117,7 +117,7 @@ describe('Binance', () => {
     expect(some.ok && some.value.days.map((day) => day.date)).toEqual(['2026-02-02', '2026-02-03'])
   })
 
-  test('a page that does not go on ends the history', async () => {
+  test('a page that does not advance ends the history', async () => {
     const { provider, sent } = make(() => ({ body: klines(Date.UTC(2017, 0, 1), 1_000) }))
     expect(await provider.dailyHistory('ADABTC', '2020-01-01')).toMatchObject({ ok: true })
     expect(sent).toHaveLength(1)
@@ -130,7 +130,7 @@ describe('Binance', () => {
     expect(empty.sent).toHaveLength(1)
   })
 
-  test('a later page that fails fails the whole', async () => {
+  test('a failed page fails the whole history', async () => {
     let pages = 0
     const { provider } = make(() => (pages++ === 0 ? { body: klines(Date.UTC(2020, 0, 1), 1_000) } : limited))
     expect(await provider.dailyHistory('ADABTC', null)).toMatchObject({ ok: false, reason: 'rate_limited' })
@@ -141,7 +141,7 @@ describe('Coinbase', () => {
   const products = JSON.parse(fixture('coinbase-rest/advanced-trade-products-2026-08-09-even.json.gz'))
     .products as Record<string, string>[]
 
-  test('the price of the day before is that which the change is from, to the tick', async () => {
+  test('the previous close is the price that the change is relative to, to the tick', async () => {
     const { fetch } = canned(() => ({ body: { products } }))
     const provider = coinbaseProvider({ fetch, url: 'https://x', now })
     const pairs = products.filter((one) => one.product_type === 'SPOT')
@@ -154,7 +154,7 @@ describe('Coinbase', () => {
       compared++
       const decimals = (told.quote_increment ?? '').split('.')[1]?.length ?? 0
       expect(quote.previous_close.split('.')[1]?.length ?? 0, quote.id).toBeLessThanOrEqual(decimals)
-      const change = divide(parseRatio(quote.price), parseRatio(quote.previous_close))
+      const change = divideRatios(parseRatio(quote.price), parseRatio(quote.previous_close))
       const percent = (Number(change.numerator) / Number(change.denominator) - 1) * 100
       expect(percent).toBeCloseTo(Number(quote.change24h), 8)
     }
@@ -174,7 +174,7 @@ describe('Coinbase', () => {
     expect(await provider.quotes(['BTC-USD'])).toMatchObject({ value: [{ previous_close: expected }] })
   })
 
-  test('Q7 the whole history is asked for from its end back, until a page is empty', async () => {
+  test('Q7 the whole history is read from its end back, until a page is empty', async () => {
     const first = Date.UTC(2024, 5, 1) / 1000
     const { fetch, sent } = canned((url) => {
       const { searchParams } = new URL(url)
@@ -225,7 +225,7 @@ describe('Coinbase', () => {
   })
 })
 
-describe('those that take a key', () => {
+describe('providers with a key', () => {
   const coins = (code: string, currency: string) => ({
     status: { error_code: 0, error_message: null },
     data: {
@@ -240,7 +240,7 @@ describe('those that take a key', () => {
     },
   })
 
-  test('CoinMarketCap converts into one currency a request', async () => {
+  test('CoinMarketCap gets one request for each currency', async () => {
     const { fetch, sent } = canned((url) => {
       const { searchParams } = new URL(url)
       return { body: coins(String(searchParams.get('symbol')), String(searchParams.get('convert'))) }

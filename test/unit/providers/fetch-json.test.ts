@@ -1,19 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { availableProviders, providersFor } from '../../../src/pricing/quote-providers.ts'
+import { divideRatios, multiplyRatios, parseRatio, roundRatio } from '../../../src/pricing/ratio.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import { majorCurrency } from '../../../src/providers/currency.ts'
-import {
-  divide,
-  formatNumber,
-  formatRatio,
-  movePoint,
-  multiply,
-  parseRatio,
-  roundRatio,
-} from '../../../src/providers/decimal.ts'
+import { formatNumber, formatRatio, movePoint } from '../../../src/providers/decimal.ts'
 import { fetchJson } from '../../../src/providers/fetch-json.ts'
+import { availableProviders, providersFor } from '../../../src/providers/registry.ts'
 import { canned } from './contract.ts'
 
 const decimal = fc
@@ -21,7 +14,7 @@ const decimal = fc
   .map(([units, decimals]) => roundRatio({ numerator: units, denominator: 10n ** BigInt(decimals) }, decimals))
 
 describe('C3 decimals are exact', () => {
-  test('a number is the text that means it, without an exponent', () => {
+  test('C3 a number becomes its shortest text, without an exponent', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
         const text = formatNumber(value) ?? ''
@@ -41,12 +34,12 @@ describe('C3 decimals are exact', () => {
     expect([Number.NaN, Number.POSITIVE_INFINITY, null, undefined].map(formatNumber)).toEqual([null, null, null, null])
   })
 
-  test('a point that moves forth and back is where it was', () => {
+  test('C3 moving the point back and forth changes nothing', () => {
     fc.assert(
       fc.property(decimal, fc.integer({ min: -12, max: 12 }), (text, places) => {
         const moved = movePoint(text, places)
         expect(movePoint(moved, -places)).toBe(text)
-        const [a, b] = [multiply(parseRatio(text), { numerator: 10n ** 12n, denominator: 1n }), parseRatio(moved)]
+        const [a, b] = [multiplyRatios(parseRatio(text), { numerator: 10n ** 12n, denominator: 1n }), parseRatio(moved)]
         const factor = 10n ** BigInt(12 - places)
         expect(a.numerator * b.denominator).toBe(b.numerator * factor * a.denominator)
       }),
@@ -61,12 +54,12 @@ describe('C3 decimals are exact', () => {
     ])
   })
 
-  test('a quotient that ends is exact; one that does not has ten decimals, rounded', () => {
+  test('C3 a quotient that ends is exact, and others are rounded to ten decimals', () => {
     const positive = decimal.filter((text) => /^[^-]*[1-9]/.test(text))
     fc.assert(
       fc.property(decimal, positive, (a, b) => {
-        const product = formatRatio(multiply(parseRatio(a), parseRatio(b)))
-        expect(formatRatio(divide(parseRatio(product), parseRatio(b)))).toBe(a)
+        const product = formatRatio(multiplyRatios(parseRatio(a), parseRatio(b)))
+        expect(formatRatio(divideRatios(parseRatio(product), parseRatio(b)))).toBe(a)
       }),
     )
     const of = (numerator: bigint, denominator: bigint) => formatRatio({ numerator, denominator })
@@ -87,7 +80,7 @@ describe('C3 decimals are exact', () => {
   })
 })
 
-test('Q6 minor units are hundredths, everything else is itself', () => {
+test('Q6 amounts in a minor unit are divided by a hundred, and others are unchanged', () => {
   const of = (told: string) => {
     const { currency, amount } = majorCurrency(told)
     return [currency, amount('7205.5')]
@@ -118,8 +111,9 @@ describe('Q4 Retry-After', () => {
     ['soon', DATE, null],
     ['-5', DATE, null],
     ['1.5', DATE, null],
-    ['99999999', DATE, null],
-  ])('%s, told at %s, is %s ms', async (header, date, expected) => {
+    ['99999999', DATE, 99_999_999_000],
+    ['9999999999', DATE, null],
+  ])('Q4 Retry-After %s, sent at %s, is %s ms', async (header, date, expected) => {
     const headers = { ...(header !== null && { 'retry-after': header }), ...(date !== null && { date }) }
     const { fetch } = canned(() => ({ status: 429, body: '', headers }))
     expect(await fetchJson(fetch, 'https://x', z.unknown())).toMatchObject({
@@ -129,7 +123,7 @@ describe('Q4 Retry-After', () => {
   })
 })
 
-describe('whom to ask', () => {
+describe('the registry of providers', () => {
   const all = availableProviders({ STOCK_PROVIDER_API_KEY: 'a', CRYPTO_PROVIDER_API_KEY: 'b' })
   const of = (asset: Partial<Asset>) => {
     const given = { asset_id: 1, symbol: '', name: '', category: '', code: '', currency: 'USD', isin: null }
@@ -139,12 +133,12 @@ describe('whom to ask', () => {
   const coin = (code: string, provider: Asset['provider'], provider_id: string, currency = 'USD') =>
     of({ type: 'crypto', code, provider, provider_id, currency })
 
-  test('those that need a key only with one', () => {
+  test('a provider that needs a key is available only with it', () => {
     expect([...availableProviders({})]).toEqual(['yahoo', 'coinbase', 'binance'])
     expect(all.size).toBe(5)
   })
 
-  test('Q4 first its own, then those that price the same in the same money', () => {
+  test('Q4 an asset is requested from its own provider, then from those that price it in the same currency', () => {
     expect(of({ provider_id: 'AAPL' })).toEqual(['yahoo:AAPL', 'twelvedata:AAPL'])
     expect(of({ provider_id: 'SHEL.L', currency: 'GBP' })).toEqual(['yahoo:SHEL.L'])
     // Five letters are a ticker of New York only in dollars.
@@ -154,7 +148,7 @@ describe('whom to ask', () => {
     expect(coin('ETH', 'yahoo', 'ETH-USD')).toEqual(['yahoo:ETH-USD', 'coinbase:ETH-USD', 'coinmarketcap:ETH-USD'])
   })
 
-  test('Q6 a pair in USDT is never asked for in dollars', () => {
+  test('Q6 a pair in USDT is never requested in USD', () => {
     expect(coin('BTC', 'binance', 'BTCUSDT', 'USDT')).toEqual([
       'binance:BTCUSDT',
       'coinbase:BTC-USDT',
@@ -162,7 +156,7 @@ describe('whom to ask', () => {
     ])
   })
 
-  test('a ticker that is another coin at Yahoo is not asked for there', () => {
+  test('a ticker that is another coin at Yahoo is not requested there', () => {
     expect(coin('UNI', 'coinbase', 'UNI-USD')).toEqual(['coinbase:UNI-USD', 'coinmarketcap:UNI-USD'])
     expect(coin('UNI', 'yahoo', 'UNI7083-USD')).toContain('yahoo:UNI7083-USD')
   })

@@ -25,17 +25,23 @@ const LIMITS: RateLimits = {
 }
 const START = 1_800_000_000_000
 
-const ANSWERED: RequestOutcome = { kind: 'answered', status: 200, told: null, retryAfter: null, error: null }
-const TIMED_OUT: RequestOutcome = { kind: 'failed', status: null, told: null, retryAfter: null, error: 'TimeoutError' }
+const ANSWERED: RequestOutcome = { kind: 'answered', status: 200, reportedUsage: null, retryAfter: null, error: null }
+const TIMED_OUT: RequestOutcome = {
+  kind: 'failed',
+  status: null,
+  reportedUsage: null,
+  retryAfter: null,
+  error: 'TimeoutError',
+}
 const tooMany = (retryAfter: number | null): RequestOutcome => ({
   kind: 'limited',
   status: 429,
-  told: null,
+  reportedUsage: null,
   retryAfter,
   error: 'Too Many Requests',
 })
 
-/** One provider, told what happens step by step. `random` is what chance says: 1 is the longest pause. */
+/** One provider, step by step. With a `random` of 1 each pause is the longest. */
 function provider(limits: RateLimits = LIMITS) {
   let state = newProviderState(START)
   let calls = 0
@@ -46,7 +52,7 @@ function provider(limits: RateLimits = LIMITS) {
       return state
     },
     /** The lease, or why there is none. */
-    ask(purpose: Purpose = 'look', weight = 1, call = ++calls) {
+    ask(purpose: Purpose = 'interactive', weight = 1, call = ++calls) {
       const asked = reserve(state, limits, self.now, { call, purpose, weight })
       state = asked.state
       return 'lease' in asked ? { lease: asked.lease, call, refusal: null } : { lease: 0, call, refusal: asked.refusal }
@@ -58,7 +64,7 @@ function provider(limits: RateLimits = LIMITS) {
       state = recordCallOutcome(state, limits, call, verdict, self.now, self.random)
     },
     /** A whole call that ends at once. */
-    call(purpose: Purpose = 'look', weight = 1) {
+    call(purpose: Purpose = 'interactive', weight = 1) {
       const asked = self.ask(purpose, weight)
       if (asked.refusal) return asked.refusal
       self.end(asked.lease)
@@ -81,7 +87,7 @@ function provider(limits: RateLimits = LIMITS) {
 }
 
 describe('Q4 the window', () => {
-  test('a request counts from its grant until a window after its end', () => {
+  test('Q4 a request counts from its reservation until a window after its end', () => {
     const one = provider()
     const slow = one.ask()
     one.now += 8_000
@@ -94,7 +100,7 @@ describe('Q4 the window', () => {
     expect(one.call()).toBeNull()
   })
 
-  test('a request of which nothing came counts as if it had arrived at the end of its lease', () => {
+  test('Q4 a request without a response counts as if it had arrived at the end of its lease', () => {
     const one = provider({ ...LIMITS, budget: 1, backoffMax: 1 })
     one.end(one.ask().lease, TIMED_OUT)
     one.now += 60_001
@@ -103,72 +109,72 @@ describe('Q4 the window', () => {
     expect(one.ask().refusal).toBeNull()
   })
 
-  test('weights add up, and what can never be granted is refused', () => {
+  test('Q4 weights add up, and a weight above the budget is refused', () => {
     const one = provider()
-    expect(one.call('look', 6)).toBeNull()
-    expect(one.call('look', 5)).toMatchObject({ reason: 'window' })
-    expect(one.call('look', 4)).toBeNull()
+    expect(one.call('interactive', 6)).toBeNull()
+    expect(one.call('interactive', 5)).toMatchObject({ reason: 'window' })
+    expect(one.call('interactive', 4)).toBeNull()
     one.now += 60_001
-    expect(one.call('look', 11)).toMatchObject({ reason: 'window', retryAt: one.now + 60_000 })
+    expect(one.call('interactive', 11)).toMatchObject({ reason: 'window', retryAt: one.now + 60_000 })
   })
 
-  test("the provider's own count is believed where it is higher, and for a window", () => {
+  test('Q4 a higher usage that the provider reports counts for a window', () => {
     const one = provider()
-    const first = one.ask('look', 2)
-    one.end(first.lease, { ...ANSWERED, told: 9 })
+    const first = one.ask('interactive', 2)
+    one.end(first.lease, { ...ANSWERED, reportedUsage: 9 })
     expect(one.used()).toBe(9)
     expect(one.state.told).toBe(9)
-    expect(one.call('look', 2)).toMatchObject({ reason: 'window' })
-    const next = one.ask('look', 1)
-    one.end(next.lease, { ...ANSWERED, told: 3 })
+    expect(one.call('interactive', 2)).toMatchObject({ reason: 'window' })
+    const next = one.ask('interactive', 1)
+    one.end(next.lease, { ...ANSWERED, reportedUsage: 3 })
     expect(one.used()).toBe(10)
     one.now += 60_001
     expect(one.used()).toBe(0)
   })
 
-  test('history stops first, then refreshes; what a person waits for has the whole budget', () => {
+  test('Q4 history stops first, then refreshes, and lookups may use the whole budget', () => {
     const one = provider()
     for (let n = 0; n < 7; n++) expect(one.call('history')).toBeNull()
     expect(one.call('history')).toMatchObject({ reason: 'window' })
     for (let n = 0; n < 2; n++) expect(one.call('refresh')).toBeNull()
     expect(one.call('refresh')).toMatchObject({ reason: 'window' })
-    expect(one.call('look')).toBeNull()
+    expect(one.call('interactive')).toBeNull()
   })
 
-  test('searches have a quarter of the budget', () => {
+  test('Q4 searches have a quarter of the budget', () => {
     const one = provider()
     for (let n = 0; n < 2; n++) expect(one.call('find')).toBeNull()
     expect(one.call('find')).toMatchObject({ reason: 'window' })
-    expect(one.call('look')).toBeNull()
+    expect(one.call('interactive')).toBeNull()
   })
 
-  test('each of them has one request at least', () => {
-    for (const purpose of ['look', 'find', 'refresh', 'history'] as const)
+  test('Q4 each purpose has at least one request', () => {
+    for (const purpose of ['interactive', 'find', 'refresh', 'history'] as const)
       expect(provider({ ...LIMITS, budget: 1, concurrency: 1 }).call(purpose)).toBeNull()
   })
 })
 
 describe('Q4 concurrency', () => {
-  test('a slot is left for whom a person waits for', () => {
+  test('Q4 a slot is left for interactive requests', () => {
     const one = provider()
     const refresh = one.ask('refresh')
     expect(one.ask('refresh').refusal).toEqual({ reason: 'concurrency', retryAt: one.now + 15_000 })
-    expect(one.ask('look').refusal).toBeNull()
-    expect(one.ask('look').refusal?.reason).toBe('concurrency')
+    expect(one.ask('interactive').refusal).toBeNull()
+    expect(one.ask('interactive').refusal?.reason).toBe('concurrency')
     one.end(refresh.lease)
-    expect(one.ask('look').refusal).toBeNull()
+    expect(one.ask('interactive').refusal).toBeNull()
   })
 
-  test('a history that is read page after page goes on while somebody looks', () => {
+  test('Q4 the pages of a history continue beside lookups', () => {
     const one = provider()
     const page = one.ask('history')
     one.end(page.lease)
-    expect(one.ask('look').refusal).toBeNull()
+    expect(one.ask('interactive').refusal).toBeNull()
     expect(one.ask('history', 1, page.call).refusal).toBeNull()
     expect(one.ask('refresh').refusal?.reason).toBe('concurrency')
   })
 
-  test('the leases of a dead object end, and its requests still count', () => {
+  test('Q4 the leases of a dead object expire, and its requests still count', () => {
     const one = provider()
     one.ask()
     one.ask()
@@ -181,7 +187,7 @@ describe('Q4 concurrency', () => {
 })
 
 describe('Q4 pauses', () => {
-  test('Retry-After is obeyed by all, also by who asked before', () => {
+  test('Q4 Retry-After blocks all requests, also those of calls that began before', () => {
     const one = provider()
     const [first, second] = [one.ask(), one.ask()]
     one.end(first.lease, tooMany(30_000))
@@ -195,7 +201,7 @@ describe('Q4 pauses', () => {
     expect(one.call()).toBeNull()
   })
 
-  test('a shorter word does not end a longer one', () => {
+  test('Q4 a shorter block does not end a longer one', () => {
     const one = provider()
     const [first, second] = [one.ask(), one.ask()]
     one.end(first.lease, tooMany(120_000))
@@ -203,7 +209,7 @@ describe('Q4 pauses', () => {
     expect(breakerState(one.state, one.now).blockedUntil).toBe(START + 120_000)
   })
 
-  test('without a word the pause doubles up to the cap, with full jitter, and an answer ends the doubling', () => {
+  test('Q4 without Retry-After the pause doubles up to the cap, with full jitter, until a response', () => {
     const one = provider({ ...LIMITS, budget: 1_000 })
     const pauses: number[] = []
     for (let n = 0; n < 12; n++) {
@@ -223,7 +229,7 @@ describe('Q4 pauses', () => {
     expect(breakerState(one.state, one.now).blockedUntil).toBe(one.now + 1_000)
   })
 
-  test('no ban is longer than three days', () => {
+  test('Q4 no block is longer than three days', () => {
     const one = provider()
     one.end(one.ask().lease, tooMany(1e15))
     expect(breakerState(one.state, one.now).blockedUntil).toBe(START + 3 * 86_400_000)
@@ -240,7 +246,7 @@ describe('Q4 the breaker', () => {
     return one
   }
 
-  test('opens after so many failures one after the other, and an answer in between begins anew', () => {
+  test('Q4 the breaker opens after a number of failures in a row, and a response resets their count', () => {
     const one = provider({ ...LIMITS, budget: 1_000 })
     for (const step of ['fail', 'fail', 'call', 'fail', 'fail'] as const) {
       one.pass()
@@ -253,7 +259,7 @@ describe('Q4 the breaker', () => {
     expect(one.call()).toEqual({ reason: 'breaker', retryAt: one.now + 60_000 })
   })
 
-  test('is half open after its time: one call goes through, with all its requests, and its answer closes it', () => {
+  test('Q4 the breaker is half open after its time, lets one call through, and is closed by its success', () => {
     const one = opened()
     one.pass()
     expect(breakerState(one.state, one.now).breaker).toBe('half_open')
@@ -262,7 +268,7 @@ describe('Q4 the breaker', () => {
     expect(one.ask().refusal?.reason).toBe('breaker')
     one.end(cookie.lease)
     expect(one.ask().refusal?.reason).toBe('breaker')
-    const crumb = one.ask('look', 1, cookie.call)
+    const crumb = one.ask('interactive', 1, cookie.call)
     expect(crumb.refusal).toBeNull()
     one.end(crumb.lease)
     one.judge(cookie.call, 'ok')
@@ -270,7 +276,7 @@ describe('Q4 the breaker', () => {
     expect(one.call()).toBeNull()
   })
 
-  test('opens again for longer when the probe fails, up to a cap', () => {
+  test('Q4 the breaker opens again for longer when the probe fails, up to a cap', () => {
     const one = opened()
     const times: number[] = []
     for (let n = 0; n < 5; n++) {
@@ -282,7 +288,7 @@ describe('Q4 the breaker', () => {
     expect(times).toEqual([120_000, 240_000, 300_000, 300_000, 300_000])
   })
 
-  test('a call from before decides nothing: neither its answer nor its failure', () => {
+  test('Q4 neither success nor failure of an earlier call changes an open breaker', () => {
     const one = provider({ ...LIMITS, budget: 1_000, breakerFailures: 1, concurrency: 5 })
     const [failing, good, bad] = [one.ask(), one.ask(), one.ask()]
     one.end(failing.lease, TIMED_OUT)
@@ -299,7 +305,7 @@ describe('Q4 the breaker', () => {
     expect(breakerState(one.state, one.now).breaker).toBe('closed')
   })
 
-  test('the probe of a dead object does not keep it half open', () => {
+  test('Q4 the probe of a dead object does not leave the breaker half open', () => {
     const one = opened()
     one.pass()
     one.ask()
@@ -307,7 +313,7 @@ describe('Q4 the breaker', () => {
     expect(one.ask().refusal).toBeNull()
   })
 
-  test('a probe that says nothing leaves its place to the next', () => {
+  test('Q4 a probe without an outcome is followed by another one', () => {
     const one = opened()
     one.pass()
     const probe = one.ask()
@@ -336,7 +342,7 @@ const limitsArbitrary = fc.record({
 const endingArbitrary: fc.Arbitrary<RequestOutcome> = fc.record({
   kind: fc.constantFrom('answered', 'answered', 'answered', 'limited', 'failed'),
   status: fc.option(fc.constantFrom(200, 404, 429, 500)),
-  told: fc.option(fc.integer({ min: 0, max: 15 }), { freq: 4 }),
+  reportedUsage: fc.option(fc.integer({ min: 0, max: 15 }), { freq: 4 }),
   retryAfter: fc.option(fc.integer({ min: 0, max: 100_000 })),
   error: fc.constant(null),
 })
@@ -345,7 +351,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constant('ask' as const),
-      purpose: fc.constantFrom<Purpose>('look', 'find', 'refresh', 'history'),
+      purpose: fc.constantFrom<Purpose>('interactive', 'find', 'refresh', 'history'),
       weight: fc.integer({ min: 1, max: 4 }),
       sameCall: fc.boolean(),
     }),
@@ -368,7 +374,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   },
 )
 
-test('Q4 whatever happens, no window holds more than the budget, slots and probes are kept, and it goes on', () => {
+test('Q4 in any sequence of events no window exceeds the budget, slots and probes hold, and requests continue', () => {
   fc.assert(
     fc.property(
       limitsArbitrary,
@@ -439,7 +445,7 @@ test('Q4 whatever happens, no window holds more than the budget, slots and probe
         // As long as it is asked when it says, it grants in the end.
         for (let tries = 0; ; tries++) {
           expect(tries).toBeLessThan(8)
-          const asked = reserve(state, limits, now, { call: call + 1, purpose: 'look', weight: 1 })
+          const asked = reserve(state, limits, now, { call: call + 1, purpose: 'interactive', weight: 1 })
           if ('lease' in asked) break
           now = asked.refusal.retryAt
         }

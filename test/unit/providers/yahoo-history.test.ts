@@ -75,7 +75,7 @@ const fourTimes = (value: number | null | undefined): string => {
 }
 
 describe('raw is as it was traded', () => {
-  test('Q7 after a split: 49 recorded days are those that another source has, to the cent', () => {
+  test('Q7 49 recorded days after a split equal those of another source, to the cent', () => {
     const { currency, days: all, actions } = days(recorded('chart-AAPL-2020-08-31-to-2020-11-07.json'))
     expect(currency).toBe('USD')
     expect(all).toHaveLength(49)
@@ -98,7 +98,7 @@ describe('raw is as it was traded', () => {
     ])
   })
 
-  test('Q7 before a split: prices times it, volumes by it, exactly', () => {
+  test('Q7 before a split prices are multiplied and volumes divided by it, exactly', () => {
     // The day in January is of another recording of the same month: Yahoo tells it in the shares of after August.
     const before = recorded('chart-AAPL-2020-01-01-to-2020-01-03.json')
     const after = recorded('chart-AAPL-2020-08-31-to-2020-11-07.json')
@@ -174,7 +174,7 @@ describe('raw is as it was traded', () => {
     ])
   })
 
-  test('a spin-off told as a split of decimals is exact', () => {
+  test('a spin-off that comes as a split with decimals is exact', () => {
     const splits = splitOn('2020-01-03T14:30:00Z', 1.032, 1)
     const chart = made([['2020-01-02T14:30:00Z', 12.5, 1_032]], { events: { splits } })
     const { days: all, actions } = days(chart)
@@ -182,7 +182,7 @@ describe('raw is as it was traded', () => {
     expect(actions).toEqual([{ kind: 'split', ex_date: '2020-01-03', numerator: '1.032', denominator: '1' }])
   })
 
-  test('D7 prices and volumes have the digits that they are told with', () => {
+  test('D7 prices and volumes have the digits of the response', () => {
     const close = [Math.fround(75.0875), Math.fround(0.00001234), Math.fround(741_325.0625), 129.123456789]
     const rows = close.map((one, i): [string, number, number] => [`2020-01-0${i + 6}T14:30:00Z`, one, 225_702_704])
     const { days: all } = days(made(rows))
@@ -191,7 +191,7 @@ describe('raw is as it was traded', () => {
     expect(new Set(all.map((day) => day.volume))).toEqual(new Set(['225702704']))
   })
 
-  test('dividends of a recorded year, each with the close of the day before', () => {
+  test('the dividends of a recorded year have the close of the day before as reference', () => {
     const { days: all, actions } = days(recorded('historical-via-chart-MSFT-dividends-2021-02-01-to-2022-01-31.json'))
     expect(all).toHaveLength(252)
     expect(actions).toEqual([
@@ -207,7 +207,7 @@ describe('raw is as it was traded', () => {
     }
   })
 
-  test('from a day on, with the close before it still known', () => {
+  test('days from a given one have the close before it as reference', () => {
     const chart = recorded('historical-via-chart-MSFT-dividends-2021-02-01-to-2022-01-31.json')
     const { days: all, actions } = days(chart, '2021-11-17')
     expect(all[0]?.date).toBe('2021-11-17')
@@ -217,7 +217,7 @@ describe('raw is as it was traded', () => {
     expect(days(chart, '2021-11-18').actions).toEqual([])
   })
 
-  test('Q6 pence become pounds, dividends too', () => {
+  test('Q6 amounts in pence become pounds, also dividends', () => {
     const chart = made([['2020-01-02T08:00:00Z', 2_931.5]], {
       meta: { currency: 'GBp', exchangeTimezoneName: 'Europe/London' },
       events: { dividends: { a: { date: at('2020-01-03T08:00:00Z'), amount: 35.5 } } },
@@ -306,7 +306,7 @@ describe('days are the exchange’s own', () => {
     expect(actions).toHaveLength(1)
   })
 
-  test('money that changed hands in coins is no volume', () => {
+  test('the volume of coins, which is in money, is dropped', () => {
     const chart = recorded('chart-BTC-USD-2020-01-01-to-2020-01-03.json')
     expect(days(chart).days[0]).toEqual({
       date: '2020-01-01',

@@ -30,7 +30,7 @@ const GET_CRUMB = '/v1/test/getcrumb'
 const QUOTE = '/v7/finance/quote'
 
 describe('cookie and crumb', () => {
-  test('are fetched once, by the first of many that need them, and go with each request', async () => {
+  test('cookie and crumb are fetched once, by the first request that needs them, and sent with each', async () => {
     const { provider, sent, paths } = yahoo(() => null)
     const first = await Promise.all([provider.quotes(['AAPL']), provider.quotes(['AAPL']), provider.find('AAPL')])
     expect(first.every((result) => result.ok)).toBe(true)
@@ -42,7 +42,7 @@ describe('cookie and crumb', () => {
     }
   })
 
-  test('history takes none', async () => {
+  test('history needs neither cookie nor crumb', async () => {
     const { provider, paths } = yahoo((url) =>
       url.includes('/chart/') ? { body: yahooBody('chart-AAPL.json') } : null,
     )
@@ -50,14 +50,17 @@ describe('cookie and crumb', () => {
     expect(paths()).toEqual(['/v8/finance/chart/AAPL'])
   })
 
-  test.each(errors.filter((error) => error.status === 401))('a refusal heals: $endpoint', async ({ status, body }) => {
-    let refusals = 0
-    const { provider, paths } = yahoo((url) => (isQuote(url) && refusals++ === 0 ? { status, body } : null))
-    expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true, value: [{ price: '244.6' }] })
-    expect(paths()).toEqual([PAGE, GET_CRUMB, QUOTE, PAGE, GET_CRUMB, QUOTE])
-  })
+  test.each(errors.filter((error) => error.status === 401))(
+    'a refused crumb is replaced: $endpoint',
+    async ({ status, body }) => {
+      let refusals = 0
+      const { provider, paths } = yahoo((url) => (isQuote(url) && refusals++ === 0 ? { status, body } : null))
+      expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true, value: [{ price: '244.6' }] })
+      expect(paths()).toEqual([PAGE, GET_CRUMB, QUOTE, PAGE, GET_CRUMB, QUOTE])
+    },
+  )
 
-  test('a refusal heals once for all who were under way together', async () => {
+  test('concurrent requests with a refused crumb get one new crumb', async () => {
     let given = 0
     const { provider, paths } = yahoo((url) => {
       if (isCrumb(url)) return { body: `crumb-${++given}` }
@@ -69,7 +72,7 @@ describe('cookie and crumb', () => {
     expect(paths().filter((path) => path === GET_CRUMB)).toHaveLength(2)
   })
 
-  test('a refusal that stays is told after one more try', async () => {
+  test('a crumb that is refused again is a failure after one retry', async () => {
     const { provider, paths } = yahoo((url) => (isQuote(url) ? (errors[1] as Canned) : null))
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: false, reason: 'unavailable', status: 401 })
     expect(paths()).toEqual([PAGE, GET_CRUMB, QUOTE, PAGE, GET_CRUMB, QUOTE])
@@ -118,7 +121,7 @@ describe('cookie and crumb', () => {
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
   })
 
-  test('who waits for the crumb of another whose time is over gets one of its own', async () => {
+  test('a request that waits for the crumb of one that times out gets its own', async () => {
     let asked = 0
     const { provider } = yahoo((url) => (isCrumb(url) && asked++ === 0 ? HANGS : null))
     const [impatient, patient] = await Promise.all([
@@ -129,7 +132,7 @@ describe('cookie and crumb', () => {
     expect(patient).toMatchObject({ ok: true })
   })
 
-  test('a page without a cookie, or one that leads elsewhere, is a failure, not a crash', async () => {
+  test('a page without a cookie, or with a redirect, is a failure, not an exception', async () => {
     const odd: Canned[] = [
       { body: '<html></html>' },
       { status: 302, body: '', headers: { location: 'https://guce.yahoo.com/consent?sessionId=1' } },
@@ -141,7 +144,7 @@ describe('cookie and crumb', () => {
     }
   })
 
-  test('consent is given where it is asked for', async () => {
+  test('the consent page is accepted', async () => {
     const redirect = (location: string, cookie?: string): Canned => ({
       status: 302,
       body: '',
@@ -172,7 +175,7 @@ describe('cookie and crumb', () => {
     expect(posted?.init.redirect).toBe('manual')
   })
 
-  test('a cookie of another domain beside data is left alone', async () => {
+  test('a cookie of another domain beside data is ignored', async () => {
     const headers = { 'set-cookie': 'B=1; Domain=.example.com; Path=/' }
     const { provider } = yahoo((url) => (isQuote(url) ? { body: aapl, headers } : null))
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
@@ -180,7 +183,7 @@ describe('cookie and crumb', () => {
     await new Promise((resolve) => setImmediate(resolve))
   })
 
-  test('with another address every host of Yahoo is looked for there', async () => {
+  test('another YAHOO_URL receives the requests to all hosts of Yahoo', async () => {
     const { provider, sent } = yahoo((url) => session(url.replace('/yahoo/', '/')), 'http://127.0.0.1:9/yahoo')
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
     expect(sent.map(({ url, init }) => [url.split('?')[0], init.headers['x-forwarded-host']])).toEqual([
@@ -203,7 +206,7 @@ describe('failures', () => {
     expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ ok: false, ...expected[status] })
   })
 
-  test('a 404 in a body of 200 is one, too; any other error there is invalid', async () => {
+  test('a 404 in the body of a 200 is not_found, and another error there is invalid', async () => {
     const of = async (description: string, code = 'Not Found') => {
       const body = { chart: { result: null, error: { code, description } } }
       return (await yahoo((url) => (url.includes('/chart/') ? { body } : null)).provider.dailyHistory(
@@ -216,14 +219,14 @@ describe('failures', () => {
     expect(await of('Invalid Crumb', 'Unauthorized')).toMatchObject({ reason: 'unavailable', status: 401 })
   })
 
-  test('a start before the first day of trading is no data, not a wrong request', async () => {
+  test('a start before the first trading day has no data, and is not an invalid request', async () => {
     const description = "Data doesn't exist for startDate = 1, endDate = 2"
     const body = { chart: { result: null, error: { code: 'Bad Request', description } } }
     const { provider } = yahoo((url) => (url.includes('/chart/') ? { status: 400, body } : null))
     expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ reason: 'not_found' })
   })
 
-  test('the crumb is in no failure', async () => {
+  test('no failure has the crumb', async () => {
     const told: Answer[] = [CUT, { status: 500, body: 'no' }, { body: 'no' }, { status: 401, body: '{}' }]
     for (const answer of told) {
       const { fetch } = canned((url) => session(url) ?? (isQuote(url) ? answer : { body: '' }))
@@ -332,7 +335,7 @@ describe('quotes', () => {
     expect(await of(change)).toMatchObject({ price: null, reason: 'no_price' })
   })
 
-  test('two hundred are one request', async () => {
+  test('two hundred symbols are one request', async () => {
     const { provider, sent } = yahoo(() => null)
     await provider.quotes(Array.from({ length: provider.maxBatch }, (_, i) => `SYM${i}.DE`))
     const asked = sent.filter((one) => isQuote(one.url))
@@ -341,11 +344,11 @@ describe('quotes', () => {
   })
 })
 
-describe('what is found by its ISIN', () => {
+describe('find by ISIN', () => {
   const ISIN = 'US0378331005'
   const found = (body: unknown) => yahoo((url) => (url.includes('/v1/finance/search') ? { body } : null))
 
-  test('is what the search tells first that can be priced, and has the ISIN from then on', async () => {
+  test('an ISIN finds the first priced listing of the search, which has the ISIN', async () => {
     const body = yahooBody('search-AAPL.json') as { quotes: unknown[] }
     const option = { symbol: 'AAPL251219C00120000', quoteType: 'OPTION' }
     const { provider, paths, sent } = found({ ...body, quotes: [option, {}, ...body.quotes] })
@@ -354,7 +357,7 @@ describe('what is found by its ISIN', () => {
     expect(new URL(sent[0]?.url ?? '').searchParams.get('q')).toBe(ISIN)
   })
 
-  test('is nothing where the search knows nothing, or what it knows is no quote', async () => {
+  test('an ISIN finds nothing where the search has no result with a quote', async () => {
     expect(await found({ quotes: [] }).provider.find(ISIN)).toEqual({ ok: true, value: null })
     expect(await found({ quotes: [{ symbol: 'AAPX', quoteType: 'ETF' }] }).provider.find(ISIN)).toEqual({
       ok: true,

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import YahooFinance from 'yahoo-finance2'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
 import { startExchange } from '../../../simulators/exchange/server.ts'
@@ -36,10 +36,10 @@ async function get(url: string, headers: Record<string, string> = {}): Promise<B
 }
 
 /** A cookie and its crumb, as a browser comes by them. */
-async function enter({ yahooUrl }: Providers): Promise<{ cookie: string; crumb: string }> {
-  const page = await get(`${yahooUrl}/quote/AAPL`, { accept: 'text/html', 'x-forwarded-host': 'finance.yahoo.com' })
+async function enter({ urls }: Providers): Promise<{ cookie: string; crumb: string }> {
+  const page = await get(`${urls.yahoo}/quote/AAPL`, { accept: 'text/html', 'x-forwarded-host': 'finance.yahoo.com' })
   const cookie = page.headers.getSetCookie().map((line) => line.slice(0, line.indexOf(';')))
-  const { text } = await get(`${yahooUrl}/v1/test/getcrumb`, { cookie: cookie.join('; ') })
+  const { text } = await get(`${urls.yahoo}/v1/test/getcrumb`, { cookie: cookie.join('; ') })
   return { cookie: cookie.join('; '), crumb: text }
 }
 
@@ -52,7 +52,7 @@ const client = (providers: Providers) =>
     fetch: (input: RequestInfo | URL, init?: RequestInit) => {
       const { host, pathname, search } = new URL(String(input))
       const headers = { ...(init?.headers as Record<string, string>), 'x-forwarded-host': host }
-      return fetch(`${providers.yahooUrl}${pathname}${search}`, { ...init, headers })
+      return fetch(`${providers.urls.yahoo}${pathname}${search}`, { ...init, headers })
     },
   })
 
@@ -63,8 +63,8 @@ describe('Yahoo', () => {
 
   test('a quote takes a cookie and its crumb; each lack is told in the words that were recorded', async () => {
     const providers = await start()
-    const { yahooUrl } = providers
-    const refused = await get(`${yahooUrl}${QUOTE}`)
+    const { urls } = providers
+    const refused = await get(`${urls.yahoo}${QUOTE}`)
     expect([refused.status, refused.json()]).toEqual([
       401,
       {
@@ -77,19 +77,19 @@ describe('Yahoo', () => {
         },
       },
     ])
-    expect((await get(`${yahooUrl}/v1/test/getcrumb`)).status).toBe(401)
-    expect((await get(`${yahooUrl}/quote/AAPL`, { accept: '*/*' })).headers.getSetCookie()).toEqual([])
+    expect((await get(`${urls.yahoo}/v1/test/getcrumb`)).status).toBe(401)
+    expect((await get(`${urls.yahoo}/quote/AAPL`, { accept: '*/*' })).headers.getSetCookie()).toEqual([])
     const { cookie, crumb } = await enter(providers)
     for (const wrong of ['', '&crumb=wrong']) {
-      const answer = await get(`${yahooUrl}${QUOTE}${wrong}`, { cookie })
+      const answer = await get(`${urls.yahoo}${QUOTE}${wrong}`, { cookie })
       expect([answer.status, answer.json()]).toMatchObject([
         401,
         { finance: { error: { description: 'Invalid Crumb' } } },
       ])
     }
     const other = await enter(providers)
-    expect((await get(`${yahooUrl}${QUOTE}&crumb=${encodeURIComponent(other.crumb)}`, { cookie })).status).toBe(401)
-    const answer = await get(`${yahooUrl}${QUOTE}&crumb=${encodeURIComponent(crumb)}`, { cookie })
+    expect((await get(`${urls.yahoo}${QUOTE}&crumb=${encodeURIComponent(other.crumb)}`, { cookie })).status).toBe(401)
+    const answer = await get(`${urls.yahoo}${QUOTE}&crumb=${encodeURIComponent(crumb)}`, { cookie })
     expect([answer.status, answer.json()]).toMatchObject([
       200,
       { quoteResponse: { result: [{ symbol: 'AAPL', currency: 'USD', marketState: 'REGULAR' }] } },
@@ -97,11 +97,13 @@ describe('Yahoo', () => {
   })
 
   test('a path of another of its hosts is not found', async () => {
-    const { yahooUrl } = await start()
+    const { urls } = await start()
     const host = (name: string) => ({ 'x-forwarded-host': name, accept: 'text/html' })
-    expect((await get(`${yahooUrl}/quote/AAPL`, host('query2.finance.yahoo.com'))).status).toBe(404)
-    expect((await get(`${yahooUrl}/v8/finance/chart/AAPL?range=5d`, host('finance.yahoo.com'))).status).toBe(404)
-    expect((await get(`${yahooUrl}/v8/finance/chart/AAPL?range=5d`, host('query2.finance.yahoo.com'))).status).toBe(200)
+    expect((await get(`${urls.yahoo}/quote/AAPL`, host('query2.finance.yahoo.com'))).status).toBe(404)
+    expect((await get(`${urls.yahoo}/v8/finance/chart/AAPL?range=5d`, host('finance.yahoo.com'))).status).toBe(404)
+    expect((await get(`${urls.yahoo}/v8/finance/chart/AAPL?range=5d`, host('query2.finance.yahoo.com'))).status).toBe(
+      200,
+    )
   })
 
   test('the library gets quotes of every kind, and none of what is unknown or delisted', async () => {
@@ -165,20 +167,20 @@ describe('Yahoo', () => {
 
   test('an empty range has no timestamps, an unknown symbol is 404 in the words that were recorded', async () => {
     const providers = await start()
-    const { yahooUrl } = providers
+    const { urls } = providers
     const saturday = Date.parse('2026-11-14T00:00:00Z') / 1000
     const path = `/v8/finance/chart/AAPL?interval=1m&period1=${saturday}&period2=${saturday + 86_400}`
-    const [result] = ((await get(`${yahooUrl}${path}`)).json() as { chart: { result: [object] } }).chart.result
+    const [result] = ((await get(`${urls.yahoo}${path}`)).json() as { chart: { result: [object] } }).chart.result
     expect(result).not.toHaveProperty('timestamp')
     expect(result).toMatchObject({ indicators: { quote: [{}] } })
     expect((await client(providers).chart('AAPL', { period1: '2026-11-14', period2: '2026-11-15' })).quotes).toEqual([])
-    const unknown = await get(`${yahooUrl}/v8/finance/chart/NONEXIST?range=1d`)
+    const unknown = await get(`${urls.yahoo}/v8/finance/chart/NONEXIST?range=1d`)
     expect([unknown.status, unknown.json()]).toEqual([
       404,
       { chart: { result: null, error: { code: 'Not Found', description: 'No data found, symbol may be delisted' } } },
     ])
-    expect((await get(`${yahooUrl}/v8/finance/chart/AAPL?interval=1m&range=3mo`)).status).toBe(422)
-    expect((await get(`${yahooUrl}/v8/finance/chart/AAPL?interval=1wk&range=3mo`)).status).toBe(422)
+    expect((await get(`${urls.yahoo}/v8/finance/chart/AAPL?interval=1m&range=3mo`)).status).toBe(422)
+    expect((await get(`${urls.yahoo}/v8/finance/chart/AAPL?interval=1wk&range=3mo`)).status).toBe(422)
   })
 
   test('dividends are taken out of adjclose by what they were of the close before', async () => {
@@ -339,22 +341,22 @@ describe('Binance', () => {
   const list = (ids: string[]) => `${TICKER}?symbols=${encodeURIComponent(JSON.stringify(ids))}`
 
   test('a ticker is of the last 24 hours, its amounts text, its times and counts numbers', async () => {
-    const { binanceUrl } = await start()
-    const one = (await get(`${binanceUrl}${TICKER}?symbol=BTCUSDT`)).json() as Record<string, string | number>
+    const { urls } = await start()
+    const one = (await get(`${urls.binance}${TICKER}?symbol=BTCUSDT`)).json() as Record<string, string | number>
     for (const name of ['lastPrice', 'openPrice', 'highPrice', 'lowPrice', 'volume', 'prevClosePrice'])
       expect(one[name]).toMatch(/^\d+\.\d{8}$/)
     expect(one).toMatchObject({ symbol: 'BTCUSDT', closeTime: FRIDAY, openTime: FRIDAY - 86_400_000 })
     const open = openPrices('test').priceAt(cryptoPair('BTC-USDT') as Instrument, FRIDAY / 1000 - 86_400 + 15)
     expect(one.openPrice).toBe(((open ?? 0) / 100).toFixed(8))
-    const several = (await get(`${binanceUrl}${list(['ETHUSDT', 'BTCUSDT'])}`)).json() as { symbol: string }[]
+    const several = (await get(`${urls.binance}${list(['ETHUSDT', 'BTCUSDT'])}`)).json() as { symbol: string }[]
     expect(several.map(({ symbol }) => symbol)).toEqual(['ETHUSDT', 'BTCUSDT'])
-    expect(((await get(`${binanceUrl}${TICKER}`)).json() as unknown[]).length).toBeGreaterThan(50)
+    expect(((await get(`${urls.binance}${TICKER}`)).json() as unknown[]).length).toBeGreaterThan(50)
   })
 
   test('Q5 one bad symbol fails the whole request, and so does a list that is not written as it wants', async () => {
-    const { binanceUrl } = await start()
+    const { urls } = await start()
     const code = async (path: string) => {
-      const answer = await get(`${binanceUrl}${path}`)
+      const answer = await get(`${urls.binance}${path}`)
       return [answer.status, (answer.json() as { code: number }).code]
     }
     expect(await code(list(['BTCUSDT', 'NOTASYMBOL']))).toEqual([400, -1121])
@@ -369,32 +371,32 @@ describe('Binance', () => {
   test('Q4 weights are counted and told; over the limit 429, and 418 for who does not stop', async () => {
     let now = FRIDAY
     const providers = await start({ now: () => now, binanceWeight: 130 })
-    const { binanceUrl } = providers
+    const { urls } = providers
     const many = (n: number) => Array.from({ length: n }, (_, i) => `C${i}USDT`)
     const weights: number[] = []
     for (const path of [`${TICKER}?symbol=BTCUSDT`, list(many(20)), list(many(21)), TICKER]) {
-      const { headers } = await get(`${binanceUrl}${path}`)
+      const { headers } = await get(`${urls.binance}${path}`)
       weights.push(Number(headers.get('x-mbx-used-weight-1m')))
     }
     expect(weights).toEqual([2, 4, 44, 124])
     expect(providers.counts().binance.weight).toBe(124)
     const statuses: number[] = []
-    for (let i = 0; i < 8; i++) statuses.push((await get(`${binanceUrl}${list(many(100))}`)).status)
+    for (let i = 0; i < 8; i++) statuses.push((await get(`${urls.binance}${list(many(100))}`)).status)
     expect(statuses).toEqual([429, 429, 429, 429, 429, 418, 418, 418])
-    const banned = await get(`${binanceUrl}/api/v3/ping`)
+    const banned = await get(`${urls.binance}/api/v3/ping`)
     expect([banned.status, banned.headers.get('retry-after'), banned.json()]).toMatchObject([
       418,
       '120',
       { code: -1003 },
     ])
     now += 121_000
-    const free = await get(`${binanceUrl}/api/v3/ping`)
+    const free = await get(`${urls.binance}/api/v3/ping`)
     expect([free.status, free.headers.get('x-mbx-used-weight-1m')]).toEqual([200, '1'])
   })
 
   test('klines: arrays of twelve, days in UTC, the running one too', async () => {
-    const { binanceUrl } = await start()
-    const rows = (await get(`${binanceUrl}/api/v3/klines?symbol=BTCUSDT&interval=1d&limit=3`)).json() as unknown[][]
+    const { urls } = await start()
+    const rows = (await get(`${urls.binance}/api/v3/klines?symbol=BTCUSDT&interval=1d&limit=3`)).json() as unknown[][]
     expect(rows.map((row) => [row.length, new Date(row[0] as number).toISOString().slice(0, 10)])).toEqual([
       [12, '2026-11-18'],
       [12, '2026-11-19'],
@@ -404,18 +406,18 @@ describe('Binance', () => {
     expect(rows[0]?.[4]).toBe(rows[1]?.[1])
     const start1m = FRIDAY - 180_000
     const minutes = (
-      await get(`${binanceUrl}/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime=${start1m}&limit=2`)
+      await get(`${urls.binance}/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime=${start1m}&limit=2`)
     ).json() as unknown[][]
     expect(minutes.map(([at]) => at)).toEqual([start1m, start1m + 60_000])
     const old = (
-      await get(`${binanceUrl}/api/v3/klines?symbol=BTCUSDT&interval=1d&startTime=0&limit=1000`)
+      await get(`${urls.binance}/api/v3/klines?symbol=BTCUSDT&interval=1d&startTime=0&limit=1000`)
     ).json() as unknown[]
     expect(old).toHaveLength(1_000)
   })
 
   test('exchangeInfo tells the assets of a pair', async () => {
-    const { binanceUrl } = await start()
-    const info = (await get(`${binanceUrl}/api/v3/exchangeInfo?symbol=ETHBTC`)).json()
+    const { urls } = await start()
+    const info = (await get(`${urls.binance}/api/v3/exchangeInfo?symbol=ETHBTC`)).json()
     expect(info).toMatchObject({
       symbols: [{ symbol: 'ETHBTC', baseAsset: 'ETH', quoteAsset: 'BTC', status: 'TRADING' }],
     })
@@ -424,31 +426,31 @@ describe('Binance', () => {
 
 describe('those with a key', () => {
   test('Twelve Data: 401 without a key, each symbol with its own answer, a credit a symbol', async () => {
-    const { twelvedataUrl } = await start()
-    expect([(await get(`${twelvedataUrl}/quote?symbol=AAPL`)).status]).toEqual([401])
-    expect((await get(`${twelvedataUrl}/quote?symbol=AAPL&apikey=wrong`)).json()).toMatchObject({
+    const { urls } = await start()
+    expect([(await get(`${urls.twelvedata}/quote?symbol=AAPL`)).status]).toEqual([401])
+    expect((await get(`${urls.twelvedata}/quote?symbol=AAPL&apikey=wrong`)).json()).toMatchObject({
       code: 401,
       status: 'error',
     })
-    const quotes = await get(`${twelvedataUrl}/quote?symbol=AAPL,NONE&apikey=any`)
+    const quotes = await get(`${urls.twelvedata}/quote?symbol=AAPL,NONE&apikey=any`)
     expect([quotes.status, quotes.json()]).toMatchObject([
       200,
       { AAPL: { symbol: 'AAPL', currency: 'USD', is_market_open: true }, NONE: { code: 404, status: 'error' } },
     ])
-    expect((await get(`${twelvedataUrl}/quote?symbol=NONE&apikey=any`)).status).toBe(404)
-    const series = await get(`${twelvedataUrl}/time_series?symbol=AAPL&interval=1day&outputsize=2&apikey=any`)
+    expect((await get(`${urls.twelvedata}/quote?symbol=NONE&apikey=any`)).status).toBe(404)
+    const series = await get(`${urls.twelvedata}/time_series?symbol=AAPL&interval=1day&outputsize=2&apikey=any`)
     expect(series.json()).toMatchObject({
       values: [{ datetime: '2026-11-20' }, { datetime: '2026-11-19' }],
       status: 'ok',
     })
     expect(series.headers.get('api-credits-left')).toBe('4')
-    const spent = await get(`${twelvedataUrl}/quote?symbol=A,B,C,D,E&apikey=any`)
+    const spent = await get(`${urls.twelvedata}/quote?symbol=A,B,C,D,E&apikey=any`)
     expect([spent.status, spent.json()]).toMatchObject([429, { code: 429, status: 'error' }])
   })
 
   test('CoinMarketCap: 401 without a key, a list of coins under each ticker, one bad ticker fails all', async () => {
-    const { coinmarketcapUrl } = await start()
-    const path = `${coinmarketcapUrl}/v2/cryptocurrency/quotes/latest?symbol=`
+    const { urls } = await start()
+    const path = `${urls.coinmarketcap}/v2/cryptocurrency/quotes/latest?symbol=`
     const key = { 'X-CMC_PRO_API_KEY': 'any' }
     expect((await get(`${path}BTC`)).json()).toMatchObject({ status: { error_code: 1002 } })
     const wrong = await get(`${path}BTC`, { 'X-CMC_PRO_API_KEY': 'wrong-one' })
@@ -468,37 +470,41 @@ describe('faults and settings', () => {
 
   test('each fault falls on its provider, for so many requests or until it is cleared', async () => {
     const providers = await start()
-    const { binanceUrl } = providers
-    const status = () => get(`${binanceUrl}${TICKER}`).then((answer) => answer.status)
+    const { urls } = providers
+    const status = () => get(`${urls.binance}${TICKER}`).then((answer) => answer.status)
     providers.fault({ kind: '500', provider: 'binance', times: 2 })
     expect([await status(), await status(), await status()]).toEqual([500, 500, 200])
     providers.fault({ kind: '429', provider: 'binance', retryAfter: 7 })
-    const refused = await get(`${binanceUrl}${TICKER}`)
+    const refused = await get(`${urls.binance}${TICKER}`)
     expect([refused.status, refused.headers.get('retry-after'), refused.json()]).toMatchObject([
       429,
       '7',
       { code: -1003 },
     ])
-    expect((await get(`${providers.yahooUrl}/v8/finance/chart/AAPL?range=5d`)).status).toBe(200)
+    expect((await get(`${providers.urls.yahoo}/v8/finance/chart/AAPL?range=5d`)).status).toBe(200)
     providers.clearFaults('binance')
     expect(await status()).toBe(200)
     providers.fault({ kind: '418', provider: 'binance', times: 1 })
     expect([await status(), await status()]).toEqual([418, 200])
     providers.fault({ kind: '429' })
-    const text = await get(`${providers.yahooUrl}/v8/finance/chart/AAPL?range=5d`)
+    const text = await get(`${providers.urls.yahoo}/v8/finance/chart/AAPL?range=5d`)
     expect([text.status, text.text, text.headers.get('retry-after')]).toEqual([429, 'Edge: Too Many Requests', null])
   })
 
   test('down resets, hang never answers, slow is late, and the time that faults last is bounded', async () => {
     let now = FRIDAY
     const providers = await start({ now: () => now })
-    const url = `${providers.binanceUrl}${TICKER}`
+    const url = `${providers.urls.binance}${TICKER}`
     providers.fault({ kind: 'down', provider: 'binance', forMs: 1_000 })
     await expect(fetch(url)).rejects.toThrow()
     now += 1_000
     expect((await get(url)).status).toBe(200)
     providers.fault({ kind: 'hang', times: 1 })
-    await expect(fetch(url, { signal: AbortSignal.timeout(200) })).rejects.toThrow(/timeout/)
+    const caller = new AbortController()
+    const hanging = expect(fetch(url, { signal: caller.signal })).rejects.toThrow(/abort/)
+    await vi.waitUntil(() => providers.requests({ provider: 'binance' }).length === 3, { timeout: 20_000 })
+    caller.abort()
+    await hanging
     providers.fault({ kind: 'slow', ms: 150, times: 1 })
     const began = performance.now()
     expect((await get(url)).status).toBe(200)
@@ -511,7 +517,7 @@ describe('faults and settings', () => {
     const bodies: string[] = []
     for (const body of ['text', 'cut', 'html', 'empty', 'schema', 'none'] as const) {
       providers.fault({ kind: 'body', body, provider: 'yahoo', times: 1 })
-      const answer = await get(`${providers.yahooUrl}/v7/finance/quote?symbols=AAPL`)
+      const answer = await get(`${providers.urls.yahoo}/v7/finance/quote?symbols=AAPL`)
       expect(answer.status).toBe(200)
       bodies.push(answer.text)
     }
@@ -524,15 +530,18 @@ describe('faults and settings', () => {
     const providers = await start()
     const { cookie, crumb } = await enter(providers)
     const ask = async (with_: string) =>
-      (await get(`${providers.yahooUrl}/v7/finance/quote?symbols=AAPL&crumb=${encodeURIComponent(with_)}`, { cookie }))
-        .status
+      (
+        await get(`${providers.urls.yahoo}/v7/finance/quote?symbols=AAPL&crumb=${encodeURIComponent(with_)}`, {
+          cookie,
+        })
+      ).status
     expect(await ask(crumb)).toBe(200)
     providers.fault({ kind: 'crumb' })
     expect(await ask(crumb)).toBe(401)
-    const fresh = (await get(`${providers.yahooUrl}/v1/test/getcrumb`, { cookie })).text
+    const fresh = (await get(`${providers.urls.yahoo}/v1/test/getcrumb`, { cookie })).text
     expect(await ask(fresh)).toBe(200)
     providers.fault({ kind: 'crumb', cookie: true })
-    expect((await get(`${providers.yahooUrl}/v1/test/getcrumb`, { cookie })).status).toBe(401)
+    expect((await get(`${providers.urls.yahoo}/v1/test/getcrumb`, { cookie })).status).toBe(401)
   })
 
   test('Q5 a poisoned id spoils every batch that holds it, or has a price that is none', async () => {
@@ -540,7 +549,7 @@ describe('faults and settings', () => {
     const { cookie, crumb } = await enter(providers)
     const ask = async (ids: string) => {
       const path = `/v7/finance/quote?symbols=${ids}&crumb=${encodeURIComponent(crumb)}`
-      const answer = await get(`${providers.yahooUrl}${path}`, { cookie })
+      const answer = await get(`${providers.urls.yahoo}${path}`, { cookie })
       if (answer.status !== 200) return answer.status
       const { quoteResponse } = answer.json() as {
         quoteResponse: { result: { symbol: string; regularMarketPrice: unknown }[] }
@@ -613,7 +622,7 @@ describe('faults and settings', () => {
     const providers = await start()
     providers.fault({ kind: 'slow', ms: 50 })
     await Promise.all(
-      ['BTC', 'ETH', 'SOL'].map((coin) => get(`${providers.binanceUrl}/api/v3/ticker/24hr?symbol=${coin}USDT`)),
+      ['BTC', 'ETH', 'SOL'].map((coin) => get(`${providers.urls.binance}/api/v3/ticker/24hr?symbol=${coin}USDT`)),
     )
     const told = (await get(`${providers.url}/_requests?provider=binance&since=${FRIDAY}`)).json() as {
       counts: { binance: object; yahoo: object }
@@ -636,7 +645,7 @@ describe('faults and settings', () => {
   })
 
   test('the control paths take one or several, tell what stands, and refuse what they do not know', async () => {
-    const { url, yahooUrl } = await start()
+    const { url, urls } = await start()
     const post = (path: string, body: unknown) => fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body) })
     await post('/_faults', [
       { kind: 'down', provider: 'yahoo', times: 1 },
@@ -654,7 +663,7 @@ describe('faults and settings', () => {
     expect((await get(`${url}/_prices?id=AAPL`)).json()).toMatchObject({ view: { price: 12.5, currency: 'USD' } })
     expect((await post('/_faults', { kind: 'earthquake' })).status).toBe(400)
     expect((await get(`${url}/_nothing`)).status).toBe(404)
-    expect((await fetch(`${yahooUrl}/v8/finance/chart/AAPL`, { method: 'POST' })).status).toBe(405)
+    expect((await fetch(`${urls.yahoo}/v8/finance/chart/AAPL`, { method: 'POST' })).status).toBe(405)
   })
 
   test('recorded answers go before those that are made', async () => {
@@ -679,7 +688,7 @@ describe('faults and settings', () => {
     save('binance/ticker24hr-BTCUSDT.json', { symbol: 'BTCUSDT', lastPrice: '47174.97000000' })
     const providers = await start({ recorded })
     const { cookie, crumb } = await enter(providers)
-    const quotes = `${providers.yahooUrl}/v7/finance/quote?symbols=LDO.MI,AAPL&crumb=${encodeURIComponent(crumb)}`
+    const quotes = `${providers.urls.yahoo}/v7/finance/quote?symbols=LDO.MI,AAPL&crumb=${encodeURIComponent(crumb)}`
     expect((await get(quotes, { cookie })).json()).toMatchObject({
       quoteResponse: {
         result: [
@@ -689,9 +698,9 @@ describe('faults and settings', () => {
       },
     })
     const path = '/v8/finance/chart/AAPL?interval=1d&period1=1'
-    expect((await get(`${providers.yahooUrl}${path}&period2=2`)).json()).toEqual({ chart: 'recorded' })
-    expect((await get(`${providers.yahooUrl}${path}&period2=3`)).json()).toMatchObject({ chart: { error: null } })
-    expect((await get(`${providers.binanceUrl}${TICKER}`)).json()).toMatchObject({ lastPrice: '47174.97000000' })
+    expect((await get(`${providers.urls.yahoo}${path}&period2=2`)).json()).toEqual({ chart: 'recorded' })
+    expect((await get(`${providers.urls.yahoo}${path}&period2=3`)).json()).toMatchObject({ chart: { error: null } })
+    expect((await get(`${providers.urls.binance}${TICKER}`)).json()).toMatchObject({ lastPrice: '47174.97000000' })
   })
 })
 

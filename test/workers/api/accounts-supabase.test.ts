@@ -55,7 +55,7 @@ test('sign-up, sign-in, profile, refresh and sign-out go through Supabase Auth',
   expect(who.cookies.size).toBe(0)
 })
 
-test('signing out works with a refresh token alone', async () => {
+test('signing out works with only a refresh token', async () => {
   const { who, signUp, signIn } = newPerson()
   await signUp()
   await signIn()
@@ -66,7 +66,7 @@ test('signing out works with a refresh token alone', async () => {
   expect((await who.post('/api/v1/auth/refresh', {})).status).toBe(401)
 })
 
-test('a password is changed, and reset by the token of a mail', async () => {
+test('passwords are changed and reset through Supabase Auth', async () => {
   const { who, email, signUp, signIn } = newPerson()
   await signUp()
   await signIn()
@@ -87,7 +87,7 @@ test('a password is changed, and reset by the token of a mail', async () => {
   expect((await signIn('yet another password')).status).toBe(200)
 })
 
-test('tokens of one issuer open nothing at the other, and its keys are what is told', async () => {
+test('a token of one issuer is refused with the other, and /jwks has the keys of the configured one', async () => {
   const { signUp, signIn } = newPerson()
   await signUp()
   const { access_token: theirs } = (await (await signIn()).json()) as { access_token: string }
@@ -98,7 +98,7 @@ test('tokens of one issuer open nothing at the other, and its keys are what is t
   expect(told).toEqual(await control('/auth/v1/.well-known/jwks.json'))
 })
 
-test('a new signing key is found at once', async () => {
+test('a token of a new signing key is accepted at once', async () => {
   const { who, signUp, signIn } = newPerson()
   await signUp()
   await signIn()
@@ -108,7 +108,7 @@ test('a new signing key is found at once', async () => {
   expect((await who.ask('/api/v1/users/profile')).status).toBe(200)
 })
 
-test('a Supabase that cannot be reached, or refuses the key, is told as unavailable', async () => {
+test('a Supabase that is unreachable or refuses the API key is reported as unavailable', async () => {
   for (const other of [{ SUPABASE_URL: 'http://127.0.0.1:1' }, { SUPABASE_ANON_KEY: 'wrong' }]) {
     const { who, signIn, signUp } = newPerson({ ...supabase, ...other } as Env)
     expect(await codeOf(await signUp())).toEqual([503, 'unavailable'])

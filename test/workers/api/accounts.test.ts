@@ -28,7 +28,7 @@ afterEach(() => {
 })
 
 describe('sign-up, sign-in, user', () => {
-  test('the whole way', async () => {
+  test('a user signs up, signs in, refreshes the session and signs out', async () => {
     const who = person()
     const signedUp = await who.signUp({ email: `  ${who.email.toUpperCase()} ` })
     expect([signedUp.status, await signedUp.json()]).toEqual([202, { next: '/api/v1/auth/sign-in' }])
@@ -67,7 +67,7 @@ describe('sign-up, sign-in, user', () => {
     expect(await codeOf(await who.ask('/api/v1/users/profile'))).toEqual([401, 'unauthorized'])
   })
 
-  test('a session that was signed out opens nothing any more, nor does one that is over', async () => {
+  test('a signed-out session and an expired session give no access', async () => {
     for (const end of ['signed out', 'over']) {
       const { who, token } = await createMember()
       const kept = new Map(who.cookies)
@@ -84,7 +84,7 @@ describe('sign-up, sign-in, user', () => {
     }
   })
 
-  test('an access cookie that is over is renewed in passing, by pages and by the API', async () => {
+  test('pages and the API renew an expired access cookie', async () => {
     for (const path of ['/user', '/api/v1/users/profile']) {
       const { who } = await createMember()
       who.cookies.delete(ACCESS)
@@ -93,7 +93,7 @@ describe('sign-up, sign-in, user', () => {
     }
   })
 
-  test('the database holds no password, no session token and no key that could be used', async () => {
+  test('the database contains no usable password, session token or key', async () => {
     const { who, token } = await signUpMember()
     const refresh = who.cookies.get(REFRESH) as string
     const rows = await Promise.all(
@@ -113,7 +113,7 @@ describe('sign-up, sign-in, user', () => {
     expect((await who.post('/api/v1/auth/refresh', {})).status).toBe(401)
   })
 
-  test('D6 wrong input is told field by field, without what was typed', async () => {
+  test('D6 invalid input is reported field by field, without the values', async () => {
     const who = person()
     const refused = await problem(await who.signUp({ email: 'nobody', password: 'hunter2', name: ' ' }))
     expect(refused).toMatchObject({ status: 400, code: 'invalid_request' })
@@ -128,7 +128,7 @@ describe('sign-up, sign-in, user', () => {
   })
 })
 
-describe('tokens that are refused', () => {
+describe('invalid tokens', () => {
   /** What a token gets wherever one is taken: by REST, for a ticket, at both sockets. */
   const doors = async (token: string): Promise<number[]> => {
     const headers = { authorization: `Bearer ${token}` }
@@ -149,7 +149,7 @@ describe('tokens that are refused', () => {
   const SHUT = [401, 401, 401, 401]
   const encoded = (text: string) => btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
-  test('forged ones, and keys that were rotated away', async () => {
+  test('forged tokens and tokens of retired keys are refused', async () => {
     const { who, token } = await createMember()
     const [header, payload, signature] = token.split('.') as [string, string, string]
     const none = encoded('{"alg":"none"}')
@@ -195,7 +195,7 @@ describe('tokens that are refused', () => {
     expect(await doors(next), 'one that is over').toEqual(SHUT)
   })
 
-  test('a bearer that is wrong is not helped by cookies that are right', async () => {
+  test('an invalid bearer token is refused in spite of valid cookies', async () => {
     const { who } = await createMember()
     for (const authorization of ['Bearer x', 'Bearer', 'Basic YTpi'])
       expect(await codeOf(await who.ask('/api/v1/users/profile', { headers: { authorization } }))).toEqual([
@@ -205,7 +205,7 @@ describe('tokens that are refused', () => {
   })
 })
 
-describe('no enumeration', () => {
+describe('account enumeration', () => {
   const median = (times: number[]) => times.sort((a, b) => a - b)[Math.floor(times.length / 2)] as number
 
   /** Answers without what is always another: the number of the request. */
@@ -214,7 +214,7 @@ describe('no enumeration', () => {
     return { status: response.status, text, headers: [...response.headers].filter(([name]) => name !== 'date') }
   }
 
-  test('sign-in, sign-up and reset answer alike for known and unknown emails, in comparable time', async () => {
+  test('sign-in, sign-up and reset respond alike for known and unknown emails, in comparable time', async () => {
     const attempts = {
       'sign-in': (email: string) => person().signIn({ email, password: 'a wrong password' }),
       'sign-up': (email: string) => person().signUp({ email, name: 'Some Name' }),
@@ -241,7 +241,7 @@ describe('no enumeration', () => {
     }
   })
 
-  test('signing up again changes nothing, and its owner is told by mail', async () => {
+  test('signing up with a known email changes nothing and sends its owner a mail', async () => {
     const { who } = await createMember()
     const answer = await person().signUp({ email: who.email, password: 'the password of another' })
     expect(answer.status).toBe(202)
@@ -250,11 +250,11 @@ describe('no enumeration', () => {
       401,
       'invalid_credentials',
     ])
-    const mail = await waitForMail(who.email, 'You have an account with Kerb already')
-    expect(mail).toMatchObject({ subject: 'You have an account with Kerb already', from: 'Kerb <kerb@localhost>' })
+    const mail = await waitForMail(who.email, 'You already have a Kerb account')
+    expect(mail).toMatchObject({ subject: 'You already have a Kerb account', from: 'Kerb <kerb@localhost>' })
   })
 
-  test('two who sign up with one email at once get the same answer, and one account', async () => {
+  test('two concurrent sign-ups with one email get the same response and create one account', async () => {
     const who = person()
     const answers = await Promise.all(Array.from({ length: 4 }, () => person().signUp({ email: who.email })))
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 202])
@@ -269,7 +269,7 @@ describe('no enumeration', () => {
     expect((await who.signIn()).status).toBe(200)
   })
 
-  test('who signs up and in cannot tell a free email from one that is taken, before its mail was read', async () => {
+  test('signing up and in does not reveal whether an email was free before the mail is read', async () => {
     const { who } = await createMember()
     const password = 'the password of another'
     const answers: unknown[] = []
@@ -284,7 +284,7 @@ describe('no enumeration', () => {
 })
 
 describe('passwords', () => {
-  test('a change wants the present one, ends every other session and leaves a new one here', async () => {
+  test('changing the password needs the current one, ends every other session and starts a new one', async () => {
     const { who, token } = await createMember()
     const elsewhere = person()
     await elsewhere.signIn({ email: who.email })
@@ -311,11 +311,11 @@ describe('passwords', () => {
     expect((await who.signIn()).status).toBe(200)
   })
 
-  test('a reset goes by mail, works once, ends every session', async () => {
+  test('a mailed reset link works once and ends every session', async () => {
     const { who } = await createMember()
     const visitor = person()
     expect((await visitor.post('/api/v1/auth/password/reset-request', { email: who.email })).status).toBe(202)
-    const mail = await waitForMail(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'Set a new password for Kerb')
     const token = /http:\/\/kerb\.test\/reset-password\?token=(\S+)/.exec(mail.text)?.[1] as string
     const reset = (password: string, by = token) => visitor.post('/api/v1/auth/password/reset', { token: by, password })
 
@@ -328,10 +328,10 @@ describe('passwords', () => {
     expect((await who.signIn()).status).toBe(401)
   })
 
-  test('a way to a new password is over after an hour', async () => {
+  test('a reset link expires after an hour', async () => {
     const { who } = await createMember()
     await who.post('/api/v1/auth/password/reset-request', { email: who.email })
-    const mail = await waitForMail(who.email, 'A new password for Kerb')
+    const mail = await waitForMail(who.email, 'Set a new password for Kerb')
     const token = /token=(\S+)/.exec(mail.text)?.[1]
     await sql(`UPDATE auth_verifications SET expires_at = expires_at - interval '1 hour'`)
     const answer = await who.post('/api/v1/auth/password/reset', { token, password: 'another long password' })
@@ -339,7 +339,7 @@ describe('passwords', () => {
   })
 })
 
-describe('writes of other sites', () => {
+describe('writes by pages of other sites', () => {
   const foreign: Record<string, string>[] = [
     { origin: 'https://evil.example' },
     { origin: 'null' },
@@ -350,7 +350,7 @@ describe('writes of other sites', () => {
     { origin: '' },
   ]
 
-  test('with the cookies of a visitor are refused, whatever they try', async () => {
+  test('writes by pages of other sites with the cookies of a visitor are refused', async () => {
     const { who } = await createMember()
     for (const headers of foreign) {
       for (const path of ['refresh', 'sign-out', 'password/change'])
@@ -376,7 +376,7 @@ describe('writes of other sites', () => {
     ).toBe(200)
   })
 
-  test('do not sign a visitor in as somebody else', async () => {
+  test('pages of other sites cannot sign a visitor in to another account', async () => {
     const { who } = await createMember()
     for (const headers of foreign.filter(({ origin, ...rest }) => origin !== '' || Object.keys(rest).length > 0)) {
       const visitor = person()
@@ -388,7 +388,7 @@ describe('writes of other sites', () => {
     }
   })
 
-  test('a bearer token comes from no browser by itself: it writes from anywhere', async () => {
+  test('a bearer token may write from any origin, because browsers never send one by themselves', async () => {
     const { token } = await createMember()
     const answer = await getWithEnv(env, '/api/v1/users/profile', {
       method: 'PATCH',
@@ -398,7 +398,7 @@ describe('writes of other sites', () => {
     expect(await answer.json()).toMatchObject({ currency: 'EUR' })
   })
 
-  test('no page of another site may read what is told with cookies', async () => {
+  test('pages of other sites cannot read responses to requests with cookies', async () => {
     const { who } = await createMember()
     const answer = await who.ask('/api/v1/users/profile', { headers: { origin: 'https://evil.example' } })
     expect(answer.headers.get('access-control-allow-credentials')).toBeNull()
@@ -407,7 +407,7 @@ describe('writes of other sites', () => {
 })
 
 describe('limits', () => {
-  test('one client, many emails', async () => {
+  test('one client is limited across many emails', async () => {
     const who = person()
     const answers: Response[] = []
     for (let i = 0; i < 32; i++)
@@ -418,7 +418,7 @@ describe('limits', () => {
     expect(await codeOf(last)).toEqual([429, 'too_many_requests'])
   })
 
-  test('one email, known or not, many clients', async () => {
+  test('one email, known or not, is limited across many clients', async () => {
     const { who } = await createMember()
     for (const email of [who.email, 'nobody-at-all@example.com']) {
       const statuses: number[] = []
@@ -430,7 +430,7 @@ describe('limits', () => {
 })
 
 describe('the profile', () => {
-  test('changes what is given alone', async () => {
+  test('changing a profile changes only the given fields', async () => {
     const { who } = await createMember()
     const patch = (change: unknown) => who.write('PATCH', '/api/v1/users/profile', change)
     expect(await (await patch({ name: '  Ada Lovelace ' })).json()).toMatchObject({
@@ -461,7 +461,7 @@ describe('the profile', () => {
     { email: 'other@example.com' },
     { user_id: '6f9619ff-8b86-4d11-b42d-00c04fc964ff' },
   ]
-  test('refuses what it cannot be', async () => {
+  test('changing a profile refuses invalid values', async () => {
     const { who } = await createMember()
     for (const change of wrong) {
       const answer = await who.write('PATCH', '/api/v1/users/profile', change)
@@ -469,7 +469,7 @@ describe('the profile', () => {
     }
   })
 
-  test('P8 two users asking at random see themselves alone', async () => {
+  test('P8 two users with random requests see only their own data', async () => {
     const members = await Promise.all([createMember(), createMember()])
     const ids = members.map(({ token }) => decodeJwt(token).sub)
     const round = async (i: number) => {
@@ -491,7 +491,7 @@ describe('the profile', () => {
 })
 
 describe('pages', () => {
-  test('who is signed out is led to sign in and back; a link cannot lead elsewhere', async () => {
+  test('a page redirects to sign-in and back, and a link cannot redirect to another site', async () => {
     const who = person()
     for (const [path, next] of [
       ['/user', '%2Fuser'],
@@ -515,7 +515,7 @@ describe('pages', () => {
     expect((await who.ask('/sign-in?next=//evil.example')).headers.get('location')).toBe('/user')
   })
 
-  test('have a strict policy, are stored nowhere, and say what is wrong beside the field', async () => {
+  test('account pages have a strict policy, are not cached, and show errors beside their fields', async () => {
     const { who } = await createMember()
     for (const path of ['/user', '/user/profile']) {
       const answer = await who.ask(path)
@@ -533,7 +533,7 @@ describe('pages', () => {
   })
 })
 
-test('nothing that is secret, and no email, comes into the logs', async () => {
+test('the logs contain no secret and no email', async () => {
   const lines: string[] = []
   vi.spyOn(console, 'log').mockImplementation((...text) => lines.push(text.join(' ')))
   vi.spyOn(console, 'error').mockImplementation((...text) => lines.push(text.join(' ')))
@@ -554,7 +554,7 @@ test('nothing that is secret, and no email, comes into the logs', async () => {
     expect(all).not.toContain(secret)
 })
 
-test('where no mails go out nothing is confirmed: who has signed up signs in', async () => {
+test('without mails, a user can sign in right after signing up', async () => {
   for (const MAIL_URL of ['', 'console']) {
     const who = person({ ...env, MAIL_URL } as Env)
     expect((await who.signUp()).status).toBe(202)
@@ -562,7 +562,7 @@ test('where no mails go out nothing is confirmed: who has signed up signs in', a
   }
 })
 
-test('without a secret there are no accounts, and everything else goes on', async () => {
+test('without AUTH_SECRET there are no accounts, and everything else works', async () => {
   const without = { ...env, AUTH_SECRET: '' } as Env
   const who = person(without)
   expect(await codeOf(await who.signIn())).toEqual([503, 'unavailable'])

@@ -48,7 +48,7 @@ const unreachable = (name: string): LookupResult => ({
 async function importer() {
   const { token, id } = await createMember()
   const told: PortfolioChange[] = []
-  const object = { changed: async (change: PortfolioChange) => void told.push(change) }
+  const object = { applyChange: async (change: PortfolioChange) => void told.push(change) }
   const here = {
     ...env,
     QUOTE_BOARD: { getByName: () => board },
@@ -123,7 +123,7 @@ describe('files of Ghostfolio', () => {
     }
   })
 
-  test('all of not-ok are refused with the row and the reason', async () => {
+  test('every invalid file of Ghostfolio is rejected with the row and the reason', async () => {
     const who = await importer()
     for (const name of named('ghostfolio/not-ok')) {
       const text = file(`ghostfolio/not-ok/${name}`)
@@ -137,7 +137,7 @@ describe('files of Ghostfolio', () => {
     expect(await who.stored()).toEqual(NOTHING)
   })
 
-  test('sales of more than is held go short; what is yet to come waits; a house is kept at cost', async () => {
+  test('oversold shares open short lots, future activities wait, and a manual asset is valued at cost', async () => {
     const short = await importer()
     await short.take(file('ghostfolio/ok/btcusd-short.json'))
     const lots = (await (await short.get('/stocks')).json()) as { stocks: { quantity: string; symbol: string }[] }
@@ -162,7 +162,7 @@ describe('files of Ghostfolio', () => {
 })
 
 describe('exports of brokers', () => {
-  test('ISINs that no asset has yet are found by asking, and known from then on', async () => {
+  test('an unknown ISIN is looked up at providers, and is an asset from then on', async () => {
     const who = await importer()
     const asking = { ...who.here, QUOTE_BOARD: env.QUOTE_BOARD } as Env
     const text = file('broker-exports/ibkr-trades-export.csv')
@@ -173,7 +173,7 @@ describe('exports of brokers', () => {
     expect(counts(await (await importer()).take(text))).toMatchObject({ failed: 0, imported: taken.imported })
   })
 
-  test('all are imported: what nobody knows becomes one’s own, all the rest is found', async () => {
+  test('every broker’s export is imported; unknown assets become custom assets', async () => {
     const who = await importer()
     for (const name of named('broker-exports')) {
       const text = file(`broker-exports/${name}`)
@@ -187,7 +187,7 @@ describe('exports of brokers', () => {
     }
   })
 
-  test('what cannot be asked about now is never made one’s own; a ticker beside another ISIN is not awaited', async () => {
+  test('an asset never becomes a custom asset while providers cannot be asked; a ticker that contradicts its ISIN is not looked up', async () => {
     const who = await importer()
     const csv = (name: string) => `Date,Code,ISIN,Currency,Price,Quantity,Action,Fee
 01-01-2021,${name},DE000A3GK2N1,EUR,10,1,buy,0`
@@ -206,7 +206,7 @@ describe('exports of brokers', () => {
     expect(await who.stored()).toMatchObject({ own: 1 })
   })
 
-  test('what nobody knows is named, row by row, and nothing is written', async () => {
+  test('unknown assets are errors of their rows, and nothing is written', async () => {
     const who = await importer()
     const csv = `Date,Code,Currency,Price,Quantity,Action,Fee
 01-01-2021,MSFT,USD,10,1,buy,0
@@ -230,7 +230,7 @@ describe('exports of brokers', () => {
 describe('what is asked', () => {
   const CSV = 'Date,Code,Currency,Price,Quantity,Action,Fee\n01-01-2021,MSFT,USD,10.50,1,buy,0\n'
 
-  test('the file comes as a body, or as a part of a form, in the letters of any program', async () => {
+  test('a file may be the body or a part of a form, in UTF-8, UTF-16 or Windows-1252', async () => {
     const who = await importer()
     const form = new FormData()
     form.set('file', new File([CSV.replace('10.50', '11')], 'activities.csv', { type: 'text/csv' }))
@@ -249,7 +249,7 @@ describe('what is asked', () => {
     expect(await refusal(await who.post(empty, { type: '' }))).toMatchObject({ errors: [{ field: 'file' }] })
   })
 
-  test('a note that is too long is cut, between characters; what no text can hold is a space', async () => {
+  test('a long note is cut between characters, and control characters become spaces', async () => {
     const who = await importer()
     const long = `\u0000"two\nlines"${'x'.repeat(486)}${'🤓'.repeat(20)}`
     const text = `{"activities":[{"type":"BUY","symbol":"MSFT","dataSource":"YAHOO","currency":"USD","date":"2021-01-01","fee":0,"quantity":1,"unitPrice":1,"comment":${JSON.stringify(long)}}]}`
@@ -257,7 +257,7 @@ describe('what is asked', () => {
     expect((await who.all()).map(({ note }) => note)).toEqual([` "two\nlines"${'x'.repeat(486)} …`])
   })
 
-  test('its limits are told, and its query is read', async () => {
+  test('an import enforces its limits and validates its query', async () => {
     const who = await importer()
     const many = { ...who.here, MAX_IMPORT_ROWS: '2', MAX_IMPORT_BYTES: '300' } as unknown as Env
     const rows = `${CSV}${'01-01-2021,MSFT,USD,1,1,buy,0\n'.repeat(2)}`
@@ -273,7 +273,7 @@ describe('what is asked', () => {
     expect((await refusal(nobody)).code).toBe('unauthorized')
   })
 
-  test('P8 the same file is another import for somebody else; with a key it is done once', async () => {
+  test('P8 the same file is a separate import for another user; with a key it is done once', async () => {
     const [one, two] = [await importer(), await importer()]
     const headers = { 'idempotency-key': 'once' }
     const first = await one.take(CSV, { headers })
@@ -283,7 +283,7 @@ describe('what is asked', () => {
     expect([(await one.all()).length, (await two.all()).length]).toEqual([1, 1])
   })
 
-  test('what cannot follow is an error of its row: a sale of lots that are not there', async () => {
+  test('a sale of lots that do not exist is an error of its row', async () => {
     const who = await importer()
     const csv = `Date,Code,Currency,Price,Quantity,Action,Fee,Lots,Id
 2021-01-01,MSFT,USD,10,1,buy,0,,a
@@ -327,7 +327,7 @@ describe('export', () => {
     },
   )
 
-  test('of nothing is a file of nothing; of an unknown form refused', async () => {
+  test('an empty portfolio exports an empty file; an unknown format is rejected', async () => {
     const who = await importer()
     expect(((await (await who.get('/portfolio/export')).json()) as { activities: [] }).activities).toEqual([])
     expect((await (await who.get('/portfolio/export?format=csv')).text()).split('\r\n')).toHaveLength(2)

@@ -82,7 +82,7 @@ beforeEach(() => {
   told = []
   discovered = []
   const object = (name: string) => ({
-    changed: async (change: PortfolioChange) => {
+    applyChange: async (change: PortfolioChange) => {
       told.push({ name, change })
     },
   })
@@ -144,7 +144,7 @@ const gains = ({ cost, proceeds, realised_gain }: Pick<Sale, 'cost' | 'proceeds'
 ]
 
 describe('lots', () => {
-  test('the whole way: add, read, change, sell, delete; the object is told of each after it is written', async () => {
+  test('a lot is added, read, changed, sold and deleted, and the object is notified after each write', async () => {
     const who = await holder()
     const added = await who.post('/stocks', { ...BUY, symbol: ' ksa', fees: '1.50', note: 'first' })
     const lot: LotView = await added.json()
@@ -202,7 +202,7 @@ describe('lots', () => {
     expect(new Set(told.map(({ name }) => name))).toEqual(new Set([`simulated:${who.id}`]))
   })
 
-  test('what is not given: no fees, the currency of the asset, now; a date is its midnight in UTC', async () => {
+  test('a purchase defaults to no fees, the currency of the asset and now; a date means its midnight in UTC', async () => {
     const who = await holder()
     const before = Date.now()
     const lot = await who.buy({ symbol: 'KSE', traded_at: undefined })
@@ -215,7 +215,7 @@ describe('lots', () => {
     })
   })
 
-  test('P1 every digit comes back; a gift costs nothing and has no gain in per cent', async () => {
+  test('P1 every digit is returned; a gift costs nothing and has no gain in per cent', async () => {
     const who = await holder()
     const amounts = { quantity: '123456789012345678901234567890.123456789012345678', price: '0.000000000000000001' }
     expect(await who.buy(amounts)).toMatchObject({
@@ -287,7 +287,7 @@ describe('lots', () => {
     [{ traded_at: '2999-01-01' }, { traded_at: 'must not be in the future' }],
   ]
 
-  test('what is wrong is told field by field, and nothing is written', async () => {
+  test('errors name each field, and nothing is written', async () => {
     const who = await holder()
     const { id } = await who.buy()
     const before = await who.written()
@@ -314,7 +314,7 @@ describe('lots', () => {
     expect(told).toEqual([])
   })
 
-  test('D6 a body that is no object, too long or no JSON is refused', async () => {
+  test('D6 a body that is no object, too long or not JSON is rejected', async () => {
     const who = await holder()
     for (const body of ['[]', 'null', '{', '"x"'])
       expect(await codeOf(await who.post('/stocks', body))).toEqual([400, 'invalid_request'])
@@ -324,7 +324,7 @@ describe('lots', () => {
     ])
   })
 
-  test('a version that is not the one there is not changed', async () => {
+  test('a change with an outdated version in If-Match is rejected', async () => {
     const who = await holder()
     const { id } = await who.buy()
     const before = await who.written()
@@ -351,7 +351,7 @@ describe('lots', () => {
     expect(await who.written()).toEqual(before)
   })
 
-  test('pages by cursor have all once, the newest first; by symbol, by any name of it; open or closed', async () => {
+  test('pages by cursor list each lot once, the newest first, and filter by any name of a symbol and by open or closed', async () => {
     const who = await holder()
     for (const day of ['03', '01', '02', '02', '04']) await who.buy({ traded_at: `2026-01-${day}` })
     const euro = await who.buy({ symbol: 'KSE', traded_at: '2026-01-09' })
@@ -386,14 +386,14 @@ describe('lots', () => {
 })
 
 describe('symbols', () => {
-  test('are known by any of their names', async () => {
+  test('a lot finds its asset by any of its names', async () => {
     const who = await holder()
     for (const symbol of ['KSA', 'ksa', 'US0000000017', 'yahoo:KSA'])
       expect(await who.buy({ symbol })).toMatchObject({ symbol: 'KSA' })
     expect(discovered).toEqual([])
   })
 
-  test('that nobody knows are refused, that mean several are told with what they may mean, and nothing is written', async () => {
+  test('an unknown symbol is rejected, an ambiguous one with its candidates, and nothing is written', async () => {
     const who = await holder()
     for (const symbol of ['KSNONE', 'KSUNKNOWN', 'no symbol!'])
       expect(await codeOf(await who.post('/stocks', { ...BUY, symbol })), symbol).toEqual([404, 'unknown_symbol'])
@@ -405,7 +405,7 @@ describe('symbols', () => {
     expect((await who.get<ActivityPage>('/activities')).activities).toHaveLength(1)
   })
 
-  test('that a provider knows are added; a client asks for so many', async () => {
+  test('a symbol that a provider knows becomes an asset, within the limit of lookups per client', async () => {
     const who = await holder()
     expect(await who.buy({ symbol: 'ksnew' })).toMatchObject({ symbol: 'KSNEW', currency: 'CHF', present_value: null })
     expect(discovered).toEqual(['KSNEW'])
@@ -415,7 +415,7 @@ describe('symbols', () => {
     expect(discovered).toEqual(['KSNEW'])
   })
 
-  test('of one’s own assets mean those', async () => {
+  test('the symbol of a custom asset means that asset', async () => {
     const who = await holder()
     await who.buy()
     await sql(
@@ -435,7 +435,7 @@ describe('symbols', () => {
 })
 
 describe('P4 sales', () => {
-  test('take the oldest lots first, whichever lot is asked for, or those that are named', async () => {
+  test('P4 a sale takes the oldest lots first, whichever lot is named in the path, or the lots that it names', async () => {
     const who = await holder()
     const first = await who.buy({ traded_at: '2026-01-05', fees: '10' })
     const second = await who.buy({ traded_at: '2026-01-06', price: '110' })
@@ -463,7 +463,7 @@ describe('P4 sales', () => {
     expect(left).toEqual(['5', '7', '0'])
   })
 
-  test('a look at a sale is the sale, and writes nothing', async () => {
+  test('a dry run returns the result of the sale, and writes nothing', async () => {
     const who = await holder()
     const lot = await who.buy({ symbol: 'KSE', price: '20', fees: '1' })
     await who.buy({ symbol: 'KSE', traded_at: '2026-02-05', price: '30' })
@@ -488,7 +488,7 @@ describe('P4 sales', () => {
     ])
   })
 
-  test('P3 where a rate is missing the figures are null, never at a rate of 1', async () => {
+  test('P3 figures of a sale are null where a rate is missing, never computed at a rate of 1', async () => {
     const who = await holder()
     await who.ask('PATCH', '/users/profile', { currency: 'EUR' })
     const lot = await who.buy({ traded_at: '2020-01-05' })
@@ -503,7 +503,7 @@ describe('P4 sales', () => {
     })
   })
 
-  test('of more than is held are refused with what there is, and nothing is written', async () => {
+  test('a sale of more than is held is rejected with the quantity held, and nothing is written', async () => {
     const who = await holder()
     const lot = await who.buy()
     const later = await who.buy({ traded_at: '2026-03-01' })
@@ -543,7 +543,7 @@ describe('P4 sales', () => {
     expect(await who.written()).toEqual(before)
   })
 
-  test('a change or a deletion that later sales could not stand is refused, and nothing is written', async () => {
+  test('a change or deletion that would leave later sales without shares is rejected, and nothing is written', async () => {
     const who = await holder()
     const lot = await who.buy()
     const other = await who.buy({ traded_at: '2026-01-06' })
@@ -560,7 +560,7 @@ describe('P4 sales', () => {
     expect(await who.written()).toEqual(before)
   })
 
-  test('at once of the same shares: one is written, the other refused', async () => {
+  test('of two concurrent sales of the same shares one is written and the other rejected', async () => {
     const who = await holder()
     const { id } = await who.buy()
     const answers = await Promise.all([1, 2].map(() => who.post(`/stocks/${id}/sell`, { ...SELL, quantity: '6' })))
@@ -582,7 +582,7 @@ describe('activities', () => {
     { kind: 'tax', symbol: 'KSA', price: '5', traded_at: '2026-01-13' },
   ]
 
-  test('of every kind are entered, listed, read, changed and deleted', async () => {
+  test('activities of every kind are added, listed, read, changed and deleted', async () => {
     const who = await holder()
     const added: ActivityView[] = []
     for (const fields of kinds) {
@@ -625,7 +625,7 @@ describe('activities', () => {
     expect(await who.get('/activities')).toEqual({ activities: [], next_cursor: null })
   })
 
-  test('have the fields of their kind, and no other', async () => {
+  test('an activity accepts the fields of its kind and no others', async () => {
     const who = await holder()
     for (const fields of kinds.slice(0, 7)) await who.post('/activities', fields)
     const all = (await who.get<ActivityPage>('/activities')).activities
@@ -669,7 +669,7 @@ describe('activities', () => {
 describe('Idempotency-Key', () => {
   const key = (name: string) => ({ 'idempotency-key': name })
 
-  test('the same request has the same answer again, also at once; it is done once', async () => {
+  test('repeated and concurrent requests with one key are done once, and get the same response', async () => {
     const who = await holder()
     const answers = await Promise.all(Array.from({ length: 4 }, () => who.post('/stocks', BUY, key('a'))))
     answers.push(await who.post('/stocks', BUY, key('a')))
@@ -683,7 +683,7 @@ describe('Idempotency-Key', () => {
     expect(told).toHaveLength(1)
   })
 
-  test('also of a sale, a change and a deletion, when what was written has changed since', async () => {
+  test('a repeated sale, change or deletion gets its first response, even after later changes', async () => {
     const who = await holder()
     const { id } = await who.buy()
     for (const [method, path, body, status] of [
@@ -702,7 +702,7 @@ describe('Idempotency-Key', () => {
     expect(await codeOf(await who.ask('DELETE', `/activities/${sale?.id}`))).toEqual([404, 'unknown_activity'])
   })
 
-  test('another request with the key is refused, at once too; another’s key is another', async () => {
+  test('another request with a used key is rejected, also at the same time; users do not share keys', async () => {
     const [who, other] = [await holder(), await holder()]
     const answers = await Promise.all(['1', '2'].map((quantity) => who.post('/stocks', { ...BUY, quantity }, key('a'))))
     expect(answers.map(({ status }) => status).sort()).toEqual([201, 409])
@@ -718,7 +718,7 @@ describe('Idempotency-Key', () => {
       expect(await codeOf(await who.post('/stocks', BUY, key(bad)))).toEqual([400, 'invalid_request'])
   })
 
-  test('what is refused is not stored: the key can be used again', async () => {
+  test('a rejected request does not use up its key', async () => {
     const who = await holder()
     expect(await codeOf(await who.post('/stocks', { ...BUY, symbol: 'KSNONE' }, key('a')))).toEqual([
       404,
@@ -733,7 +733,7 @@ describe('Idempotency-Key', () => {
 })
 
 describe('P8', () => {
-  test('nobody sees or changes what is another’s, and nobody anything who is not signed in', async () => {
+  test('P8 nobody reads or changes the lots of another user, or any without signing in', async () => {
     const [who, other] = [await holder(), await holder()]
     const theirs = await other.buy({ note: 'a secret of theirs' })
     const mine = await who.buy()
@@ -772,7 +772,7 @@ describe('P8', () => {
 })
 
 describe('the profile', () => {
-  test('has what is held in short, and what is invested in all; another currency changes all figures', async () => {
+  test('the profile has a summary of holdings and the total invested; another currency changes all figures', async () => {
     const who = await holder()
     const empty = profileSchema.parse(await who.get('/users/profile'))
     expect(empty).toMatchObject({ portfolio: [], total_investment: '0' })
@@ -818,15 +818,15 @@ describe('the profile', () => {
 })
 
 describe('failures', () => {
-  test('an object that cannot be told does not fail the write', async () => {
+  test('a write succeeds when the user’s object cannot be notified', async () => {
     const who = await holder()
-    const lost = () => ({ changed: () => Promise.reject(new Error('on purpose')) })
+    const lost = () => ({ applyChange: () => Promise.reject(new Error('on purpose')) })
     here = { ...here, USER_PORTFOLIO: { getByName: lost } } as unknown as Env
     await who.buy()
     expect((await who.get<LotPage>('/stocks')).stocks).toHaveLength(1)
   })
 
-  test('while the database cannot be asked nothing is taken for written', async () => {
+  test('a write fails while the database is away', async () => {
     const who = await holder()
     await who.buy()
     await setDatabaseOpen(false)

@@ -90,7 +90,7 @@ const told = (name: string): LookupResult => ({
 })
 const candidates = [{ name_for_it: 'yahoo:A.L', symbol: 'A.L', name: 'A', type: 'stock', currency: 'GBP' }]
 const board = {
-  look: async (names: string[]): Promise<LookupResult[]> =>
+  lookup: async (names: string[]): Promise<LookupResult[]> =>
     names.map((name) =>
       name === 'NOSUCH'
         ? { name, kind: 'unknown', asked: true }
@@ -124,10 +124,10 @@ const NOTHING_HELD: EnrichedPortfolio = {
 }
 let valued = false
 const portfolio = {
-  ticket: async () => 'a-ticket-of-tests',
+  issueTicket: async () => 'a-ticket-of-tests',
   enriched: async () => (valued ? JSON.stringify(NOTHING_HELD) : null),
   requestRefresh: async () => true,
-  changed: async () => {},
+  applyChange: async () => {},
 }
 const KEY = 'service-key-of-tests'
 const here = {

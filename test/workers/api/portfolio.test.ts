@@ -92,7 +92,7 @@ afterEach(async () => {
 })
 
 describe('tickets', () => {
-  test('open one socket as who got them, once', async () => {
+  test('a ticket opens one socket of its user, once', async () => {
     const answer = await postBy(ada.token, '/api/v1/auth/ticket', {})
     expect([answer.status, answer.headers.get('cache-control')]).toEqual([200, 'no-store'])
     const { ticket, expires_in } = (await answer.json()) as { ticket: string; expires_in: number }
@@ -103,7 +103,7 @@ describe('tickets', () => {
     expect(await outcome(await upgrade(`/ws/portfolio?ticket=${ticket}`, {}))).toEqual([401, 'unauthorized'])
   })
 
-  test('are nobody else’s, and over after TICKET_TTL_MS', async () => {
+  test('a ticket works for no other user, and expires after TICKET_TTL_MS', async () => {
     const [id, secret] = (await ticketOf(ada)).split('.') as [string, string]
     for (const ticket of [`${grace.id}.${secret}`, `${id}.${secret}x`, secret, `${id}.`, 'x', ''])
       expect(await outcome(await upgrade(`/ws/portfolio?ticket=${ticket}`, {})), ticket).toEqual([401, 'unauthorized'])
@@ -112,7 +112,7 @@ describe('tickets', () => {
     expect(await outcome(await upgrade(`/ws/portfolio?ticket=${id}.${secret}`, {}))).toEqual([401, 'unauthorized'])
   })
 
-  test('are for who is signed in; another site gets none with the cookies of its visitor', async () => {
+  test('a ticket requires a session; another site cannot get one with its visitor’s cookies', async () => {
     expect(await codeOf(await getWithEnv(env, '/api/v1/auth/ticket', { method: 'POST' }))).toEqual([
       401,
       'unauthorized',
@@ -151,7 +151,7 @@ describe('who may open a socket of a user', () => {
     expect(await outcome(await upgrade('/ws/portfolio', headers(ada)))).toEqual(expected)
   })
 
-  test('a ticket is for the same pages, and another page does not use it up', async () => {
+  test('a ticket is accepted from allowed origins only, and an attempt from another does not use it up', async () => {
     const ticket = await ticketOf(ada)
     const path = `/ws/portfolio?ticket=${ticket}`
     for (const other of ['/ws/portfolio', '/ws'])
@@ -159,7 +159,7 @@ describe('who may open a socket of a user', () => {
     expect(await outcome(await upgrade(path, { ...allowed }))).toBe(101)
   })
 
-  test('a token in the address is refused, whatever else is brought', async () => {
+  test('a token in the URL is rejected, whatever else the request has', async () => {
     for (const path of ['/ws/portfolio', '/ws'])
       for (const name of ['token', 'access_token'])
         expect(await codeOf(await upgrade(`${path}?${name}=${ada.token}`, bearer(ada)))).toEqual([
@@ -168,14 +168,14 @@ describe('who may open a socket of a user', () => {
         ])
   })
 
-  test('cookies that are over are renewed by the handshake', async () => {
+  test('the handshake renews expired cookies', async () => {
     const { '__Host-kerb_refresh': refresh } = Object.fromEntries(ada.who.cookies)
     const response = await upgrade('/ws/portfolio', { cookie: `__Host-kerb_refresh=${refresh}`, ...own })
     expect(response.headers.getSetCookie().join()).toContain('__Host-kerb_access=')
     expect(await outcome(response)).toBe(101)
   })
 
-  test('who has signed out, or has another password, has no socket and no ticket any more', async () => {
+  test('signing out and changing the password close all sockets and void all tickets', async () => {
     const of = await createMember()
     const ends: [string, unknown][] = [
       ['password/change', { current_password: 'a long enough password', password: 'another long password' }],
@@ -193,7 +193,7 @@ describe('who may open a socket of a user', () => {
 })
 
 describe('/ws', () => {
-  test('carries the portfolio beside what is for everybody', async () => {
+  test('/ws carries the portfolio beside public channels', async () => {
     await bought(ada.id, 2)
     await cron.drainPortfolios(env, Date.now())
     const socket = await openSocket('/ws', env, bearer(ada))
@@ -213,7 +213,7 @@ describe('/ws', () => {
     expect(await again.next('subscribed')).toMatchObject({ channels: ['portfolio'], recovered: true })
   })
 
-  test('P8 without a session there is none, and the rest goes on', async () => {
+  test('P8 without a session /ws refuses the portfolio and serves public channels', async () => {
     for (const headers of [{}, { ...cookiesOf(ada), origin: 'https://evil.example' }]) {
       const socket = await openSocket('/ws', env, headers)
       socket.send({ op: 'subscribe', channels: ['candles.ONE-USD.ONE_MINUTE', 'portfolio'], req_id: 1 })
@@ -223,7 +223,7 @@ describe('/ws', () => {
     }
   })
 
-  test('signing out ends the portfolio alone', async () => {
+  test('signing out ends the portfolio channel of /ws, and public channels go on', async () => {
     const of = await holder()
     const socket = await openSocket('/ws', env, bearer(of))
     socket.send({ op: 'subscribe', channels: ['portfolio', 'candles.ONE-USD.ONE_MINUTE'], req_id: 1 })
@@ -254,7 +254,7 @@ const QUEUE = 'kerb-portfolios'
 const JOB_MS = 60_000
 
 describe('the enriched portfolio', () => {
-  test('202 with where to look, one job a user, then 200 for its user alone', async () => {
+  test('the enriched portfolio answers 202 and queues one job per user, then 200 to its user alone', async () => {
     const of = await holder()
     const { jobs, env: queued } = withQueue()
     const paths = ['enriched', 'cache', 'enriched', 'enriched'].map((name) => `/api/v1/stocks/portfolio-${name}`)
@@ -275,7 +275,7 @@ describe('the enriched portfolio', () => {
       expect(await codeOf(await getWithEnv(env, path))).toEqual([401, 'unauthorized'])
   })
 
-  test('the queue itself brings the job', async () => {
+  test('the queue delivers the refresh job', async () => {
     await bought(grace.id, 4)
     await cron.drainPortfolios(env, Date.now())
     expect((await by(grace.token, '/api/v1/stocks/portfolio-enriched')).status).toBe(202)
@@ -286,7 +286,7 @@ describe('the enriched portfolio', () => {
     const { positions, portfolio, age_seconds, refreshed_at } = (await answer.json()) as EnrichedPortfolio
     expect(portfolio).toMatchObject({ invested: '400' })
     expect([age_seconds < 10, Date.parse(refreshed_at) > 0]).toEqual([true, true])
-    // The keys that brief 002 names, and those that the holding shows beside them.
+    // The documented keys, and those that a holding shows besides them.
     const keys = 'cmp present_value gain_loss gain_loss_percent day_change pe_ratio pe_as_of currency stale'.split(' ')
     for (const key of keys) expect(positions[0]).toHaveProperty(key)
     expect(positions).toMatchObject([{ symbol: 'AAPL', quantity: '4' }])
@@ -294,7 +294,7 @@ describe('the enriched portfolio', () => {
 })
 
 describe('POST /refresh-portfolio', () => {
-  test('a user refreshes the own portfolio, the service key anybody’s; one job at a time', async () => {
+  test('a user refreshes their own portfolio, the service key anyone’s, one job at a time', async () => {
     const [one, other] = [await holder(), await holder()]
     const { jobs, env: queued } = withQueue()
     const ask = async (token: string, body: unknown) => {
@@ -320,7 +320,7 @@ describe('POST /refresh-portfolio', () => {
 })
 
 describe('jobs of the queue', () => {
-  test('one that fails comes again, the others are done; each user once', async () => {
+  test('a failed refresh job is retried while the others succeed, each user once', async () => {
     const users = [await holder(), await holder()]
     const refresh = UserPortfolio.prototype.refresh
     const done: string[] = []
@@ -341,7 +341,7 @@ describe('jobs of the queue', () => {
     expect(done).toHaveLength(2)
   })
 
-  test('those that nobody could do are logged and counted', async () => {
+  test('jobs that failed for good are logged and counted', async () => {
     const lines: string[] = []
     vi.spyOn(console, 'log').mockImplementation((line) => lines.push(line))
     await refreshPortfolios(batchOf('kerb-portfolios-dead', [{ user_id: ada.id }, { user_id: grace.id }]), env)
@@ -351,7 +351,7 @@ describe('jobs of the queue', () => {
     ])
   })
 
-  test('every portfolio has its minute of the hour; who looks at one has it up to date', async () => {
+  test('every portfolio is refreshed at its minute of the hour, unless a socket watches it', async () => {
     const users = (await sql('SELECT user_id FROM portfolios')).map(({ user_id }) => user_id as string)
     const byMinute = await withLiveDatabase(env, (live) =>
       Promise.all(Array.from({ length: 60 }, (_, minute) => readPortfoliosOfMinute(live, minute))),
@@ -380,7 +380,7 @@ describe('jobs of the queue', () => {
 })
 
 describe('the outbox', () => {
-  test('what is written past Kerb comes to the socket', async () => {
+  test('writes by other programs reach the socket', async () => {
     const of = await holder()
     const socket = await openSocket('/ws/portfolio', env, bearer(of))
     socket.send({ op: 'subscribe', channels: ['portfolio', 'asset.AAPL'], req_id: 1 })
@@ -398,16 +398,16 @@ describe('the outbox', () => {
     expect(snapshot).toMatchObject({ positions: [], lots: [] })
   })
 
-  test('a run that is killed in the middle leaves its work to the next; whose object fails holds up nobody', async () => {
+  test('an object that fails is left to the next run, and does not delay other users', async () => {
     const [one, other] = [await holder(), await holder()]
     for (const of of [one, other]) await refreshPortfolios(batchOf(QUEUE, [{ user_id: of.id }]), env)
     for (const of of [one, other]) await bought(of.id, 6)
-    const changed = UserPortfolio.prototype.changed
-    vi.spyOn(UserPortfolio.prototype, 'changed').mockImplementation(async function (this: UserPortfolio, change) {
+    const applyChange = UserPortfolio.prototype.applyChange
+    vi.spyOn(UserPortfolio.prototype, 'applyChange').mockImplementation(async function (this: UserPortfolio, change) {
       if (`${(this as unknown as { ctx: DurableObjectState }).ctx.id.name}`.endsWith(one.id)) throw new Error('killed')
-      return changed.call(this, change)
+      return applyChange.call(this, change)
     })
-    await expect(cron.drainPortfolios(env, Date.now())).rejects.toThrow('1 users could not be told, 1 were')
+    await expect(cron.drainPortfolios(env, Date.now())).rejects.toThrow('1 users could not be notified, 1 were')
     expect([await waiting(one.id), await waiting(other.id)]).toEqual([1, 0])
     expect((await enriched(one)).positions).toEqual([])
     expect((await enriched(other)).positions).toMatchObject([{ quantity: '6' }])
@@ -417,23 +417,23 @@ describe('the outbox', () => {
     const socket = await openSocket('/ws/portfolio', env, bearer(one))
     socket.send({ op: 'subscribe', channels: ['asset.AAPL'], req_id: 1 })
     await socket.next('snapshot')
-    expect(await cron.drainPortfolios(env, Date.now())).toEqual({ told: 1 })
+    expect(await cron.drainPortfolios(env, Date.now())).toEqual({ notified: 1 })
     expect(await waiting(one.id)).toBe(0)
     expect((await enriched(one)).positions).toMatchObject([{ quantity: '6' }])
     expect(await socket.next('snapshot')).toMatchObject({ lots: [{ quantity: '6' }] })
   })
 
-  test('runs at once tell each user once', async () => {
+  test('concurrent runs notify each user once', async () => {
     const of = await holder()
     await refreshPortfolios(batchOf(QUEUE, [{ user_id: of.id }]), env)
     await bought(of.id, 7)
-    const told = vi.spyOn(UserPortfolio.prototype, 'changed')
+    const told = vi.spyOn(UserPortfolio.prototype, 'applyChange')
     await Promise.all([1, 2, 3].map(() => cron.drainPortfolios(env, Date.now())))
     expect(told).toHaveBeenCalledTimes(1)
     expect((await enriched(of)).positions).toMatchObject([{ quantity: '7' }])
   })
 
-  test('what was entered ahead of its time takes effect then', async () => {
+  test('an activity in the future takes effect when its time comes', async () => {
     const of = await holder()
     await refreshPortfolios(batchOf(QUEUE, [{ user_id: of.id }]), env)
     await bought(of.id, 8, "now() + interval '10 minutes'")
@@ -450,7 +450,7 @@ describe('the outbox', () => {
     expect(await cron.queueDuePortfolios(env, later)).toEqual({ due: 0 })
   })
 
-  test('rates are filled, old keys go, and /health says what waits', async () => {
+  test('cron fills rates and deletes expired keys, and /health reports the outbox', async () => {
     expect(await cron.fillPortfolioRates(env)).toEqual({ filled: 0 })
     await sql(
       `INSERT INTO idempotency_keys (user_id, key, request, status, headers, body, created_at)

@@ -64,8 +64,8 @@ function stage(answer: (name: string, shard: number) => LookupResult, settings: 
   return { env: { EXCHANGE: 'coinbase', QUOTE_BOARD, ...settings } as unknown as Env, asked }
 }
 
-describe('Q1 what boards said is kept for a second', () => {
-  test('within it nobody is asked, and the layer is the cache; after it the board is', async () => {
+describe('Q1 the cache of quotes lives for a second', () => {
+  test('a fresh entry is served from the cache, and an expired one from the board', async () => {
     const { env, asked } = stage((name) => told(name))
     expect(await lookupQuotes(env, ['AAPL'])).toMatchObject([{ kind: 'quote', source: 'provider' }])
     vi.setSystemTime(T0 + 999)
@@ -76,7 +76,7 @@ describe('Q1 what boards said is kept for a second', () => {
     expect(asked).toHaveLength(2)
   })
 
-  test('the text of a copy says when the provider told it, and that it is stale once it is', async () => {
+  test('the text of a cached quote has the provider’s time, and says when it has become stale', async () => {
     const { env } = stage((name) => told(name, name, 500))
     expect(cachedQuoteText(env, 'AAPL', Date.now())).toBeNull()
     await lookupQuotes(env, ['AAPL'])
@@ -87,13 +87,13 @@ describe('Q1 what boards said is kept for a second', () => {
     expect(cachedQuoteText(env, 'AAPL', T0 + 1_000)).toBeNull()
   })
 
-  test('two environments share nothing', async () => {
+  test('two environments share no cache', async () => {
     const [a, b] = [stage((name) => told(name)), stage((name) => ({ name, kind: 'unknown', asked: true }))]
     await lookupQuotes(a.env, ['AAPL'])
     expect(await lookupQuotes(b.env, ['AAPL'])).toMatchObject([{ kind: 'unknown' }])
   })
 
-  test('answers stand in the order of the names, each under its own', async () => {
+  test('results are in the order of the names, each under its own name', async () => {
     const { env, asked } = stage((name) => (name === 'NONE' ? { name, kind: 'unknown', asked: false } : told(name)))
     const looks = await lookupQuotes(env, ['MSFT', 'NONE', 'AAPL', 'MSFT'])
     expect(looks.map(({ name, kind }) => [name, kind])).toEqual([
@@ -105,7 +105,7 @@ describe('Q1 what boards said is kept for a second', () => {
     expect(asked).toEqual([{ shard: 0, names: ['MSFT', 'NONE', 'AAPL'] }])
   })
 
-  test('that there is no such asset is kept a little longer, and not for good', async () => {
+  test('an unknown symbol is cached longer than a quote, but expires too', async () => {
     const { env, asked } = stage((name) => ({ name, kind: 'unknown', asked: true }))
     await lookupQuotes(env, ['NONE'])
     vi.setSystemTime(T0 + 4_999)
@@ -120,7 +120,7 @@ describe('Q1 what boards said is kept for a second', () => {
 describe('Q3 a thousand hot symbols cost one look a second', () => {
   const hot = Array.from({ length: 1_000 }, (_, i) => `S${i}`)
 
-  test('who renews one copy takes the others along that are over', async () => {
+  test('a lookup also refreshes other expired entries', async () => {
     const { env, asked } = stage((name) => told(name))
     await lookupQuotes(env, hot)
     for (let second = 1; second <= 5; second++) {
@@ -131,7 +131,7 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
     expect(asked.every(({ names }) => names.length === 1_000)).toBe(true)
   })
 
-  test('one that nobody has wanted for a while is not taken along', async () => {
+  test('a lookup does not refresh expired entries that were not used recently', async () => {
     const { env, asked } = stage((name) => told(name))
     await lookupQuotes(env, ['COLD', 'HOT'])
     for (let second = 1; second <= 7; second++) {
@@ -142,7 +142,7 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
     expect(asked[1]?.names).toEqual(['HOT', 'COLD'])
   })
 
-  test('while one request renews a copy, the others use it, two seconds old at most', async () => {
+  test('while one request refreshes an entry, others use it until it is two seconds old', async () => {
     const waiting = Promise.withResolvers<void>()
     let calls = 0
     const board: Board = {
@@ -166,7 +166,7 @@ describe('Q3 a thousand hot symbols cost one look a second', () => {
     expect(await renewing).toMatchObject([{ source: 'provider' }])
   })
 
-  test('copies are bounded: names without end do not push out what is in use', async () => {
+  test('the cache is bounded, and a flood of names does not evict entries in use', async () => {
     const { env } = stage((name) => (name.startsWith('X') ? { name, kind: 'unknown', asked: true } : told(name)))
     await lookupQuotes(env, ['AAPL'])
     for (let i = 0; i < 15_000; i += 1_000)
@@ -190,7 +190,7 @@ describe('names of other boards', () => {
         ? told(name)
         : { name, kind: 'unknown', asked: false }
 
-  test('one that has moved is followed once, answered under its own name, and remembered', async () => {
+  test('a moved symbol is followed once, returned under its own name, and cached', async () => {
     expect(there).not.toBe(here)
     const { env, asked } = stage(answer, { QUOTE_SHARDS: `${shards}` })
     expect(await lookupQuotes(env, [ISIN])).toMatchObject([{ name: ISIN, kind: 'quote', quote: { symbol: 'AAPL' } }])
@@ -201,7 +201,7 @@ describe('names of other boards', () => {
     expect(namesByShard(env, [ISIN])).toEqual(new Map([[there, ['AAPL']]]))
   })
 
-  test('boards that send each other round are an outage, not a loop', async () => {
+  test('boards that refer to each other count as unreachable', async () => {
     const { env, asked } = stage((name) => ({ name, kind: 'moved', symbol: name === 'AAPL' ? ISIN : 'AAPL' }), {
       QUOTE_SHARDS: `${shards}`,
     })
@@ -211,7 +211,7 @@ describe('names of other boards', () => {
 })
 
 describe('a board that cannot be reached', () => {
-  test('fails its own names alone, and what it told before is told for what it is', async () => {
+  test('an unreachable board fails only its own names, and its cached quotes are used', async () => {
     let lost = false
     const { env } = stage((name) => {
       if (lost) throw new Error('Durable Object overloaded')
@@ -229,7 +229,7 @@ describe('a board that cannot be reached', () => {
   })
 })
 
-test('what was discovered is kept', async () => {
+test('a discovered quote is cached', async () => {
   const { env, asked } = stage((name) => told(name))
   expect(await discoverQuote(env, 'NFLX')).toMatchObject({ kind: 'quote', source: 'provider' })
   expect(cachedQuoteText(env, 'NFLX', Date.now())).toContain('"source":"cache"')

@@ -73,7 +73,7 @@ beforeAll(async () => {
 })
 
 describe('quotes on /ws', () => {
-  test('D4 quotes and candles share one connection; each object answers, and moves it', async () => {
+  test('D4 quotes and candles share one connection, and each object answers and moves the position', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.KRBA', 'candles.ONE-USD.ONE_MINUTE'], req_id: 1 })
     const answers = [await client.next('subscribed'), await client.next('subscribed')]
@@ -97,7 +97,7 @@ describe('quotes on /ws', () => {
     await client.next('update', (m) => m.candles !== undefined)
   })
 
-  test('C3 a quote reaches the client in the very digits that the board wrote', async () => {
+  test('C3 a quote reaches the client with the digits that the quote board wrote', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.KRBA'] })
     await client.next('snapshot')
@@ -106,7 +106,7 @@ describe('quotes on /ws', () => {
     expect(client.texts.at(-1)).toContain('"price":101.123457,')
   })
 
-  test('an asset’s other names lead to it; the client sees the name that it asked for', async () => {
+  test('a quote channel accepts every name of an asset, and `subscribed` repeats the name of the client', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.yahoo:KRBA', 'quotes.krbb'], req_id: 2 })
     expect((await client.next('subscribed')).channels).toEqual(['quotes.yahoo:KRBA', 'quotes.krbb'])
@@ -124,7 +124,7 @@ describe('quotes on /ws', () => {
     expect(quotesOf(update).map(({ symbol }) => symbol)).toEqual(['KRBB'])
   })
 
-  test('of two assets with one symbol each can be had by the name that means it alone', async () => {
+  test('two assets with the same symbol are each available by an unambiguous name', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.yahoo:KRBD.DE'] })
     expect((await client.next('subscribed')).channels).toEqual(['quotes.yahoo:KRBD.DE'])
@@ -134,7 +134,7 @@ describe('quotes on /ws', () => {
     expect(await client.next('error')).toMatchObject({ code: 'ambiguous_symbol', field: 'channels/0' })
   })
 
-  test('quotes.* is every asset', async () => {
+  test('quotes.* stands for every asset', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.*'], req_id: 3 })
     expect((await client.next('subscribed')).channels).toEqual(['quotes.*'])
@@ -160,7 +160,7 @@ describe('quotes on /ws', () => {
     expect(client.texts.filter((text) => !text.includes('"error"') && !text.includes('"pong"'))).toEqual([])
   })
 
-  test('a symbol that nobody knows costs the providers nothing', async () => {
+  test('an unknown symbol causes no request to a provider', async () => {
     const counts = async () =>
       ((await (await fetch(`${env.PROVIDERS_URL}/_requests?path=NOBODYHASIT`)).json()) as { requests: unknown[] })
         .requests.length
@@ -177,7 +177,7 @@ describe('quotes on /ws', () => {
     expect(await client.next('error')).toMatchObject({ code: 'too_many_channels', field: 'channels', req_id: 6 })
   })
 
-  test('D2 a reader that comes back gets the present state of what changed, and no snapshot', async () => {
+  test('D2 a client that resumes gets the current state of the changed quotes, and no snapshot', async () => {
     const channels = ['quotes.KRBA', 'quotes.KRBB']
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels })
@@ -195,7 +195,7 @@ describe('quotes on /ws', () => {
     expect(back.texts.some((text) => text.includes('"snapshot"'))).toBe(false)
   })
 
-  test('D2 a board that dies is joined again, and the reader goes on', async () => {
+  test('D2 a quote board that restarts is joined again, and the client continues', async () => {
     const client = await openSocket('/ws')
     client.send({ op: 'subscribe', channels: ['quotes.KRBA'] })
     await client.next('snapshot')
@@ -213,7 +213,7 @@ describe('quotes on /ws', () => {
 })
 
 describe('quotes on the event stream', () => {
-  test('symbols alone: position, then event: quote with the text that the board wrote; the last of a frame has the id', async () => {
+  test('a stream of symbols sends a position, then `event: quote` with the text of the quote board, the last of a frame with the id', async () => {
     const stream = await openEventStream('/api/v1/stream?symbol=KRBA,KRBB')
     const first = await stream.next('position')
     expect(stream.events[0]).toBe(first)
@@ -227,7 +227,7 @@ describe('quotes on the event stream', () => {
     expect(event.id).toMatch(/^quotes:/)
   })
 
-  test('symbols may stand beside products, and * is every asset', async () => {
+  test('a stream may combine symbols and products, and * stands for every asset', async () => {
     const both = await openEventStream('/api/v1/stream?symbols=KRBA&product=ONE-USD&granularity=ONE_MINUTE')
     expect(data(await both.next('position')).position).toMatch(/ONE-USD:.*quotes:|quotes:.*ONE-USD:/)
     await both.next('quote')
@@ -239,7 +239,7 @@ describe('quotes on the event stream', () => {
     await all.next('quote', (event) => data(event).symbol === 'KRBC.MI')
   })
 
-  test('D2 goes on from Last-Event-ID across quotes and candles', async () => {
+  test('D2 resumes from Last-Event-ID across quotes and candles', async () => {
     const path = '/api/v1/stream?symbol=KRBA&product=TWO-USD&granularity=ONE_MINUTE'
     const stream = await openEventStream(path)
     await stream.next('feed', (event) => data(event).state === 'live')
@@ -281,7 +281,7 @@ describe('quotes on the event stream', () => {
     }
   })
 
-  test('HEAD answers with the stream’s headers and no stream; too many symbols are refused', async () => {
+  test('HEAD returns the headers of the stream without a body; too many symbols are refused', async () => {
     const head = await get('/api/v1/stream?symbol=KRBA', { method: 'HEAD' })
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
     const few = { ...env, MAX_CHANNELS: '1' } as unknown as Env
@@ -296,7 +296,7 @@ describe('pages of assets', () => {
     return { response, status: response.status, text: await response.text() }
   }
 
-  test('an asset’s page and its facts stand under every name that it has, and are never stored', async () => {
+  test('an asset’s page and facts are served under every name of the asset, with no-store', async () => {
     for (const name of ['KRBA', 'krba', 'yahoo:KRBA', 'yahoo%3AKRBA']) {
       const { response, status, text } = await page(`/assets/${name}`)
       expect([name, status, response.headers.get('cache-control')]).toEqual([name, 200, 'no-store'])
@@ -308,7 +308,7 @@ describe('pages of assets', () => {
     expect(facts.text).toMatch(/^<section class="card" id="facts"/)
   })
 
-  test('D6 what is not there, is ambiguous or is asked wrongly gets a page that says so', async () => {
+  test('D6 an unknown or ambiguous symbol and an invalid request get an error page', async () => {
     const unknown = await page('/assets/NONEOFTHEM')
     expect([unknown.status, unknown.response.headers.get('content-type')]).toEqual([404, 'text/html; charset=UTF-8'])
     expect(unknown.text).toContain('No such symbol')
@@ -322,7 +322,7 @@ describe('pages of assets', () => {
     expect((await page('/assets/KRBA?range=2y')).status).toBe(400)
   })
 
-  test('the search finds by symbol and by name, with prices', async () => {
+  test('the search finds assets by symbol and by name, with prices', async () => {
     const { status, text } = await page('/assets?q=kerb+test')
     expect(status).toBe(200)
     for (const [symbol] of ASSETS) expect(text).toContain(`>${symbol}</a>`)

@@ -149,7 +149,7 @@ beforeEach(() => {
 afterEach(() => setDatabaseOpen(true))
 
 describe('GET /get-price', () => {
-  test('Q1 has brief 001’s fields first, the provider’s digits, and says how old it is and who told it', async () => {
+  test('Q1 a price has its main fields first, the provider’s digits, its age and its provider', async () => {
     const response = await get('/get-price?symbol=KRBX')
     expect([response.status, response.headers.get('content-type')]).toEqual([200, 'application/json'])
     const text = await response.text()
@@ -297,7 +297,7 @@ describe('POST /get-batch-prices', () => {
 describe('POST /refresh-prices', () => {
   const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
 
-  test('as brief 001’s cron calls it, everything is refreshed; with either of the two keys', async () => {
+  test('POST /refresh-prices without a body refreshes everything, with either of the two keys', async () => {
     for (const key of [KEY, PREVIOUS]) {
       const response = await get('/refresh-prices', { method: 'POST', headers: bearer(key) })
       expect(response.status).toBe(200)

@@ -43,7 +43,7 @@ async function reader(product: string, since?: string, channels = [channel(produ
 }
 
 describe('D2 resume', () => {
-  test('from every position there was, gives every later frame, to the last byte, and nothing else', async () => {
+  test('from every position returns every later frame, to the last byte, and nothing else', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
     await sendTrade('ONE-USD', '200')
@@ -63,7 +63,7 @@ describe('D2 resume', () => {
     }
   })
 
-  test('after the object has died, gives a snapshot that says so, whatever the position', async () => {
+  test('from any position after the object has restarted returns a snapshot and says so', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
     await sendTrade('ONE-USD', '201')
@@ -83,7 +83,7 @@ describe('D2 resume', () => {
     )
   })
 
-  test('of several objects, of which one goes on and one has died: each says how it went', async () => {
+  test('of several objects reports for each whether it recovered', async () => {
     const stays = await reader('ONE-USD')
     await live('ONE-USD')
     await sendTrade('ONE-USD', '202')
@@ -121,7 +121,7 @@ describe('D2 resume', () => {
 })
 
 describe('C11 a page and its stream', () => {
-  test('neither skip nor repeat, wherever between two trades the page was made', async () => {
+  test('neither skip nor repeat a candle, wherever between two trades the page was rendered', async () => {
     const stays = await reader('TWO-USD')
     await live('TWO-USD')
     let price = 300
@@ -150,10 +150,10 @@ describe('C11 a page and its stream', () => {
   })
 })
 
-describe('D3 slow readers', () => {
+describe('D3 slow clients', () => {
   const counters = async () => (await productCandles(env, 'THREE-USD').status()).counters
 
-  test('one that has acked and stops gets a window, then the state of now with its next ack; others get all', async () => {
+  test('a client that stops acking gets a window of frames, then the current state with its next ack; others get all frames', async () => {
     const { MAX_UNACKED_FRAMES } = readSettings(env)
     const stays = await reader('THREE-USD')
     await live('THREE-USD')
@@ -182,7 +182,7 @@ describe('D3 slow readers', () => {
     expect((await counters()).conflations).toBe(conflations + 1)
   })
 
-  test('one that never acks gets a frame a beat, and the last of them by the object’s own alarm', async () => {
+  test('a client that never acks gets one frame per interval, and the last one by the object’s alarm', async () => {
     const { UNACKED_SEND_INTERVAL_MS } = readSettings(env)
     const never = await openSocket('/ws/products/THREE-USD')
     never.send({ op: 'subscribe', channels: [channel('THREE-USD')] })
@@ -195,7 +195,7 @@ describe('D3 slow readers', () => {
     expect(updates(never).length).toBeLessThan(60)
   })
 
-  test('an event stream that reads gets every change: its Worker acks for it', async () => {
+  test('an event stream that reads gets every change, since the Worker acks for it', async () => {
     const stream = await openEventStream('/api/v1/stream?product=THREE-USD&granularity=ONE_MINUTE')
     await stream.next('feed', ({ data }) => JSON.parse(data).state === 'live')
     // Until the object knows that this reader acks, it gets a frame a beat: each of these is awaited by itself.
@@ -209,7 +209,7 @@ describe('D3 slow readers', () => {
     for (let i = 1; i <= 60; i++) expect(closes).toContain(700 + i)
   })
 
-  test('a plain ping is answered without the object, and a numbered one by it', async () => {
+  test('a plain ping is answered without waking the object, and a ping with req_id by the object', async () => {
     const client = await openSocket('/ws/products/THREE-USD')
     client.send('{"op":"ping"}')
     expect(await client.next('pong')).toEqual({ type: 'pong' })

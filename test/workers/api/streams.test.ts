@@ -55,7 +55,7 @@ describe('/ws', () => {
     await noViewer('TWO-USD')
   })
 
-  test('D2 a reader that comes back gets what it missed of each, and no snapshot', async () => {
+  test('D2 a client that resumes gets what it missed of each object, and no snapshot', async () => {
     const channels = [channel('ONE-USD'), channel('TWO-USD')]
     const stays = await joined(channels, ['ONE-USD', 'TWO-USD'])
     const leaves = await joined(channels, ['ONE-USD', 'TWO-USD'])
@@ -85,7 +85,7 @@ describe('/ws', () => {
     for (const client of [stays, back]) client.close()
   })
 
-  test('* stands for every product that is traded, and for every size; unsubscribe ends what no other channel keeps', async () => {
+  test('* stands for every traded product and every granularity; unsubscribe ends what no other channel covers', async () => {
     const client = await openSocket('/ws?passive=true')
     client.send({ op: 'subscribe', channels: ['candles.*.ONE_DAY', 'candles.ONE-USD.*'], req_id: 1 })
     const products = env.PRODUCTS.split(',').length
@@ -105,7 +105,7 @@ describe('/ws', () => {
     for (const each of [client, other]) each.close()
   })
 
-  test('D4 a subscribe with one wrong channel changes nothing and is told which it was', async () => {
+  test('D4 a subscribe with one invalid channel changes nothing, and the error names the channel', async () => {
     const client = await openSocket('/ws')
     const refusals: [string[], string, string][] = [
       [[channel('ONE-USD'), channel('NO-USD')], 'unknown_product', 'channels/1'],
@@ -120,7 +120,7 @@ describe('/ws', () => {
     client.close()
   })
 
-  test('D4 a message that is not JSON, too long, binary or of no known form gets an error frame; the socket goes on', async () => {
+  test('D4 a message that is not JSON, too long, binary or unknown gets an error frame, and the socket stays open', async () => {
     const client = await openSocket('/ws')
     const wrong: [string | ArrayBuffer, string, string | null][] = [
       ['not JSON', 'invalid_message', null],
@@ -142,7 +142,7 @@ describe('/ws', () => {
     client.close()
   })
 
-  test('more channels than one connection may have are refused, and none is taken', async () => {
+  test('a subscribe with more channels than a connection may have is refused as a whole', async () => {
     const client = await openSocket('/ws', { ...env, MAX_CHANNELS: '2' } as Env)
     client.send({ op: 'subscribe', channels: [channel('ONE-USD'), channel('ONE-USD'), channel('ONE-USD', '*')] })
     await client.next('subscribed')
@@ -157,7 +157,7 @@ describe('/ws', () => {
 })
 
 describe('/ws/products/:id', () => {
-  test('is the object’s own socket', async () => {
+  test('D1 serves the socket of the product’s object', async () => {
     const client = await openSocket('/ws/products/ONE-USD')
     client.send({ op: 'subscribe', channels: [channel('ONE-USD')], req_id: 1 })
     expect((await client.next('subscribed')).position).toMatch(/^[a-z0-9]+-\d+$/)
@@ -173,7 +173,7 @@ const url = (path: string, products: string, granularities = 'ONE_MINUTE', more 
 const data = (event: ServerSentEvent) => JSON.parse(event.data)
 
 describe('GET /api/v1/stream', () => {
-  test('begins with a position, then candles with the keys of brief 003; the last of a frame carries the id', async () => {
+  test('begins with a position, then sends candles, the last of a frame with the id', async () => {
     const stream = await openEventStream(url('stream', 'ONE-USD,TWO-USD', 'ONE_MINUTE,ONE_DAY'))
     expect(stream.response.headers.get('content-type')).toBe('text/event-stream')
     expect(stream.response.headers.get('cache-control')).toBe('no-cache')
@@ -204,7 +204,7 @@ describe('GET /api/v1/stream', () => {
     await noViewer('TWO-USD')
   })
 
-  test('D2 goes on from Last-Event-ID, or from since in the query', async () => {
+  test('D2 resumes from Last-Event-ID, or from since in the query', async () => {
     const stream = await openEventStream(url('stream', 'ONE-USD'))
     await stream.next('feed', (event) => data(event).state === 'live')
     await sendTrade('ONE-USD', '106')
@@ -240,7 +240,7 @@ describe('GET /api/v1/stream', () => {
     await stream.close()
   })
 
-  test('an object that dies is joined again, and the reader told that a snapshot follows', async () => {
+  test('D2 an object that restarts is joined again, and the client learns that a snapshot follows', async () => {
     const stream = await openEventStream(url('stream', 'THREE-USD'))
     await stream.next('feed', (event) => data(event).state === 'live')
     await sendTrade('THREE-USD', '3.25')
@@ -257,7 +257,7 @@ describe('GET /api/v1/stream', () => {
 })
 
 describe('Datastar', () => {
-  test('D7 <spot-candle> comes as brief 004 has it, line by line', async () => {
+  test('D7 <spot-candle> is sent with its attributes one a line', async () => {
     const stream = await openEventStream(url('datastar', 'ONE-USD'))
     await waitFor('the feed', async () =>
       (await productCandles(env, 'ONE-USD').status()).feed.state === 'live' ? true : null,
@@ -280,7 +280,7 @@ data: elements ></spot-candle>`)
     await noViewer('ONE-USD')
   })
 
-  test('<spot-chart> comes whole, and again when it changes, at most once a second', async () => {
+  test('<spot-chart> is sent whole, and again when it changes, at most once a second', async () => {
     const stream = await openEventStream(url('datastar/chart', 'ONE-USD', 'ONE_MINUTE', '&bars=50'))
     const bars = (event: ServerSentEvent) => {
       const found = /data-candles='([^']*)'/.exec(event.raw)?.[1]
@@ -303,8 +303,8 @@ data: elements ></spot-candle>`)
   })
 })
 
-describe('leave to keep a feed open', () => {
-  test('is given to so many products, ends by itself after two minutes, and can be given back', async () => {
+describe('leases of feeds', () => {
+  test('a lease is granted to a bounded number of products, expires after two minutes, and can be released', async () => {
     const slots = env.FEED_SLOTS.getByName('a test of its own')
     const products = Array.from({ length: 50 }, (_, i) => `P${i}-USD`)
     for (const product of products) expect(await slots.acquire(product, 1_000)).toBe(true)
@@ -319,7 +319,7 @@ describe('leave to keep a feed open', () => {
     expect(await slots.acquire('LATE-USD', 121_000)).toBe(true)
   })
 
-  test('is counted for the exchange that is set', async () => {
+  test('leases are counted for the configured exchange', async () => {
     const open = await feedSlots(env).open(Date.now())
     expect(open.every(({ until: end }) => end > Date.now())).toBe(true)
   })

@@ -24,7 +24,7 @@ async function asked(product: string): Promise<number> {
 }
 
 describe('history from before the first start', () => {
-  test('a chart of a product that never had a feed is filled at once, and marked by its source', async () => {
+  test('a product that never had a feed has candles at once, with the source exchange', async () => {
     const bars = await candles('BTC-USD', 'granularity=ONE_HOUR&limit=200')
     expect(bars.length).toBe(200)
     expect(new Set(bars.map((bar) => `${bar.source} ${bar.coverage} ${bar.is_complete}`))).toEqual(
@@ -33,7 +33,7 @@ describe('history from before the first start', () => {
     for (let i = 1; i < bars.length; i++) expect(bars[i]!.timestamp).toBeGreaterThan(bars[i - 1]!.timestamp)
   })
 
-  test('what was loaded is not asked for again', async () => {
+  test('a loaded range is not requested from the exchange again', async () => {
     const first = await candles('ETH-USD', 'granularity=FIVE_MINUTES&limit=100')
     const before = await asked('ETH-USD')
     expect(before).toBe(1)
@@ -42,7 +42,7 @@ describe('history from before the first start', () => {
     expect(await asked('ETH-USD')).toBe(before)
   })
 
-  test('older pages are loaded as a reader walks back', async () => {
+  test('older candles are loaded as a client pages back', async () => {
     const newest = await candles('BTC-EUR', 'granularity=FIFTEEN_MINUTES&limit=50')
     const end = newest[0]!.timestamp
     const older = await candles('BTC-EUR', `granularity=FIFTEEN_MINUTES&limit=50&end=${end}`)
@@ -50,7 +50,7 @@ describe('history from before the first start', () => {
     expect(older.at(-1)!.timestamp).toBeLessThan(end)
   })
 
-  test('C8 an exchange that refuses gives what there is, invents nothing, and is asked again later', async () => {
+  test('C8 while the exchange fails, an answer has only known candles, and a later request tries again', async () => {
     await fault('POST', { kind: 'rest', answer: '500', forMs: 60_000, path: 'candles' })
     expect(await candles('BTC-EUR', 'granularity=ONE_HOUR&limit=50')).toEqual([])
     await fault('DELETE')

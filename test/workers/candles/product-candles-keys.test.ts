@@ -13,7 +13,7 @@ afterEach(closeAll)
 
 type Subscription = { channel: string; product_ids: string[]; jwt: string | null }
 
-test('keys sign each subscribe message anew, and nothing that the exchange says meanwhile is missed', async () => {
+test('each subscribe message has a token of its own, and messages that arrive during signing are processed', async () => {
   await sendTrade('TWO-USD', '80')
   const client = await openSocket('/ws/products/TWO-USD')
   client.send({ op: 'subscribe', channels: ['candles.TWO-USD.ONE_MINUTE'] })

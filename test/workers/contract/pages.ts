@@ -67,7 +67,7 @@ export async function accountPages({ note }: Answers): Promise<void> {
   await get('/forgot-password', 'the form')
   await send('/forgot-password', 'an email', { email })
   await send('/forgot-password', 'invalid input', { email: 'x' })
-  const { text } = await waitForMail(email, 'A new password for Kerb')
+  const { text } = await waitForMail(email, 'Set a new password for Kerb')
   const token = /token=(\S+)/.exec(text)?.[1] as string
   await get('/reset-password', 'no token')
   await get('/reset-password', 'a token', '/reset-password?token=abc')

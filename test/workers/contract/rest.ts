@@ -209,7 +209,7 @@ export async function accountAnswers({ note }: Answers): Promise<void> {
   await note(auth('password/change'), 'the current password', enter('password/change', next))
   await note(auth('password/reset-request'), 'an email', enter('password/reset-request', { email }))
   await note(auth('password/reset-request'), 'no email', enter('password/reset-request', {}))
-  const { text } = await waitForMail(email, 'A new password for Kerb')
+  const { text } = await waitForMail(email, 'Set a new password for Kerb')
   const token = /token=(\S+)/.exec(text)?.[1]
   const reset = (password: string, by = token) => enter('password/reset', { token: by, password })
   await note(auth('password/reset'), 'invalid input', reset('short'))

@@ -91,7 +91,7 @@ const log = (product: string) =>
 const numbers = ({ timestamp, open, high, low, close, volume }: Candle) => [timestamp, open, high, low, close, volume]
 
 describe('C13 the audit', () => {
-  test('compares a finished day, records it, and repairs what no object holds any more', async () => {
+  test('compares a finished day, records the result, and repairs a day that no object has in memory', async () => {
     const day = await exchangeDay('BTC-USD')
     const minutes = day.filter(({ granularity }) => granularity === 'ONE_MINUTE')
     const wrong = { ...(minutes[5] as Candle), close: '1.5', low: '1.5', rev: 3 }
@@ -129,7 +129,7 @@ describe('C13 the audit', () => {
     expect(job(await minute(NOW + 3_600_000), 'audit')).toMatchObject({ outcome: 'ok', due: 0 })
   })
 
-  test('goes through the object while that holds the day, and larger candles follow', async () => {
+  test('repairs a day through its object while that has it, and larger candles follow', async () => {
     const day = await exchangeDay('ETH-USD')
     const minutes = day.filter(({ granularity }) => granularity === 'ONE_MINUTE')
     const wrong = minutes[3] as Candle
@@ -160,9 +160,9 @@ describe('C13 the audit', () => {
         failures: 0,
         pausedUntil: 0,
       }
-      const ledger = { last: 0, lastMinute: 0, holes: [hole], doubt: null }
+      const coverage = { lastTradeId: 0, lastMinute: 0, missing: [hole], uncertain: null }
       const bars = book.takeChanged(NOW).map((bar) => ({ ...bar, source: 'trades' as const }))
-      new CandleStore(storage).save(bars, { ledger, lastGoodAt: 0 }, NOW)
+      new CandleStore(storage).save(bars, { coverage, lastGoodAt: 0 }, NOW)
     })
     await abortAllDurableObjects()
     const object = productCandles(env, 'ETH-USD')
@@ -206,7 +206,7 @@ describe('C13 the audit', () => {
     expect(changes.filter(({ granularity, reason }) => granularity === 'ONE_DAY' && reason === 'audit')).toHaveLength(1)
   })
 
-  test('records that the exchange could not be asked, changes nothing, and tries again', async () => {
+  test('records that the exchange was unreachable, changes nothing, and tries again', async () => {
     const day = await exchangeDay('BTC-EUR')
     const ours = day.map((candle) => (candle.granularity === 'ONE_MINUTE' ? { ...candle, volume: '7' } : candle))
     await database((sql) => upsertCandles(sql, ours))
@@ -255,14 +255,14 @@ describe('audits over HTTP', () => {
     expect((await get(`/audit?${query}`)).status).toBe(status)
   })
 
-  test('are 503 with a problem while Postgres is away', async () => {
+  test('GET /api/v1/audit responds 503 with a problem while Postgres is down', async () => {
     await setDatabaseOpen(false)
     const response = await get('/api/v1/audit')
     expect(response.status).toBe(503)
     expect(await response.json()).toMatchObject({ code: 'unavailable' })
   })
 
-  test('have a page by product and day, and one by granularity', async () => {
+  test('/audit has a page by product and day, and one by granularity', async () => {
     const page = await (await get('/audit')).text()
     expect(page).toContain(dayText(DAY))
     expect(page).toContain(`href="/audit?product=BTC-USD&amp;day=${dayText(DAY)}"`)
@@ -276,7 +276,7 @@ describe('audits over HTTP', () => {
 describe('C6 C12 revisions', () => {
   const minuteOf = (ms: number) => Math.floor(ms / 60_000) * 60_000
 
-  test('survive Postgres being down and the object’s death, and come once', async () => {
+  test('a revision survives an outage of Postgres and the death of its object, and is written once', async () => {
     const at = minuteOf(Date.now()) - 300_000
     const late = (price: string, time: number) =>
       fetch(`${env.COINBASE_REST_URL}/_trades`, {
@@ -301,7 +301,7 @@ describe('C6 C12 revisions', () => {
     // A stub of an object that has died is of no more use.
     const waiting = () =>
       runInDurableObject(objectOf('ONE-USD'), (_, { storage }) =>
-        storage.sql.exec<{ body: string }>('SELECT body FROM revisions WHERE size = 0').toArray(),
+        storage.sql.exec<{ body: string }>("SELECT body FROM revisions WHERE granularity = 'ONE_MINUTE'").toArray(),
       )
     expect(await waiting()).toHaveLength(2)
     await abortAllDurableObjects()
@@ -320,7 +320,7 @@ describe('C6 C12 revisions', () => {
 })
 
 describe('what operators see', () => {
-  test('counters by reason, of products with an open feed, when health is asked to be verbose', async () => {
+  test('/health?verbose has counters by reason for products with an open feed', async () => {
     const socket = await openSocket('/ws/products/TWO-USD')
     socket.send({ op: 'subscribe', channels: ['candles.TWO-USD.*'] })
     await socket.next('snapshot')

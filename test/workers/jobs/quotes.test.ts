@@ -114,7 +114,7 @@ afterEach(async () => {
 })
 
 describe('Q7 history', () => {
-  test('two crons at once never load an asset twice, and what a streamed product has is our own', async () => {
+  test('Q7 two cron runs at once load no asset twice, and a streamed product has our own days', async () => {
     const midnight = Math.floor(Date.now() / 1_000 / DAY_S) * DAY_S
     const own = (back: number, rest: Partial<Candle>): Candle => ({
       exchange: 'simulated',
@@ -152,7 +152,7 @@ describe('Q7 history', () => {
     expect(told.size).toBeGreaterThan(360)
   })
 
-  test("an asset of brief 001's INSERT is priced and has its history after the next cron", async () => {
+  test('Q7 an asset that was inserted by SQL is priced and has its history after the next cron', async () => {
     await database(
       (sql) => sql`
         INSERT INTO assets (symbol, name, type, category, code, provider, provider_id, currency)
@@ -169,7 +169,7 @@ describe('Q7 history', () => {
     expect(history.count).toBeGreaterThan(240)
   })
 
-  test('a provider that refuses midway: what failed says so, is tried again later, and is whole in the end', async () => {
+  test('Q7 history that a provider refuses records the failure, and is loaded completely by a later run', async () => {
     const added = ['AMZN', 'JNJ', 'XOM', 'V', 'PG', 'HD']
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol IN ${sql(added)}`)
     await injectFault({ kind: '429', retryAfter: 1_200, provider: 'yahoo', path: '/chart/JNJ' })
@@ -191,7 +191,7 @@ describe('Q7 history', () => {
     expect(await findViolations(assets())).toEqual([])
   })
 
-  test('a run that is killed between asking and storing is finished by a later one, and fails no other asset', async () => {
+  test('Q7 the work of a killed run is finished by a later one, and fails no other asset', async () => {
     const added = ['ABBV', 'MRK', 'PEP', 'WMT', 'CVX', 'COST']
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol IN ${sql(added)}`)
     // One dies in the gate, Postgres goes away under another.
@@ -228,7 +228,7 @@ describe('Q7 history', () => {
     for (const id of ['CSCO', 'MRK']) await isWhole(id)
   })
 
-  test('the gate that dies with a chart under way costs a later try', async () => {
+  test('Q7 a crash of the gate during a chart costs one later attempt', async () => {
     await database((sql) => sql`UPDATE assets SET active = TRUE WHERE symbol = 'ADBE'`)
     await injectFault({ kind: 'slow', ms: 400, provider: 'yahoo', path: '/chart/' })
     const running = runCron()
@@ -245,7 +245,7 @@ describe('Q7 history', () => {
     await isWhole('ADBE')
   })
 
-  test('the night once more, twice at once, changes nothing', async () => {
+  test('Q7 repeating the nightly jobs, twice at once, changes nothing', async () => {
     const all = () =>
       database(async (sql) => [
         await sql`SELECT * FROM price_history_daily ORDER BY asset_id, date`,
@@ -266,7 +266,7 @@ describe('Q7 history', () => {
 })
 
 describe('what cron records', () => {
-  test('job_runs and /health say which jobs did not run, and metrics and limits the truth', async () => {
+  test('job_runs and /health name the jobs that did not run, and metrics and limits are correct', async () => {
     await loadAssets()
     await runCron()
     await tick(400)
@@ -322,7 +322,7 @@ describe('what cron records', () => {
     }
   })
 
-  test('a job that fails stops no other, and goes well when its reason is gone', async () => {
+  test('a failed job stops no other, and succeeds when its cause is gone', async () => {
     await waitFor('limits to have gone well', async () => ((await jobOf('limits'))?.outcome === 'ok' ? true : null))
     const wellBefore = (await jobOf('limits'))?.ok_at
     // Killed after the plan, before the limits.
@@ -340,7 +340,7 @@ describe('what cron records', () => {
     expect(await jobOf('limits')).toMatchObject({ outcome: 'ok', error: null })
   })
 
-  test('without Postgres nothing is recorded and nothing is lost: the next run is as ever', async () => {
+  test('a run without Postgres records and loses nothing, and the next one succeeds', async () => {
     const { started_at } = (await jobOf('quotes')) as Job
     await setDatabaseOpen(false)
     advance(60_000)

@@ -14,6 +14,7 @@ import {
   portfolioMessageSchema,
   type Totals,
 } from '../../../src/protocol/portfolio.ts'
+import { MINUTE_MS } from '../../../src/time.ts'
 import * as cron from '../../../workers/jobs/portfolios.ts'
 import { sendRefreshPlans } from '../../../workers/jobs/quotes.ts'
 import { createMember } from '../support/person.ts'
@@ -89,7 +90,7 @@ async function expectWhole(user: User, reader: Reader): Promise<void> {
 
 async function move({ object }: Pick<User, 'object'>, ...prices: PortfolioPrice[]): Promise<void> {
   await storePrices(prices)
-  await object.prices(prices)
+  await object.updatePrices(prices)
 }
 
 const drain = (now = Date.now()) => cron.drainPortfolios(env, now)
@@ -162,12 +163,12 @@ describe('P7 what is written and not told', () => {
       await user.write({ insert: [buyActivity(assets.MSFT, { quantity: '7' })] }),
       await user.write({ insert: [buyActivity(assets['SAP.DE'], { quantity: '9' })] }),
     ] as const
-    for (const i of [2, 0, 2, 1, 0] as const) await user.object.changed(changes[i])
+    for (const i of [2, 0, 2, 1, 0] as const) await user.object.applyChange(changes[i])
     await expectWhole(user, reader)
     const { loads, version } = await user.object.status()
     expect(version).toBe(changes[2].version)
     await drain()
-    for (const change of changes) await user.object.changed(change)
+    for (const change of changes) await user.object.applyChange(change)
     expect((await user.object.status()).loads).toBe(loads)
   })
 
@@ -193,7 +194,7 @@ describe('P7 what is written and not told', () => {
       const change = await user.write({ insert: [buyActivity(assets.AAPL, { quantity: '1' })] })
       if (step === 'before') await kill()
       const telling = object()
-        .changed(change)
+        .applyChange(change)
         .catch(() => 'dead')
       if (step === 'while') await kill()
       await telling
@@ -239,7 +240,7 @@ describe('the database goes away', () => {
         })
         .then(
           (change) =>
-            user.object.changed(change).then(
+            user.object.applyChange(change).then(
               () => 'told',
               () => 'untold',
             ),
@@ -282,17 +283,22 @@ describe('the database goes away', () => {
     const reader = await open(user, ['portfolio'])
     await drain()
     await sql('DELETE FROM activities WHERE id = $1', user.lots[0]!.id)
-    const changed = UserPortfolio.prototype.changed
-    vi.spyOn(UserPortfolio.prototype, 'changed').mockImplementationOnce(async function (this: UserPortfolio, change) {
+    const applyChange = UserPortfolio.prototype.applyChange
+    vi.spyOn(UserPortfolio.prototype, 'applyChange').mockImplementationOnce(async function (
+      this: UserPortfolio,
+      change,
+    ) {
       await setDatabaseOpen(false)
-      return changed.call(this, change)
+      return applyChange.call(this, change)
     })
     await expect(drain()).rejects.toThrow()
     await setDatabaseOpen(true)
     expect((await reader.clientState()).positions.get(assets.AAPL.id)?.quantity).toBe('2')
-    await drain()
+    // The next run of cron, when the claim of this one has expired.
+    const next = Date.now() + MINUTE_MS
+    await drain(next)
     await expectWhole(user, reader)
-    expect(await drain()).toEqual({ told: 0 })
+    expect(await drain(next)).toEqual({ notified: 0 })
   })
 })
 
@@ -305,7 +311,7 @@ describe('boards', () => {
       return [portfolioPrice(assets.AAPL, '155', { previous_close: '149' })]
     })
     await runInDurableObject(user.object as never, (object: UserPortfolio) => {
-      Object.assign(object, { board: () => ({ follow, look: async () => [] }) })
+      Object.assign(object, { board: () => ({ subscribe: follow, lookup: async () => [] }) })
     })
     const reader = await open(user, ['portfolio'])
     expect((await reader.clientState()).positions.get(assets.AAPL.id)).toMatchObject({
@@ -328,10 +334,12 @@ describe('boards', () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
     const at = (ms: number) => new Date(Date.now() + ms).toISOString()
-    await user.object.prices([portfolioPrice(assets.AAPL, '160', { as_of: at(1_000), updated_at: at(1_000) })])
+    await user.object.updatePrices([portfolioPrice(assets.AAPL, '160', { as_of: at(1_000), updated_at: at(1_000) })])
     const before = reader.frames.length
-    await user.object.prices([portfolioPrice(assets.AAPL, '140', { as_of: at(-60_000), updated_at: at(-60_000) })])
-    await user.object.prices([portfolioPrice(assets.AAPL, '141', { as_of: at(-60_000), updated_at: at(2_000) })])
+    await user.object.updatePrices([
+      portfolioPrice(assets.AAPL, '140', { as_of: at(-60_000), updated_at: at(-60_000) }),
+    ])
+    await user.object.updatePrices([portfolioPrice(assets.AAPL, '141', { as_of: at(-60_000), updated_at: at(2_000) })])
     // Postgres is behind as well.
     await user.object.refresh()
     expect((await reader.clientState()).positions.get(assets.AAPL.id)?.cmp).toBe('160')
@@ -579,12 +587,12 @@ describe('somebody writes past Kerb', () => {
   test('who is deleted has no socket, no ticket and no portfolio in the object any more', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    const ticket = await user.object.ticket(Date.now() + 60_000)
+    const ticket = await user.object.issueTicket(Date.now() + 60_000)
     await drain()
     await sql('DELETE FROM profiles WHERE user_id = $1', user.id)
     await drain()
     expect((await waitFor('the close', () => reader.closed())).code).toBe(CLOSE_CODES.signed_out)
-    expect(await user.object.redeem(ticket)).toBe(null)
+    expect(await user.object.redeemTicket(ticket)).toBe(null)
     expect(await user.object.enriched()).toBe(null)
     await runInDurableObject(user.object as never, (_: unknown, ctx: DurableObjectState) => {
       const left = ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('positions', 'prices')")

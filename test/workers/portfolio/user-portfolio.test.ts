@@ -49,7 +49,7 @@ function randomOf(seed: number): () => number {
 /** A price changes, as the board tells it after Postgres has it. */
 async function move({ object }: Pick<User, 'object'>, ...prices: PortfolioPrice[]): Promise<boolean> {
   await storePrices(prices)
-  return object.prices(prices)
+  return object.updatePrices(prices)
 }
 
 const loads = async ({ object }: Pick<User, 'object'>) => (await object.status()).loads
@@ -118,7 +118,7 @@ async function investor(currency = 'USD') {
 }
 
 describe('D4 a socket of a user', () => {
-  test('is answered, gets a snapshot of each channel, then what changes of it alone', async () => {
+  test('D4 a socket gets a snapshot of each channel, then only what changes', async () => {
     const user = await investor()
     const reader = await open(user)
     await reader.subscribe(['portfolio', 'asset.AAPL', 'asset.MSFT'])
@@ -147,7 +147,7 @@ describe('D4 a socket of a user', () => {
     expect([price?.position, position?.position]).toEqual([other?.position, (await user.object.status()).position])
   })
 
-  test('of one asset hears nothing of the others, and none of what it has given up', async () => {
+  test('D4 a socket gets no updates of other assets, nor of channels that it has unsubscribed from', async () => {
     const user = await investor()
     const reader = await open(user, ['asset.SAP.DE'])
     const before = reader.frames.length
@@ -165,7 +165,7 @@ describe('D4 a socket of a user', () => {
     expect(reader.types().slice(before + 3)).toEqual(['unsubscribed', 'pong'])
   })
 
-  test('is refused what there is not, with the channel named; nothing of it stands', async () => {
+  test('D4 a subscription with an unknown channel is rejected as a whole, and the error names the channel', async () => {
     const user = await investor()
     const reader = await open(user)
     expect(await reader.subscribe(['portfolio', 'asset.NO-SUCH'])).toMatchObject({
@@ -179,7 +179,7 @@ describe('D4 a socket of a user', () => {
     expect(reader.types()).not.toContain('price_update')
   })
 
-  test('is let in until its time, and then with a new ticket again; signed out, not any more', async () => {
+  test('D4 a socket closes when its authorization expires, and reconnects with a new ticket unless the user has signed out', async () => {
     const user = await investor()
     const object = user.object as UserPortfolioObject
     expect((await object.fetch(new Request('http://kerb.test/', { headers: { upgrade: 'websocket' } }))).status).toBe(
@@ -190,17 +190,17 @@ describe('D4 a socket of a user', () => {
     for (const reader of [short, long]) await reader.subscribe(['portfolio'])
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
-    await object.prices([portfolioPrice(assets.AAPL, '153')])
+    await object.updatePrices([portfolioPrice(assets.AAPL, '153')])
     expect((await waitFor('the close', () => short.closed())).code).toBe(CLOSE_CODES.session_expired)
     expect((await object.status()).sockets).toBe(1)
-    await object.signedOut()
+    await object.closeSockets()
     expect((await waitFor('the close', () => long.closed())).code).toBe(CLOSE_CODES.signed_out)
     expect(short.types()).not.toContain('price_update')
     expect(long.types()).toContain('price_update')
   })
 })
 
-test('D1 the texts of a change are the same for all who want the same', async () => {
+test('D1 connections with the same subscription get identical frames', async () => {
   const user = await investor()
   const [one, other] = [await open(user, ['portfolio']), await open(user, ['portfolio'])]
   await move(user, portfolioPrice(assets.AAPL, '154'))
@@ -259,20 +259,23 @@ async function history(
 }
 
 describe('P7 the snapshot and what came after it', () => {
-  test.each([1, 2])('is a fresh snapshot, and what the views say, after any sequence (%i)', async (seed) => {
-    let first: Awaited<ReturnType<typeof openPortfolioSocket>> | undefined
-    await history(seed, 16, async (user) => {
-      first ??= await open(user, ['portfolio'])
-      const told = (await first.clientState()).state
-      const fresh = await open(user, ['portfolio'])
-      const anew = (await fresh.clientState()).state
-      fresh.close()
-      expect(told).toEqual(anew)
-      expect(unaged(told)).toEqual(unaged(await user.valued()))
-    })
-  })
+  test.each([1, 2])(
+    'P7 snapshot and updates equal a fresh snapshot and the views after any sequence (%i)',
+    async (seed) => {
+      let first: Awaited<ReturnType<typeof openPortfolioSocket>> | undefined
+      await history(seed, 16, async (user) => {
+        first ??= await open(user, ['portfolio'])
+        const told = (await first.clientState()).state
+        const fresh = await open(user, ['portfolio'])
+        const anew = (await fresh.clientState()).state
+        fresh.close()
+        expect(told).toEqual(anew)
+        expect(unaged(told)).toEqual(unaged(await user.valued()))
+      })
+    },
+  )
 
-  test('D2 is what who comes back has, wherever it was cut off', async () => {
+  test('D2 P7 a client that resumes has the complete state, wherever it was cut off', async () => {
     let first: Awaited<ReturnType<typeof openPortfolioSocket>> | undefined
     const user = await history(3, 18, async (of) => {
       first ??= await open(of, ['portfolio', 'asset.AAPL'])
@@ -307,13 +310,13 @@ describe('P7 the snapshot and what came after it', () => {
     expect(await stranger.subscribe(['portfolio'], 'another-1')).toMatchObject({ recovered: false })
   })
 
-  test('D3 is what a slow reader has in the end, in fewer frames', async () => {
+  test('D3 P7 a slow connection ends with the complete state, in fewer frames', async () => {
     const user = await investor()
     const reader = await open(user)
     // It never acks: it has a frame a beat at most.
     reader.send({ op: 'subscribe', channels: ['portfolio'], req_id: 's' })
     await waitFor('the snapshot', () => reader.frames.find(({ type }) => type === 'snapshot'))
-    for (let i = 0; i < 40; i++) await user.object.prices([portfolioPrice(assets.AAPL, `160.${10 + i}`)])
+    for (let i = 0; i < 40; i++) await user.object.updatePrices([portfolioPrice(assets.AAPL, `160.${10 + i}`)])
     await user.change({ insert: [buyActivity(assets.MSFT, { quantity: '7' })] })
     const last = (await user.object.status()).position
     await waitFor('the last state', () => reader.frames.find((frame) => 'position' in frame && frame.position === last))
@@ -325,7 +328,7 @@ describe('P7 the snapshot and what came after it', () => {
 })
 
 describe('the database', () => {
-  test('is read once: not for a second reader, not for a price, not after a sleep', async () => {
+  test('the database is read once, not again for a second socket, a price or after hibernation', async () => {
     const user = await investor()
     expect(await user.object.enriched()).toBe(null)
     const reader = await open(user, ['portfolio'])
@@ -342,24 +345,24 @@ describe('the database', () => {
     expect(unaged(told.state)).toEqual(unaged(await user.valued()))
   })
 
-  test('is read for what was written, once, however often that is told', async () => {
+  test('the database is read once for a write, however often it is reported', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
     const first = await user.write({ insert: [buyActivity(assets.MSFT, {})] })
     const second = await user.write({ insert: [buyActivity(assets.BTC, { price: '50000' })] })
     const before = await loads(user)
     // In whatever order it is told.
-    await user.object.changed(second)
-    await user.object.changed(first)
+    await user.object.applyChange(second)
+    await user.object.applyChange(first)
     expect(await loads(user)).toBe(before + 2)
-    for (const change of [first, second]) await user.object.changed(change)
+    for (const change of [first, second]) await user.object.applyChange(change)
     expect(await loads(user)).toBe(before + 2)
     const { portfolio, positions } = (await reader.clientState()).state
     expect(unaged({ portfolio, positions })).toEqual(unaged(await user.valued()))
     expect(portfolio?.version).toBe(second.version)
   })
 
-  test('says that lots have changed, or gone, to all pages at once', async () => {
+  test('all sockets learn of changed and removed lots at once', async () => {
     const user = await investor()
     const [one, other] = [await open(user, ['portfolio']), await open(user, ['asset.AAPL'])]
     const [lot] = user.lots
@@ -377,15 +380,15 @@ describe('the database', () => {
     })
   })
 
-  test('can be away: a subscription is refused until it is there, and a price still moves what is known', async () => {
+  test('while the database is away, subscriptions are refused and prices still update the known portfolio', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
     await fetch(env.DATABASE_SWITCH_URL, { method: 'POST', body: JSON.stringify({ open: false }) })
     try {
       expect(await reader.subscribe(['asset.AAPL'])).toMatchObject({ code: 'unavailable' })
-      await user.object.prices([portfolioPrice(assets.AAPL, '172')])
+      await user.object.updatePrices([portfolioPrice(assets.AAPL, '172')])
       expect((await reader.clientState()).positions.get(assets.AAPL.id)?.cmp).toBe('172')
-      const told = user.object.changed({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
+      const told = user.object.applyChange({ version: 99, asset_ids: null, lots: [], removed_lots: [] })
       expect(
         await told.then(
           () => 'done',
@@ -399,7 +402,7 @@ describe('the database', () => {
   })
 })
 
-test('an idle user costs nothing: the object is gone, its socket alive, and a lot that is added arrives', async () => {
+test('D5 an idle object is evicted while its socket stays open, and a lot that is added still arrives', async () => {
   const user = await investor()
   const reader = await open(user, ['portfolio'])
   await evictDurableObject(user.object)
@@ -417,7 +420,7 @@ test('an idle user costs nothing: the object is gone, its socket alive, and a lo
   expect(reader.closed()).toBe(null)
 })
 
-test('one row of its SQLite is written for a batch of prices', async () => {
+test('a batch of prices writes one row of SQLite', async () => {
   const user = await investor()
   await open(user, ['portfolio'])
   await runInDurableObject(user.object as never, async (object: UserPortfolioObject, ctx: DurableObjectState) => {
@@ -429,7 +432,7 @@ test('one row of its SQLite is written for a batch of prices', async () => {
       return cursor
     }) as never
     for (let i = 0; i < 200; i++)
-      await object.prices([
+      await object.updatePrices([
         portfolioPrice(assets.AAPL, `${180 + i}`),
         portfolioPrice(assets['EURUSD=X'], `1.${1000 + i}1`),
       ])
@@ -453,7 +456,7 @@ describe('boards', () => {
   }
   const ids = (...list: Asset[]) => list.map(({ id }) => id).sort((a, b) => a - b)
 
-  test('tell of what is held, of rates and of what is looked at; also what is held since', async () => {
+  test('boards send prices of holdings, rates and watched assets, also of later holdings', async () => {
     const user = await investor()
     await open(user, ['portfolio'])
     expect(await followed(user)).toEqual(ids(assets.AAPL, assets['SAP.DE'], assets['EURUSD=X']))
@@ -463,7 +466,7 @@ describe('boards', () => {
     await waitFor('MSFT followed', async () => ((await followed(user))?.includes(assets.MSFT.id) ? true : null))
   })
 
-  test('ask for a price that nobody knows yet; a price change reaches the socket', async () => {
+  test('boards look up unknown prices, and a price change reaches the socket', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
     const { KO } = await assetIds('KO')
@@ -487,19 +490,19 @@ describe('boards', () => {
     expect(await loads(user)).toBe(before)
   })
 
-  test('forget who has left, and are asked again when somebody comes', async () => {
+  test('boards drop a user without sockets, and are subscribed to again later', async () => {
     const user = await investor()
     const reader = await open(user, ['portfolio'])
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '190')])).toBe(true)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '190')])).toBe(true)
     reader.close()
     await waitFor('no socket', async () => ((await user.object.status()).sockets === 0 ? true : null))
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '191')])).toBe(false)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '191')])).toBe(false)
     // Read without a socket: it is kept up to date for a while.
     const text = (await user.object.enriched()) as string
     const enriched = JSON.parse(text) as EnrichedPortfolio
     expect(enriched.age_seconds).toBeLessThan(5)
     expect(enriched.portfolio.positions).toBe(2)
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '192')])).toBe(true)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '192')])).toBe(true)
     expect(
       (JSON.parse((await user.object.enriched()) as string) as EnrichedPortfolio).positions.find(
         ({ symbol }) => symbol === 'AAPL',
@@ -507,11 +510,11 @@ describe('boards', () => {
     ).toBe('192')
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 121_000)
-    expect(await user.object.prices([portfolioPrice(assets.AAPL, '193')])).toBe(false)
+    expect(await user.object.updatePrices([portfolioPrice(assets.AAPL, '193')])).toBe(false)
   })
 })
 
-test('one refresh is asked for at a time; one that never came is forgotten', async () => {
+test('one refresh is queued at a time, and a refresh that never ran expires', async () => {
   const { object } = await investor()
   expect([await object.requestRefresh(), await object.requestRefresh()]).toEqual([true, false])
   await evictDurableObject(object)
@@ -521,13 +524,13 @@ test('one refresh is asked for at a time; one that never came is forgotten', asy
   const now = Date.now()
   vi.spyOn(Date, 'now').mockReturnValue(now + 60_001)
   expect(await object.requestRefresh()).toBe(true)
-  await object.withdrawRefresh()
+  await object.cancelRefresh()
   expect(await object.requestRefresh()).toBe(true)
 })
 
-test('who only asks for a user leaves nothing behind', async () => {
+test('a request for an unknown user stores nothing', async () => {
   const object = userPortfolio(env, crypto.randomUUID()) as UserPortfolioObject & DurableObjectStub<undefined>
-  expect(await object.redeem('x'.repeat(43))).toBe(null)
+  expect(await object.redeemTicket('x'.repeat(43))).toBe(null)
   const left = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) => [
     ...ctx.storage.kv.list(),
     ...ctx.storage.sql.exec('SELECT name FROM sqlite_master'),
@@ -536,32 +539,32 @@ test('who only asks for a user leaves nothing behind', async () => {
 })
 
 describe('a ticket', () => {
-  test('opens one socket, once, in its time, and survives a sleep', async () => {
+  test('a ticket opens one socket, once, before it expires, and survives hibernation', async () => {
     const { object } = await createUser()
     const over = Date.now() + 3_600_000
-    const ticket = await object.ticket(over)
+    const ticket = await object.issueTicket(over)
     expect(ticket).toMatch(/^[A-Za-z0-9_-]{43}$/)
     await evictDurableObject(object)
-    expect(await object.redeem(`${ticket}x`)).toBe(null)
-    expect(await object.redeem(ticket)).toBe(over)
-    expect(await object.redeem(ticket)).toBe(null)
-    const late = await object.ticket(over)
+    expect(await object.redeemTicket(`${ticket}x`)).toBe(null)
+    expect(await object.redeemTicket(ticket)).toBe(over)
+    expect(await object.redeemTicket(ticket)).toBe(null)
+    const late = await object.issueTicket(over)
     const now = Date.now()
     vi.spyOn(Date, 'now').mockReturnValue(now + 30_001)
-    expect(await object.redeem(late)).toBe(null)
+    expect(await object.redeemTicket(late)).toBe(null)
   })
 
-  test('is one of twenty at most, kept as a digest, and gone when sessions end', async () => {
+  test('a user has at most twenty tickets, stored as digests and voided when sessions end', async () => {
     const { object } = await createUser()
     const tickets: string[] = []
-    for (let i = 0; i < 22; i++) tickets.push(await object.ticket(Date.now() + 60_000))
+    for (let i = 0; i < 22; i++) tickets.push(await object.issueTicket(Date.now() + 60_000))
     const kept = await runInDurableObject(object as never, (_: unknown, ctx: DurableObjectState) =>
       JSON.stringify(ctx.storage.kv.get('tickets')),
     )
     expect(JSON.parse(kept)).toHaveLength(20)
     for (const ticket of tickets) expect(kept).not.toContain(ticket)
-    await object.signedOut()
-    expect(await object.redeem(tickets.at(-1) as string)).toBe(null)
+    await object.closeSockets()
+    expect(await object.redeemTicket(tickets.at(-1) as string)).toBe(null)
   })
 })
 
@@ -589,7 +592,7 @@ async function workedUser() {
   return { ...user, idOf, prices: worked.prices(idOf) }
 }
 
-test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what the browser makes of it, is that of its table', async () => {
+test('P2 P4 P5 every figure that the object sends and the browser computes for the worked portfolio equals its table', async () => {
   const user = await workedUser()
   const { idOf, prices } = user
   // Half of what it will be: the figures of the table are then told as changes.
@@ -601,9 +604,9 @@ test('P2 P4 P5 the worked portfolio: every figure that an object tells, and what
   const insert = worked.activities(idOf).map((activity) => ({ ...activity, fingerprint: null }))
   await user.write({ insert })
   // The board of the other tests has later prices.
-  const follow = async (_: string, ids: number[]) => other.filter(({ asset_id }) => ids.includes(asset_id))
+  const subscribe = async (_: string, ids: number[]) => other.filter(({ asset_id }) => ids.includes(asset_id))
   await runInDurableObject(user.object as never, (object: UserPortfolioObject) => {
-    Object.assign(object, { board: () => ({ follow, look: async () => [] }) })
+    Object.assign(object, { board: () => ({ subscribe, lookup: async () => [] }) })
   })
   const reader = await open(user, ['portfolio', 'asset.AAPL', 'asset.BTC'])
   const apart = (await reader.clientState()).portfolio

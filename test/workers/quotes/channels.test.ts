@@ -1,12 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { QuoteHub } from '../../../durable-objects/quotes/channels.ts'
-import {
-  loadQuoteConnection,
-  newQuoteConnection,
-  saveQuoteConnection,
-} from '../../../durable-objects/quotes/connection.ts'
-import { MAX_NAMED_ASSETS } from '../../../durable-objects/quotes/subscription.ts'
+import { QuoteChannels } from '../../../durable-objects/quotes/channels.ts'
+import { MAX_NAMED_ASSETS, newQuoteSubscription } from '../../../durable-objects/quotes/subscription.ts'
 import type { SymbolMatch } from '../../../durable-objects/quotes/symbol-resolver.ts'
+import { loadAttachment, newConnection, saveAttachment } from '../../../durable-objects/sockets/connection.ts'
+import { Hub } from '../../../durable-objects/sockets/hub.ts'
+import { seededRandom } from '../../../simulators/exchange/random.ts'
 import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/delivery-state.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
@@ -15,17 +13,6 @@ import { formatQuote, type WireQuote } from '../../../src/protocol/quote.ts'
 
 const LIMITS = { maxUnackedFrames: 4, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 const TTL = 60_000
-
-/** Evenly in [0, 1), the same for the same seed (mulberry32). */
-function randomOf(seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 type Frame = {
   type: string
@@ -38,7 +25,7 @@ type Frame = {
   req_id?: number
 }
 
-/** The object's end of a socket: keeps what it is sent, and what the object keeps with it. */
+/** The object's end of a socket: records what it is sent, and has an attachment. */
 function fakeSocket() {
   const self = {
     texts: [] as string[],
@@ -67,7 +54,7 @@ const real = (socket: FakeSocket) => socket as unknown as WebSocket
 
 const NAMES = ['AAA', 'BBB', 'CCC', 'DDD', 'EEE', 'FFF']
 
-/** A board's audience and book, on a clock of their own; names are those of NAMES, their numbers those places. */
+/** A board's hub and cache on a clock of their own. Asset ids are places in NAMES. */
 function stage(limits: Partial<typeof LIMITS> = {}) {
   let now = 1_700_000_000_000
   const sockets: FakeSocket[] = []
@@ -78,9 +65,9 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     setWebSocketAutoResponse: () => {},
     getWebSocketAutoResponseTimestamp: () => null,
   } as unknown as DurableObjectState
-  const book = new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
-  let found: Promise<void> | null = null
-  const named = (symbol: string): SymbolMatch => {
+  const cache = new QuoteCache((quote) => Date.parse(quote.updated_at) + TTL)
+  let loading: Promise<void> | undefined
+  const resolveName = (symbol: string): SymbolMatch => {
     const id = NAMES.indexOf(symbol)
     if (symbol === 'BOTH') {
       const meant = ['yahoo:AAA', 'yahoo:BBB']
@@ -90,77 +77,84 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     if (!active.has(id)) return { kind: 'unknown', asked: false }
     return { kind: 'asset', asset: { asset_id: id, symbol } as never }
   }
-  /** What clients are told at each position: the text of each quote. */
+  /** The published text of each quote, by position. */
   const past = new Map<string, ReadonlyMap<number, string>>()
-  const told = (id: number) => {
-    const entry = book.entry(id)
+  const published = (id: number) => {
+    const entry = cache.entry(id)
     if (!entry?.quote || !entry.told) return null
     return { text: formatQuote(entry.quote, 'cache', entry.told.stale), changed: entry.changed }
   }
   const commit = () => {
-    const made = book.commit(now)
+    const made = cache.commit(now)
     if (!made) return
     past.set(
-      `life-${book.lastBatch}`,
-      new Map([...book.ids()].flatMap((id) => (told(id) ? [[id, told(id)!.text]] : []))),
+      `life-${cache.lastBatch}`,
+      new Map([...cache.ids()].flatMap((id) => (published(id) ? [[id, published(id)!.text]] : []))),
     )
-    audience.broadcast(made.changed, made.batch.dropped, made.batch.n - 1)
+    const gone = new Set(made.batch.dropped)
+    channels.advance(made.changed, made.batch.n - 1)
+    if (gone.size > 0) hub.reviseSubscriptions((subscription) => channels.withoutAssets(subscription, gone))
+    hub.broadcast()
   }
-  const live = () =>
-    new QuoteHub(ctx, {
+  const live = () => {
+    channels = new QuoteChannels({
       epoch: 'life',
-      limits: { ...LIMITS, ...limits },
       maxChannels: 5,
-      now: () => now,
-      offset: () => book.lastBatch,
-      floor: () => book.minResumableBatch,
+      offset: () => cache.lastBatch,
+      minResumableOffset: () => cache.minResumableBatch,
       symbolOf: (id) => NAMES[id] as string,
-      assetIds: () => book.ids(),
-      publishedQuote: told,
-      loadSymbols: () => found,
-      resolve: named,
+      assetIds: () => cache.ids(),
+      publishedQuote: published,
+      loadSymbols: () => loading,
+      resolve: resolveName,
       publishStale: () => {
-        book.markStale(now)
+        cache.markStale(now)
         commit()
       },
     })
-  let audience = live()
+    return new Hub(ctx, channels, { limits: { ...LIMITS, ...limits }, now: () => now, track: () => {}, log: () => {} })
+  }
+  let channels: QuoteChannels
+  let hub = live()
   past.set('life-0', new Map())
-  const say = (socket: FakeSocket, message: object) => audience.onMessage(real(socket), JSON.stringify(message))
+  const say = (socket: FakeSocket, message: object) => hub.onMessage(real(socket), JSON.stringify(message))
   return {
-    book,
+    cache,
     past,
     commit,
     say,
     active,
-    get audience() {
-      return audience
+    get hub() {
+      return hub
+    },
+    get channels() {
+      return channels
     },
     now: () => now,
-    waitFor: (work: Promise<void> | null) => {
-      found = work
+    waitFor: (work: Promise<void> | undefined) => {
+      loading = work
     },
     pass(ms: number) {
       const end = now + ms
-      while (audience.dueAt <= end) {
-        now = Math.max(now, audience.dueAt)
-        audience.tick()
+      while (hub.dueAt <= end) {
+        now = Math.max(now, hub.dueAt)
+        hub.tick()
       }
       now = end
     },
     /** The object sleeps and wakes: sockets stay. */
     sleep() {
-      audience = live()
+      hub = live()
     },
     open(channels = ['quotes.*'], since?: string, passive = false) {
       const socket = fakeSocket()
-      audience.accept(real(socket), 'me', passive)
+      hub.accept(real(socket), { client: 'me', passive, authorizedUntil: Number.POSITIVE_INFINITY })
       void say(socket, { op: 'subscribe', channels, since, req_id: 1 })
       return socket
     },
     leave(socket: FakeSocket) {
       socket.closed ??= { code: 1000, reason: '' }
-      audience.remove(real(socket))
+      hub.remove(real(socket))
     },
     ack: (socket: FakeSocket) => {
       const position = socket.all().findLast((frame) => frame.position !== undefined)?.position
@@ -168,12 +162,12 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     /** Prices of some assets, in one batch. */
     prices(...prices: [id: number, price: string][]) {
-      for (const [id, price] of prices) book.put(quote(id, price, now))
+      for (const [id, price] of prices) cache.put(quote(id, price, now))
       commit()
     },
     drop(id: number) {
       active.delete(id)
-      book.remove(id)
+      cache.remove(id)
       commit()
     },
   }
@@ -202,8 +196,8 @@ const quote = (asset_id: number, price: string, at: number): CachedQuote => ({
 
 const pricesOf = (frame: Frame) => frame.quotes.map(({ symbol, price }) => [symbol, price])
 
-describe('D4 a subscribe', () => {
-  test('is answered, then a snapshot of what has a price, then updates of those assets alone', () => {
+describe('D4 subscribe', () => {
+  test('D4 a subscribe is answered, then comes a snapshot of the assets with a price, then their updates', () => {
     const world = stage()
     world.prices([0, '1.50'], [1, '2'])
     const socket = world.open(['quotes.AAA', 'quotes.CCC'])
@@ -225,7 +219,7 @@ describe('D4 a subscribe', () => {
     expect(socket.last()).toMatchObject({ type: 'update', position: 'life-3' })
   })
 
-  test('that cannot be had is refused with its code, its field and its req_id; nothing of it stands', async () => {
+  test('D4 a channel that cannot be had fails the whole subscribe with its code, field and req_id', async () => {
     const world = stage()
     const socket = world.open()
     const refused = async (channels: string[]) => {
@@ -239,28 +233,28 @@ describe('D4 a subscribe', () => {
     expect(await refused(['candles.BTC-USD.ONE_DAY'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(['quotes.'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(NAMES.map((name) => `quotes.${name}`))).toEqual(['too_many_channels', 'channels'])
-    expect([...world.audience.watched()]).toEqual([])
-    await world.audience.onMessage(real(socket), 'not JSON')
+    expect([...world.channels.watched()]).toEqual([])
+    await world.hub.onMessage(real(socket), 'not JSON')
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
-    await world.audience.onMessage(real(socket), new ArrayBuffer(1))
+    await world.hub.onMessage(real(socket), new ArrayBuffer(1))
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
     await world.say(socket, { op: 'ping', req_id: 3 })
     expect(socket.last()).toEqual({ type: 'pong', req_id: 3 })
   })
 
-  test('given up brings no more; the others stay', async () => {
+  test('D4 an unsubscribed channel sends no more, and the others go on', async () => {
     const world = stage()
     const socket = world.open(['quotes.AAA', 'quotes.BBB'])
     await world.say(socket, { op: 'unsubscribe', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
     expect(socket.last()).toEqual({ type: 'unsubscribed', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
     world.prices([0, '1'])
     expect(socket.frames('update')).toHaveLength(0)
     world.prices([1, '1'])
     expect(pricesOf(socket.last())).toEqual([['BBB', 1]])
   })
 
-  test('waits for the database to say what a name means; messages after it keep their order', async () => {
+  test('D4 a subscribe waits for the database to resolve its symbols, and later messages wait for it', async () => {
     const world = stage()
     const { promise, resolve } = Promise.withResolvers<void>()
     world.waitFor(promise)
@@ -268,15 +262,15 @@ describe('D4 a subscribe', () => {
     const more = world.say(socket, { op: 'ping', req_id: 2 })
     await more
     expect(socket.texts).toEqual([])
-    world.waitFor(null)
+    world.waitFor(undefined)
     resolve()
     await new Promise((done) => setTimeout(done))
     expect(socket.all().map(({ type }) => type)).toEqual(['subscribed', 'snapshot', 'pong'])
   })
 })
 
-describe('D1 one text for all', () => {
-  test('who wants the same is sent the very same text, and a quote is written once for all', () => {
+describe('D1 broadcast', () => {
+  test('D1 connections with the same subscription get the same text', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'], [2, '3'])
     const same = [world.open(['quotes.AAA', 'quotes.BBB']), world.open(['quotes.BBB', 'quotes.AAA'])]
@@ -295,32 +289,32 @@ describe('D1 one text for all', () => {
 })
 
 describe('Q1 a quote that becomes stale', () => {
-  test('is told to be, with its reason, and told when it is renewed', () => {
+  test('Q1 a quote that becomes stale is sent with its reason, and sent again when it is renewed', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     const socket = world.open()
-    world.book.recordAttempt(0, { at: world.now(), trouble: 'unavailable', retryAt: null })
+    world.cache.recordAttempt(0, { at: world.now(), trouble: 'unavailable', retryAt: null })
     world.pass(TTL)
-    world.book.markStale(world.now())
+    world.cache.markStale(world.now())
     world.commit()
     expect(socket.frames('update')).toHaveLength(0)
     world.pass(1)
-    world.book.markStale(world.now())
+    world.cache.markStale(world.now())
     world.commit()
     const stale = socket.last().quotes.map((quote) => [quote.symbol, quote.price, quote.stale])
     expect(stale).toEqual([
       ['AAA', 1, 'unavailable'],
       ['BBB', 2, 'expired'],
     ])
-    // Who comes now is told the same at once.
+    // A new connection gets the same at once.
     expect(world.open().last().quotes[0]?.stale).toBe('unavailable')
     world.pass(1_000)
-    world.book.recordAttempt(0, { at: world.now(), trouble: null, retryAt: null })
+    world.cache.recordAttempt(0, { at: world.now(), trouble: null, retryAt: null })
     world.prices([0, '1'])
     expect(socket.last().quotes.map(({ symbol, stale }) => [symbol, stale])).toEqual([['AAA', null]])
   })
 
-  test('is told to be so to who comes before anybody has looked', () => {
+  test('Q1 a new connection gets a quote as stale even if nobody has checked it since', () => {
     const world = stage()
     world.prices([0, '1'])
     world.pass(TTL + 1)
@@ -328,8 +322,8 @@ describe('Q1 a quote that becomes stale', () => {
   })
 })
 
-describe('D2 who comes back', () => {
-  test('with a position gets the last state of what has changed since, conflated; or nothing', () => {
+describe('D2 resume', () => {
+  test('D2 a client that returns with a position gets the latest state of what has changed since, or nothing', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     world.prices([0, '1.1'])
@@ -342,15 +336,18 @@ describe('D2 who comes back', () => {
     expect(world.open(['quotes.*'], 'life-3').texts).toHaveLength(1)
   })
 
-  test.each(['life-4', 'other-1', 'nonsense', ''])('with %j gets a snapshot that says so', (since) => {
-    const world = stage()
-    world.prices([0, '1'])
-    const socket = world.open(['quotes.AAA'], since)
-    expect(socket.all()[0]).toMatchObject({ recovered: false, position: 'life-1' })
-    expect(socket.last().type).toBe('snapshot')
-  })
+  test.each(['life-4', 'other-1', 'nonsense', ''])(
+    'D2 a client that returns with %j gets a snapshot that says so',
+    (since) => {
+      const world = stage()
+      world.prices([0, '1'])
+      const socket = world.open(['quotes.AAA'], since)
+      expect(socket.all()[0]).toMatchObject({ recovered: false, position: 'life-1' })
+      expect(socket.last().type).toBe('snapshot')
+    },
+  )
 
-  test('after an object’s sleep nobody gets a snapshot again: they go on', () => {
+  test('D2 connections continue after a sleep of the object without another snapshot', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     const sockets = [world.open(), world.open(['quotes.BBB'])]
@@ -360,12 +357,12 @@ describe('D2 who comes back', () => {
     world.prices([1, '2.2'])
     for (const socket of sockets) expect(socket.frames('snapshot')).toHaveLength(1)
     expect(sockets.map((socket) => pricesOf(socket.last()))).toEqual([[['BBB', 2.2]], [['BBB', 2.2]]])
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
   })
 })
 
-describe('an asset that is gone', () => {
-  test('its subscribers are told; who wants everything gets a snapshot without it', () => {
+describe('D2 an asset that is gone', () => {
+  test('D2 connections that named the asset get an error, and those subscribed to everything a snapshot without it', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     const [one, all, back] = [world.open(['quotes.AAA', 'quotes.BBB']), world.open(), 'life-1']
@@ -384,10 +381,10 @@ describe('an asset that is gone', () => {
     expect(all.last().quotes.map(({ symbol }) => symbol)).toEqual(['BBB'])
     expect(world.open(['quotes.*'], back).all()[0]).toMatchObject({ recovered: false })
     expect(world.open(['quotes.BBB'], back).all()[0]).toMatchObject({ recovered: true })
-    expect([...world.audience.watched()]).toEqual([1])
+    expect([...world.channels.watched()]).toEqual([1])
   })
 
-  test('who was behind when the object fell asleep gets that snapshot too', () => {
+  test('D2 a connection that was behind when the object fell asleep gets that snapshot too', () => {
     const world = stage()
     world.prices([0, '1'], [1, '2'])
     const all = world.open()
@@ -401,8 +398,8 @@ describe('an asset that is gone', () => {
   })
 })
 
-describe('D3 a slow reader', () => {
-  test('that acks gets the window, then the state of now in one frame', () => {
+describe('D3 slow connections', () => {
+  test('D3 a lagging connection that acks gets its window, then the latest state in one frame', () => {
     const world = stage()
     const [lags, reads] = [world.open(), world.open()]
     world.ack(lags)
@@ -415,11 +412,11 @@ describe('D3 a slow reader', () => {
     expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.maxUnackedFrames)
     world.ack(lags)
     expect(new Set(pricesOf(lags.last()).map(([, price]) => price))).toEqual(new Set([98, 99, 100]))
-    expect(lags.last().position).toBe(world.audience.position)
-    expect(world.audience.conflations).toBe(1)
+    expect(lags.last().position).toBe(world.hub.position)
+    expect(world.hub.conflations).toBe(1)
   })
 
-  test('is let go when it stays behind; one that says nothing at all, after the silence', () => {
+  test('D3 a connection that stays behind is closed as slow, one that says nothing as silent', () => {
     const world = stage()
     const [dead, reads, silent] = [world.open(), world.open(), world.open()]
     world.ack(dead)
@@ -432,10 +429,10 @@ describe('D3 a slow reader', () => {
     expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
     world.pass(LIMITS.idleTimeoutMs)
     expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
-    expect([world.audience.viewers, world.audience.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
+    expect([world.hub.connections.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
 
-  test('that never acks shares its beat', () => {
+  test('D3 a connection that never acks gets one frame per interval', () => {
     const world = stage()
     const socket = world.open()
     world.pass(1_000)
@@ -449,8 +446,8 @@ describe('D3 a slow reader', () => {
   })
 })
 
-describe('who follows what', () => {
-  test('Q2 assets are watched while a viewer has subscribed to them by name, since the first did', () => {
+describe('Q2 watched assets', () => {
+  test('Q2 an asset is watched while a viewer subscribes to it by name, since the first did', () => {
     const world = stage()
     const began = world.now()
     const first = world.open(['quotes.AAA'])
@@ -458,39 +455,55 @@ describe('who follows what', () => {
     const second = world.open(['quotes.AAA', 'quotes.BBB'])
     world.open(['quotes.*'])
     world.open(['quotes.CCC'], undefined, true)
-    expect([0, 1, 2].map((id) => world.audience.watchedSince(id))).toEqual([began, began + 5_000, null])
+    expect([0, 1, 2].map((id) => world.channels.watchedSince(id))).toEqual([began, began + 5_000, null])
     world.leave(first)
-    expect(world.audience.watchedSince(0)).not.toBeNull()
+    expect(world.channels.watchedSince(0)).not.toBeNull()
     world.leave(second)
-    expect([...world.audience.watched()]).toEqual([])
-    expect([world.audience.viewers, world.audience.isWatchingAll, world.audience.countSockets('me')]).toEqual([
+    expect([...world.channels.watched()]).toEqual([])
+    expect([world.hub.connections.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([
       1,
       true,
       2,
     ])
   })
 
-  test('a socket that breaks while it is sent to is nobody’s any more', () => {
+  test('D3 a socket that breaks while a frame is sent is removed', () => {
     const world = stage()
     const [broken, fine] = [world.open(['quotes.AAA']), world.open(['quotes.AAA'])]
     broken.broken = true
     world.pass(1_000)
     world.prices([0, '1'])
-    expect([world.audience.viewers, fine.frames('update').length]).toEqual([1, 1])
+    expect([world.hub.connections.viewers, fine.frames('update').length]).toEqual([1, 1])
   })
 
-  test('what is kept with a socket of the most channels fits into 16 KiB', () => {
+  test('D5 an attachment written by an earlier version loads', () => {
+    const socket = fakeSocket()
+    const common = { passive: false, client: 'me', acks: false, heardAt: 7_000, pingedAt: 0 }
+    socket.attachment = { all: false, ids: [2, 1], since: 5_000, sent: 4, ...common }
+    const { channels } = stage()
+    expect(loadAttachment(real(socket), channels)).toMatchObject({
+      subscription: { all: false, ids: new Set([1, 2]), key: '1,2' },
+      subscribedAt: 5_000,
+      unackedOffsets: null,
+      progress: { kind: 'current', offset: 4 },
+    })
+  })
+
+  test('D5 the attachment of a connection with the most channels fits into 16 KiB', () => {
     const [socket] = Object.values(new WebSocketPair()) as [WebSocket]
-    const listener = newQuoteConnection(1.7e12, 'f'.repeat(45), false)
+    const { channels } = stage()
     const ids = new Set(Array.from({ length: MAX_NAMED_ASSETS }, (_, i) => 1_000_000_000 - i))
-    saveQuoteConnection(socket, { ...listener, all: true, ids, sentOffset: 1e15 })
-    expect(loadQuoteConnection(socket)?.ids).toEqual(ids)
+    const options = { client: 'f'.repeat(45), passive: false, authorizedUntil: Number.POSITIVE_INFINITY }
+    const connection = newConnection(options, newQuoteSubscription(true, ids), 1.7e12)
+    connection.progress = { kind: 'current', offset: 1e15 }
+    saveAttachment(socket, connection, channels)
+    expect(loadAttachment(socket, channels)?.subscription.ids).toEqual(ids)
     // The runtime itself refuses what is too large.
-    expect(() => saveQuoteConnection(socket, { ...listener, client: 'f'.repeat(16_384) })).toThrow()
+    expect(() => saveAttachment(socket, { ...connection, client: 'f'.repeat(16_384) }, channels)).toThrow()
   })
 })
 
-/** A reader as a client is one: applies frames, acks or not, comes and goes. */
+/** A client: applies frames, acks or not, comes and goes. */
 type Client = {
   socket: FakeSocket | null
   channels: string[]
@@ -501,11 +514,11 @@ type Client = {
   position: string | undefined
 }
 
-describe('D2 D3 whatever happens', () => {
+describe('D2 D3 random runs', () => {
   test.each(Array.from({ length: 30 }, (_, i) => i + 1))(
-    'to come back gives what a fresh snapshot gives, and every position is true (seed %i)',
+    'D2 D3 a client that returns ends with what a fresh snapshot gives, and every position names its state (seed %i)',
     (seed) => {
-      const random = randomOf(seed)
+      const random = seededRandom(seed)
       const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 })
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const ids = NAMES.map((_, id) => id).filter((id) => id > 0 && random() < 0.5)
@@ -557,7 +570,7 @@ describe('D2 D3 whatever happens', () => {
           else come(client)
         } else if (what < 0.98) {
           world.pass(Math.floor(random() * (random() < 0.1 ? 100_000 : 200)))
-          world.book.markStale(world.now())
+          world.cache.markStale(world.now())
           world.commit()
         } else if (what < 0.985) world.drop(0)
         else world.sleep()
@@ -568,7 +581,7 @@ describe('D2 D3 whatever happens', () => {
       }
       world.prices([1, String(++price)])
       world.pass(SLOW_SEND_INTERVAL_MS * 3)
-      const fresh = world.past.get(world.audience.position) as ReadonlyMap<number, string>
+      const fresh = world.past.get(world.hub.position) as ReadonlyMap<number, string>
       for (const client of clients) {
         read(client, Number.POSITIVE_INFINITY)
         if (client.acks && client.socket) {

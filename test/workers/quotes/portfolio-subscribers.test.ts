@@ -1,8 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { QuoteSubscriptions, type StoredSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import { QuoteSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
+import type { StoredSubscriptions } from '../../../durable-objects/portfolio/store.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
+import { QUOTE_MIGRATIONS } from '../../../durable-objects/quotes/store.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
 import { portfolioPrice } from '../support/portfolio-client.ts'
 
@@ -10,32 +12,33 @@ type Call = { user: string; prices: string[]; answer(listens: boolean): Promise<
 
 /** Followers on a clock of their own, with the SQLite of an object that has nothing else to do. */
 function stage(storage: DurableObjectStorage) {
+  for (const migrate of QUOTE_MIGRATIONS) migrate(storage.sql)
   let now = 1_000_000
   let n = 0
   const prices = new Map<number, { price: PortfolioPrice; changed: number }>()
   const calls: Call[] = []
+  const context = { now: () => now, track: () => {}, log: () => {} }
+  const published = {
+    get offset() {
+      return n
+    },
+    price: (id: number) => prices.get(id) ?? null,
+  }
   const live = () =>
-    new PortfolioSubscribers(storage, {
-      now: () => now,
-      offset: () => n,
-      price: (id) => prices.get(id) ?? null,
-      sendPrices(user, told) {
-        const { promise, resolve, reject } = Promise.withResolvers<boolean>()
-        /** When what follows from the answer has been done. */
-        const after = async (answer: () => void) => {
-          answer()
-          await new Promise<void>((done) => setTimeout(done))
-        }
-        calls.push({
-          user,
-          prices: told.map(({ asset_id, price }) => `${asset_id}=${price}`),
-          answer: (listens) => after(() => resolve(listens)),
-          fail: () => after(() => reject(new Error('gone'))),
-        })
-        return promise
-      },
-      track: () => {},
-      log: () => {},
+    new PortfolioSubscribers(context, storage, published, (user, sent) => {
+      const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+      /** When what follows from the answer has been done. */
+      const after = async (answer: () => void) => {
+        answer()
+        await new Promise<void>((done) => setTimeout(done))
+      }
+      calls.push({
+        user,
+        prices: sent.map(({ asset_id, price }) => `${asset_id}=${price}`),
+        answer: (listens) => after(() => resolve(listens)),
+        fail: () => after(() => reject(new Error('gone'))),
+      })
+      return promise
     })
   let followers = live()
   return {
@@ -72,7 +75,7 @@ const inStorage = (
     use(stage(ctx.storage), ctx.storage),
   )
 
-test('those who follow an asset are told of it, each of one thing at a time, and then of the last of all', () =>
+test('each subscriber gets one call at a time, and then the latest state of all that has changed', () =>
   inStorage('followers', async (world) => {
     world.followers.subscribe('ann', [1, 2])
     world.followers.subscribe('bob', [2])
@@ -91,7 +94,7 @@ test('those who follow an asset are told of it, each of one thing at a time, and
     expect(world.followers.isSubscribed(1)).toBe(false)
   }))
 
-test('they outlive a sleep, with what they were not told yet and nothing else', () =>
+test('subscribers survive hibernation, and get exactly what was not sent to them', () =>
   inStorage('sleep', async (world, storage) => {
     world.followers.subscribe('ann', [1, 2])
     world.batch([1, '10'])
@@ -111,7 +114,7 @@ test('they outlive a sleep, with what they were not told yet and nothing else', 
     expect(storage.sql.exec('SELECT * FROM followers').toArray()).toEqual([])
   }))
 
-test('one that cannot be reached is tried again, ever less often, and forgotten in the end; others wait for nobody', () =>
+test('an unreachable subscriber is called less and less often, then removed, and delays no other', () =>
   inStorage('failing', async (world) => {
     world.followers.subscribe('ann', [1])
     world.followers.subscribe('bob', [1])
@@ -142,7 +145,7 @@ test('one that cannot be reached is tried again, ever less often, and forgotten 
     expect(world.followers.isEmpty).toBe(true)
   }))
 
-test('who has asked anew is not forgotten for what it said before', () =>
+test('the answer to an earlier call does not end a new subscription', () =>
   inStorage('anew', async (world) => {
     world.followers.subscribe('ann', [1])
     world.batch([1, '10'])
@@ -153,7 +156,7 @@ test('who has asked anew is not forgotten for what it said before', () =>
     expect(world.calls.map(({ user, prices }) => [user, prices])).toEqual([['ann', ['2=20']]])
   }))
 
-test('there are some thirty calls at once, and one row is written when all are told', () =>
+test('at most 32 calls are in flight, and one row is written when all are answered', () =>
   inStorage('many', async (world, storage) => {
     for (let i = 0; i < 100; i++) world.followers.subscribe(`user-${i}`, [1])
     const put = storage.kv.put.bind(storage.kv)
@@ -173,7 +176,7 @@ test('there are some thirty calls at once, and one row is written when all are t
     expect([told, written]).toEqual([100, 1])
   }))
 
-describe('a user that follows boards', () => {
+describe('a user that subscribes to boards', () => {
   /** A user with some wanted assets, and two boards. */
   function user() {
     const price = (id: number, text: string) => portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, text)
@@ -189,33 +192,40 @@ describe('a user that follows boards', () => {
       price,
     }
     const live = () =>
-      new QuoteSubscriptions({
-        user: 'ann',
-        shards: 2,
-        subscriptions: self.following,
-        now: () => self.now,
-        board: (shard) => ({
-          subscribe: async (_, ids) => {
-            self.asked.push([shard, ids])
-            return self.answer(ids)
+      new QuoteSubscriptions(
+        { user: 'ann', shards: 2 },
+        {
+          now: () => self.now,
+          board: (shard) => ({
+            subscribe: async (_, ids) => {
+              self.asked.push([shard, ids])
+              return self.answer(ids)
+            },
+            lookup: async () => [],
+          }),
+          database: () => {
+            throw new Error('no database here')
           },
-          lookup: async () => [],
-        }),
-        save: (following) => {
-          self.following = structuredClone(following)
+          track: () => {},
+          log: () => {},
         },
-        wanted: () => self.wanted,
-        watched: () => self.open,
-        applyPrices: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
-        markStale: (ids) => self.lost.push(...ids),
-        findAssets: async () => [],
-        track: () => {},
-        log: () => {},
-      })
+        {
+          loadSubscriptions: () => self.following,
+          saveSubscriptions: (following) => {
+            self.following = structuredClone(following)
+          },
+        },
+        {
+          wantedAssets: () => new Map(self.wanted),
+          unheldAssets: () => self.open,
+          applyPrices: (prices) => self.learnt.push(...prices.map(({ asset_id, price }) => `${asset_id}=${price}`)),
+          markStale: (ids) => self.lost.push(...ids),
+        },
+      )
     return Object.assign(self, { live })
   }
 
-  test('asks each board for what it has, once, also after a sleep; again when that is long ago or something else', async () => {
+  test('a user’s object subscribes once at each board, also after hibernation, and again after a while or a change', async () => {
     const self = user()
     self.wanted = new Map([
       [1, 'AAPL'],
@@ -247,7 +257,7 @@ describe('a user that follows boards', () => {
     expect(self.following).toEqual({})
   })
 
-  test('says what it cannot be told, and asks again', async () => {
+  test('a user’s object marks the prices of an unreachable board, and subscribes again', async () => {
     const self = user()
     const answer = self.answer
     self.answer = () => Promise.reject(new Error('away'))
@@ -259,7 +269,7 @@ describe('a user that follows boards', () => {
     expect(self.learnt).toEqual(['1=10'])
   })
 
-  test('takes what is told meanwhile as newer than the answer', async () => {
+  test('a price that arrives during a subscribe call is newer than its answer', async () => {
     const self = user()
     const { promise, resolve } = Promise.withResolvers<PortfolioPrice[]>()
     self.answer = () => promise

@@ -1,17 +1,16 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import type { QuoteDatabase } from '../../../durable-objects/quotes/database.ts'
 import { QuoteBoard } from '../../../durable-objects/quotes/quote-board.ts'
+import type { QuoteDatabase } from '../../../durable-objects/quotes/remotes.ts'
 import { type FindOutcome, type QuoteOutcome, type QuoteRequest, quoteBoard } from '../../../src/objects.ts'
 import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
 import { staleReason } from '../../../src/pricing/freshness.ts'
 import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
-import type { QuoteProviderName } from '../../../src/pricing/quote-providers.ts'
 import type { PlannedAsset, RefreshSettings } from '../../../src/pricing/refresh-settings.ts'
 import { resolve } from '../../../src/pricing/symbol.ts'
-import type { Asset } from '../../../src/protocol/asset.ts'
+import type { Asset, QuoteProviderName } from '../../../src/protocol/asset.ts'
 import type { ProductStatus } from '../../../src/protocol/product.ts'
 import type { WireQuote } from '../../../src/protocol/quote.ts'
 import { waitFor } from '../support/wire.ts'
@@ -313,8 +312,8 @@ async function onBoard(
 type Frame = { type: string; position: string; recovered?: boolean; quotes?: WireQuote[]; code?: string }
 const framesOf = (frames: Frame[], type: string) => frames.filter((frame) => frame.type === type)
 
-describe('Q1 a look', () => {
-  test('is answered from memory, else from Postgres, else by a provider; the answer says which', () =>
+describe('Q1 a lookup', () => {
+  test('Q1 a lookup is answered from memory, else from Postgres, else by a provider, and names the layer', () =>
     onBoard(async ({ world, board, plan, prices, pass }) => {
       world.prices.set('AAPL', { price: '190.10', market_state: 'open' })
       world.assets = [asset(1, 'AAPL'), asset(2, 'MSFT')]
@@ -340,7 +339,7 @@ describe('Q1 a look', () => {
       expect(await prices('AAPL')).toEqual([['190.10', 'cache', null]])
     }))
 
-  test('past its time to live a value is given at once with its reason, and renewed behind the answer', () =>
+  test('Q1 a lookup returns a stale value at once with its reason, and refreshes it after the answer', () =>
     onBoard(async ({ world, board, prices, pass }) => {
       world.assets = [asset(1, 'AAPL')]
       world.stored.set(1, stored(1, 'AAPL', '190', START - 1_000_000))
@@ -361,14 +360,14 @@ describe('Q1 a look', () => {
       expect(world.requests).toHaveLength(2)
     }))
 
-  test('a value of another market is not told: simulated prices and real ones never mix', () =>
+  test('Q1 a board of simulated prices returns no real one, and the other way round', () =>
     onBoard(async ({ world, prices }) => {
       world.assets = [asset(1, 'AAPL')]
       world.stored.set(1, stored(1, 'AAPL', '190', START, { provider: 'yahoo' }))
       expect(await prices('AAPL')).toEqual([['unpriced', 'unknown']])
     }))
 
-  test('an older value never takes the place of a newer one', () =>
+  test('Q1 an older value never replaces a newer one', () =>
     onBoard(async ({ world, board, plan, prices, pass }) => {
       world.prices.set('AAPL', { price: '190', as_of: iso(START) })
       await plan([planned(1, 'AAPL', 15)])
@@ -380,7 +379,7 @@ describe('Q1 a look', () => {
       expect((await board.status()).refreshed).toBeGreaterThan(2)
     }))
 
-  test('waits LOOKUP_TIMEOUT_MS at most, and says why there is no price; the fetch goes on', () =>
+  test('Q1 a lookup waits at most LOOKUP_TIMEOUT_MS, says why there is no price, and the fetch continues', () =>
     onBoard(async ({ world, board, prices }) => {
       world.assets = [asset(1, 'AAPL')]
       world.prices.set('AAPL', { price: '190' })
@@ -399,7 +398,7 @@ describe('Q1 a look', () => {
 })
 
 describe('Q3 one fetch for everyone', () => {
-  test('looks at the same time make one request to the provider, one to each table', () =>
+  test('Q3 concurrent lookups make one request to the provider and one to each table', () =>
     onBoard(async ({ world, prices }) => {
       world.assets = [asset(1, 'AAPL'), asset(2, 'MSFT')]
       world.prices.set('AAPL', { price: '190' }).set('MSFT', { price: '410' })
@@ -415,7 +414,7 @@ describe('Q3 one fetch for everyone', () => {
       expect(world.reads.flat().sort()).toEqual([1, 2])
     }))
 
-  test('beats that overlap do not ask twice for one asset, and one provider that hangs holds up no other', () =>
+  test('Q3 overlapping ticks request no asset twice, and a provider that hangs delays no other', () =>
     onBoard(async ({ world, board, plan, prices, pass }) => {
       world.prices.set('AAPL', { price: '190' }).set('BTCUSDT', { price: '9', currency: 'USDT' })
       const coin = {
@@ -447,7 +446,7 @@ describe('Q3 one fetch for everyone', () => {
 })
 
 describe('Q5 one bad symbol', () => {
-  test('never fails a batch: each has its own status', () =>
+  test('Q5 a bad symbol never fails a batch: each symbol has its own status', () =>
     onBoard(async ({ world, board, plan, prices }) => {
       world.prices
         .set('AAPL', { price: '190' })
@@ -470,7 +469,7 @@ describe('Q5 one bad symbol', () => {
       expect(await board.refresh(['AAPL', 'NONE'])).toEqual({ refreshed: 1, failed: 1, waiting: 0 })
     }))
 
-  test('Q4, Q6 another provider’s price is taken in the asset’s own currency alone', () =>
+  test('Q4, Q6 another provider’s price is accepted only in the asset’s own currency', () =>
     onBoard(async ({ world, plan, prices }) => {
       const pair = { type: 'crypto', provider: 'coinbase', currency: 'USD' } as const
       world.prices
@@ -490,8 +489,8 @@ describe('Q5 one bad symbol', () => {
     }))
 })
 
-describe('Q2 plan and beat', () => {
-  test('each asset is asked for at its interval, what failed when the gate allows it', () =>
+describe('Q2 plan and refresh tick', () => {
+  test('Q2 each asset is refreshed at its interval, and after a failure when the gate allows it', () =>
     onBoard(async ({ world, plan, pass }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       world.prices.set('C', { reason: 'rate_limited', retryAt: START + 100_000 })
@@ -504,7 +503,7 @@ describe('Q2 plan and beat', () => {
       expect([asked('A'), asked('B'), asked('C')]).toEqual([7, 1, 1])
     }))
 
-  test('the same plan twice, an older one, or none for an hour change nothing', () =>
+  test('Q2 an equal plan, an older one, or none for an hour change nothing', () =>
     onBoard(async ({ world, board, plan, pass, prices, revive }) => {
       world.prices.set('A', { price: '1' })
       const assets = [planned(1, 'A', 60)]
@@ -521,7 +520,7 @@ describe('Q2 plan and beat', () => {
       expect(await prices('A')).toEqual([['1', 'cache', null]])
     }))
 
-  test('new assets are due at once, those with a price in Postgres when that has had its time', () =>
+  test('Q2 a new asset is due at once, or after its interval if Postgres has its price', () =>
     onBoard(async ({ world, plan, prices, pass }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       world.stored.set(1, stored(1, 'A', '0.9', START - 30_000))
@@ -535,7 +534,7 @@ describe('Q2 plan and beat', () => {
       expect(world.requests).toEqual([['B'], ['A']])
     }))
 
-  test('an asset that vanishes is dropped; one that is renamed is told under its new name', () =>
+  test('an asset that leaves the plan is removed, and one that is renamed is published under its new name', () =>
     onBoard(async ({ world, plan, prices, socket, pass }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       await plan([planned(1, 'A'), planned(2, 'B')])
@@ -549,7 +548,7 @@ describe('Q2 plan and beat', () => {
       expect(framesOf(frames(), 'update')[0]?.quotes?.[0]).toMatchObject({ symbol: 'BB', price: 2 })
     }))
 
-  test('a closed market is probed, and asked for whole when it opens', () =>
+  test('a closed market is probed, and all of its assets are refreshed when it opens', () =>
     onBoard(async ({ world, plan, pass }) => {
       const state = (market_state: 'open' | 'closed') => {
         for (const id of ['A', 'B', 'C']) world.prices.set(id, { price: '1', market: 'NMS', market_state })
@@ -569,7 +568,7 @@ describe('Q2 plan and beat', () => {
       expect(world.requests.map((ids) => ids.length)).toEqual([3, 3, 3, 3])
     }))
 
-  test('what a socket follows by name is refreshed as often as anything is, while it does', () =>
+  test('an asset that a socket subscribes to by name is refreshed at the shortest interval', () =>
     onBoard(async ({ world, board, plan, pass, socket }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       await plan([planned(1, 'A', 300), planned(2, 'B', 300)])
@@ -584,8 +583,8 @@ describe('Q2 plan and beat', () => {
     }))
 })
 
-describe('what is kept', () => {
-  test('one row a refresh batch; one write to Postgres a beat, of the last state of each', () =>
+describe('persistence', () => {
+  test('each refresh batch is one row, and each tick writes the latest state of each quote to Postgres once', () =>
     onBoard(async ({ world, board, plan, pass, rows }) => {
       const assets = Array.from({ length: 200 }, (_, i) => planned(i + 1, `S${i}`, 15))
       for (const { symbol } of assets) world.prices.set(symbol, { price: '1' })
@@ -602,7 +601,7 @@ describe('what is kept', () => {
       expect((await board.status()).unflushed).toBe(0)
     }))
 
-  test('while Postgres is down all that is known answers; what it lacks is written when it is back, each once', () =>
+  test('while Postgres is down cached quotes are served, and afterwards each missing one is written once', () =>
     onBoard(async ({ world, board, plan, pass, prices, revive }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       await plan([planned(1, 'A', 15), planned(2, 'B', 15)])
@@ -627,7 +626,7 @@ describe('what is kept', () => {
       expect((await next.status()).unflushed).toBe(0)
     }))
 
-  test('a restart has the same quotes, troubles and plan, and asks for nothing that is not due', () =>
+  test('a restart has the same quotes, failures and plan, and refreshes only what is due', () =>
     onBoard(async ({ world, board, plan, pass, revive }) => {
       world.prices.set('A', { price: '1' }).set('B', { reason: 'rate_limited', retryAt: START + 100_000 })
       await plan([planned(1, 'A', 60), planned(2, 'B', 15)])
@@ -641,31 +640,33 @@ describe('what is kept', () => {
       expect(world.requests).toEqual([['A']])
     }))
 
-  test.each(['gate', 'postgres', 'written'] as const)('death at %s loses nothing and tells nothing wrong', (step) =>
-    onBoard(async ({ world, board, plan, pass, prices, revive }) => {
-      world.prices.set('A', { price: '1' }).set('B', { price: '2' })
-      await plan([planned(1, 'A', 15), planned(2, 'B', 15)])
-      await pass(BEAT)
-      const position = (await board.status()).position
-      world.prices.set('A', { price: '1.5', as_of: iso(world.now) })
-      world.dies = step
-      world.now += BEAT
-      board.alarm()
-      await waitFor('the death', () => (world.deaths > 0 ? true : null))
-      revive()
-      const kept = step === 'gate' ? '1' : '1.5'
-      expect(await prices('A', 'B')).toEqual([
-        [kept, 'cache', null],
-        ['2', 'cache', null],
-      ])
-      await pass(BEAT)
-      expect(await prices('A')).toEqual([['1.5', 'cache', null]])
-      expect(world.stored.get(1)?.price).toBe('1.5')
-      expect((await board.status()).position.split('-')[0]).toBe(position.split('-')[0])
-    }),
+  test.each(['gate', 'postgres', 'written'] as const)(
+    'a crash at %s loses nothing and publishes nothing wrong',
+    (step) =>
+      onBoard(async ({ world, board, plan, pass, prices, revive }) => {
+        world.prices.set('A', { price: '1' }).set('B', { price: '2' })
+        await plan([planned(1, 'A', 15), planned(2, 'B', 15)])
+        await pass(BEAT)
+        const position = (await board.status()).position
+        world.prices.set('A', { price: '1.5', as_of: iso(world.now) })
+        world.dies = step
+        world.now += BEAT
+        board.alarm()
+        await waitFor('the death', () => (world.deaths > 0 ? true : null))
+        revive()
+        const kept = step === 'gate' ? '1' : '1.5'
+        expect(await prices('A', 'B')).toEqual([
+          [kept, 'cache', null],
+          ['2', 'cache', null],
+        ])
+        await pass(BEAT)
+        expect(await prices('A')).toEqual([['1.5', 'cache', null]])
+        expect(world.stored.get(1)?.price).toBe('1.5')
+        expect((await board.status()).position.split('-')[0]).toBe(position.split('-')[0])
+      }),
   )
 
-  test('death in a SQLite transaction: nothing of the batch is there, nobody was told of it', () =>
+  test('a crash in a SQLite transaction leaves nothing of the batch, which was not published', () =>
     onBoard(async ({ world, board, plan, pass, prices, revive, socket }) => {
       world.prices.set('A', { price: '1' })
       await plan([planned(1, 'A', 15)])
@@ -691,7 +692,7 @@ describe('what is kept', () => {
 })
 
 describe('sockets of a board', () => {
-  test('D2 a position outlives the object: who comes back gets what has changed, and a stranger’s gets a snapshot', () =>
+  test('D2 a client that resumes after a restart gets the changes, and a position of another epoch gets a snapshot', () =>
     onBoard(async ({ world, plan, pass, socket, revive }) => {
       world.prices.set('A', { price: '1' }).set('B', { price: '2' })
       await plan([planned(1, 'A', 15), planned(2, 'B', 15)])
@@ -707,7 +708,7 @@ describe('sockets of a board', () => {
       expect((await socket(['quotes.*'], 'other-1'))()[0]).toMatchObject({ recovered: false })
     }))
 
-  test('Q1 a quote that becomes stale is told to be, at the moment when it does', () =>
+  test('Q1 a quote is published as stale at the time when it becomes stale', () =>
     onBoard(async ({ world, plan, pass, socket }) => {
       world.prices.set('A', { price: '1' })
       await plan([planned(1, 'A', 15)])
@@ -720,7 +721,7 @@ describe('sockets of a board', () => {
       expect(framesOf(frames(), 'update')[0]?.quotes?.[0]).toMatchObject({ price: 1, stale: 'unavailable' })
     }))
 
-  test('the sockets of one client are counted, and what is no upgrade is told so', () =>
+  test('a board limits the sockets of one client, and refuses a request that is not an upgrade', () =>
     onBoard(
       async ({ board, socket }) => {
         await socket(['quotes.*'], undefined, 'me')
@@ -740,7 +741,7 @@ describe('a streamed product', () => {
     last: { price, time: iso(time) },
   })
 
-  test('is quoted from its open feed while somebody looks, once in FEED_PRICE_INTERVAL_MS; the change follows the exchange’s', () =>
+  test('lookups of a streamed product read its open feed once in FEED_PRICE_INTERVAL_MS, and derive the change from the exchange’s', () =>
     onBoard(async ({ world, board, plan, prices, pass }) => {
       world.prices.set('BTC-USD', { price: '100', change24h: '10', as_of: iso(START) })
       await plan([planned(1, 'BTC', 300, COIN)])
@@ -761,7 +762,7 @@ describe('a streamed product', () => {
       expect((await prices('BTC'))[0]).toEqual(['106', 'cache', null])
     }))
 
-  test('is followed while a socket has subscribed; a feed that is closed is not woken up', () =>
+  test('a streamed product is read while a socket has subscribed, and a closed feed is not woken up', () =>
     onBoard(async ({ world, plan, pass, socket }) => {
       world.prices.set('BTC-USD', { price: '100' })
       await plan([planned(1, 'BTC', 300, COIN)])
@@ -791,7 +792,7 @@ describe('a name that no asset has', () => {
     isin: null,
   }
 
-  test('is found at the providers once, added, priced, and known from then on', () =>
+  test('a new name is searched for once at the providers, added, and priced', () =>
     onBoard(async ({ world, board, prices }) => {
       world.listings.set('NFLX', { provider: 'yahoo', listing })
       world.prices.set('NFLX', { price: '600' })
@@ -804,7 +805,7 @@ describe('a name that no asset has', () => {
       expect(world.found).toHaveLength(1)
     }))
 
-  test('that no provider knows is not asked about again for UNKNOWN_SYMBOL_TTL_MS', () =>
+  test('a name that no provider knows is not searched for again within UNKNOWN_SYMBOL_TTL_MS', () =>
     onBoard(async ({ world, board, pass, revive }) => {
       expect(await board.discover('ZZZZ')).toEqual({ name: 'ZZZZ', kind: 'unknown', asked: true })
       expect(await board.lookup(['ZZZZ'])).toEqual([{ name: 'ZZZZ', kind: 'unknown', asked: true }])
@@ -821,7 +822,7 @@ describe('a name that no asset has', () => {
       expect(world.found).toHaveLength(2)
     }))
 
-  test('is not called unknown while the providers or Postgres cannot say', () =>
+  test('a name is not unknown while the providers or Postgres are unreachable', () =>
     onBoard(async ({ world, board }) => {
       world.listings.set('DOWN', 'down')
       expect(await board.discover('DOWN')).toMatchObject({ kind: 'unpriced', reason: 'unavailable' })
@@ -830,7 +831,7 @@ describe('a name that no asset has', () => {
       expect(world.found).toEqual(['DOWN'])
     }))
 
-  test('is not added when as many were today as may be', () =>
+  test('no asset is added beyond NEW_ASSETS_PER_DAY', () =>
     onBoard(async ({ world, board }) => {
       world.listings.set('NFLX', { provider: 'yahoo', listing })
       world.addedToday = 500
@@ -838,7 +839,7 @@ describe('a name that no asset has', () => {
       expect([world.found, world.added]).toEqual([[], []])
     }))
 
-  test('does not make ambiguous what another asset is called', () =>
+  test('a new asset does not make the name of another one ambiguous', () =>
     onBoard(async ({ world, board, prices }) => {
       world.assets = [asset(1, 'UNI')]
       world.prices.set('UNI', { price: '5' }).set('UNI-USD', { price: '7' })
@@ -853,8 +854,8 @@ describe('a name that no asset has', () => {
     }))
 })
 
-describe('a board of several', () => {
-  test('says where an asset of another shard is, by a name that means it there', () =>
+describe('a board among several shards', () => {
+  test('a lookup of another shard’s asset returns the symbol that resolves to it there', () =>
     onBoard(
       async ({ world, board }) => {
         const there = asset(1, 'A', { isin: 'US0378331005' })

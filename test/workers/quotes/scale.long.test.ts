@@ -46,7 +46,7 @@ beforeAll(async () => {
   await runCron()
   await quiet()
   await recovered()
-}, 60_000)
+})
 
 beforeEach(interceptProviders)
 afterEach(async () => {

@@ -68,7 +68,7 @@ export const waitForMail = (email: string, subject: string): Promise<Mail> =>
 
 /** The token of the mail that asks to confirm an email. */
 export const confirmToken = async (email: string): Promise<string> =>
-  /\/confirm-email\?token=(\S+)/.exec((await waitForMail(email, 'Your email for Kerb')).text)?.[1] as string
+  /\/confirm-email\?token=(\S+)/.exec((await waitForMail(email, 'Confirm your email for Kerb')).text)?.[1] as string
 
 export type Member = { who: Person; token: string; id: string }
 

@@ -100,7 +100,7 @@ export async function createUser(currency = 'USD') {
     id,
     object,
     write,
-    change: async (change: ActivitiesChange) => object.changed(await write(change)),
+    change: async (change: ActivitiesChange) => object.applyChange(await write(change)),
     valued: () => withUserDatabase(env, { id }, (sql) => readValuedPortfolio(sql, id)),
     open: (more: { until?: number } = {}) => openPortfolioSocket(object, more.until ?? Date.now() + 3_600_000),
   }

@@ -1,9 +1,11 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
+import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { sha256 } from '../../../auth/digest.ts'
 import { readSettings } from '../../../config.ts'
 import { changeActivities, lockPortfolio, type NewActivity } from '../../../db/activities.ts'
 import type { UserSql } from '../../../db/client.ts'
+import type { StoredResponse } from '../../../db/idempotency.ts'
 import { readDuplicateCandidates } from '../../../db/import-activities.ts'
 import { computeFingerprints, type DuplicateMatch, matchDuplicates } from '../../../portfolio/fingerprint.ts'
 import { IMPORT_FORMATS, readImport } from '../../../portfolio/import/read-import.ts'
@@ -11,16 +13,27 @@ import { type ImportRow, isActivity } from '../../../portfolio/import/row.ts'
 import { CodedError } from '../../../protocol/errors.ts'
 import { requireUser } from '../../accounts/session.ts'
 import { readBytes } from '../../http/body.ts'
-import type { AppEnv } from '../../http/context.ts'
-import { type Command, dryRun, respondIdempotent } from '../../http/idempotency.ts'
+import type { AppEnv, UserRequest } from '../../http/context.ts'
+import {
+  dryRun,
+  findResponse,
+  type IdempotencyKey,
+  idempotencyKey,
+  runIdempotent,
+  sendStored,
+  type WriteResult,
+} from '../../http/idempotency.ts'
 import { invalidField, parse } from '../../http/input.ts'
+import { jsonResponse } from '../../http/operation.ts'
+import { userRequest } from '../../http/request.ts'
 import { PRIVATE_NO_STORE } from '../../http/user-transaction.ts'
+import { portfolioOperation } from '../operations.ts'
 import { isUuid } from '../write-activity.ts'
 import { assignAssetIds, assignIds, type ResolvedActivity, resolveActivities, toNote } from './resolve.ts'
-import { type ImportResult, MAX_LISTED, type RowError } from './result.ts'
+import { type ImportResult, importResultSchema, MAX_LISTED, type RowError } from './result.ts'
 
 /** The query of `POST /api/v1/portfolio/import`. */
-export const importQuerySchema = z.object({
+const importQuerySchema = z.object({
   dry_run: z
     .enum(['true', 'false'], 'must be true or false')
     .default('false')
@@ -37,7 +50,7 @@ export const importQuerySchema = z.object({
 })
 export type ImportQuery = z.output<typeof importQuerySchema>
 
-/** Which of these are there already. */
+/** For each activity, the stored one that it repeats, if any. */
 async function findDuplicates(
   sql: UserSql,
   userId: string,
@@ -50,14 +63,11 @@ async function findDuplicates(
   return matchDuplicates(activities, fingerprints, await readDuplicateCandidates(sql, userId, asked))
 }
 
+/** An activity as it will be stored, and the row that it comes from. */
 type PreparedActivity = { resolved: ResolvedActivity; activity: NewActivity }
 
-function toNewActivity(
-  { imported: read, currency }: ResolvedActivity,
-  id: string,
-  asset_id: number | null,
-): NewActivity {
-  const { kind, quantity, price, fees, traded_at, split, lots, note, short } = read
+function toNewActivity({ imported, currency }: ResolvedActivity, id: string, asset_id: number | null): NewActivity {
+  const { kind, quantity, price, fees, traded_at, split, lots, note, short } = imported
   return {
     id,
     kind,
@@ -75,105 +85,114 @@ function toNewActivity(
   }
 }
 
-/** Named lots by the ids that their purchases have here: those of the file, or of what is there already. */
+/**
+ * The activities to be inserted: those that are no duplicates, their named lots by the ids of the purchases here, in the
+ * file or stored already. Adds an error for a lot that does not exist.
+ */
 function resolveLotIds(
   chosen: readonly PreparedActivity[],
-  verdicts: readonly DuplicateMatch[],
-  faults: RowError[],
+  duplicates: readonly DuplicateMatch[],
+  errors: RowError[],
 ): NewActivity[] {
   const ids = new Map(
-    chosen.map(({ resolved: placed, activity }, at) => [placed.imported.id, verdicts[at]?.known ?? activity.id]),
+    chosen.map(({ resolved, activity }, i) => [resolved.imported.id, duplicates[i]?.known ?? activity.id]),
   )
-  return chosen.flatMap(({ resolved: placed, activity }, at): NewActivity[] => {
-    const verdict = verdicts[at] as DuplicateMatch
-    if (verdict.known !== null) return []
+  return chosen.flatMap(({ resolved, activity }, i): NewActivity[] => {
+    const duplicate = duplicates[i] as DuplicateMatch
+    if (duplicate.known !== null) return []
     const lots = activity.lots?.map(({ lot_id, quantity }) => ({ lot_id: ids.get(lot_id) ?? lot_id, quantity })) ?? null
-    const strange = lots?.find(({ lot_id }) => !isUuid(lot_id))
-    if (strange)
-      faults.push({
-        row: placed.imported.row,
+    const unknown = lots?.find(({ lot_id }) => !isUuid(lot_id))
+    if (unknown)
+      errors.push({
+        row: resolved.imported.row,
         field: 'lots',
-        message: `there is no lot ${strange.lot_id.slice(0, 60)}`,
+        message: `there is no lot ${unknown.lot_id.slice(0, 60)}`,
       })
-    return [{ ...activity, lots, fingerprint: verdict.fingerprint }]
+    return [{ ...activity, lots, fingerprint: duplicate.fingerprint }]
   })
 }
 
-/** Tells what is wrong with a file that is imported for good. */
-function throwRowErrors(faults: readonly RowError[]): never {
-  const [first, ...more] = faults as [RowError, ...RowError[]]
+/** @throws CodedError `invalid_request` with the first rows that are wrong, always */
+function throwRowErrors(errors: readonly RowError[]): never {
+  const [first, ...more] = errors as [RowError, ...RowError[]]
   const rest = more.length === 0 ? '' : `; and ${more.length} more`
-  throw new CodedError(
-    'invalid_request',
-    `nothing was imported: row ${first.row}, ${first.field}: ${first.message}${rest}`,
-    {
-      errors: faults.slice(0, MAX_LISTED),
-    },
-  )
+  const message = `nothing was imported: row ${first.row}, ${first.field}: ${first.message}${rest}`
+  throw new CodedError('invalid_request', message, { errors: errors.slice(0, MAX_LISTED) })
 }
 
-const byRow = (a: RowError, b: RowError): number => a.row - b.row
+/** A file that was read, with its assets looked up: all that a write needs beside the database. */
+type PreparedImport = {
+  format: string | null
+  rows: readonly ImportRow[]
+  /** Rows of the file; a row may be several activities. */
+  rowCount: number
+  resolved: ResolvedActivity[]
+  ids: string[]
+  errors: RowError[]
+  now: Date
+}
 
 /**
- * Imports a file, all or nothing: each row becomes activities, is skipped with a reason, or is an error, and with any
- * error nothing is written. What is there already is left as it is. Sales of more than is held go short; what is yet to
- * come has no effect until then.
- * @throws CodedError `message_too_large` for too many rows; when it runs, unless it is a dry run, `invalid_request` with
- *   the rows and the reasons
+ * Reads a file and looks up its assets: boards and providers may be asked, so it comes before the transaction.
+ * @throws CodedError `message_too_large` for too many rows, `unavailable`
  */
-export async function importCommand(
-  c: Context<AppEnv>,
-  text: string,
-  query: ImportQuery,
-): Promise<Command<ImportResult>> {
-  const { user } = c.var
+async function prepareImport(request: UserRequest, text: string, query: ImportQuery): Promise<PreparedImport> {
   const now = new Date()
   const { format, rows } = readImport(text, query.format ?? null)
-  const count = new Set(rows.map(({ row }) => row)).size
-  const most = readSettings(c.env).MAX_IMPORT_ROWS
-  if (count > most)
-    throw new CodedError('message_too_large', `an import has ${most} rows at most, and this one has ${count}`)
-  const before: RowError[] = rows.flatMap((row) => ('error' in row ? [{ row: row.row, ...row.error }] : []))
-  const placed = await resolveActivities(c, rows.filter(isActivity), query.unknown, before)
-  const ids = assignIds(placed, now)
+  const rowCount = new Set(rows.map(({ row }) => row)).size
+  const { MAX_IMPORT_ROWS } = readSettings(request.env)
+  if (rowCount > MAX_IMPORT_ROWS)
+    throw new CodedError('message_too_large', `an import has at most ${MAX_IMPORT_ROWS} rows; this one has ${rowCount}`)
+  const errors: RowError[] = rows.flatMap((row) => ('error' in row ? [{ row: row.row, ...row.error }] : []))
+  const resolved = await resolveActivities(request, rows.filter(isActivity), query.unknown, errors)
+  return { format, rows, rowCount, resolved, ids: assignIds(resolved, now), errors, now }
+}
 
-  return async (sql) => {
-    const faults = [...before]
-    await lockPortfolio(sql, user.id)
-    const numbers = await assignAssetIds(sql, user.id, placed, faults)
-    const chosen = placed.flatMap((one, at): PreparedActivity[] => {
-      const number = numbers.get(one)
-      return number === undefined ? [] : [{ resolved: one, activity: toNewActivity(one, ids[at] as string, number) }]
-    })
-    const verdicts = await findDuplicates(
-      sql,
-      user.id,
-      chosen.map(({ activity }) => activity),
-    )
-    const insert = resolveLotIds(chosen, verdicts, faults)
-    const written =
-      faults.length > 0 || insert.length === 0 ? null : await changeActivities(sql, user.id, now, { insert })
-    if (written?.ok === false) {
-      const { activity_id, detail } = written.refused
-      const row = chosen.find(({ activity }) => activity.id === activity_id)?.resolved.imported.row
-      faults.push({ row: row ?? 0, field: row === undefined ? 'activity' : 'quantity', message: detail })
-    }
-    if (faults.length > 0 && !query.dry_run) throwRowErrors(faults.sort(byRow))
-    const answer: ImportResult = {
-      format,
-      dry_run: query.dry_run,
-      rows: count,
-      imported: insert.length,
-      duplicates: verdicts.filter(({ known }) => known !== null).length,
-      ...listSkips(rows),
-      failed: faults.length,
-      errors: faults.sort(byRow).slice(0, MAX_LISTED),
-      activities: chosen
-        .slice(0, MAX_LISTED)
-        .map(({ resolved: one, activity }, at) => toListedActivity(one, activity, verdicts[at] as DuplicateMatch)),
-    }
-    return { status: 200, headers: {}, body: answer, change: written?.ok ? written.change : null }
+/**
+ * Writes a file, all or nothing: each row becomes activities, is skipped with a reason, or is an error, and with any error
+ * nothing is written. Activities that are there already stay as they are. Sales of more than is held open short lots;
+ * activities in the future have no effect until then.
+ * @throws CodedError `invalid_request` with the rows and the reasons, unless it is a dry run
+ */
+async function writeImport(
+  sql: UserSql,
+  userId: string,
+  prepared: PreparedImport,
+  isDryRun: boolean,
+): Promise<WriteResult<ImportResult>> {
+  const { format, rows, resolved, ids, now } = prepared
+  const errors = [...prepared.errors]
+  await lockPortfolio(sql, userId)
+  const assetIds = await assignAssetIds(sql, userId, resolved, errors)
+  const chosen = resolved.flatMap((one, i): PreparedActivity[] => {
+    const assetId = assetIds.get(one)
+    return assetId === undefined ? [] : [{ resolved: one, activity: toNewActivity(one, ids[i] as string, assetId) }]
+  })
+  const activities = chosen.map(({ activity }) => activity)
+  const duplicates = await findDuplicates(sql, userId, activities)
+  const insert = resolveLotIds(chosen, duplicates, errors)
+  const written = errors.length > 0 || insert.length === 0 ? null : await changeActivities(sql, userId, now, { insert })
+  if (written?.ok === false) {
+    const { activity_id, detail } = written.refused
+    const row = chosen.find(({ activity }) => activity.id === activity_id)?.resolved.imported.row
+    errors.push({ row: row ?? 0, field: row === undefined ? 'activity' : 'quantity', message: detail })
   }
+  errors.sort((a, b) => a.row - b.row)
+  if (errors.length > 0 && !isDryRun) throwRowErrors(errors)
+  const body: ImportResult = {
+    format,
+    dry_run: isDryRun,
+    rows: prepared.rowCount,
+    imported: insert.length,
+    duplicates: duplicates.filter(({ known }) => known !== null).length,
+    ...listSkips(rows),
+    failed: errors.length,
+    errors: errors.slice(0, MAX_LISTED),
+    activities: chosen
+      .slice(0, MAX_LISTED)
+      .map(({ resolved: one, activity }, i) => toListedActivity(one, activity, duplicates[i] as DuplicateMatch)),
+  }
+  return { status: 200, headers: {}, body, change: written?.ok ? written.change : null }
 }
 
 function listSkips(rows: readonly ImportRow[]): Pick<ImportResult, 'skipped' | 'skips'> {
@@ -182,14 +201,14 @@ function listSkips(rows: readonly ImportRow[]): Pick<ImportResult, 'skipped' | '
 }
 
 function toListedActivity(
-  { imported: read, target }: ResolvedActivity,
+  { imported, target }: ResolvedActivity,
   activity: NewActivity,
-  verdict: DuplicateMatch,
+  duplicate: DuplicateMatch,
 ): ImportResult['activities'][number] {
   const { kind, quantity, price, fees, currency, traded_at, split, note } = activity
   const named = target === null ? null : 'own' in target ? target.own : target
   return {
-    row: read.row,
+    row: imported.row,
     kind,
     symbol: named?.symbol ?? null,
     name: named?.name ?? null,
@@ -200,11 +219,11 @@ function toListedActivity(
     traded_at,
     split,
     note,
-    duplicate: verdict.known !== null,
+    duplicate: duplicate.known !== null,
   }
 }
 
-/** The text of a file, whatever program has written it. */
+/** The text of a file: UTF-16 with a byte order mark, UTF-8, or else Windows-1252. */
 export function decodeText(bytes: Uint8Array): string {
   const [first, second] = bytes
   if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
@@ -215,7 +234,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** The file of a request: its body, or the part `file` of a form. @throws CodedError `message_too_large`, `invalid_request` */
+/** The file of a request: its body, or the part `file` of a multipart form. @throws CodedError `message_too_large`, `invalid_request` */
 async function readImportFile(c: Context<AppEnv>): Promise<string> {
   const bytes = await readBytes(c.req.raw, readSettings(c.env).MAX_IMPORT_BYTES)
   const type = c.req.header('content-type') ?? ''
@@ -229,16 +248,64 @@ async function readImportFile(c: Context<AppEnv>): Promise<string> {
   return typeof file === 'string' ? file : decodeText(new Uint8Array(await (file as File).arrayBuffer()))
 }
 
-/** What an import would do; nothing is written. @throws CodedError */
-export async function previewImport(c: Context<AppEnv>, text: string, query: ImportQuery): Promise<ImportResult> {
-  const { body } = await dryRun(c, await importCommand(c, text, { ...query, dry_run: true }))
-  return body
+/** The result that an import would have; nothing is written. @throws CodedError `message_too_large`, `unavailable` */
+export async function previewImport(request: UserRequest, text: string, query: ImportQuery): Promise<ImportResult> {
+  const prepared = await prepareImport(request, text, query)
+  return dryRun(request, (sql) => writeImport(sql, request.user.id, prepared, true))
 }
 
-/** `POST /api/v1/portfolio/import`: a broker's export, or one of Ghostfolio or of ours. */
-export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser, async (c) => {
+/** Imports a file. @throws CodedError as `prepareImport` and `writeImport` */
+export async function runImport(
+  request: UserRequest,
+  text: string,
+  query: ImportQuery,
+  key: IdempotencyKey | null,
+): Promise<StoredResponse> {
+  const prepared = await prepareImport(request, text, query)
+  return runIdempotent(request, key, (sql) => writeImport(sql, request.user.id, prepared, false))
+}
+
+/** `POST /api/v1/portfolio/import`: an export of a broker, of Ghostfolio or of Kerb. */
+export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser(), async (c) => {
+  const request = userRequest(c)
   const query = parse(importQuerySchema, c.req.query())
   const text = await readImportFile(c)
-  if (query.dry_run) return c.json(await previewImport(c, text, query), 200, PRIVATE_NO_STORE)
-  return respondIdempotent(c, text, () => importCommand(c, text, query))
+  if (query.dry_run) return c.json(await previewImport(request, text, query), 200, PRIVATE_NO_STORE)
+  const key = await idempotencyKey(c, text)
+  return sendStored(c, (await findResponse(request, key)) ?? (await runImport(request, text, query, key)))
 })
+
+const file = z.string().meta({ description: 'The file as it is' })
+const headers = z.object({
+  'idempotency-key': z.string().max(200).optional().meta({ description: 'The same request with it is done once' }),
+})
+
+export const IMPORT_PATHS: ZodOpenApiPathsObject = {
+  '/api/v1/portfolio/import': {
+    post: portfolioOperation(
+      {
+        operationId: 'importPortfolio',
+        summary: 'Import activities of a file, all or nothing',
+        description:
+          'Reads Ghostfolio’s JSON and CSV, exports of Kerb, of Coinbase, Crypto.com, DEGIRO, Delta, Interactive Brokers, ' +
+          'Parqet, Schwab and Trading 212, and tables with such columns as date, symbol, quantity, price, currency and ' +
+          'type. What is there already is not added again. With any error nothing is written: `errors` names the rows. ' +
+          'Sales of more than is held open short lots; what is yet to come has no effect until then.',
+        requestParams: { query: importQuerySchema, header: headers },
+        requestBody: {
+          required: true,
+          content: {
+            'text/csv': { schema: file },
+            'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
+            'multipart/form-data': { schema: z.object({ file }) },
+          },
+        },
+      },
+      jsonResponse(
+        'What was imported; with dry_run=true what would be, also where there are errors',
+        importResultSchema,
+      ),
+      ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'idempotency_conflict', 'unavailable'],
+    ),
+  },
+}

@@ -1,35 +1,34 @@
-import type { Context } from 'hono'
 import { addCustomAssets } from '../../../db/activities.ts'
 import type { UserSql } from '../../../db/client.ts'
 import { readCustomAssets } from '../../../db/import-activities.ts'
 import type { ImportedActivity } from '../../../portfolio/import/row.ts'
 import { MAX_NOTE_CHARS } from '../../../protocol/lot-input.ts'
-import type { AppEnv } from '../../http/context.ts'
+import type { UserRequest } from '../../http/context.ts'
 import { resolveImportAssets } from './assets.ts'
 import type { RowError } from './result.ts'
 
-/** An asset as the database will have it: a number, or one of the user's own that may have to be made (`refused`: not). */
+/** A stored asset, or a custom asset to be found or created; with `refused` it is only found. Null for no asset. */
 type Target =
   | { asset_id: number; symbol: string; name: string }
   | { own: NewCustomAsset; refused: string | null }
   | null
 type NewCustomAsset = { symbol: string; name: string; currency: string }
 
-/** An activity of a file that knows its asset and its currency. */
+/** An activity of a file with its asset and currency. */
 export type ResolvedActivity = { imported: ImportedActivity; target: Target; currency: string }
 
-/** As the columns take them. */
+/** Limits of the columns. */
 const MAX_CUSTOM_SYMBOL = 100
 const MAX_CUSTOM_NAME = 200
 
-/** Without what no text of Postgres, or no line, can hold: controls, and halves of characters that were cut. */
+/** Replaces control characters and lone surrogates, which Postgres does not accept, by spaces. */
 const stripControls = (text: string): string => text.replace(/[^\P{Cc}\t\r\n]|\p{Cs}/gu, ' ')
 const truncate = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
-/** A note as the column takes it: what is longer ends in `…`. */
+/** A note as it is stored; a longer one ends in `…`. */
 export const toNote = (note: string | null): string | null =>
   note === null ? null : stripControls(truncate(note, MAX_NOTE_CHARS))
 
-/** An id that comes after those made before it: equal times keep the order of the file. */
+/** Ascending ids (UUIDv7), so that activities of the same time stay in the order of the file. */
 function orderedIds(count: number, now: number): string[] {
   const time = now.toString(16).padStart(12, '0')
   return Array.from({ length: count }, (_, at) => {
@@ -39,10 +38,10 @@ function orderedIds(count: number, now: number): string[] {
   })
 }
 
-/** An id for each activity, ascending in time, and within one time in the order in which it happened. */
+/** An id for each activity, ascending by time, then by order of events. */
 export function assignIds(placed: readonly ResolvedActivity[], now: Date): string[] {
   const at = ({ imported: read }: ResolvedActivity): string => read.traded_at
-  // Brokers write the newest first, or the oldest.
+  // Some brokers list the newest first, others the oldest.
   const descends =
     placed.length > 1 && at(placed[0] as ResolvedActivity) > at(placed[placed.length - 1] as ResolvedActivity)
   const order = placed.map((_, index) => index)
@@ -63,14 +62,14 @@ const toCustomAsset = ({ asset, currency }: ImportedActivity): NewCustomAsset | 
   return money === null || symbol === '' ? null : { symbol, name, currency: money }
 }
 
-/** Gives each activity its asset and its currency, or a fault. */
+/** Finds the asset and currency of each activity, or adds an error. */
 export async function resolveActivities(
-  c: Context<AppEnv>,
+  request: UserRequest,
   activities: readonly ImportedActivity[],
   unknown: 'refuse' | 'own',
   faults: RowError[],
 ): Promise<ResolvedActivity[]> {
-  const found = await resolveImportAssets(c, activities)
+  const found = await resolveImportAssets(request, activities)
   return activities.flatMap((read): ResolvedActivity[] => {
     const { row, asset, currency } = read
     const fault = (field: string, message: string): ResolvedActivity[] => {
@@ -87,18 +86,18 @@ export async function resolveActivities(
     const own = toCustomAsset(read)
     if (own === null) return fault('currency', 'is missing')
     if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
-    // What may be known to somebody is not made one's own: it would stay at cost for good.
+    // An asset that a provider may know is not made a custom asset, which would stay at cost forever.
     const making = unknown === 'own' && meant?.kind !== 'unasked'
     const target = { own, refused: meant === null || making ? null : meant.message }
     return [{ imported: read, target, currency: currency ?? own.currency }]
   })
 }
 
-/** The same for assets of a user's own that are one: capitals do not matter. */
+/** Equal for equal custom assets, in any case. */
 const customAssetKey = ({ symbol, currency }: { symbol: string; currency: string }): string =>
   `${currency} ${symbol.toUpperCase()}`
 
-/** The numbers of the user's own assets; those that are not there yet are made, all at once, unless they were refused. */
+/** The asset id of each activity; missing custom assets are created, unless they were refused. */
 export async function assignAssetIds(
   sql: UserSql,
   userId: string,
@@ -106,7 +105,7 @@ export async function assignAssetIds(
   faults: RowError[],
 ): Promise<Map<ResolvedActivity, number | null>> {
   const there = await readCustomAssets(sql, userId)
-  // The newest come first, and stand.
+  // Reversed, so that the newest wins.
   const known = new Map(there.toReversed().map((own) => [customAssetKey(own), own.asset_id]))
   const bySymbol = new Map(there.toReversed().map(({ symbol, asset_id }) => [symbol.toUpperCase(), asset_id]))
   const missing = new Map<string, NewCustomAsset>()

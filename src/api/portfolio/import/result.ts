@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { splitSchema } from '../../../protocol/activity.ts'
 import { ACTIVITY_KINDS, decimalSchema } from '../../../protocol/portfolio.ts'
 
-/** Errors, skipped rows and activities that an answer lists at most; it counts all of them. */
+/** The most errors, skipped rows and activities that a response lists; its counts have all of them. */
 export const MAX_LISTED = 500
 
 const rowErrorSchema = z.object({
@@ -13,7 +13,7 @@ const rowErrorSchema = z.object({
   message: z.string(),
 })
 
-/** What an import did, or would do. */
+/** The result of an import or of a dry run. */
 export const importResultSchema = z
   .object({
     format: z.string().nullable().meta({ description: 'What the file was read as; null: as nothing' }),

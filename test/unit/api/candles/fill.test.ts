@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { type FlatFillOptions, fillFlat } from '../../../../src/api/candles/fill.ts'
-import { clipGaps } from '../../../../src/api/candles/gaps.ts'
 import type { Candle, Coverage } from '../../../../src/protocol/candle.ts'
 
 const candle = (timestamp: number, close = '10', coverage: Coverage = 'full'): Candle => ({
@@ -40,30 +39,30 @@ describe('C10 flat filling', () => {
     expect(flat).toEqual({ ...candle(120, '10.50'), open: '10.50', high: '10.50', low: '10.50', volume: '0', rev: 0 })
   })
 
-  test('candles that are there stay as they are', () => {
+  test('flat filling does not change real candles', () => {
     const real = [candle(60), candle(180)]
     expect(fill(real).filter(({ volume }) => volume !== '0')).toEqual(real)
   })
 
-  test('trailing intervals are filled up to now, whether an end was given or not, and never past it', () => {
+  test('trailing intervals are filled up to now, with or without an end, and never past it', () => {
     const upToNow = [60, 120, 180, 240, 300, 360, 420, 480, 540]
     expect(starts(fill([candle(60)]))).toEqual(upToNow)
     expect(starts(fill([candle(60)], { to: 600 }))).toEqual(upToNow)
     expect(starts(fill([candle(60)], { to: 300 }))).toEqual([60, 120, 180, 240])
   })
 
-  test('nothing is made up before the first price, nor without any', () => {
+  test('intervals before the first price stay empty', () => {
     expect(starts(fill([candle(300)], { to: 400 }))).toEqual([300, 360])
     expect(fill([])).toEqual([])
   })
 
-  test('a candle before the range gives the first price and is left out', () => {
+  test('a candle before the range provides the first price and is left out', () => {
     const filled = fill([candle(0, '7'), candle(240)], { from: 90, to: 300 })
     expect(starts(filled)).toEqual([120, 180, 240])
     expect(filled[0]?.open).toBe('7')
   })
 
-  test('the interval of now is forming, and one that is just over waits for the grace period', () => {
+  test('the current interval is forming, and one that has just ended stays incomplete for the grace period', () => {
     const filled = fill([candle(420)], { now: 600.5, knownUntil: 600.5 })
     expect(filled.map((c) => [c.timestamp, c.is_complete])).toEqual([
       [420, true],
@@ -73,7 +72,7 @@ describe('C10 flat filling', () => {
     ])
   })
 
-  test('C8 inside a gap, and after the feed was last heard, a flat candle says that trades may be missing', () => {
+  test('C8 a flat candle in a gap, or after the feed’s last message, has the coverage gap', () => {
     const filled = fill([candle(60), candle(420)], { gaps: [[170, 250]], knownUntil: 500 })
     expect(filled.map((c) => [c.timestamp, c.coverage])).toEqual([
       [60, 'full'],
@@ -88,27 +87,8 @@ describe('C10 flat filling', () => {
     ])
   })
 
-  test('C8 between partial candles nothing better than partial is known', () => {
+  test('C8 a flat candle between partial candles is partial', () => {
     const filled = fill([candle(60, '1', 'partial'), candle(180, '1', 'partial'), candle(300)], { to: 360 })
     expect(filled.map((c) => c.coverage)).toEqual(['partial', 'partial', 'partial', 'full', 'full'])
   })
-})
-
-test('gaps are cut to the range, put in order and joined where they touch', () => {
-  expect(
-    clipGaps(
-      [
-        [300, 400],
-        [0, 100],
-        [90, 200],
-        [200, 220],
-        [500, 600],
-      ],
-      50,
-      350,
-    ),
-  ).toEqual([
-    [50, 220],
-    [300, 350],
-  ])
 })

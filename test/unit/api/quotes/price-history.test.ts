@@ -5,7 +5,7 @@ import {
   parsePriceInput,
   parseRefreshInput,
   parseSymbolsInput,
-} from '../../../../src/api/http/input.ts'
+} from '../../../../src/api/quotes/input.ts'
 import { readSettings } from '../../../../src/config.ts'
 import {
   currentDayBar,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { boardKey, parseBoardKey } from '../../../../src/api/quotes/quote-route.ts'
-import { type ChannelCatalog, expandChannels, quoteSymbols } from '../../../../src/api/streams/channels.ts'
+import { type ChannelCatalog, expandChannels } from '../../../../src/api/streams/channels.ts'
 import { framePosition, quoteKey, quoteTexts, withPosition } from '../../../../src/api/streams/frames.ts'
-import { PRODUCT_ID_PATTERN } from '../../../../src/protocol/channel.ts'
+import { channelSymbols, PRODUCT_ID_PATTERN } from '../../../../src/protocol/channel.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
 import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
 import { joinStreamPositions, splitStreamPositions } from '../../../../src/protocol/stream-position.ts'
@@ -33,8 +33,8 @@ const quote = (more: Partial<Quote> = {}): string =>
     null,
   )
 
-describe('frames of quotes', () => {
-  test('D1 a frame is cut into the very texts that the board wrote, whatever a symbol holds', () => {
+describe('quote frames', () => {
+  test('D1 a frame is cut into the exact texts of its quotes, for any symbol', () => {
     const texts = [quote(), quote({ asset_id: 12, symbol: ']},{"\\"' }), quote({ asset_id: 3, symbol: '}' })]
     expect(quoteTexts(quoteUpdateFrame('b-1', texts))).toEqual(texts)
     expect(quoteTexts(quoteSnapshotFrame('b-1', texts))).toEqual(texts)
@@ -42,36 +42,39 @@ describe('frames of quotes', () => {
     expect(quoteTexts('{"type":"pong"}')).toEqual([])
   })
 
-  test('D3 the number of the asset is what a quote is the state of', () => {
+  test('D3 the key of a quote is the id of its asset', () => {
     expect([quote(), quote({ asset_id: 12_345, symbol: '"asset_id":9}' })].map(quoteKey)).toEqual(['7', '12345'])
   })
 
-  test('D2 the joined position replaces the board’s own, the quotes stay as they are', () => {
+  test('D2 the joined position replaces that of the quote board and leaves the quotes unchanged', () => {
     const frame = withPosition(quoteUpdateFrame('b-1', [quote()]), 'quotes:b-1,BTC-USD:c-9')
     expect(framePosition(frame)).toBe('quotes:b-1,BTC-USD:c-9')
     expect(quoteTexts(frame)).toEqual([quote()])
   })
 })
 
-describe('keys of boards', () => {
+describe('keys of quote boards', () => {
   test.each([
     [0, 'quotes'],
     [1, 'quotes.1'],
     [63, 'quotes.63'],
-  ])('shard %i is %s in a joined position, and no product’s id', (shard, key) => {
+  ])('quote board %i has the key %s in a joined position, which is not a product id', (shard, key) => {
     expect(boardKey(shard)).toBe(key)
     expect(parseBoardKey(key)).toBe(shard)
     expect(PRODUCT_ID_PATTERN.test(key)).toBe(false)
     expect(splitStreamPositions(joinStreamPositions(new Map([[key, 'e-1']])))).toEqual(new Map([[key, 'e-1']]))
   })
 
-  test.each(['BTC-USD', 'quotes.0', 'quotes.', 'quotes.AAPL', 'QUOTES-1'])('%s is none', (key) => {
-    expect(parseBoardKey(key)).toBeNull()
-  })
+  test.each(['BTC-USD', 'quotes.0', 'quotes.', 'quotes.AAPL', 'QUOTES-1'])(
+    '%s is not the key of a quote board',
+    (key) => {
+      expect(parseBoardKey(key)).toBeNull()
+    },
+  )
 })
 
 describe('D4 quote channels of a subscribe', () => {
-  const market: ChannelCatalog = {
+  const catalog: ChannelCatalog = {
     active: ['BTC-USD'],
     offline: new Set(),
     boards: [
@@ -89,10 +92,13 @@ describe('D4 quote channels of a subscribe', () => {
     signedIn: false,
   }
 
-  test('P8 a portfolio and what is held in it are for who is signed in; both come of one object', () => {
+  test('P8 portfolio and asset channels need a signed-in user and belong to one object', () => {
     for (const name of ['portfolio', 'asset.LDO.MI'])
-      expect(expandChannels(['quotes.AAPL', name], market)).toMatchObject({ code: 'unauthorized', field: 'channels/1' })
-    expect(expandChannels(['portfolio', 'asset.LDO.MI', 'quotes.AAPL'], { ...market, signedIn: true })).toEqual(
+      expect(expandChannels(['quotes.AAPL', name], catalog)).toMatchObject({
+        code: 'unauthorized',
+        field: 'channels/1',
+      })
+    expect(expandChannels(['portfolio', 'asset.LDO.MI', 'quotes.AAPL'], { ...catalog, signedIn: true })).toEqual(
       new Map([
         ['portfolio', ['portfolio', 'asset.LDO.MI']],
         ['quotes', ['quotes.AAPL']],
@@ -100,15 +106,18 @@ describe('D4 quote channels of a subscribe', () => {
     )
   })
 
-  test('symbols are what is to be looked up, as they are written, once each', () => {
+  test('the symbols to resolve are those of the quote channels, as written, without duplicates', () => {
     expect(
-      quoteSymbols(['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*']),
-    ).toEqual(['AAPL', 'LDO.MI', '*'])
+      channelSymbols(
+        ['quotes.AAPL', 'candles.BTC-USD.ONE_DAY', 'quotes.LDO.MI', 'quotes.AAPL', 'quotes.*', 'asset.MSFT'],
+        'quotes',
+      ),
+    ).toEqual(['AAPL', 'LDO.MI'])
   })
 
-  test('each goes to the board that has it, under the asset’s own symbol, candles beside it', () => {
+  test('each quote channel goes to its quote board under the asset’s own symbol, beside candles', () => {
     const names = ['quotes.AAPL', 'quotes.LDO.MI', 'quotes.btc-usd', 'quotes.BTC', 'candles.BTC-USD.ONE_DAY']
-    expect(expandChannels(names, market)).toEqual(
+    expect(expandChannels(names, catalog)).toEqual(
       new Map([
         ['quotes', ['quotes.AAPL']],
         ['quotes.1', ['quotes.LDO.MI', 'quotes.BTC']],
@@ -117,8 +126,8 @@ describe('D4 quote channels of a subscribe', () => {
     )
   })
 
-  test('* is every board', () => {
-    expect(expandChannels(['quotes.*'], market)).toEqual(
+  test('quotes.* stands for every quote board', () => {
+    expect(expandChannels(['quotes.*'], catalog)).toEqual(
       new Map([
         ['quotes', ['quotes.*']],
         ['quotes.1', ['quotes.*']],
@@ -133,7 +142,7 @@ describe('D4 quote channels of a subscribe', () => {
     ['quotes.', 'unknown_channel'],
     ["quotes.'; DROP TABLE assets", 'unknown_channel'],
     ['quotes', 'unknown_channel'],
-  ])('one that cannot be had, %s, refuses them all and is named', (name, code) => {
-    expect(expandChannels(['quotes.AAPL', name], market)).toMatchObject({ code, field: 'channels/1' })
+  ])('%s is not available: the whole subscribe is refused, and the error names the channel', (name, code) => {
+    expect(expandChannels(['quotes.AAPL', name], catalog)).toMatchObject({ code, field: 'channels/1' })
   })
 })

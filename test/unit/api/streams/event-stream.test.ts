@@ -27,7 +27,7 @@ function open() {
 const event = (key: string, text = key) => ({ key, text: `event: e\ndata: ${text}\n` })
 
 describe('an event stream', () => {
-  test('begins with its retry, sends a frame at once and the id on its last event alone', async () => {
+  test('begins with `retry`, and sends a frame at once with the id on its last event alone', async () => {
     const { sink, read, response } = open()
     expect(response.headers.get('content-type')).toBe('text/event-stream')
     expect(await read()).toBe('retry: 2000\n\n')
@@ -45,7 +45,7 @@ describe('an event stream', () => {
     expect(await next).toBe(':\n\n')
   })
 
-  test('D3 keeps the last of each key, in the order of change, for a reader that is behind, then the newest id', async () => {
+  test('D3 sends a client that was behind the last event of each key, in the order of change, and the newest id', async () => {
     const { sink, read } = open()
     for (let i = 0; i < 1_000; i++) sink.push([event(`${i % 3}`, `${i}`)], `x-${i}`)
     const chunks: string[] = []
@@ -60,7 +60,7 @@ describe('an event stream', () => {
     expect(new Set(sent).size).toBe(sent.length)
   })
 
-  test('D3 has no room while events wait, and tells once when they are on their way', async () => {
+  test('D3 has no room while events wait, and calls back once when they are sent', async () => {
     const { sink, read, caughtUp } = open()
     let pushed = 0
     while (sink.hasRoom) sink.push([event('a', `${pushed++}`)])
@@ -71,7 +71,7 @@ describe('an event stream', () => {
     expect(sink.hasRoom).toBe(true)
   })
 
-  test('D3 ends when its reader takes nothing for too long, and not while it takes a little', async () => {
+  test('D3 ends when its client reads nothing for too long, and not while it reads slowly', async () => {
     const { sink, read, ended } = open()
     for (let i = 0; i < 100; i++) sink.push([event('a', `${i}`)])
     await vi.advanceTimersByTimeAsync(DEAD_MS - 1)
@@ -87,14 +87,14 @@ describe('an event stream', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('D3 ends rather than grow without bound', () => {
+  test('D3 ends when too many events wait', () => {
     const { sink, ended } = open()
     for (let i = 0; i < 6_000; i++) sink.push([event(`${i}`)])
     expect(ended).toHaveBeenCalledTimes(1)
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('that its reader cancels is ended once, its timer too', async () => {
+  test('ends once, with its timer, when its client cancels it', async () => {
     const { sink, ended, reader } = open()
     await reader.cancel()
     sink.push([event('a')])
@@ -103,7 +103,7 @@ describe('an event stream', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('that ends itself closes after what was sent', async () => {
+  test('closes after the events that it has sent when the server ends it', async () => {
     const { sink, ended, read } = open()
     sink.push([event('a')])
     sink.end()

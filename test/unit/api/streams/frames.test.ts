@@ -34,19 +34,19 @@ describe('C3 frames are cut as text', () => {
   // More digits than any float holds.
   const fine = candle({ open: '0.12345678901234567890', volume: '98765432109876543210.000000001' })
 
-  test('an update and a snapshot give back the very texts of their candles', () => {
+  test('an update and a snapshot give back the exact texts of their candles', () => {
     const texts = [candle(), fine].map(formatCandle)
     expect(candleTexts(candleUpdateFrame('a-1', texts))).toEqual(texts)
     expect(candleTexts(candleSnapshotFrame('a-1', [candle(), fine], [[60, 120]]))).toEqual(texts)
     expect(candleTexts(candleSnapshotFrame('a-1', [], [[60, 120]]))).toEqual([])
   })
 
-  test('a candle is read back with every digit', () => {
+  test('a candle is parsed with every digit', () => {
     expect(parseCandle(formatCandle(fine))).toEqual(fine)
     expect(() => parseCandle('{"open":1}')).toThrow('not a candle')
   })
 
-  test('type and position are told, and another position is put in without touching a digit', () => {
+  test('type and position are read, and the position is replaced without changing a digit', () => {
     const frame = candleUpdateFrame('abc-12', [formatCandle(fine)])
     expect(frameType(frame)).toBe('update')
     expect(frameType('hello')).toBeNull()
@@ -57,7 +57,7 @@ describe('C3 frames are cut as text', () => {
     expect(frameType(subscribedFrame(['a'], 'x-1', true, 1))).toBe('subscribed')
   })
 
-  test('D2 a position past 8 KB is left out: the return is a snapshot', () => {
+  test('D2 a position over 8 KB becomes empty, so that the client resumes with a snapshot', () => {
     expect(framePosition(withPosition(candleUpdateFrame('a-1', []), 'p'.repeat(8_193)))).toBe('')
     expect(framePosition(withPosition(candleUpdateFrame('a-1', []), 'p'.repeat(8_192)))).toHaveLength(8_192)
   })
@@ -85,7 +85,7 @@ describe('D7 ten decimals', () => {
     expect(tenDecimals(text)).toBe(written)
   })
 
-  test('are off by at most half of the last digit, for any decimal', () => {
+  test('any decimal is off by at most half of the last digit', () => {
     const digits = (length: number) =>
       fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: length })
     fc.assert(
@@ -103,7 +103,7 @@ describe('D7 ten decimals', () => {
 })
 
 describe('elements', () => {
-  test('<spot-candle> has the attributes of brief 004, in their order and lines', () => {
+  test('D7 <spot-candle> has its attributes in their order, one a line', () => {
     expect(renderSpotCandle(candle())).toBe(`<spot-candle id="BTC-USD-ONE_MINUTE"
     data-product="BTC-USD"
     data-granularity="ONE_MINUTE"
@@ -117,7 +117,7 @@ describe('elements', () => {
 ></spot-candle>`)
   })
 
-  test('<spot-chart> has the attributes and keys of brief 003, with every digit', () => {
+  test('D7 <spot-chart> has its attributes and keys, with every digit', () => {
     const chart = {
       product: 'BTC-USD',
       granularity: 'ONE_MINUTE' as const,
@@ -131,7 +131,7 @@ describe('elements', () => {
 </spot-chart>`)
   })
 
-  test('text that is no product id cannot leave its attribute', () => {
+  test('an invalid product id is escaped in its attribute', () => {
     expect(renderSpotCandle(candle({ product_id: '"><script>' }))).not.toContain('<script>')
     expect(renderSpotChart({ product: '\'"<', granularity: 'ONE_DAY', candles: [] })).toContain(
       'data-product="&#39;&quot;&lt;"',

@@ -28,7 +28,7 @@ const bar = (t: number, more: Partial<Bar> = {}): Bar => ({
 const series = (...times: number[]): Series => ({ bars: times.map((t) => bar(t)), gaps: [] })
 const times = ({ bars }: Series) => bars.map(({ t }) => t)
 
-test('C11 a bar of a known start replaces, a later one is appended, and the chart is told which', () => {
+test('C11 a bar replaces the one with the same start, a later bar is appended, and the change names it', () => {
   const { series: next, change } = mergeBars(series(60, 120), [bar(120, { c: 2 }), bar(180)])
   expect(times(next)).toEqual([60, 120, 180])
   expect(next.bars[1]!.c).toBe(2)
@@ -41,29 +41,29 @@ test('C11 a bar of a known start replaces, a later one is appended, and the char
   })
 })
 
-test('C6 a revised older bar is moved in its place, as an older one', () => {
+test('C6 a revised older bar is replaced in place and marked as older', () => {
   const { series: next, change } = mergeBars(series(60, 120, 180), [bar(60, { c: 3, rev: 1 })])
   expect(times(next)).toEqual([60, 120, 180])
   expect(change).toEqual({ kind: 'bars', bars: [{ bar: bar(60, { c: 3, rev: 1 }), older: true }] })
 })
 
-test('C6 a lower revision and a repetition change nothing', () => {
+test('C6 a lower revision and a repeated bar change nothing', () => {
   const known: Series = { bars: [bar(60, { rev: 2, c: 5 })], gaps: [] }
   expect(mergeBars(known, [bar(60, { rev: 1, c: 9 })]).change).toEqual({ kind: 'none' })
   expect(mergeBars(known, [bar(60, { rev: 2, c: 5 })]).change).toEqual({ kind: 'none' })
 })
 
-test('C11 a bar between known ones is put in its place, and everything is drawn anew', () => {
+test('C11 a bar between two others is inserted, and the whole chart is redrawn', () => {
   const { series: next, change } = mergeBars(series(60, 180), [bar(120)])
   expect(times(next)).toEqual([60, 120, 180])
   expect(change).toEqual({ kind: 'all' })
 })
 
-test('C11 a bar before the loaded history is left to that history', () => {
+test('C11 a bar before the loaded history is ignored', () => {
   expect(mergeBars(series(120, 180), [bar(60)])).toEqual({ series: series(120, 180), change: { kind: 'none' } })
 })
 
-test('C11 whatever comes, starts rise, each once, and what the chart is told rebuilds the series', () => {
+test('C11 for any bars the starts ascend without duplicates, and the changes rebuild the series', () => {
   const some = fc.array(
     fc.record({ t: fc.integer({ min: 1, max: 30 }).map((n) => n * 60), c: fc.integer(), rev: fc.nat(3) }),
   )
@@ -94,7 +94,7 @@ test('C11 whatever comes, starts rise, each once, and what the chart is told reb
   )
 })
 
-test('D2 a snapshot replaces what it spans and keeps what stands before it', () => {
+test('D2 a snapshot replaces the bars that it spans and leaves earlier ones', () => {
   const known: Series = { bars: [bar(60), bar(120), bar(180)], gaps: [[30, 200]] }
   const snapshot: Series = { bars: [bar(120, { c: 7 }), bar(240)], gaps: [[240, 250]] }
   expect(applySnapshot(known, snapshot, 60)).toEqual({
@@ -106,18 +106,18 @@ test('D2 a snapshot replaces what it spans and keeps what stands before it', () 
   })
 })
 
-test('D2 a snapshot that does not reach back to the last bar asks for history', () => {
+test('D2 a snapshot that begins after the last bar requires a fetch of history', () => {
   expect(applySnapshot(series(60), { bars: [bar(600)], gaps: [] }, 60)).toBeNull()
   expect(applySnapshot(series(60), { bars: [], gaps: [] }, 60)).toBeNull()
   expect(applySnapshot(series(60), { bars: [bar(120)], gaps: [] }, 60)).not.toBeNull()
 })
 
-test('C11 older history is put before, and never over, what is known', () => {
+test('C11 older history is prepended and never replaces a bar', () => {
   const older: Series = { bars: [bar(60), bar(120, { c: 9 })], gaps: [[0, 60]] }
   expect(prependBars(series(120, 180), older)).toEqual({ bars: [bar(60), bar(120), bar(180)], gaps: [[0, 60]] })
 })
 
-test('C8 an interval of a gap without a bar is an empty slot, an empty interval elsewhere is none', () => {
+test('C8 an interval without a bar is an empty slot inside a gap, and no slot elsewhere', () => {
   const known: Series = { bars: [bar(60), bar(300), bar(420)], gaps: [[130, 290]] }
   expect(timeSlots(known, 60).map(({ t, bar: b }) => [t, b !== null])).toEqual([
     [60, true],
@@ -129,12 +129,12 @@ test('C8 an interval of a gap without a bar is an empty slot, an empty interval 
   ])
 })
 
-test('C8 no empty slot follows the last bar, and a long gap takes few', () => {
+test('C8 no empty slot follows the last bar, and a long gap has few slots', () => {
   expect(timeSlots({ bars: [bar(60)], gaps: [[60, 6_000]] }, 60)).toHaveLength(1)
   expect(timeSlots({ bars: [bar(60), bar(60_000)], gaps: [[60, 60_000]] }, 60).length).toBeLessThan(40)
 })
 
-test('C8 coverage of what is on screen is counted, and its gaps are named', () => {
+test('C8 the coverage of the visible bars is counted, with the gaps that touch them', () => {
   const known: Series = {
     bars: [bar(60), bar(120, { coverage: 'partial' }), bar(180, { coverage: 'gap' }), bar(240)],
     gaps: [
@@ -145,12 +145,12 @@ test('C8 coverage of what is on screen is counted, and its gaps are named', () =
   expect(summarizeCoverage(known, 120, 240, 60)).toEqual({ full: 1, partial: 1, gap: 1, gaps: [[185, 200]] })
 })
 
-test('C3 prices are shown with the digits they were written with', () => {
+test('C3 prices are displayed with as many decimals as the exchange writes', () => {
   expect([countDecimals(42_000), countDecimals(0.5), countDecimals(1e-7), countDecimals(1.25e-7)]).toEqual([0, 1, 7, 9])
   expect(priceDigits([bar(0, { o: 1.5, c: 0.00001234 })])).toBe(8)
 })
 
-test('C8 gaps that are told replace what was known of their time, and leave what is older', () => {
+test('C8 new gaps replace the gaps of their time and leave older ones', () => {
   const series: Series = {
     bars: [bar(60), bar(600)],
     gaps: [

@@ -19,7 +19,7 @@ import { bitcoin, fakePortfolioServer, lot, position, price } from '../../../sup
 
 type Server = ReturnType<typeof fakePortfolioServer>
 
-/** A client of this server; whatever it was asked first is answered. */
+/** A connected client of this server, after the responses to its first requests. */
 async function open(server: Server, options: Partial<PortfolioOptions> = {}) {
   const states: PortfolioState[] = []
   const messages: (PortfolioMessage | null)[] = []
@@ -71,7 +71,7 @@ async function untilTried(server: Server): Promise<number> {
 const CACHE = '/api/v1/stocks/portfolio-cache'
 const polls = (server: Server) => server.asked.filter(({ path }) => path === CACHE).length
 
-test('P7 it holds the snapshot, then the keys that changed; what did not change is the same object', async () => {
+test('P7 the state is the snapshot with each update applied, and unchanged items stay the same objects', async () => {
   const server = fakePortfolioServer([position(), bitcoin({ type: 'stock' })])
   const { states, messages, connections, state } = await connected(server)
   expect(server.socket().url).toBe('wss://kerb.test/ws/portfolio?ticket=u.t%2F1')
@@ -90,7 +90,7 @@ test('P7 it holds the snapshot, then the keys that changed; what did not change 
   expect(state().portfolio?.version).toBe(3)
 })
 
-test('P7 snapshot and updates come to what the server holds, whatever has changed', async () => {
+test('P7 for any changes, snapshot and updates give the state of the server', async () => {
   const some = fc.uniqueArray(
     fc.record({ asset_id: fc.nat(5), quantity: fc.constantFrom('1', '2'), cmp: fc.constantFrom('1', '2', null) }),
     { selector: ({ asset_id }) => asset_id },
@@ -107,7 +107,7 @@ test('P7 snapshot and updates come to what the server holds, whatever has change
   )
 })
 
-test('P7 of one asset it holds lots and prices; a snapshot takes the place of all that was known of it', async () => {
+test('P7 an asset channel gives lots and prices, and its snapshot replaces everything known of the asset', async () => {
   const server = fakePortfolioServer([])
   const { state, messages } = await connected(server, { channels: ['asset.AAPL'] })
   const other = lot({ id: '00000000-0000-4000-8000-000000000002' })
@@ -128,7 +128,7 @@ test('P7 of one asset it holds lots and prices; a snapshot takes the place of al
   expect(state()).toEqual({ portfolio: null, positions: [], prices: [dearer], lots: [] })
 })
 
-test('D2 it comes back with a new ticket and goes on from the last position; D3 it acks', async () => {
+test('D2 D3 a portfolio reconnects with a new ticket, resumes from the last position, and acks', async () => {
   const server = fakePortfolioServer()
   const { connections, state } = await connected(server)
   expect(server.socket().sent.at(-1)).toEqual({ op: 'ack', position: 'p-0' })
@@ -144,7 +144,7 @@ test('D2 it comes back with a new ticket and goes on from the last position; D3 
   expect(connections.map(({ name }) => name)).toEqual(['live', 'reconnecting', 'live'])
 })
 
-test('D4 what it does not know it ignores, and it does not pass it by', async () => {
+test('D4 a portfolio ignores unknown messages and does not move its position past them', async () => {
   const server = fakePortfolioServer()
   const { states, state } = await connected(server)
   const before = state()
@@ -155,7 +155,7 @@ test('D4 what it does not know it ignores, and it does not pass it by', async ()
   expect(state()).toEqual(before)
 })
 
-test('it asks as who has the token, and else as who is signed in in the browser', async () => {
+test('requests use the token, or without one the browser’s session', async () => {
   const tokens = ['one', 'two']
   const server = fakePortfolioServer()
   await connected(server, { token: () => tokens.shift() ?? '' })
@@ -178,7 +178,7 @@ test('it asks as who has the token, and else as who is signed in in the browser'
   expect(own.socket().url).toContain('?ticket=mine')
 })
 
-test('where sockets are blocked it polls, and a socket that opens later ends that', async () => {
+test('a portfolio polls where sockets are blocked, until a socket opens', async () => {
   const server = fakePortfolioServer()
   const { connection, connections, state, messages } = await open(server)
   await block(server)
@@ -212,7 +212,7 @@ test('where sockets are blocked it polls, and a socket that opens later ends tha
   expect(polls(server)).toBe(after)
 })
 
-test('a network or a server that is back has a socket tried at once', async () => {
+test('a portfolio tries a socket at once when the network or the server is back', async () => {
   const server = fakePortfolioServer()
   await open(server)
   await block(server)
@@ -235,7 +235,7 @@ test('a network or a server that is back has a socket tried at once', async () =
   expect(server.portfolioSockets()).toHaveLength(blocked + 2)
 })
 
-test('closed while it polls, it leaves nothing behind', async () => {
+test('a portfolio that is closed while it polls leaves no timer or socket', async () => {
   const server = fakePortfolioServer()
   const { client } = await open(server)
   await block(server)
@@ -258,11 +258,11 @@ test('a poll that is answered after the socket has opened changes nothing', asyn
   expect(state().positions[0]?.cmp).toBe('101')
 })
 
-test('a server that is away is told as the error of the polls, and asked again when it says so', async () => {
+test('a failed poll reports its error, and the next poll respects Retry-After', async () => {
   const server = fakePortfolioServer()
   server.replies[CACHE] = () => ({ status: 503, headers: { 'retry-after': '40' } })
   const { connection } = await open(server, { mode: 'poll' })
-  expect(connection()).toEqual({ name: 'polling', error: 'the portfolio answered 503' })
+  expect(connection()).toEqual({ name: 'polling', error: 'the portfolio request failed with status 503' })
   server.advance(39_000)
   expect(polls(server)).toBe(1)
   server.replies[CACHE] = () => Promise.reject(new TypeError('no network'))
@@ -276,7 +276,7 @@ test('a server that is away is told as the error of the polls, and asked again w
   expect(connection()).toEqual({ name: 'polling', error: null })
 })
 
-test('an answer that never comes is given up, and asked for again', async () => {
+test('a poll without a response times out and is repeated', async () => {
   const server = fakePortfolioServer()
   const fetch = server.deps.fetch
   server.deps.fetch = (_input, init) =>
@@ -284,11 +284,11 @@ test('an answer that never comes is given up, and asked for again', async () => 
   const { connection } = await open(server, { mode: 'poll' })
   server.advance(10_000)
   await server.settle()
-  expect(connection()).toMatchObject({ name: 'polling', error: expect.stringContaining('did not answer in time') })
+  expect(connection()).toMatchObject({ name: 'polling', error: expect.stringContaining('timeout') })
   server.deps.fetch = fetch
 })
 
-test('a mode that only polls opens no socket, keeps its interval, and looks sooner while the portfolio is being made', async () => {
+test('mode poll opens no socket, polls at its interval, and sooner while the server computes the portfolio', async () => {
   const server = fakePortfolioServer([bitcoin()])
   const made = server.replies[CACHE]!
   server.replies[CACHE] = () => ({ status: 202, headers: { 'retry-after': '1' } })
@@ -345,14 +345,14 @@ const signedOut: [string, (server: Server) => Promise<() => PortfolioConnection 
   ],
 ]
 
-test.each(signedOut)('%s ends it as signed out, and nothing is tried again', async (_by, run) => {
+test.each(signedOut)('%s ends the portfolio as signed_out without another attempt', async (_by, run) => {
   const server = fakePortfolioServer([bitcoin()])
   const connection = await run(server)
   expect(connection()).toEqual({ name: 'signed_out' })
   expect(server.pendingCount()).toBe(0)
 })
 
-test('a server that says stop is obeyed', async () => {
+test('D4 a portfolio stops when the server says stop', async () => {
   const server = fakePortfolioServer()
   const { connection } = await connected(server)
   server.socket().onclose?.(4000, 'no such thing')
@@ -360,14 +360,14 @@ test('a server that says stop is obeyed', async () => {
   expect(server.pendingCount()).toBe(0)
 })
 
-test('a ticket that cannot be had for another reason is a failed attempt', async () => {
+test('a ticket request that fails without status 401 is a failed attempt', async () => {
   const server = fakePortfolioServer()
   server.replies['/api/v1/auth/ticket'] = () => ({ status: 503 })
   const { connection } = await open(server)
   expect(connection()).toMatchObject({ name: 'reconnecting', attempt: 1 })
 })
 
-test('closed, it leaves nothing behind', async () => {
+test('a closed portfolio leaves no timer or socket', async () => {
   const server = fakePortfolioServer([bitcoin()])
   const { client, states } = await connected(server)
   expect(server.candleSockets()).toHaveLength(1)
@@ -395,7 +395,7 @@ async function streaming() {
   return { server, ...opened, candles, tick: (frame: string) => candles.onmessage?.(frame) }
 }
 
-test('crypto that is streamed moves at the tick with the totals, to the last digit; the rest stays as it is', async () => {
+test('P1 a streamed price moves its position and the totals, to the last digit, and nothing else', async () => {
   const { state, candles, tick, messages } = await streaming()
   expect(candles.url).toBe('wss://kerb.test/ws/products/BTC-USD')
   expect(candles.sent[0]).toMatchObject({ channels: ['candles.BTC-USD.ONE_MINUTE'] })
@@ -418,7 +418,7 @@ test('crypto that is streamed moves at the tick with the totals, to the last dig
   expect(messages.at(-1)).toBeNull()
 })
 
-test('the server’s price of the same instant, or a later one, stands; an older one does not undo what is newer', async () => {
+test('P1 a server’s price of the same instant or later wins over a streamed price; an older one does not', async () => {
   const { server, state, tick } = await streaming()
   const held = state().positions
   tick(candle('200', '2026-03-04T10:00:02Z'))
@@ -434,7 +434,7 @@ test('the server’s price of the same instant, or a later one, stands; an older
   expect(state().positions[1]).toEqual(confirmed)
 })
 
-test('lots of a position that moves at the tick move with it (P2)', async () => {
+test('P2 the lots of a position move with its streamed price', async () => {
   const { server, state, tick } = await streaming()
   const own = lot({
     id: '00000000-0000-4000-8000-000000000007',
@@ -450,7 +450,7 @@ test('lots of a position that moves at the tick move with it (P2)', async () => 
   expect(state().lots).toEqual([lot(), { ...own, present_value, gain_loss, gain_loss_percent, day_change }])
 })
 
-test('only what is held, streamed and on is followed, and no more once it is sold', async () => {
+test('only candles of held products that are traded here are streamed, until the holding is sold', async () => {
   const asset = (asset_id: number, symbol: string) => bitcoin({ asset_id, symbol })
   const server = fakePortfolioServer([asset(1, 'ETH'), asset(2, 'SOL'), asset(3, 'XYZ'), position({ asset_id: 4 })])
   const { state } = await connected(server)
@@ -465,7 +465,7 @@ test('only what is held, streamed and on is followed, and no more once it is sol
   expect(server.asked.filter(({ path }) => path === '/api/v1/products')).toHaveLength(1)
 })
 
-test('who follows one asset sees it move at the tick, without totals', async () => {
+test('P7 a subscriber of one asset gets streamed prices without totals', async () => {
   const server = fakePortfolioServer([])
   const { state } = await connected(server, { channels: ['asset.BTC'] })
   const told = { positions: [bitcoin()], prices: [], lots: [] }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseExact } from '../../../../src/client/sdk/exact-json.ts'
 import { connectQuotes, type LiveQuote, staleCause } from '../../../../src/client/sdk/quotes.ts'
 import type { StreamState } from '../../../../src/client/sdk/stream.ts'
+import { parseExact } from '../../../../src/protocol/exact-json.ts'
 import { quoteSnapshotFrame, quoteUpdateFrame } from '../../../../src/protocol/messages.ts'
 import { formatQuote, type Quote } from '../../../../src/protocol/quote.ts'
 import { fakeClientDeps } from '../../../support/fake-client-deps.ts'
@@ -46,7 +46,7 @@ function open() {
 
 const SUBSCRIBED = '{"type":"subscribed","channels":["quotes.AAPL"],"position":"quotes:b-1","recovered":false}'
 
-test('C3 numbers of a quote keep every digit in which they were written', () => {
+test('C3 the amounts of a quote keep every digit', () => {
   const world = open()
   world.socket().onopen?.()
   world.hear(SUBSCRIBED)
@@ -63,7 +63,7 @@ test('C3 numbers of a quote keep every digit in which they were written', () => 
   ])
 })
 
-test('a browser that does not tell the text of a number gives its float as plain decimals', () => {
+test('an engine without source text access gives the float as plain decimals', () => {
   const parse = JSON.parse
   JSON.parse = ((json: string, read?: (key: string, value: unknown) => unknown) =>
     parse(json, read && ((key: string, value: unknown) => read(key, value)))) as typeof JSON.parse
@@ -75,7 +75,7 @@ test('a browser that does not tell the text of a number gives its float as plain
   }
 })
 
-test('D2 after a loss it comes back from the last position and takes what changed meanwhile', () => {
+test('D2 after a loss a quote stream resumes from its last position and receives the changes since', () => {
   const world = open()
   world.socket().onopen?.()
   expect(world.socket().sent[0]).toEqual({
@@ -97,7 +97,7 @@ test('D2 after a loss it comes back from the last position and takes what change
   expect(world.states.at(-1)?.name).toBe('live')
 })
 
-test('D3 it acks what it has handled', () => {
+test('D3 a quote stream acks the frames that it has handled', () => {
   const world = open()
   world.socket().onopen?.()
   world.hear(SUBSCRIBED)
@@ -105,16 +105,19 @@ test('D3 it acks what it has handled', () => {
   expect(world.socket().sent.at(-1)).toEqual({ op: 'ack', position: 'quotes:b-1' })
 })
 
-test.each(['unknown_symbol', 'ambiguous_symbol'])('D4 %s ends it: another attempt would be told the same', (code) => {
-  const world = open()
-  world.socket().onopen?.()
-  world.hear(JSON.stringify({ type: 'error', code, message: 'no', field: 'channels/0', req_id: 1 }))
-  expect(world.states.at(-1)).toEqual({ name: 'stopped', reason: 'no', code: null })
-  world.advance(600_000)
-  expect(world.sockets).toHaveLength(1)
-})
+test.each(['unknown_symbol', 'ambiguous_symbol'])(
+  'D4 %s stops the stream, since another attempt would be refused too',
+  (code) => {
+    const world = open()
+    world.socket().onopen?.()
+    world.hear(JSON.stringify({ type: 'error', code, message: 'no', field: 'channels/0', req_id: 1 }))
+    expect(world.states.at(-1)).toEqual({ name: 'stopped', reason: 'no', code: null })
+    world.advance(600_000)
+    expect(world.sockets).toHaveLength(1)
+  },
+)
 
-test('Q1 a price is of now only while the server renews it, the connection holds and its time has not passed', () => {
+test('Q1 a price is current only while the server refreshes it, the connection lasts and it has not expired', () => {
   const at = Date.parse(QUOTE.updated_at)
   const quote = { updatedAt: QUOTE.updated_at, stale: null }
   expect(staleCause(quote, 45_000, true, at + 45_000)).toBeNull()

@@ -70,7 +70,7 @@ async function use(server: Server, options: PortfolioUpdatesOptions = {}, strict
   return { given, now: () => given.at(-1)!, draw, later, unmount: () => act(async () => root.unmount()) }
 }
 
-test('it is live by default; a position that has not changed stays the same object, and what is the same is not drawn', async () => {
+test('the hook is live by default; an unchanged position stays the same object and does not render', async () => {
   const server = fakePortfolioServer([position(), bitcoin({ type: 'stock' })])
   const { given, now, later, unmount } = await use(server)
   expect(given[0]).toMatchObject({ portfolio: null, positions: [], status: 'connecting', error: null })
@@ -91,7 +91,7 @@ test('it is live by default; a position that has not changed stays the same obje
   expect(server.pendingCount()).toBe(0)
 })
 
-test('by polls alone it reads every 15 s, or at once when it is asked to', async () => {
+test('in mode poll the hook polls every 15 s, or at once on refresh', async () => {
   const server = fakePortfolioServer()
   const { now, later } = await use(server, { mode: 'poll' })
   expect(now()).toMatchObject({ status: 'polling', positions: [position()] })
@@ -101,11 +101,15 @@ test('by polls alone it reads every 15 s, or at once when it is asked to', async
   expect(server.asked.map(({ path }) => path)).toEqual(Array(2).fill('/api/v1/stocks/portfolio-cache'))
   server.replies['/api/v1/stocks/portfolio-cache'] = () => ({ status: 500 })
   await later(() => now().refresh())
-  expect(now()).toMatchObject({ status: 'polling', error: 'the portfolio answered 500', positions: [position()] })
+  expect(now()).toMatchObject({
+    status: 'polling',
+    error: 'the portfolio request failed with status 500',
+    positions: [position()],
+  })
   expect(server.sockets).toEqual([])
 })
 
-test('what it is given to begin with is there at once, on the server and in the browser', async () => {
+test('the initial portfolio is returned at once, on the server and in the browser', async () => {
   const server = fakePortfolioServer()
   const initial = server.enriched()
   const node = createElement(Component, { server, given: [], options: { initial } })
@@ -117,7 +121,7 @@ test('what it is given to begin with is there at once, on the server and in the 
   expect(given.at(-1)?.positions).toBe(initial.positions)
 })
 
-test('a token that is made anew with each drawing opens nothing anew, and the newest is sent', async () => {
+test('a token function that changes with each render opens no new connection, and the newest is used', async () => {
   const server = fakePortfolioServer()
   const { draw, later } = await use(server, { token: () => 'one' })
   await later(() => server.acceptSocket())
@@ -132,7 +136,7 @@ test('a token that is made anew with each drawing opens nothing anew, and the ne
   expect(server.socket().closed).toBe(true)
 })
 
-test('strict drawing, which opens everything twice, leaves one socket', async () => {
+test('strict mode, which mounts twice, leaves one socket', async () => {
   const server = fakePortfolioServer()
   const { now, later } = await use(server, {}, true)
   await later(() => server.acceptSocket())
@@ -140,13 +144,13 @@ test('strict drawing, which opens everything twice, leaves one socket', async ()
   expect(now().status).toBe('live')
 })
 
-test('who is not signed in is told so', async () => {
+test('the status of a user who is not signed in is signed_out', async () => {
   const server = fakePortfolioServer()
   server.replies['/api/v1/auth/ticket'] = () => ({ status: 401 })
   expect((await use(server)).now()).toMatchObject({ status: 'signed_out', error: null, portfolio: null })
 })
 
-test('what moves at the tick moves here, too', async () => {
+test('P1 a streamed price changes the returned portfolio', async () => {
   const server = fakePortfolioServer([bitcoin()])
   const { now, later } = await use(server)
   await later(() => server.acceptSocket())

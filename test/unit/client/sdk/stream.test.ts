@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { connectCandles } from '../../../../src/client/sdk/candles.ts'
 import { openStream, type StreamState, socketUrl } from '../../../../src/client/sdk/stream.ts'
-import { PING_TEXT } from '../../../../src/protocol/messages.ts'
+import { PING_TEXT } from '../../../../src/protocol/client-messages.ts'
 import { fakeClientDeps } from '../../../support/fake-client-deps.ts'
 
-/** Candles of one product in a world of their own. */
+/** A stream of one product’s candles with fake dependencies. */
 function open(since: string | null = 'e-7', random = 0.5) {
   const world = fakeClientDeps(random)
   const states: StreamState[] = []
@@ -41,7 +41,7 @@ function open(since: string | null = 'e-7', random = 0.5) {
 
 const update = (position: string) => ({ type: 'update', position, candles: [{ timestamp: 60 }] })
 
-test('C11 it subscribes from the position of the first paint', () => {
+test('C11 a stream subscribes from the position of the rendered history', () => {
   const world = open('e-7')
   world.subscribed()
   expect(world.socket().sent).toEqual([
@@ -50,7 +50,7 @@ test('C11 it subscribes from the position of the first paint', () => {
   expect(world.states).toEqual([{ name: 'live' }])
 })
 
-test('D2 after a loss it comes back from the last frame it saw, not from the position of the answer', () => {
+test('D2 after a loss a stream resumes from its last frame, not from the position in `subscribed`', () => {
   const world = open('e-7')
   world.subscribed()
   world.socket().onclose?.(1006, '')
@@ -66,7 +66,7 @@ test('D2 after a loss it comes back from the last frame it saw, not from the pos
   expect(world.candles).toEqual([{ timestamp: 60 }])
 })
 
-test('D2 a snapshot is handed on with its gaps, and moves the position', () => {
+test('D2 a snapshot is passed on with its gaps and sets the position', () => {
   const world = open(null)
   world.subscribed()
   expect(world.socket().sent[0]).not.toHaveProperty('since')
@@ -78,7 +78,7 @@ test('D2 a snapshot is handed on with its gaps, and moves the position', () => {
   expect(world.socket().sent[0]).toMatchObject({ since: 'f-1' })
 })
 
-test('D3 it acks its first frame, then some of them, and the first of a new connection again', () => {
+test('D3 a stream acks the first frame of each connection, then every sixteenth', () => {
   const world = open('e-7')
   const acks = () =>
     world
@@ -96,7 +96,7 @@ test('D3 it acks its first frame, then some of them, and the first of a new conn
   expect(acks()).toEqual(['f-1'])
 })
 
-test('D3 a snapshot that nobody asked for is taken: the server could not keep what came meanwhile', () => {
+test('D3 a stream accepts an unrequested snapshot, which replaces updates that the server dropped', () => {
   const world = open('e-7')
   world.subscribed()
   world.receive(update('e-8'))
@@ -106,7 +106,7 @@ test('D3 a snapshot that nobody asked for is taken: the server could not keep wh
   expect(world.state()).toBe('live')
 })
 
-test('pauses double up to half a minute under full jitter, and start over after a connection that held', () => {
+test('pauses double up to half a minute with full jitter, and start again after a connection that lasted', () => {
   const world = open('e-7', 0.999_999)
   const delays: number[] = []
   for (let i = 0; i < 9; i++) {
@@ -123,7 +123,7 @@ test('pauses double up to half a minute under full jitter, and start over after 
   expect(world.states.at(-1)).toMatchObject({ delayMs: expect.closeTo(500, 0) })
 })
 
-test('close codes are obeyed: stop, pause, at once', () => {
+test('D4 a stream obeys close codes: it stops, waits, or reconnects at once', () => {
   const stopped = open()
   stopped.subscribed()
   stopped.socket().onclose?.(4000, 'no such thing')
@@ -146,7 +146,7 @@ test('close codes are obeyed: stop, pause, at once', () => {
   expect(atOnce.sockets).toHaveLength(2)
 })
 
-test('a refused subscription stops it if another attempt cannot help, else it waits', () => {
+test('D4 a refused subscription stops the stream if the refusal is final, otherwise the stream waits', () => {
   const wrong = open()
   wrong.socket().onopen?.()
   wrong.receive({ type: 'error', code: 'unknown_product', message: 'no such product', field: 'channels/0' })
@@ -161,11 +161,11 @@ test('a refused subscription stops it if another attempt cannot help, else it wa
   expect(full.sockets).toHaveLength(2)
 })
 
-test('a dead connection shows and is left within half a minute; an answered ping keeps it', () => {
+test('a dead connection becomes stale and is dropped within half a minute; an answered ping prevents that', () => {
   const world = open()
   world.subscribed()
   world.advance(15_000)
-  // The one text that wakes no object.
+  // The text that the server answers without waking the object.
   expect(JSON.stringify(world.socket().sent.at(-1))).toBe(PING_TEXT)
   world.receive({ type: 'pong' })
   world.advance(15_000)
@@ -177,7 +177,7 @@ test('a dead connection shows and is left within half a minute; an answered ping
   expect(world.sockets[0]!.closed).toBe(true)
 })
 
-test('a late answer makes a stale connection live again', () => {
+test('a late response makes a stale connection live again', () => {
   const world = open()
   world.subscribed()
   world.advance(21_000)
@@ -186,14 +186,14 @@ test('a late answer makes a stale connection live again', () => {
   expect(world.state()).toBe('live')
 })
 
-test('a connection that never answers the subscription is left', () => {
+test('a connection that never answers the subscription is dropped', () => {
   const world = open()
   world.socket().onopen?.()
   world.advance(15_000)
   expect(world.state()).toBe('reconnecting')
 })
 
-test('D4 what it does not know it ignores, and text that is no frame too', () => {
+test('D4 a stream ignores unknown frames and text that is not a frame', () => {
   const world = open()
   world.subscribed()
   world.receive({ type: 'news', text: 'x' })
@@ -204,14 +204,14 @@ test('D4 what it does not know it ignores, and text that is no frame too', () =>
   expect(world.candles).toEqual([])
 })
 
-test('C8 the feed’s own state is handed on', () => {
+test('C8 the state of the feed is passed on', () => {
   const world = open()
   world.subscribed()
   world.receive({ type: 'feed', product_id: 'BTC-USD', exchange: 'simulated', state: 'silent', since: '' })
   expect(world.feeds).toEqual(['silent'])
 })
 
-test('a network that is back is used at once, and a closed stream stays closed', () => {
+test('a stream reconnects at once when the network is back, unless it is closed', () => {
   const world = open('e-7', 0.999)
   world.socket().onclose?.(1006, '')
   world.restoreNetwork()
@@ -225,7 +225,7 @@ test('a network that is back is used at once, and a closed stream stays closed',
   expect(world.pendingCount()).toBe(0)
 })
 
-test('one product has its own socket, several share one, and a base with TLS gives one with TLS', () => {
+test('one product uses its own socket, several share `/ws`, and an https base gives a wss socket', () => {
   expect(open().socket().url).toBe('ws://kerb.test/ws/products/BTC-USD')
   const world = fakeClientDeps()
   connectCandles(
@@ -251,7 +251,7 @@ test('one product has its own socket, several share one, and a base with TLS giv
   expect(() => socketUrl(undefined, '/ws')).toThrow(TypeError)
 })
 
-test('C3 prices and volume keep every digit in which they were written; times and revisions are numbers', () => {
+test('C3 prices and volume keep every digit; times and revisions are numbers', () => {
   const world = open()
   world.subscribed()
   world
@@ -262,7 +262,7 @@ test('C3 prices and volume keep every digit in which they were written; times an
   expect(world.candles).toEqual([{ timestamp: 60, close: '42000.50000000000000000001', volume: '1e-7', rev: 2 }])
 })
 
-/** A stream whose address has to be found before each attempt. */
+/** A stream with a URL function that gives these results. */
 function openFound(answers: (string | null | Error)[]) {
   const world = fakeClientDeps()
   const states: StreamState[] = []
@@ -277,7 +277,7 @@ function openFound(answers: (string | null | Error)[]) {
   return { ...world, stream, states, asked: () => asked, found: () => new Promise((resolve) => setImmediate(resolve)) }
 }
 
-test('an address that has to be found is found anew for each attempt; one that cannot be is a failed attempt', async () => {
+test('a URL function is called before each attempt, and its rejection is a failed attempt', async () => {
   const world = openFound(['ws://kerb.test/a', new Error('no answer'), 'ws://kerb.test/b', null])
   await world.found()
   world.socket().onclose?.(1006, '')
@@ -295,7 +295,7 @@ test('an address that has to be found is found anew for each attempt; one that c
   expect(world.asked()).toBe(4)
 })
 
-test('an address that is found after the stream was closed opens nothing', async () => {
+test('a URL that is found after the stream was closed opens no socket', async () => {
   const world = openFound(['ws://kerb.test/a'])
   world.stream.close()
   await world.found()

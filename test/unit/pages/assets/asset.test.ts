@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type AssetPage, ambiguousPage, assetFacts, assetPage } from '../../../../src/pages/assets/asset.ts'
 import { assetsPage } from '../../../../src/pages/assets/list.ts'
-import { trimFloatNoise } from '../../../../src/pricing/format.ts'
+import { staleReasonLabel, trimFloatNoise } from '../../../../src/pricing/format.ts'
 import type { Asset } from '../../../../src/protocol/asset.ts'
 import { HISTORY_RANGES } from '../../../../src/protocol/price-history.ts'
 import { type Quote, STALE_REASONS } from '../../../../src/protocol/quote.ts'
@@ -113,9 +113,9 @@ test('Q1 the page says price with every digit, currency, from whom, how old, and
   expect(text).not.toContain('old-price')
 })
 
-test.each(STALE_REASONS)('Q1 a stale price (%s) is said to be none of now, with the reason in words', async (stale) => {
+test.each(STALE_REASONS)('Q1 a stale price (%s) is marked as outdated, with the reason', async (stale) => {
   const text = await render({ price: { kind: 'quote', quote: QUOTE, freshUntil: NOW - 1, stale } })
-  expect(words(text)).toMatch(/Not the price of now: (it|the provider) /)
+  expect(words(text)).toContain(`Outdated: ${staleReasonLabel(stale)}.`)
   expect(text).not.toMatch(/class="doubt" hidden/)
   expect(text).toContain('old-price')
 })
@@ -140,9 +140,9 @@ test('P6 earnings below nothing give no ratio', async () => {
 
 test.each([
   ['closed', 'Market closed'],
-  ['pre', 'Before the opening'],
-  ['post', 'After the close'],
-  [null, 'Market hours not known'],
+  ['pre', 'Pre-market'],
+  ['post', 'After hours'],
+  [null, 'Market hours unknown'],
 ] as const)('market state %s is said in words', async (market_state, said) => {
   expect(words(await render({ price: quoted({ market_state }) }))).toContain(said)
 })

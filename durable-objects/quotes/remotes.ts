@@ -1,0 +1,34 @@
+import { addAsset, countAssetsAddedSince, findAssets } from '../../src/db/assets.ts'
+import { withLiveDatabase } from '../../src/db/client.ts'
+import { readPrices, writePrices } from '../../src/db/prices.ts'
+import type { FeedSlotsObject, ProductObject, ProviderGateObject } from '../../src/objects.ts'
+import type { CachedQuote } from '../../src/pricing/quote.ts'
+import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
+
+/** A board's queries to Postgres. Each rejects when Postgres is unreachable. */
+export type QuoteDatabase = {
+  findAssets(names: string[]): Promise<Asset[]>
+  addAsset(draft: Omit<Asset, 'asset_id'>): Promise<Asset>
+  /** @param at unix milliseconds */
+  assetsAddedSince(at: number): Promise<number>
+  readPrices(ids: number[]): Promise<CachedQuote[]>
+  writePrices(quotes: CachedQuote[], settings: RefreshSettings): Promise<unknown>
+}
+
+/** Everything that a board calls over the network, each looked up anew for every call. */
+export type QuoteRemotes = {
+  gate(): Pick<ProviderGateObject, 'quotes' | 'find'>
+  database(): QuoteDatabase
+  slots(): Pick<FeedSlotsObject, 'open'>
+  product(id: string): Pick<ProductObject, 'status'>
+}
+
+/** Postgres, through the binding without a cache. */
+export const quoteDatabase = (env: Env): QuoteDatabase => ({
+  findAssets: (names) => withLiveDatabase(env, (sql) => findAssets(sql, names)),
+  addAsset: (draft) => withLiveDatabase(env, (sql) => addAsset(sql, draft)),
+  assetsAddedSince: (at) => withLiveDatabase(env, (sql) => countAssetsAddedSince(sql, at)),
+  readPrices: (ids) => withLiveDatabase(env, (sql) => readPrices(sql, ids)),
+  writePrices: (quotes, settings) => withLiveDatabase(env, (sql) => writePrices(sql, quotes, settings)),
+})
