@@ -31,7 +31,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   cached = openDatabase('cached', server.url)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -263,7 +263,7 @@ describe('candles', () => {
         // Nothing is expired by granularity; the partition is empty for everyone but the writer.
         begin(dropExpired(live, { ONE_DAY: 1 }, Date.UTC(2024, 0)))
         await expect
-          .poll(async () => (await cached`SELECT FROM pg_locks WHERE NOT granted`).length, { timeout: 1500 })
+          .poll(async () => (await cached`SELECT FROM pg_locks WHERE NOT granted`).length, { timeout: 10_000 })
           .toBe(1)
       })
       await dropping

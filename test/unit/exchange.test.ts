@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Fault } from '../../dev/exchange/faults.ts'
 import { MALFORMED } from '../../dev/exchange/malformed.ts'
@@ -9,6 +9,8 @@ import { units, type WireTrade } from '../../dev/exchange/wire.ts'
 import { recordedFrames } from '../support/recordings.ts'
 
 const MINUTE = 60_000
+/** How long a test waits for what must come, in milliseconds. */
+const PATIENCE_MS = 20_000
 const START = Date.UTC(2026, 7, 9, 21, 5, 48)
 
 type Frame = {
@@ -44,9 +46,12 @@ async function dial(exchange: Exchange) {
   ending.push(() => socket.terminate())
   await once(socket, 'open')
   const until = async (what: string, done: () => boolean) => {
-    for (let i = 0; i < 400 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 5))
+    for (const end = Date.now() + PATIENCE_MS; Date.now() < end && !done(); )
+      await new Promise((resolve) => setTimeout(resolve, 5))
     if (!done())
-      throw new Error(`no ${what} within 2 s; got ${texts.length} messages: ${texts.join('\n').slice(0, 2_000)}`)
+      throw new Error(
+        `no ${what} within ${PATIENCE_MS} ms; got ${texts.length} messages: ${texts.join('\n').slice(0, 2_000)}`,
+      )
   }
   const frames = (): Frame[] => texts.map((text) => JSON.parse(text))
   const of = (channel: string): Frame[] => frames().filter((frame) => frame.channel === channel)
@@ -594,7 +599,11 @@ describe('misbehaviour', () => {
     expect((await get(exchange, path)).body).toEqual([])
     expect(performance.now() - began).toBeGreaterThan(45)
     exchange.fault({ kind: 'rest', answer: 'hang' })
-    await expect(fetch(exchange.url + path, { signal: AbortSignal.timeout(50) })).rejects.toThrow()
+    const caller = new AbortController()
+    const hanging = expect(fetch(exchange.url + path, { signal: caller.signal })).rejects.toThrow()
+    await vi.waitUntil(() => exchange.requests.length === 8, { timeout: PATIENCE_MS })
+    caller.abort()
+    await hanging
     expect(exchange.requests.map((r) => r.status)).toEqual([429, 429, 200, 200, 500, 200, 200, 0])
   })
 

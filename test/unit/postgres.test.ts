@@ -80,7 +80,7 @@ test('a server in use by another process is told and left alone, and ends with t
   await checkServer(url)
   const pid = postmaster(dir)
   child.kill('SIGTERM')
-  await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false)
+  await expect.poll(() => isAlive(pid), { timeout: 20_000 }).toBe(false)
 })
 
 test('a server that a killed process left running is replaced, with its data', async () => {
@@ -102,7 +102,7 @@ test('what a killed server left behind does not keep the next from starting', as
   server = await startPostgres({ dir, fast: true })
   const pid = postmaster(dir)
   process.kill(pid, 'SIGKILL')
-  await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false)
+  await expect.poll(() => isAlive(pid), { timeout: 20_000 }).toBe(false)
   expect(postmaster(dir)).toBe(pid)
   await server.stop()
   server = await startPostgres({ dir, fast: true })

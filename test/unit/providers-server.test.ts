@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import YahooFinance from 'yahoo-finance2'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
 import { startExchange } from '../../dev/exchange/server.ts'
@@ -494,7 +494,11 @@ describe('faults and settings', () => {
     now += 1_000
     expect((await get(url)).status).toBe(200)
     providers.fault({ kind: 'hang', times: 1 })
-    await expect(fetch(url, { signal: AbortSignal.timeout(200) })).rejects.toThrow(/timeout/)
+    const caller = new AbortController()
+    const hanging = expect(fetch(url, { signal: caller.signal })).rejects.toThrow(/abort/)
+    await vi.waitUntil(() => providers.requests({ provider: 'binance' }).length === 3, { timeout: 20_000 })
+    caller.abort()
+    await hanging
     providers.fault({ kind: 'slow', ms: 150, times: 1 })
     const began = performance.now()
     expect((await get(url)).status).toBe(200)
