@@ -1,5 +1,5 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type Plugin } from 'vitest/config'
 import type { Stage } from './test/support/global-setup.ts'
 import { workerPackages } from './test/support/packages.ts'
 
@@ -24,6 +24,14 @@ const driverSockets = {
   },
 }
 
+/** Each file's runtime gets all modules anew: packages go without source maps, which would be half of it. */
+const packagesWithoutMaps: Plugin = {
+  name: 'packages-without-maps',
+  enforce: 'post',
+  // Vite makes a map of its own unless the code has changed.
+  transform: (code, id) => (id.includes('/deps_ssr/') ? { code: `${code}\n`, map: { mappings: '' } } : null),
+}
+
 // Wrangler wants an address for every Hyperdrive before it looks at what Miniflare is given: it is never dialled.
 for (const binding of ['HYPERDRIVE', 'HYPERDRIVE_CACHED'])
   process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = 'postgres://none:none@127.0.0.1:1/none'
@@ -37,6 +45,9 @@ const filesOf = (folder: string, mode: string) =>
     ? { include: [`test/${folder}/**/*.long.test.ts`] }
     : { include: [`test/${folder}/**/*.test.ts`], exclude: [`test/${folder}/**/*.long.test.ts`] }
 
+/** Ends a test that hangs. No test proves anything by it, so that a busy machine has time enough. Milliseconds. */
+const WATCHDOG = { testTimeout: 120_000, hookTimeout: 120_000 }
+
 export default defineConfig(({ mode }) => ({
   test: {
     maxWorkers: 2,
@@ -49,11 +60,12 @@ export default defineConfig(({ mode }) => ({
       !error.stack?.includes('/postgres/cf/polyfills.js') && error.message !== 'Network connection lost.',
     projects: [
       {
-        test: { name: 'unit', ...filesOf('unit', mode), testTimeout: 30_000, sequence: { groupOrder: 0 } },
+        test: { name: 'unit', ...filesOf('unit', mode), ...WATCHDOG, sequence: { groupOrder: 0 } },
       },
       {
         plugins: [
           driverSockets,
+          packagesWithoutMaps,
           cloudflareTest(async ({ inject }) => {
             const stage = await openStage(inject('stagesUrl'))
             return {
@@ -96,11 +108,14 @@ export default defineConfig(({ mode }) => ({
               ssr: {
                 enabled: true,
                 include: workerPackages(['postgres']),
-                rolldownOptions: { external: [/^node:/, /^cloudflare:/] },
+                rolldownOptions: {
+                  external: [/^node:/, /^cloudflare:/],
+                  output: { minify: { compress: false, mangle: false, codegen: true } },
+                },
               },
             },
           },
-          testTimeout: 30_000,
+          ...WATCHDOG,
           sequence: { groupOrder: 0 },
         },
       },
@@ -108,11 +123,11 @@ export default defineConfig(({ mode }) => ({
         test: {
           name: 'browser',
           ...filesOf('browser', mode),
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          ...WATCHDOG,
           globalSetup: ['test/support/client-build.ts'],
-          // After the others, which leave no core free: here each file has a browser, a server and a database, and two
-          // of them mostly wait.
+          // After the others, which leave no core free, and all at once: here each file has a browser, a server and a
+          // database of its own, and mostly waits.
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },

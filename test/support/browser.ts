@@ -1,10 +1,12 @@
-import chromium from '@sparticuz/chromium'
-import { type Browser, type Page, chromium as playwright } from 'playwright-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { inject } from 'vitest'
 
 /** Starts the Chromium that npm brings, without a screen. It asks nothing of the machine and nothing of the network. */
 export async function startBrowser(): Promise<Browser> {
-  return playwright.launch({
-    executablePath: await chromium.executablePath(),
+  const unpacked = await fetch(inject('clientBuildUrl'), { method: 'POST' })
+  if (!unpacked.ok) throw new Error(await unpacked.text())
+  return chromium.launch({
+    executablePath: await unpacked.text(),
     args: [
       '--no-sandbox',
       '--disable-quic',

@@ -1,25 +1,27 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import chromium from '@sparticuz/chromium'
 import type { TestProject } from 'vitest/node'
 import { buildClient, complaint } from '../../dev/build.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** POST here answers when the browser's code is built. */
+    /** POST here answers with the path of Chromium when that is unpacked and the browser's code is built. */
     clientBuildUrl: string
   }
 }
 
 /**
- * Builds the browser's code once a run, when the first server asks: a build under a server that runs would take its
- * files away, and tests of other projects, which end before, build too. Gives back how to end it.
+ * Builds the browser's code and unpacks Chromium once a run, when the first server or browser asks: a build under a
+ * server that runs would take its files away, tests of other projects, which end before, build too, and a Chromium that
+ * is unpacked by several files at once is started half unpacked. Returns how to end it.
  */
 export default async function setup(project: TestProject): Promise<() => void> {
-  let built: Promise<void> | null = null
+  let ready: Promise<string> | null = null
   const server = createServer(async (_, response) => {
-    built ??= buildClient()
-    await built.then(
-      () => response.end(),
+    ready ??= Promise.all([chromium.executablePath(), buildClient()]).then(([path]) => path)
+    await ready.then(
+      (path) => response.end(path),
       (failure: unknown) => response.writeHead(500).end(complaint(failure)),
     )
   })

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   for (const user of [ada, grace]) await as(user, (sql) => readProfile(sql, user))
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()

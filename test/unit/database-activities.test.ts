@@ -97,7 +97,7 @@ beforeAll(async () => {
   const [second] = await live<{ asset_id: number }[]>`SELECT asset_id FROM assets WHERE symbol = 'SAP.DE'`
   apple = first!.asset_id
   sap = second!.asset_id
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()

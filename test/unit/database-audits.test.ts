@@ -31,7 +31,7 @@ beforeAll(async () => {
   server = await startPostgres({ dir, fast: true })
   await migrate(server.url)
   live = openDatabase('live', server.url)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()

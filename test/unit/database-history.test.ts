@@ -34,7 +34,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   cached = openDatabase('cached', server.url)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -670,7 +670,7 @@ describe('aggregation and retention', () => {
     } finally {
       await live`UPDATE app_settings SET value = 365 WHERE name = 'history_days'`
     }
-  }, 60_000)
+  })
 
   test('however short days are kept, the running week and month keep theirs', async () => {
     await live`UPDATE app_settings SET value = 7 WHERE name = 'history_days'`
@@ -1024,7 +1024,7 @@ WHERE metric_name LIKE 'price_refresh%'
 ORDER BY recorded_at DESC 
 LIMIT 10;
 `)
-  }, 60_000)
+  })
 
   test('row level security: everyone reads prices, the service writes, and each partition is shut', async () => {
     for (const role of ['anon', 'authenticated', 'service_role'])
@@ -1063,5 +1063,5 @@ LIMIT 10;
       { close: '6' },
     ])
     expect(await as('service_role', 'SELECT * FROM asset_history')).toHaveLength(1)
-  }, 60_000)
+  })
 })

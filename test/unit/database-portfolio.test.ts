@@ -134,7 +134,7 @@ beforeAll(async () => {
   for (const { symbol, asset_id } of await live<{ symbol: string; asset_id: number }[]>`
     SELECT symbol, min(asset_id) AS asset_id FROM assets GROUP BY symbol`)
     ids.set(symbol, asset_id)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()

@@ -31,7 +31,7 @@ beforeAll(async () => {
   await migrate(server.url)
   live = openDatabase('live', server.url)
   ids = (await live<{ asset_id: number }[]>`SELECT asset_id FROM assets ORDER BY asset_id`).map((row) => row.asset_id)
-}, 60_000)
+})
 
 afterAll(async () => {
   await live?.end()
@@ -418,7 +418,7 @@ describe('row level security', () => {
           `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON ${things} TO anon, authenticated, service_role`,
         )
       await migrate(url)
-    }, 60_000)
+    })
 
     afterAll(() => owner?.end())
 

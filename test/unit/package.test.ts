@@ -17,7 +17,7 @@ beforeAll(() => {
   for (const name of ['big.js', 'zod', 'react', '@types', 'ws'])
     symlinkSync(join(ROOT, 'node_modules', name), join(app, 'node_modules', name))
   writeFileSync(join(app, 'package.json'), '{"type":"module"}')
-}, 60_000)
+})
 
 afterAll(() => rmSync(app, { recursive: true }))
 

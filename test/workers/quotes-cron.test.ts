@@ -104,7 +104,7 @@ beforeAll(async () => {
   await database((sql) => sql`UPDATE assets SET active = symbol IN ${sql(ACTIVE)}`)
   await learn()
   await pin()
-}, 60_000)
+})
 
 beforeEach(listen)
 afterEach(async () => {

@@ -51,7 +51,7 @@ beforeAll(async () => {
   await minute()
   await rest()
   await recover()
-}, 60_000)
+})
 
 beforeEach(listen)
 afterEach(async () => {

@@ -46,7 +46,7 @@ beforeAll(async () => {
   await minute()
   await quiet()
   await recovered()
-}, 60_000)
+})
 
 beforeEach(listen)
 afterEach(async () => {
