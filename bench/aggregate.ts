@@ -3,11 +3,10 @@ import { CandleAggregator } from '../src/market/aggregator.ts'
 import { FeedProcessor } from '../src/market/feed-processor.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS } from '../src/protocol/granularity.ts'
 import { recordedFrames } from '../test/support/recordings.ts'
-import { type Figures, median, rounded } from './figures.ts'
+import { type Figures, median, rounded, type Size } from './figures.ts'
 
-const ROUNDS = 15
-/** Rounds before these, not counted: the compiler has then seen all three. */
-const WARM_UP = 5
+/** `warmUp` rounds go before the others and are not counted: the compiler has then seen all three. */
+const SIZES = { full: { rounds: 15, warmUp: 5 }, quick: { rounds: 1, warmUp: 0 } }
 
 type WireTrade = { product_id: string; price: string; size: string; time: string }
 type WireMessage = { timestamp: string; events: { trades: WireTrade[] }[] }
@@ -62,14 +61,15 @@ function runCandlestickConvert(frames: readonly string[]): number {
  * Feed texts to candles, all `market_trades` frames of a 36-hour recording. Times are CPU milliseconds for all frames.
  * `vs_json_parse`: ours over JSON.parse alone of the same texts; `vs_candlestick_convert`: that package's over ours.
  */
-export async function aggregate(): Promise<Figures> {
+export async function aggregate(size: Size): Promise<Figures> {
+  const { rounds, warmUp } = SIZES[size]
   const frames = recordedFrames('replay/xrp-eth-36h.jsonl.gz').filter((text) =>
     text.includes('"channel":"market_trades"'),
   )
   const clocks = frames.map((text) => Date.parse((JSON.parse(text) as WireMessage).timestamp))
   const times = { kerb: [] as number[], json_parse: [] as number[], candlestick_convert: [] as number[] }
   let candles = 0
-  for (let round = -WARM_UP; round < ROUNDS; round++) {
+  for (let round = -warmUp; round < rounds; round++) {
     const kerb = cpuMs(() => {
       candles = runKerb(frames, clocks)
     })
@@ -91,7 +91,7 @@ export async function aggregate(): Promise<Figures> {
     ratios: { vs_json_parse: rounded(kerb / parse), vs_candlestick_convert: rounded(convert / kerb) },
     frames: frames.length,
     candles_made: candles,
-    rounds: ROUNDS,
+    rounds,
     ms: { kerb: rounded(kerb), json_parse: rounded(parse), candlestick_convert: rounded(convert) },
   }
 }

@@ -1,13 +1,13 @@
 import { GRANULARITIES } from '../src/protocol/granularity.ts'
 import { type Child, cpuMicroseconds, startChild } from './child.ts'
-import { type Figures, median, rounded } from './figures.ts'
+import { type Figures, median, rounded, type Size } from './figures.ts'
 import { PRODUCT, startServer } from './server.ts'
 import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 import type { WsRequest } from './ws-server.ts'
 
-const SOCKETS = 1_000
-const ROUNDS = 5
-const TICKS = 30
+/** `quick` delivers as much as the clock of CPU time, which has steps of 10 ms, can tell from nothing. */
+const SIZES = { full: { sockets: 1_000, rounds: 5, ticks: 30 }, quick: { sockets: 200, rounds: 1, ticks: 30 } }
+type Scale = (typeof SIZES)[Size]
 const CANDLES = GRANULARITIES.length
 
 /** The candles' texts as they stand in an update frame. */
@@ -20,14 +20,15 @@ type Contender = { pid: number; group: string; tick(frame: number): Promise<void
 async function runRound(
   side: Contender,
   viewers: Child<ViewerRequest>,
+  { sockets, ticks }: Scale,
 ): Promise<{ cost: number; taken: ReceivedCounts }> {
   await viewers.ask({ do: 'take', group: side.group })
   const before = cpuMicroseconds(side.pid)
-  for (let tick = 0; tick < TICKS; tick++) await side.tick(tick)
+  for (let tick = 0; tick < ticks; tick++) await side.tick(tick)
   const spent = cpuMicroseconds(side.pid) - before
   const taken = await viewers.ask<ReceivedCounts>({ do: 'take', group: side.group })
-  if (taken.candles < SOCKETS * CANDLES * TICKS)
-    throw new Error(`${side.group}: ${taken.candles} candles came of ${SOCKETS * CANDLES * TICKS}`)
+  const sent = sockets * CANDLES * ticks
+  if (taken.candles < sent) throw new Error(`${side.group}: ${taken.candles} candles came of ${sent}`)
   return { cost: spent / taken.candles, taken }
 }
 
@@ -36,13 +37,14 @@ async function runRound(
  * tick goes out when every socket has the last. Beside it a Node `ws` server with the same texts, each candle as its
  * own message (`vs_ws_per_update`) or in the same frames (`vs_ws_per_frame`): ours over its.
  */
-export async function fanout(): Promise<Figures> {
+export async function fanout(size: Size): Promise<Figures> {
+  const { sockets, ticks } = SIZES[size]
   const server = await startServer()
   const viewers = startChild<ViewerRequest>('viewers.ts')
   const ws = startChild<WsRequest>('ws-server.ts')
   try {
     const subscribe = JSON.stringify({ op: 'subscribe', channels: [`candles.${PRODUCT}.*`] })
-    await viewers.ask({ do: 'open', group: 'kerb', url: server.socketUrl, count: SOCKETS, subscribe })
+    await viewers.ask({ do: 'open', group: 'kerb', url: server.socketUrl, count: sockets, subscribe })
 
     let price = 100
     const closes: string[] = []
@@ -53,15 +55,15 @@ export async function fanout(): Promise<Figures> {
       server.exchange.trade(PRODUCT, { price: close, size: '0.5' })
       await viewers.ask({ do: 'await', group: 'kerb', close, candles: CANDLES })
     }
-    for (let warm = 0; warm < TICKS; warm++) await trade()
+    for (let warm = 0; warm < ticks; warm++) await trade()
 
     // One warm round of ours gives the texts that the other server sends.
     await viewers.ask({ do: 'take', group: 'kerb' })
     closes.length = 0
-    for (let tick = 0; tick < TICKS; tick++) await trade()
+    for (let tick = 0; tick < ticks; tick++) await trade()
     const { texts } = await viewers.ask<ReceivedCounts>({ do: 'take', group: 'kerb' })
-    const frames = texts.filter((text) => candleTexts(text).length === CANDLES).slice(-TICKS)
-    if (frames.length < TICKS) throw new Error(`${frames.length} frames with ${CANDLES} candles came of ${TICKS}`)
+    const frames = texts.filter((text) => candleTexts(text).length === CANDLES).slice(-ticks)
+    if (frames.length < ticks) throw new Error(`${frames.length} frames with ${CANDLES} candles came of ${ticks}`)
 
     const port = await ws.ask<number>({ do: 'listen' })
     const sides: Record<string, Contender> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
@@ -72,7 +74,7 @@ export async function fanout(): Promise<Figures> {
       ['ws_per_update', true],
       ['ws_per_frame', false],
     ] as const) {
-      await viewers.ask({ do: 'open', group, url: `ws://127.0.0.1:${port}`, count: SOCKETS, subscribe: null })
+      await viewers.ask({ do: 'open', group, url: `ws://127.0.0.1:${port}`, count: sockets, subscribe: null })
       sides[group] = {
         pid: ws.pid,
         group,
@@ -84,19 +86,24 @@ export async function fanout(): Promise<Figures> {
         },
       }
     }
-    return await measure(sides, viewers)
+    return await measure(sides, viewers, SIZES[size])
   } finally {
     await Promise.all([viewers.stop(), ws.stop()])
     await server.stop()
   }
 }
 
-async function measure(sides: Record<string, Contender>, viewers: Child<ViewerRequest>): Promise<Figures> {
+async function measure(
+  sides: Record<string, Contender>,
+  viewers: Child<ViewerRequest>,
+  scale: Scale,
+): Promise<Figures> {
+  const { sockets, rounds, ticks } = scale
   const costs = new Map<string, number[]>()
   let deliveries = 0
-  for (let turn = 0; turn < ROUNDS; turn++)
+  for (let turn = 0; turn < rounds; turn++)
     for (const [name, side] of Object.entries(sides)) {
-      const { cost, taken } = await runRound(side, viewers)
+      const { cost, taken } = await runRound(side, viewers, scale)
       costs.set(name, [...(costs.get(name) ?? []), cost])
       if (name === 'kerb') deliveries += taken.candles
     }
@@ -106,9 +113,9 @@ async function measure(sides: Record<string, Contender>, viewers: Child<ViewerRe
       vs_ws_per_update: rounded(cost('kerb') / cost('ws_per_update')),
       vs_ws_per_frame: rounded(cost('kerb') / cost('ws_per_frame')),
     },
-    sockets: SOCKETS,
-    rounds: ROUNDS,
-    ticks_a_round: TICKS,
+    sockets,
+    rounds,
+    ticks_a_round: ticks,
     candles_delivered: deliveries,
     cpu_us_per_candle: Object.fromEntries([...costs.keys()].map((name) => [name, rounded(cost(name))])),
   }

@@ -17,3 +17,13 @@ export const rounded = (value: number): number => Number(value.toPrecision(4))
 
 /** One bench's answer: ratios named in the README, and whatever figures lie behind them. */
 export type Figures = { ratios: Record<string, number> } & Record<string, unknown>
+
+/** `quick` takes seconds and shows that a bench still runs: its figures say nothing. */
+export type Size = 'full' | 'quick'
+
+/** @throws Error naming the figures that are not finite numbers: what should have been measured was not. */
+export function checkFigures({ ratios, ...rest }: Figures): void {
+  const numbers = Object.entries({ ...ratios, ...rest }).filter(([, value]) => typeof value === 'number')
+  const unmeasured = numbers.filter(([, value]) => !Number.isFinite(value)).map(([name]) => name)
+  if (unmeasured.length > 0) throw new Error(`not measured: ${unmeasured.join(', ')}`)
+}

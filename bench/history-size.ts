@@ -4,26 +4,26 @@ import { claimHistory, storeHistory } from '../src/db/price-history.ts'
 import type { DailyBar } from '../src/pricing/provider-quote.ts'
 import type { CorporateAction } from '../src/protocol/price-history.ts'
 import { HISTORY_RANGES } from '../src/protocol/price-history.ts'
-import { type Figures, median, rounded } from './figures.ts'
+import { type Figures, median, rounded, type Size } from './figures.ts'
 import { closeConnections, sendRequest, timeRequests } from './requests.ts'
 import { startServer } from './server.ts'
 
-const YEARS = 10
+/** `laterDays` are written one by one afterwards, as cron does: rows that are rewritten leave room behind. */
+const SIZES = {
+  full: { years: 10, laterDays: 5, rounds: 7, requests: 60 },
+  quick: { years: 1, laterDays: 1, rounds: 1, requests: 4 },
+}
+type Scale = (typeof SIZES)[Size]
 const DAY_MS = 86_400_000
-const ROUNDS = 7
-const REQUESTS = 60
 const CONCURRENCY = 4
-
-/** Days that are written one by one afterwards, as cron does: rows that are rewritten leave room behind. */
-const LATER_DAYS = 5
 
 const dateOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /** As many digits as Yahoo writes: its prices are 32-bit floats, printed as 64-bit ones. */
 const formatPrice = (value: number): string => String(Math.fround(value))
 
-/** Trading days of one asset up to `until`, a random walk that is the same at every run. */
-function generateDays(asset: number, until: number): DailyBar[] {
+/** Trading days of one asset in the years up to `until`, a random walk that is the same at every run. */
+function generateDays(asset: number, years: number, until: number): DailyBar[] {
   const bars: DailyBar[] = []
   let close = 20 + (asset % 400)
   let chance = asset * 7919 + 1
@@ -31,7 +31,7 @@ function generateDays(asset: number, until: number): DailyBar[] {
     chance = (chance * 48271) % 2147483647
     return chance / 2147483647
   }
-  for (let at = until - YEARS * 365.25 * DAY_MS; at < until; at += DAY_MS) {
+  for (let at = until - years * 365.25 * DAY_MS; at < until; at += DAY_MS) {
     const weekday = new Date(at).getUTCDay()
     if (weekday === 0 || weekday === 6) continue
     const open = close * (0.99 + random() * 0.02)
@@ -64,18 +64,18 @@ const generateActions = (asset: number, bars: readonly DailyBar[]): CorporateAct
 ]
 
 /** Loads every asset's whole history, then some days more, through what cron calls. Gives the number of assets. */
-async function loadHistory(sql: LiveSql, now: number): Promise<number> {
+async function loadHistory(sql: LiveSql, { years, laterDays }: Scale, now: number): Promise<number> {
   let assets = 0
-  for (let behind = LATER_DAYS; behind >= 0; behind--) {
+  for (let behind = laterDays; behind >= 0; behind--) {
     const then = now - behind * DAY_MS
     const today = dateOf(then)
     for (;;) {
       const claims = await claimHistory(sql, { limit: 200, now: then, today, simulated: true })
       if (claims.length === 0) break
-      if (behind === LATER_DAYS) assets += claims.length
+      if (behind === laterDays) assets += claims.length
       for (const claim of claims) {
         const { asset_id, currency } = claim.asset
-        const all = generateDays(asset_id, Date.parse(today))
+        const all = generateDays(asset_id, years, Date.parse(today))
         const fresh = all.filter((day) => claim.from === null || day.date >= claim.from)
         const told = generateActions(asset_id, all).filter(
           ({ ex_date }) => claim.from === null || ex_date >= claim.from,
@@ -102,11 +102,12 @@ async function tableBytes(sql: LiveSql): Promise<Record<string, number>> {
 }
 
 /** Ten years of a thousand assets in Postgres: how much room they take, and how fast a range is read. */
-export async function historySize(): Promise<Figures> {
+export async function historySize(size: Size): Promise<Figures> {
+  const { years, rounds: turns, requests } = SIZES[size]
   const server = await startServer({ entry: 'dev/worker/bench.ts' })
   const sql = openDatabase('live', server.databaseUrl)
   try {
-    const assets = await loadHistory(sql, Date.now())
+    const assets = await loadHistory(sql, SIZES[size], Date.now())
     const sizes = await tableBytes(sql)
     const megabytes = Object.values(sizes).reduce((sum, size) => sum + size, 0) / 1e6
     const symbols = await sql<{ symbol: string }[]>`SELECT symbol FROM assets WHERE provider = 'yahoo' ORDER BY symbol`
@@ -121,9 +122,9 @@ export async function historySize(): Promise<Figures> {
       }
       const key = () => `${server.url}/_bench/key`
       const rounds: number[] = []
-      for (let round = 0; round < ROUNDS; round++) {
-        const read = median(await timeRequests(REQUESTS, CONCURRENCY, (n) => url(n + round * REQUESTS)))
-        rounds.push(read / median(await timeRequests(REQUESTS, CONCURRENCY, key)))
+      for (let round = 0; round < turns; round++) {
+        const read = median(await timeRequests(requests, CONCURRENCY, (n) => url(n + round * requests)))
+        rounds.push(read / median(await timeRequests(requests, CONCURRENCY, key)))
       }
       ranges[range] = rounded(median(rounds))
     }
@@ -131,7 +132,7 @@ export async function historySize(): Promise<Figures> {
       ratios: { vs_key_read: Math.max(...Object.values(ranges)) },
       megabytes: rounded(megabytes),
       assets,
-      years: YEARS,
+      years,
       bytes: sizes,
       ranges,
     }

@@ -1,20 +1,23 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
 import { openDatabase } from '../src/db/client.ts'
-import { type Figures, median, quantile, rounded } from './figures.ts'
+import { cpuMicroseconds } from './child.ts'
+import { type Figures, median, quantile, rounded, type Size } from './figures.ts'
 import { closeConnections, sendRequest } from './requests.ts'
 import { type BenchServer, startServer } from './server.ts'
 
-const LOTS = 10_000
+/**
+ * `warmUp` rounds go first, which compile. The CPU time of `cpuRounds` changes is measured together: the clock of it has
+ * steps of 10 ms.
+ */
+const SIZES = {
+  full: { lots: 10_000, rounds: 60, cpuRounds: 400, warmUp: 10 },
+  quick: { lots: 1_000, rounds: 3, cpuRounds: 60, warmUp: 3 },
+}
+type Scale = (typeof SIZES)[Size]
 const FEW_LOTS = 100
 /** Assets that the lots are divided among: as many in the small portfolio as in the large one. */
 const ASSETS = 100
-const ROUNDS = 60
-/** Changes whose CPU time is measured together: the clock of it has steps of 10 ms. */
-const CPU_ROUNDS = 400
-/** First rounds, which compile. */
-const WARM_UP = 10
 /** Round trips that are timed together. */
 const ROUND_TRIPS = 50
 const FRAME_TIMEOUT_MS = 30_000
@@ -105,14 +108,6 @@ async function tableReads(server: BenchServer): Promise<number> {
   }
 }
 
-/** CPU time that a process has used so far, in milliseconds (fields 14 and 15 of /proc/pid/stat, 100 a second). */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10
-}
-
 /**
  * The time of one bare round trip to the database, over a connection that is open: where a price change could at best be
  * looked up. What it takes to get one is taken off.
@@ -127,7 +122,11 @@ async function roundTripMs(server: BenchServer): Promise<number> {
 }
 
 /** From the moment that a price reaches the board until the socket has the position: times, and what it cost. */
-async function measureUpdates(server: BenchServer, who: { id: string; token: string }) {
+async function measureUpdates(
+  server: BenchServer,
+  { rounds, cpuRounds, warmUp }: Scale,
+  who: { id: string; token: string },
+) {
   const socket = await openSocket(server.url, who.token)
   const sql = openDatabase('live', server.databaseUrl)
   const [asset] = await sql<{ asset_id: number; provider_id: string }[]>`
@@ -154,20 +153,20 @@ async function measureUpdates(server: BenchServer, who: { id: string; token: str
     if (touched.status !== 204) throw new Error(`touch: ${touched.status} ${touched.text}`)
     return touched.ms / 2
   }
-  for (let round = 0; round < WARM_UP; round++) {
+  for (let round = 0; round < warmUp; round++) {
     await change()
     await wayThere()
   }
   const ms: number[] = []
   const roundTrips: number[] = []
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     ms.push((await change()) - (await wayThere()))
     roundTrips.push(await roundTripMs(server))
   }
   const readsBefore = await tableReads(server)
-  const cpuBefore = cpuMs(server.pid)
-  for (let round = 0; round < CPU_ROUNDS; round++) await change()
-  const cpu = (cpuMs(server.pid) - cpuBefore) / CPU_ROUNDS
+  const cpuBefore = cpuMicroseconds(server.pid)
+  for (let round = 0; round < cpuRounds; round++) await change()
+  const cpu = (cpuMicroseconds(server.pid) - cpuBefore) / 1_000 / cpuRounds
   const reads = (await tableReads(server)) - readsBefore
   socket.close()
   return { ms, roundTrips, reads, cpu }
@@ -177,7 +176,8 @@ async function measureUpdates(server: BenchServer, who: { id: string; token: str
  * What a price change costs a user with 10,000 lots: the time until it is on the socket, compared with one bare round
  * trip to the database; and its CPU, compared with a user who has a hundredth of the lots in as many positions.
  */
-export async function portfolio(): Promise<Figures> {
+export async function portfolio(size: Size): Promise<Figures> {
+  const scale = SIZES[size]
   const server = await startServer({
     entry: 'dev/worker/bench.ts',
     vars: {
@@ -188,10 +188,10 @@ export async function portfolio(): Promise<Figures> {
   try {
     const many = await signUpUser(server, 'many')
     const few = await signUpUser(server, 'few')
-    await insertLots(server, many.id, LOTS)
+    await insertLots(server, many.id, scale.lots)
     await insertLots(server, few.id, FEW_LOTS)
-    const small = await measureUpdates(server, few)
-    const large = await measureUpdates(server, many)
+    const small = await measureUpdates(server, scale, few)
+    const large = await measureUpdates(server, scale, many)
     const trip = median(large.roundTrips)
     return {
       ratios: {
@@ -204,7 +204,7 @@ export async function portfolio(): Promise<Figures> {
       update_few_lots_ms: rounded(median(small.ms)),
       round_trip_ms: rounded(trip),
       cpu_ms: rounded(large.cpu),
-      lots: LOTS,
+      lots: scale.lots,
       positions: ASSETS,
     }
   } finally {

@@ -1,16 +1,18 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { openDatabase } from '../src/db/client.ts'
-import { type Figures, median, quantile, rounded } from './figures.ts'
+import { type Figures, median, quantile, rounded, type Size } from './figures.ts'
 import { closeConnections, sendRequest, timeRequests } from './requests.ts'
 import { type BenchServer, startServer } from './server.ts'
 
-const ROUNDS = 9
-const REQUESTS = 1_500
+/** `warmUpRounds` go first, which compile. So many `users` come in so many `minutes` of the market. */
+const SIZES = {
+  full: { rounds: 9, warmUpRounds: 2, requests: 1_500, minutes: 60, users: 10_000 },
+  quick: { rounds: 1, warmUpRounds: 0, requests: 50, minutes: 2, users: 300 },
+}
+type Scale = (typeof SIZES)[Size]
 const CONCURRENCY = 8
 /** Market milliseconds per millisecond: an hour of the market in two minutes. */
 const SPEED = 30
-const HOUR_MS = 3_600_000
-const USERS = 10_000
 /** Symbols that one user holds. */
 const HELD_SYMBOLS = 20
 /** Longest until every asset has a price, milliseconds. */
@@ -61,7 +63,7 @@ async function getBatchPrices(server: BenchServer, symbols: readonly string[]): 
  * The median times of `get-price` of a thousand warm symbols, of a route of the same app that returns a constant, and of
  * one of an app that has nothing else: neither limits nor logs.
  */
-async function measureSpeed() {
+async function measureSpeed({ rounds: turns, warmUpRounds, requests }: Scale) {
   const server = await startServer({ entry: 'dev/worker/bench.ts' })
   try {
     const symbols = await warmUp(server)
@@ -74,11 +76,12 @@ async function measureSpeed() {
     const names = ['price', 'constant', 'bare'] as const
     const rounds: Record<(typeof names)[number], number>[] = []
     const prices: number[] = []
-    // The first rounds compile.
-    for (let round = -2; round < ROUNDS; round++) {
+    for (let round = -warmUpRounds; round < turns; round++) {
       const medians = { price: 0, constant: 0, bare: 0 }
       for (const name of names) {
-        const measured = await timeRequests(REQUESTS, CONCURRENCY, (n) => routes[name](n + (round + 2) * REQUESTS))
+        const measured = await timeRequests(requests, CONCURRENCY, (n) =>
+          routes[name](n + (round + warmUpRounds) * requests),
+        )
         medians[name] = median(measured)
         if (name === 'price' && round >= 0) prices.push(...measured)
       }
@@ -110,7 +113,7 @@ function busiestMinute(at: readonly number[]): number {
 }
 
 /** An hour in which ten thousand users read what they hold: how much of it was known and fresh, and what it cost. */
-async function simulateHour() {
+async function simulateHour({ minutes, users }: Scale) {
   const server = await startServer({ entry: 'dev/worker/bench-fast.ts', speed: SPEED, vars: HOUR_VARS })
   try {
     // Closed markets would be asked less.
@@ -119,15 +122,18 @@ async function simulateHour() {
     const counts = { asked: 0, hits: 0, stale: 0, none: 0 }
     const began = Date.now()
     const beganAt = server.providers.now()
-    const asked: Promise<void>[] = []
-    const cron = setInterval(() => void runCron(server), MINUTE_MS / SPEED)
-    for (let user = 0; user < USERS; user++) {
+    const underWay: Promise<void>[] = []
+    const failures: unknown[] = []
+    const inBackground = (work: Promise<void>) => underWay.push(work.catch((error) => void failures.push(error)))
+    let minute = 0
+    for (let user = 0; user < users && failures.length === 0; user++) {
+      for (; Date.now() >= began + ((minute + 1) * MINUTE_MS) / SPEED; minute++) inBackground(runCron(server))
       // Some are held by many: the square crowds the draw towards the first.
       const held = Array.from({ length: HELD_SYMBOLS }, (_, n) => {
         const draw = ((user * HELD_SYMBOLS + n) * 0.6180339887498949) % 1
         return symbols[Math.floor(draw * draw * symbols.length)] as string
       })
-      asked.push(
+      inBackground(
         getBatchPrices(server, [...new Set(held)]).then(({ prices }) => {
           // By the market's clock: the API's own runs as fast as ours.
           const now = server.providers.now()
@@ -139,10 +145,10 @@ async function simulateHour() {
           }
         }),
       )
-      await pause(Math.max(0, began + (user * HOUR_MS) / SPEED / USERS - Date.now()))
+      await pause(Math.max(0, began + (user * minutes * MINUTE_MS) / SPEED / users - Date.now()))
     }
-    await Promise.all(asked)
-    clearInterval(cron)
+    await Promise.all(underWay)
+    if (failures.length > 0) throw failures[0]
     const requests = [
       ...server.providers.requests({ since: beganAt }),
       ...server.exchange.requests.filter(({ at }) => at >= beganAt),
@@ -158,16 +164,17 @@ async function simulateHour() {
   }
 }
 
-export async function quotes(): Promise<Figures> {
+export async function quotes(size: Size): Promise<Figures> {
+  const scale = SIZES[size]
   try {
-    const { vs_constant_route, vs_bare_route, ...one } = await measureSpeed()
-    const { hit_rate, provider_requests_per_minute, ...rest } = await simulateHour()
+    const { vs_constant_route, vs_bare_route, ...one } = await measureSpeed(scale)
+    const { hit_rate, provider_requests_per_minute, ...rest } = await simulateHour(scale)
     return {
       ratios: { vs_constant_route, vs_bare_route },
       hit_rate: rounded(hit_rate),
       provider_requests_per_minute,
       ...one,
-      users: USERS,
+      users: scale.users,
       speed: SPEED,
       ...rest,
     }

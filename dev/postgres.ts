@@ -62,10 +62,16 @@ async function waitForExit(pid: number, limit: number): Promise<boolean> {
 
 /** Ends a server: what is open is cut off and written down; one that does not go in time is ended the hard way. */
 async function endServer(pid: number): Promise<void> {
-  process.kill(pid, 'SIGINT')
-  if (await waitForExit(pid, STOP_TIMEOUT_MS)) return
-  process.kill(pid, 'SIGQUIT')
-  if (!(await waitForExit(pid, STOP_TIMEOUT_MS))) process.kill(pid, 'SIGKILL')
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
+    try {
+      process.kill(pid, signal)
+    } catch (error) {
+      // The process ended just before the signal.
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return
+      throw error
+    }
+    if (await waitForExit(pid, STOP_TIMEOUT_MS)) return
+  }
 }
 
 /**

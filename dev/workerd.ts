@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
+import { closeSync, openSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
@@ -16,18 +16,20 @@ const WORKERD = (createRequire(import.meta.url)('workerd') as { default: string 
 /**
  * `entry` is a module of the repository, `code` what was bundled of one. `vars` are text bindings; `databaseUrl` is what
  * both Hyperdrive bindings lead to; `objects` are the classes that the entry exports, by default all those of
- * wrangler.toml. `log` is what it may say: errors.
+ * wrangler.toml. `log` selects what is printed; `file` writes all output to `worker.log` in the folder instead.
  */
 export type WorkerdOptions = ({ entry: string } | { code: string }) & {
   vars?: Record<string, string>
   databaseUrl?: string
   objects?: readonly string[]
-  log?: 'all' | 'errors' | 'nothing'
+  log?: 'all' | 'errors' | 'nothing' | 'file'
 }
 
 export type Workerd = {
   url: string
   pid: number
+  /** Contains the Worker's code and configuration, the objects' SQLite in `storage`, and its log. */
+  folder: string
   /**
    * Ends the process with a signal, at once unless it goes within `patience` milliseconds, and starts it again at the
    * same address on the objects that it left.
@@ -202,9 +204,15 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const killAtExit = () => child.kill('SIGKILL')
   const start = async (): Promise<void> => {
     const { log = 'errors' } = options
+    const file = log === 'file' ? openSync(join(folder, 'worker.log'), 'a') : null
     child = spawn(WORKERD, ['serve', '--experimental', join(folder, 'config.capnp')], {
-      stdio: ['ignore', log === 'all' ? 'inherit' : 'ignore', log === 'nothing' ? 'ignore' : 'inherit'],
+      stdio: [
+        'ignore',
+        file ?? (log === 'all' ? 'inherit' : 'ignore'),
+        file ?? (log === 'nothing' ? 'ignore' : 'inherit'),
+      ],
     })
+    if (file !== null) closeSync(file)
     await waitUntilUp(url, child)
   }
   const end = async (signal: NodeJS.Signals, patience: number): Promise<void> => {
@@ -233,6 +241,7 @@ export async function serveWorkerd(options: WorkerdOptions): Promise<Workerd> {
   }
   return {
     url,
+    folder,
     get pid() {
       return child.pid as number
     },

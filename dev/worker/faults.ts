@@ -32,10 +32,23 @@ const deaths = new Map<string, number>()
 /** By product: the ids of trades in the feed's messages. */
 const receivedTradeIds = new Map<string, Set<number>>()
 
+type Clock = { speed: number; anchor: number; shift: number }
+/** Parsed once per process: every object has the same clock, and every event reads it. */
+let clock: Clock | null = null
+
+function clockOf(env: Env): Clock {
+  if (clock === null) {
+    const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(env)
+    clock = { speed: Number(CLOCK_SPEED), anchor: Number(CLOCK_ANCHOR), shift: Number(CLOCK_SHIFT) }
+  }
+  return clock
+}
+
 const productOf = (ctx: DurableObjectState): string => parseProductName(ctx.id.name ?? '')
 
 /** Kills the object if this is the step at which it has to die. */
 function reachStep(ctx: DurableObjectState, step: Step): void {
+  if (plannedKills.size === 0) return
   const product = productOf(ctx)
   const doom = plannedKills.get(product)
   if (doom?.step !== step || --doom.left > 0) return
@@ -83,14 +96,13 @@ export class ProductCandles extends RealProductCandles {
 
   protected override now(): number {
     reachStep(this.ctx, 'clock')
-    const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(this.env)
-    return Number(CLOCK_ANCHOR) + (Date.now() + Number(CLOCK_SHIFT) - Number(CLOCK_ANCHOR)) * Number(CLOCK_SPEED)
+    const { speed, anchor, shift } = clockOf(this.env)
+    return anchor + (Date.now() + shift - anchor) * speed
   }
 
   protected override wakeAt(at: number): void {
-    const { CLOCK_SPEED, CLOCK_ANCHOR, CLOCK_SHIFT } = variablesOf(this.env)
-    const real = Number(CLOCK_ANCHOR) - Number(CLOCK_SHIFT) + (at - Number(CLOCK_ANCHOR)) / Number(CLOCK_SPEED)
-    super.wakeAt(Math.ceil(real))
+    const { speed, anchor, shift } = clockOf(this.env)
+    super.wakeAt(Math.ceil(anchor - shift + (at - anchor) / speed))
   }
 
   protected override onFeedMessage(text: string): void {
@@ -137,7 +149,7 @@ export class ProductCandles extends RealProductCandles {
 
 /** A platform timer that the object's clock does not reach: it is shortened as well, but not below what is sure. */
 const timeout = AbortSignal.timeout.bind(AbortSignal)
-const SHORTEST_TIMEOUT_MS = 800
+const SHORTEST_TIMEOUT_MS = 2_000
 
 let prepared = false
 

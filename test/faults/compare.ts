@@ -35,9 +35,12 @@ export type Finding = { product: string; key: string; place: string; reason: str
 /** Distinct closed candles that were compared, and those of them that are lost or wrong anywhere. */
 export type ComparisonResult = { compared: number; lost: Finding[]; wrong: Finding[] }
 
-/** Distinct candles of findings. */
-export const countCandles = (findings: readonly Finding[]): number =>
-  new Set(findings.map(({ product, key }) => `${product} ${key}`)).size
+/** The candles of findings, each once, by product and key. */
+export const candlesOf = (findings: readonly Finding[]): Set<string> =>
+  new Set(findings.map(({ product, key }) => `${product} ${key}`))
+
+/** How many distinct candles findings are about. */
+export const countCandles = (findings: readonly Finding[]): number => candlesOf(findings).size
 
 const COMPARED_FIELDS = ['open', 'high', 'low', 'close', 'volume'] as const
 

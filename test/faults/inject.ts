@@ -3,25 +3,25 @@ import postgres from 'postgres'
 import type { FaultEffect } from '../../simulators/exchange/faults.ts'
 import type { TestEnvironment } from './environment.ts'
 import type { FaultEvent } from './events.ts'
+import { waitWhileProgressing } from './progress.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /** What events leave behind: more viewers to compare, and connections to close. */
 export type Crowd = { viewers: Viewer[]; cleanups: (() => void)[] }
 
-/** Real milliseconds that something may take which an event waits for. */
-const EFFECT_TIMEOUT_MS = 5_000
-/** Real milliseconds that a crowd may take to be there. */
-const CROWD_TIMEOUT_MS = 15_000
+/** Real milliseconds between two checks whether a fault took effect, and without progress until it counts as none. */
+const POLL_INTERVAL_MS = 10
+const EFFECT_STALL_TIMEOUT_MS = 5_000
+/** The same for a crowd, whose viewers connect one after the other. */
+const CROWD_STALL_TIMEOUT_MS = 15_000
 /** How many of a crowd stay. */
 const REMAINING_VIEWERS = 30
 
-async function waitFor(what: () => boolean | Promise<boolean>, limit = EFFECT_TIMEOUT_MS): Promise<boolean> {
-  for (const until = Date.now() + limit; Date.now() < until; ) {
-    if (await what()) return true
-    await new Promise((done) => setTimeout(done, 10))
-  }
-  return false
-}
+const waitFor = (what: () => boolean | Promise<boolean>): Promise<boolean> =>
+  waitWhileProgressing(async () => ((await what()) ? 0 : 1), {
+    pauseMs: POLL_INTERVAL_MS,
+    stallMs: EFFECT_STALL_TIMEOUT_MS,
+  })
 
 /** Does what an event says, from its time to its end. @returns how to ask later whether it took effect. */
 export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
@@ -151,9 +151,16 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
         }),
       )
       crowd.cleanups.push(...viewers.map((viewer) => viewer.close))
-      await waitFor(() => viewers.every((viewer) => viewer.ready()), CROWD_TIMEOUT_MS)
+      // A busy server accepts all connections before it sends the first snapshot: both count as progress.
+      const stepsLeft = (viewer: Viewer) => (viewer.connected() ? 0 : 1) + (viewer.ready() ? 0 : 1)
+      const allReady = () =>
+        waitWhileProgressing(() => viewers.reduce((sum, viewer) => sum + stepsLeft(viewer), 0), {
+          pauseMs: POLL_INTERVAL_MS,
+          stallMs: CROWD_STALL_TIMEOUT_MS,
+        })
+      await allReady()
       for (const viewer of viewers) viewer.drop()
-      const back = await waitFor(() => viewers.every((viewer) => viewer.ready()), CROWD_TIMEOUT_MS)
+      const back = await allReady()
       // Those that stay are looked at like any other; more would be a load on this machine and no other fault.
       for (const viewer of viewers.slice(REMAINING_VIEWERS)) viewer.close()
       crowd.viewers.push(...viewers.slice(0, REMAINING_VIEWERS))

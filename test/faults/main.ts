@@ -6,7 +6,10 @@ import { formatSummary, formatTable, runSuite } from './suite.ts'
 const USAGE = `usage: npm run test:faults -- [--runs N] [--seed S] [--fault NAME]
   NAME is one of ${FAULTS.join(' ')}`
 
-/** Minutes of the market: how long faults go on in one run, and in which everything must be right again after them. */
+/**
+ * Minutes of the market: how long faults go on in one run, and in which everything must be right again after them; what
+ * takes longer is reported as late.
+ */
 const FAULT_MINUTES = 20
 const HEAL_MINUTES = 40
 

@@ -1,52 +1,98 @@
 import { mix, seededRandom } from '../../simulators/exchange/random.ts'
-import { type ComparisonResult, countCandles } from './compare.ts'
-import { type Lane, SPEED, startEnvironment, type TestEnvironment } from './environment.ts'
+import type { ComparisonResult } from './compare.ts'
+import { type Lane, startEnvironment, type TestEnvironment } from './environment.ts'
 import type { FaultName } from './events.ts'
+import { type Healing, waitForHealing } from './heal.ts'
 import { type Crowd, inject } from './inject.ts'
 import { observe } from './observe.ts'
 import type { Plan } from './plan.ts'
+import { waitWhileProgressing } from './progress.ts'
+import { saveState } from './save-state.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
 /**
- * `heal`: minutes of the market in which everything must be right again. `broken`: what the Worker does wrong on purpose.
- * `signal` breaks it off.
+ * `healMinutes`: market minutes within which everything must be right again. Candles that take longer are late. A run
+ * that makes no progress for as many minutes is given up, and what is still missing or different then is lost or wrong.
+ * `broken`: what the Worker does wrong on purpose. `signal` aborts the run.
  */
 export type RunOptions = { healMinutes: number; broken?: 'flush' | 'backfill'; signal?: AbortSignal }
 
-/** How a run ended. `effects`: of each fault, how often it took effect; `healed`: market ms after the faults, null: never. */
+/**
+ * How a run ended. `effects`: how often each fault took effect. `late`: candles that became right after `healMinutes`.
+ * `healedAfterMs`: market time from the end of the faults until everything was right, null: never. `savedState`: the
+ * folder with the state of a run that did not heal. `speed`: market milliseconds per millisecond.
+ */
 export type RunResult = {
   seed: number
   effects: Map<FaultName, number>
   verdict: ComparisonResult
+  late: number
   healedAfterMs: number | null
+  savedState: string | null
   returns: { recovered: number; snapshots: number }
   /** Real milliseconds. */
   durationMs: number
+  speed: number
 }
 
 const MINUTE_MS = 60_000
 
-/** Real milliseconds that everything may take to come up. */
-const STARTUP_TIMEOUT_MS = 20_000
-/** Real milliseconds after which a run is broken off, whatever it waits for. */
-const RUN_TIMEOUT_MS = 240_000
-/** Real milliseconds between two looks at whether everything is right again. */
-const POLL_INTERVAL_MS = 100
+/** Market milliseconds between two trades of the manual product after the last trade of the plan. */
+const EXTRA_TRADE_INTERVAL_MS = 5_000
+/** Real milliseconds between two checks of the start, and without progress of it before the run is given up. */
+const STARTUP_POLL_INTERVAL_MS = 20
+const STARTUP_STALL_TIMEOUT_MS = 20_000
+/** Real milliseconds after which a run whose faults do not end is aborted. */
+const FAULTS_TIMEOUT_MS = 600_000
 
-const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
+/**
+ * A run after its faults. The candles of [from, to) (unix seconds) are compared at every viewer. `faultsEndedAt` is unix
+ * milliseconds of the market's clock.
+ */
+type RunAfterFaults = {
+  viewers: Viewer[]
+  crowd: Viewer[]
+  effects: Map<FaultName, number>
+  from: number
+  to: number
+  faultsEndedAt: number
+}
 
-/** Runs one plan from bringing up to the last comparison. @throws Error when it could not be run to its end */
+/** Runs one plan from the start of its servers to the last comparison. @throws Error when it could not be completed */
 export async function runPlan(plan: Plan, lane: Lane, options: RunOptions): Promise<RunResult> {
+  const began = Date.now()
   const stage = await startEnvironment(plan, lane, options.broken)
-  const signals = [AbortSignal.timeout(RUN_TIMEOUT_MS), ...(options.signal ? [options.signal] : [])]
   const ends: (() => void)[] = []
+  const signals = options.signal ? [options.signal] : []
+  const orAbort = <T>(work: Promise<T>, ...more: AbortSignal[]) =>
+    Promise.race([work, rejectOnAbort(AbortSignal.any([...signals, ...more]))])
   try {
-    return await Promise.race([executeRun(stage, plan, options, ends), rejectOnAbort(AbortSignal.any(signals))])
+    const run = await orAbort(runFaults(stage, plan, ends), AbortSignal.timeout(FAULTS_TIMEOUT_MS))
+    const healing = await orAbort(waitUntilHealed(stage, plan, options, run))
+    const { viewers, effects } = run
+    const sum = (name: 'recovered' | 'snapshots') => viewers.reduce((all, { returns }) => all + returns[name], 0)
+    return {
+      seed: plan.seed,
+      effects,
+      ...healing,
+      savedState: isClean(healing.verdict) ? null : await trySaveState(stage, plan, healing.verdict),
+      returns: { recovered: sum('recovered'), snapshots: sum('snapshots') },
+      durationMs: Date.now() - began,
+      speed: stage.speed,
+    }
+  } catch (error) {
+    if (options.signal?.aborted) throw error
+    const state = await trySaveState(stage, plan, null)
+    throw new Error(`${(error as Error).message}; state: ${state}`, { cause: error })
   } finally {
     for (const end of ends) end()
     await stage.stop()
   }
 }
+
+/** The folder with the run's state, or why it could not be saved: a full disk must not hide the findings. */
+const trySaveState = (stage: TestEnvironment, plan: Plan, verdict: ComparisonResult | null): Promise<string> =>
+  saveState(stage, plan, verdict).catch((error: Error) => `not saved, ${error.message}`)
 
 /** Rejects when the signal comes. */
 const rejectOnAbort = (signal: AbortSignal): Promise<never> =>
@@ -56,14 +102,8 @@ const rejectOnAbort = (signal: AbortSignal): Promise<never> =>
     signal.addEventListener('abort', broke)
   })
 
-/** The run on its stage; `ends` is how to end what it has begun. */
-async function executeRun(
-  stage: TestEnvironment,
-  plan: Plan,
-  options: RunOptions,
-  ends: (() => void)[],
-): Promise<RunResult> {
-  const began = Date.now()
+/** Starts the viewers and injects every fault. What has to be stopped in the end is added to `ends`. */
+async function runFaults(stage: TestEnvironment, plan: Plan, ends: (() => void)[]): Promise<RunAfterFaults> {
   const crowd: Crowd = { viewers: [], cleanups: ends }
   ends.push(startManualTrades(stage, plan))
   const random = seededRandom(mix(plan.seed, 0x7e))
@@ -71,8 +111,7 @@ async function executeRun(
     openPlannedViewer(stage, plan, viewer.product, viewer.acks, i, random),
   )
   ends.push(...viewers.map((viewer) => viewer.close))
-  const products = plan.products.map(({ id }) => id)
-  const from = await waitUntilLive(stage, plan, viewers)
+  const from = await waitUntilUp(stage, plan, viewers)
   const drops = plan.viewers.map(async ({ drops: times }, i) => {
     for (const at of [...times].sort((a, b) => a - b)) {
       await stage.until(at)
@@ -84,48 +123,70 @@ async function executeRun(
     plan.events.map(async (event) => ({ event, effective: await inject(stage, event, crowd) })),
   )
   await Promise.all(drops)
-  // Where it took long to come up, the market goes on for as long as a run is to have.
+  // A slow start does not shorten the run.
   const end = Math.max(plan.end, from * 1000 - plan.start + plan.minutes * MINUTE_MS)
   await stage.until(end)
   for (const { event, effective } of injected)
     if (effective()) effects.set(event.fault, (effects.get(event.fault) ?? 0) + 1)
-  await clearFaults(stage, plan, products)
+  await clearFaults(stage, plan)
   const to = Math.floor((plan.start + end) / MINUTE_MS) * 60
-  const look = () => observe(stage, plan, [...viewers, ...crowd.viewers], from, to)
-  const first = await waitUntilHealed(stage, plan.start + end, options.healMinutes, look)
-  let { verdict, healed } = first
-  if (healed !== null) {
-    // What SQLite kept must be enough: every object dies, and comes back from it.
-    for (const product of products) await stage.call(`${product}/die`)
-    const second = await waitUntilHealed(stage, stage.exchange.now(), options.healMinutes, look)
-    verdict = second.verdict
-    healed = second.healed === null ? null : Math.max(healed, second.healed)
-  }
-  const contradictions = [...viewers, ...crowd.viewers].flatMap((viewer) => viewer.contradictions)
-  const stopped = viewers.find((viewer) => viewer.stopped() !== null)
-  if (stopped) throw new Error(`${stopped.name} was told to stop: ${stopped.stopped()}`)
-  const sum = (name: 'recovered' | 'snapshots') => viewers.reduce((all, { returns }) => all + returns[name], 0)
-  return {
-    seed: plan.seed,
-    effects,
-    verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] },
-    healedAfterMs: healed,
-    returns: { recovered: sum('recovered'), snapshots: sum('snapshots') },
-    durationMs: Date.now() - began,
-  }
+  return { viewers, crowd: crowd.viewers, effects, from, to, faultsEndedAt: stage.exchange.now() }
 }
 
-/** Makes the trades of the manual product when their time comes. @returns how to end it */
-function startManualTrades({ exchange }: TestEnvironment, { start, manual }: Plan): () => void {
+/** Compares until everything is right, then kills every object and compares again. */
+async function waitUntilHealed(
+  stage: TestEnvironment,
+  plan: Plan,
+  options: RunOptions,
+  { viewers, crowd, from, to, faultsEndedAt }: RunAfterFaults,
+): Promise<Pick<RunResult, 'verdict' | 'healedAfterMs' | 'late'>> {
+  const all = [...viewers, ...crowd]
+  const heal = () =>
+    waitForHealing(() => observe(stage, plan, all, from, to), {
+      withinMs: (options.healMinutes * MINUTE_MS) / stage.speed,
+      now: stage.exchange.now,
+      signal: options.signal,
+    })
+  const since = ({ healedAt }: Healing, start: number) => (healedAt === null ? null : healedAt - start)
+  let healing = await heal()
+  let healedAfterMs = since(healing, faultsEndedAt)
+  const late = new Set(healing.late)
+  if (healedAfterMs !== null) {
+    // Every object must be able to continue from its SQLite alone.
+    for (const { id } of plan.products) await stage.call(`${id}/die`)
+    const diedAt = stage.exchange.now()
+    healing = await heal()
+    const second = since(healing, diedAt)
+    healedAfterMs = second === null ? null : Math.max(healedAfterMs, second)
+    for (const candle of healing.late) late.add(candle)
+  }
+  const stopped = viewers.find((viewer) => viewer.stopped() !== null)
+  if (stopped) throw new Error(`the server told ${stopped.name} to stop: ${stopped.stopped()}`)
+  const { verdict } = healing
+  const contradictions = all.flatMap((viewer) => viewer.contradictions)
+  return { verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] }, healedAfterMs, late: late.size }
+}
+
+/**
+ * Makes the trades of the manual product at their times, and repeats the last one afterwards: a hole heals only once the
+ * next trade arrives, and a run may take longer than its plan.
+ * @returns stops it
+ */
+function startManualTrades({ exchange, speed }: TestEnvironment, { start, manual }: Plan): () => void {
   let next = 0
+  const last = manual.trades.at(-1) as (typeof manual.trades)[number]
+  const tradeOf = (n: number) =>
+    manual.trades[n] ?? { ...last, at: last.at + (n - manual.trades.length + 1) * EXTRA_TRADE_INTERVAL_MS }
   const make = () => {
     const due = []
-    while (next < manual.trades.length && start + (manual.trades[next] as { at: number }).at <= exchange.now())
-      due.push((manual.trades[next++] as { trade: (typeof manual.trades)[number]['trade'] }).trade)
+    for (; start + tradeOf(next).at <= exchange.now(); next++) {
+      const { at, trade } = tradeOf(next)
+      due.push({ ...trade, time: start + at })
+    }
     if (due.length > 0) exchange.tick(due)
   }
   make()
-  const timer = setInterval(make, 1_000 / SPEED)
+  const timer = setInterval(make, 1_000 / speed)
   return () => clearInterval(timer)
 }
 
@@ -149,61 +210,38 @@ function openPlannedViewer(
   })
 }
 
-/** Waits until every feed and every viewer is up. @returns the first whole minute after that, unix seconds */
-async function waitUntilLive(stage: TestEnvironment, plan: Plan, viewers: readonly Viewer[]): Promise<number> {
-  const until = Date.now() + STARTUP_TIMEOUT_MS
-  for (;;) {
-    const states = await Promise.all(
-      plan.products.map(async ({ id }) => {
-        const { feed } = (await (await stage.call(`${id}/status`)).json()) as { feed: { state: string } }
-        return feed.state
-      }),
-    )
-    // At this speed a feed is called silent whenever this machine takes a breath.
-    if (states.every((state) => state === 'live' || state === 'silent') && viewers.every((viewer) => viewer.ready()))
-      break
-    if (Date.now() > until) throw new Error(`not every feed and viewer came up: ${states.join(' ')}`)
-    await sleep(20)
+/** Waits until every feed and every viewer has been up once. @returns the first whole minute after that, unix seconds */
+async function waitUntilUp(stage: TestEnvironment, plan: Plan, viewers: readonly Viewer[]): Promise<number> {
+  // Not all at the same moment: at this speed a feed drops out whenever the machine is busy for some milliseconds.
+  const missing = new Set<string | Viewer>([...plan.products.map(({ id }) => id), ...viewers])
+  const left = async () => {
+    for (const one of missing) if (await isUp(stage, one)) missing.delete(one)
+    return missing.size
   }
+  const isComplete = await waitWhileProgressing(left, {
+    pauseMs: STARTUP_POLL_INTERVAL_MS,
+    stallMs: STARTUP_STALL_TIMEOUT_MS,
+  })
+  if (!isComplete)
+    throw new Error(`not up: ${[...missing].map((one) => (typeof one === 'string' ? one : one.name)).join(', ')}`)
   return (Math.floor(stage.exchange.now() / MINUTE_MS) + 1) * 60
 }
 
+/** True when the viewer has its snapshot, or the product has its feed. */
+async function isUp(stage: TestEnvironment, one: string | Viewer): Promise<boolean> {
+  if (typeof one !== 'string') return one.ready()
+  const { feed } = (await (await stage.call(`${one}/status`)).json()) as { feed: { state: string } }
+  return feed.state === 'live' || feed.state === 'silent'
+}
+
 /** Ends what faults are still going on, but for a REST that refuses for good. */
-async function clearFaults(stage: TestEnvironment, plan: Plan, products: readonly string[]): Promise<void> {
+async function clearFaults(stage: TestEnvironment, plan: Plan): Promise<void> {
   stage.exchange.clearFaults()
   if (plan.faults.includes('rest-refused')) stage.exchange.fault({ kind: 'rest', answer: '500', forMs: 1e12 })
   await stage.runExclusive(async () => {
-    for (const product of products) await stage.call(`${product}/spare`)
+    for (const { id } of plan.products) await stage.call(`${id}/spare`)
   })
 }
 
-/** Looks until nothing is lost or wrong any more, or the time is over. */
-async function waitUntilHealed(
-  stage: TestEnvironment,
-  since: number,
-  minutes: number,
-  look: () => Promise<ComparisonResult>,
-): Promise<{ verdict: ComparisonResult; healed: number | null }> {
-  let verdict: ComparisonResult = { compared: 0, lost: [], wrong: [] }
-  let failure: unknown = null
-  const over = Date.now() + (minutes * MINUTE_MS) / SPEED
-  do {
-    await sleep(POLL_INTERVAL_MS)
-    const now = stage.exchange.now()
-    try {
-      verdict = await look()
-      failure = null
-      if (verdict.compared > 0 && verdict.lost.length === 0 && verdict.wrong.length === 0)
-        return { verdict, healed: now - since }
-    } catch (error) {
-      // Something is still coming back.
-      failure = error
-    }
-  } while (Date.now() < over)
-  if (failure !== null) throw new Error('the candles could not be read at the end', { cause: failure })
-  return { verdict, healed: null }
-}
-
-/** Whether a run is as it must be. */
-export const isClean = ({ verdict }: RunResult): boolean =>
-  countCandles(verdict.lost) === 0 && countCandles(verdict.wrong) === 0
+/** True when no candle is lost or wrong. */
+export const isClean = ({ lost, wrong }: ComparisonResult): boolean => lost.length === 0 && wrong.length === 0

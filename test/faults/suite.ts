@@ -1,4 +1,4 @@
-import { countCandles, type Finding } from './compare.ts'
+import { countCandles } from './compare.ts'
 import { type Lane, openLane } from './environment.ts'
 import { FAULTS, type FaultName } from './events.ts'
 import { planRun, runSeeds } from './plan.ts'
@@ -23,6 +23,7 @@ export type FaultReport = {
   compared: number
   lost: number
   wrong: number
+  late: number
   healed: number
 }
 
@@ -33,6 +34,7 @@ export type SuiteReport = {
   compared: number
   lost: number
   wrong: number
+  late: number
   failed: number
   healed: number
   byFault: FaultReport[]
@@ -74,15 +76,25 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
 }
 
 function formatResult(result: RunResult): string {
-  const { verdict, healedAfterMs: healed, returns, durationMs: took } = result
+  const { verdict, late, healedAfterMs, savedState, returns, durationMs, speed } = result
   const effects = [...result.effects].map(([fault, times]) => `${fault} ${times}`).join(', ')
-  const head = `${verdict.compared} compared, ${countCandles(verdict.lost)} lost, ${countCandles(verdict.wrong)} wrong, ${
-    healed === null ? 'not healed' : `healed after ${formatMinutes(healed)}`
-  }, effects: ${effects}, returns: ${returns.recovered} recovered ${returns.snapshots} snapshots, ${(took / 1000).toFixed(1)} s`
-  if (isClean(result)) return head
-  const line = ({ place, product, key, reason }: Finding) => `\n    ${place}: ${product} ${key} ${reason}`
+  const head = [
+    `${verdict.compared} compared`,
+    `${countCandles(verdict.lost)} lost`,
+    `${countCandles(verdict.wrong)} wrong`,
+    `${late} late`,
+    healedAfterMs === null ? 'not healed' : `healed after ${formatMinutes(healedAfterMs)}`,
+    `effects: ${effects}`,
+    `returns: ${returns.recovered} recovered ${returns.snapshots} snapshots`,
+    `${(durationMs / 1000).toFixed(1)} s at speed ${speed}`,
+  ].join(', ')
+  if (isClean(verdict)) return head
   const findings = [...verdict.lost, ...verdict.wrong]
-  return `${head}${findings.slice(0, MAX_FINDINGS_SHOWN).map(line).join('')}${findings.length > MAX_FINDINGS_SHOWN ? `\n    and ${findings.length - MAX_FINDINGS_SHOWN} more` : ''}`
+  const more = findings.length > MAX_FINDINGS_SHOWN ? [`and ${findings.length - MAX_FINDINGS_SHOWN} more`] : []
+  const lines = findings
+    .slice(0, MAX_FINDINGS_SHOWN)
+    .map(({ place, product, key, reason }) => `${place}: ${product} ${key} ${reason}`)
+  return [head, ...lines, ...more, `state: ${savedState}`].join('\n    ')
 }
 
 function buildReport(results: readonly RunResult[], failed: number): SuiteReport {
@@ -93,7 +105,8 @@ function buildReport(results: readonly RunResult[], failed: number): SuiteReport
     compared: sum(of, ({ verdict }) => verdict.compared),
     lost: sum(of, ({ verdict }) => countCandles(verdict.lost)),
     wrong: sum(of, ({ verdict }) => countCandles(verdict.wrong)),
-    healed: Math.max(0, ...of.map(({ healedAfterMs: healed }) => healed ?? 0)),
+    late: sum(of, ({ late }) => late),
+    healed: Math.max(0, ...of.map(({ healedAfterMs }) => healedAfterMs ?? 0)),
   })
   const byFault = FAULTS.map((fault) => {
     const of = results.filter(({ effects }) => effects.has(fault))
@@ -109,10 +122,10 @@ function buildReport(results: readonly RunResult[], failed: number): SuiteReport
 
 /** The report as a table, a line a fault. */
 export function formatTable(report: SuiteReport): string[] {
-  const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'longest to heal']
+  const head = ['fault', 'runs', 'effects', 'compared', 'lost', 'wrong', 'late', 'longest to heal']
   const rows = report.byFault.map((row) => [
     row.fault,
-    ...[row.runs, row.effects, row.compared, row.lost, row.wrong].map(String),
+    ...[row.runs, row.effects, row.compared, row.lost, row.wrong, row.late].map(String),
     formatMinutes(row.healed),
   ])
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] as string).length)))
@@ -122,5 +135,5 @@ export function formatTable(report: SuiteReport): string[] {
 }
 
 /** The last line of the suite's output. */
-export const formatSummary = ({ runs, faults, compared, lost, wrong }: SuiteReport): string =>
-  JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong })
+export const formatSummary = ({ runs, faults, compared, lost, wrong, late }: SuiteReport): string =>
+  JSON.stringify({ suite: 'faults', runs, faults, compared, lost, wrong, late })

@@ -23,7 +23,8 @@ export type Viewer = {
   candles(): Map<string, Map<string, ObservedCandle>>
   /** What it was told that can never be: a candle that opened again, went back, or changed without a new revision. */
   contradictions: Finding[]
-  /** Whether it has had a first snapshot and is connected. */
+  /** Whether it is connected, and whether it has had a first snapshot, too. */
+  connected(): boolean
   ready(): boolean
   /** Times that it came back and was given exactly what it missed, and times that it was given a snapshot. */
   returns: { recovered: number; snapshots: number }
@@ -44,6 +45,9 @@ type WireCandle = {
   rev: number
 }
 type ReceivedCandle = { candle: WireCandle; text: string }
+
+/** Frames to one ack, as in our own client: an ack of every frame would be all that a crowd's server is busy with. */
+const ACK_FRAMES = 16
 
 const RETRY_MIN_MS = 10
 const RETRY_MAX_MS = 150
@@ -84,6 +88,8 @@ export function openViewer(options: ViewerOptions): Viewer {
   let stopped: string | null = null
   let closed = false
   let subscribed = false
+  /** Frames of this connection that are not acked; null: none of it is yet. */
+  let unacked: number | null = null
 
   const put = (candle: WireCandle, text: string) => {
     const key = candleKey(candle.granularity, candle.timestamp)
@@ -131,7 +137,15 @@ export function openViewer(options: ViewerOptions): Viewer {
     const texts = candleTexts(text)
     for (const [i, candle] of frame.candles.entries()) put(candle, texts[i] as string)
     position = frame.position ?? position
-    if (options.acks && position !== null) socket?.send(JSON.stringify({ op: 'ack', position }))
+    if (options.acks) ack()
+  }
+
+  /** Acks the first frame of a connection, which tells the server that this client acks, then every sixteenth. */
+  const ack = () => {
+    unacked = unacked === null ? ACK_FRAMES : unacked + 1
+    if (unacked < ACK_FRAMES || position === null) return
+    unacked = 0
+    socket?.send(JSON.stringify({ op: 'ack', position }))
   }
 
   const lost = () => {
@@ -141,6 +155,7 @@ export function openViewer(options: ViewerOptions): Viewer {
     socket?.terminate()
     socket = null
     subscribed = false
+    unacked = null
     if (closed || stopped !== null || timer) return
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempts++)
     timer = setTimeout(dial, RETRY_MIN_MS + options.random() * ceiling)
@@ -148,7 +163,11 @@ export function openViewer(options: ViewerOptions): Viewer {
 
   const dial = () => {
     timer = null
-    const current = new WebSocket(options.url, { headers: { 'cf-connecting-ip': options.client } })
+    // Compression would cost this machine more than everything else that a crowd does.
+    const current = new WebSocket(options.url, {
+      perMessageDeflate: false,
+      headers: { 'cf-connecting-ip': options.client },
+    })
     socket = current
     current.on('open', () =>
       current.send(JSON.stringify({ op: 'subscribe', channels, ...(position ? { since: position } : {}) })),
@@ -168,6 +187,7 @@ export function openViewer(options: ViewerOptions): Viewer {
     candles: () =>
       new Map([...kept].map(([product, ours]) => [product, new Map([...ours].map(([k, v]) => [k, toObserved(v)]))])),
     contradictions,
+    connected: () => socket?.readyState === WebSocket.OPEN,
     ready: () => subscribed && position !== null,
     returns,
     drop: lost,

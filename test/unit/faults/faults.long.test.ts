@@ -1,9 +1,19 @@
+import { readdirSync, rmSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { WireTrade } from '../../../simulators/exchange/wire.ts'
-import { type ComparisonInput, compare, countCandles, type ObservedCandle } from '../../faults/compare.ts'
+import {
+  type ComparisonInput,
+  type ComparisonResult,
+  compare,
+  countCandles,
+  type Finding,
+  type ObservedCandle,
+} from '../../faults/compare.ts'
 import { FAULTS } from '../../faults/events.ts'
 import { foldCandles } from '../../faults/fold.ts'
+import { waitForHealing } from '../../faults/heal.ts'
 import { planRun, runSeeds } from '../../faults/plan.ts'
+import { waitWhileProgressing } from '../../faults/progress.ts'
 import { formatSummary, formatTable, runSuite, type SuiteOptions } from '../../faults/suite.ts'
 
 const T = Date.UTC(2026, 3, 1) / 1000
@@ -53,7 +63,7 @@ const only =
     k === key ? change(seen) : seen
 
 describe('the judge', () => {
-  test('C2 C7 the fold takes trades in the order of their minutes, then ids, and is exact', () => {
+  test('C2 C7 the foldCandles takes trades in the order of their minutes, then ids, and is exact', () => {
     const trades = [
       trade(1, 10, '2.00000001', '0.1'),
       trade(2, 70, '3', '0.2'),
@@ -140,6 +150,65 @@ describe('the plan', () => {
   })
 })
 
+describe('waiting', () => {
+  const finding = (n: number): Finding => ({ product: 'ONE-USD', key: `ONE_MINUTE/${n}`, place: 'object', reason: '' })
+  /** A comparison that finds so many lost candles, one number a call; the last one for good. */
+  const losing = (counts: readonly number[]) => {
+    let call = 0
+    return async (): Promise<ComparisonResult> => {
+      const lost = Array.from({ length: counts[Math.min(call++, counts.length - 1)] as number }, (_, n) => finding(n))
+      return { compared: 20, lost, wrong: [] }
+    }
+  }
+  const descending = Array.from({ length: 12 }, (_, i) => 11 - i)
+  const now = () => 1_000
+
+  test('a wait lasts as long as there is less and less left, however long that is', async () => {
+    let left = 30
+    const began = Date.now()
+    expect(await waitWhileProgressing(() => --left, { pauseMs: 5, stallMs: 20 })).toBe(true)
+    expect(Date.now() - began).toBeGreaterThan(100)
+  })
+
+  test('a wait is given up when nothing has got better for its time', async () => {
+    expect(await waitWhileProgressing(() => 3, { pauseMs: 5, stallMs: 30 })).toBe(false)
+  })
+
+  test('a check that takes long makes the wait longer', async () => {
+    let checks = 0
+    const slow = async () => {
+      checks++
+      await new Promise((done) => setTimeout(done, 20))
+      return 3
+    }
+    expect(await waitWhileProgressing(slow, { pauseMs: 1, stallMs: 20 })).toBe(false)
+    expect(checks).toBeGreaterThanOrEqual(10)
+  })
+
+  test('what is right in time is not late', async () => {
+    expect(await waitForHealing(losing([2, 0]), { withinMs: 10_000, now })).toMatchObject({ healedAt: 1_000, late: [] })
+  })
+
+  test('what is right in the end, but not in time, is late and neither lost nor wrong', async () => {
+    const { verdict, healedAt, late } = await waitForHealing(losing(descending), { withinMs: 250, now })
+    expect([verdict.lost.length, healedAt]).toEqual([0, 1_000])
+    expect(late.length).toBeGreaterThan(0)
+  })
+
+  test('what does not get better is lost and not late', async () => {
+    const { verdict, healedAt, late } = await waitForHealing(losing([5, 3, 2]), { withinMs: 250, now })
+    expect([verdict.lost.length, healedAt]).toEqual([2, null])
+    expect(late).not.toContain('ONE-USD ONE_MINUTE/0')
+  })
+
+  test('what cannot be read in the end is an error', async () => {
+    const failing = async () => {
+      throw new Error('gone')
+    }
+    await expect(waitForHealing(failing, { withinMs: 150, now })).rejects.toThrow('could not be read')
+  })
+})
+
 // At once: each waits for its clock most of the time.
 describe.concurrent('the suite', () => {
   const short: SuiteOptions = {
@@ -152,7 +221,7 @@ describe.concurrent('the suite', () => {
     log: () => {},
   }
 
-  test('C5-C12 D2 faults in combination: nothing is lost, nothing is wrong', { timeout: 120_000 }, async () => {
+  test('C5-C12 D2 faults in combination: nothing is lost, nothing is wrong', { timeout: 300_000 }, async () => {
     const told: string[] = []
     const report = await runSuite({
       ...short,
@@ -164,19 +233,30 @@ describe.concurrent('the suite', () => {
       log: (line) => told.push(line),
     })
     expect(report, told.join('\n')).toMatchObject({ runs: 2, failed: 0, lost: 0, wrong: 0 })
+    expect(told.join('\n')).not.toContain('state: ')
     expect(report.faults).toBeGreaterThan(1)
     expect(report.compared).toBeGreaterThan(100)
     expect(JSON.parse(formatSummary(report))).toMatchObject({ suite: 'faults', runs: 2, lost: 0, wrong: 0 })
     expect(formatTable(report).length).toBe(report.byFault.length + 1)
   })
 
-  test('C12 it sees a flush that leaves out candles', { timeout: 60_000 }, async () => {
-    const report = await runSuite({ ...short, fault: 'frames-repeated', broken: 'flush' })
+  test('C12 it sees a flush that leaves out candles, and saves the state of the run', {
+    timeout: 240_000,
+  }, async () => {
+    const lines: string[] = []
+    const log = (line: string) => lines.push(line)
+    const report = await runSuite({ ...short, fault: 'frames-repeated', broken: 'flush', log })
     expect(report.failed).toBe(0)
     expect(report.lost).toBeGreaterThan(0)
+    const folder = /state: (\/.+)$/.exec(lines.join('\n'))?.[1] as string
+    expect(readdirSync(folder)).toEqual(
+      expect.arrayContaining(['plan.json', 'findings.json', 'live_candles.json', 'LATE-USD-trades.json', 'worker']),
+    )
+    expect(readdirSync(`${folder}/worker`)).toEqual(expect.arrayContaining(['storage', 'worker.log']))
+    rmSync(folder, { recursive: true })
   })
 
-  test('C9 it sees a backfill that never comes', { timeout: 60_000 }, async () => {
+  test('C9 it sees a backfill that never comes', { timeout: 240_000 }, async () => {
     const report = await runSuite({ ...short, fault: 'frames-lost', broken: 'backfill' })
     expect(report.failed).toBe(0)
     expect(report.lost).toBeGreaterThan(0)
