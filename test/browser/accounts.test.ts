@@ -186,7 +186,7 @@ test.concurrent('a forgotten password: by the link of the mail, once', async ({ 
     await page.goto(link)
     await page.getByLabel('New password').fill('another long password')
     await look(page, 'reset')
-    await press(page, 'Set it')
+    await press(page, 'Save password')
     await expect.poll(() => at(page), SHOWN).toBe(outcome)
   }
   expect(await page.getByRole('alert').textContent()).toBe(

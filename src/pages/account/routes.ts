@@ -1,13 +1,11 @@
 import { type Context, Hono } from 'hono'
 import { accountScope, requiresEmailConfirmation } from '../../api/accounts/accounts.ts'
-import * as auth from '../../api/accounts/auth-commands.ts'
-import { profileChangeSchema } from '../../api/accounts/input.ts'
-import { findProfile, saveProfile } from '../../api/accounts/profile-commands.ts'
+import * as auth from '../../api/accounts/auth.ts'
+import { changeProfile, findProfile } from '../../api/accounts/profile.ts'
 import * as session from '../../api/accounts/session.ts'
-import type { AppEnv } from '../../api/http/context.ts'
-import { parse } from '../../api/http/input.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import { rateLimit } from '../../api/http/rate-limits.ts'
-import { userRequest } from '../../api/http/request.ts'
 import { EMPTY_FORM, FORM_PROBLEMS, type FormFields, type FormState } from '../site/form.ts'
 import { handleForm } from '../site/handle-form.ts'
 import type { Page } from '../site/layout.ts'
@@ -98,7 +96,7 @@ accountPages
       async (form) => profilePage(await findProfile(userRequest(c)), { form }),
       async ({ name, currency, refresh_interval_seconds }) => {
         const change = { name, currency, refresh_interval_seconds: parseSeconds(refresh_interval_seconds) }
-        await saveProfile(userRequest(c), parse(profileChangeSchema, change))
+        await runOnce(c, change, (request) => changeProfile(request, change), null)
         return c.redirect('/user/profile?saved=profile', 303)
       },
     ),

@@ -1,15 +1,15 @@
 import { Buffer } from 'node:buffer'
 import { type Context, Hono } from 'hono'
 import { readBytes } from '../../api/http/body.ts'
-import type { AppEnv } from '../../api/http/context.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import { invalidField } from '../../api/http/input.ts'
-import { userRequest } from '../../api/http/request.ts'
-import { decodeText, type ImportQuery, previewImport, runImport } from '../../api/portfolio/import/import.ts'
+import { decodeText, type ImportQuery, importFile, previewImport } from '../../api/portfolio/import/import.ts'
 import { readSettings } from '../../config.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
 import { EMPTY_FORM } from '../site/form.ts'
-import { formWithErrors, writeOnce } from '../site/handle-form.ts'
+import { formWithErrors } from '../site/handle-form.ts'
 import { errorPage, renderPage, securityHeaders } from '../site/respond.ts'
 import { importPage, type PreviewedFile } from './import.ts'
 
@@ -58,9 +58,8 @@ async function previewFile(c: Context<AppEnv>, form: ImportForm): Promise<Previe
 async function submitImport(c: Context<AppEnv>, form: ImportForm): Promise<Response> {
   const text = decodeText(form.bytes)
   try {
-    await writeOnce(c, [text, form.createCustomAssets], form.key || null, (request, key) =>
-      runImport(request, text, toImportQuery(form), key),
-    )
+    const input = [text, form.createCustomAssets]
+    await runOnce(c, input, (request) => importFile(request, text, toImportQuery(form)), form.key || null)
     return c.redirect('/user/activities?done=imported', 303)
   } catch (error) {
     const { form: state, status } = formWithErrors(error, { file: '' })

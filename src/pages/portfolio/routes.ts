@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
-import { findProfile } from '../../api/accounts/profile-commands.ts'
-import type { AppEnv } from '../../api/http/context.ts'
-import { userRequest } from '../../api/http/request.ts'
+import { findProfile } from '../../api/accounts/profile.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import {
   addActivity,
   changeActivity,
@@ -13,7 +13,7 @@ import { addLot, previewSale, readLot, sell } from '../../api/portfolio/lots.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
 import { EMPTY_FORM, type FormFields, type FormState } from '../site/form.ts'
-import { handleForm, writeOnce } from '../site/handle-form.ts'
+import { handleForm } from '../site/handle-form.ts'
 import type { Page } from '../site/layout.ts'
 import { parseRange } from '../site/ranges.ts'
 import { errorPage, renderPage, securityHeaders } from '../site/respond.ts'
@@ -120,7 +120,7 @@ export const userPages = new Hono<AppEnv>()
       (form) => lotsOf(c, form),
       async (fields) => {
         const purchase = pickFilled(fields, ['symbol', ...AMOUNT_FIELDS, ...OTHER_FIELDS])
-        await writeOnce(c, purchase, fields.key ?? null, (request, key) => addLot(request, purchase, key))
+        await runOnce(c, purchase, (request) => addLot(request, purchase), fields.key ?? null)
         return c.redirect('/user/stocks?done=added', 303)
       },
     ),
@@ -138,7 +138,7 @@ export const userPages = new Hono<AppEnv>()
       async (fields) => {
         const sale = readSaleForm(id, fields)
         if (fields.step === 'sell' && fields.previewed === previewKey(fields)) {
-          await writeOnce(c, sale, fields.key ?? null, (request, key) => sell(request, id, sale, key))
+          await runOnce(c, sale, () => sell(id, sale), fields.key ?? null)
           return c.redirect('/user/stocks?done=sold', 303)
         }
         const preview = await previewSale(userRequest(c), id, sale)
@@ -156,7 +156,7 @@ export const userPages = new Hono<AppEnv>()
       (form) => activitiesOf(c, form),
       async (fields) => {
         const activity = readActivityForm(fields)
-        await writeOnce(c, activity, fields.key ?? null, (request, key) => addActivity(request, activity, key))
+        await runOnce(c, activity, (request) => addActivity(request, activity), fields.key ?? null)
         return c.redirect('/user/activities?done=added', 303)
       },
     ),
@@ -169,9 +169,9 @@ export const userPages = new Hono<AppEnv>()
       c,
       (form, { back }) => activityOf(c, activityPage, form, back),
       async (fields) => {
-        const [request, id] = [userRequest(c), c.req.param('id')]
-        const change = readActivityChange(await readActivity(request, id), fields)
-        await changeActivity(request, id, change, { ifMatch: ifMatch(fields), key: null })
+        const id = c.req.param('id')
+        const change = readActivityChange(await readActivity(userRequest(c), id), fields)
+        await runOnce(c, change, (request) => changeActivity(request, id, change, ifMatch(fields)), null)
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=saved`, 303)
       },
     ),
@@ -184,7 +184,8 @@ export const userPages = new Hono<AppEnv>()
       c,
       (form, { back }) => activityOf(c, deletePage, form, back),
       async (fields) => {
-        await deleteActivity(userRequest(c), c.req.param('id'), { ifMatch: ifMatch(fields), key: null })
+        const id = c.req.param('id')
+        await runOnce(c, null, () => deleteActivity(id, ifMatch(fields)), null)
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=deleted`, 303)
       },
     ),

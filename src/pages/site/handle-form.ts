@@ -1,8 +1,6 @@
 import type { Context } from 'hono'
 import { readForm } from '../../api/http/body.ts'
-import type { AppEnv, UserRequest } from '../../api/http/context.ts'
-import { findResponse, type IdempotencyKey, idempotencyKey } from '../../api/http/idempotency.ts'
-import { userRequest } from '../../api/http/request.ts'
+import type { AppEnv } from '../../api/http/context.ts'
 import { CodedError, ERROR_CODES, type ErrorCode, type FieldError } from '../../protocol/errors.ts'
 import { FORM_PROBLEMS, type FormFields, type FormState, toSentence } from './form.ts'
 import type { Page } from './layout.ts'
@@ -68,20 +66,4 @@ function symbolErrors({ code, message, candidates = [] }: CodedError): FieldErro
   if (code !== 'ambiguous_symbol') return []
   const names = candidates.map(({ name_for_it, name, currency }) => `${name_for_it} (${name}, ${currency})`)
   return [{ field: 'symbol', message: `Which one? ${names.join(', ')}` }]
-}
-
-/**
- * Runs the write of a form, unless the form was already sent with this key.
- * @param input what the key is bound to
- * @throws CodedError `idempotency_conflict` if the key was used for other input; what `write` throws
- */
-export async function writeOnce(
-  c: Context<AppEnv>,
-  input: unknown,
-  key: string | null,
-  write: (request: UserRequest, key: IdempotencyKey | null) => Promise<unknown>,
-): Promise<void> {
-  const request = userRequest(c)
-  const idempotency = await idempotencyKey(c, input, key)
-  if (!(await findResponse(request, idempotency))) await write(request, idempotency)
 }
