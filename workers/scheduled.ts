@@ -100,7 +100,7 @@ async function updateProducts(env: Env, now: number): Promise<Record<string, unk
   if (!answer.ok) throw new Error(`${answer.reason}, status ${answer.status}: ${answer.detail}`)
   const at = new Date().toISOString()
   const products = answer.value.map((product) => {
-    const active = PRODUCTS.includes(product.productId)
+    const active = PRODUCTS.includes(product.product_id)
     return toProduct(product, { exchange: EXCHANGE, active, at })
   })
   const changed = await withLiveDatabase(env, (sql) => upsertProducts(sql, products))
