@@ -1,8 +1,8 @@
-import { DEFAULT_REFRESH_SETTINGS, type RefreshCandidate } from '../../src/pricing/due.ts'
+import type { RefreshCandidate } from '../../src/pricing/due.ts'
 import { effectiveIntervalS, freshUntil } from '../../src/pricing/freshness.ts'
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteEntry } from '../../src/pricing/quote-cache.ts'
-import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import { DEFAULT_REFRESH_SETTINGS, type RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { SymbolResolver } from './symbol-resolver.ts'
 import type { WatchCounts } from './watch-counts.ts'
 

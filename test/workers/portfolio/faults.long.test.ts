@@ -5,6 +5,7 @@ import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio
 import type { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
 import type { NewActivity } from '../../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
+import { fillFxRates } from '../../../src/db/portfolio-outbox.ts'
 import { readLots } from '../../../src/db/portfolio-views.ts'
 import { userPortfolio } from '../../../src/objects.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
@@ -426,7 +427,7 @@ describe('P3 what is not known', () => {
     await expectWhole(user, reader)
     const rate = await newAsset('XTSUSD=X', { type: 'forex', code: 'XTSUSD', provider: 'manual' })
     await storePrices([portfolioPrice(rate, '0')])
-    await cron.fillPortfolioRates(env)
+    await withLiveDatabase(env, (live) => fillFxRates(live))
     await drain()
     expect((await reader.clientState()).portfolio).toMatchObject({ incomplete: true })
     await sql(
@@ -434,7 +435,7 @@ describe('P3 what is not known', () => {
       rate.id,
       '2026-01-05',
     )
-    await cron.fillPortfolioRates(env)
+    await withLiveDatabase(env, (live) => fillFxRates(live))
     await drain()
     expect((await reader.clientState()).positions.get(assets.AAPL.id)).toMatchObject({
       invested: '400',
