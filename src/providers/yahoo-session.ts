@@ -1,6 +1,13 @@
+import pTimeout from 'p-timeout'
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
-import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
+import {
+  noResponseFailure,
+  REQUEST_TIMEOUT_MS,
+  type ResponseHead,
+  responseFailure,
+  statusFailure,
+} from './fetch-json.ts'
 import type { ReachableProviderDeps } from './provider.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
@@ -49,10 +56,10 @@ export function yahooSession({ fetch, url }: Pick<ReachableProviderDeps, 'fetch'
     for (let again = false; ; again = true) {
       const used = session
       try {
-        return {
-          ok: true,
-          value: await rejectOnAbort(used.json({ path, query: { ...query }, crumb, signal: ends }), ends),
-        }
+        ends.throwIfAborted()
+        const answer = used.json({ path, query: { ...query }, crumb, signal: ends })
+        // Ends at its own signal, also while it waits for a crumb that another request fetches.
+        return { ok: true, value: await pTimeout(answer, { milliseconds: Number.POSITIVE_INFINITY, signal: ends }) }
       } catch (error) {
         const { failure, stale } = toSessionFailure(error)
         if (!stale) return failure
@@ -74,16 +81,6 @@ function createClient(fetch: Fetch, url: string) {
     logger: { info: noop, warn: noop, error: noop, debug: noop, dir: noop },
     suppressNotices: ['yahooSurvey'],
     versionCheck: false,
-  })
-}
-
-/** Rejects at the caller's own deadline, also while it waits for a crumb that another request fetches. */
-function rejectOnAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const end = () => reject(sessionError(noResponseFailure(signal.reason)))
-    if (signal.aborted) end()
-    signal.addEventListener('abort', end, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', end))
   })
 }
 
@@ -144,8 +141,6 @@ function buildRequest(url: URL, base: string, init: RequestInit): [string, Fetch
     },
   ]
 }
-
-type ResponseHead = Pick<Response, 'status' | 'headers'>
 
 function assertCrumb(answer: ResponseHead, body: string): void {
   if (/too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
