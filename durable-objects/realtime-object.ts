@@ -44,6 +44,9 @@ export abstract class RealtimeObject extends DurableObject<Env> {
     super(ctx, env)
     this.settings = readSettings(env)
     this.context = {
+      settings: this.settings,
+      storage: ctx.storage,
+      schedule: () => this.scheduleAlarm(),
       now: () => this.now(),
       track: (work) => this.#track(work),
       log: (event, fields) => log(event, { ...logFields, ...fields }),

@@ -1,12 +1,6 @@
 import { Hono } from 'hono'
 import { requestId } from 'hono/request-id'
-import { authRoutes } from '../src/api/accounts/auth.ts'
-import { profileRoutes } from '../src/api/accounts/profile.ts'
-import { ticketRoutes } from '../src/api/accounts/tickets.ts'
-import { candleAuditRoutes } from '../src/api/candles/candle-audit.ts'
-import { candleRoutes } from '../src/api/candles/candles.ts'
-import { productRoutes } from '../src/api/candles/products.ts'
-import { healthRoutes } from '../src/api/health.ts'
+import { FEATURES } from '../src/api/features.ts'
 import type { AppEnv } from '../src/api/http/context.ts'
 import { cors } from '../src/api/http/cors.ts'
 import { problemResponse } from '../src/api/http/problems.ts'
@@ -16,20 +10,6 @@ import { requestLog } from '../src/api/http/request-log.ts'
 import { requestMetrics } from '../src/api/http/request-metrics.ts'
 import { requireSettings } from '../src/api/http/require-settings.ts'
 import { openApiRoutes } from '../src/api/openapi.ts'
-import { activityRoutes } from '../src/api/portfolio/activities.ts'
-import { exportRoutes } from '../src/api/portfolio/export.ts'
-import { importRoutes } from '../src/api/portfolio/import/import.ts'
-import { enrichedPortfolioRoutes } from '../src/api/portfolio/live-portfolio.ts'
-import { lotRoutes } from '../src/api/portfolio/lots.ts'
-import { refreshPortfolioRoutes } from '../src/api/portfolio/refresh-portfolio.ts'
-import { portfolioSocketRoutes } from '../src/api/portfolio/socket.ts'
-import { portfolioHistoryRoutes } from '../src/api/portfolio/value-history.ts'
-import { assetRoutes } from '../src/api/quotes/assets.ts'
-import { priceHistoryRoutes } from '../src/api/quotes/price-history.ts'
-import { priceRoutes } from '../src/api/quotes/prices.ts'
-import { refreshPricesRoutes } from '../src/api/quotes/refresh-prices.ts'
-import { socketRoutes } from '../src/api/streams/sockets.ts'
-import { streamRoutes } from '../src/api/streams/streams.ts'
 import { accountPages } from '../src/pages/account/routes.ts'
 import { importPages } from '../src/pages/portfolio/import-routes.ts'
 import { userPages } from '../src/pages/portfolio/routes.ts'
@@ -67,35 +47,9 @@ app.use('/get-batch-prices', postCors)
 app.use(requireSettings())
 app.use(rateLimit('REQUEST_LIMIT'))
 
-const marketRoutes = [
-  productRoutes,
-  candleRoutes,
-  candleAuditRoutes,
-  streamRoutes,
-  datastarRoutes,
-  socketRoutes,
-  priceRoutes,
-  priceHistoryRoutes,
-  assetRoutes,
-  refreshPricesRoutes,
-  healthRoutes,
-]
-// Tickets come before the other auth routes, whose middleware refuses pages of other origins. The portfolio's paths below
-// /api/v1/stocks come before `/api/v1/stocks/:id`.
-const portfolioRoutes = [
-  portfolioHistoryRoutes,
-  ticketRoutes,
-  enrichedPortfolioRoutes,
-  refreshPortfolioRoutes,
-  portfolioSocketRoutes,
-  lotRoutes,
-  activityRoutes,
-  importRoutes,
-  exportRoutes,
-]
-const accountRoutes = [authRoutes, profileRoutes, accountPages, userPages, importPages]
-for (const feature of [...marketRoutes, ...portfolioRoutes, ...accountRoutes, openApiRoutes, marketPages])
-  app.route('/', feature)
+for (const [routes] of FEATURES) app.route('/', routes)
+for (const pages of [datastarRoutes, accountPages, userPages, importPages, openApiRoutes, marketPages])
+  app.route('/', pages)
 
 /** The `Allow` header of each path, for a request with another method. */
 const allowedMethods = new Map<string, Set<string>>()

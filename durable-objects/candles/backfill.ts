@@ -19,12 +19,10 @@ import type { ObjectContext } from '../object-context.ts'
 const BACKOFF_MIN_MS = 5_000
 const BACKOFF_MAX_MS = 300_000
 
-type BackfillSettings = { limits: BackfillLimits; restUrl: string; exchangeUrl: string }
-
 /** Fetches missing trades and minutes from the exchange's REST (C9), one request at a time, beside the live feed. */
 export class Backfill {
   readonly #context: ObjectContext
-  readonly #settings: BackfillSettings
+  readonly #limits: BackfillLimits
   readonly #aggregator: CandleAggregator
   readonly #onProgress: () => void
   #running = false
@@ -40,14 +38,15 @@ export class Backfill {
   refused = 0
 
   /** @param onProgress called when the aggregator may have changed */
-  constructor(
-    context: ObjectContext,
-    settings: BackfillSettings,
-    aggregator: CandleAggregator,
-    onProgress: () => void,
-  ) {
+  constructor(context: ObjectContext, aggregator: CandleAggregator, onProgress: () => void) {
     this.#context = context
-    this.#settings = settings
+    const { TRADE_WINDOW_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS, RECONCILE_SETTLE_MS } = context.settings
+    this.#limits = {
+      tradeWindowMs: TRADE_WINDOW_MS,
+      maxPages: BACKFILL_PAGES,
+      delayMs: BACKFILL_DELAY_MS,
+      settleMs: RECONCILE_SETTLE_MS,
+    }
     this.#aggregator = aggregator
     this.#onProgress = onProgress
   }
@@ -61,7 +60,7 @@ export class Backfill {
   }
 
   #nextStep(refused: (missing: MissingTrades) => RefusedRequests): BackfillStep | null {
-    return nextBackfillStep(this.#aggregator.tradeCoverage.missing, this.#context.now(), this.#settings.limits, refused)
+    return nextBackfillStep(this.#aggregator.tradeCoverage.missing, this.#context.now(), this.#limits, refused)
   }
 
   /** Begins what is due, if anything is. */
@@ -117,17 +116,16 @@ export class Backfill {
   /** Adds one page of trades to the aggregator. */
   async #fetchTrades(missing: MissingTrades, limit: number, floor: number): Promise<Failure | null> {
     const { product, tradeCoverage } = this.#aggregator
-    const { exchangeUrl, limits } = this.#settings
     const { after, before } = missing
     const page = { after: before, limit: Math.min(limit, TRADES_PER_PAGE) }
-    const result = await fetchTrades(fetch, exchangeUrl, product, page)
+    const result = await fetchTrades(fetch, this.#context.settings.COINBASE_EXCHANGE_URL, product, page)
     if (!result.ok) return result
     const trades = result.value
       .filter(({ tradeId }) => tradeId < before && tradeId > after)
       .map((trade) => toTrade(product, trade))
     // Socket and REST number their trades alike as far as is known; if they do not, the times show it. A trade may be
     // published late, but not by more than the trade window.
-    const earliest = after > 0 ? missing.low - limits.tradeWindowMs / 1000 : 0
+    const earliest = after > 0 ? missing.low - this.#limits.tradeWindowMs / 1000 : 0
     if (!trades.every(({ minute }) => minute >= earliest && minute <= missing.high + MINUTE_S))
       return invalidResult('the trade ids of REST and socket do not match')
     if (trades.length === 0 && after > 0) return invalidResult('REST does not have the missing trades')
@@ -147,7 +145,7 @@ export class Backfill {
   /** Replaces the aggregator's minutes by the exchange's own. */
   async #fetchCandles({ from, to }: { from: number; to: number }): Promise<Failure | null> {
     const range = { granularity: 'ONE_MINUTE' as const, start: from, end: to + MINUTE_S }
-    const result = await fetchCandles(fetch, this.#settings.restUrl, this.#aggregator.product, range)
+    const result = await fetchCandles(fetch, this.#context.settings.COINBASE_REST_URL, this.#aggregator.product, range)
     if (!result.ok) return result
     this.#aggregator.reconcile(from, to, result.value, this.#context.now())
     this.reconciliations++

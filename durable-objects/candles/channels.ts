@@ -2,6 +2,7 @@ import { getChannelNames, parseCandleChannels } from '../../src/delivery/candle-
 import { UpdateLog } from '../../src/delivery/update-log.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { candleSnapshotFrame } from '../../src/protocol/messages.ts'
+import { formatStreamPosition } from '../../src/protocol/stream-position.ts'
 import type { ChannelResult, ChannelSource } from '../sockets/source.ts'
 
 type CandleChannelsOptions = {
@@ -28,16 +29,12 @@ export class CandleChannels implements ChannelSource<number> {
     this.#log = new UpdateLog(options.epoch, options.resumeFrames)
   }
 
-  get position(): string {
-    return this.#log.position
+  get epoch(): string {
+    return this.#options.epoch
   }
 
   get offset(): number {
     return this.#log.offset
-  }
-
-  offsetOf(position: string): number | null {
-    return this.#log.offsetOf(position)
   }
 
   /** Adds the candles of the next update. */
@@ -74,15 +71,15 @@ export class CandleChannels implements ChannelSource<number> {
     return frame === null ? [] : [frame]
   }
 
-  resume(mask: number, since: string): string[] | null {
-    return this.#log.framesSince(since, mask)
+  resume(mask: number, from: number): string[] | null {
+    return this.#log.framesSince(from, mask)
   }
 
   snapshot(mask: number): string[] {
     let frame = this.#snapshots.get(mask)
     if (frame === undefined) {
       const { candles, gaps } = this.#options.snapshot(mask)
-      frame = candleSnapshotFrame(this.position, candles, gaps)
+      frame = candleSnapshotFrame(formatStreamPosition(this), candles, gaps)
       this.#snapshots.set(mask, frame)
     }
     return [frame]

@@ -2,41 +2,40 @@ import type { PortfolioChange, QuoteBoardObject } from '../../src/objects.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
 import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { ObjectContext } from '../object-context.ts'
 import type { PortfolioDatabase } from './database.ts'
 import { type OpenLots, PortfolioFrames } from './frames.ts'
 import { type PortfolioLoad, PortfolioState, type PortfolioUpdate } from './state.ts'
 import type { PortfolioStore, StoredPortfolio } from './store.ts'
 
-/** The parts of the object that every part of it uses. `now` is in unix milliseconds. */
-export type PortfolioContext = {
-  now(): number
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
+/** What every part of a user's object shares: also the user's id, and what it calls over the network. */
+export type PortfolioContext = ObjectContext & {
+  user: string
   database(): PortfolioDatabase
   board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'>
 }
 
-/** The sockets, as the engine sees them. */
-export type PortfolioViewers = {
-  /** Assets that sockets have subscribed to by name, with their symbols. */
+/** The connections, as the engine needs them. */
+type PortfolioViewers = {
+  /** Assets that connections subscribe to by name, with their symbols. */
   watched(): ReadonlyMap<number, string>
   /** Called with each change once it is stored. */
   onUpdate(update: PortfolioUpdate): void
 }
 
 /**
- * The portfolio: read once, then brought up to date by writes and by prices. Reads of the database run one after the
- * other, so that each is sent before anything that was read later.
+ * The portfolio: read once, then updated by writes and by prices. Reads of the database run one after the
+ * other, so that each is sent before any later read.
  */
 export class PortfolioEngine {
-  readonly #context: Pick<PortfolioContext, 'now' | 'database'>
+  readonly #context: PortfolioContext
   readonly #store: PortfolioStore
   readonly #viewers: PortfolioViewers
   #state: PortfolioState | null = null
   #frames: PortfolioFrames | null = null
   #lastRead: Promise<unknown> = Promise.resolve()
 
-  constructor(context: Pick<PortfolioContext, 'now' | 'database'>, store: PortfolioStore, viewers: PortfolioViewers) {
+  constructor(context: PortfolioContext, store: PortfolioStore, viewers: PortfolioViewers) {
     this.#context = context
     this.#store = store
     this.#viewers = viewers
@@ -60,18 +59,18 @@ export class PortfolioEngine {
     return this.#frames
   }
 
-  /** Assets whose prices are wanted: of the portfolio, and of sockets; the symbol is null where it is unknown. */
+  /** Assets whose prices are needed, for the portfolio and for connections; the symbol is null where it is unknown. */
   wantedAssets(): Map<number, string | null> {
     return new Map([...(this.#state?.pricedAssets() ?? []), ...this.#viewers.watched()])
   }
 
-  /** Assets that only sockets want: neither held, nor a source of a rate. */
+  /** Assets that only connections need: neither held, nor a source of a rate. */
   unheldAssets(): Set<number> {
     const priced = this.#state?.pricedAssets()
     return new Set([...this.#viewers.watched().keys()].filter((id) => !priced?.has(id)))
   }
 
-  /** Takes in prices of the moment `at`; those that are new are stored and published. */
+  /** Applies prices of the time `at` (unix milliseconds); new ones are stored and published. */
   applyPrices(prices: readonly PortfolioPrice[], at = this.#context.now()): void {
     const state = this.#state
     const watched = this.#viewers.watched()
@@ -81,7 +80,7 @@ export class PortfolioEngine {
     this.#viewers.onUpdate(applied.change)
   }
 
-  /** Marks these prices stale, because their board cannot be reached or does not know them any more. */
+  /** Marks these prices stale, because their board is unreachable or does not have them any more. */
   markStale(ids: readonly number[], stale: StaleReason): void {
     const state = this.#state
     if (state === null) return
@@ -112,13 +111,13 @@ export class PortfolioEngine {
     await this.#runInOrder(() => this.#readAll())
   }
 
-  /** Reads what was written, unless it was read already. A portfolio that was never read waits until it is needed. */
+  /** Reads a write, unless it was read already. A portfolio that was never read is read when it is needed. */
   async applyChange(change: PortfolioChange): Promise<void> {
     if (this.#state === null || this.#hasRead(this.#state, change)) return
     await this.#runInOrder(() => this.#readChanged(change))
   }
 
-  /** Version 0 means that there is no portfolio, or none any more: then versions prove nothing. */
+  /** Version 0 means that there is no portfolio, or that it was deleted: then versions prove nothing. */
   #hasRead(state: PortfolioState, { version, asset_ids }: PortfolioChange): boolean {
     return version > 0 && state.hasSeen(version, asset_ids === null)
   }
@@ -154,7 +153,7 @@ export class PortfolioEngine {
       write: null,
       lots: [],
       removedLots: [],
-      // Nobody knows which lots have changed.
+      // The changed lots are unknown.
       needsSnapshot: portfolio.version !== state.head.whole,
       now: this.#context.now(),
     })

@@ -23,7 +23,8 @@ import {
   subscribedFrame,
   unsubscribedFrame,
 } from '../../src/protocol/messages.ts'
-import type { ObjectContext } from '../object-context.ts'
+import { formatStreamPosition, offsetInStream } from '../../src/protocol/stream-position.ts'
+import type { WorkContext } from '../object-context.ts'
 import type { SocketHub, SocketOptions } from '../realtime-object.ts'
 import type { Connection } from './connection.ts'
 import { ConnectionSet } from './connection-set.ts'
@@ -38,7 +39,7 @@ const CLOSE_BY_REASON: Record<CloseReason, { code: number; reason: string }> = {
   silent: { code: CLOSE_CODES.silent_reader, reason: 'no message for too long: send a ping now and then' },
 }
 
-type HubOptions = ObjectContext & {
+type HubOptions = WorkContext & {
   limits: DeliveryLimits
   /** Called after a connection was removed. */
   onRemove?(): void
@@ -68,7 +69,7 @@ export class Hub<S, P = never> implements SocketHub {
   }
 
   get position(): string {
-    return this.#source.position
+    return formatStreamPosition(this.#source)
   }
 
   get dueAt(): number {
@@ -186,7 +187,7 @@ export class Hub<S, P = never> implements SocketHub {
 
   /** @param since the position that a client has resumed from; null: a snapshot follows */
   #welcome(channels: readonly string[], since: string | null, reqId: RequestId): string[] {
-    const subscribed = subscribedFrame(channels, since ?? this.#source.position, since !== null, reqId)
+    const subscribed = subscribedFrame(channels, since ?? this.position, since !== null, reqId)
     return this.#source.statusFrame ? [subscribed, this.#source.statusFrame()] : [subscribed]
   }
 
@@ -257,7 +258,7 @@ export class Hub<S, P = never> implements SocketHub {
         break
       case 'ack': {
         const isFirst = connection.unackedOffsets === null
-        recordAck(connection, this.#source.offsetOf(message.position))
+        recordAck(connection, offsetInStream(message.position, this.#source))
         if (isFirst) this.connections.save(socket, connection)
         break
       }
@@ -311,7 +312,8 @@ export class Hub<S, P = never> implements SocketHub {
     const pending = source.isEmpty(connection.subscription)
       ? []
       : (this.#updates(connection) ?? this.#snapshot(connection, prepared))
-    const missed = since === undefined ? null : source.resume(asked.subscription, since)
+    const from = since === undefined ? null : offsetInStream(since, source)
+    const missed = from === null ? null : (source.resume ?? source.updates).call(source, asked.subscription, from)
     const frames = missed ?? source.snapshot(asked.subscription, prepared)
     if (pending === null || frames === null) {
       this.#sendError(socket, unavailable, req_id)

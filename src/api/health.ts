@@ -1,7 +1,6 @@
 import { Hono } from 'hono'
 import pTimeout from 'p-timeout'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../config.ts'
 import { withLiveDatabase } from '../db/client.ts'
 import { readJobRuns, type StoredJobRun } from '../db/jobs.ts'
@@ -11,7 +10,7 @@ import { feedSlots, productCandles, providerGate, type QuoteBoardStatus, quoteBo
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { FeedState, ProductStatus } from '../protocol/product.ts'
 import type { AppEnv } from './http/context.ts'
-import { jsonResponse, operation } from './http/operation.ts'
+import { type Operations, operation, response } from './http/operation.ts'
 
 /** A part that takes longer to respond counts as down. */
 const PROBE_TIMEOUT_MS = 3_000
@@ -138,23 +137,14 @@ const healthResponseSchema = z.object({
   }),
 })
 
-export const HEALTH_PATHS: ZodOpenApiPathsObject = {
-  '/health': {
-    get: operation(
-      {
-        operationId: 'getHealth',
-        summary: 'Status of the feeds, the database, the jobs and the providers',
-        tags: ['Operation'],
-        requestParams: { query: z.object({ verbose: z.string().optional() }) },
-      },
-      {
-        ...jsonResponse('Kerb can serve something', healthResponseSchema),
-        503: {
-          description: 'The feeds and the database are down',
-          content: { 'application/json': { schema: healthResponseSchema } },
-        },
-      },
-      [],
-    ),
-  },
+export const HEALTH_OPERATIONS: Operations = {
+  'get /health': operation('Operation', 'getHealth', {
+    summary: 'Status of the feeds, the database, the jobs and the providers',
+    query: z.object({ verbose: z.string().optional() }),
+    responses: {
+      ...response(200, 'Kerb can serve something', healthResponseSchema),
+      ...response(503, 'The feeds and the database are down', healthResponseSchema),
+    },
+    errors: [],
+  }),
 }

@@ -4,60 +4,28 @@ import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../config.ts'
 import { clientMessageSchema, serverMessageSchema } from '../protocol/messages.ts'
 import { portfolioMessageSchema } from '../protocol/portfolio.ts'
-import { AUTH_PATHS } from './accounts/auth.ts'
-import { PROFILE_PATHS } from './accounts/profile.ts'
 import { SESSION_COOKIE_NAME } from './accounts/session.ts'
-import { TICKET_PATHS } from './accounts/tickets.ts'
-import { CANDLE_AUDIT_PATHS } from './candles/candle-audit.ts'
-import { CANDLE_PATHS } from './candles/candles.ts'
-import { PRODUCT_PATHS } from './candles/products.ts'
-import { HEALTH_PATHS } from './health.ts'
+import { FEATURES } from './features.ts'
 import type { AppEnv } from './http/context.ts'
-import { jsonResponse, operation } from './http/operation.ts'
-import { ACTIVITY_PATHS } from './portfolio/activities.ts'
-import { EXPORT_PATHS } from './portfolio/export.ts'
-import { IMPORT_PATHS } from './portfolio/import/import.ts'
-import { ENRICHED_PORTFOLIO_PATHS } from './portfolio/live-portfolio.ts'
-import { LOT_PATHS } from './portfolio/lots.ts'
-import { REFRESH_PORTFOLIO_PATHS } from './portfolio/refresh-portfolio.ts'
-import { PORTFOLIO_SOCKET_PATHS } from './portfolio/socket.ts'
-import { PORTFOLIO_HISTORY_PATHS } from './portfolio/value-history.ts'
-import { ASSET_PATHS } from './quotes/assets.ts'
-import { PRICE_HISTORY_PATHS } from './quotes/price-history.ts'
-import { PRICE_PATHS } from './quotes/prices.ts'
-import { REFRESH_PRICES_PATHS } from './quotes/refresh-prices.ts'
-import { SOCKET_PATHS } from './streams/sockets.ts'
-import { STREAM_PATHS } from './streams/streams.ts'
+import { type Operations, operation, response } from './http/operation.ts'
 
-const PATHS: ZodOpenApiPathsObject = {
-  ...PRICE_PATHS,
-  ...PRICE_HISTORY_PATHS,
-  ...REFRESH_PRICES_PATHS,
-  ...ASSET_PATHS,
-  ...PRODUCT_PATHS,
-  ...CANDLE_PATHS,
-  ...CANDLE_AUDIT_PATHS,
-  ...STREAM_PATHS,
-  ...SOCKET_PATHS,
-  ...AUTH_PATHS,
-  ...PROFILE_PATHS,
-  ...TICKET_PATHS,
-  ...ENRICHED_PORTFOLIO_PATHS,
-  ...REFRESH_PORTFOLIO_PATHS,
-  ...PORTFOLIO_SOCKET_PATHS,
-  ...PORTFOLIO_HISTORY_PATHS,
-  ...LOT_PATHS,
-  ...ACTIVITY_PATHS,
-  ...IMPORT_PATHS,
-  ...EXPORT_PATHS,
-  ...HEALTH_PATHS,
-  '/openapi.json': {
-    get: operation(
-      { operationId: 'getOpenApi', summary: 'This document', tags: ['Operation'] },
-      jsonResponse('OpenAPI 3.1', z.looseObject({ openapi: z.string() })),
-      [],
-    ),
-  },
+const OPEN_API_OPERATIONS: Operations = {
+  'get /openapi.json': operation('Operation', 'getOpenApi', {
+    summary: 'This document',
+    responses: response(200, 'OpenAPI 3.1', z.looseObject({ openapi: z.string() })),
+    errors: [],
+  }),
+}
+
+/** All operations by path, then by method. */
+function documentPaths(): ZodOpenApiPathsObject {
+  const paths: ZodOpenApiPathsObject = {}
+  for (const operations of [...FEATURES.map(([, each]) => each), OPEN_API_OPERATIONS])
+    for (const [name, each] of Object.entries(operations)) {
+      const [method = '', path = ''] = name.split(' ')
+      paths[path] = { ...paths[path], [method]: each }
+    }
+  return paths
 }
 
 /** An OpenAPI document. */
@@ -90,7 +58,7 @@ export function getOpenApiDocument(version: string): OpenApiDocument {
         { name: 'Portfolio', description: 'A user’s holdings and what they are worth' },
         { name: 'Operation', description: 'For operators of a Kerb' },
       ],
-      paths: PATHS,
+      paths: documentPaths(),
       components: {
         securitySchemes: {
           serviceKey: { type: 'http', scheme: 'bearer', description: 'The service key' },

@@ -1,23 +1,17 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import type { Session } from '../../auth/issuer.ts'
+import type { User } from '../../auth/verifier.ts'
 import { log } from '../../log.ts'
-import { CodedError } from '../../protocol/errors.ts'
-import { readFields } from '../http/body.ts'
+import { userPortfolio } from '../../objects.ts'
+import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
+import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
-import {
-  acceptedResponse,
-  jsonRequestBody,
-  jsonResponse,
-  noContentResponse,
-  operation,
-  USER_SECURITY,
-} from '../http/operation.ts'
+import { parse } from '../http/input.ts'
+import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
 import { temporarilyUnavailable } from '../http/problems.ts'
-import { rateLimit } from '../http/rate-limits.ts'
-import { accountScope, publicKeys, unwrap, withIssuer } from './accounts.ts'
-import { changePassword, confirmEmail, requestReset, resetPassword, signIn, signOut, signUp } from './auth-commands.ts'
+import { checkEmailLimit, rateLimit } from '../http/rate-limits.ts'
+import { type AccountScope, accountScope, publicKeys, unwrap, withIssuer } from './accounts.ts'
 import {
   confirmSchema,
   passwordChangeSchema,
@@ -33,7 +27,72 @@ import {
   requireSameOrigin,
   requireUser,
   setSessionCookies,
+  type UserSession,
 } from './session.ts'
+
+/** Creates an account. The result is the same for an email that has one already. @throws CodedError */
+export async function signUp(scope: AccountScope, fields: JsonFields): Promise<void> {
+  const person = parse(signUpSchema, fields)
+  await checkEmailLimit(scope.env, person.email)
+  unwrap(await withIssuer(scope, (issuer) => issuer.signUp(person)))
+}
+
+/** Confirms an email with the token of a mail. @throws CodedError `token_expired`, … */
+export async function confirmEmail(scope: AccountScope, fields: JsonFields): Promise<void> {
+  const { token } = parse(confirmSchema, fields)
+  unwrap(await withIssuer(scope, (issuer) => issuer.confirm(token)))
+}
+
+/** Starts a session. @throws CodedError `invalid_credentials`, … */
+export async function signIn(scope: AccountScope, fields: JsonFields): Promise<Session> {
+  const credentials = parse(signInSchema, fields)
+  await checkEmailLimit(scope.env, credentials.email)
+  return unwrap(await withIssuer(scope, (issuer) => issuer.signIn(credentials)))
+}
+
+/** Closes the sockets of a user whose sessions have ended. A failure is logged: each socket ends with its token anyway. */
+async function closeUserSockets({ env, requestId }: AccountScope, userId: string): Promise<void> {
+  try {
+    await userPortfolio(env, userId).closeSockets()
+  } catch (error) {
+    log('sockets_close_failed', { request_id: requestId, error: String(error) })
+  }
+}
+
+/** Ends a session that the browser's cookies hold. @throws CodedError `unavailable` */
+export async function signOut(scope: AccountScope, session: UserSession | null): Promise<void> {
+  if (session === null || session.refresh === null) return
+  const tokens = { accessToken: session.access, refreshToken: session.refresh }
+  unwrap(await withIssuer(scope, (issuer) => issuer.signOut(tokens)))
+  await closeUserSockets(scope, session.user.id)
+}
+
+/**
+ * Sets a new password. Ends every session of the user and starts a new one.
+ * @throws CodedError `invalid_credentials` if the current password is wrong, …
+ */
+export async function changePassword(scope: AccountScope, user: User, fields: JsonFields): Promise<Session> {
+  const { current_password, password } = parse(passwordChangeSchema, fields)
+  await checkEmailLimit(scope.env, user.email)
+  const change = { email: user.email, current: current_password, next: password }
+  const session = unwrap(await withIssuer(scope, (issuer) => issuer.changePassword(change)))
+  await closeUserSockets(scope, user.id)
+  return session
+}
+
+/** Mails a link to set a new password, if there is an account. The result does not reveal whether. @throws CodedError */
+export async function requestReset(scope: AccountScope, fields: JsonFields): Promise<void> {
+  const { email } = parse(resetRequestSchema, fields)
+  await checkEmailLimit(scope.env, email)
+  unwrap(await withIssuer(scope, (issuer) => issuer.requestReset(email)))
+}
+
+/** Sets a new password with the token of a mail, and ends every session. @throws CodedError `token_expired`, … */
+export async function resetPassword(scope: AccountScope, fields: JsonFields): Promise<void> {
+  const change = parse(resetSchema, fields)
+  const { userId } = unwrap(await withIssuer(scope, (issuer) => issuer.reset(change)))
+  await closeUserSockets(scope, userId)
+}
 
 const NO_STORE = { 'cache-control': 'no-store' }
 
@@ -95,8 +154,6 @@ export const authRoutes = new Hono<AppEnv>()
     }
   })
 
-const tags = ['Accounts']
-
 const tokensSchema = z
   .object({
     access_token: z.string().meta({ description: 'A JWT. Send it as `Authorization: Bearer …`' }),
@@ -108,101 +165,68 @@ const tokensSchema = z
     description: 'The access token of a session; the refresh token is in a cookie that no script can read',
   })
 
-export const AUTH_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/auth/sign-up': {
-    post: operation(
-      {
-        operationId: 'signUp',
-        summary: 'Create an account',
-        description: 'The response is the same for an email that has an account already; its owner gets a mail.',
-        tags,
-        ...jsonRequestBody(signUpSchema),
-      },
-      acceptedResponse('Sign in next', z.object({ next: z.string() })),
-      ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
+/** Errors of requests with a JSON body. */
+const BODY_ERRORS: readonly ErrorCode[] = ['invalid_request', 'forbidden', 'message_too_large', 'unavailable']
+
+export const AUTH_OPERATIONS: Operations = {
+  'post /api/v1/auth/sign-up': operation('Accounts', 'signUp', {
+    summary: 'Create an account',
+    description: 'The response is the same for an email that has an account already; its owner gets a mail.',
+    body: signUpSchema,
+    responses: response(202, 'Sign in next', z.object({ next: z.string() })),
+    errors: BODY_ERRORS,
+  }),
+  'post /api/v1/auth/confirm': operation('Accounts', 'confirmEmail', {
+    summary: 'Confirm an email with the token of the mail that was sent to it',
+    body: confirmSchema,
+    responses: response(204, 'Confirmed'),
+    errors: [...BODY_ERRORS, 'token_expired'],
+  }),
+  'post /api/v1/auth/sign-in': operation('Accounts', 'signIn', {
+    summary: 'Sign in',
+    body: signInSchema,
+    responses: response(200, 'Signed in; the session cookies are set', tokensSchema),
+    errors: [...BODY_ERRORS, 'invalid_credentials'],
+  }),
+  'post /api/v1/auth/refresh': operation('Accounts', 'refresh', {
+    summary: 'Get the next access token',
+    security: [{ session: [] }],
+    responses: response(200, 'Renewed; the session cookies are set', tokensSchema),
+    errors: ['unauthorized', 'forbidden', 'unavailable'],
+  }),
+  'post /api/v1/auth/sign-out': operation('Accounts', 'signOut', {
+    summary: 'End the session of the cookies',
+    description: 'Access tokens that were handed out stay valid until they expire.',
+    security: [{ session: [] }, {}],
+    responses: response(204, 'Signed out'),
+    errors: ['forbidden', 'unavailable'],
+  }),
+  'post /api/v1/auth/password/change': operation('Accounts', 'changePassword', {
+    summary: 'Change the password and end every other session',
+    security: USER_SECURITY,
+    body: passwordChangeSchema,
+    responses: response(200, 'A session with the new password', tokensSchema),
+    errors: [...BODY_ERRORS, 'unauthorized', 'invalid_credentials'],
+  }),
+  'post /api/v1/auth/password/reset-request': operation('Accounts', 'requestPasswordReset', {
+    summary: 'Mail a link to set a new password, if there is an account',
+    body: resetRequestSchema,
+    responses: response(202, 'If there is an account, the mail is on its way', z.object({})),
+    errors: BODY_ERRORS,
+  }),
+  'post /api/v1/auth/password/reset': operation('Accounts', 'resetPassword', {
+    summary: 'Set a new password with the token of a mail, and end every session',
+    body: resetSchema,
+    responses: response(204, 'The password is set'),
+    errors: [...BODY_ERRORS, 'token_expired'],
+  }),
+  'get /api/v1/auth/jwks': operation('Accounts', 'getKeys', {
+    summary: 'The public keys of the access tokens (RFC 7517)',
+    responses: response(
+      200,
+      'The keys',
+      z.object({ keys: z.array(z.looseObject({ kid: z.string(), kty: z.string() })) }),
     ),
-  },
-  '/api/v1/auth/confirm': {
-    post: operation(
-      {
-        operationId: 'confirmEmail',
-        summary: 'Confirm an email with the token of the mail that was sent to it',
-        tags,
-        ...jsonRequestBody(confirmSchema),
-      },
-      noContentResponse('Confirmed'),
-      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/sign-in': {
-    post: operation(
-      { operationId: 'signIn', summary: 'Sign in', tags, ...jsonRequestBody(signInSchema) },
-      jsonResponse('Signed in; the session cookies are set', tokensSchema),
-      ['invalid_request', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/refresh': {
-    post: operation(
-      { operationId: 'refresh', summary: 'Get the next access token', tags, security: [{ session: [] }] },
-      jsonResponse('Renewed; the session cookies are set', tokensSchema),
-      ['unauthorized', 'forbidden', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/sign-out': {
-    post: operation(
-      {
-        operationId: 'signOut',
-        summary: 'End the session of the cookies',
-        description: 'Access tokens that were handed out stay valid until they expire.',
-        tags,
-        security: [{ session: [] }, {}],
-      },
-      noContentResponse('Signed out'),
-      ['forbidden', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/password/change': {
-    post: operation(
-      {
-        operationId: 'changePassword',
-        summary: 'Change the password and end every other session',
-        tags,
-        security: USER_SECURITY,
-        ...jsonRequestBody(passwordChangeSchema),
-      },
-      jsonResponse('A session with the new password', tokensSchema),
-      ['invalid_request', 'unauthorized', 'invalid_credentials', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/password/reset-request': {
-    post: operation(
-      {
-        operationId: 'requestPasswordReset',
-        summary: 'Mail a link to set a new password, if there is an account',
-        tags,
-        ...jsonRequestBody(resetRequestSchema),
-      },
-      acceptedResponse('If there is an account, the mail is on its way', z.object({})),
-      ['invalid_request', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/password/reset': {
-    post: operation(
-      {
-        operationId: 'resetPassword',
-        summary: 'Set a new password with the token of a mail, and end every session',
-        tags,
-        ...jsonRequestBody(resetSchema),
-      },
-      noContentResponse('The password is set'),
-      ['invalid_request', 'token_expired', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
-  '/api/v1/auth/jwks': {
-    get: operation(
-      { operationId: 'getKeys', summary: 'The public keys of the access tokens (RFC 7517)', tags },
-      jsonResponse('The keys', z.object({ keys: z.array(z.looseObject({ kid: z.string(), kty: z.string() })) })),
-      ['unavailable'],
-    ),
-  },
+    errors: ['unavailable'],
+  }),
 }

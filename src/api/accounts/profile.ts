@@ -1,47 +1,78 @@
 import { Hono } from 'hono'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
-import { profileSchema } from '../../protocol/profile.ts'
-import { readFields } from '../http/body.ts'
-import type { AppEnv } from '../http/context.ts'
-import { findResponse, idempotencyKey, sendStored } from '../http/idempotency.ts'
-import { jsonRequestBody, jsonResponse, operation, USER_SECURITY } from '../http/operation.ts'
-import { userRequest } from '../http/request.ts'
-import { PRIVATE_NO_STORE } from '../http/user-transaction.ts'
+import type { User } from '../../auth/verifier.ts'
+import { readPortfolioVersion } from '../../db/activities.ts'
+import type { UserSql } from '../../db/client.ts'
+import { readValuedPortfolio } from '../../db/portfolio-views.ts'
+import { ensureProfile, type StoredProfile, updateProfile } from '../../db/profiles.ts'
+import { type Profile, type ProfileWithPortfolio, profileSchema } from '../../protocol/profile.ts'
+import { type JsonFields, readFields } from '../http/body.ts'
+import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
+import { respondOnce, type Write } from '../http/idempotency.ts'
+import { parse } from '../http/input.ts'
+import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { profileChangeSchema } from './input.ts'
-import { changeProfile, findProfileWithPortfolio } from './profile-commands.ts'
 import { requireUser } from './session.ts'
 
-/** `GET` and `PATCH /api/v1/users/profile`. */
+/** The user's profile. @throws CodedError `unavailable` */
+export async function findProfile(request: UserRequest): Promise<Profile> {
+  const { user } = request
+  return { email: user.email, ...(await withUser(request, (sql) => ensureProfile(sql, user))) }
+}
+
+/** Changes the user's profile. @throws CodedError `invalid_request` */
+export function changeProfile({ user }: UserRequest, fields: JsonFields): Write<ProfileWithPortfolio> {
+  const given = parse(profileChangeSchema, fields)
+  return async (sql, before) => {
+    const profile = await updateProfile(sql, user, given)
+    // Another currency changes every figure of the portfolio, so the user's object reads it again.
+    const change =
+      before.currency === profile.currency
+        ? null
+        : { version: await readPortfolioVersion(sql, user.id), asset_ids: null, lots: [], removed_lots: [] }
+    return { status: 200, headers: {}, body: await withPortfolio(sql, user, profile), change }
+  }
+}
+
+async function withPortfolio(sql: UserSql, user: User, stored: StoredProfile): Promise<ProfileWithPortfolio> {
+  const { positions, portfolio } = await readValuedPortfolio(sql, user.id)
+  const open = positions.filter(({ lots }) => lots > 0)
+  return {
+    email: user.email,
+    ...stored,
+    portfolio: open.map(({ asset_id, symbol, name, quantity, lots, invested }) => {
+      return { asset_id, symbol, name, quantity, lots, invested }
+    }),
+    total_investment: portfolio.invested,
+  }
+}
+
+/** `GET` and `PATCH /api/v1/users/profile`: the user's profile with a summary of the holdings. */
 export const profileRoutes = new Hono<AppEnv>()
-  .get('/api/v1/users/profile', requireUser(), async (c) =>
-    c.json(await findProfileWithPortfolio(userRequest(c)), 200, PRIVATE_NO_STORE),
-  )
+  .get('/api/v1/users/profile', requireUser(), async (c) => {
+    const { user } = c.var
+    const read = async (sql: UserSql) => withPortfolio(sql, user, await ensureProfile(sql, user))
+    return c.json(await withUser(userRequest(c), read), 200, PRIVATE_NO_STORE)
+  })
   .patch('/api/v1/users/profile', requireUser(), async (c) => {
-    const request = userRequest(c)
     const fields = await readFields(c)
-    const key = await idempotencyKey(c, fields)
-    return sendStored(c, (await findResponse(request, key)) ?? (await changeProfile(request, fields, key)))
+    return respondOnce(c, fields, (request) => changeProfile(request, fields))
   })
 
 const profileResponseSchema = profileSchema.meta({ id: 'Profile', description: 'A user’s profile' })
 
-export const PROFILE_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/users/profile': {
-    get: operation(
-      { operationId: 'getProfile', summary: 'Your profile', tags: ['Accounts'], security: USER_SECURITY },
-      jsonResponse('The profile', profileResponseSchema),
-      ['unauthorized', 'unavailable'],
-    ),
-    patch: operation(
-      {
-        operationId: 'changeProfile',
-        summary: 'Change your profile; fields that are left out stay the same',
-        tags: ['Accounts'],
-        security: USER_SECURITY,
-        ...jsonRequestBody(profileChangeSchema),
-      },
-      jsonResponse('The changed profile', profileResponseSchema),
-      ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'unavailable'],
-    ),
-  },
+export const PROFILE_OPERATIONS: Operations = {
+  'get /api/v1/users/profile': operation('Accounts', 'getProfile', {
+    summary: 'Your profile',
+    security: USER_SECURITY,
+    responses: response(200, 'The profile', profileResponseSchema),
+    errors: ['unauthorized', 'unavailable'],
+  }),
+  'patch /api/v1/users/profile': operation('Accounts', 'changeProfile', {
+    summary: 'Change your profile; fields that are left out stay the same',
+    security: USER_SECURITY,
+    body: profileChangeSchema,
+    responses: response(200, 'The changed profile', profileResponseSchema),
+    errors: ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'unavailable'],
+  }),
 }

@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
@@ -9,7 +8,7 @@ import { matchRate } from '../../market/audit.ts'
 import { GRANULARITIES } from '../../protocol/granularity.ts'
 import { DAY_MS, formatDate } from '../../time.ts'
 import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { temporarilyUnavailable } from '../http/problems.ts'
 import { type AuditInput, auditSchema, parseAuditInput } from './input.ts'
 
@@ -72,17 +71,11 @@ const auditResponseSchema = z
   })
   .meta({ id: 'Audit', description: 'One finished day of a product compared with the exchange’s own candles' })
 
-export const CANDLE_AUDIT_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/audit': {
-    get: operation(
-      {
-        operationId: 'getAudits',
-        summary: 'How finished days compare with the exchange’s own candles',
-        tags: ['Candles'],
-        requestParams: { query: auditSchema },
-      },
-      jsonResponse('The audits, newest first', z.object({ audits: z.array(auditResponseSchema) })),
-      ['invalid_request', 'unknown_product', 'unavailable'],
-    ),
-  },
+export const CANDLE_AUDIT_OPERATIONS: Operations = {
+  'get /api/v1/audit': operation('Candles', 'getAudits', {
+    summary: 'How finished days compare with the exchange’s own candles',
+    query: auditSchema,
+    responses: response(200, 'The audits, newest first', z.object({ audits: z.array(auditResponseSchema) })),
+    errors: ['invalid_request', 'unknown_product', 'unavailable'],
+  }),
 }

@@ -1,12 +1,11 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { productCandles } from '../../objects.ts'
 import { type Candle, formatCandle, wireCandleSchema } from '../../protocol/candle.ts'
 import { GRANULARITY_SECONDS } from '../../protocol/granularity.ts'
 import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { temporarilyUnavailable } from '../http/problems.ts'
 import { type CandleHistory, readCandleHistory } from './candle-history.ts'
 import { fillFlat } from './fill.ts'
@@ -64,20 +63,14 @@ const candleSchema = wireCandleSchema.meta({
   description: 'A candle; its numbers have the digits of the exchange',
 })
 
-export const CANDLE_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/products/{id}/candles': {
-    get: operation(
-      {
-        operationId: 'getCandles',
-        summary: 'Candles of one product, ascending, the forming one last',
-        tags: ['Candles'],
-        requestParams: { path: productIdPath, query: candlesSchema },
-      },
-      jsonResponse(
-        'The last `limit` candles of the range',
-        z.object({ candles: z.array(candleSchema), gaps: gapsSchema }),
-      ),
-      ['invalid_request', 'unknown_granularity', 'unknown_product', 'unavailable'],
-    ),
-  },
+const candlesResponseSchema = z.object({ candles: z.array(candleSchema), gaps: gapsSchema })
+
+export const CANDLE_OPERATIONS: Operations = {
+  'get /api/v1/products/{id}/candles': operation('Candles', 'getCandles', {
+    summary: 'Candles of one product, ascending, the forming one last',
+    path: productIdPath,
+    query: candlesSchema,
+    responses: response(200, 'The last `limit` candles of the range', candlesResponseSchema),
+    errors: ['invalid_request', 'unknown_granularity', 'unknown_product', 'unavailable'],
+  }),
 }

@@ -1,7 +1,6 @@
 import { Hono } from 'hono'
 import pTimeout from 'p-timeout'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { withLiveDatabase } from '../../db/client.ts'
 import { readProducts, type StoredProduct } from '../../db/products.ts'
@@ -12,7 +11,7 @@ import { deriveChange } from '../../pricing/quote.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { type Product, productSchema } from '../../protocol/product.ts'
 import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 
 /** Prices in a response are at most this old. */
 const PRICES_TTL_MS = 1_000
@@ -91,7 +90,7 @@ export async function activeProducts(env: Env): Promise<Product[]> {
 }
 
 /** Every pair of the exchange: the active ones first, in the order of PRODUCTS, the others by id. */
-export async function allProducts(env: Env): Promise<Product[]> {
+async function allProducts(env: Env): Promise<Product[]> {
   const { EXCHANGE, PRODUCTS } = readSettings(env)
   const [pairs, prices] = await Promise.all([storedProducts(env, PRICES_TTL_MS), lastPrices(env)])
   const byId = new Map(pairs.map((pair) => [pair.product_id, pair]))
@@ -131,19 +130,16 @@ const productResponseSchema = productSchema.meta({
   description: 'A trading pair; amounts are decimal text',
 })
 
-export const PRODUCT_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/products': {
-    get: operation(
-      { operationId: 'getProducts', summary: 'The exchange’s pairs, active ones first', tags: ['Candles'] },
-      jsonResponse('The products', z.object({ products: z.array(productResponseSchema) })),
-      [],
-    ),
-  },
-  '/api/v1/products/{id}': {
-    get: operation(
-      { operationId: 'getProduct', summary: 'One pair', tags: ['Candles'], requestParams: { path: productIdPath } },
-      jsonResponse('The product', productResponseSchema),
-      ['unknown_product'],
-    ),
-  },
+export const PRODUCT_OPERATIONS: Operations = {
+  'get /api/v1/products': operation('Candles', 'getProducts', {
+    summary: 'The exchange’s pairs, active ones first',
+    responses: response(200, 'The products', z.object({ products: z.array(productResponseSchema) })),
+    errors: [],
+  }),
+  'get /api/v1/products/{id}': operation('Candles', 'getProduct', {
+    summary: 'One pair',
+    path: productIdPath,
+    responses: response(200, 'The product', productResponseSchema),
+    errors: ['unknown_product'],
+  }),
 }

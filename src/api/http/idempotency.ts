@@ -7,11 +7,11 @@ import { ensureProfile, type StoredProfile } from '../../db/profiles.ts'
 import { log } from '../../log.ts'
 import { type PortfolioChange, userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { AppEnv, UserRequest } from './context.ts'
+import { type AppEnv, type UserRequest, userRequest } from './context.ts'
 import { invalidField } from './input.ts'
 import { PRIVATE_NO_STORE, ROLLBACK, withUser } from './user-transaction.ts'
 
-/** The response of a write, and what it has changed of the portfolio (null: nothing). */
+/** The response of a write, and what it changed in the portfolio (null: nothing). */
 export type WriteResult<T> = {
   status: 200 | 201 | 204
   headers: Record<string, string>
@@ -19,33 +19,27 @@ export type WriteResult<T> = {
   change: PortfolioChange | null
 }
 
-/** The transaction of a write; what it throws rolls back all of it. */
+/** The transaction of a write; an error rolls all of it back. */
 export type Write<T> = (sql: UserSql, profile: StoredProfile) => Promise<WriteResult<T>>
 
-/** An `Idempotency-Key`, and the digest of the request that it belongs to. */
-export type IdempotencyKey = { key: string; request: string }
+/** Checks a request and looks assets up, which may take long; so it comes before the transaction that it returns. */
+type Prepare<T> = (request: UserRequest) => Write<T> | Promise<Write<T>>
 
-/** Printable ASCII, at most as long as the column takes. */
+/** An idempotency key, and the digest of the request that it belongs to. */
+type IdempotencyKey = { key: string; digest: string }
+
+/** Printable ASCII, at most as long as the column allows. */
 const KEY_PATTERN = /^[\x21-\x7e]{1,200}$/
 
-/**
- * The idempotency key of a write, bound to its method, its address and what it asks for (`fields`). Null without a key.
- * @param key by default the header `Idempotency-Key`
- * @throws CodedError `invalid_request` when the key is malformed
- */
-export async function idempotencyKey(
-  c: Context<AppEnv>,
-  fields: unknown,
-  key: string | null = c.req.header('idempotency-key') ?? null,
-): Promise<IdempotencyKey | null> {
-  if (key === null) return null
+/** Binds a key to the request's method, URL and `fields`. @throws CodedError `invalid_request` for a malformed key */
+async function bindKey(c: Context<AppEnv>, fields: unknown, key: string): Promise<IdempotencyKey> {
   if (!KEY_PATTERN.test(key))
     throw invalidField('idempotency-key', 'must have 1 to 200 printable ASCII characters, without spaces')
   const { pathname, search } = new URL(c.req.url)
-  return { key, request: await sha256(`${c.req.method}\n${pathname}${search}\n${JSON.stringify(fields)}`) }
+  return { key, digest: await sha256(`${c.req.method}\n${pathname}${search}\n${JSON.stringify(fields)}`) }
 }
 
-/** The response that is stored for this very request; null when there is none. @throws CodedError `idempotency_conflict` */
+/** The response that is stored for this request, or null. @throws CodedError `idempotency_conflict` */
 function previousResponse(state: KeyState): StoredResponse | null {
   if (state.kind === 'other_request')
     throw new CodedError('idempotency_conflict', 'this Idempotency-Key was used for another request')
@@ -53,36 +47,56 @@ function previousResponse(state: KeyState): StoredResponse | null {
 }
 
 /**
- * The response to the same request with the same key, if it was answered before; null otherwise. Asked first, so that a
- * repeated write is answered as it was, whatever has changed since.
- * @throws CodedError `idempotency_conflict` when the key belongs to another request, `unavailable`
+ * Runs a write, at most once for one idempotency key: a repeated request gets the stored response, whatever has changed
+ * since, and of two concurrent ones the second waits for the response of the first. The transaction of the write stores
+ * its response, so a refused write can be tried again.
+ * @param fields the content of the request
+ * @param idempotencyKey null for a write that may be repeated
+ * @throws CodedError what `prepare` and its write throw; `invalid_request`, `idempotency_conflict`, `unavailable`
  */
-export async function findResponse(request: UserRequest, key: IdempotencyKey | null): Promise<StoredResponse | null> {
-  if (key === null) return null
-  return previousResponse(await withUser(request, (sql) => readKey(sql, request.user.id, key.key, key.request)))
+export async function runOnce<T>(
+  c: Context<AppEnv>,
+  fields: unknown,
+  prepare: Prepare<T>,
+  idempotencyKey: string | null = c.req.header('idempotency-key') ?? null,
+): Promise<StoredResponse> {
+  const request = userRequest(c)
+  const { id } = request.user
+  const key = idempotencyKey === null ? null : await bindKey(c, fields, idempotencyKey)
+  const previous = key && previousResponse(await withUser(request, (sql) => readKey(sql, id, key.key, key.digest)))
+  if (previous) return previous
+  const write = await prepare(request)
+  const { response, change } = await withUser(request, async (sql) => {
+    const profile = await ensureProfile(sql, request.user)
+    const concurrent = key && previousResponse(await claimKey(sql, id, key.key, key.digest))
+    if (concurrent) return { response: concurrent, change: null }
+    const result = await write(sql, profile)
+    const type: Record<string, string> = result.status === 204 ? {} : { 'content-type': 'application/json' }
+    const headers = { ...PRIVATE_NO_STORE, ...type, ...result.headers }
+    const response = { status: result.status, headers, body: JSON.stringify(result.body) ?? '' }
+    if (key) await storeResponse(sql, id, key.key, response)
+    return { response, change: result.change }
+  })
+  if (change) await notifyPortfolio(request, change)
+  return response
 }
 
-/**
- * Runs a write in one transaction and, after it is committed, reports the change to the user's object: its sockets have it
- * when this resolves. An object that cannot be reached learns of it from the outbox.
- * @throws CodedError what `write` throws; `unavailable`
- */
-export async function runWrite<T>(request: UserRequest, write: Write<T>): Promise<WriteResult<T>> {
-  const { env, user } = request
-  const result = await withUser(request, async (sql) => write(sql, await ensureProfile(sql, user)))
-  if (result.change) await notifyPortfolio(env, user.id, result.change)
-  return result
+/** Runs a write as `runOnce`, and sends its response. */
+export async function respondOnce<T>(c: Context<AppEnv>, fields: unknown, prepare: Prepare<T>): Promise<Response> {
+  const { status, headers, body } = await runOnce(c, fields, prepare)
+  return c.newResponse(status === 204 ? null : body, { status: status as StatusCode, headers })
 }
 
-async function notifyPortfolio(env: Env, userId: string, change: PortfolioChange): Promise<void> {
+/** Reports a committed change to the user's object, whose sockets then have it. The outbox covers an unreachable object. */
+async function notifyPortfolio({ env, user }: UserRequest, change: PortfolioChange): Promise<void> {
   try {
-    await userPortfolio(env, userId).applyChange(change)
+    await userPortfolio(env, user.id).applyChange(change)
   } catch (error) {
     log('portfolio_notify_failed', { version: change.version, error: String(error) })
   }
 }
 
-/** The body that a write would answer with: it is run, and rolled back. @throws CodedError as the write itself */
+/** Runs a write, rolls it back, and returns the body that it would respond with. @throws CodedError as the write itself */
 export async function dryRun<T>(request: UserRequest, write: Write<T>): Promise<T> {
   const results: WriteResult<T>[] = []
   const rolledBack = withUser(request, async (sql) => {
@@ -94,31 +108,3 @@ export async function dryRun<T>(request: UserRequest, write: Write<T>): Promise<
   })
   return results[0]!.body
 }
-
-/**
- * Runs a write, at most once for one key: of two such requests at the same time one writes, and the other waits for its
- * response. The response is stored in the transaction of the write, so a write that was refused can be tried again.
- * @throws CodedError what `write` throws; `idempotency_conflict`, `unavailable`
- */
-export async function runIdempotent<T>(
-  request: UserRequest,
-  key: IdempotencyKey | null,
-  write: Write<T>,
-): Promise<StoredResponse> {
-  const { id } = request.user
-  const { body } = await runWrite(request, async (sql, profile): Promise<WriteResult<StoredResponse>> => {
-    const previous = key && previousResponse(await claimKey(sql, id, key.key, key.request))
-    if (previous) return { status: 200, headers: {}, body: previous, change: null }
-    const result = await write(sql, profile)
-    const type: Record<string, string> = result.status === 204 ? {} : { 'content-type': 'application/json' }
-    const headers = { ...PRIVATE_NO_STORE, ...type, ...result.headers }
-    const response = { status: result.status, headers, body: JSON.stringify(result.body) ?? '' }
-    if (key) await storeResponse(sql, id, key.key, response)
-    return { ...result, body: response }
-  })
-  return body
-}
-
-/** Sends the response of a write. */
-export const sendStored = (c: Context<AppEnv>, { status, headers, body }: StoredResponse): Response =>
-  c.newResponse(status === 204 ? null : body, { status: status as StatusCode, headers })

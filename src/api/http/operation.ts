@@ -23,37 +23,53 @@ function problemResponses(codes: readonly ErrorCode[]) {
   )
 }
 
-type OperationParts = Omit<ZodOpenApiOperationObject, 'responses' | 'operationId'> & { operationId: string }
-
-/** An OpenAPI operation: its own responses, and the problems with these codes or a common one. */
-export const operation = (
-  parts: OperationParts,
-  responses: ZodOpenApiOperationObject['responses'],
-  codes: readonly ErrorCode[],
-): ZodOpenApiOperationObject => ({ ...parts, responses: { ...responses, ...problemResponses(codes) } })
-
 /** The security of endpoints for users: an access token or the session cookie. */
 export const USER_SECURITY: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
-/** A required JSON body. */
-export const jsonRequestBody = (schema: z.ZodType) => ({
-  requestBody: { required: true, content: { 'application/json': { schema } } },
+/** Operations of the OpenAPI document by method and path, such as `get /health`. */
+export type Operations = Record<`${'get' | 'post' | 'patch' | 'delete'} /${string}`, ZodOpenApiOperationObject>
+
+/** `path`, `query` and `header` are parameters, `body` a required JSON body; `errors` are in addition to the common ones. */
+type OperationParts = Pick<ZodOpenApiOperationObject, 'description' | 'security' | 'requestBody' | 'responses'> & {
+  summary: string
+  path?: z.ZodObject
+  query?: z.ZodObject
+  header?: z.ZodObject
+  body?: z.ZodType
+  errors: readonly ErrorCode[]
+}
+
+/** An operation of the OpenAPI document. */
+export const operation = (
+  tag: string,
+  operationId: string,
+  { path, query, header, body, responses, errors, ...parts }: OperationParts,
+): ZodOpenApiOperationObject => ({
+  operationId,
+  tags: [tag],
+  ...parts,
+  ...((path || query || header) && {
+    requestParams: { ...(path && { path }), ...(query && { query }), ...(header && { header }) },
+  }),
+  ...(body && { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+  responses: { ...responses, ...problemResponses(errors) },
 })
 
-/** A 200 response with JSON. */
-export const jsonResponse = (description: string, schema: z.ZodType) => ({
-  200: { description, content: { 'application/json': { schema } } },
+/** A response with JSON, or without a body where `schema` is left out. */
+export const response = (
+  status: 101 | 200 | 201 | 202 | 204 | 304 | 503,
+  description: string,
+  schema?: z.ZodType,
+  headers?: Record<string, z.ZodType>,
+) => ({
+  [status as 200]: {
+    description,
+    ...(headers && { headers: z.object(headers) }),
+    ...(schema && { content: { 'application/json': { schema } } }),
+  },
 })
 
-/** A 202 response with JSON. */
-export const acceptedResponse = (description: string, schema: z.ZodType) => ({
-  202: { description, content: { 'application/json': { schema } } },
-})
-
-/** A 204 response. */
-export const noContentResponse = (description: string) => ({ 204: { description } })
-
-/** The responses of an event stream. */
+/** The response of an event stream. */
 export const eventStreamResponse = (description: string) => ({
   200: { description, content: { 'text/event-stream': { schema: z.string() } } },
 })

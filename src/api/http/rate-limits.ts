@@ -1,7 +1,7 @@
-import type { Context, MiddlewareHandler } from 'hono'
+import type { MiddlewareHandler } from 'hono'
 import { sha256 } from '../../auth/digest.ts'
 import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
-import type { AppEnv, LookupScope } from './context.ts'
+import { type AppEnv, clientAddress, type LookupScope } from './context.ts'
 
 /** Period of the rate limits in wrangler.toml, in seconds: `Retry-After` of a client over a limit. */
 const PERIOD_S = 60
@@ -15,9 +15,6 @@ const CLIENT_LIMITS = {
 
 const limitError = (code: ErrorCode, message: string): CodedError =>
   new CodedError(code, message, { retryAfter: PERIOD_S })
-
-/** The client's address as Cloudflare reports it; `local` for a request from inside the Worker. */
-export const clientAddress = (c: Context<AppEnv>): string => c.req.header('cf-connecting-ip') ?? 'local'
 
 /** Refuses a client over this rate limit with `too_many_requests` or `too_many_sockets`. */
 export const rateLimit = (name: keyof typeof CLIENT_LIMITS): MiddlewareHandler<AppEnv> =>

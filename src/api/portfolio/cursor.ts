@@ -7,7 +7,7 @@ import { isUuid } from './write-activity.ts'
 const CURSOR_PATTERN = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d{1,6})?Z) (\S+)$/
 
 /** A cursor as opaque text, safe in a URL. */
-export const encodeCursor = ({ traded_at, id }: ActivityCursor): string =>
+const encodeCursor = ({ traded_at, id }: ActivityCursor): string =>
   btoa(`${traded_at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
 /** Parses a cursor; null starts from the beginning. @throws CodedError naming `cursor` when it is malformed */

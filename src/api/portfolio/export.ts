@@ -1,17 +1,16 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
 import { ensureProfile } from '../../db/profiles.ts'
 import { readActivities, readActivityAssets } from '../../db/read-activities.ts'
 import { exportCsv, exportJson } from '../../portfolio/export.ts'
 import { formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
-import type { AppEnv, UserRequest } from '../http/context.ts'
+import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { parse } from '../http/input.ts'
-import { userRequest } from '../http/request.ts'
+import type { Operations } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-import { portfolioOperation } from './operations.ts'
+import { portfolioOperation, READ_ERRORS } from './operations.ts'
 
 const exportQuerySchema = z.object({
   format: z.enum(['json', 'csv'], 'must be json or csv').default('json'),
@@ -42,27 +41,21 @@ export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', r
   })
 })
 
-export const EXPORT_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/portfolio/export': {
-    get: portfolioOperation(
-      {
-        operationId: 'exportPortfolio',
-        summary: 'All activities as a file, which an import takes back',
-        description:
-          'In Ghostfolio’s JSON or CSV; what these have no place for stands beside it, where they do not look.',
-        requestParams: { query: exportQuerySchema },
-      },
-      {
-        200: {
-          description: 'The file',
-          headers: z.object({ 'content-disposition': z.string() }),
-          content: {
-            'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
-            'text/csv': { schema: z.string() },
-          },
+export const EXPORT_OPERATIONS: Operations = {
+  'get /api/v1/portfolio/export': portfolioOperation('exportPortfolio', {
+    summary: 'All activities as a file that an import reads back',
+    description: 'In Ghostfolio’s JSON or CSV; fields that these do not have are added where Ghostfolio ignores them.',
+    query: exportQuerySchema,
+    responses: {
+      200: {
+        description: 'The file',
+        headers: z.object({ 'content-disposition': z.string() }),
+        content: {
+          'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
+          'text/csv': { schema: z.string() },
         },
       },
-      ['invalid_request', 'unauthorized', 'unavailable'],
-    ),
-  },
+    },
+    errors: [...READ_ERRORS, 'invalid_request'],
+  }),
 }

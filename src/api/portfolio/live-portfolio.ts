@@ -1,15 +1,48 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { userPortfolio } from '../../objects.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import { enrichedPortfolioSchema } from '../../protocol/portfolio.ts'
-import { requireUser } from '../accounts/session.ts'
+import { requiredSession, requireUser } from '../accounts/session.ts'
+import { readJson } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
-import { jsonResponse } from '../http/operation.ts'
+import { invalidField, parse } from '../http/input.ts'
+import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { isServiceKey } from '../http/service-key.ts'
 import { PRIVATE_NO_STORE } from '../http/user-transaction.ts'
 import { callPortfolio } from './call-portfolio.ts'
-import { portfolioOperation } from './operations.ts'
-import { queueRefresh } from './refresh-portfolio.ts'
+import { portfolioOperation, READ_ERRORS } from './operations.ts'
+
+const refreshPortfolioSchema = z.object({
+  userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),
+})
+
+/** Queues a refresh of this user's portfolio; false when one is under way already. @throws CodedError `unavailable` */
+const queueRefresh = (env: Env, userId: string): Promise<boolean> =>
+  callPortfolio(async () => {
+    const portfolio = userPortfolio(env, userId)
+    if (!(await portfolio.requestRefresh())) return false
+    try {
+      await env.REFRESH_QUEUE.send({ user_id: userId })
+    } catch (error) {
+      await portfolio.cancelRefresh()
+      throw error
+    }
+    return true
+  })
+
+/** The user whose portfolio is to be refreshed. @throws CodedError `forbidden` for another user's, `unauthorized`, … */
+async function targetUserId(c: Context<AppEnv>): Promise<string> {
+  const session = (await isServiceKey(c)) ? null : await requiredSession(c)
+  const { userId } = parse(refreshPortfolioSchema, ((await readJson(c)) ?? {}) as Record<string, unknown>)
+  if (session === null) {
+    if (userId !== undefined) return userId
+    throw invalidField('userId', 'is required with the service key')
+  }
+  if (userId !== undefined && userId !== session.user.id)
+    throw new CodedError('forbidden', 'you can only refresh your own portfolio')
+  return session.user.id
+}
 
 const CACHE_PATH = '/api/v1/stocks/portfolio-cache'
 /** `Retry-After` of a 202, seconds. */
@@ -25,10 +58,17 @@ async function respondEnriched(c: Context<AppEnv>): Promise<Response> {
   return c.json(body, 202, { location: CACHE_PATH, 'retry-after': `${RETRY_AFTER_S}`, ...PRIVATE_NO_STORE })
 }
 
-/** `GET /api/v1/stocks/portfolio-enriched`, and `portfolio-cache` for clients that were answered 202 there. */
-export const enrichedPortfolioRoutes = new Hono<AppEnv>()
+/**
+ * `GET /api/v1/stocks/portfolio-enriched`, and `portfolio-cache` for clients that got a 202 there. `POST /refresh-portfolio`:
+ * a user refreshes their own portfolio, the service key any.
+ */
+export const livePortfolioRoutes = new Hono<AppEnv>()
   .get('/api/v1/stocks/portfolio-enriched', requireUser(), respondEnriched)
   .get(CACHE_PATH, requireUser(), respondEnriched)
+  .post('/refresh-portfolio', async (c) => {
+    const queued = await queueRefresh(c.env, await targetUserId(c))
+    return c.json({ queued }, 202, { 'cache-control': 'no-store' })
+  })
 
 const enrichedResponseSchema = enrichedPortfolioSchema.meta({
   id: 'Enriched',
@@ -42,33 +82,29 @@ const refreshingSchema = z.object({
 })
 
 const enrichedResponses = {
-  ...jsonResponse('The portfolio; `age_seconds` tells how old the oldest of it is', enrichedResponseSchema),
-  202: {
-    description: 'It is being made: look again at `Location`, after `Retry-After`',
-    headers: z.object({ location: z.string(), 'retry-after': z.string() }),
-    content: { 'application/json': { schema: refreshingSchema } },
-  },
+  ...response(200, 'The portfolio; `age_seconds` is the age of its oldest price', enrichedResponseSchema),
+  ...response(202, 'Not valued yet: request `Location` after `Retry-After`', refreshingSchema, {
+    location: z.string(),
+    'retry-after': z.string(),
+  }),
 }
 
-export const ENRICHED_PORTFOLIO_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/stocks/portfolio-enriched': {
-    get: portfolioOperation(
-      {
-        operationId: 'getEnrichedPortfolio',
-        summary: 'What you hold, with prices, values and gains, each and in total',
-      },
-      enrichedResponses,
-      ['unauthorized', 'unavailable'],
-    ),
-  },
-  '/api/v1/stocks/portfolio-cache': {
-    get: portfolioOperation(
-      {
-        operationId: 'getCachedPortfolio',
-        summary: 'The same, for who was told to look again, or asks at an interval',
-      },
-      enrichedResponses,
-      ['unauthorized', 'unavailable'],
-    ),
-  },
+export const LIVE_PORTFOLIO_OPERATIONS: Operations = {
+  'get /api/v1/stocks/portfolio-enriched': portfolioOperation('getEnrichedPortfolio', {
+    summary: 'Your positions with prices, values and gains, each and in total',
+    responses: enrichedResponses,
+    errors: READ_ERRORS,
+  }),
+  'get /api/v1/stocks/portfolio-cache': portfolioOperation('getCachedPortfolio', {
+    summary: 'The same, for clients that got a 202 or poll',
+    responses: enrichedResponses,
+    errors: READ_ERRORS,
+  }),
+  'post /refresh-portfolio': operation('Portfolio', 'refreshPortfolio', {
+    summary: 'Value a portfolio again: your own, or with the service key any user’s',
+    security: [...USER_SECURITY, { serviceKey: [] }],
+    requestBody: { required: false, content: { 'application/json': { schema: refreshPortfolioSchema } } },
+    responses: response(202, 'Whether a job was queued: false while one is running', z.object({ queued: z.boolean() })),
+    errors: [...READ_ERRORS, 'invalid_request', 'forbidden', 'message_too_large'],
+  }),
 }

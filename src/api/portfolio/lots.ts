@@ -1,12 +1,9 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { lockPortfolio } from '../../db/activities.ts'
 import type { UserSql } from '../../db/client.ts'
-import type { StoredResponse } from '../../db/idempotency.ts'
 import { readLots } from '../../db/portfolio-views.ts'
-import type { StoredProfile } from '../../db/profiles.ts'
-import { findActivity, readAssetCurrency } from '../../db/read-activities.ts'
+import { readAssetCurrency } from '../../db/read-activities.ts'
 import { type ActivityView, type LotPage, lotPageSchema, type Sale, saleSchema } from '../../protocol/activity.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import {
@@ -19,26 +16,17 @@ import {
 import { type LotView, lotSchema } from '../../protocol/portfolio.ts'
 import { requireUser } from '../accounts/session.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
-import type { AppEnv, UserRequest } from '../http/context.ts'
-import {
-  dryRun,
-  findResponse,
-  type IdempotencyKey,
-  idempotencyKey,
-  runIdempotent,
-  sendStored,
-  type WriteResult,
-} from '../http/idempotency.ts'
+import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
+import { dryRun, respondOnce, type Write } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { jsonRequestBody, jsonResponse } from '../http/operation.ts'
-import { userRequest } from '../http/request.ts'
+import { type Operations, response } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-import { insertActivity, removeActivity, resolveChange, resolveInputAsset, updateActivity } from './activities.ts'
+import { changeActivity, deleteActivity, insertActivity, prepareActivity } from './activities.ts'
 import { assetIdsBySymbol, decodeCursor, toPage } from './cursor.ts'
 import {
+  CHANGE_ERRORS,
   conditionalHeaders,
   createdResponse,
-  deletedResponse,
   idempotencyHeaders,
   idPath,
   okWithEtag,
@@ -48,7 +36,7 @@ import {
   WRITE_ERRORS,
 } from './operations.ts'
 import { readSale } from './sale.ts'
-import { checkCurrency, checkLots, checkNotInFuture, isUuid, versionEtag, writeActivities } from './write-activity.ts'
+import { checkNotInFuture, isUuid, versionEtag } from './write-activity.ts'
 
 /** @throws CodedError `unknown_lot` */
 async function findLot(sql: UserSql, userId: string, id: string): Promise<LotView> {
@@ -57,7 +45,13 @@ async function findLot(sql: UserSql, userId: string, id: string): Promise<LotVie
   throw new CodedError('unknown_lot', 'there is no such lot')
 }
 
-/** The lot that a purchase has opened; one of quantity 0 where it has only closed short lots. */
+/** The lot with this id; other writes of the user wait until the transaction ends. @throws CodedError `unknown_lot` */
+async function lockAndFindLot(sql: UserSql, userId: string, id: string): Promise<LotView> {
+  await lockPortfolio(sql, userId)
+  return findLot(sql, userId, id)
+}
+
+/** The lot that a purchase opened; one of quantity 0 if the purchase only closed short lots. */
 async function openedLot(sql: UserSql, userId: string, bought: ActivityView): Promise<LotView> {
   const [lot] = await readLots(sql, userId, { ids: [bought.id], limit: 1 })
   if (lot) return lot
@@ -83,119 +77,63 @@ async function openedLot(sql: UserSql, userId: string, bought: ActivityView): Pr
   }
 }
 
-/** Adds a purchase, which opens a lot. @throws CodedError */
-export async function addLot(
-  request: UserRequest,
-  fields: JsonFields,
-  key: IdempotencyKey | null,
-): Promise<StoredResponse> {
-  const input = { kind: 'buy' as const, ...parse(newLotSchema, fields) }
-  const now = new Date()
-  checkNotInFuture(input.traded_at, now)
-  const asset = await resolveInputAsset(request, input)
-  return runIdempotent(request, key, async (sql, profile) => {
-    const { activity, change } = await insertActivity(sql, profile, input, asset, now)
-    const headers = { location: `/api/v1/stocks/${activity.id}`, ...versionEtag(activity) }
-    return { status: 201, headers, body: await openedLot(sql, request.user.id, activity), change }
-  })
+/** Adds a purchase, which opens a lot. @throws CodedError `invalid_request`, and as `prepareActivity` */
+export async function addLot(request: UserRequest, fields: JsonFields): Promise<Write<LotView>> {
+  const write = await prepareActivity(request, { kind: 'buy', ...parse(newLotSchema, fields) })
+  return async (sql, profile) => {
+    const { headers, body, ...result } = await write(sql, profile)
+    const lot = await openedLot(sql, profile.user_id, body)
+    return { ...result, headers: { ...headers, location: `/api/v1/stocks/${lot.id}` }, body: lot }
+  }
 }
 
-/** Changes the purchase that opened a lot; what `fields` leaves out stays. @throws CodedError */
+/** Changes the purchase that opened a lot. @throws CodedError as `changeActivity`; the write throws `unknown_lot` */
 async function changeLot(
   request: UserRequest,
   id: string,
   fields: JsonFields,
-  { ifMatch, key }: { ifMatch: string | undefined; key: IdempotencyKey | null },
-): Promise<StoredResponse> {
-  const { id: userId } = request.user
-  parse(lotChangeSchema, fields)
-  const resolved = await resolveChange(request, id, fields, ifMatch)
-  return runIdempotent(request, key, async (sql) => {
-    await lockAndFindLot(sql, userId, id)
-    const { activity, change } = await updateActivity(sql, userId, resolved)
-    return { status: 200, headers: versionEtag(activity), body: await openedLot(sql, userId, activity), change }
-  })
+  ifMatch: string | undefined,
+): Promise<Write<LotView>> {
+  const write = await changeActivity(request, id, parse(lotChangeSchema, fields), ifMatch)
+  return async (sql, profile) => {
+    await lockAndFindLot(sql, profile.user_id, id)
+    const result = await write(sql, profile)
+    return { ...result, body: await openedLot(sql, profile.user_id, result.body) }
+  }
 }
 
-/** Deletes the purchase that opened a lot. @throws CodedError */
-const deleteLot = (
-  request: UserRequest,
-  id: string,
-  { ifMatch, key }: { ifMatch: string | undefined; key: IdempotencyKey | null },
-): Promise<StoredResponse> =>
-  runIdempotent(request, key, async (sql) => {
-    await lockAndFindLot(sql, request.user.id, id)
-    return removeActivity(sql, request.user.id, id, ifMatch)
-  })
-
-/** The lot with this id; other writes of the user wait until the transaction ends. @throws CodedError `unknown_lot` */
-async function lockAndFindLot(sql: UserSql, userId: string, id: string): Promise<LotView> {
-  await lockPortfolio(sql, userId)
-  return findLot(sql, userId, id)
-}
-
-type SaleInput = z.output<typeof sellSchema>
-
-/** @throws CodedError naming the field that is not valid */
-function parseSale(fields: JsonFields): SaleInput {
-  const input = parse(sellSchema, fields)
-  checkNotInFuture(input.traded_at, new Date())
-  checkLots(input.lots ?? null, input.quantity)
-  return input
-}
+/** Deletes the purchase that opened a lot. The write throws `unknown_lot`, and as `deleteActivity`. */
+const deleteLot =
+  (id: string, ifMatch: string | undefined): Write<null> =>
+  async (sql, profile) => {
+    await lockAndFindLot(sql, profile.user_id, id)
+    return deleteActivity(id, ifMatch)(sql, profile)
+  }
 
 /**
- * Writes a sale of the asset of a lot: it takes the oldest lots first, or those that it names, whichever lot `id` is (P4).
- * @throws CodedError `unknown_lot`, `insufficient_quantity`, and for a currency that does not exist
+ * Sells the asset of a lot: from the oldest lots, or from those that the sale names, whichever lot `id` is (P4).
+ * @throws CodedError naming an invalid field; the write throws `unknown_lot`, and as `insertActivity`
  */
-async function writeSale(
-  sql: UserSql,
-  profile: StoredProfile,
-  id: string,
-  input: SaleInput,
-): Promise<WriteResult<Sale>> {
-  const { user_id: userId } = profile
-  const now = new Date()
-  const { asset_id, currency: paid } = await lockAndFindLot(sql, userId, id)
-  const usual = (await readAssetCurrency(sql, userId, asset_id)) ?? paid
-  const {
-    quantity,
-    price,
-    fees = '0',
-    currency = usual,
-    traded_at = now.toISOString(),
-    lots = null,
-    note = null,
-  } = input
-  await checkCurrency(sql, currency, usual)
-  const saleId = crypto.randomUUID()
-  const sale = { id: saleId, kind: 'sell', asset_id, quantity, price, fees, currency, traded_at, lots, note } as const
-  const change = await writeActivities(sql, userId, now, saleId, {
-    insert: [{ ...sale, split: null, short: false, fingerprint: null }],
-  })
-  const sold = (await findActivity(sql, userId, saleId)) as ActivityView
-  const headers = { location: `/api/v1/activities/${saleId}`, ...versionEtag(sold) }
-  return { status: 201, headers, body: await readSale(sql, userId, sold, profile.currency), change }
+export function sell(id: string, fields: JsonFields): Write<Sale> {
+  const input = parse(sellSchema, fields)
+  checkNotInFuture(input.traded_at, new Date())
+  return async (sql, profile) => {
+    const { user_id: userId } = profile
+    const { asset_id, symbol, currency: paid } = await lockAndFindLot(sql, userId, id)
+    const currency = (await readAssetCurrency(sql, userId, asset_id)) ?? paid
+    const sale = { kind: 'sell', symbol, ...input } as const
+    const sold = await insertActivity(sql, profile, sale, { asset_id, currency }, new Date())
+    return { ...sold, body: await readSale(sql, userId, sold.body, profile.currency) }
+  }
 }
 
-/** Sells of the asset of a lot. @throws CodedError as `writeSale` */
-export async function sell(
-  request: UserRequest,
-  id: string,
-  fields: JsonFields,
-  key: IdempotencyKey | null,
-): Promise<StoredResponse> {
-  const input = parseSale(fields)
-  return runIdempotent(request, key, (sql, profile) => writeSale(sql, profile, id, input))
-}
+/** The result that such a sale would have; nothing is written. @throws CodedError as `sell` */
+export const previewSale = async (request: UserRequest, id: string, fields: JsonFields): Promise<Sale> => ({
+  ...(await dryRun(request, sell(id, fields))),
+  activity_id: null,
+})
 
-/** The result that such a sale would have; nothing is written. @throws CodedError as `writeSale` */
-export async function previewSale(request: UserRequest, id: string, fields: JsonFields): Promise<Sale> {
-  const input = parseSale(fields)
-  return { ...(await dryRun(request, (sql, profile) => writeSale(sql, profile, id, input))), activity_id: null }
-}
-
-/** Which lots a page lists. @throws CodedError `invalid_request` */
+/** Selects the lots of a page. @throws CodedError `invalid_request` */
 export function parseLotsQuery(query: Record<string, string>) {
   const { cursor, ...rest } = parse(lotsQuerySchema, query)
   return { ...rest, after: decodeCursor(cursor) }
@@ -230,106 +168,84 @@ export const lotRoutes = new Hono<AppEnv>()
     return c.json(page, 200, PRIVATE_NO_STORE)
   })
   .post('/api/v1/stocks', requireUser(), async (c) => {
-    const request = userRequest(c)
     const fields = await readFields(c)
-    const key = await idempotencyKey(c, fields)
-    return sendStored(c, (await findResponse(request, key)) ?? (await addLot(request, fields, key)))
+    return respondOnce(c, fields, (request) => addLot(request, fields))
   })
   .get('/api/v1/stocks/:id', requireUser(), async (c) => {
     const lot = await readLot(userRequest(c), c.req.param('id'))
     return c.json(lot, 200, { ...PRIVATE_NO_STORE, ...versionEtag(lot) })
   })
   .patch('/api/v1/stocks/:id', requireUser(), async (c) => {
-    const request = userRequest(c)
     const fields = await readFields(c)
-    const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, fields) }
-    const previous = await findResponse(request, write.key)
-    return sendStored(c, previous ?? (await changeLot(request, c.req.param('id'), fields, write)))
+    const ifMatch = c.req.header('if-match')
+    return respondOnce(c, fields, (request) => changeLot(request, c.req.param('id'), fields, ifMatch))
   })
-  .delete('/api/v1/stocks/:id', requireUser(), async (c) => {
-    const request = userRequest(c)
-    const write = { ifMatch: c.req.header('if-match'), key: await idempotencyKey(c, null) }
-    const previous = await findResponse(request, write.key)
-    return sendStored(c, previous ?? (await deleteLot(request, c.req.param('id'), write)))
-  })
+  .delete('/api/v1/stocks/:id', requireUser(), (c) =>
+    respondOnce(c, null, () => deleteLot(c.req.param('id'), c.req.header('if-match'))),
+  )
   .post('/api/v1/stocks/:id/sell', requireUser(), async (c) => {
-    const request = userRequest(c)
     const id = c.req.param('id')
     const { dry_run } = parse(sellQuerySchema, c.req.query())
     const fields = await readFields(c)
-    if (dry_run) return c.json(await previewSale(request, id, fields), 200, PRIVATE_NO_STORE)
-    const key = await idempotencyKey(c, fields)
-    return sendStored(c, (await findResponse(request, key)) ?? (await sell(request, id, fields, key)))
+    if (dry_run) return c.json(await previewSale(userRequest(c), id, fields), 200, PRIVATE_NO_STORE)
+    return respondOnce(c, fields, () => sell(id, fields))
   })
 
-const lot = lotSchema.meta({ id: 'Lot', description: 'A purchase, as far as it is still open' })
-const sale = saleSchema.meta({ id: 'Sale', description: 'What a sale takes and realises' })
+const lot = lotSchema.meta({ id: 'Lot', description: 'The open part of a purchase' })
+const sale = saleSchema.meta({ id: 'Sale', description: 'The lots that a sale takes and the gain that it realises' })
 
-export const LOT_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/stocks': {
-    get: portfolioOperation(
-      {
-        operationId: 'listStocks',
-        summary: 'Your lots with their figures of now, the newest first',
-        requestParams: { query: lotsQuerySchema },
-      },
-      jsonResponse('A page of lots', lotPageSchema.extend({ stocks: z.array(lot) })),
-      [...READ_ERRORS, 'invalid_request'],
-    ),
-    post: portfolioOperation(
-      {
-        operationId: 'addStock',
-        summary: 'Enter a purchase',
-        description:
-          'It opens a lot. Where short lots of the asset are open it closes those first; with nothing left, the lot that is answered has the quantity 0.',
-        requestParams: { header: idempotencyHeaders },
-        ...jsonRequestBody(newLotSchema),
-      },
-      createdResponse('The lot', lot),
-      [...WRITE_ERRORS, ...SYMBOL_ERRORS],
-    ),
-  },
-  '/api/v1/stocks/{id}': {
-    get: portfolioOperation(
-      { operationId: 'getStock', summary: 'One lot', requestParams: { path: idPath } },
-      okWithEtag('The lot', lot),
-      [...READ_ERRORS, 'unknown_lot'],
-    ),
-    patch: portfolioOperation(
-      {
-        operationId: 'changeStock',
-        summary: 'Change the purchase that opened a lot; what is not given stays',
-        description:
-          'quantity and price are as they were traded, before later splits, as the activity with this id has them. Refused where later sales would lack what they took.',
-        requestParams: { path: idPath, header: conditionalHeaders },
-        ...jsonRequestBody(lotChangeSchema),
-      },
-      okWithEtag('The lot as it is then', lot),
-      [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot', 'version_conflict'],
-    ),
-    delete: portfolioOperation(
-      {
-        operationId: 'deleteStock',
-        summary: 'Delete the purchase that opened a lot',
-        description: 'Refused where later sales would lack what they took.',
-        requestParams: { path: idPath, header: conditionalHeaders },
-      },
-      deletedResponse,
-      [...WRITE_ERRORS, 'unknown_lot', 'version_conflict'],
-    ),
-  },
-  '/api/v1/stocks/{id}/sell': {
-    post: portfolioOperation(
-      {
-        operationId: 'sellStock',
-        summary: 'Sell of the asset of a lot',
-        description:
-          'The id tells the asset. Without `lots` the oldest lots of it are taken first, whichever lot the id is; with `lots` those alone. Overselling is refused.',
-        requestParams: { path: idPath, query: sellQuerySchema, header: idempotencyHeaders },
-        ...jsonRequestBody(sellSchema),
-      },
-      { ...createdResponse('Sold', sale), ...jsonResponse('With dry_run=true: what it would do', sale) },
-      [...WRITE_ERRORS, 'unknown_lot'],
-    ),
-  },
+export const LOT_OPERATIONS: Operations = {
+  'get /api/v1/stocks': portfolioOperation('listStocks', {
+    summary: 'Your lots with their current figures, the newest first',
+    query: lotsQuerySchema,
+    responses: response(200, 'A page of lots', lotPageSchema.extend({ stocks: z.array(lot) })),
+    errors: [...READ_ERRORS, 'invalid_request'],
+  }),
+  'post /api/v1/stocks': portfolioOperation('addStock', {
+    summary: 'Enter a purchase',
+    description:
+      'It opens a lot. Open short lots of the asset are closed first; if nothing is left, the lot in the response has the quantity 0.',
+    header: idempotencyHeaders,
+    body: newLotSchema,
+    responses: createdResponse('The lot', lot),
+    errors: [...WRITE_ERRORS, ...SYMBOL_ERRORS],
+  }),
+  'get /api/v1/stocks/{id}': portfolioOperation('getStock', {
+    summary: 'One lot',
+    path: idPath,
+    responses: okWithEtag('The lot', lot),
+    errors: [...READ_ERRORS, 'unknown_lot'],
+  }),
+  'patch /api/v1/stocks/{id}': portfolioOperation('changeStock', {
+    summary: 'Change the purchase that opened a lot; fields that are left out stay the same',
+    description:
+      'quantity and price are as they were traded, before later splits, as in the activity with this id. Refused if later sales would lack what they took.',
+    path: idPath,
+    header: conditionalHeaders,
+    body: lotChangeSchema,
+    responses: okWithEtag('The changed lot', lot),
+    errors: [...CHANGE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot'],
+  }),
+  'delete /api/v1/stocks/{id}': portfolioOperation('deleteStock', {
+    summary: 'Delete the purchase that opened a lot',
+    description: 'Refused if later sales would lack what they took.',
+    path: idPath,
+    header: conditionalHeaders,
+    responses: response(204, 'Deleted'),
+    errors: [...CHANGE_ERRORS, 'unknown_lot'],
+  }),
+  'post /api/v1/stocks/{id}/sell': portfolioOperation('sellStock', {
+    summary: 'Sell the asset of a lot',
+    description:
+      'The id names the asset. Without `lots` its oldest lots are taken first, whichever lot the id is; with `lots` only those. Overselling is refused.',
+    path: idPath,
+    query: sellQuerySchema,
+    header: idempotencyHeaders,
+    body: sellSchema,
+    responses: {
+      ...createdResponse('Sold', sale),
+      ...response(200, 'With dry_run=true: the sale as it would be', sale),
+    },
+    errors: [...WRITE_ERRORS, 'unknown_lot'],
+  }),
 }

@@ -1,42 +1,28 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { jsonResponse, operation, USER_SECURITY } from '../http/operation.ts'
+import { operation, response, USER_SECURITY } from '../http/operation.ts'
 
-type OperationArguments = Parameters<typeof operation>
-
-/** An operation on a user's own portfolio, for the OpenAPI document. */
-export const portfolioOperation = (
-  parts: Omit<OperationArguments[0], 'tags' | 'security'>,
-  responses: OperationArguments[1],
-  codes: readonly ErrorCode[],
-) => operation({ ...parts, tags: ['Portfolio'], security: USER_SECURITY }, responses, codes)
+/** An operation on the user's own portfolio. */
+export const portfolioOperation = (operationId: string, parts: Omit<Parameters<typeof operation>[2], 'security'>) =>
+  operation('Portfolio', operationId, { ...parts, security: USER_SECURITY })
 
 const etag = z.string().meta({ description: 'The version, for If-Match', example: '"v1"' })
 
-export const okWithEtag = (description: string, schema: z.ZodType) => ({
-  200: { ...jsonResponse(description, schema)[200], headers: z.object({ etag }) },
-})
+export const okWithEtag = (description: string, schema: z.ZodType) => response(200, description, schema, { etag })
 
-export const createdResponse = (description: string, schema: z.ZodType) => ({
-  201: {
-    description,
-    headers: z.object({ etag, location: z.string() }),
-    content: { 'application/json': { schema } },
-  },
-})
-
-export const deletedResponse = { 204: { description: 'Deleted' } }
+export const createdResponse = (description: string, schema: z.ZodType) =>
+  response(201, description, schema, { etag, location: z.string() })
 
 export const idPath = z.object({ id: z.uuid() })
 
 export const idempotencyHeaders = z.object({
   'idempotency-key': z.string().min(1).max(200).optional().meta({
-    description: 'The same request with the same key is done once within a day, and has the same answer',
+    description: 'A repeated request with the same key gets the response of the first, for a day',
   }),
 })
 
 export const conditionalHeaders = idempotencyHeaders.extend({
-  'if-match': z.string().optional().meta({ description: 'The ETag that was read: another version is not changed' }),
+  'if-match': z.string().optional().meta({ description: 'The ETag that was read; another version is not changed' }),
 })
 
 export const READ_ERRORS: readonly ErrorCode[] = ['unauthorized', 'unavailable']
@@ -48,4 +34,5 @@ export const WRITE_ERRORS: readonly ErrorCode[] = [
   'insufficient_quantity',
   'idempotency_conflict',
 ]
+export const CHANGE_ERRORS: readonly ErrorCode[] = [...WRITE_ERRORS, 'version_conflict']
 export const SYMBOL_ERRORS: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol']

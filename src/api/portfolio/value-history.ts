@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
 import { readValuedPortfolio } from '../../db/portfolio-views.ts'
@@ -12,12 +11,11 @@ import { HISTORY_RANGES, type HistoryInterval, type HistoryRange } from '../../p
 import { type ValueHistory, valueHistorySchema } from '../../protocol/value-history.ts'
 import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
-import type { AppEnv, UserRequest } from '../http/context.ts'
-import { jsonResponse } from '../http/operation.ts'
+import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
+import { type Operations, response } from '../http/operation.ts'
 import { temporarilyUnavailable } from '../http/problems.ts'
-import { userRequest } from '../http/request.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-import { portfolioOperation } from './operations.ts'
+import { portfolioOperation, READ_ERRORS } from './operations.ts'
 
 /** The start of the prices of a range, unix seconds; an intraday range needs the prices of the day before, too. */
 const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly { prices: number }[]): number =>
@@ -75,16 +73,11 @@ export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/
   return c.json(await readValueHistory(userRequest(c), range, Date.now()), 200, PRIVATE_NO_STORE)
 })
 
-export const PORTFOLIO_HISTORY_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/portfolio/history': {
-    get: portfolioOperation(
-      {
-        operationId: 'portfolioHistory',
-        summary: 'What the portfolio was worth, and what had been put into it',
-        requestParams: { query: z.object({ range: z.enum(HISTORY_RANGES).default('1m') }) },
-      },
-      jsonResponse('Ascending; the last one is of now', valueHistorySchema.meta({ id: 'ValueHistory' })),
-      ['unknown_range', 'unauthorized', 'unavailable'],
-    ),
-  },
+export const PORTFOLIO_HISTORY_OPERATIONS: Operations = {
+  'get /api/v1/portfolio/history': portfolioOperation('portfolioHistory', {
+    summary: 'The value of the portfolio over a range, and the money put into it',
+    query: z.object({ range: z.enum(HISTORY_RANGES).default('1m') }),
+    responses: response(200, 'Ascending; the last point is now', valueHistorySchema.meta({ id: 'ValueHistory' })),
+    errors: [...READ_ERRORS, 'unknown_range'],
+  }),
 }

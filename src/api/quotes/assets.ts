@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
 import type { LiveSql, RequestDatabase } from '../../db/client.ts'
 import { log } from '../../log.ts'
@@ -8,10 +7,9 @@ import { perEnv } from '../../per-env.ts'
 import { resolve, toCandidates } from '../../pricing/symbol.ts'
 import { type Asset, assetSchema } from '../../protocol/asset.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { AppEnv, LookupScope } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import { type AppEnv, type LookupScope, lookupScope } from '../http/context.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { temporarilyUnavailable } from '../http/problems.ts'
-import { lookupScope } from '../http/request.ts'
 import { assetsSchema, parseAssetName, parseAssetsInput, priceSchema } from './input.ts'
 import { lookupError, lookupOrDiscover } from './lookup.ts'
 import { SYMBOL_ERRORS } from './prices.ts'
@@ -87,24 +85,17 @@ const assetsResponseSchema = z.object({
   next: z.string().nullable().meta({ description: 'Pass it as `after` to get the next page; null on the last page' }),
 })
 
-export const ASSET_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/assets': {
-    get: operation(
-      {
-        operationId: 'findAssets',
-        summary: 'Assets by symbol or name, best matches first',
-        tags: ['Assets'],
-        requestParams: { query: assetsSchema },
-      },
-      jsonResponse('A page of assets', assetsResponseSchema),
-      ['invalid_request', 'unavailable'],
-    ),
-  },
-  '/api/v1/assets/{symbol}': {
-    get: operation(
-      { operationId: 'getAsset', summary: 'One asset', tags: ['Assets'], requestParams: { path: priceSchema } },
-      jsonResponse('The asset', assetResponseSchema),
-      SYMBOL_ERRORS,
-    ),
-  },
+export const ASSET_OPERATIONS: Operations = {
+  'get /api/v1/assets': operation('Assets', 'findAssets', {
+    summary: 'Assets by symbol or name, best matches first',
+    query: assetsSchema,
+    responses: response(200, 'A page of assets', assetsResponseSchema),
+    errors: ['invalid_request', 'unavailable'],
+  }),
+  'get /api/v1/assets/{symbol}': operation('Assets', 'getAsset', {
+    summary: 'One asset',
+    path: priceSchema,
+    responses: response(200, 'The asset', assetResponseSchema),
+    errors: SYMBOL_ERRORS,
+  }),
 }

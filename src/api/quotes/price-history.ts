@@ -1,7 +1,6 @@
 import { Hono } from 'hono'
 import { etag } from 'hono/etag'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { sha256 } from '../../auth/digest.ts'
 import { addDays } from '../../pricing/history-range.ts'
 import type { PriceHistory } from '../../pricing/price-history.ts'
@@ -15,9 +14,8 @@ import {
 } from '../../protocol/price-history.ts'
 import { formatDate } from '../../time.ts'
 import { gapsSchema } from '../candles/candles.ts'
-import type { AppEnv } from '../http/context.ts'
-import { operation } from '../http/operation.ts'
-import { lookupScope } from '../http/request.ts'
+import { type AppEnv, lookupScope } from '../http/context.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { findAsset } from './assets.ts'
 import { historySchema, parseHistoryInput } from './input.ts'
 import { SYMBOL_ERRORS } from './prices.ts'
@@ -84,26 +82,18 @@ const priceHistoryResponseSchema = z.object({
 
 const etagHeader = z.string().meta({ description: 'Send it as If-None-Match: 304 means nothing has changed' })
 
-export const PRICE_HISTORY_PATHS: ZodOpenApiPathsObject = {
-  '/get-history': {
-    get: operation(
-      {
-        operationId: 'getHistory',
-        summary: 'Price history of one asset, in bars of one interval',
-        description:
-          '1d has bars of five minutes, 7d of thirty; up to 1y of a day, 3y of a week, longer ranges of a month. Where bars that old are no longer stored, the response has the next longer ones: see `interval`.',
-        tags: ['Prices'],
-        requestParams: { query: historySchema },
-      },
-      {
-        200: {
-          description: 'The bars, ascending; the last may be incomplete',
-          headers: z.object({ etag: etagHeader }),
-          content: { 'application/json': { schema: priceHistoryResponseSchema } },
-        },
-        304: { description: 'The client’s copy is current' },
-      },
-      ['invalid_request', 'unknown_range', ...SYMBOL_ERRORS],
-    ),
-  },
+export const PRICE_HISTORY_OPERATIONS: Operations = {
+  'get /get-history': operation('Prices', 'getHistory', {
+    summary: 'Price history of one asset, in bars of one interval',
+    description:
+      '1d has bars of five minutes, 7d of thirty; up to 1y of a day, 3y of a week, longer ranges of a month. Where bars that old are no longer stored, the response has the next longer ones: see `interval`.',
+    query: historySchema,
+    responses: {
+      ...response(200, 'The bars, ascending; the last may be incomplete', priceHistoryResponseSchema, {
+        etag: etagHeader,
+      }),
+      ...response(304, 'The client’s copy is current'),
+    },
+    errors: ['invalid_request', 'unknown_range', ...SYMBOL_ERRORS],
+  }),
 }

@@ -1,17 +1,15 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { staleReason } from '../../pricing/freshness.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
 import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
 import { formatQuote, wireQuoteSchema } from '../../protocol/quote.ts'
 import { readJson } from '../http/body.ts'
-import type { AppEnv, LookupScope } from '../http/context.ts'
-import { jsonRequestBody, jsonResponse, operation } from '../http/operation.ts'
+import { type AppEnv, type LookupScope, lookupScope } from '../http/context.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { candidatesSchema, errorCodeSchema } from '../http/problems.ts'
 import { isLookupAllowed } from '../http/rate-limits.ts'
-import { lookupScope } from '../http/request.ts'
 import { cachedQuoteText, discoverQuote, lookupQuotes, type ResolvedLookup } from './cache.ts'
 import { parsePriceInput, parseSymbolsInput, priceSchema, symbolsSchema } from './input.ts'
 import { lookupError, lookupOrDiscover } from './lookup.ts'
@@ -128,30 +126,18 @@ const batchPricesResponseSchema = z.object({
 /** Errors of endpoints that take a symbol. */
 export const SYMBOL_ERRORS: readonly ErrorCode[] = ['unknown_symbol', 'ambiguous_symbol', 'unavailable']
 
-export const PRICE_PATHS: ZodOpenApiPathsObject = {
-  '/get-price': {
-    get: operation(
-      {
-        operationId: 'getPrice',
-        summary: 'The price of one asset',
-        description: 'Asks the providers about an unknown symbol, and adds the asset if one of them knows it.',
-        tags: ['Prices'],
-        requestParams: { query: priceSchema },
-      },
-      jsonResponse('The price and its age', quoteSchema),
-      ['invalid_request', ...SYMBOL_ERRORS],
-    ),
-  },
-  '/get-batch-prices': {
-    post: operation(
-      {
-        operationId: 'getBatchPrices',
-        summary: 'The prices of up to 1,000 assets, each with its own status',
-        tags: ['Prices'],
-        ...jsonRequestBody(symbolsSchema),
-      },
-      jsonResponse('A price or an error for each symbol', batchPricesResponseSchema),
-      ['invalid_request', 'too_many_symbols', 'message_too_large'],
-    ),
-  },
+export const PRICE_OPERATIONS: Operations = {
+  'get /get-price': operation('Prices', 'getPrice', {
+    summary: 'The price of one asset',
+    description: 'Asks the providers about an unknown symbol, and adds the asset if one of them knows it.',
+    query: priceSchema,
+    responses: response(200, 'The price and its age', quoteSchema),
+    errors: ['invalid_request', ...SYMBOL_ERRORS],
+  }),
+  'post /get-batch-prices': operation('Prices', 'getBatchPrices', {
+    summary: 'The prices of up to 1,000 assets, each with its own status',
+    body: symbolsSchema,
+    responses: response(200, 'A price or an error for each symbol', batchPricesResponseSchema),
+    errors: ['invalid_request', 'too_many_symbols', 'message_too_large'],
+  }),
 }

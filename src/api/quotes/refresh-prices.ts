@@ -1,12 +1,11 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { quoteBoard, type RefreshReport } from '../../objects.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
 import { readJson } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
-import { jsonResponse, operation } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { requireServiceKey } from '../http/service-key.ts'
 import { lookupQuotes, namesByShard } from './cache.ts'
 import { parseRefreshInput, refreshSchema } from './input.ts'
@@ -51,18 +50,12 @@ const refreshResponseSchema = z.object({
   waiting: z.int().meta({ description: 'Delayed by the providers’ rate limits' }),
 })
 
-export const REFRESH_PRICES_PATHS: ZodOpenApiPathsObject = {
-  '/refresh-prices': {
-    post: operation(
-      {
-        operationId: 'refreshPrices',
-        summary: 'Refresh prices now, within the providers’ rate limits',
-        tags: ['Prices'],
-        security: [{ serviceKey: [] }],
-        requestBody: { required: false, content: { 'application/json': { schema: refreshSchema } } },
-      },
-      jsonResponse('How many assets were refreshed', refreshResponseSchema),
-      ['unauthorized', 'invalid_request', 'too_many_symbols', 'message_too_large'],
-    ),
-  },
+export const REFRESH_PRICES_OPERATIONS: Operations = {
+  'post /refresh-prices': operation('Prices', 'refreshPrices', {
+    summary: 'Refresh prices now, within the providers’ rate limits',
+    security: [{ serviceKey: [] }],
+    requestBody: { required: false, content: { 'application/json': { schema: refreshSchema } } },
+    responses: response(200, 'How many assets were refreshed', refreshResponseSchema),
+    errors: ['unauthorized', 'invalid_request', 'too_many_symbols', 'message_too_large'],
+  }),
 }

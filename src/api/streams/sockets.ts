@@ -1,6 +1,5 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { log } from '../../log.ts'
 import { channelSymbols } from '../../protocol/channel.ts'
@@ -14,28 +13,27 @@ import {
   unsubscribedFrame,
 } from '../../protocol/messages.ts'
 import { splitStreamPositions } from '../../protocol/stream-position.ts'
-import { authenticatePublicSocket } from '../accounts/socket-user.ts'
-import { ticketParam } from '../accounts/tickets.ts'
+import { authenticatePublicSocket, authenticateSocket, ticketParam } from '../accounts/socket-user.ts'
 import { candleStreamSchema, checkProduct } from '../candles/input.ts'
 import { offlineProducts, productIdPath } from '../candles/products.ts'
-import type { AppEnv } from '../http/context.ts'
-import { operation, USER_SECURITY } from '../http/operation.ts'
-import { clientAddress, rateLimit } from '../http/rate-limits.ts'
+import { type AppEnv, clientAddress } from '../http/context.ts'
+import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import { parseBoardKey } from '../quotes/quote-route.ts'
-import { type ChannelCatalog, expandChannels } from './channels.ts'
+import { type ChannelCatalog, expandChannels, PORTFOLIO_KEY } from './channels.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps, openObjectSocket, type SocketClient } from './object-socket.ts'
 
 /** @throws CodedError `upgrade_required` for a request that is not a WebSocket handshake */
-export const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
+const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
     throw new CodedError('upgrade_required', 'this address expects a WebSocket handshake (Upgrade: websocket)')
   await next()
 }
 
 /** @throws CodedError `product_offline` naming `field` if one of the products is not traded now */
-export async function checkTradable(env: Env, products: readonly string[], field: string): Promise<void> {
+async function checkTradable(env: Env, products: readonly string[], field: string): Promise<void> {
   const [id] = await offlineProducts(env, products)
   if (id === undefined) return
   throw new CodedError('product_offline', `${id} is not traded now`, {
@@ -43,7 +41,10 @@ export async function checkTradable(env: Env, products: readonly string[], field
   })
 }
 
-/** `/ws/products/:id` returns the object's socket; `/ws` joins the sockets of any number of objects. */
+/**
+ * `/ws/products/:id` and `/ws/portfolio` return the socket of the object itself; `/ws` joins the sockets of any number of
+ * objects.
+ */
 export const socketRoutes = new Hono<AppEnv>()
   .get('/ws/products/:id', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const product = c.req.param('id')
@@ -51,6 +52,12 @@ export const socketRoutes = new Hono<AppEnv>()
     await checkTradable(c.env, [product], 'id')
     const socketClient = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
     return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, socketClient) })
+  })
+  .get('/ws/portfolio', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
+    const socketClient = { client: clientAddress(c), passive: false, user: await authenticateSocket(c) }
+    const webSocket = await openObjectSocket(c.env, PORTFOLIO_KEY, socketClient)
+    // The headers hold renewed cookies.
+    return new Response(null, { status: 101, webSocket, headers: c.res.headers })
   })
   .get('/ws', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const socketClient = {
@@ -61,7 +68,6 @@ export const socketRoutes = new Hono<AppEnv>()
     const { 0: client, 1: server } = new WebSocketPair()
     server.accept()
     serveSocket(server, c.env, socketClient)
-    // The headers hold renewed cookies.
     return new Response(null, { status: 101, webSocket: client, headers: c.res.headers })
   })
 
@@ -181,36 +187,32 @@ async function loadChannelCatalog(
 const refusalFrame = (key: string, code: string, message: string, req_id: string | number | undefined): string =>
   JSON.stringify({ type: 'error', code, message: `${key}: ${message}`, field: 'channels', req_id })
 
-const switchingProtocols = {
-  101: { description: 'The socket is open; its messages are SocketRequest and SocketMessage' },
-}
 const socketQuery = { passive: candleStreamSchema.shape.passive }
+const socketOpened = response(101, 'The socket is open; its messages are SocketRequest and SocketMessage')
 
-export const SOCKET_PATHS: ZodOpenApiPathsObject = {
-  '/ws': {
-    get: operation(
-      {
-        operationId: 'openSocket',
-        summary: 'A WebSocket for all channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio, asset.AAPL',
-        description: 'The channels portfolio and asset.* need a signed-in user, as /ws/portfolio does.',
-        tags: ['Live'],
-        security: [{}, ...USER_SECURITY],
-        requestParams: { query: z.object({ ...socketQuery, ticket: ticketParam }) },
-      },
-      switchingProtocols,
-      ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
-    ),
-  },
-  '/ws/products/{id}': {
-    get: operation(
-      {
-        operationId: 'openProductSocket',
-        summary: 'A WebSocket of one product, served by the product’s own object',
-        tags: ['Live'],
-        requestParams: { path: productIdPath, query: z.object(socketQuery) },
-      },
-      switchingProtocols,
-      ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
-    ),
-  },
+export const SOCKET_OPERATIONS: Operations = {
+  'get /ws': operation('Live', 'openSocket', {
+    summary: 'A WebSocket for all channels: candles.BTC-USD.ONE_MINUTE, quotes.AAPL, portfolio, asset.AAPL',
+    description: 'The channels portfolio and asset.* need a signed-in user, as /ws/portfolio does.',
+    security: [{}, ...USER_SECURITY],
+    query: z.object({ ...socketQuery, ticket: ticketParam }),
+    responses: socketOpened,
+    errors: ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
+  }),
+  'get /ws/products/{id}': operation('Live', 'openProductSocket', {
+    summary: 'A WebSocket of one product, served by the product’s own object',
+    path: productIdPath,
+    query: z.object(socketQuery),
+    responses: socketOpened,
+    errors: ['upgrade_required', 'unknown_product', 'product_offline', 'too_many_sockets'],
+  }),
+  'get /ws/portfolio': operation('Live', 'openPortfolioSocket', {
+    summary: 'A WebSocket of your own portfolio: channels portfolio, asset.AAPL',
+    description:
+      'Accepts a bearer token, a ticket, or the cookies of our own pages. A page must be of our origin or of an allowed one.',
+    security: [...USER_SECURITY, {}],
+    query: z.object({ ticket: ticketParam }),
+    responses: response(101, 'The socket is open; its messages are the schemas named Socket… and PortfolioMessage'),
+    errors: ['invalid_request', 'unauthorized', 'forbidden', 'upgrade_required', 'too_many_sockets', 'unavailable'],
+  }),
 }

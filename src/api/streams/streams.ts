@@ -1,13 +1,12 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { readSettings } from '../../config.ts'
 import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_STREAM_POSITION_CHARS, splitStreamPositions } from '../../protocol/stream-position.ts'
 import { barsSchema, candleStreamSchema } from '../candles/input.ts'
 import type { AppEnv } from '../http/context.ts'
 import { invalidField, listParam } from '../http/input.ts'
-import { eventStreamResponse, operation } from '../http/operation.ts'
+import { eventStreamResponse, type Operations, operation } from '../http/operation.ts'
 import { rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import type { QuoteRoute } from '../quotes/quote-route.ts'
@@ -105,45 +104,27 @@ const STREAM_ERRORS: readonly ErrorCode[] = [
 ]
 
 /** Includes the Datastar endpoints, which `src/pages` serves: the API does not import pages. */
-export const STREAM_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/stream': {
-    get: operation(
-      {
-        operationId: 'stream',
-        summary: 'Candles and quotes as server-sent events',
-        description:
-          'Needs products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
-        tags: ['Live'],
-        requestParams: { query: streamQuery },
-      },
-      eventStreamResponse(
-        '`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to resume from',
-      ),
-      [...STREAM_ERRORS, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+export const STREAM_OPERATIONS: Operations = {
+  'get /api/v1/stream': operation('Live', 'stream', {
+    summary: 'Candles and quotes as server-sent events',
+    description:
+      'Needs products and granularities, or symbols, or both. Events: `position`, `candle`, `quote`, `feed`.',
+    query: streamQuery,
+    responses: eventStreamResponse(
+      '`event: candle` with a Candle, `event: quote` with a Quote; `id` is the position to resume from',
     ),
-  },
-  '/api/v1/datastar': {
-    get: operation(
-      {
-        operationId: 'streamElements',
-        summary: 'Candles as `<spot-candle>` elements for Datastar',
-        tags: ['Live'],
-        requestParams: { query: candleStreamSchema },
-      },
-      eventStreamResponse('`event: datastar-patch-elements`'),
-      STREAM_ERRORS,
-    ),
-  },
-  '/api/v1/datastar/chart': {
-    get: operation(
-      {
-        operationId: 'streamCharts',
-        summary: 'Charts as `<spot-chart>` elements for Datastar',
-        tags: ['Live'],
-        requestParams: { query: z.object({ ...candleStreamSchema.shape, ...barsSchema.shape }) },
-      },
-      eventStreamResponse('`event: datastar-patch-elements`'),
-      STREAM_ERRORS,
-    ),
-  },
+    errors: [...STREAM_ERRORS, 'unknown_symbol', 'ambiguous_symbol', 'too_many_symbols'],
+  }),
+  'get /api/v1/datastar': operation('Live', 'streamElements', {
+    summary: 'Candles as `<spot-candle>` elements for Datastar',
+    query: candleStreamSchema,
+    responses: eventStreamResponse('`event: datastar-patch-elements`'),
+    errors: STREAM_ERRORS,
+  }),
+  'get /api/v1/datastar/chart': operation('Live', 'streamCharts', {
+    summary: 'Charts as `<spot-chart>` elements for Datastar',
+    query: z.object({ ...candleStreamSchema.shape, ...barsSchema.shape }),
+    responses: eventStreamResponse('`event: datastar-patch-elements`'),
+    errors: STREAM_ERRORS,
+  }),
 }

@@ -8,9 +8,8 @@ import {
   signIn,
   signOut,
   signUp,
-} from '../../api/accounts/auth-commands.ts'
-import { profileChangeSchema } from '../../api/accounts/input.ts'
-import { findProfile, saveProfile } from '../../api/accounts/profile-commands.ts'
+} from '../../api/accounts/auth.ts'
+import { changeProfile, findProfile } from '../../api/accounts/profile.ts'
 import {
   clearSessionCookies,
   cookieSession,
@@ -18,10 +17,9 @@ import {
   requireSameOrigin,
   setSessionCookies,
 } from '../../api/accounts/session.ts'
-import type { AppEnv } from '../../api/http/context.ts'
-import { parse } from '../../api/http/input.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import { rateLimit } from '../../api/http/rate-limits.ts'
-import { userRequest } from '../../api/http/request.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import { EMPTY_FORM, type FormState } from '../site/form.ts'
 import { FORM_PROBLEMS, handleForm } from '../site/handle-form.ts'
@@ -159,7 +157,7 @@ export const accountPages = new Hono<AppEnv>()
       c,
       async ({ name, currency, refresh_interval_seconds }) => {
         const change = { name, currency, refresh_interval_seconds: parseSeconds(refresh_interval_seconds) }
-        await saveProfile(userRequest(c), parse(profileChangeSchema, change))
+        await runOnce(c, change, (request) => changeProfile(request, change), null)
         return c.redirect('/user/profile?saved=profile', 303)
       },
       async (form) => {

@@ -1,6 +1,5 @@
 import type { Context } from 'hono'
-import type { AppEnv, LookupScope } from '../../api/http/context.ts'
-import { lookupScope } from '../../api/http/request.ts'
+import { type AppEnv, type LookupScope, lookupScope } from '../../api/http/context.ts'
 import { findAsset, searchAssetsByText } from '../../api/quotes/assets.ts'
 import { lookupQuotes } from '../../api/quotes/cache.ts'
 import { parseAssetName } from '../../api/quotes/input.ts'

@@ -1,10 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { readBytes } from '../../api/http/body.ts'
-import type { AppEnv } from '../../api/http/context.ts'
-import { findResponse, idempotencyKey } from '../../api/http/idempotency.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import { invalidField } from '../../api/http/input.ts'
-import { userRequest } from '../../api/http/request.ts'
-import { decodeText, type ImportQuery, previewImport, runImport } from '../../api/portfolio/import/import.ts'
+import { decodeText, type ImportQuery, importFile, previewImport } from '../../api/portfolio/import/import.ts'
 import { readSettings } from '../../config.ts'
 import { CodedError, ERROR_CODES } from '../../protocol/errors.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
@@ -85,10 +84,10 @@ function toFormError(error: unknown): { form: FormState; status: 400 | 409 | 413
 /** Imports what was looked at before, and says what came of it; what cannot be imported any more is shown anew. */
 async function submitImport(c: Context<AppEnv>, sent: ImportForm): Promise<Response> {
   const text = decodeText(sent.bytes)
-  const request = userRequest(c)
+  const query = toImportQuery(sent)
   try {
-    const key = await idempotencyKey(c, [text, sent.createCustomAssets], sent.key || null)
-    if (!(await findResponse(request, key))) await runImport(request, text, toImportQuery(sent), key)
+    const fields = [text, sent.createCustomAssets]
+    await runOnce(c, fields, (request) => importFile(request, text, query), sent.key || null)
     return c.redirect('/user/activities?done=imported', 303)
   } catch (error) {
     const { form, status } = toFormError(error)

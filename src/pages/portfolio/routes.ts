@@ -1,8 +1,7 @@
 import { type Context, Hono } from 'hono'
-import { findProfile } from '../../api/accounts/profile-commands.ts'
-import type { AppEnv } from '../../api/http/context.ts'
-import { findResponse, idempotencyKey } from '../../api/http/idempotency.ts'
-import { userRequest } from '../../api/http/request.ts'
+import { findProfile } from '../../api/accounts/profile.ts'
+import { type AppEnv, userRequest } from '../../api/http/context.ts'
+import { runOnce } from '../../api/http/idempotency.ts'
 import {
   addActivity,
   changeActivity,
@@ -118,9 +117,7 @@ export const userPages = new Hono<AppEnv>()
       c,
       async (fields) => {
         const purchase = pickFilled(fields, ['symbol', ...AMOUNT_FIELDS, ...OTHER_FIELDS])
-        const request = userRequest(c)
-        const key = await idempotencyKey(c, purchase, fields.key ?? null)
-        if (!(await findResponse(request, key))) await addLot(request, purchase, key)
+        await runOnce(c, purchase, (request) => addLot(request, purchase), fields.key ?? null)
         return c.redirect('/user/stocks?done=added', 303)
       },
       (form) => renderLots(c, form),
@@ -136,14 +133,12 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
-        const request = userRequest(c)
         const sale = readSaleForm(id, fields)
         if (fields.step === 'sell' && fields.previewed === previewKey(fields)) {
-          const key = await idempotencyKey(c, sale, fields.key ?? null)
-          if (!(await findResponse(request, key))) await sell(request, id, sale, key)
+          await runOnce(c, sale, () => sell(id, sale), fields.key ?? null)
           return c.redirect('/user/stocks?done=sold', 303)
         }
-        const preview = await previewSale(request, id, sale)
+        const preview = await previewSale(userRequest(c), id, sale)
         const lot = await readLot(userRequest(c), id)
         const form = { ...EMPTY_FORM, values: fields }
         return c.html(sellPage(siteInfo(c.env), { lot, form, preview, key: crypto.randomUUID() }), 200, NO_STORE)
@@ -162,9 +157,7 @@ export const userPages = new Hono<AppEnv>()
       c,
       async (fields) => {
         const activity = readActivityForm(fields)
-        const request = userRequest(c)
-        const key = await idempotencyKey(c, activity, fields.key ?? null)
-        if (!(await findResponse(request, key))) await addActivity(request, activity, key)
+        await runOnce(c, activity, (request) => addActivity(request, activity), fields.key ?? null)
         return c.redirect('/user/activities?done=added', 303)
       },
       (form) => renderActivities(c, form),
@@ -180,9 +173,8 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
-        const request = userRequest(c)
-        const change = readActivityChange(await readActivity(request, id), fields)
-        await changeActivity(request, id, change, { ifMatch: ifMatch(fields), key: null })
+        const change = readActivityChange(await readActivity(userRequest(c), id), fields)
+        await runOnce(c, change, (request) => changeActivity(request, id, change, ifMatch(fields)), null)
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=saved`, 303)
       },
       async (form, { back }) =>
@@ -202,7 +194,7 @@ export const userPages = new Hono<AppEnv>()
     return handleForm(
       c,
       async (fields) => {
-        await deleteActivity(userRequest(c), id, { ifMatch: ifMatch(fields), key: null })
+        await runOnce(c, null, () => deleteActivity(id, ifMatch(fields)), null)
         return c.redirect(`/user/${parseBackTarget(fields.back)}?done=deleted`, 303)
       },
       async (form, { back }) =>

@@ -2,6 +2,7 @@ import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio.ts'
+import type { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
 import type { NewActivity } from '../../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
 import { fillFxRates } from '../../../src/db/portfolio-outbox.ts'
@@ -368,7 +369,7 @@ describe('boards', () => {
 describe('an asset that a page has open', () => {
   const due = async (id: number) =>
     runInDurableObject(env.QUOTE_BOARD.getByName('simulated:0'), (board) =>
-      (board as unknown as { watchedSince(id: number): number | null }).watchedSince(id),
+      (board as unknown as { watches: WatchCounts }).watches.since(id),
     )
 
   test('Q2 is refreshed as often as an open quote is, unless it is held; until the page has closed it', async () => {

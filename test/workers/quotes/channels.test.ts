@@ -1,15 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { QuoteChannels } from '../../../durable-objects/quotes/channels.ts'
+import { PublishedQuotes } from '../../../durable-objects/quotes/published.ts'
 import { MAX_NAMED_ASSETS, newQuoteSubscription } from '../../../durable-objects/quotes/subscription.ts'
 import type { SymbolMatch } from '../../../durable-objects/quotes/symbol-resolver.ts'
+import { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
 import { loadAttachment, newConnection, saveAttachment } from '../../../durable-objects/sockets/connection.ts'
 import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { seededRandom } from '../../../simulators/exchange/random.ts'
 import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/delivery-state.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
+import type { Asset } from '../../../src/protocol/asset.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
-import { formatQuote, type WireQuote } from '../../../src/protocol/quote.ts'
+import type { WireQuote } from '../../../src/protocol/quote.ts'
 
 const LIMITS = { maxUnackedFrames: 4, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
 const TTL = 60_000
@@ -79,17 +82,13 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
   }
   /** The published text of each quote, by position. */
   const past = new Map<string, ReadonlyMap<number, string>>()
-  const published = (id: number) => {
-    const entry = cache.entry(id)
-    if (!entry?.quote || !entry.told) return null
-    return { text: formatQuote(entry.quote, 'cache', entry.told.stale), changed: entry.changed }
-  }
+  const published = new PublishedQuotes(cache)
   const commit = () => {
     const made = cache.commit(now)
     if (!made) return
     past.set(
       `life-${cache.lastBatch}`,
-      new Map([...cache.ids()].flatMap((id) => (published(id) ? [[id, published(id)!.text]] : []))),
+      new Map([...cache.ids()].flatMap((id) => (published.get(id) ? [[id, published.get(id)!.text]] : []))),
     )
     const gone = new Set(made.batch.dropped)
     channels.advance(made.changed, made.batch.n - 1)
@@ -97,16 +96,19 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     hub.broadcast()
   }
   const live = () => {
-    channels = new QuoteChannels({
-      epoch: 'life',
+    watches = new WatchCounts()
+    const symbols = {
+      asset: (id: number) => ({ symbol: NAMES[id] }) as Asset,
+      resolveCached: (symbol: string) => (loading ? null : resolveName(symbol)),
+      resolveLocally: resolveName,
+      resolve: async () => {
+        await loading
+        return new Map<string, SymbolMatch>()
+      },
+    }
+    channels = new QuoteChannels({ epoch: 'life', cache, symbols }, published, {
       maxChannels: 5,
-      offset: () => cache.lastBatch,
-      minResumableOffset: () => cache.minResumableBatch,
-      symbolOf: (id) => NAMES[id] as string,
-      assetIds: () => cache.ids(),
-      publishedQuote: published,
-      loadSymbols: () => loading,
-      resolve: resolveName,
+      watches,
       publishStale: () => {
         cache.markStale(now)
         commit()
@@ -114,6 +116,7 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     })
     return new Hub(ctx, channels, { limits: { ...LIMITS, ...limits }, now: () => now, track: () => {}, log: () => {} })
   }
+  let watches: WatchCounts
   let channels: QuoteChannels
   let hub = live()
   past.set('life-0', new Map())
@@ -129,6 +132,9 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     get channels() {
       return channels
+    },
+    get watches() {
+      return watches
     },
     now: () => now,
     waitFor: (work: Promise<void> | undefined) => {
@@ -233,7 +239,7 @@ describe('D4 subscribe', () => {
     expect(await refused(['candles.BTC-USD.ONE_DAY'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(['quotes.'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(NAMES.map((name) => `quotes.${name}`))).toEqual(['too_many_channels', 'channels'])
-    expect([...world.channels.watched()]).toEqual([])
+    expect([...world.watches.ids()]).toEqual([])
     await world.hub.onMessage(real(socket), 'not JSON')
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
     await world.hub.onMessage(real(socket), new ArrayBuffer(1))
@@ -247,7 +253,7 @@ describe('D4 subscribe', () => {
     const socket = world.open(['quotes.AAA', 'quotes.BBB'])
     await world.say(socket, { op: 'unsubscribe', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
     expect(socket.last()).toEqual({ type: 'unsubscribed', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
     world.prices([0, '1'])
     expect(socket.frames('update')).toHaveLength(0)
     world.prices([1, '1'])
@@ -357,7 +363,7 @@ describe('D2 resume', () => {
     world.prices([1, '2.2'])
     for (const socket of sockets) expect(socket.frames('snapshot')).toHaveLength(1)
     expect(sockets.map((socket) => pricesOf(socket.last()))).toEqual([[['BBB', 2.2]], [['BBB', 2.2]]])
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
   })
 })
 
@@ -381,7 +387,7 @@ describe('D2 an asset that is gone', () => {
     expect(all.last().quotes.map(({ symbol }) => symbol)).toEqual(['BBB'])
     expect(world.open(['quotes.*'], back).all()[0]).toMatchObject({ recovered: false })
     expect(world.open(['quotes.BBB'], back).all()[0]).toMatchObject({ recovered: true })
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
   })
 
   test('D2 a connection that was behind when the object fell asleep gets that snapshot too', () => {
@@ -455,16 +461,12 @@ describe('Q2 watched assets', () => {
     const second = world.open(['quotes.AAA', 'quotes.BBB'])
     world.open(['quotes.*'])
     world.open(['quotes.CCC'], undefined, true)
-    expect([0, 1, 2].map((id) => world.channels.watchedSince(id))).toEqual([began, began + 5_000, null])
+    expect([0, 1, 2].map((id) => world.watches.since(id))).toEqual([began, began + 5_000, null])
     world.leave(first)
-    expect(world.channels.watchedSince(0)).not.toBeNull()
+    expect(world.watches.since(0)).not.toBeNull()
     world.leave(second)
-    expect([...world.channels.watched()]).toEqual([])
-    expect([world.hub.connections.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([
-      1,
-      true,
-      2,
-    ])
+    expect([...world.watches.ids()]).toEqual([])
+    expect([world.hub.connections.viewers, world.watches.allViewers, world.hub.countSockets('me')]).toEqual([1, 1, 2])
   })
 
   test('D3 a socket that breaks while a frame is sent is removed', () => {

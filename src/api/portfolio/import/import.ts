@@ -1,11 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { z } from 'zod'
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { sha256 } from '../../../auth/digest.ts'
 import { readSettings } from '../../../config.ts'
 import { changeActivities, lockPortfolio, type NewActivity } from '../../../db/activities.ts'
 import type { UserSql } from '../../../db/client.ts'
-import type { StoredResponse } from '../../../db/idempotency.ts'
 import { readDuplicateCandidates } from '../../../db/import-activities.ts'
 import { computeFingerprints, type DuplicateMatch, matchDuplicates } from '../../../portfolio/fingerprint.ts'
 import { IMPORT_FORMATS, readImport } from '../../../portfolio/import/read-import.ts'
@@ -13,21 +11,12 @@ import { type ImportRow, isActivity } from '../../../portfolio/import/row.ts'
 import { CodedError } from '../../../protocol/errors.ts'
 import { requireUser } from '../../accounts/session.ts'
 import { readBytes } from '../../http/body.ts'
-import type { AppEnv, UserRequest } from '../../http/context.ts'
-import {
-  dryRun,
-  findResponse,
-  type IdempotencyKey,
-  idempotencyKey,
-  runIdempotent,
-  sendStored,
-  type WriteResult,
-} from '../../http/idempotency.ts'
+import { type AppEnv, type UserRequest, userRequest } from '../../http/context.ts'
+import { dryRun, respondOnce, type Write, type WriteResult } from '../../http/idempotency.ts'
 import { invalidField, parse } from '../../http/input.ts'
-import { jsonResponse } from '../../http/operation.ts'
-import { userRequest } from '../../http/request.ts'
+import { type Operations, response } from '../../http/operation.ts'
 import { PRIVATE_NO_STORE } from '../../http/user-transaction.ts'
-import { portfolioOperation } from '../operations.ts'
+import { idempotencyHeaders, portfolioOperation, READ_ERRORS } from '../operations.ts'
 import { isUuid } from '../write-activity.ts'
 import { assignAssetIds, assignIds, type ResolvedActivity, resolveActivities, toNote } from './resolve.ts'
 import { type ImportResult, importResultSchema, MAX_LISTED, type RowError } from './result.ts'
@@ -67,22 +56,8 @@ async function findDuplicates(
 type PreparedActivity = { resolved: ResolvedActivity; activity: NewActivity }
 
 function toNewActivity({ imported, currency }: ResolvedActivity, id: string, asset_id: number | null): NewActivity {
-  const { kind, quantity, price, fees, traded_at, split, lots, note, short } = imported
-  return {
-    id,
-    kind,
-    asset_id,
-    quantity,
-    price,
-    fees,
-    currency,
-    traded_at,
-    split,
-    lots,
-    note: toNote(note),
-    short,
-    fingerprint: null,
-  }
+  const { row: _row, asset: _asset, note, ...fields } = imported
+  return { ...fields, id, asset_id, currency, note: toNote(note), fingerprint: null }
 }
 
 /**
@@ -120,23 +95,22 @@ function throwRowErrors(errors: readonly RowError[]): never {
   throw new CodedError('invalid_request', message, { errors: errors.slice(0, MAX_LISTED) })
 }
 
-/** A file that was read, with its assets looked up: all that a write needs beside the database. */
-type PreparedImport = {
+/** A file that was read, with its assets looked up: everything that a write needs besides the database. */
+type ParsedFile = {
   format: string | null
   rows: readonly ImportRow[]
   /** Rows of the file; a row may be several activities. */
   rowCount: number
   resolved: ResolvedActivity[]
-  ids: string[]
   errors: RowError[]
   now: Date
 }
 
 /**
- * Reads a file and looks up its assets: boards and providers may be asked, so it comes before the transaction.
- * @throws CodedError `message_too_large` for too many rows, `unavailable`
+ * Imports a file, or finds out what that would do (`dry_run`).
+ * @throws CodedError `message_too_large` for too many rows, `unavailable`; the write throws `invalid_request`
  */
-async function prepareImport(request: UserRequest, text: string, query: ImportQuery): Promise<PreparedImport> {
+export async function importFile(request: UserRequest, text: string, query: ImportQuery): Promise<Write<ImportResult>> {
   const now = new Date()
   const { format, rows } = readImport(text, query.format ?? null)
   const rowCount = new Set(rows.map(({ row }) => row)).size
@@ -145,7 +119,8 @@ async function prepareImport(request: UserRequest, text: string, query: ImportQu
     throw new CodedError('message_too_large', `an import has at most ${MAX_IMPORT_ROWS} rows; this one has ${rowCount}`)
   const errors: RowError[] = rows.flatMap((row) => ('error' in row ? [{ row: row.row, ...row.error }] : []))
   const resolved = await resolveActivities(request, rows.filter(isActivity), query.unknown, errors)
-  return { format, rows, rowCount, resolved, ids: assignIds(resolved, now), errors, now }
+  const file = { format, rows, rowCount, resolved, errors, now }
+  return (sql, { user_id }) => writeImport(sql, user_id, file, query.dry_run)
 }
 
 /**
@@ -157,11 +132,12 @@ async function prepareImport(request: UserRequest, text: string, query: ImportQu
 async function writeImport(
   sql: UserSql,
   userId: string,
-  prepared: PreparedImport,
+  file: ParsedFile,
   isDryRun: boolean,
 ): Promise<WriteResult<ImportResult>> {
-  const { format, rows, resolved, ids, now } = prepared
-  const errors = [...prepared.errors]
+  const { format, rows, resolved, now } = file
+  const errors = [...file.errors]
+  const ids = assignIds(resolved, now)
   await lockPortfolio(sql, userId)
   const assetIds = await assignAssetIds(sql, userId, resolved, errors)
   const chosen = resolved.flatMap((one, i): PreparedActivity[] => {
@@ -179,13 +155,15 @@ async function writeImport(
   }
   errors.sort((a, b) => a.row - b.row)
   if (errors.length > 0 && !isDryRun) throwRowErrors(errors)
+  const skips = rows.flatMap((row) => ('skipped' in row ? [{ row: row.row, reason: row.skipped }] : []))
   const body: ImportResult = {
     format,
     dry_run: isDryRun,
-    rows: prepared.rowCount,
+    rows: file.rowCount,
     imported: insert.length,
     duplicates: duplicates.filter(({ known }) => known !== null).length,
-    ...listSkips(rows),
+    skipped: skips.length,
+    skips: skips.slice(0, MAX_LISTED),
     failed: errors.length,
     errors: errors.slice(0, MAX_LISTED),
     activities: chosen
@@ -195,32 +173,16 @@ async function writeImport(
   return { status: 200, headers: {}, body, change: written?.ok ? written.change : null }
 }
 
-function listSkips(rows: readonly ImportRow[]): Pick<ImportResult, 'skipped' | 'skips'> {
-  const skips = rows.flatMap((row) => ('skipped' in row ? [{ row: row.row, reason: row.skipped }] : []))
-  return { skipped: skips.length, skips: skips.slice(0, MAX_LISTED) }
-}
-
 function toListedActivity(
   { imported, target }: ResolvedActivity,
   activity: NewActivity,
-  duplicate: DuplicateMatch,
+  match: DuplicateMatch,
 ): ImportResult['activities'][number] {
   const { kind, quantity, price, fees, currency, traded_at, split, note } = activity
-  const named = target === null ? null : 'own' in target ? target.own : target
-  return {
-    row: imported.row,
-    kind,
-    symbol: named?.symbol ?? null,
-    name: named?.name ?? null,
-    quantity,
-    price,
-    fees,
-    currency,
-    traded_at,
-    split,
-    note,
-    duplicate: duplicate.known !== null,
-  }
+  const asset = target === null ? null : 'own' in target ? target.own : target
+  const { symbol, name } = asset ?? { symbol: null, name: null }
+  const duplicate = match.known !== null
+  return { row: imported.row, kind, symbol, name, quantity, price, fees, currency, traded_at, split, note, duplicate }
 }
 
 /** The text of a file: UTF-16 with a byte order mark, UTF-8, or else Windows-1252. */
@@ -248,64 +210,38 @@ async function readImportFile(c: Context<AppEnv>): Promise<string> {
   return typeof file === 'string' ? file : decodeText(new Uint8Array(await (file as File).arrayBuffer()))
 }
 
-/** The result that an import would have; nothing is written. @throws CodedError `message_too_large`, `unavailable` */
-export async function previewImport(request: UserRequest, text: string, query: ImportQuery): Promise<ImportResult> {
-  const prepared = await prepareImport(request, text, query)
-  return dryRun(request, (sql) => writeImport(sql, request.user.id, prepared, true))
-}
-
-/** Imports a file. @throws CodedError as `prepareImport` and `writeImport` */
-export async function runImport(
-  request: UserRequest,
-  text: string,
-  query: ImportQuery,
-  key: IdempotencyKey | null,
-): Promise<StoredResponse> {
-  const prepared = await prepareImport(request, text, query)
-  return runIdempotent(request, key, (sql) => writeImport(sql, request.user.id, prepared, false))
-}
+/** The result that an import would have; nothing is written. @throws CodedError as `importFile` */
+export const previewImport = async (request: UserRequest, text: string, query: ImportQuery): Promise<ImportResult> =>
+  dryRun(request, await importFile(request, text, { ...query, dry_run: true }))
 
 /** `POST /api/v1/portfolio/import`: an export of a broker, of Ghostfolio or of Kerb. */
 export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', requireUser(), async (c) => {
-  const request = userRequest(c)
   const query = parse(importQuerySchema, c.req.query())
   const text = await readImportFile(c)
-  if (query.dry_run) return c.json(await previewImport(request, text, query), 200, PRIVATE_NO_STORE)
-  const key = await idempotencyKey(c, text)
-  return sendStored(c, (await findResponse(request, key)) ?? (await runImport(request, text, query, key)))
+  if (query.dry_run) return c.json(await previewImport(userRequest(c), text, query), 200, PRIVATE_NO_STORE)
+  return respondOnce(c, text, (request) => importFile(request, text, query))
 })
 
 const file = z.string().meta({ description: 'The file as it is' })
-const headers = z.object({
-  'idempotency-key': z.string().max(200).optional().meta({ description: 'The same request with it is done once' }),
-})
-
-export const IMPORT_PATHS: ZodOpenApiPathsObject = {
-  '/api/v1/portfolio/import': {
-    post: portfolioOperation(
-      {
-        operationId: 'importPortfolio',
-        summary: 'Import activities of a file, all or nothing',
-        description:
-          'Reads Ghostfolio’s JSON and CSV, exports of Kerb, of Coinbase, Crypto.com, DEGIRO, Delta, Interactive Brokers, ' +
-          'Parqet, Schwab and Trading 212, and tables with such columns as date, symbol, quantity, price, currency and ' +
-          'type. What is there already is not added again. With any error nothing is written: `errors` names the rows. ' +
-          'Sales of more than is held open short lots; what is yet to come has no effect until then.',
-        requestParams: { query: importQuerySchema, header: headers },
-        requestBody: {
-          required: true,
-          content: {
-            'text/csv': { schema: file },
-            'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
-            'multipart/form-data': { schema: z.object({ file }) },
-          },
-        },
+export const IMPORT_OPERATIONS: Operations = {
+  'post /api/v1/portfolio/import': portfolioOperation('importPortfolio', {
+    summary: 'Import the activities of a file, all or nothing',
+    description:
+      'Reads Ghostfolio’s JSON and CSV, exports of Kerb, of Coinbase, Crypto.com, DEGIRO, Delta, Interactive Brokers, ' +
+      'Parqet, Schwab and Trading 212, and tables with such columns as date, symbol, quantity, price, currency and ' +
+      'type. Activities that are stored already are not added again. With any error nothing is written: `errors` names ' +
+      'the rows. Sales of more than is held open short lots; activities in the future have no effect until then.',
+    query: importQuerySchema,
+    header: idempotencyHeaders,
+    requestBody: {
+      required: true,
+      content: {
+        'text/csv': { schema: file },
+        'application/json': { schema: z.looseObject({ activities: z.array(z.unknown()) }) },
+        'multipart/form-data': { schema: z.object({ file }) },
       },
-      jsonResponse(
-        'What was imported; with dry_run=true what would be, also where there are errors',
-        importResultSchema,
-      ),
-      ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'idempotency_conflict', 'unavailable'],
-    ),
-  },
+    },
+    responses: response(200, 'The result; with dry_run=true as it would be, even with errors', importResultSchema),
+    errors: [...READ_ERRORS, 'invalid_request', 'forbidden', 'message_too_large', 'idempotency_conflict'],
+  }),
 }
