@@ -73,7 +73,7 @@ export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): Quo
     const list = encodeURIComponent(JSON.stringify(ids))
     const result = await fetchJson(fetch, `${base}/ticker/24hr?symbols=${list}`, tickersSchema, { signal })
     if (!result.ok) return ids.length === 1 && isUnknown(result) ? { ok: true, value: new Map() } : result
-    const tickers = result.value.map((one) => tickerSchema.safeParse(one).data).filter((one) => one !== undefined)
+    const tickers = result.value.flatMap((one) => tickerSchema.safeParse(one).data ?? [])
     return { ok: true, value: new Map(tickers.map((ticker) => [ticker.symbol, ticker])) }
   }
 

@@ -11,7 +11,7 @@ import {
   quotesOnly,
   redactKey,
 } from './provider.ts'
-import { failure, type Result } from './result.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */
 const MAX_BATCH = 100
@@ -45,32 +45,17 @@ const bodySchema = z.object({
  * searched: tickers are not unique among all the coins that it lists.
  */
 export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
-  const fetchCoins = async (
-    codes: readonly string[],
-    currency: string,
-    signal?: AbortSignal,
-  ): Promise<Result<Record<string, unknown>>> => {
-    const query = `symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
-    const result = await fetchJson(fetch, `${url}/v2/cryptocurrency/quotes/latest?${query}`, bodySchema, {
-      signal,
-      headers: { 'x-cmc_pro_api_key': key },
-    })
-    if (!result.ok) return redactKey(result, key)
-    const { error_code: code, error_message: message } = result.value.status
-    if (code === 0) return { ok: true, value: result.value.data }
-    // 1001 to 1007 concern the key and the plan, 1008 to 1011 their rate limits.
-    const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
-    return redactKey(failure(reason, `${message}`, code === 400 ? 400 : 200), key)
-  }
-
-  const fetchCoinsById = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Coin[]>>> => {
-    const byCurrency = Map.groupBy(ids, currencyOf)
+  const fetchCoins = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Coin[]>>> => {
     const coinsById = new Map<string, Coin[]>()
-    for (const [currency, pairs] of byCurrency) {
+    for (const [currency, pairs] of Map.groupBy(ids, currencyOf)) {
       const codes = pairs.map((id) => id.slice(0, -currency.length - 1))
-      const result = await fetchCoins(codes, currency, signal)
-      if (!result.ok) return result
-      for (const [code, coins] of Object.entries(result.value)) {
+      const address = `${url}/v2/cryptocurrency/quotes/latest?symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
+      const headers = { 'x-cmc_pro_api_key': key }
+      const result = await fetchJson(fetch, address, bodySchema, { signal, headers })
+      if (!result.ok) return redactKey(result, key)
+      const { status, data } = result.value
+      if (status.error_code !== 0) return redactKey(toFailure(status), key)
+      for (const [code, coins] of Object.entries(data)) {
         const parsed = parseCoins(coins)
         if (parsed.length > 0) coinsById.set(`${code}-${currency}`, parsed)
       }
@@ -83,14 +68,19 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): Q
     name: 'coinmarketcap',
     maxBatch: MAX_BATCH,
     weight: () => 1,
-    quotes: quotesInOrder('coinmarketcap', PAIR, fetchCoinsById, toQuote),
+    quotes: quotesInOrder('coinmarketcap', PAIR, fetchCoins, toQuote),
   }
 }
 
 const currencyOf = (id: string): string => id.slice(id.indexOf('-') + 1)
 
-const parseCoins = (body: unknown): Coin[] =>
-  (Array.isArray(body) ? body : [body]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
+function toFailure({ error_code: code, error_message: message }: z.infer<typeof bodySchema>['status']): Failure {
+  // 1001 to 1007 concern the key and the plan, 1008 to 1011 their rate limits.
+  const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
+  return failure(reason, `${message}`, code === 400 ? 400 : 200)
+}
+
+const parseCoins = (body: unknown): Coin[] => [body].flat().flatMap((one) => coinSchema.safeParse(one).data ?? [])
 
 /** The coin with the best rank of several with one ticker; undefined where none has a rank. */
 function bestRanked(coins: readonly Coin[]): Coin | undefined {

@@ -29,16 +29,27 @@ export async function fetchJson<T>(
     return noResponseFailure(error)
   }
   if (response.status !== 200) return statusFailure(response, body)
-  let json: unknown
+  const json = parseJson(body)
+  if (json === undefined) return responseFailure('invalid', response, `not JSON: ${body}`)
+  const result = parseResponse(schema, json)
+  return result.ok ? result : responseFailure(result.reason, response, result.detail)
+}
+
+/** The value of JSON text; undefined for other text. */
+export function parseJson(text: string): unknown {
   try {
-    json = JSON.parse(body)
+    return JSON.parse(text)
   } catch {
-    return responseFailure('invalid', response, `not JSON: ${body}`)
+    return undefined
   }
-  const parsed = schema.safeParse(json)
-  return parsed.success
-    ? { ok: true, value: parsed.data }
-    : responseFailure('invalid', response, firstIssue(parsed.error))
+}
+
+/** The JSON of a response of status 200, parsed by the schema; its first issue makes it `invalid`. */
+export function parseResponse<T>(schema: z.ZodType<T>, json: unknown): Result<T> {
+  const { data, error } = schema.safeParse(json)
+  if (error === undefined) return { ok: true, value: data }
+  const [issue] = error.issues
+  return failure('invalid', `${issue?.path.join('/')}: ${issue?.message}`, 200)
 }
 
 /** The failure of a request without a response: refused, disconnected or aborted. */
@@ -61,12 +72,6 @@ export const responseFailure = (reason: Failure['reason'], response: ResponseHea
   ...failure(reason, detail, response.status),
   retryAfter: parseRetryAfterMs(response.headers, Date.now()),
 })
-
-/** The first issue of a response that does not match its schema. */
-export function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0]
-  return `${issue?.path.join('/')}: ${issue?.message}`
-}
 
 /**
  * `Retry-After` in milliseconds: seconds, or a date, counted from the response's own `Date` where it has one, so that the

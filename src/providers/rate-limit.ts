@@ -41,27 +41,6 @@ type Breaker =
   | { kind: 'open'; until: number; times: number }
   | { kind: 'half_open'; call: number | null; until: number; times: number }
 
-/** The state of one provider's rate limit and circuit breaker: a plain value that is stored as JSON. */
-export type ProviderState = {
-  spent: Reservation[]
-  nextLease: number
-  breaker: Breaker
-  /** Failures, and failures or refusals, since the provider last answered. */
-  failures: number
-  strikes: number
-  blocked: { until: number; limited: boolean } | null
-  /** The used weight that the provider last reported. */
-  told: number | null
-  lastStatus: number | null
-  lastError: string | null
-  lastRequestAt: number | null
-  /** Since `since`: requests that were sent, that our rate limit refused, and that the provider refused. */
-  requests: number
-  refused: number
-  limited: number
-  since: number
-}
-
 /** How a request ended. `reportedUsage` is the used weight that the provider reports, `retryAfter` milliseconds. */
 export type RequestOutcome = {
   status: number | null
@@ -100,23 +79,28 @@ const PURPOSE_SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = 
 /** The longest block that is accepted: Binance bans for at most three days. */
 const MAX_BLOCK_MS = 3 * DAY_MS
 
-/** The state of a provider without any requests. `now` is unix milliseconds. */
-export const newProviderState = (now: number): ProviderState => ({
-  spent: [],
+/** The state of a provider without any requests at `now` (unix milliseconds). */
+export const newProviderState = (now: number) => ({
+  spent: [] as Reservation[],
   nextLease: 1,
-  breaker: { kind: 'closed' },
+  breaker: { kind: 'closed' } as Breaker,
+  /** Failures, and failures or refusals, since the provider last answered. */
   failures: 0,
   strikes: 0,
-  blocked: null,
-  told: null,
-  lastStatus: null,
-  lastError: null,
-  lastRequestAt: null,
+  blocked: null as { until: number; limited: boolean } | null,
+  /** The used weight that the provider last reported. */
+  told: null as number | null,
+  lastStatus: null as number | null,
+  lastError: null as string | null,
+  lastRequestAt: null as number | null,
+  /** Since `since`: requests that were sent, that our rate limit refused, and that the provider refused. */
   requests: 0,
   refused: 0,
   limited: 0,
   since: now,
 })
+/** The state of one provider's rate limit and circuit breaker: a plain value that is stored as JSON. */
+export type ProviderState = ReturnType<typeof newProviderState>
 
 /** The weight that all requests together may have after one of this purpose is granted. */
 export const maxWeight = (limits: RateLimits, purpose: Purpose): number => shareOf(limits, PURPOSE_SHARES[purpose].all)

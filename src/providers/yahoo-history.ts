@@ -3,8 +3,7 @@ import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
 import { divideRatios, multiplyRatios, ONE, parseRatio, type Ratio } from '../pricing/ratio.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
 import { formatNumber, formatRatio, majorCurrency } from './amounts.ts'
-import { firstIssue } from './fetch-json.ts'
-import { type Failure, failure, type Result } from './result.ts'
+import { failure, type Result } from './result.ts'
 
 /** A day's last price and volume are final this long after its close: auctions, and quotes with a delay of 20 minutes. */
 const SETTLE_S = 30 * 60
@@ -12,7 +11,8 @@ const SETTLE_S = 30 * 60
 const columnSchema = z.array(z.number().nullable())
 const eventSchema = z.object({ date: z.number() })
 
-const chartSchema = z.object({
+/** Yahoo's response for the history of one symbol. */
+export const chartSchema = z.object({
   chart: z.object({
     result: z
       .array(
@@ -53,10 +53,9 @@ const chartSchema = z.object({
       .min(1),
   }),
 })
-type Chart = z.infer<typeof chartSchema>['chart']['result'][number]
+type ChartResponse = z.infer<typeof chartSchema>
+type Chart = ChartResponse['chart']['result'][number]
 type Split = { ex_date: string; by: Ratio; action: CorporateAction }
-
-const invalidResponse = (detail: string): Failure => failure('invalid', detail, 200)
 
 /**
  * The raw days of a chart. Yahoo's prices and dividends are in today's shares: they are multiplied by the splits after
@@ -65,12 +64,10 @@ const invalidResponse = (detail: string): Failure => failure('invalid', detail, 
  * @param from the first wanted day; earlier ones serve as the reference of a dividend
  * @param now unix milliseconds
  */
-export function parseDailyHistory(body: unknown, from: string | null, now: number): Result<DailyHistory> {
-  const parsed = chartSchema.safeParse(body)
-  if (!parsed.success) return invalidResponse(firstIssue(parsed.error))
-  const chart = parsed.data.chart.result[0] as Chart
+export function toDailyHistory(response: ChartResponse, from: string | null, now: number): Result<DailyHistory> {
+  const chart = response.chart.result[0] as Chart
   const dateOf = dateFormatter(chart.meta.exchangeTimezoneName)
-  if (dateOf === null) return invalidResponse(`no such time zone: ${chart.meta.exchangeTimezoneName}`)
+  if (dateOf === null) return failure('invalid', `no such time zone: ${chart.meta.exchangeTimezoneName}`, 200)
   const { currency, amount } = majorCurrency(chart.meta.currency)
   const splits = readSplits(chart, dateOf)
   /** The number of today's shares for one share of that day. */

@@ -3,10 +3,9 @@ import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/pr
 import type { MarketState } from '../protocol/quote.ts'
 import { DAY_S } from '../time.ts'
 import { formatNumber, majorCurrency, numberDecimal, optionalField, positiveNumberDecimal } from './amounts.ts'
-import { firstIssue } from './fetch-json.ts'
 import { missingQuote, type QuoteProvider, quotesInOrder, type ReachableProviderDeps } from './provider.ts'
-import { failure, type Result } from './result.ts'
-import { parseDailyHistory } from './yahoo-history.ts'
+import type { Result } from './result.ts'
+import { chartSchema, toDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
 /** Symbols of one request: Yahoo names no limit; two hundred are still a URL of moderate length. */
@@ -99,27 +98,24 @@ const searchSchema = z.object({
  * the crumb (see yahooSession); history always costs one. Outside of the United States quotes are often 15 minutes old.
  */
 export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
-  const ask = yahooSession({ fetch, url })
+  const read = yahooSession({ fetch, url })
 
   const fetchQuotes = async (
     ids: readonly string[],
     signal?: AbortSignal,
   ): Promise<Result<Map<string, YahooQuote>>> => {
-    const answer = await ask('/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
+    const answer = await read(envelopeSchema, '/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
     if (!answer.ok) return answer
-    const envelope = envelopeSchema.safeParse(answer.value)
-    if (!envelope.success) return failure('invalid', firstIssue(envelope.error), 200)
-    const quotes = envelope.data.quoteResponse.result.flatMap((one) => quoteSchema.safeParse(one).data ?? [])
+    const quotes = answer.value.quoteResponse.result.flatMap((one) => quoteSchema.safeParse(one).data ?? [])
     return { ok: true, value: new Map(quotes.map((quote) => [quote.symbol, quote])) }
   }
 
   /** Yahoo's symbol for an ISIN: of several listings the first. */
   const symbolOf = async (isin: string, signal?: AbortSignal): Promise<Result<string | null>> => {
-    const answer = await ask('/v1/finance/search', { q: isin, quotesCount: '6', newsCount: '0' }, false, signal)
-    if (!answer.ok) return answer
-    const search = searchSchema.safeParse(answer.value)
-    if (!search.success) return failure('invalid', firstIssue(search.error), 200)
-    const listed = search.data.quotes.find(
+    const query = { q: isin, quotesCount: '6', newsCount: '0' }
+    const search = await read(searchSchema, '/v1/finance/search', query, false, signal)
+    if (!search.ok) return search
+    const listed = search.value.quotes.find(
       ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && ASSET_TYPES.has(quoteType ?? ''),
     )
     return { ok: true, value: listed?.symbol ?? null }
@@ -135,8 +131,8 @@ export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): Quote
       const seconds = Math.floor(now() / 1000)
       const start = from === null ? EARLIEST_S : Date.parse(from) / 1000 - LEAD_DAYS * DAY_S
       const query = { interval: '1d', events: 'div|split', period1: String(start), period2: String(seconds) }
-      const answer = await ask(`/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
-      return answer.ok ? parseDailyHistory(answer.value, from, now()) : answer
+      const answer = await read(chartSchema, `/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
+      return answer.ok ? toDailyHistory(answer.value, from, now()) : answer
     },
 
     async find(name, signal) {
