@@ -108,16 +108,16 @@ function resolveGroup(
   if (symbols.some((symbol) => resolveFromIndex(symbol.toUpperCase(), index).kind === 'none'))
     return {
       kind: 'unasked',
-      message: `${what} is not known here, and no provider can be asked at the moment: try again`,
+      message: `${what}: we can't look up new symbols right now; try again later`,
     }
   if (told.length > 0 && told.every((one) => one === undefined))
     return {
       kind: 'unasked',
-      message: `${what} is not known here yet: too many new names at once, try again in a minute`,
+      message: `${what}: too many new symbols at once; try again in a minute`,
     }
   // A ticker of another market, which does not match the ISIN or the currency.
-  const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is another one here`
-  return { kind: 'unknown', message: `no asset is called ${what}, and no provider knows it${other}` }
+  const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is a different asset here`
+  return { kind: 'unknown', message: `We couldn't find an asset called ${what}${other}` }
 }
 
 /**

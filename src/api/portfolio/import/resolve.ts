@@ -77,7 +77,7 @@ export async function resolveActivities(
       return []
     }
     if (currency !== null && !found.isCurrency(currency))
-      return fault('currency', `${currency} is no currency that is known here`)
+      return fault('currency', `${currency} is not a valid currency`)
     if (asset === null)
       return currency === null ? fault('currency', 'is missing') : [{ imported: read, target: null, currency }]
     const meant = asset.manual ? null : found.resolve(asset)
