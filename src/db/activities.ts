@@ -158,7 +158,7 @@ async function findConflict(
   const expected = [...change.update, ...change.remove.map((id) => ({ id, version: null }))]
   for (const { id, version } of expected) {
     const found = known.get(id)
-    if (!found) return { activity_id: id, reason: 'unknown_activity', detail: 'there is no such activity' }
+    if (!found) return { activity_id: id, reason: 'unknown_activity', detail: "This activity doesn't exist." }
     if (version === null || found.version === version) continue
     const detail = `it is at version ${found.version}, not ${version}`
     return { activity_id: id, reason: 'version_conflict', detail }

@@ -172,14 +172,10 @@ function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[
   let sum = ZERO
   for (const { lot_id, quantity } of names) {
     const lot = book.byId.get(lot_id)
-    if (!lot || lot.quantity.lt(ZERO)) return refusal(activity, 'unknown_lot', `there is no lot ${lot_id} to take from`)
+    if (!lot || lot.quantity.lt(ZERO)) return refusal(activity, 'unknown_lot', `This lot doesn't exist: ${lot_id}`)
     const part = { lot, quantity: parseDecimal(quantity).plus(parts.get(lot_id)?.quantity ?? ZERO) }
     if (part.quantity.gt(lot.quantity))
-      return refusal(
-        activity,
-        'insufficient_quantity',
-        `lot ${lot_id} has ${formatDecimal(lot.quantity)} of ${formatDecimal(part.quantity)}`,
-      )
+      return refusal(activity, 'insufficient_quantity', `This lot only has ${formatDecimal(lot.quantity)}.`)
     parts.set(lot_id, part)
     sum = sum.plus(quantity)
   }
@@ -187,7 +183,7 @@ function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[
     return refusal(
       activity,
       'insufficient_quantity',
-      `the named lots are ${formatDecimal(sum)} of ${activity.quantity}`,
+      `The lots add up to ${formatDecimal(sum)}, not ${activity.quantity}.`,
     )
   return [...parts.values()].filter(({ quantity }) => quantity.gt(ZERO))
 }
@@ -207,11 +203,7 @@ function applyTrade(book: LotState, activity: Activity, closures: LotClosure[]):
   let left = parts.reduce((rest, part) => rest.minus(part.quantity), quantity)
   const opens = left.gt(ZERO)
   if (opens && !buys && !activity.short)
-    return refusal(
-      activity,
-      'insufficient_quantity',
-      `there are ${formatDecimal(quantity.minus(left))} of ${formatDecimal(quantity)}`,
-    )
+    return refusal(activity, 'insufficient_quantity', `You only hold ${formatDecimal(quantity.minus(left))}.`)
 
   const price = parseDecimal(activity.price)
   let fees = activity.kind === 'transfer_out' ? ZERO : parseDecimal(activity.fees)

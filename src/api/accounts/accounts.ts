@@ -100,10 +100,9 @@ export const getVerifier = perEnv((env: Env): Verifier<RequestDatabase> => {
 
 const ISSUER_ERRORS = {
   invalid_credentials: () =>
-    new CodedError('invalid_credentials', 'Wrong email or password, or the email is not confirmed yet.'),
+    new CodedError('invalid_credentials', "Wrong email or password, or your email isn't confirmed yet."),
   session_expired: () => new CodedError('unauthorized', 'The session has expired. Sign in again.'),
-  token_expired: () =>
-    new CodedError('token_expired', 'This link is invalid, expired or already used. Ask for another mail.'),
+  token_expired: () => new CodedError('token_expired', 'This link has expired or was already used. Request a new one.'),
   weak_password: () =>
     new CodedError('invalid_request', 'password: is too weak', {
       errors: [{ field: 'password', message: 'is too weak: use a longer one' }],

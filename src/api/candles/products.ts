@@ -122,9 +122,13 @@ export const productRoutes = new Hono<AppEnv>()
     const id = c.req.param('id')
     const found = (await allProducts(c.env)).find(({ product_id }) => product_id === id)
     if (!found)
-      throw new CodedError('unknown_product', `There is no product ${id}. GET /api/v1/products lists them.`, {
-        errors: [{ field: 'id', message: 'must be a product of the exchange, such as BTC-USD' }],
-      })
+      throw new CodedError(
+        'unknown_product',
+        `We couldn't find a product called ${id}. GET /api/v1/products lists them.`,
+        {
+          errors: [{ field: 'id', message: 'must be a product of the exchange, such as BTC-USD' }],
+        },
+      )
     return c.json(found)
   })
 

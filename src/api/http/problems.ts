@@ -66,7 +66,7 @@ function toInternalError(error: Error & { overloaded?: boolean }, c: Context<App
 
 /** The error of something that fails for now. @param what such as `Assets cannot be read` */
 export const temporarilyUnavailable = (what: string): CodedError =>
-  new CodedError('unavailable', `${what} at the moment. Try again in a few seconds.`, { retryAfter: 5 })
+  new CodedError('unavailable', `${what} right now. Please try again in a few seconds.`, { retryAfter: 5 })
 
 /**
  * The result of `read`. A failure is logged as `event`, with `fields`, and becomes `unavailable`.

@@ -156,7 +156,7 @@ export async function listActivities(request: UserRequest, query: URLSearchParam
 export async function readActivity(request: UserRequest, id: string): Promise<ActivityView> {
   const found = isUuid(id) ? await withUser(request, (sql) => findActivity(sql, request.user.id, id)) : null
   if (found) return found
-  throw new CodedError('unknown_activity', 'there is no such activity')
+  throw new CodedError('unknown_activity', "This activity doesn't exist.")
 }
 
 /** `/api/v1/activities`: activities of any kind, entered or imported. */

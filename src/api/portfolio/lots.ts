@@ -42,7 +42,7 @@ import { checkNotInFuture, isUuid, versionEtag } from './write-activity.ts'
 async function findLot(sql: UserSql, userId: string, id: string): Promise<LotView> {
   const [lot] = isUuid(id) ? await readLots(sql, userId, { ids: [id], limit: 1 }) : []
   if (lot) return lot
-  throw new CodedError('unknown_lot', 'there is no such lot')
+  throw new CodedError('unknown_lot', "This lot doesn't exist.")
 }
 
 /** The lot with this id; other writes of the user wait until the transaction ends. @throws CodedError `unknown_lot` */

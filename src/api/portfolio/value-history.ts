@@ -64,7 +64,7 @@ const isRange = (text: string | undefined): text is HistoryRange => HISTORY_RANG
 export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/history', requireUser(), async (c) => {
   const range = c.req.query('range') ?? '1m'
   if (!isRange(range))
-    throw new CodedError('unknown_range', `there is no range ${range.slice(0, 20)}`, {
+    throw new CodedError('unknown_range', `The range must be one of ${HISTORY_RANGES.join(', ')}.`, {
       errors: [{ field: 'range', message: `must be one of ${HISTORY_RANGES.join(', ')}` }],
     })
   return c.json(await readValueHistory(userRequest(c), range, Date.now()), 200, PRIVATE_NO_STORE)

@@ -38,13 +38,13 @@ export async function resolveAsset(
 /** Rejects a currency that does not exist: after a typing error, a lot would never have a value. @throws CodedError */
 export async function checkCurrency(sql: UserSql, code: string, usual: string): Promise<void> {
   if (code === usual || isCurrency(code) || (await isCryptoCode(sql, code))) return
-  throw invalidField('currency', 'must be a currency of ISO 4217, such as USD, or the code of a crypto')
+  throw invalidField('currency', 'must be an ISO 4217 currency such as USD, or the code of a crypto')
 }
 
 /** @throws CodedError naming `traded_at` when it is in the future */
 export function checkNotInFuture(traded_at: string | undefined, now: Date): void {
   if (traded_at !== undefined && Date.parse(traded_at) > now.getTime())
-    throw invalidField('traded_at', `must not be in the future; it is ${now.toISOString().slice(0, 19)}Z`)
+    throw invalidField('traded_at', "The date can't be in the future.")
 }
 
 /** @throws CodedError naming `lots` when named lots do not add up to the quantity */
@@ -62,7 +62,7 @@ export const versionEtag = ({ version }: { version: number }) => ({ etag: `"v${v
 function checkIfMatch(ifMatch: string | undefined, version: number): void {
   const tags = ifMatch?.split(',').map((tag) => tag.trim())
   if (tags === undefined || tags.includes('*') || tags.includes(`"v${version}"`)) return
-  throw new CodedError('version_conflict', `it is at version ${version} now: read it again`)
+  throw new CodedError('version_conflict', `This was changed elsewhere: the current version is ${version}.`)
 }
 
 /** The error for a refused write of the activity `id`. */
@@ -73,11 +73,10 @@ function refusalError(refused: ActivityRefusal, id: string): CodedError {
   if (refused.activity_id !== id)
     return new CodedError(
       'insufficient_quantity',
-      `a later sale, ${refused.activity_id}, would lack something: ${detail}`,
+      `A later sale (${refused.activity_id}) needs these shares: ${detail}`,
     )
   if (reason === 'unknown_lot') return new CodedError(reason, detail, { errors: [{ field: 'lots', message: detail }] })
-  const message = `is more than is held: ${detail}`
-  return new CodedError(reason, `quantity ${message}`, { errors: [{ field: 'quantity', message }] })
+  return new CodedError(reason, `quantity: ${detail}`, { errors: [{ field: 'quantity', message: detail }] })
 }
 
 /** An activity after a write, and what that has changed of the portfolio (null: nothing). */
@@ -110,7 +109,7 @@ export async function lockActivityForChange(
   ifMatch: string | undefined,
 ): Promise<ActivityView> {
   const activity = isUuid(id) ? await lockAndFindActivity(sql, userId, id) : null
-  if (!activity) throw new CodedError('unknown_activity', 'there is no such activity')
+  if (!activity) throw new CodedError('unknown_activity', "This activity doesn't exist.")
   checkIfMatch(ifMatch, activity.version)
   return activity
 }

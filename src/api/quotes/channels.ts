@@ -24,7 +24,7 @@ export async function resolveQuoteRoutes(env: Env, symbols: readonly string[]): 
 
 function toQuoteRoute(env: Env, name: string, result: ResolvedLookup | undefined): QuoteRoute | QuoteRouteError {
   if (result === undefined || result.kind === 'unknown')
-    return { code: 'unknown_symbol', message: `there is no asset ${name}` }
+    return { code: 'unknown_symbol', message: `We couldn't find an asset called ${name}.` }
   if (result.kind === 'ambiguous') {
     const { candidates } = result
     return { code: 'ambiguous_symbol', message: ambiguousMessage(name, candidates), candidates }

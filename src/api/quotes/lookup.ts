@@ -10,7 +10,13 @@ const NO_PRICE_REASONS: Readonly<Record<StaleReason, string>> = {
   rate_limited: 'the provider’s rate limit is used up. Try again later.',
   unavailable: 'no provider responds. Try again later.',
   invalid: 'the provider returned an invalid price. Try again later.',
-  unknown: 'no provider knows it any more.',
+  unknown: 'it is no longer listed by the provider.',
+}
+
+/** The problem of an unknown name. */
+function unknownAssetError(name: string): CodedError {
+  const message = `We couldn't find an asset called ${name}.`
+  return new CodedError('unknown_symbol', message, { errors: [{ field: 'symbol', message }] })
 }
 
 /** The problem of a lookup without a price. */
@@ -18,9 +24,7 @@ export function lookupError(result: Exclude<ResolvedLookup, { kind: 'quote' }>):
   const { name } = result
   switch (result.kind) {
     case 'unknown':
-      return new CodedError('unknown_symbol', `There is no asset ${name}, and no provider knows it.`, {
-        errors: [{ field: 'symbol', message: `${name} is unknown` }],
-      })
+      return unknownAssetError(name)
     case 'ambiguous':
       return new CodedError('ambiguous_symbol', ambiguousMessage(name, result.candidates), {
         candidates: result.candidates,

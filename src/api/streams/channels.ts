@@ -63,7 +63,7 @@ function routeChannel(name: string, market: ChannelCatalog): ChannelsByObject | 
 
 function routeQuoteChannel(symbol: string, { boards, quotes }: ChannelCatalog): ChannelsByObject | ChannelFault {
   if (symbol === '*') return boards.map(({ key, channel }) => [key, [channel]])
-  const route = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `no asset is called ${symbol}` }
+  const route = quotes.get(symbol) ?? { code: 'unknown_symbol', message: `We couldn't find an asset called ${symbol}.` }
   return 'code' in route ? route : [[route.key, [route.channel]]]
 }
 

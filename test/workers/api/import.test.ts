@@ -200,7 +200,7 @@ describe('exports of brokers', () => {
     expect(await who.stored()).toEqual(NOTHING)
     // The ISIN nobody knows; the ticker is that of a share in US dollars.
     expect(await refusal(await who.post(csv('XBTI')))).toMatchObject({
-      errors: [{ row: 2, message: 'no asset is called XBTI, and no provider knows it; XBTI is another one here' }],
+      errors: [{ row: 2, message: "We couldn't find an asset called XBTI; XBTI is a different asset here" }],
     })
     expect(await who.take(csv('XBTI'), { query: '?unknown=own' })).toMatchObject({ imported: 1 })
     expect(await who.stored()).toMatchObject({ own: 1 })
@@ -217,8 +217,8 @@ describe('exports of brokers', () => {
       status: 400,
       code: 'invalid_request',
       errors: [
-        { row: 3, field: 'symbol', message: 'no asset is called NONESUCH, and no provider knows it' },
-        { row: 4, field: 'currency', message: 'WAMPUM is no currency that is known here' },
+        { row: 3, field: 'symbol', message: "We couldn't find an asset called NONESUCH" },
+        { row: 4, field: 'currency', message: 'WAMPUM is not a valid currency' },
       ],
     })
     const dry = await who.take(csv, { query: '?dry_run=true' })

@@ -235,7 +235,7 @@ describe('lots', () => {
         fees: 'not below 0',
         currency: 'GBp is a hundredth of GBP',
         traded_at: 'must be an RFC 3339 time',
-        '': 'not known here',
+        '': "We couldn't find an asset called",
       },
     ],
     [
@@ -284,7 +284,7 @@ describe('lots', () => {
     ],
     [{ currency: 'US' }, { currency: 'must be a currency of ISO 4217' }],
     [{ currency: 'UDS' }, { currency: 'must be a currency of ISO 4217' }],
-    [{ traded_at: '2999-01-01' }, { traded_at: 'must not be in the future' }],
+    [{ traded_at: '2999-01-01' }, { traded_at: "The date can't be in the future." }],
   ]
 
   test('errors name each field, and nothing is written', async () => {
@@ -511,9 +511,9 @@ describe('P4 sales', () => {
     const before = await who.written()
     const named = (lot_id: string, quantity: string) => ({ quantity, lots: [{ lot_id, quantity }] })
     const refusals: [Record<string, unknown>, number, string, string][] = [
-      [{ quantity: '10.000000000000000001' }, 409, 'insufficient_quantity', 'there are 10 of 10.000000000000000001'],
-      [{ quantity: '1', traded_at: '2026-01-05T09:59:59Z' }, 409, 'insufficient_quantity', 'there are 0 of 1'],
-      [named(lot.id, '11'), 409, 'insufficient_quantity', `lot ${lot.id} has 10 of 11`],
+      [{ quantity: '10.000000000000000001' }, 409, 'insufficient_quantity', 'You only hold 10.'],
+      [{ quantity: '1', traded_at: '2026-01-05T09:59:59Z' }, 409, 'insufficient_quantity', 'You only hold 0.'],
+      [named(lot.id, '11'), 409, 'insufficient_quantity', 'This lot only has 10.'],
       [named(later.id, '1'), 404, 'unknown_lot', later.id],
       [named(euro.id, '1'), 404, 'unknown_lot', euro.id],
       [named(NOBODY, '1'), 404, 'unknown_lot', NOBODY],
@@ -528,9 +528,9 @@ describe('P4 sales', () => {
       ],
       [{ quantity: '0' }, 400, 'invalid_request', 'must be above 0'],
       [{ quantity: 4 }, 400, 'invalid_request', 'must be in quotes'],
-      [{ traded_at: '2999-01-01' }, 400, 'invalid_request', 'must not be in the future'],
+      [{ traded_at: '2999-01-01' }, 400, 'invalid_request', "The date can't be in the future."],
       [{ currency: 'UDS' }, 400, 'invalid_request', 'must be a currency'],
-      [{ symbol: 'KSA' }, 400, 'invalid_request', 'not known here'],
+      [{ symbol: 'KSA' }, 400, 'invalid_request', "We couldn't find an asset called"],
     ]
     for (const [change, status, code, detail] of refusals)
       for (const query of code === 'invalid_request' ? [''] : ['', '?dry_run=true']) {

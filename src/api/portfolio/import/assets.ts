@@ -105,16 +105,16 @@ function resolveGroup(
   if (symbols.some((symbol) => resolveFromIndex(symbol.toUpperCase(), index).kind === 'none'))
     return {
       kind: 'not_asked',
-      message: `${label} is not known here, and no provider can be asked at the moment: try again`,
+      message: `${label}: we can't look up new symbols right now; try again later`,
     }
   if (results.length > 0 && results.every((result) => result === undefined))
     return {
       kind: 'not_asked',
-      message: `${label} is not known here yet: too many new names at once, try again in a minute`,
+      message: `${label}: too many new symbols at once; try again in a minute`,
     }
   // A ticker of another market, which does not match the ISIN or the currency.
-  const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is another one here`
-  return { kind: 'unknown', message: `no asset is called ${label}, and no provider knows it${other}` }
+  const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is a different asset here`
+  return { kind: 'unknown', message: `We couldn't find an asset called ${label}${other}` }
 }
 
 /**

@@ -81,7 +81,7 @@ function resolveLotIds(
       errors.push({
         row: resolved.imported.row,
         field: 'lots',
-        message: `there is no lot ${unknown.lot_id.slice(0, 60)}`,
+        message: `This lot doesn't exist: ${unknown.lot_id.slice(0, 60)}`,
       })
     return [{ ...activity, lots, fingerprint: duplicate.fingerprint }]
   })

@@ -73,7 +73,7 @@ export async function resolveActivities(
       return []
     }
     if (currency !== null && !assets.isCurrency(currency))
-      return fail('currency', `${currency} is no currency that is known here`)
+      return fail('currency', `${currency} is not a valid currency`)
     if (asset === null)
       return currency === null ? fail('currency', 'is missing') : [{ imported, target: null, currency }]
     const resolution = asset.manual ? null : assets.resolve(asset)
