@@ -24,12 +24,15 @@ const driverSockets = {
   },
 }
 
-/** Packages go to each file's runtime without source maps, which would be two thirds of all that it gets. */
+/**
+ * Sends packages to each file's runtime without source maps, which would be two thirds of all that it gets. Vite ignores
+ * the map of a transform that changes no code, so this one adds a line end.
+ */
 const packagesWithoutMaps = {
   name: 'packages-without-maps',
   enforce: 'post' as const,
   transform: (code: string, id: string) =>
-    id.includes('/deps_ssr/') ? { code, map: { mappings: '' as const } } : null,
+    id.includes('/deps_ssr/') ? { code: `${code}\n`, map: { mappings: '' as const } } : null,
 }
 
 // Wrangler wants an address for every Hyperdrive before it looks at what Miniflare is given: it is never dialled.

@@ -1,10 +1,12 @@
-import { readSettings } from '../src/config.ts'
+import { readSettings, type Settings } from '../src/config.ts'
 import { deleteExpiredAuthRows } from '../src/db/accounts.ts'
 import { readRefreshSettings } from '../src/db/app-settings.ts'
 import { deleteExpiredCandles, ensureCandlePartitions } from '../src/db/candles.ts'
-import { withLiveDatabase } from '../src/db/client.ts'
+import { type LiveSql, withLiveDatabase } from '../src/db/client.ts'
+import { deleteExpiredIdempotencyKeys } from '../src/db/idempotency.ts'
 import { recordJobRun } from '../src/db/jobs.ts'
 import { deleteOldRecords } from '../src/db/metrics.ts'
+import { fillFxRates } from '../src/db/portfolio-outbox.ts'
 import { ensureHistoryPartitions, maintainHistory } from '../src/db/price-history.ts'
 import { dropOldSnapshotPartitions } from '../src/db/prices.ts'
 import { readProducts, type StoredProduct, upsertProducts } from '../src/db/products.ts'
@@ -14,21 +16,21 @@ import { fetchProducts, toProduct } from '../src/providers/coinbase.ts'
 import { DAY_S, formatDate, MINUTE_S } from '../src/time.ts'
 import { auditCandles } from './jobs/candle-audit.ts'
 import { recordMetrics } from './jobs/metrics.ts'
-import {
-  DUE_JOB,
-  deleteExpiredKeys,
-  drainPortfolios,
-  fillPortfolioRates,
-  queueDuePortfolios,
-  queueHourlyRefresh,
-} from './jobs/portfolios.ts'
+import { DUE_JOB, drainPortfolios, queueDuePortfolios, queueHourlyRefresh } from './jobs/portfolios.ts'
 import { loadHistory } from './jobs/price-history.ts'
 import { recordProviderLimits, sendRefreshPlans } from './jobs/quotes.ts'
 
 /** Partitions are created this long before they are needed. */
 const PARTITION_LEAD_S = 366 * DAY_S
 
+/** A job of cron at `now` (unix milliseconds). Returns fields for the log. */
 type Job = (env: Env, now: number) => Promise<Record<string, unknown>>
+
+/** A job that only writes to the database. */
+const inDatabase =
+  (work: (sql: LiveSql, now: number, settings: Settings) => ReturnType<Job>): Job =>
+  (env, now) =>
+    withLiveDatabase(env, (sql) => work(sql, now, readSettings(env)))
 
 /** The jobs of each cron expression in wrangler.toml, and how often that fires. */
 const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<string, Job>> }>> = {
@@ -43,7 +45,8 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
       limits: recordProviderLimits,
       history: loadHistory,
       [DUE_JOB]: queueDuePortfolios,
-      portfolio_rates: fillPortfolioRates,
+      // Exchange rates of days that are known by now.
+      portfolio_rates: inDatabase(async (sql) => ({ filled: await fillFxRates(sql) })),
       portfolio_outbox: drainPortfolios,
       portfolio_hourly: queueHourlyRefresh,
     },
@@ -51,13 +54,26 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
   '7 0 * * *': {
     seconds: DAY_S,
     jobs: {
-      partitions: makePartitions,
-      retention: deleteExpiredHistory,
-      logs: deleteExpiredRecords,
-      history_retention: runHistoryMaintenance,
-      snapshots: dropExpiredSnapshots,
-      accounts: deleteExpiredAuth,
-      idempotency_keys: deleteExpiredKeys,
+      partitions: inDatabase(async (sql, now) => ({
+        made: await ensureCandlePartitions(sql, Math.floor(now / 1_000), Math.floor(now / 1_000) + PARTITION_LEAD_S),
+        history: await ensureHistoryPartitions(sql, formatDate(now)),
+      })),
+      retention: inDatabase((sql, now, { CANDLE_RETENTION }) => deleteExpiredCandles(sql, CANDLE_RETENTION, now)),
+      logs: inDatabase((sql, now, { REVISION_RETENTION_DAYS, METRIC_RETENTION_DAYS }) => {
+        const days = { candle_revisions: REVISION_RETENTION_DAYS, system_metrics: METRIC_RETENTION_DAYS }
+        return deleteOldRecords(sql, days, now)
+      }),
+      // Merges days into weeks and months, and deletes expired bars (Q7).
+      history_retention: inDatabase((sql, now) => maintainHistory(sql, formatDate(now))),
+      snapshots: inDatabase(async (sql, now) => {
+        const { snapshot_days } = await readRefreshSettings(sql)
+        return { partitions: await dropOldSnapshotPartitions(sql, snapshot_days, now) }
+      }),
+      // Sessions and reset tokens that have expired.
+      accounts: inDatabase((sql, now) => deleteExpiredAuthRows(sql, now)),
+      idempotency_keys: inDatabase(async (sql, now) => ({
+        keys: await deleteExpiredIdempotencyKeys(sql, new Date(now)),
+      })),
     },
   },
 }
@@ -100,7 +116,7 @@ async function updateProducts(env: Env, now: number): Promise<Record<string, unk
   if (!answer.ok) throw new Error(`${answer.reason}, status ${answer.status}: ${answer.detail}`)
   const at = new Date().toISOString()
   const products = answer.value.map((product) => {
-    const active = PRODUCTS.includes(product.productId)
+    const active = PRODUCTS.includes(product.product_id)
     return toProduct(product, { exchange: EXCHANGE, active, at })
   })
   const changed = await withLiveDatabase(env, (sql) => upsertProducts(sql, products))
@@ -113,8 +129,8 @@ const readStoredProducts = (env: Env): Promise<StoredProduct[]> =>
   withLiveDatabase(env, (sql) => readProducts(sql, readSettings(env).EXCHANGE))
 
 /**
- * Tells product objects whether the exchange trades their pair, and keeps their feeds running: every minute for those in
- * ALWAYS_ON or with an open feed, hourly for every active product, so that a relisted pair starts again.
+ * Passes on to product objects whether the exchange trades their pair, and ensures that their feeds run: every minute for
+ * those in ALWAYS_ON or with an open feed, hourly for every active product, so that a relisted pair starts again.
  */
 async function guardFeeds(env: Env, now: number): Promise<Record<string, unknown>> {
   const { ALWAYS_ON, PRODUCTS } = readSettings(env)
@@ -137,39 +153,4 @@ async function readUntradedIds(env: Env): Promise<Set<string>> {
     return []
   })
   return new Set(pairs.filter(({ status }) => status !== 'online').map(({ product_id }) => product_id))
-}
-
-async function makePartitions(env: Env, now: number): Promise<Record<string, unknown>> {
-  const today = Math.floor(now / 1_000)
-  return withLiveDatabase(env, async (sql) => ({
-    made: await ensureCandlePartitions(sql, today, today + PARTITION_LEAD_S),
-    history: await ensureHistoryPartitions(sql, formatDate(now)),
-  }))
-}
-
-/** Merges days into weeks and months, and deletes expired bars (Q7). */
-async function runHistoryMaintenance(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, (sql) => maintainHistory(sql, formatDate(now)))
-}
-
-async function dropExpiredSnapshots(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, async (sql) => {
-    const { snapshot_days } = await readRefreshSettings(sql)
-    return { partitions: await dropOldSnapshotPartitions(sql, snapshot_days, now) }
-  })
-}
-
-/** Deletes expired sessions and reset tokens. */
-async function deleteExpiredAuth(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, (sql) => deleteExpiredAuthRows(sql, now))
-}
-
-async function deleteExpiredRecords(env: Env, now: number): Promise<Record<string, unknown>> {
-  const { REVISION_RETENTION_DAYS, METRIC_RETENTION_DAYS } = readSettings(env)
-  const retentionDays = { candle_revisions: REVISION_RETENTION_DAYS, system_metrics: METRIC_RETENTION_DAYS }
-  return withLiveDatabase(env, (sql) => deleteOldRecords(sql, retentionDays, now))
-}
-
-async function deleteExpiredHistory(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, (sql) => deleteExpiredCandles(sql, readSettings(env).CANDLE_RETENTION, now))
 }

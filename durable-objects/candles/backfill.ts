@@ -11,7 +11,7 @@ import {
 import { parseTime, type Trade } from '../../src/market/coinbase.ts'
 import type { MissingTrades } from '../../src/market/coverage.ts'
 import { fetchCandles, fetchTrades, type RestTrade } from '../../src/providers/coinbase.ts'
-import type { Result } from '../../src/providers/result.ts'
+import { type Failure, failure } from '../../src/providers/result.ts'
 import { MINUTE_MS, MINUTE_S } from '../../src/time.ts'
 import type { ObjectContext } from '../object-context.ts'
 
@@ -19,12 +19,10 @@ import type { ObjectContext } from '../object-context.ts'
 const BACKOFF_MIN_MS = 5_000
 const BACKOFF_MAX_MS = 300_000
 
-type BackfillSettings = { limits: BackfillLimits; restUrl: string; exchangeUrl: string }
-
 /** Fetches missing trades and minutes from the exchange's REST (C9), one request at a time, beside the live feed. */
 export class Backfill {
   readonly #context: ObjectContext
-  readonly #settings: BackfillSettings
+  readonly #limits: BackfillLimits
   readonly #aggregator: CandleAggregator
   readonly #onProgress: () => void
   #running = false
@@ -40,14 +38,15 @@ export class Backfill {
   refused = 0
 
   /** @param onProgress called when the aggregator may have changed */
-  constructor(
-    context: ObjectContext,
-    settings: BackfillSettings,
-    aggregator: CandleAggregator,
-    onProgress: () => void,
-  ) {
+  constructor(context: ObjectContext, aggregator: CandleAggregator, onProgress: () => void) {
     this.#context = context
-    this.#settings = settings
+    const { TRADE_WINDOW_MS, BACKFILL_PAGES, BACKFILL_DELAY_MS, RECONCILE_SETTLE_MS } = context.settings
+    this.#limits = {
+      tradeWindowMs: TRADE_WINDOW_MS,
+      maxPages: BACKFILL_PAGES,
+      delayMs: BACKFILL_DELAY_MS,
+      settleMs: RECONCILE_SETTLE_MS,
+    }
     this.#aggregator = aggregator
     this.#onProgress = onProgress
   }
@@ -61,7 +60,7 @@ export class Backfill {
   }
 
   #nextStep(refused: (missing: MissingTrades) => RefusedRequests): BackfillStep | null {
-    return nextBackfillStep(this.#aggregator.tradeCoverage.missing, this.#context.now(), this.#settings.limits, refused)
+    return nextBackfillStep(this.#aggregator.tradeCoverage.missing, this.#context.now(), this.#limits, refused)
   }
 
   /** Begins what is due, if anything is. */
@@ -81,27 +80,27 @@ export class Backfill {
     const down: RefusedRequests = { trades: false, candles: false }
     const refusals = new Map<MissingTrades, RefusedRequests>()
     const refusedOf = (missing: MissingTrades): RefusedRequests => {
-      const own = refusals.get(missing)
-      return { trades: down.trades || own?.trades === true, candles: down.candles || own?.candles === true }
+      const refusal = refusals.get(missing)
+      return { trades: down.trades || refusal?.trades === true, candles: down.candles || refusal?.candles === true }
     }
     let retryAfter = 0
     for (;;) {
       const step = this.#nextStep(refusedOf)
       if (step === null || step.kind === 'wait') break
-      const failure =
+      const failed =
         step.kind === 'trades'
           ? await this.#fetchTrades(step.missing, step.limit, step.floor)
           : await this.#fetchCandles(step)
-      if (failure === null) {
+      if (failed === null) {
         step.missing.failures = 0
         this.#onProgress()
         continue
       }
       this.refused++
-      this.#context.log('backfill_fetch_failed', { request: step.kind, reason: failure.reason, detail: failure.detail })
-      if (failure.reason === 'unavailable' || failure.reason === 'rate_limited') {
+      this.#context.log('backfill_fetch_failed', { request: step.kind, reason: failed.reason, detail: failed.detail })
+      if (failed.reason === 'unavailable' || failed.reason === 'rate_limited') {
         down[step.kind] = true
-        retryAfter = Math.max(retryAfter, failure.retryAfter ?? 0)
+        retryAfter = Math.max(retryAfter, failed.retryAfter ?? 0)
       } else refusals.set(step.missing, { ...refusedOf(step.missing), [step.kind]: true })
     }
     for (const missing of refusals.keys()) missing.pausedUntil = this.#retryAt(missing.failures++)
@@ -117,20 +116,19 @@ export class Backfill {
   /** Adds one page of trades to the aggregator. */
   async #fetchTrades(missing: MissingTrades, limit: number, floor: number): Promise<Failure | null> {
     const { product, tradeCoverage } = this.#aggregator
-    const { exchangeUrl, limits } = this.#settings
     const { after, before } = missing
     const page = { after: before, limit: Math.min(limit, TRADES_PER_PAGE) }
-    const result = await fetchTrades(fetch, exchangeUrl, product, page)
+    const result = await fetchTrades(fetch, this.#context.settings.COINBASE_EXCHANGE_URL, product, page)
     if (!result.ok) return result
     const trades = result.value
       .filter(({ tradeId }) => tradeId < before && tradeId > after)
       .map((trade) => toTrade(product, trade))
     // Socket and REST number their trades alike as far as is known; if they do not, the times show it. A trade may be
     // published late, but not by more than the trade window.
-    const earliest = after > 0 ? missing.low - limits.tradeWindowMs / 1000 : 0
+    const earliest = after > 0 ? missing.low - this.#limits.tradeWindowMs / 1000 : 0
     if (!trades.every(({ minute }) => minute >= earliest && minute <= missing.high + MINUTE_S))
-      return invalidResult('the trade ids of REST and socket do not match')
-    if (trades.length === 0 && after > 0) return invalidResult('REST does not have the missing trades')
+      return failure('invalid', 'the trade ids of REST and socket do not match')
+    if (trades.length === 0 && after > 0) return failure('invalid', 'REST does not have the missing trades')
     missing.pages++
     this.pages++
     const needed = trades.filter((trade) => trade.minute >= floor)
@@ -147,23 +145,13 @@ export class Backfill {
   /** Replaces the aggregator's minutes by the exchange's own. */
   async #fetchCandles({ from, to }: { from: number; to: number }): Promise<Failure | null> {
     const range = { granularity: 'ONE_MINUTE' as const, start: from, end: to + MINUTE_S }
-    const result = await fetchCandles(fetch, this.#settings.restUrl, this.#aggregator.product, range)
+    const result = await fetchCandles(fetch, this.#context.settings.COINBASE_REST_URL, this.#aggregator.product, range)
     if (!result.ok) return result
     this.#aggregator.reconcile(from, to, result.value, this.#context.now())
     this.reconciliations++
     return null
   }
 }
-
-type Failure = Extract<Result<unknown>, { ok: false }>
-
-const invalidResult = (detail: string): Failure => ({
-  ok: false,
-  reason: 'invalid',
-  status: null,
-  retryAfter: null,
-  detail,
-})
 
 function toTrade(product: string, trade: RestTrade): Trade {
   const at = parseTime(trade.time) ?? Number.NaN

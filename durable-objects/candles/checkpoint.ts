@@ -1,4 +1,3 @@
-import type { CandleAggregator } from '../../src/market/aggregator.ts'
 import type { Bar } from '../../src/market/bar.ts'
 import type { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { ObjectContext } from '../object-context.ts'
@@ -8,33 +7,22 @@ import type { CandleStore } from './store.ts'
 export class Checkpoint {
   readonly #context: ObjectContext
   readonly #store: CandleStore
-  readonly #aggregator: CandleAggregator
   readonly #feedProcessor: FeedProcessor
-  readonly #intervalMs: number
   readonly #unsaved = new Set<Bar>()
   /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   dueAt = Number.POSITIVE_INFINITY
 
-  /** @param intervalMs see CHECKPOINT_INTERVAL_MS */
-  constructor(
-    context: ObjectContext,
-    store: CandleStore,
-    aggregator: CandleAggregator,
-    feedProcessor: FeedProcessor,
-    intervalMs: number,
-  ) {
+  constructor(context: ObjectContext, store: CandleStore, feedProcessor: FeedProcessor) {
     this.#context = context
     this.#store = store
-    this.#aggregator = aggregator
     this.#feedProcessor = feedProcessor
-    this.#intervalMs = intervalMs
   }
 
   /** Takes bars that changed. Larger bars that still form are not saved: they fold anew from their minutes. */
   add(bars: readonly Bar[]): void {
     for (const bar of bars) if (bar.granularity === 'ONE_MINUTE' || bar.complete) this.#unsaved.add(bar)
     if (bars.some((bar) => bar.complete)) this.#save()
-    else this.dueAt = Math.min(this.dueAt, this.#context.now() + this.#intervalMs)
+    else this.dueAt = Math.min(this.dueAt, this.#context.now() + this.#context.settings.CHECKPOINT_INTERVAL_MS)
   }
 
   tick(): void {
@@ -42,7 +30,8 @@ export class Checkpoint {
   }
 
   #save(): void {
-    const state = { coverage: this.#aggregator.tradeCoverage.state(), lastGoodAt: this.#feedProcessor.lastGoodAt }
+    const { aggregator, lastGoodAt } = this.#feedProcessor
+    const state = { coverage: aggregator.tradeCoverage.state(), lastGoodAt }
     this.#store.save(this.#unsaved, state, this.#context.now())
     this.#unsaved.clear()
     this.dueAt = Number.POSITIVE_INFINITY

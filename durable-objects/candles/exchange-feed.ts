@@ -1,5 +1,6 @@
 import { readCoinbaseKey } from '../../src/auth/coinbase-jwt.ts'
 import { backoffMs } from '../../src/backoff.ts'
+import type { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { FeedState } from '../../src/protocol/product.ts'
 import type { ObjectContext } from '../object-context.ts'
 
@@ -13,25 +14,10 @@ type ConnectionState =
   | { kind: 'waiting'; since: number; until: number }
 
 /** Why a connection ended or failed, as metrics count it. */
-export type DisconnectReason = 'closed' | 'error' | 'silence' | 'timeout' | 'unreachable'
-
-type FeedSettings = {
-  url: string
-  product: string
-  /** See COINBASE_API_KEY and COINBASE_PRIVATE_KEY; undefined without keys. */
-  apiKeyName: string | undefined
-  privateKey: string | undefined
-  /** See FEED_SILENCE_TIMEOUT_MS, FEED_CONNECT_TIMEOUT_MS, RECONNECT_MIN_MS and RECONNECT_MAX_MS. */
-  silenceTimeoutMs: number
-  connectTimeoutMs: number
-  reconnectMinMs: number
-  reconnectMaxMs: number
-}
+type DisconnectReason = 'closed' | 'error' | 'silence' | 'timeout' | 'unreachable'
 
 type FeedListener = {
-  onOpen(): void
   onMessage(text: string): void
-  onDisconnect(): void
   /** The state, and with it `dueAt`, changed outside of `tick`. */
   onStateChange(): void
 }
@@ -39,7 +25,7 @@ type FeedListener = {
 /** The outgoing socket to the exchange. Connects, subscribes, and reconnects when it breaks or is silent. Sets no timer. */
 export class ExchangeFeed {
   readonly #context: ObjectContext
-  readonly #settings: FeedSettings
+  readonly #processor: FeedProcessor
   readonly #listener: FeedListener
   #state: ConnectionState
   #failures = 0
@@ -49,9 +35,9 @@ export class ExchangeFeed {
   /** Why the last connection ended or could not be made. */
   reason: string | null = null
 
-  constructor(context: ObjectContext, settings: FeedSettings, listener: FeedListener) {
+  constructor(context: ObjectContext, processor: FeedProcessor, listener: FeedListener) {
     this.#context = context
-    this.#settings = settings
+    this.#processor = processor
     this.#listener = listener
     this.#state = { kind: 'closed', since: context.now() }
   }
@@ -98,18 +84,20 @@ export class ExchangeFeed {
   recordMessage(): void {
     if (this.#state.kind !== 'live') return
     this.#state.lastMessageAt = this.#context.now()
-    if (this.#state.lastMessageAt - this.#state.since > this.#settings.silenceTimeoutMs) this.#failures = 0
+    if (this.#state.lastMessageAt - this.#state.since > this.#context.settings.FEED_SILENCE_TIMEOUT_MS)
+      this.#failures = 0
   }
 
   /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   get dueAt(): number {
     const state = this.#state
-    if (state.kind === 'connecting') return state.since + this.#settings.connectTimeoutMs
+    const { FEED_CONNECT_TIMEOUT_MS, FEED_SILENCE_TIMEOUT_MS } = this.#context.settings
+    if (state.kind === 'connecting') return state.since + FEED_CONNECT_TIMEOUT_MS
     if (state.kind === 'waiting') return state.until
     if (state.kind === 'live') {
       // A silent connection changes its state first and is closed later.
       const quiet = state.lastMessageAt + SILENT_AFTER_MS
-      return this.#context.now() > quiet ? state.lastMessageAt + this.#settings.silenceTimeoutMs : quiet + 1
+      return this.#context.now() > quiet ? state.lastMessageAt + FEED_SILENCE_TIMEOUT_MS : quiet + 1
     }
     return Number.POSITIVE_INFINITY
   }
@@ -120,7 +108,7 @@ export class ExchangeFeed {
     if (state.kind === 'closed' || this.#context.now() < this.dueAt) return
     if (state.kind === 'waiting') this.#connect()
     else if (state.kind === 'connecting') this.#scheduleReconnect('timeout', 'connecting took too long')
-    else if (this.#context.now() >= state.lastMessageAt + this.#settings.silenceTimeoutMs)
+    else if (this.#context.now() >= state.lastMessageAt + this.#context.settings.FEED_SILENCE_TIMEOUT_MS)
       this.#scheduleReconnect('silence', 'silence')
   }
 
@@ -143,7 +131,7 @@ export class ExchangeFeed {
   }
 
   async #openSocket(signal: AbortSignal): Promise<WebSocket> {
-    const response = await fetch(this.#settings.url.replace(/^ws/, 'http'), {
+    const response = await fetch(this.#context.settings.COINBASE_WS_URL.replace(/^ws/, 'http'), {
       headers: { Upgrade: 'websocket' },
       signal,
     })
@@ -155,7 +143,9 @@ export class ExchangeFeed {
       for (const channel of ['market_trades', 'heartbeats']) {
         const jwt = await this.#sign()
         const token = jwt === null ? {} : { jwt }
-        socket.send(JSON.stringify({ type: 'subscribe', product_ids: [this.#settings.product], channel, ...token }))
+        socket.send(
+          JSON.stringify({ type: 'subscribe', product_ids: [this.#processor.aggregator.product], channel, ...token }),
+        )
       }
     } catch (error) {
       socket.close(1000)
@@ -166,9 +156,9 @@ export class ExchangeFeed {
 
   /** The token of one subscribe message; null without keys, as market data needs no token. */
   async #sign(): Promise<string | null> {
-    const { apiKeyName, privateKey } = this.#settings
-    if (apiKeyName === undefined || privateKey === undefined) return null
-    const key = await readCoinbaseKey(apiKeyName, privateKey)
+    const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY } = this.#context.settings
+    if (COINBASE_API_KEY === undefined || COINBASE_PRIVATE_KEY === undefined) return null
+    const key = await readCoinbaseKey(COINBASE_API_KEY, COINBASE_PRIVATE_KEY)
     if (key.ok) return key.sign(this.#context.now())
     this.#context.log('feed_key_invalid', { detail: key.message })
     return null
@@ -189,18 +179,18 @@ export class ExchangeFeed {
     socket.addEventListener('error', () => {
       if (this.#state === state) this.#scheduleReconnect('error', 'socket error')
     })
-    this.#listener.onOpen()
+    this.#processor.onOpen()
     this.#listener.onStateChange()
   }
 
   /** Closes the connection and reconnects after a pause. */
-  #scheduleReconnect(loss: DisconnectReason, reason: string): void {
+  #scheduleReconnect(cause: DisconnectReason, reason: string): void {
     this.#disconnect(reason)
     const now = this.#context.now()
-    const { reconnectMinMs, reconnectMaxMs } = this.#settings
-    const until = now + backoffMs(this.#failures++, reconnectMinMs, reconnectMaxMs, Math.random())
+    const { RECONNECT_MIN_MS, RECONNECT_MAX_MS } = this.#context.settings
+    const until = now + backoffMs(this.#failures++, RECONNECT_MIN_MS, RECONNECT_MAX_MS, Math.random())
     this.reconnects++
-    this.reconnectsByReason[loss] = (this.reconnectsByReason[loss] ?? 0) + 1
+    this.reconnectsByReason[cause] = (this.reconnectsByReason[cause] ?? 0) + 1
     this.#state = { kind: 'waiting', since: now, until }
     this.#listener.onStateChange()
   }
@@ -218,6 +208,6 @@ export class ExchangeFeed {
       // The exchange closed it already.
     }
     this.#context.log('feed_disconnected', { reason })
-    this.#listener.onDisconnect()
+    this.#processor.onClose()
   }
 }

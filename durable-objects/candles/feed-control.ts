@@ -15,21 +15,13 @@ const MAX_SLEEP_MS = 30_000
 /** Storage key of the fact that the exchange does not trade the pair. */
 const OFFLINE_KEY = 'offline'
 
-type FeedControlSettings = {
-  product: string
-  alwaysOn: boolean
-  /** See FEED_LINGER_MS. */
-  lingerMs: number
-}
-
 /**
  * Opens a product's feed for its viewers, or for good if it is always on, and closes it a while after the last viewer
  * left. An open feed holds one of the exchange's slots.
  */
 export class FeedControl {
   readonly #context: ObjectContext
-  readonly #settings: FeedControlSettings
-  readonly #kv: DurableObjectStorage['kv']
+  readonly #product: string
   readonly #feed: ExchangeFeed
   readonly #slots: () => FeedSlotsObject
   readonly #connections: Pick<ConnectionSet<number>, 'viewers'>
@@ -44,21 +36,19 @@ export class FeedControl {
   /** @param onChange called when a slot was granted or refused */
   constructor(
     context: ObjectContext,
-    settings: FeedControlSettings,
-    kv: DurableObjectStorage['kv'],
+    product: string,
     feed: ExchangeFeed,
     slots: () => FeedSlotsObject,
     connections: Pick<ConnectionSet<number>, 'viewers'>,
     onChange: () => void,
   ) {
     this.#context = context
-    this.#settings = settings
-    this.#kv = kv
+    this.#product = product
     this.#feed = feed
     this.#slots = slots
     this.#connections = connections
     this.#onChange = onChange
-    this.#isTraded = kv.get<boolean>(OFFLINE_KEY) !== true
+    this.#isTraded = context.storage.kv.get<boolean>(OFFLINE_KEY) !== true
     this.#lastViewerAt = context.now()
   }
 
@@ -68,7 +58,7 @@ export class FeedControl {
   }
 
   set isTraded(isTraded: boolean) {
-    this.#kv.put(OFFLINE_KEY, !isTraded)
+    this.#context.storage.kv.put(OFFLINE_KEY, !isTraded)
     this.#isTraded = isTraded
   }
 
@@ -102,16 +92,17 @@ export class FeedControl {
     if (now < this.#closeAt) return
     this.#feed.close(this.#isTraded ? 'no viewers' : 'not traded')
     this.#leaseRenewAt = 0
-    this.#context.track(this.#slots().release(this.#settings.product))
+    this.#context.track(this.#slots().release(this.#product))
   }
 
   get #isWanted(): boolean {
-    return this.#isTraded && (this.#settings.alwaysOn || this.#connections.viewers > 0)
+    const { ALWAYS_ON } = this.#context.settings
+    return this.#isTraded && (ALWAYS_ON.includes(this.#product) || this.#connections.viewers > 0)
   }
 
   get #closeAt(): number {
     if (this.#feed.isClosed) return Number.POSITIVE_INFINITY
-    return this.#isTraded ? this.#lastViewerAt + this.#settings.lingerMs : 0
+    return this.#isTraded ? this.#lastViewerAt + this.#context.settings.FEED_LINGER_MS : 0
   }
 
   #acquireLease(now: number): void {
@@ -120,7 +111,7 @@ export class FeedControl {
   }
 
   async #openIfGranted(now: number): Promise<void> {
-    const isGranted = await this.#slots().acquire(this.#settings.product, now)
+    const isGranted = await this.#slots().acquire(this.#product, now)
     this.#leaseRefusedUntil = isGranted ? 0 : this.#context.now() + LEASE_RETRY_MS
     if (isGranted) this.#feed.open()
     else {

@@ -1,3 +1,4 @@
+import { unionGaps } from '../../src/market/gaps.ts'
 import type { CandleQuery } from '../../src/objects.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import { GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
@@ -24,37 +25,22 @@ type TimeRange = [from: number, to: number]
 
 type LoadedRanges = Partial<Record<Granularity, TimeRange[]>>
 
-type HistoryLoaderSettings = {
-  exchange: string
-  product: string
-  restUrl: string
-  /** See CANDLE_RETENTION: for how many days Postgres stores a granularity. */
-  retentionDays: Partial<Record<Granularity, number>>
-}
-
 /**
  * Loads candles from before the object's own record: the exchange's own, fetched once, when a client first asks for
  * them. Postgres stores them with `source: exchange`.
  */
 export class HistoryLoader {
   readonly #context: ObjectContext
-  readonly #settings: HistoryLoaderSettings
-  readonly #kv: DurableObjectStorage['kv']
+  readonly #product: string
   readonly #write: (candles: Candle[]) => Promise<void>
   readonly #inFlight = new Map<string, Promise<void>>()
   #minute = 0
   #loads = 0
 
   /** @param write writes candles to Postgres; rejects when Postgres cannot take them */
-  constructor(
-    context: ObjectContext,
-    settings: HistoryLoaderSettings,
-    kv: DurableObjectStorage['kv'],
-    write: (candles: Candle[]) => Promise<void>,
-  ) {
+  constructor(context: ObjectContext, product: string, write: (candles: Candle[]) => Promise<void>) {
     this.#context = context
-    this.#settings = settings
-    this.#kv = kv
+    this.#product = product
     this.#write = write
   }
 
@@ -66,7 +52,7 @@ export class HistoryLoader {
     const { granularity, start = 0, end = Number.MAX_SAFE_INTEGER, limit } = query
     const seconds = GRANULARITY_SECONDS[granularity]
     const now = Math.floor(this.#context.now() / 1000)
-    const retentionDays = this.#settings.retentionDays[granularity]
+    const retentionDays = this.#context.settings.CANDLE_RETENTION[granularity]
     const oldest = retentionDays === undefined ? 0 : Math.max(0, now - retentionDays * DAY_S)
     const last = Math.min(end, now)
     const first = Math.max(start, last - Math.min(limit, MAX_CANDLES) * seconds)
@@ -83,7 +69,7 @@ export class HistoryLoader {
   }
 
   get #loadedRanges(): LoadedRanges {
-    return this.#kv.get<LoadedRanges>(LOADED_RANGES_KEY) ?? {}
+    return this.#context.storage.kv.get<LoadedRanges>(LOADED_RANGES_KEY) ?? {}
   }
 
   #isLoaded(granularity: Granularity, start: number, end: number): boolean {
@@ -98,9 +84,10 @@ export class HistoryLoader {
   }
 
   async #load(granularity: Granularity, start: number, end: number): Promise<void> {
-    const { exchange, product, restUrl } = this.#settings
+    const { EXCHANGE: exchange, COINBASE_REST_URL } = this.#context.settings
+    const product = this.#product
     const range = { granularity, start, end }
-    const result = await fetchCandles(fetch, restUrl, product, range, AbortSignal.timeout(LOAD_TIMEOUT_MS))
+    const result = await fetchCandles(fetch, COINBASE_REST_URL, product, range, AbortSignal.timeout(LOAD_TIMEOUT_MS))
     if (!result.ok) {
       const { reason, detail } = result
       return this.#context.log('history_fetch_failed', { granularity, reason, detail })
@@ -125,18 +112,7 @@ export class HistoryLoader {
       return this.#context.log('history_write_failed', { granularity, detail: String(error) })
     }
     const loaded = this.#loadedRanges
-    const ranges = mergeRanges([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
-    this.#kv.put(LOADED_RANGES_KEY, { ...loaded, [granularity]: ranges })
+    const ranges = unionGaps([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
+    this.#context.storage.kv.put(LOADED_RANGES_KEY, { ...loaded, [granularity]: ranges })
   }
-}
-
-/** Ranges in ascending order; those that overlap or touch become one. */
-function mergeRanges(ranges: TimeRange[]): TimeRange[] {
-  const merged: TimeRange[] = []
-  for (const [from, to] of ranges.sort((a, b) => a[0] - b[0])) {
-    const previous = merged.at(-1)
-    if (previous && from <= previous[1]) previous[1] = Math.max(previous[1], to)
-    else merged.push([from, to])
-  }
-  return merged
 }

@@ -1,7 +1,6 @@
 import { replaceGaps, upsertCandles } from '../../src/db/candles.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { insertRevisions } from '../../src/db/revisions.ts'
-import { getGranularities } from '../../src/delivery/candle-channels.ts'
 import { CandleAggregator, type ExchangeCandle } from '../../src/market/aggregator.ts'
 import { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { Revision } from '../../src/market/revision.ts'
@@ -13,7 +12,7 @@ import {
   parseProductName,
 } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
-import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granularity.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
 import { feedFrame } from '../../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../../src/protocol/product.ts'
 import { DAY_S, MINUTE_S } from '../../src/time.ts'
@@ -59,85 +58,38 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   constructor(ctx: DurableObjectState, env: Env) {
     const product = parseProductName(ctx.id.name ?? '')
     super(ctx, env, { product })
-    const { context, settings: config } = this
+    const { context } = this
+    const { EXCHANGE: exchange, CLOSE_GRACE_MS: closeGraceMs, TRADE_WINDOW_MS: tradeWindowMs } = this.settings
+    const publish = () => this.#publish()
     this.#product = product
     this.#startedAt = this.now()
     this.#store = new CandleStore(ctx.storage)
     const stored = this.#store.loadState()
-    const { EXCHANGE: exchange, CLOSE_GRACE_MS: closeGraceMs, TRADE_WINDOW_MS: tradeWindowMs } = config
-    const options = { exchange, product, closeGraceMs, tradeWindowMs }
-    const aggregator = new CandleAggregator(options, stored?.coverage)
+    const aggregator = new CandleAggregator({ exchange, product, closeGraceMs, tradeWindowMs }, stored?.coverage)
     this.#aggregator = aggregator
     this.#feedProcessor = new FeedProcessor(aggregator, closeGraceMs, stored?.lastGoodAt)
-    const intervalMs = config.CHECKPOINT_INTERVAL_MS
-    this.#checkpoint = new Checkpoint(context, this.#store, aggregator, this.#feedProcessor, intervalMs)
-    this.#writeBehind = new CandleWriteBehind(
-      context,
-      { closedWithinMs: config.FLUSH_CLOSED_MS, maxRows: config.FLUSH_ROWS, formingWithinMs: config.FLUSH_FORMING_MS },
-      aggregator,
-      this.#store,
-      (candles, gaps, revisions) => this.write(candles, gaps, revisions),
+    this.#checkpoint = new Checkpoint(context, this.#store, this.#feedProcessor)
+    this.#writeBehind = new CandleWriteBehind(context, aggregator, this.#store, (candles, gaps, revisions) =>
+      this.write(candles, gaps, revisions),
     )
-    const limits = {
-      tradeWindowMs,
-      maxPages: config.BACKFILL_PAGES,
-      delayMs: config.BACKFILL_DELAY_MS,
-      settleMs: config.RECONCILE_SETTLE_MS,
-    }
-    const restUrl = config.COINBASE_REST_URL
-    this.#backfill = new Backfill(
-      context,
-      { limits, restUrl, exchangeUrl: config.COINBASE_EXCHANGE_URL },
-      aggregator,
-      () => this.#publish(),
-    )
-    this.#historyLoader = new HistoryLoader(
-      context,
-      { exchange, product, restUrl, retentionDays: config.CANDLE_RETENTION },
-      ctx.storage.kv,
-      (candles) => this.write(candles, null, []),
-    )
-    this.#feed = new ExchangeFeed(
-      context,
-      {
-        url: config.COINBASE_WS_URL,
-        product,
-        apiKeyName: config.COINBASE_API_KEY,
-        privateKey: config.COINBASE_PRIVATE_KEY,
-        silenceTimeoutMs: config.FEED_SILENCE_TIMEOUT_MS,
-        connectTimeoutMs: config.FEED_CONNECT_TIMEOUT_MS,
-        reconnectMinMs: config.RECONNECT_MIN_MS,
-        reconnectMaxMs: config.RECONNECT_MAX_MS,
-      },
-      {
-        onOpen: () => this.#feedProcessor.onOpen(),
-        onMessage: (text) => this.onFeedMessage(text),
-        onDisconnect: () => this.#feedProcessor.onClose(),
-        onStateChange: () => this.#publish(),
-      },
-    )
+    this.#backfill = new Backfill(context, aggregator, publish)
+    this.#historyLoader = new HistoryLoader(context, product, (candles) => this.write(candles, null, []))
+    this.#feed = new ExchangeFeed(context, this.#feedProcessor, {
+      onMessage: (text) => this.onFeedMessage(text),
+      onStateChange: publish,
+    })
     this.#channels = new CandleChannels({
       product,
       // The update log starts empty, so positions of an earlier start are not of this stream.
       epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16),
-      resumeFrames: config.RESUME_FRAMES,
-      snapshot: (mask) => this.#snapshot(mask),
+      resumeFrames: this.settings.RESUME_FRAMES,
+      snapshot: (granularities) => this.#snapshot(granularities),
       feedFrame: () => this.#feedFrame(),
     })
-    this.hub = new Hub(ctx, this.#channels, {
-      ...context,
-      limits: this.deliveryLimits,
-      onRemove: () => this.#feedControl.onViewerLeft(),
-    })
-    this.#feedControl = new FeedControl(
-      context,
-      { product, alwaysOn: config.ALWAYS_ON.includes(product), lingerMs: config.FEED_LINGER_MS },
-      ctx.storage.kv,
-      this.#feed,
-      () => feedSlots(env),
-      this.hub.connections,
-      () => this.#publish(),
-    )
+    const onRemove = () => this.#feedControl.onViewerLeft()
+    this.hub = new Hub(ctx, this.#channels, { ...context, onRemove })
+    const slots = () => feedSlots(env)
+    this.#feedControl = new FeedControl(context, product, this.#feed, slots, this.hub.connections, publish)
     this.#restore()
   }
 
@@ -324,11 +276,11 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     this.hub.broadcastText(this.#feedFrame())
   }
 
-  #snapshot(mask: number): { candles: Candle[]; gaps: Gap[] } {
+  #snapshot(granularities: readonly Granularity[]): { candles: Candle[]; gaps: Gap[] } {
     const now = Math.floor(this.now() / 1000)
     const candles: Candle[] = []
     let oldest = now
-    for (const granularity of getGranularities(mask)) {
+    for (const granularity of granularities) {
       const newest = this.#aggregator.candles(granularity, 0, Number.MAX_SAFE_INTEGER, SNAPSHOT_CANDLES)
       oldest = Math.min(oldest, now - SNAPSHOT_CANDLES * GRANULARITY_SECONDS[granularity], newest[0]?.timestamp ?? now)
       candles.push(...newest)

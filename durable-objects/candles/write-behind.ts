@@ -15,19 +15,15 @@ const MAX_BATCH_ROWS = 500
 
 const barKey = (bar: Bar): string => `${bar.granularity}/${bar.start}`
 
-/** See FLUSH_CLOSED_MS, FLUSH_ROWS and FLUSH_FORMING_MS. */
-type WriteBehindSettings = { closedWithinMs: number; maxRows: number; formingWithinMs: number }
-
 /** Where trades are missing within `range`. */
 export type GapUpdate = { range: Gap; gaps: Gap[] }
 
 /** Writes candles, changed gaps (null: unchanged) and revisions to Postgres. Rejects when Postgres cannot take them. */
-export type WriteCandles = (candles: Candle[], gaps: GapUpdate | null, revisions: Revision[]) => Promise<void>
+type WriteCandles = (candles: Candle[], gaps: GapUpdate | null, revisions: Revision[]) => Promise<void>
 
 /** Writes the last state of each candle to Postgres: complete ones soon, forming ones now and then (C12). */
 export class CandleWriteBehind {
   readonly #context: ObjectContext
-  readonly #settings: WriteBehindSettings
   readonly #aggregator: CandleAggregator
   readonly #store: CandleStore
   readonly #write: WriteCandles
@@ -43,15 +39,8 @@ export class CandleWriteBehind {
   /** Writes that failed. */
   failures = 0
 
-  constructor(
-    context: ObjectContext,
-    settings: WriteBehindSettings,
-    aggregator: CandleAggregator,
-    store: CandleStore,
-    write: WriteCandles,
-  ) {
+  constructor(context: ObjectContext, aggregator: CandleAggregator, store: CandleStore, write: WriteCandles) {
     this.#context = context
-    this.#settings = settings
     this.#aggregator = aggregator
     this.#store = store
     this.#write = write
@@ -80,10 +69,10 @@ export class CandleWriteBehind {
   /** When `tick` is due, unix milliseconds; infinite when nothing is. */
   get dueAt(): number {
     if (this.#running) return Number.POSITIVE_INFINITY
-    const { closedWithinMs, maxRows, formingWithinMs } = this.#settings
+    const { FLUSH_CLOSED_MS, FLUSH_ROWS, FLUSH_FORMING_MS } = this.#context.settings
     let due = Number.POSITIVE_INFINITY
-    if (this.#closed.size > 0) due = this.#closedSince + (this.#closed.size >= maxRows ? 0 : closedWithinMs)
-    if (this.#forming.size > 0) due = Math.min(due, this.#formingSince + formingWithinMs)
+    if (this.#closed.size > 0) due = this.#closedSince + (this.#closed.size >= FLUSH_ROWS ? 0 : FLUSH_CLOSED_MS)
+    if (this.#forming.size > 0) due = Math.min(due, this.#formingSince + FLUSH_FORMING_MS)
     return Math.max(due, this.#pausedUntil)
   }
 
@@ -101,7 +90,8 @@ export class CandleWriteBehind {
   async #run(): Promise<void> {
     const now = this.#context.now()
     const closed = [...this.#closed.values()].slice(0, MAX_BATCH_ROWS)
-    const forming = now >= this.#formingSince + this.#settings.formingWithinMs ? [...this.#forming.values()] : []
+    const forming =
+      now >= this.#formingSince + this.#context.settings.FLUSH_FORMING_MS ? [...this.#forming.values()] : []
     if (forming.length > 0) this.#formingSince = now
     // A bar that changes during the write stays pending.
     const candles = [...closed, ...forming].map((bar) => this.#aggregator.toCandle(bar))

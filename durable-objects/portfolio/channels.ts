@@ -1,7 +1,10 @@
 import { sentOffset } from '../../src/delivery/delivery-state.ts'
 import { channelSymbols } from '../../src/protocol/channel.ts'
+import { offsetInStream } from '../../src/protocol/stream-position.ts'
+import type { ObjectContext } from '../object-context.ts'
 import type { Connection } from '../sockets/connection.ts'
 import type { ChannelResult, ChannelSource, SubscriptionMessage } from '../sockets/source.ts'
+import type { PortfolioEngine } from './engine.ts'
 import type { OpenLots, PortfolioFrames } from './frames.ts'
 import {
   type AssetChannel,
@@ -16,56 +19,45 @@ import {
 } from './subscription.ts'
 
 type PortfolioChannelsOptions = {
-  /** See MAX_CHANNELS. */
-  maxChannels: number
-  /** Null: the portfolio was never read; then no connection subscribes to anything. */
-  frames(): PortfolioFrames | null
-  /** The last change. */
-  offset(): number
-  /** Reads the portfolio if it was never read, and says what symbols mean. @throws when it cannot be read */
+  /** Resolves symbols, and reads the portfolio if it was never read. @throws when it cannot be read */
   resolve(symbols: readonly string[]): Promise<ReadonlyMap<string, AssetMatch>>
   /** Subscribes to quotes of these assets, besides those of the portfolio. Never rejects. */
   subscribeQuotes(assets: ReadonlyMap<number, AssetChannel>): Promise<void>
-  /** Called when a connection gives up assets. */
+  /** Called when a connection unsubscribes from assets. */
   onUnsubscribe(): void
-  /** The open lots of these assets. @throws when they cannot be read */
-  readLots(ids: readonly number[]): Promise<OpenLots>
-  /** The change that wrote lots last. */
-  lotsAt(): number
-  log(event: string, fields: Record<string, unknown>): void
 }
 
-/** What symbols mean, and the open lots that a snapshot needs. */
+/** The matches of symbols, and the open lots that a snapshot needs. */
 export type PreparedChannels = { matches: ReadonlyMap<string, AssetMatch>; lots: OpenLots }
 
 const NO_LOTS: OpenLots = { lotsAt: 0, byAsset: new Map() }
 
 /** The channels of one user: the portfolio, and single assets. Snapshots of assets need lots, which are in Postgres. */
 export class PortfolioChannels implements ChannelSource<PortfolioSubscription, PreparedChannels> {
+  readonly #context: ObjectContext
+  readonly #engine: PortfolioEngine
   readonly #options: PortfolioChannelsOptions
   readonly none = NO_SUBSCRIPTION
   readonly isDurable = true
 
-  constructor(options: PortfolioChannelsOptions) {
+  constructor(context: ObjectContext, engine: PortfolioEngine, options: PortfolioChannelsOptions) {
+    this.#context = context
+    this.#engine = engine
     this.#options = options
   }
 
   get #frames(): PortfolioFrames {
-    const frames = this.#options.frames()
+    const { frames } = this.#engine
     if (frames === null) throw new Error('a connection subscribes to a portfolio that was never read')
     return frames
   }
 
-  get position(): string {
-    return this.#frames.position
+  get epoch(): string {
+    return this.#engine.state?.head.epoch ?? ''
   }
 
   get offset(): number {
-    return this.#options.offset()
-  }
-
-  offsetOf(position: string): number | null {
-    return this.#options.frames()?.offsetOf(position) ?? null
+    return this.#engine.state?.offset ?? 0
   }
 
   isEmpty({ key }: PortfolioSubscription): boolean {
@@ -86,7 +78,7 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
   ): Promise<PreparedChannels | null> | undefined {
     if (message.op === 'unsubscribe') return undefined
     return this.#prepare(message, connection).catch((error: unknown) => {
-      this.#options.log('portfolio_read_failed', { error: String(error) })
+      this.#context.log('portfolio_read_failed', { error: String(error) })
       return null
     })
   }
@@ -99,11 +91,11 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
     const asked = this.subscribe(connection.subscription, channels, { matches, lots: NO_LOTS })
     if ('error' in asked) return { matches, lots: NO_LOTS }
     await this.#options.subscribeQuotes(asked.subscription.assets)
-    // A snapshot is made of what is asked for, unless it is resumed, and of what the connection had, if that is due.
+    // The snapshot has the new channels, unless they are resumed, and the earlier ones if the connection is owed them.
     const { subscription } = connection
     const sent = sentOffset(connection)
     const owed = sent === null || !this.#frames.canResumeFrom(sent) ? subscription : NO_SUBSCRIPTION
-    const from = since === undefined ? null : this.offsetOf(since)
+    const from = since === undefined ? null : offsetInStream(since, this)
     const isResumed = from !== null && this.#frames.canResumeFrom(from)
     const scope = isResumed ? owed : mergeSubscriptions(owed, asked.subscription)
     return { matches, lots: await this.#readLots(scope) }
@@ -114,7 +106,7 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
     channels: readonly string[],
     prepared: PreparedChannels | undefined,
   ): ChannelResult<PortfolioSubscription> {
-    return parsePortfolioChannels(channels, before, prepared?.matches ?? new Map(), this.#options.maxChannels)
+    return parsePortfolioChannels(channels, before, prepared?.matches ?? new Map(), this.#context.settings.MAX_CHANNELS)
   }
 
   unsubscribe(before: PortfolioSubscription, channels: readonly string[]): ChannelResult<PortfolioSubscription> {
@@ -129,15 +121,10 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
     return this.#frames.canResumeFrom(from) ? this.#frames.updates(subscription, from) : null
   }
 
-  resume(subscription: PortfolioSubscription, since: string): string[] | null {
-    const from = this.offsetOf(since)
-    return from === null ? null : this.updates(subscription, from)
-  }
-
   snapshot(subscription: PortfolioSubscription, prepared: PreparedChannels | undefined): string[] | null {
     const lots = prepared?.lots ?? NO_LOTS
     const needed = this.#frames.assetsWithLots(subscription)
-    const hasLots = lots.lotsAt === this.#options.lotsAt() && needed.every((id) => lots.byAsset.has(id))
+    const hasLots = lots.lotsAt === this.#engine.state?.head.lotsAt && needed.every((id) => lots.byAsset.has(id))
     return needed.length === 0 || hasLots ? this.#frames.snapshots(subscription, lots) : null
   }
 
@@ -147,7 +134,7 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
 
   async #readLots(subscription: PortfolioSubscription): Promise<OpenLots> {
     const needed = this.#frames.assetsWithLots(subscription)
-    return needed.length === 0 ? NO_LOTS : this.#options.readLots(needed)
+    return needed.length === 0 ? NO_LOTS : this.#engine.readLots(needed)
   }
 
   encode({ portfolio, assets }: PortfolioSubscription): { portfolio: boolean; assets: [number, AssetChannel][] } {

@@ -2,41 +2,41 @@ import type { PortfolioChange, QuoteBoardObject } from '../../src/objects.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MAX_SNAPSHOT_LOTS } from '../../src/protocol/portfolio.ts'
 import type { StaleReason } from '../../src/protocol/quote.ts'
+import type { ObjectContext } from '../object-context.ts'
 import type { PortfolioDatabase } from './database.ts'
 import { type OpenLots, PortfolioFrames } from './frames.ts'
 import { type PortfolioLoad, PortfolioState, type PortfolioUpdate } from './state.ts'
 import type { PortfolioStore, StoredPortfolio } from './store.ts'
 
-/** The parts of the object that every part of it uses. `now` is in unix milliseconds. */
-export type PortfolioContext = {
-  now(): number
-  track(work: Promise<unknown>): void
-  log(event: string, fields: Record<string, unknown>): void
+/** What every part of a user's object shares: also the user's id, and what it calls over the network. */
+export type PortfolioContext = ObjectContext & {
+  user: string
   database(): PortfolioDatabase
   board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'>
 }
 
-/** The sockets, as the engine sees them. */
-export type PortfolioViewers = {
-  /** Assets that sockets have subscribed to by name, with their symbols. */
+/** The connections, as the engine needs them. */
+type PortfolioViewers = {
+  /** Assets that connections subscribe to by name, with their symbols. */
   watched(): ReadonlyMap<number, string>
   /** Called with each change once it is stored. */
   onUpdate(update: PortfolioUpdate): void
 }
 
 /**
- * The portfolio: read once, then brought up to date by writes and by prices. Reads of the database run one after the
- * other, so that each is sent before anything that was read later.
+ * The portfolio: read once, then updated by writes and by prices. Reads of the database run one after the
+ * other, so that each is sent before any later read.
  */
 export class PortfolioEngine {
-  readonly #context: Pick<PortfolioContext, 'now' | 'database'>
+  readonly #context: PortfolioContext
   readonly #store: PortfolioStore
   readonly #viewers: PortfolioViewers
-  #state: PortfolioState | null = null
-  #frames: PortfolioFrames | null = null
+  /** The portfolio and its frames; null until it was read for the first time. */
+  state: PortfolioState | null = null
+  frames: PortfolioFrames | null = null
   #lastRead: Promise<unknown> = Promise.resolve()
 
-  constructor(context: Pick<PortfolioContext, 'now' | 'database'>, store: PortfolioStore, viewers: PortfolioViewers) {
+  constructor(context: PortfolioContext, store: PortfolioStore, viewers: PortfolioViewers) {
     this.#context = context
     this.#store = store
     this.#viewers = viewers
@@ -46,34 +46,25 @@ export class PortfolioEngine {
 
   #init(stored: StoredPortfolio): PortfolioState {
     const state = new PortfolioState(stored)
-    this.#state = state
-    this.#frames = new PortfolioFrames(state)
+    this.state = state
+    this.frames = new PortfolioFrames(state)
     return state
   }
 
-  /** Null until the portfolio was read for the first time. */
-  get state(): PortfolioState | null {
-    return this.#state
-  }
-
-  get frames(): PortfolioFrames | null {
-    return this.#frames
-  }
-
-  /** Assets whose prices are wanted: of the portfolio, and of sockets; the symbol is null where it is unknown. */
+  /** Assets whose prices are needed, for the portfolio and for connections; the symbol is null where it is unknown. */
   wantedAssets(): Map<number, string | null> {
-    return new Map([...(this.#state?.pricedAssets() ?? []), ...this.#viewers.watched()])
+    return new Map([...(this.state?.pricedAssets() ?? []), ...this.#viewers.watched()])
   }
 
-  /** Assets that only sockets want: neither held, nor a source of a rate. */
+  /** Assets that only connections need: neither held, nor a source of a rate. */
   unheldAssets(): Set<number> {
-    const priced = this.#state?.pricedAssets()
+    const priced = this.state?.pricedAssets()
     return new Set([...this.#viewers.watched().keys()].filter((id) => !priced?.has(id)))
   }
 
-  /** Takes in prices of the moment `at`; those that are new are stored and published. */
+  /** Applies prices of the time `at` (unix milliseconds); new ones are stored and published. */
   applyPrices(prices: readonly PortfolioPrice[], at = this.#context.now()): void {
-    const state = this.#state
+    const state = this.state
     const watched = this.#viewers.watched()
     const applied = state?.applyPrices(prices, watched, at)
     if (!state || !applied) return
@@ -81,9 +72,9 @@ export class PortfolioEngine {
     this.#viewers.onUpdate(applied.change)
   }
 
-  /** Marks these prices stale, because their board cannot be reached or does not know them any more. */
+  /** Marks these prices stale, because their board is unreachable or does not have them any more. */
   markStale(ids: readonly number[], stale: StaleReason): void {
-    const state = this.#state
+    const state = this.state
     if (state === null) return
     const known = ids.flatMap((id) => state.price(id) ?? [])
     this.applyPrices(
@@ -96,15 +87,15 @@ export class PortfolioEngine {
   async forget(): Promise<void> {
     await this.#runInOrder(async () => {
       this.#store.clear()
-      this.#state = null
-      this.#frames = null
+      this.state = null
+      this.frames = null
     })
   }
 
   /** The portfolio, read if it never was. @throws when it cannot be read */
   async ensureLoaded(): Promise<PortfolioState> {
-    if (this.#state === null) await this.#runInOrder(async () => this.#state ?? this.#readAll())
-    return this.#state as unknown as PortfolioState
+    if (this.state === null) await this.#runInOrder(async () => this.state ?? this.#readAll())
+    return this.state as unknown as PortfolioState
   }
 
   /** Reads everything. @throws when it cannot be read */
@@ -112,13 +103,13 @@ export class PortfolioEngine {
     await this.#runInOrder(() => this.#readAll())
   }
 
-  /** Reads what was written, unless it was read already. A portfolio that was never read waits until it is needed. */
+  /** Reads a write, unless it was read already. A portfolio that was never read is read when it is needed. */
   async applyChange(change: PortfolioChange): Promise<void> {
-    if (this.#state === null || this.#hasRead(this.#state, change)) return
+    if (this.state === null || this.#hasRead(this.state, change)) return
     await this.#runInOrder(() => this.#readChanged(change))
   }
 
-  /** Version 0 means that there is no portfolio, or none any more: then versions prove nothing. */
+  /** Version 0 means that there is no portfolio, or that it was deleted: then versions prove nothing. */
   #hasRead(state: PortfolioState, { version, asset_ids }: PortfolioChange): boolean {
     return version > 0 && state.hasSeen(version, asset_ids === null)
   }
@@ -129,14 +120,14 @@ export class PortfolioEngine {
       const lots = await this.#context.database().openLots([...ids])
       const byAsset = Map.groupBy(lots, ({ asset_id }) => asset_id)
       this.#countRead()
-      return { lotsAt: this.#state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
+      return { lotsAt: this.state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
     })
   }
 
   #countRead(): void {
-    if (this.#state === null) return
-    this.#state.head.loads++
-    this.#store.saveHead(this.#state.head)
+    if (this.state === null) return
+    this.state.head.loads++
+    this.#store.saveHead(this.state.head)
   }
 
   #runInOrder<T>(work: () => Promise<T>): Promise<T> {
@@ -147,21 +138,21 @@ export class PortfolioEngine {
 
   async #readAll(): Promise<void> {
     const { portfolio } = await this.#context.database().read(null, [])
-    const state = this.#state ?? this.#init(newPortfolio())
+    const state = this.state ?? this.#init(newPortfolio())
     this.#applyLoad({
       portfolio,
       assetIds: null,
       write: null,
       lots: [],
       removedLots: [],
-      // Nobody knows which lots have changed.
+      // The changed lots are unknown.
       needsSnapshot: portfolio.version !== state.head.whole,
       now: this.#context.now(),
     })
   }
 
   async #readChanged(change: PortfolioChange): Promise<void> {
-    if (this.#state && this.#hasRead(this.#state, change)) return
+    if (this.state && this.#hasRead(this.state, change)) return
     const { version, before = version - 1, asset_ids, lots, removed_lots } = change
     if (asset_ids === null) {
       await this.#readAll()
@@ -182,7 +173,7 @@ export class PortfolioEngine {
   }
 
   #applyLoad(load: PortfolioLoad): void {
-    const state = this.#state as PortfolioState
+    const state = this.state as PortfolioState
     state.head.loads++
     const { change, stored } = state.load(load)
     this.#store.saveLoad(state.head, stored.positions, stored.prices, () => state.prunePrices(this.#viewers.watched()))

@@ -6,7 +6,7 @@ import {
   priceUpdateFrame,
 } from '../../src/protocol/messages.ts'
 import type { LotView, PortfolioMessage } from '../../src/protocol/portfolio.ts'
-import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
+import { formatStreamPosition } from '../../src/protocol/stream-position.ts'
 import type { PortfolioState, PortfolioUpdate } from './state.ts'
 import type { PortfolioSubscription } from './subscription.ts'
 
@@ -43,12 +43,6 @@ export class PortfolioFrames {
 
   #positionAt(offset: number): string {
     return formatStreamPosition({ epoch: this.#state.head.epoch, offset })
-  }
-
-  /** The offset that a position of this epoch names; null for any other text, and for one that is still ahead. */
-  offsetOf(text: string): number | null {
-    const position = parseStreamPosition(text)
-    return position?.epoch === this.#state.head.epoch && position.offset <= this.#state.offset ? position.offset : null
   }
 
   /** True if every change after an offset is known. */

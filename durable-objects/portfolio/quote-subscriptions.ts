@@ -9,11 +9,11 @@ import type { AssetMatch } from './subscription.ts'
 /** After this, boards are subscribed to again when they are needed: they may have dropped the subscription. */
 const RESUBSCRIBE_AFTER_MS = 60_000
 
-/** The delay before a board that could not be reached is tried again doubles from the first to the second. */
+/** The delay before an unreachable board is tried again doubles from the first to the second. */
 const RETRY_MIN_MS = 1_000
 const RETRY_MAX_MS = 60_000
 
-/** The assets to subscribe to at a board. `watched` are those that only a socket wants. */
+/** The assets to subscribe to at a board. `watched` are those that only a connection needs. */
 type ShardSubscription = { ids: number[]; watched: number[] }
 
 const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
@@ -21,45 +21,40 @@ const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
 
 /** Subscribes the user's object to prices at the quote boards, and asks them to resolve symbols. */
 export class QuoteSubscriptions {
-  readonly #user: string
-  readonly #shards: number
   readonly #context: PortfolioContext
   readonly #store: Pick<PortfolioStore, 'loadSubscriptions' | 'saveSubscriptions'>
   readonly #engine: Pick<PortfolioEngine, 'wantedAssets' | 'unheldAssets' | 'applyPrices' | 'markStale'>
   #subscriptions: StoredSubscriptions
   #syncing: Promise<void> | null = null
-  /** Prices that boards published while they were being asked: newer than their answers. */
+  /** Prices that boards sent while subscriptions were in flight: newer than the responses. */
   readonly #pricesWhileSyncing: PortfolioPrice[] = []
-  /** When boards that could not be reached are tried again, and the delay after that. */
+  /** When unreachable boards are tried again, and the delay after that. */
   #retryAt = Number.POSITIVE_INFINITY
   #retryDelayMs = RETRY_MIN_MS
 
   constructor(
-    { user, shards }: { user: string; shards: number },
     context: PortfolioContext,
     store: Pick<PortfolioStore, 'loadSubscriptions' | 'saveSubscriptions'>,
     engine: Pick<PortfolioEngine, 'wantedAssets' | 'unheldAssets' | 'applyPrices' | 'markStale'>,
   ) {
-    this.#user = user
-    this.#shards = shards
     this.#context = context
     this.#store = store
     this.#engine = engine
     this.#subscriptions = store.loadSubscriptions()
   }
 
-  /** Takes in prices that a board has published. */
+  /** Applies prices that a board has published. */
   receivePrices(prices: PortfolioPrice[]): void {
     if (this.#syncing) this.#pricesWhileSyncing.push(...prices)
     else this.#engine.applyPrices(prices)
   }
 
-  /** Drops all subscriptions; a board learns of it when it publishes the next price. */
+  /** Drops all subscriptions; a board drops its side when it sends the next price. */
   clear(): void {
     if (Object.keys(this.#subscriptions).length > 0) this.#save({})
   }
 
-  /** When `sync` is due because a board could not be reached; infinite when all could. */
+  /** When `sync` is due because a board was unreachable; infinite when none was. */
   get dueAt(): number {
     return this.#syncing ? Number.POSITIVE_INFINITY : this.#retryAt
   }
@@ -69,15 +64,15 @@ export class QuoteSubscriptions {
     this.#store.saveSubscriptions(subscriptions)
   }
 
-  /** Subscribes to every wanted asset, and takes in the boards' current prices. Never rejects. */
+  /** Subscribes to every needed asset, and applies the boards' current prices. Never rejects. */
   async sync(): Promise<void> {
     while (this.#syncing) await this.#syncing
     const due = this.#outdatedShards()
     if (due.size === 0) return
     this.#syncing = this.#subscribe(due).finally(() => {
       this.#syncing = null
-      const early = this.#pricesWhileSyncing.splice(0)
-      if (early.length > 0) this.#engine.applyPrices(early)
+      const prices = this.#pricesWhileSyncing.splice(0)
+      if (prices.length > 0) this.#engine.applyPrices(prices)
     })
     await this.#syncing
   }
@@ -85,17 +80,19 @@ export class QuoteSubscriptions {
   /** The boards whose subscription is missing, different or old, each with the new one. */
   #outdatedShards(): Map<number, ShardSubscription> {
     const byShard = new Map<number, ShardSubscription>()
-    const ofShard = (shard: number): ShardSubscription => {
+    const forShard = (shard: number): ShardSubscription => {
       const subscription = byShard.get(shard) ?? { ids: [], watched: [] }
       byShard.set(shard, subscription)
       return subscription
     }
-    for (const shard of Object.keys(this.#subscriptions)) ofShard(Number(shard))
+    for (const shard of Object.keys(this.#subscriptions)) forShard(Number(shard))
     const unheld = this.#engine.unheldAssets()
     // An asset without a known symbol may be on any board.
     for (const [id, symbol] of this.#engine.wantedAssets())
-      for (const shard of symbol === null ? Array(this.#shards).keys() : [shardOf(symbol, this.#shards)]) {
-        const subscription = ofShard(shard)
+      for (const shard of symbol === null
+        ? Array(this.#context.settings.QUOTE_SHARDS).keys()
+        : [shardOf(symbol, this.#context.settings.QUOTE_SHARDS)]) {
+        const subscription = forShard(shard)
         subscription.ids.push(id)
         if (unheld.has(id)) subscription.watched.push(id)
       }
@@ -109,46 +106,48 @@ export class QuoteSubscriptions {
 
   async #subscribe(due: ReadonlyMap<number, ShardSubscription>): Promise<void> {
     const at = this.#context.now()
-    const asked = [...due]
-    const answers = await Promise.allSettled(
-      asked.map(([shard, { ids, watched }]) => this.#context.board(shard).subscribe(this.#user, ids, watched)),
+    const requests = [...due]
+    const responses = await Promise.allSettled(
+      requests.map(([shard, { ids, watched }]) =>
+        this.#context.board(shard).subscribe(this.#context.user, ids, watched),
+      ),
     )
     const subscriptions = { ...this.#subscriptions }
     const prices: PortfolioPrice[] = []
     const unreachable = new Set<number>()
-    for (const [i, answer] of answers.entries()) {
-      const [shard, { ids, watched }] = asked[i] as [number, ShardSubscription]
+    for (const [i, response] of responses.entries()) {
+      const [shard, { ids, watched }] = requests[i] as [number, ShardSubscription]
       delete subscriptions[shard]
-      if (answer.status === 'rejected') {
-        this.#context.log('quote_board_unreachable', { shard, error: String(answer.reason) })
+      if (response.status === 'rejected') {
+        this.#context.log('quote_board_unreachable', { shard, error: String(response.reason) })
         for (const id of ids) unreachable.add(id)
       } else {
-        prices.push(...answer.value)
+        prices.push(...response.value)
         if (ids.length > 0) subscriptions[shard] = { ids, watched, at }
       }
     }
     this.#save(subscriptions)
     this.#scheduleRetry(unreachable.size > 0)
-    // Without any answer, the age of the prices stays as it is.
-    if (answers.some(({ status }) => status === 'fulfilled')) this.#engine.applyPrices(prices)
+    // Without any response, the age of the prices stays the same.
+    if (responses.some(({ status }) => status === 'fulfilled')) this.#engine.applyPrices(prices)
     this.#engine.markStale([...unreachable], 'unavailable')
     const priced = new Set(prices.map(({ asset_id }) => asset_id))
-    const all = new Set(asked.flatMap(([, { ids }]) => ids))
+    const all = new Set(requests.flatMap(([, { ids }]) => ids))
     const unpriced = [...all].filter((id) => !priced.has(id) && !unreachable.has(id))
     this.#engine.markStale(unpriced, 'unknown')
     const symbols = this.#engine.wantedAssets()
     this.#requestPrices(unpriced.flatMap((id) => symbols.get(id) ?? []))
   }
 
-  #scheduleRetry(isBehind: boolean): void {
-    this.#retryAt = isBehind ? this.#context.now() + this.#retryDelayMs : Number.POSITIVE_INFINITY
-    this.#retryDelayMs = isBehind ? Math.min(RETRY_MAX_MS, this.#retryDelayMs * 2) : RETRY_MIN_MS
+  #scheduleRetry(isIncomplete: boolean): void {
+    this.#retryAt = isIncomplete ? this.#context.now() + this.#retryDelayMs : Number.POSITIVE_INFINITY
+    this.#retryDelayMs = isIncomplete ? Math.min(RETRY_MAX_MS, this.#retryDelayMs * 2) : RETRY_MIN_MS
   }
 
-  /** Has the boards ask the providers for prices that are still unknown; they are published once they are known. */
+  /** Has the boards request unknown prices from the providers; they publish them when they have them. */
   #requestPrices(symbols: readonly string[]): void {
     const { board, track, log } = this.#context
-    const byShard = Map.groupBy(symbols, (symbol) => shardOf(symbol, this.#shards))
+    const byShard = Map.groupBy(symbols, (symbol) => shardOf(symbol, this.#context.settings.QUOTE_SHARDS))
     for (const [shard, names] of byShard)
       track(
         board(shard)
@@ -157,7 +156,7 @@ export class QuoteSubscriptions {
       )
   }
 
-  /** The assets of symbols that nothing is held under. @throws when a board cannot be reached */
+  /** The assets of symbols that no holding has. @throws when a board is unreachable */
   async resolve(symbols: readonly string[]): Promise<Map<string, AssetMatch>> {
     const found = new Map<string, AssetMatch>()
     const asked: string[] = []
@@ -179,7 +178,7 @@ export class QuoteSubscriptions {
   }
 
   async #lookup(names: readonly string[]): Promise<LookupResult[]> {
-    const byShard = Map.groupBy(names, (name) => shardOf(name, this.#shards))
+    const byShard = Map.groupBy(names, (name) => shardOf(name, this.#context.settings.QUOTE_SHARDS))
     const results = await Promise.all([...byShard].map(([shard, asked]) => this.#context.board(shard).lookup(asked)))
     return results.flat()
   }

@@ -2,8 +2,13 @@ import { currentRates, type Rates } from '../../src/portfolio/rates.ts'
 import { computeTotals, replacePosition, sumPositions, type TotalSums } from '../../src/portfolio/totals.ts'
 import { changedKeys } from '../../src/portfolio/updates.ts'
 import { type PositionBase, valueLot, valuePosition } from '../../src/portfolio/valuation.ts'
-import type { LotView, PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
-import { isNewer, isSamePrice } from '../quotes/portfolio-price.ts'
+import {
+  type LotView,
+  type PortfolioPrice,
+  type Position,
+  portfolioPriceSchema,
+  type Totals,
+} from '../../src/protocol/portfolio.ts'
 import type { LoadedPortfolio } from './database.ts'
 import type { PortfolioHead, StoredPortfolio, WithOffset } from './store.ts'
 
@@ -61,7 +66,7 @@ export class PortfolioState {
   /** The last time prices arrived, unix milliseconds. */
   lastPriceAt: number
 
-  constructor({ head, positions, prices, lastPriceAt: heardAt }: StoredPortfolio) {
+  constructor({ head, positions, prices, lastPriceAt }: StoredPortfolio) {
     this.#head = head
     this.#bases = new Map()
     this.#removedAt = new Map()
@@ -69,7 +74,7 @@ export class PortfolioState {
       if (of) this.#bases.set(id, { of, n })
       else this.#removedAt.set(id, n)
     this.#prices = prices
-    this.lastPriceAt = Math.max(heardAt, head.loadedAt)
+    this.lastPriceAt = Math.max(lastPriceAt, head.loadedAt)
     this.#rates = currentRates(head.rateSources, this.#sourcePrices())
     for (const [id, base] of this.#bases) {
       this.#positions.set(id, this.#valuePosition(base.of))
@@ -162,21 +167,21 @@ export class PortfolioState {
   ): { change: PortfolioUpdate; prices: WithOffset<PortfolioPrice>[] } | null {
     this.lastPriceAt = now
     const news = prices.filter((price) => {
-      const held = this.#prices.get(price.asset_id)?.of
-      if (held && (isSamePrice(held, price) || !isNewer(price, held))) return false
+      const stored = this.#prices.get(price.asset_id)?.of
+      if (stored && (isSamePrice(stored, price) || !isNewer(price, stored))) return false
       return this.#isPriced(price.asset_id) || watched.has(price.asset_id)
     })
     if (news.length === 0) return null
     const before = this.totals
     const n = ++this.#head.n
-    const told = this.#setPrices(news, n)
-    const moved = this.#revalue(this.#affectedBy(told.keys()), n)
-    const change = { n, prices: told, positions: moved, totals: { before, after: this.totals } }
+    const applied = this.#setPrices(news, n)
+    const positions = this.#revalue(this.#affectedBy(applied.keys()), n)
+    const change = { n, prices: applied, positions, totals: { before, after: this.totals } }
     return { change: { ...change, lots: [], removedLots: [] }, prices: news.map((of) => ({ of, n })) }
   }
 
   /** Applies a read of the database, of all assets or of some. */
-  load({ portfolio, assetIds: ids, write: told, lots, removedLots, now, ...load }: PortfolioLoad): {
+  load({ portfolio, assetIds: ids, write, lots, removedLots, now, ...load }: PortfolioLoad): {
     change: PortfolioUpdate
     stored: ChangedRows
   } {
@@ -184,19 +189,19 @@ export class PortfolioState {
     const before = this.totals
     const n = ++head.n
     const isNew = this.#setRateSources(portfolio, ids)
-    const unnamed = ids !== null && lots.length === 0 && removedLots.length === 0
-    const afresh =
-      load.needsSnapshot || isNew || (unnamed && portfolio.positions.some((base) => this.#hasChangedLots(base)))
+    const lotsUnknown = ids !== null && lots.length === 0 && removedLots.length === 0
+    const needsSnapshot =
+      load.needsSnapshot || isNew || (lotsUnknown && portfolio.positions.some((base) => this.#hasChangedLots(base)))
     head.loadedAt = now
     if (ids === null) Object.assign(head, { version: portfolio.version, whole: portfolio.version, seen: [] })
-    else if (told !== null) this.#recordWrite(told)
-    if (afresh) head.floor = n
-    if (afresh || lots.length > 0 || removedLots.length > 0) head.lotsAt = n
+    else if (write !== null) this.#recordWrite(write)
+    if (needsSnapshot) head.floor = n
+    if (needsSnapshot || lots.length > 0 || removedLots.length > 0) head.lotsAt = n
     const bases = this.#setBases(portfolio.positions, ids ?? [...this.#bases.keys()], n)
     const news = portfolio.prices.filter((price) => {
-      const held = this.price(price.asset_id)
+      const stored = this.price(price.asset_id)
       // Of two prices of the same time, the board's has more: its staleness.
-      return held === null || (isNewer(price, held) && price.updated_at !== held.updated_at)
+      return stored === null || (isNewer(price, stored) && price.updated_at !== stored.updated_at)
     })
     const prices = this.#setPrices(news, n)
     const touched = this.#affectedBy(prices.keys())
@@ -218,10 +223,10 @@ export class PortfolioState {
     head.seen = writes.filter((write) => write[1] > head.whole).slice(-MAX_SEEN_WRITES)
   }
 
-  /** Deletes prices that nobody needs, and returns the others. */
+  /** Deletes prices that are not needed any more, and returns the others. */
   prunePrices(watched: Watched): WithOffset<PortfolioPrice>[] {
-    const mine = this.pricedAssets()
-    for (const id of this.#prices.keys()) if (!mine.has(id) && !watched.has(id)) this.#prices.delete(id)
+    const needed = this.pricedAssets()
+    for (const id of this.#prices.keys()) if (!needed.has(id) && !watched.has(id)) this.#prices.delete(id)
     return [...this.#prices.values()]
   }
 
@@ -232,8 +237,8 @@ export class PortfolioState {
     const isNew =
       head.currency !== currency ||
       rateSources.some((source) => (before.get(source.currency) ?? source).asset_id !== source.asset_id)
-    const kept = ids === null ? [] : head.rateSources
-    const known = new Map([...kept, ...rateSources].map((source) => [source.currency, source]))
+    const others = ids === null ? [] : head.rateSources
+    const known = new Map([...others, ...rateSources].map((source) => [source.currency, source]))
     Object.assign(head, { currency, rateSources: [...known.values()] })
     return isNew
   }
@@ -251,16 +256,16 @@ export class PortfolioState {
     n: number,
   ): Map<number, WithOffset<PositionBase | null>> {
     const changed = new Map<number, WithOffset<PositionBase | null>>()
-    const there = new Set<number>()
+    const present = new Set<number>()
     for (const of of bases) {
-      there.add(of.asset_id)
+      present.add(of.asset_id)
       this.#removedAt.delete(of.asset_id)
       if (JSON.stringify(this.#bases.get(of.asset_id)?.of) === JSON.stringify(of)) continue
       this.#bases.set(of.asset_id, { of, n })
       changed.set(of.asset_id, { of, n })
     }
     for (const id of ids) {
-      if (there.has(id) || !this.#bases.delete(id)) continue
+      if (present.has(id) || !this.#bases.delete(id)) continue
       this.#removedAt.set(id, n)
       changed.set(id, { of: null, n })
     }
@@ -284,8 +289,8 @@ export class PortfolioState {
     const after = currentRates(this.#head.rateSources, this.#sourcePrices())
     this.#rates = after
     const currencies = [...before.now.keys(), ...after.now.keys()]
-    const told = ({ now, stale }: Rates, of: string) => `${now.get(of) ?? ''} ${stale?.get(of) ?? ''}`
-    const moved = new Set(currencies.filter((of) => told(before, of) !== told(after, of)))
+    const rateOf = ({ now, stale }: Rates, of: string) => `${now.get(of) ?? ''} ${stale?.get(of) ?? ''}`
+    const moved = new Set(currencies.filter((of) => rateOf(before, of) !== rateOf(after, of)))
     if (moved.size === 0) return touched
     const { currency } = this.#head
     for (const [id, { of }] of this.#bases) {
@@ -333,5 +338,13 @@ export class PortfolioState {
     return moved
   }
 }
+
+const PRICE_KEYS = portfolioPriceSchema.keyof().options
+
+const isSamePrice = (a: PortfolioPrice, b: PortfolioPrice): boolean => PRICE_KEYS.every((key) => a[key] === b[key])
+
+/** True if a price may replace the stored one: neither its update nor its market time may go back. */
+const isNewer = (next: PortfolioPrice, stored: PortfolioPrice): boolean =>
+  Date.parse(next.updated_at) >= Date.parse(stored.updated_at) && Date.parse(next.as_of) >= Date.parse(stored.as_of)
 
 const union = (a: Iterable<number>, b: Iterable<number>): Set<number> => new Set([...a, ...b])

@@ -1,3 +1,5 @@
+import type { ObjectContext } from '../object-context.ts'
+
 /** Valid tickets of one user; the oldest is dropped beyond that. */
 const MAX_TICKETS = 20
 
@@ -17,44 +19,42 @@ const TICKETS_KEY = 'tickets'
 
 /** Tickets for sockets: each opens one, once, within a short time. Times are unix milliseconds. */
 export class PortfolioTickets {
-  readonly #kv: SyncKvStorage
-  /** See TICKET_TTL_MS. */
-  readonly #lifetimeMs: number
+  readonly #context: ObjectContext
 
-  constructor(kv: SyncKvStorage, life: number) {
-    this.#kv = kv
-    this.#lifetimeMs = life
+  constructor(context: ObjectContext) {
+    this.#context = context
   }
 
   #readTickets(): Ticket[] {
-    return this.#kv.get<Ticket[]>(TICKETS_KEY) ?? []
+    return this.#context.storage.kv.get<Ticket[]>(TICKETS_KEY) ?? []
   }
 
   /** Issues a ticket of 256 random bits for a session that ends at `until`. */
-  async issue(until: number, now: number): Promise<string> {
+  async issue(until: number): Promise<string> {
+    const now = this.#context.now()
     const ticket = base64url(crypto.getRandomValues(new Uint8Array(32)))
     const digest = await hashTicket(ticket)
     const valid = this.#readTickets().filter(({ expires }) => expires > now)
-    const added = { digest, expires: Math.min(now + this.#lifetimeMs, until), until }
-    this.#kv.put(TICKETS_KEY, [...valid.slice(1 - MAX_TICKETS), added])
+    const added = { digest, expires: Math.min(now + this.#context.settings.TICKET_TTL_MS, until), until }
+    this.#context.storage.kv.put(TICKETS_KEY, [...valid.slice(1 - MAX_TICKETS), added])
     return ticket
   }
 
   /** Uses up a ticket, and returns the end of its session; null for one that is unknown, expired or used. */
-  async redeem(ticket: string, now: number): Promise<number | null> {
+  async redeem(ticket: string): Promise<number | null> {
     const digest = await hashTicket(ticket)
-    const out = this.#readTickets()
-    const found = out.find((each) => each.digest === digest)
+    const tickets = this.#readTickets()
+    const found = tickets.find((each) => each.digest === digest)
     if (found === undefined) return null
-    this.#kv.put(
+    this.#context.storage.kv.put(
       TICKETS_KEY,
-      out.filter((each) => each !== found),
+      tickets.filter((each) => each !== found),
     )
-    return found.expires > now ? found.until : null
+    return found.expires > this.#context.now() ? found.until : null
   }
 
   /** Voids all tickets. */
   clear(): void {
-    if (this.#readTickets().length > 0) this.#kv.delete(TICKETS_KEY)
+    if (this.#readTickets().length > 0) this.#context.storage.kv.delete(TICKETS_KEY)
   }
 }

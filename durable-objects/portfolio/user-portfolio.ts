@@ -8,7 +8,8 @@ import {
 } from '../../src/objects.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import type { EnrichedPortfolio, PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { RealtimeObject, type SocketOptions } from '../realtime-object.ts'
+import { RealtimeObject } from '../realtime-object.ts'
+import type { SocketOptions } from '../sockets/connection.ts'
 import { Hub } from '../sockets/hub.ts'
 import { PortfolioChannels, type PreparedChannels } from './channels.ts'
 import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
@@ -18,10 +19,10 @@ import { PortfolioStore } from './store.ts'
 import type { AssetMatch, PortfolioSubscription } from './subscription.ts'
 import { PortfolioTickets } from './tickets.ts'
 
-/** A refresh that did not come for so long never will, milliseconds. */
+/** A requested refresh that did not come within this long is lost. */
 const REFRESH_TIMEOUT_MS = 60_000
 
-/** One user: the sockets, and the portfolio as it was valued last. The alarm is set for connections alone. */
+/** One user's connections and portfolio with its live values. The alarm is set for connections alone. */
 export class UserPortfolio extends RealtimeObject implements UserPortfolioObject {
   readonly #store: PortfolioStore
   readonly #engine: PortfolioEngine
@@ -29,18 +30,22 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   readonly #channels: PortfolioChannels
   protected override readonly hub: Hub<PortfolioSubscription, PreparedChannels>
   readonly #tickets: PortfolioTickets
-  /** Assets that somebody is about to subscribe to. */
+  /** Assets that a connection is about to subscribe to. */
   readonly #pendingSubscriptions = new Set<ReadonlyMap<number, { symbol: string }>>()
   #activeUntil: number
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env, { portfolio: ctx.id.name ?? '' })
-    const config = this.settings
     const store = new PortfolioStore(ctx.storage)
     this.#store = store
     this.#activeUntil = store.loadTimestamp('active_until')
-    this.#tickets = new PortfolioTickets(ctx.storage.kv, config.TICKET_TTL_MS)
-    const context = { ...this.context, database: () => this.database(), board: (shard: number) => this.board(shard) }
+    const context = {
+      ...this.context,
+      user: parseUserName(ctx.id.name ?? ''),
+      database: () => this.database(),
+      board: (shard: number) => this.board(shard),
+    }
+    this.#tickets = new PortfolioTickets(context)
     const engine = new PortfolioEngine(context, store, {
       watched: () => this.#watched(),
       onUpdate: (update) => {
@@ -51,20 +56,13 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
       },
     })
     this.#engine = engine
-    const identity = { user: parseUserName(ctx.id.name ?? ''), shards: config.QUOTE_SHARDS }
-    this.#quoteSubscriptions = new QuoteSubscriptions(identity, context, store, engine)
-    this.#channels = new PortfolioChannels({
-      ...this.context,
-      maxChannels: config.MAX_CHANNELS,
-      frames: () => engine.frames,
-      offset: () => engine.state?.offset ?? 0,
+    this.#quoteSubscriptions = new QuoteSubscriptions(context, store, engine)
+    this.#channels = new PortfolioChannels(context, engine, {
       resolve: (symbols) => this.#resolve(symbols),
       subscribeQuotes: (assets) => this.#subscribeQuotes(assets),
-      onUnsubscribe: () => this.context.track(this.#quoteSubscriptions.sync()),
-      readLots: (ids) => engine.readLots(ids),
-      lotsAt: () => engine.state?.head.lotsAt ?? 0,
+      onUnsubscribe: () => context.track(this.#quoteSubscriptions.sync()),
     })
-    this.hub = new Hub(ctx, this.#channels, { ...this.context, limits: this.deliveryLimits })
+    this.hub = new Hub(ctx, this.#channels, context)
     this.scheduleAlarm()
   }
 
@@ -76,23 +74,23 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     return quoteBoard(this.env, shard)
   }
 
-  /** The limit of sockets is the user's, whatever the address. */
+  /** The limit of sockets is one per user, whatever the address. */
   protected override socketOptions(request: Request): SocketOptions {
     return { client: 'user', passive: false, authorizedUntil: Number(request.headers.get('kerb-until')) }
   }
 
   protected override tick(): void {
     this.hub.tick()
-    // Boards that could not be reached, or that have dropped us since.
+    // Boards that were unreachable, or that have dropped the subscription since.
     this.context.track(this.#syncQuotes())
   }
 
   async issueTicket(until: number): Promise<string> {
-    return this.#tickets.issue(until, this.now())
+    return this.#tickets.issue(until)
   }
 
   async redeemTicket(ticket: string): Promise<number | null> {
-    return this.#tickets.redeem(ticket, this.now())
+    return this.#tickets.redeem(ticket)
   }
 
   async closeSockets(): Promise<void> {
@@ -109,15 +107,15 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   }
 
   async enriched(): Promise<string | null> {
-    const { state: book } = this.#engine
-    if (book === null) return null
+    const { state } = this.#engine
+    if (state === null) return null
     this.#extendActive()
     await this.#quoteSubscriptions.sync()
     const enriched: EnrichedPortfolio = {
-      portfolio: book.totals,
-      positions: book.positions(),
-      refreshed_at: new Date(book.lastPriceAt).toISOString(),
-      age_seconds: Math.max(0, (this.now() - book.lastPriceAt) / 1_000),
+      portfolio: state.totals,
+      positions: state.positions(),
+      refreshed_at: new Date(state.lastPriceAt).toISOString(),
+      age_seconds: Math.max(0, (this.now() - state.lastPriceAt) / 1_000),
     }
     return JSON.stringify(enriched)
   }
@@ -143,7 +141,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   async applyChange(change: PortfolioChange): Promise<void> {
     this.hub.connections.closeExpired()
     await this.#engine.applyChange(change)
-    // What is held since has a price to come.
+    // New holdings need prices.
     this.context.track(this.#syncQuotes())
   }
 
@@ -159,12 +157,12 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   }
 
   async status(): Promise<PortfolioStatus> {
-    const { state: book, frames } = this.#engine
+    const { state, frames } = this.#engine
     return {
       sockets: this.hub.connections.size,
-      positions: book?.totals.positions ?? 0,
-      version: book?.head.version ?? 0,
-      loads: book?.head.loads ?? 0,
+      positions: state?.totals.positions ?? 0,
+      version: state?.head.version ?? 0,
+      loads: state?.head.loads ?? 0,
       position: frames?.position ?? '',
     }
   }
@@ -173,7 +171,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     return this.hub.connections.size > 0 || this.now() < this.#activeUntil
   }
 
-  /** Somebody has read it: it is kept up to date for a while. Noted seldom: a row written costs money. */
+  /** After a read, the values stay current for a while. Stored seldom: each row written costs money. */
   #extendActive(): void {
     const { PORTFOLIO_ACTIVE_MS } = this.settings
     const now = this.now()
@@ -182,7 +180,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     this.#store.saveTimestamp('active_until', this.#activeUntil)
   }
 
-  /** Follows what is held by now, if anybody looks. Never rejects. */
+  /** Subscribes to the prices of the current holdings, if they are in use. Never rejects. */
   async #syncQuotes(): Promise<void> {
     if (this.#engine.state !== null && this.#isActive) await this.#quoteSubscriptions.sync()
   }
@@ -196,7 +194,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     }
   }
 
-  /** The assets that sockets follow by name, or are about to. */
+  /** The assets that connections subscribe to by name, or are about to. */
   #watched(): Map<number, string> {
     const subscribed = this.hub.connections.subscriptions.map(({ assets }) => assets)
     const named = [...subscribed, ...this.#pendingSubscriptions].flatMap((assets) => [...assets])
@@ -204,10 +202,10 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
   }
 
   async #resolve(symbols: readonly string[]): Promise<ReadonlyMap<string, AssetMatch>> {
-    const book = await this.#engine.ensureLoaded()
+    const state = await this.#engine.ensureLoaded()
     const found = new Map<string, AssetMatch>()
     for (const symbol of symbols) {
-      const asset_id = book.findHolding(symbol)
+      const asset_id = state.findHolding(symbol)
       if (asset_id !== null) found.set(symbol, { kind: 'asset', asset_id, symbol })
     }
     const others = symbols.filter((symbol) => !found.has(symbol))

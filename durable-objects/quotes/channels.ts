@@ -1,39 +1,34 @@
+import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import { channelSymbols } from '../../src/protocol/channel.ts'
 import { errorFrame, quoteSnapshotFrame, quoteUpdateFrame, unsubscribedFrame } from '../../src/protocol/messages.ts'
-import { formatStreamPosition, parseStreamPosition } from '../../src/protocol/stream-position.ts'
+import { formatStreamPosition } from '../../src/protocol/stream-position.ts'
 import type { Connection } from '../sockets/connection.ts'
 import type { ChannelResult, ChannelSource, SubscriptionMessage } from '../sockets/source.ts'
-import { WatchCounts } from '../sockets/watch-counts.ts'
+import type { PublishedQuotes } from './published.ts'
 import { difference, newQuoteSubscription, parseQuoteChannels, type QuoteSubscription, union } from './subscription.ts'
-import type { SymbolMatch } from './symbol-resolver.ts'
+import type { SymbolResolver } from './symbol-resolver.ts'
+import type { WatchCounts } from './watch-counts.ts'
 
 type QuoteChannelsOptions = {
-  epoch: string
   /** See MAX_CHANNELS. */
   maxChannels: number
-  /** The last batch. */
-  offset(): number
-  /** A client that has all quotes up to an earlier batch gets a snapshot: assets have gone since. */
-  minResumableOffset(): number
-  /** Every asset that has a quote. */
-  assetIds(): Iterable<number>
-  symbolOf(id: number): string
-  /** A quote as clients get it, and the batch in which that has changed last; null where there is none. */
-  publishedQuote(id: number): { text: string; changed: number } | null
-  /** Reads what these symbols mean; undefined: everything is in memory. Never rejects. */
-  loadSymbols(symbols: readonly string[]): Promise<unknown> | undefined
-  /** What a symbol means, after `loadSymbols`. */
-  resolve(symbol: string): SymbolMatch
+  watches: WatchCounts
   /** Publishes which quotes have become stale. */
   publishStale(): void
 }
 
+/** The board's engine, as its channels need it. */
+type QuoteSource = {
+  epoch: string
+  cache: QuoteCache
+  symbols: Pick<SymbolResolver, 'asset' | 'resolve' | 'resolveCached' | 'resolveLocally'>
+}
+
 /** The quote channels of a board. A quote is a state: a client that returns gets the latest of each. */
 export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
+  readonly #source: QuoteSource
+  readonly #published: PublishedQuotes
   readonly #options: QuoteChannelsOptions
-  readonly #watchCounts = new WatchCounts()
-  /** Viewers that subscribe to everything. */
-  #allViewers = 0
   /** Frames up to the present offset, by where they begin and subscription. */
   readonly #frames = new Map<string, string[]>()
   /** The assets of the newest update, and the offset before it: most connections lack just that. */
@@ -42,36 +37,23 @@ export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
   readonly none = newQuoteSubscription(false, [])
   readonly isDurable = true
 
-  constructor(options: QuoteChannelsOptions) {
+  constructor(source: QuoteSource, published: PublishedQuotes, options: QuoteChannelsOptions) {
+    this.#source = source
+    this.#published = published
     this.#options = options
   }
 
-  get position(): string {
-    return formatStreamPosition({ epoch: this.#options.epoch, offset: this.offset })
+  get epoch(): string {
+    return this.#source.epoch
   }
 
   get offset(): number {
-    return this.#options.offset()
+    return this.#source.cache.lastBatch
   }
 
-  offsetOf(text: string): number | null {
-    const position = parseStreamPosition(text)
-    return position?.epoch === this.#options.epoch && position.offset <= this.offset ? position.offset : null
-  }
-
-  /** True if a viewer subscribes to everything. */
-  get isWatchingAll(): boolean {
-    return this.#allViewers > 0
-  }
-
-  /** The assets that a viewer subscribes to by name. */
-  watched(): Iterable<number> {
-    return this.#watchCounts.ids()
-  }
-
-  /** Since when a viewer has subscribed to an asset by name, unix milliseconds; null: none does. */
-  watchedSince(id: number): number | null {
-    return this.#watchCounts.since(id)
+  #symbolOf(id: number): string {
+    const { symbols, cache } = this.#source
+    return symbols.asset(id)?.symbol ?? cache.quote(id)?.symbol ?? String(id)
   }
 
   /** A batch came after the offset `from`, in which the published quotes of `ids` change. */
@@ -88,7 +70,7 @@ export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
     const lost = [...ids].filter((id) => gone.has(id))
     if (lost.length === 0) return null
     const frames = lost.flatMap((id) => {
-      const symbol = this.#options.symbolOf(id)
+      const symbol = this.#symbolOf(id)
       const channel = `quotes.${symbol}`
       const message = `the asset ${symbol} no longer exists`
       return [errorFrame('unknown_symbol', message, channel), unsubscribedFrame([channel], undefined)]
@@ -105,24 +87,29 @@ export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
   }
 
   channelNames({ all, ids }: QuoteSubscription): string[] {
-    return all ? ['quotes.*'] : [...ids].map((id) => `quotes.${this.#options.symbolOf(id)}`)
+    return all ? ['quotes.*'] : [...ids].map((id) => `quotes.${this.#symbolOf(id)}`)
   }
 
   prepare({ channels }: SubscriptionMessage): Promise<true> | undefined {
-    return this.#options.loadSymbols(channelSymbols(channels, 'quotes'))?.then(() => true)
+    const { symbols } = this.#source
+    const unknown = channelSymbols(channels, 'quotes').filter((symbol) => symbols.resolveCached(symbol) === null)
+    return unknown.length === 0 ? undefined : symbols.resolve(unknown).then(() => true)
   }
 
   subscribe(before: QuoteSubscription, channels: readonly string[]): ChannelResult<QuoteSubscription> {
-    const { maxChannels, resolve } = this.#options
-    return parseQuoteChannels(channels, 'subscribe', before, maxChannels, resolve)
+    return this.#parse(channels, 'subscribe', before)
   }
 
   unsubscribe(before: QuoteSubscription, channels: readonly string[]): ChannelResult<QuoteSubscription> {
-    const { maxChannels, resolve } = this.#options
-    const parsed = parseQuoteChannels(channels, 'unsubscribe', before, maxChannels, resolve)
+    const parsed = this.#parse(channels, 'unsubscribe', before)
     if ('error' in parsed) return parsed
     const { all, ids } = parsed.subscription
     return { subscription: newQuoteSubscription(before.all && !all, difference(before.ids, ids)) }
+  }
+
+  #parse(channels: readonly string[], op: 'subscribe' | 'unsubscribe', before: QuoteSubscription) {
+    const resolve = (symbol: string) => this.#source.symbols.resolveLocally(symbol)
+    return parseQuoteChannels(channels, op, before, this.#options.maxChannels, resolve)
   }
 
   publishDue(): void {
@@ -135,29 +122,30 @@ export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
     { passive, subscribedAt }: Connection<QuoteSubscription>,
   ): void {
     if (passive) return
-    this.#allViewers += Number(after.all) - Number(before.all)
-    this.#watchCounts.add(difference(after.ids, before.ids), subscribedAt)
-    this.#watchCounts.remove(difference(before.ids, after.ids))
+    const { watches } = this.#options
+    watches.allViewers += Number(after.all) - Number(before.all)
+    watches.add(difference(after.ids, before.ids), subscribedAt)
+    watches.remove(difference(before.ids, after.ids))
   }
 
   updates(subscription: QuoteSubscription, from: number): string[] | null {
-    if (subscription.all && from < this.#options.minResumableOffset()) return null
+    if (subscription.all && from < this.#source.cache.minResumableBatch) return null
     return this.#cached(`${from}/${subscription.key}`, () => {
       const texts = this.#texts(this.#changeCandidates(subscription, from), from)
-      return texts.length === 0 ? [] : [quoteUpdateFrame(this.position, texts)]
+      return texts.length === 0 ? [] : [quoteUpdateFrame(formatStreamPosition(this), texts)]
     })
   }
 
   /** The assets that may have changed after `from`. */
   #changeCandidates({ all, ids }: QuoteSubscription, from: number): Iterable<number> {
-    if (from < this.#newest.from) return all ? this.#options.assetIds() : ids
+    if (from < this.#newest.from) return all ? this.#source.cache.ids() : ids
     return all ? this.#newest.ids : this.#newest.ids.filter((id) => ids.has(id))
   }
 
   #texts(ids: Iterable<number>, from: number): string[] {
     const texts: string[] = []
     for (const id of ids) {
-      const quote = this.#options.publishedQuote(id)
+      const quote = this.#published.get(id)
       if (quote && quote.changed > from) texts.push(quote.text)
     }
     return texts
@@ -171,15 +159,13 @@ export class QuoteChannels implements ChannelSource<QuoteSubscription, true> {
     return frames
   }
 
-  resume(subscription: QuoteSubscription, since: string): string[] | null {
-    const from = this.offsetOf(since)
-    return from === null ? null : this.updates(subscription, from)
-  }
-
-  /** What has no price is left out. */
+  /** An asset without a price is left out. */
   snapshot({ all, ids, key }: QuoteSubscription): string[] {
     return this.#cached(`/${key}`, () => [
-      quoteSnapshotFrame(this.position, this.#texts(all ? this.#options.assetIds() : ids, Number.NEGATIVE_INFINITY)),
+      quoteSnapshotFrame(
+        formatStreamPosition(this),
+        this.#texts(all ? this.#source.cache.ids() : ids, Number.NEGATIVE_INFINITY),
+      ),
     ])
   }
 

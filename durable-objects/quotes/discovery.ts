@@ -2,8 +2,7 @@ import type { ProviderListing } from '../../src/pricing/provider-quote.ts'
 import type { ProviderFailure } from '../../src/pricing/quote-cache.ts'
 import type { Asset, QuoteProviderName } from '../../src/protocol/asset.ts'
 import { DAY_MS, MINUTE_MS } from '../../src/time.ts'
-import type { ObjectContext } from '../object-context.ts'
-import type { QuoteRemotes } from './remotes.ts'
+import type { QuoteContext } from './remotes.ts'
 
 /** The time to the next attempt where the provider names none. */
 const RETRY_MS = MINUTE_MS
@@ -18,18 +17,13 @@ export type DiscoveryResult =
 
 /** Looks for names that no asset has at the providers, and adds the listings: a limited number each day. */
 export class QuoteDiscovery {
-  readonly #context: ObjectContext
-  readonly #remotes: QuoteRemotes
-  readonly #maxPerDay: number
+  readonly #context: QuoteContext
   readonly #inFlight = new Map<string, Promise<DiscoveryResult>>()
   /** One after the other: each counts those before it. */
   #adding: Promise<unknown> = Promise.resolve()
 
-  /** @param maxPerDay see NEW_ASSETS_PER_DAY */
-  constructor(context: ObjectContext, remotes: QuoteRemotes, maxPerDay: number) {
+  constructor(context: QuoteContext) {
     this.#context = context
-    this.#remotes = remotes
-    this.#maxPerDay = maxPerDay
   }
 
   /** Looks for a name; concurrent calls for the same name share one result. Never rejects. */
@@ -48,7 +42,7 @@ export class QuoteDiscovery {
 
   async #run(name: string): Promise<DiscoveryResult> {
     if (await this.#isLimitReached()) return this.#limitReached()
-    const found = await this.#remotes.gate().find(name)
+    const found = await this.#context.gate().find(name)
     if (!found.ok)
       return { kind: 'failed', reason: found.reason, retryAt: found.retryAt ?? this.#context.now() + RETRY_MS }
     if (found.found === null) return { kind: 'unknown' }
@@ -59,8 +53,8 @@ export class QuoteDiscovery {
   }
 
   async #isLimitReached(): Promise<boolean> {
-    const added = await this.#remotes.database().assetsAddedSince(this.#context.now() - DAY_MS)
-    return added >= this.#maxPerDay
+    const added = await this.#context.database().assetsAddedSince(this.#context.now() - DAY_MS)
+    return added >= this.#context.settings.NEW_ASSETS_PER_DAY
   }
 
   #limitReached(): DiscoveryResult {
@@ -68,7 +62,7 @@ export class QuoteDiscovery {
   }
 
   async #add(provider: QuoteProviderName, listing: ProviderListing): Promise<DiscoveryResult> {
-    const database = this.#remotes.database()
+    const database = this.#context.database()
     const { id, name, type, code, currency, isin } = listing
     const existing = await database.findAssets([`${provider}:${id}`.toUpperCase(), listing.symbol.toUpperCase()])
     const same = existing.find((asset) => asset.provider === provider && asset.provider_id === id)

@@ -1,44 +1,34 @@
-import type { Settings } from '../../src/config.ts'
 import type { LookupResult, RefreshReport } from '../../src/objects.ts'
 import { dueAssets } from '../../src/pricing/due.ts'
 import { feedQuote, toCachedQuote } from '../../src/pricing/quote.ts'
 import { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
-import { availableProviders } from '../../src/providers/registry.ts'
-import type { ObjectContext } from '../object-context.ts'
 import { QuoteDiscovery } from './discovery.ts'
 import { type AssetFeedPrice, FeedPrices } from './feed-prices.ts'
 import { QuoteLookup } from './lookup.ts'
 import { PriceLoader } from './price-loader.ts'
 import { QuoteRefresh, type RefreshResult } from './refresh.ts'
 import { RefreshPolicy } from './refresh-policy.ts'
-import type { QuoteRemotes } from './remotes.ts'
-import type { BoardCounts, QuoteStore } from './store.ts'
+import type { QuoteContext } from './remotes.ts'
+import { type BoardCounts, QuoteStore } from './store.ts'
 import { SymbolResolver } from './symbol-resolver.ts'
+import type { WatchCounts } from './watch-counts.ts'
 import { QuoteWriteBehind } from './write-behind.ts'
 
-/** The clients of a board, as far as its engine needs to know them, and the reports to it. */
-export type QuoteClients = {
-  /** The assets that a client has open by name. */
-  watched(): Iterable<number>
-  /** Since when a client has an asset open by name, unix milliseconds; null: none has. */
-  watchedSince(id: number): number | null
-  /** Whether a viewer has subscribed to every asset. */
-  isWatchingAll(): boolean
-  /** Whether a user's object has subscribed to an asset. */
+/** The clients of a board, as its engine needs them. */
+type QuoteClients = {
+  /** True if a user's object has subscribed to an asset. */
   isSubscribed(id: number): boolean
   /** A batch is stored, after the offset `before`: `ids` have visibly changed, and `dropped` are removed. */
   announce(ids: readonly number[], dropped: readonly number[], before: number): void
-  /** Schedules `tick` anew, after `dueAt` has changed. */
-  arm(): void
 }
 
 /** A board without its clients: the plan, the refresh tick, the cache and lookups. It sets no timers. */
 export class QuoteEngine {
-  readonly #context: ObjectContext
-  readonly #settings: Settings
+  readonly #context: QuoteContext
   readonly #store: QuoteStore
+  readonly #watches: WatchCounts
   readonly #clients: QuoteClients
   #plan: QuotePlan | null
   readonly symbols: SymbolResolver
@@ -56,45 +46,35 @@ export class QuoteEngine {
   /** The longest that an asset was overdue at the last tick. */
   lagMs = 0
 
-  constructor(
-    context: ObjectContext,
-    settings: Settings,
-    shard: number,
-    { store, remotes, clients }: { store: QuoteStore; remotes: QuoteRemotes; clients: QuoteClients },
-  ) {
+  constructor(context: QuoteContext, shard: number, watches: WatchCounts, clients: QuoteClients) {
     this.#context = context
-    this.#settings = settings
-    this.#store = store
+    this.#watches = watches
     this.#clients = clients
-    const lookups = { cache: 0, database: 0, provider: 0, none: 0 }
-    this.counts = store.loadCounts() ?? { since: context.now(), looks: lookups, beats: 0, refreshed: 0, failed: 0 }
+    const store = new QuoteStore(context.storage)
+    this.#store = store
+    const looks = { cache: 0, database: 0, provider: 0, none: 0 }
+    this.counts = store.loadCounts() ?? { since: context.now(), looks, beats: 0, refreshed: 0, failed: 0 }
     this.#nextTickAt = this.#tickStart(context.now())
-    this.symbols = new SymbolResolver(context, remotes, store, {
-      shards: settings.QUOTE_SHARDS,
-      shard,
-      unknownTtlMs: settings.UNKNOWN_SYMBOL_TTL_MS,
-    })
-    this.#policy = new RefreshPolicy(this.symbols, (id) => clients.watchedSince(id), settings.QUOTE_REFRESH_TICK_MS)
+    const symbols = new SymbolResolver(context, store, shard)
+    const policy = new RefreshPolicy(symbols, watches, context.settings.QUOTE_REFRESH_TICK_MS)
+    const cache = new QuoteCache((quote) => policy.freshUntil(quote), store.loadBatches(), store.head.floor)
+    this.symbols = symbols
+    this.#policy = policy
+    this.cache = cache
     this.#plan = store.loadPlan()
     if (this.#plan) {
-      this.symbols.setPlanned(this.#plan.assets)
-      this.#policy.settings = this.#plan.settings
+      symbols.setPlanned(this.#plan.assets)
+      policy.settings = this.#plan.settings
     }
-    this.cache = new QuoteCache((quote) => this.#policy.freshUntil(quote), store.loadBatches(), store.head.floor)
-    this.writeBehind = new QuoteWriteBehind(context, remotes, { cache: this.cache, store, policy: this.#policy })
-    this.#prices = new PriceLoader(context, remotes, this, settings.EXCHANGE === 'simulated', () => this.#commit())
-    this.#refresh = new QuoteRefresh(context, remotes, availableProviders(settings), (results, at, askedAt) =>
-      this.#applyResults(results, at, askedAt),
-    )
-    const feedOptions = { products: settings.PRODUCTS, intervalMs: settings.FEED_PRICE_INTERVAL_MS }
-    this.#feeds = new FeedPrices(context, remotes, feedOptions, (prices) => this.#applyFeedPrices(prices))
-    this.#discovery = new QuoteDiscovery(context, remotes, settings.NEW_ASSETS_PER_DAY)
-    const parts = { symbols: this.symbols, cache: this.cache, policy: this.#policy }
-    this.lookup = new QuoteLookup(
-      context,
-      { ...parts, prices: this.#prices, refresh: this.#refresh, feeds: this.#feeds },
-      { timeoutMs: settings.LOOKUP_TIMEOUT_MS, counts: this.counts.looks, arm: () => clients.arm() },
-    )
+    this.writeBehind = new QuoteWriteBehind(context, cache, store, policy)
+    const prices = new PriceLoader(context, cache, symbols, () => this.#commit())
+    const refresh = new QuoteRefresh(context, (results, at, askedAt) => this.#applyResults(results, at, askedAt))
+    const feeds = new FeedPrices(context, (feedPrices) => this.#applyFeedPrices(feedPrices))
+    this.#prices = prices
+    this.#refresh = refresh
+    this.#feeds = feeds
+    this.#discovery = new QuoteDiscovery(context)
+    this.lookup = new QuoteLookup(context, { symbols, cache, policy, prices, refresh, feeds }, this.counts.looks)
   }
 
   /** Part of each stream position. */
@@ -180,7 +160,7 @@ export class QuoteEngine {
   }
 
   #providerName(provider: string): string {
-    return this.#settings.EXCHANGE === 'simulated' ? 'simulated' : provider
+    return this.#context.settings.EXCHANGE === 'simulated' ? 'simulated' : provider
   }
 
   #applyFeedPrices(prices: readonly AssetFeedPrice[]): void {
@@ -194,7 +174,7 @@ export class QuoteEngine {
 
   #applyPlan(plan: QuotePlan): void {
     const ids = new Set(plan.assets.map(({ asset_id }) => asset_id))
-    const isWatched = (id: number) => this.#clients.watchedSince(id) !== null || this.#clients.isSubscribed(id)
+    const isWatched = (id: number) => this.#watches.since(id) !== null || this.#clients.isSubscribed(id)
     this.symbols.evictUnplanned(isWatched)
     for (const id of this.symbols.planned.keys()) if (!ids.has(id)) this.cache.remove(id)
     for (const id of [...this.cache.ids()])
@@ -215,14 +195,14 @@ export class QuoteEngine {
   }
 
   #tickStart(now: number): number {
-    const { QUOTE_REFRESH_TICK_MS } = this.#settings
+    const { QUOTE_REFRESH_TICK_MS } = this.#context.settings
     return Math.floor(now / QUOTE_REFRESH_TICK_MS) * QUOTE_REFRESH_TICK_MS
   }
 
   /** Refreshes what is due at `at` and not being refreshed. */
   async #refreshDue(at: number): Promise<void> {
     const { symbols, cache } = this
-    const unplanned = [...this.#clients.watched()].filter((id) => !symbols.planned.has(id))
+    const unplanned = [...this.#watches.ids()].filter((id) => !symbols.planned.has(id))
     const assets = [...symbols.planned.keys(), ...unplanned].flatMap((id) => symbols.asset(id) ?? [])
     // Those that Postgres is asked for have their turn when it has answered.
     const candidates = assets
@@ -268,7 +248,7 @@ export class QuoteEngine {
     if (this.#feeds.getDueAt(streamed) <= now) this.#feeds.request(streamed)
     if (this.#plan === null || now < this.#nextTickAt) return false
     const at = this.#tickStart(now)
-    this.#nextTickAt = at + this.#settings.QUOTE_REFRESH_TICK_MS
+    this.#nextTickAt = at + this.#context.settings.QUOTE_REFRESH_TICK_MS
     this.counts.beats++
     this.#store.saveCounts(this.counts)
     this.writeBehind.onRefreshTick()
@@ -278,7 +258,7 @@ export class QuoteEngine {
 
   /** The watched assets that have a feed. */
   #feedAssets(): Asset[] {
-    const ids = this.#clients.isWatchingAll() ? this.symbols.planned.keys() : this.#clients.watched()
+    const ids = this.#watches.allViewers > 0 ? this.symbols.planned.keys() : this.#watches.ids()
     return [...ids].flatMap((id) => this.symbols.asset(id) ?? []).filter((asset) => this.#feeds.hasFeed(asset))
   }
 }

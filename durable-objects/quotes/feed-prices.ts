@@ -1,7 +1,6 @@
 import type { FeedPrice } from '../../src/pricing/quote.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
-import type { ObjectContext } from '../object-context.ts'
-import type { QuoteRemotes } from './remotes.ts'
+import type { QuoteContext } from './remotes.ts'
 
 /** The list of open feeds is read at most this often. */
 const OPEN_FEEDS_TTL_MS = 5_000
@@ -12,19 +11,10 @@ const LIVE_WITHIN_MS = 10_000
 /** The price of an asset's feed. */
 export type AssetFeedPrice = { asset: Asset; price: FeedPrice }
 
-type FeedPricesOptions = {
-  /** The products that are streamed. */
-  products: readonly string[]
-  /** See FEED_PRICE_INTERVAL_MS. */
-  intervalMs: number
-}
-
 /** Reads prices of the products whose feed is open, while a client wants them. Opens no feed, and wakes no object up. */
 export class FeedPrices {
-  readonly #context: ObjectContext
-  readonly #remotes: QuoteRemotes
+  readonly #context: QuoteContext
   readonly #products: ReadonlySet<string>
-  readonly #intervalMs: number
   readonly #onPrices: (prices: AssetFeedPrice[]) => void
   #openFeeds: ReadonlySet<string> = new Set()
   #openFeedsAt = Number.NEGATIVE_INFINITY
@@ -33,16 +23,9 @@ export class FeedPrices {
   readonly #lastMessageAt = new Map<string, number>()
   #fetching: Promise<void> | null = null
 
-  constructor(
-    context: ObjectContext,
-    remotes: QuoteRemotes,
-    { products, intervalMs }: FeedPricesOptions,
-    onPrices: (prices: AssetFeedPrice[]) => void,
-  ) {
+  constructor(context: QuoteContext, onPrices: (prices: AssetFeedPrice[]) => void) {
     this.#context = context
-    this.#remotes = remotes
-    this.#products = new Set(products)
-    this.#intervalMs = intervalMs
+    this.#products = new Set(context.settings.PRODUCTS)
     this.#onPrices = onPrices
   }
 
@@ -81,13 +64,14 @@ export class FeedPrices {
 
   async #fetchPrices(assets: readonly Asset[]): Promise<void> {
     const began = this.#context.now()
-    for (const { provider_id } of assets) this.#nextAt.set(provider_id, began + this.#intervalMs)
+    for (const { provider_id } of assets)
+      this.#nextAt.set(provider_id, began + this.#context.settings.FEED_PRICE_INTERVAL_MS)
     if (began - this.#openFeedsAt >= OPEN_FEEDS_TTL_MS) await this.#loadOpenFeeds(began)
     const open = assets.filter(({ provider_id }) => this.#openFeeds.has(provider_id))
     for (const { provider_id } of assets)
       if (!this.#openFeeds.has(provider_id)) this.#nextAt.set(provider_id, this.#openFeedsAt + OPEN_FEEDS_TTL_MS)
     const statuses = await Promise.allSettled(
-      open.map(({ provider_id }) => this.#remotes.product(provider_id).status()),
+      open.map(({ provider_id }) => this.#context.product(provider_id).status()),
     )
     const prices: AssetFeedPrice[] = []
     for (const [i, status] of statuses.entries()) {
@@ -107,7 +91,7 @@ export class FeedPrices {
   async #loadOpenFeeds(now: number): Promise<void> {
     this.#openFeedsAt = now
     try {
-      this.#openFeeds = new Set((await this.#remotes.slots().open(now)).map(({ product }) => product))
+      this.#openFeeds = new Set((await this.#context.slots().open(now)).map(({ product }) => product))
     } catch (error) {
       this.#context.log('feeds_read_failed', { error: String(error) })
     }

@@ -2,11 +2,11 @@ import type { LookupResult } from '../../src/objects.ts'
 import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
 import type { QuoteLayer } from '../../src/protocol/quote.ts'
-import type { ObjectContext } from '../object-context.ts'
 import type { FeedPrices } from './feed-prices.ts'
 import type { PriceLoader } from './price-loader.ts'
 import type { QuoteRefresh } from './refresh.ts'
 import type { RefreshPolicy } from './refresh-policy.ts'
+import type { QuoteContext } from './remotes.ts'
 import type { SymbolResolver } from './symbol-resolver.ts'
 
 /** Retry-After, in seconds, of a price that is being refreshed. */
@@ -25,39 +25,33 @@ type LookupParts = {
   policy: RefreshPolicy
 }
 
-type LookupOptions = {
-  /** See LOOKUP_TIMEOUT_MS. */
-  timeoutMs: number
-  /** Counts the results by the layer that answered; `none` had no price. */
-  counts: Record<QuoteLayer | 'none', number>
-  /** Schedules `tick` anew, after `dueAt` has changed. */
-  arm(): void
-}
+/** Counts of results by the layer that answered; `none` had no price. */
+type LookupCounts = Record<QuoteLayer | 'none', number>
 
 /** Looks up prices: in memory, else in Postgres, else at a provider (Q1); a stale price is refreshed after the answer. */
 export class QuoteLookup {
-  readonly #context: ObjectContext
+  readonly #context: QuoteContext
   readonly #parts: LookupParts
-  readonly #options: LookupOptions
+  readonly #counts: LookupCounts
   /** The waiting lookups, and their deadlines on the object's clock. */
   readonly #waiters = new Set<{ until: number; end: () => void }>()
 
-  constructor(context: ObjectContext, parts: LookupParts, options: LookupOptions) {
+  constructor(context: QuoteContext, parts: LookupParts, counts: LookupCounts) {
     this.#context = context
     this.#parts = parts
-    this.#options = options
+    this.#counts = counts
   }
 
   /** The results in the order of `names`. */
   async lookup(names: readonly string[]): Promise<LookupResult[]> {
     const layers = new Map<number, QuoteLayer>()
-    const { timeoutMs, counts } = this.#options
-    if (names.some((name) => !this.#isCached(name))) await this.#withTimeout(this.#loadPrices(names, layers), timeoutMs)
+    if (names.some((name) => !this.#isCached(name)))
+      await this.#withTimeout(this.#loadPrices(names, layers), this.#context.settings.LOOKUP_TIMEOUT_MS)
     const streamed = this.#assetsOf(names).filter((asset) => this.#parts.feeds.hasFeed(asset))
     const reading = streamed.length === 0 ? null : this.#parts.feeds.request(streamed)
     if (reading) await this.#withTimeout(reading, FEED_TIMEOUT_MS)
     const results = names.map((name) => this.#toResult(name, layers))
-    for (const result of results) counts[result.kind === 'quote' ? result.source : 'none']++
+    for (const result of results) this.#counts[result.kind === 'quote' ? result.source : 'none']++
     this.#refreshStale(names)
     return results
   }
@@ -103,7 +97,7 @@ export class QuoteLookup {
     const waiter = { until: this.#context.now() + timeoutMs, end }
     this.#waiters.add(waiter)
     this.#context.track(work.finally(end))
-    this.#options.arm()
+    this.#context.schedule()
     return promise
   }
 

@@ -1,9 +1,9 @@
 import { backoffMs } from '../../src/backoff.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MINUTE_MS } from '../../src/time.ts'
-import type { ObjectContext } from '../object-context.ts'
-import { WatchCounts } from '../sockets/watch-counts.ts'
+import type { WorkContext } from '../object-context.ts'
 import type { PublishedQuotes } from './published.ts'
+import type { WatchCounts } from './watch-counts.ts'
 
 /** Calls to users' objects that may be in flight at once. */
 const MAX_CALLS = 32
@@ -40,15 +40,15 @@ type PriceCall = { at: number; generation: number; ids: ReadonlySet<number> }
  * what changes meanwhile is sent in the next one, in its latest state. It sets no timers.
  */
 export class PortfolioSubscribers {
-  readonly #context: ObjectContext
+  readonly #context: WorkContext
   readonly #storage: DurableObjectStorage
-  readonly #published: Pick<PublishedQuotes, 'offset' | 'price'>
+  readonly #published: Pick<PublishedQuotes, 'offset' | 'get'>
   readonly #sendPrices: SendPrices
   readonly #subscribers = new Map<string, Subscriber>()
   readonly #byAsset = new Map<number, Set<string>>()
   /** The assets that each user has open by name. */
   readonly #watchedByUser = new Map<string, number[]>()
-  readonly #watchCounts = new WatchCounts()
+  readonly #watches: WatchCounts
   /** The users to call, in order. */
   readonly #queue = new Set<string>()
   readonly #calls = new Map<string, PriceCall>()
@@ -58,14 +58,16 @@ export class PortfolioSubscribers {
   #publishedOffset: number
 
   constructor(
-    context: ObjectContext,
+    context: WorkContext,
     storage: DurableObjectStorage,
-    published: Pick<PublishedQuotes, 'offset' | 'price'>,
+    published: Pick<PublishedQuotes, 'offset' | 'get'>,
+    watches: WatchCounts,
     sendPrices: SendPrices,
   ) {
     this.#context = context
     this.#storage = storage
     this.#published = published
+    this.#watches = watches
     this.#sendPrices = sendPrices
     this.#publishedOffset = storage.kv.get<number>(PUBLISHED_KEY) ?? 0
     for (const { user, ids } of storage.sql.exec<{ user: string; ids: string }>('SELECT user, ids FROM followers'))
@@ -73,7 +75,7 @@ export class PortfolioSubscribers {
     const watchers = storage.sql.exec<{ user: string; ids: string; since: number }>('SELECT * FROM watchers')
     for (const { user, ids, since } of watchers) this.#watch(user, JSON.parse(ids), since)
     // Changes that were stored, but not sent to all, before a restart.
-    this.#enqueue([...this.#byAsset.keys()].filter((id) => (published.price(id)?.changed ?? 0) > this.#publishedOffset))
+    this.#enqueue([...this.#byAsset.keys()].filter((id) => (published.get(id)?.changed ?? 0) > this.#publishedOffset))
   }
 
   get isEmpty(): boolean {
@@ -82,16 +84,6 @@ export class PortfolioSubscribers {
 
   isSubscribed(id: number): boolean {
     return this.#byAsset.has(id)
-  }
-
-  /** The assets that a user has open by name. */
-  watched(): Iterable<number> {
-    return this.#watchCounts.ids()
-  }
-
-  /** Since when a user has an asset open by name, unix milliseconds; null: none has. */
-  watchedSince(id: number): number | null {
-    return this.#watchCounts.since(id)
   }
 
   /**
@@ -116,11 +108,9 @@ export class PortfolioSubscribers {
     const before = this.#watchedByUser.get(user) ?? []
     if (before.length === ids.length && before.every((id) => ids.includes(id))) return
     const since = this.#context.now()
-    this.#watchCounts.remove(before.filter((id) => !ids.includes(id)))
-    this.#watchCounts.add(
-      ids.filter((id) => !before.includes(id)),
-      since,
-    )
+    const added = ids.filter((id) => !before.includes(id))
+    this.#watches.remove(before.filter((id) => !ids.includes(id)))
+    this.#watches.add(added, since)
     if (ids.length === 0) {
       this.#watchedByUser.delete(user)
       this.#storage.sql.exec('DELETE FROM watchers WHERE user = ?', user)
@@ -133,7 +123,7 @@ export class PortfolioSubscribers {
 
   #watch(user: string, ids: number[], since: number): void {
     this.#watchedByUser.set(user, ids)
-    this.#watchCounts.add(ids, since)
+    this.#watches.add(ids, since)
   }
 
   #add(user: string, subscriber: Subscriber): void {
@@ -208,8 +198,8 @@ export class PortfolioSubscribers {
     subscriber.pending = new Set()
     this.#calls.set(user, call)
     const ids = [...call.ids]
-    const prices = ids.flatMap((id) => this.#published.price(id)?.price ?? [])
-    const gone = ids.filter((id) => this.#published.price(id) === null)
+    const prices = ids.flatMap((id) => this.#published.get(id)?.price ?? [])
+    const gone = ids.filter((id) => this.#published.get(id) === null)
     this.#context.track(
       this.#sendPrices(user, prices, gone).then(
         (isSubscribed) => this.#onAnswer(user, call, isSubscribed),

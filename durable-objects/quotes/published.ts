@@ -1,13 +1,15 @@
+import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteCache, QuoteEntry } from '../../src/pricing/quote-cache.ts'
-import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { formatQuote } from '../../src/protocol/quote.ts'
-import { toPortfolioPrice } from './portfolio-price.ts'
+import { type PortfolioPrice, portfolioPriceSchema } from '../../src/protocol/portfolio.ts'
+import { formatQuote, type StaleReason } from '../../src/protocol/quote.ts'
+
+/** A published quote: as JSON text, as portfolios get it, and the batch of its last visible change. */
+export type PublishedQuote = { readonly text: string; readonly price: PortfolioPrice; readonly changed: number }
 
 /** The published state of the cached quotes, each formatted once for all connections and subscribers (D1). */
 export class PublishedQuotes {
   readonly #cache: QuoteCache
-  readonly #texts = new WeakMap<QuoteEntry, string>()
-  readonly #prices = new WeakMap<QuoteEntry, PortfolioPrice>()
+  readonly #published = new WeakMap<QuoteEntry, PublishedQuote>()
 
   constructor(cache: QuoteCache) {
     this.#cache = cache
@@ -18,27 +20,38 @@ export class PublishedQuotes {
     return this.#cache.lastBatch
   }
 
-  /** A quote as JSON text, and the batch of its last visible change; null: nothing is published. */
-  quote(id: number): { text: string; changed: number } | null {
+  /** The published state of an asset; null: nothing is published. */
+  get(id: number): PublishedQuote | null {
     const entry = this.#cache.entry(id)
     if (!entry?.quote || !entry.told) return null
-    let text = this.#texts.get(entry)
-    if (text === undefined) {
-      text = formatQuote(entry.quote, 'cache', entry.told.stale)
-      this.#texts.set(entry, text)
-    }
-    return { text, changed: entry.changed }
+    const known = this.#published.get(entry)
+    if (known) return known
+    const published = newPublishedQuote(entry.quote, entry.told.stale, entry.changed)
+    this.#published.set(entry, published)
+    return published
   }
+}
 
-  /** A price as portfolios get it, and the batch of its last visible change; null: nothing is published. */
-  price(id: number): { price: PortfolioPrice; changed: number } | null {
-    const entry = this.#cache.entry(id)
-    if (!entry?.quote || !entry.told) return null
-    let price = this.#prices.get(entry)
-    if (price === undefined) {
-      price = toPortfolioPrice(entry.quote, entry.told.stale)
-      this.#prices.set(entry, price)
-    }
-    return { price, changed: entry.changed }
+/** Both forms are made when they are first needed. */
+function newPublishedQuote(quote: CachedQuote, stale: StaleReason | null, changed: number): PublishedQuote {
+  let text: string | undefined
+  let price: PortfolioPrice | undefined
+  return {
+    changed,
+    get text() {
+      text ??= formatQuote(quote, 'cache', stale)
+      return text
+    },
+    get price() {
+      price ??= toPortfolioPrice(quote, stale)
+      return price
+    },
   }
+}
+
+const PRICE_KEYS = portfolioPriceSchema.omit({ stale: true }).keyof().options
+
+const toPortfolioPrice = (quote: CachedQuote, stale: StaleReason | null): PortfolioPrice => {
+  const fields = Object.fromEntries(PRICE_KEYS.map((key) => [key, quote[key]]))
+  return { ...(fields as Omit<PortfolioPrice, 'stale'>), stale }
 }

@@ -21,8 +21,8 @@ import { QuoteEngine } from './engine.ts'
 import { PortfolioSubscribers } from './portfolio-subscribers.ts'
 import { PublishedQuotes } from './published.ts'
 import { type QuoteDatabase, quoteDatabase } from './remotes.ts'
-import { QuoteStore } from './store.ts'
 import type { QuoteSubscription } from './subscription.ts'
+import { WatchCounts } from './watch-counts.ts'
 
 /**
  * The live prices of one shard of the assets: refreshed by the plan, cached in SQLite, sent to clients and to users'
@@ -34,51 +34,37 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
   readonly #channels: QuoteChannels
   protected override readonly hub: Hub<QuoteSubscription, true>
   readonly #subscribers: PortfolioSubscribers
+  protected readonly watches = new WatchCounts()
   /** When the next quote that is published as fresh becomes stale, unix milliseconds; null: not computed yet. */
   #staleAt: number | null = null
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env, { board: ctx.id.name ?? '' })
-    const { context, settings } = this
-    const engine = new QuoteEngine(context, settings, parseShardName(ctx.id.name ?? ''), {
-      store: new QuoteStore(ctx.storage),
-      remotes: {
-        gate: () => this.gate(),
-        database: () => this.database(),
-        slots: () => this.slots(),
-        product: (id) => this.product(id),
-      },
-      clients: {
-        watched: () => new Set([...this.#channels.watched(), ...this.#subscribers.watched()]),
-        watchedSince: (id) => this.watchedSince(id),
-        isWatchingAll: () => this.#channels.isWatchingAll,
-        isSubscribed: (id) => this.#subscribers.isSubscribed(id),
-        announce: (ids, dropped, before) => this.#announce(ids, dropped, before),
-        arm: () => this.scheduleAlarm(),
-      },
+    const context = {
+      ...this.context,
+      gate: () => this.gate(),
+      database: () => this.database(),
+      slots: () => this.slots(),
+      product: (id: string) => this.product(id),
+    }
+    const engine = new QuoteEngine(context, parseShardName(ctx.id.name ?? ''), this.watches, {
+      isSubscribed: (id) => this.#subscribers.isSubscribed(id),
+      announce: (ids, dropped, before) => this.#announce(ids, dropped, before),
     })
     this.#engine = engine
-    const { cache, symbols } = engine
-    const published = new PublishedQuotes(cache)
-    this.#published = published
-    this.#channels = new QuoteChannels({
-      epoch: engine.epoch,
-      maxChannels: settings.MAX_CHANNELS,
-      offset: () => cache.lastBatch,
-      minResumableOffset: () => cache.minResumableBatch,
-      symbolOf: (id) => symbols.asset(id)?.symbol ?? cache.quote(id)?.symbol ?? String(id),
-      assetIds: () => cache.ids(),
-      publishedQuote: (id) => published.quote(id),
-      loadSymbols: (names) => {
-        const unknown = names.filter((symbol) => symbols.resolveCached(symbol) === null)
-        return unknown.length === 0 ? undefined : symbols.resolve(unknown)
-      },
-      resolve: (symbol) => symbols.resolveLocally(symbol),
+    this.#published = new PublishedQuotes(engine.cache)
+    this.#channels = new QuoteChannels(engine, this.#published, {
+      maxChannels: this.settings.MAX_CHANNELS,
+      watches: this.watches,
       publishStale: () => this.#publishStale(),
     })
-    this.hub = new Hub(ctx, this.#channels, { ...context, limits: this.deliveryLimits })
-    this.#subscribers = new PortfolioSubscribers(context, ctx.storage, published, (user, prices, gone) =>
-      this.sendPrices(user, prices, gone),
+    this.hub = new Hub(ctx, this.#channels, context)
+    this.#subscribers = new PortfolioSubscribers(
+      context,
+      ctx.storage,
+      this.#published,
+      this.watches,
+      (user, prices, gone) => this.sendPrices(user, prices, gone),
     )
     this.scheduleAlarm()
   }
@@ -104,12 +90,6 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
     return userPortfolio(this.env, user).updatePrices(prices, gone)
   }
 
-  /** Since when a client has an asset open by name, unix milliseconds; null: none has. */
-  protected watchedSince(id: number): number | null {
-    const times = [this.#channels.watchedSince(id), this.#subscribers.watchedSince(id)].filter((at) => at !== null)
-    return times.length === 0 ? null : Math.min(...times)
-  }
-
   async lookup(names: string[]): Promise<LookupResult[]> {
     return this.#engine.lookup.lookup(names)
   }
@@ -130,7 +110,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
     // Quotes that have become stale are changes too, and part of the result.
     this.#publishStale()
     this.scheduleAlarm()
-    return assetIds.flatMap((id) => this.#published.price(id)?.price ?? [])
+    return assetIds.flatMap((id) => this.#published.get(id)?.price ?? [])
   }
 
   async refresh(names: string[] | null): Promise<RefreshReport> {

@@ -1,25 +1,23 @@
-import { DEFAULT_REFRESH_SETTINGS, type RefreshCandidate } from '../../src/pricing/due.ts'
+import type { RefreshCandidate } from '../../src/pricing/due.ts'
 import { effectiveIntervalS, freshUntil } from '../../src/pricing/freshness.ts'
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteEntry } from '../../src/pricing/quote-cache.ts'
-import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
+import { DEFAULT_REFRESH_SETTINGS, type RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { SymbolResolver } from './symbol-resolver.ts'
+import type { WatchCounts } from './watch-counts.ts'
 
 /** Decides how often assets are refreshed, and how long their prices are fresh (Q1, Q2). */
 export class RefreshPolicy {
   readonly #symbols: SymbolResolver
-  readonly #watchedSince: (id: number) => number | null
+  readonly #watches: WatchCounts
   readonly #tickMs: number
   /** The settings of the current plan. */
   settings: RefreshSettings = DEFAULT_REFRESH_SETTINGS
 
-  /**
-   * @param watchedSince since when a client has an asset open by name, unix milliseconds; null: none has
-   * @param tickMs see QUOTE_REFRESH_TICK_MS
-   */
-  constructor(symbols: SymbolResolver, watchedSince: (id: number) => number | null, tickMs: number) {
+  /** @param tickMs see QUOTE_REFRESH_TICK_MS */
+  constructor(symbols: SymbolResolver, watches: WatchCounts, tickMs: number) {
     this.#symbols = symbols
-    this.#watchedSince = watchedSince
+    this.#watches = watches
     this.#tickMs = tickMs
   }
 
@@ -39,7 +37,7 @@ export class RefreshPolicy {
    */
   freshUntil(quote: CachedQuote): number {
     const planned = freshUntil(quote, this.plannedIntervalS(quote.asset_id), this.settings, this.#tickMs)
-    const since = this.#watchedSince(quote.asset_id)
+    const since = this.#watches.since(quote.asset_id)
     if (since === null) return planned
     const interval = this.#watchedIntervalS(quote.asset_id)
     const grace = since + interval * 1_000 + 2 * this.#tickMs
@@ -51,7 +49,7 @@ export class RefreshPolicy {
    * @param isStreamed whether a feed has its price, so that providers are needed for the other fields only
    */
   candidate(asset_id: number, entry: QuoteEntry | undefined, isStreamed: boolean): RefreshCandidate {
-    const isWatched = this.#watchedSince(asset_id) !== null && !isStreamed
+    const isWatched = this.#watches.since(asset_id) !== null && !isStreamed
     return {
       asset_id,
       interval: isWatched ? this.#watchedIntervalS(asset_id) : this.plannedIntervalS(asset_id),

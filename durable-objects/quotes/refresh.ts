@@ -1,9 +1,8 @@
 import type { QuoteOutcome } from '../../src/objects.ts'
 import type { ProviderAssetId } from '../../src/pricing/provider-quote.ts'
 import type { Asset, QuoteProviderName } from '../../src/protocol/asset.ts'
-import { providersFor } from '../../src/providers/registry.ts'
-import type { ObjectContext } from '../object-context.ts'
-import type { QuoteRemotes } from './remotes.ts'
+import { availableProviders, providersFor } from '../../src/providers/registry.ts'
+import type { QuoteContext } from './remotes.ts'
 
 /** The outcome of one asset's refresh. */
 export type RefreshResult = { asset: Asset; outcome: QuoteOutcome }
@@ -22,22 +21,14 @@ type SourcedAsset = { asset: Asset; sources: ProviderAssetId[] }
  * that one that hangs does not delay the results of the others; the gate makes batches as large as the providers take.
  */
 export class QuoteRefresh {
-  readonly #context: ObjectContext
-  readonly #remotes: QuoteRemotes
+  readonly #context: QuoteContext
   readonly #available: ReadonlySet<QuoteProviderName>
   readonly #onResults: OnResults
   readonly #inFlight = new Map<number, Promise<void>>()
 
-  /** @param available the providers that are set up */
-  constructor(
-    context: ObjectContext,
-    remotes: QuoteRemotes,
-    available: ReadonlySet<QuoteProviderName>,
-    onResults: OnResults,
-  ) {
+  constructor(context: QuoteContext, onResults: OnResults) {
     this.#context = context
-    this.#remotes = remotes
-    this.#available = available
+    this.#available = availableProviders(context.settings)
     this.#onResults = onResults
   }
 
@@ -78,8 +69,8 @@ export class QuoteRefresh {
     try {
       if (group.some(({ sources }) => sources.length > 0)) {
         const requests = group.map(({ asset, sources }) => ({ asset_id: asset.asset_id, sources }))
-        const gate = this.#remotes.gate()
-        outcomes = new Map((await gate.quotes(requests)).map((outcome) => [outcome.asset_id, outcome]))
+        const answer = await this.#context.gate().quotes(requests)
+        outcomes = new Map(answer.map((outcome) => [outcome.asset_id, outcome]))
       }
     } catch (error) {
       this.#context.log('provider_gate_unreachable', { assets: group.length, error: String(error) })
@@ -97,6 +88,6 @@ export class QuoteRefresh {
   }
 }
 
-/** Whether another provider than the asset's own has sent a price in another currency: then it is of another asset. */
+/** True if another provider than the asset's own has sent a price in another currency, which is then of another asset. */
 const hasForeignCurrency = (asset: Asset, outcome: QuoteOutcome): outcome is Extract<QuoteOutcome, { ok: true }> =>
   outcome.ok && outcome.provider !== asset.provider && outcome.quote.currency !== asset.currency

@@ -5,6 +5,7 @@ import type { FeedSlotsObject, ProductObject, ProviderGateObject } from '../../s
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
+import type { ObjectContext } from '../object-context.ts'
 
 /** A board's queries to Postgres. Each rejects when Postgres is unreachable. */
 export type QuoteDatabase = {
@@ -16,8 +17,8 @@ export type QuoteDatabase = {
   writePrices(quotes: CachedQuote[], settings: RefreshSettings): Promise<unknown>
 }
 
-/** Everything that a board calls over the network, each looked up anew for every call. */
-export type QuoteRemotes = {
+/** What every part of a board shares: also what it calls over the network, each looked up anew for every call. */
+export type QuoteContext = ObjectContext & {
   gate(): Pick<ProviderGateObject, 'quotes' | 'find'>
   database(): QuoteDatabase
   slots(): Pick<FeedSlotsObject, 'open'>

@@ -11,8 +11,8 @@ import {
 } from '../../src/pricing/symbol.ts'
 import type { Asset, Candidate } from '../../src/protocol/asset.ts'
 import { MINUTE_MS } from '../../src/time.ts'
-import type { ObjectContext } from '../object-context.ts'
-import type { QuoteRemotes } from './remotes.ts'
+import type { QuoteContext } from './remotes.ts'
+import { SharedReads } from './shared-reads.ts'
 import type { QuoteStore } from './store.ts'
 
 /** A match from the database is cached for this long: by then there is a new plan. */
@@ -21,8 +21,6 @@ const MATCH_TTL_MS = MINUTE_MS
 const NO_MATCH_TTL_MS = 5_000
 /** An asset outside of the plan is remembered for this long after its last use. */
 const UNPLANNED_TTL_MS = 3 * MINUTE_MS
-/** After a failed read the database is not asked again for this long. */
-const DATABASE_RETRY_MS = 2_000
 const MAX_CACHED_MATCHES = 20_000
 const MAX_UNPLANNED = 2_000
 
@@ -40,13 +38,6 @@ export type SymbolMatch =
   | { kind: 'moved'; symbol: string }
   | { kind: 'unread' }
 
-type ResolverOptions = {
-  shard: number
-  shards: number
-  /** See UNKNOWN_SYMBOL_TTL_MS. */
-  unknownTtlMs: number
-}
-
 /** Deletes the oldest entries until `maxSize` are left. */
 function evictOldest<K, V>(map: Map<K, V>, maxSize: number): void {
   for (const key of map.keys()) {
@@ -57,22 +48,23 @@ function evictOldest<K, V>(map: Map<K, V>, maxSize: number): void {
 
 /** Resolves names to assets: of the plan, else of the database, with one query for all callers at a time. */
 export class SymbolResolver {
-  readonly #context: ObjectContext
-  readonly #remotes: QuoteRemotes
+  readonly #context: QuoteContext
   readonly #store: QuoteStore
-  readonly #options: ResolverOptions
+  readonly #shard: number
   #planned = new Map<number, PlannedAsset>()
   #index: AssetIndex<PlannedAsset> = []
   readonly #unplanned = new Map<number, { asset: Asset; at: number }>()
   readonly #matches = new Map<string, { until: number; match: SymbolMatch }>()
-  readonly #inFlight = new Map<string, Promise<void>>()
-  #databaseRetryAt = 0
+  readonly #reads: SharedReads<string>
 
-  constructor(context: ObjectContext, remotes: QuoteRemotes, store: QuoteStore, options: ResolverOptions) {
+  constructor(context: QuoteContext, store: QuoteStore, shard: number) {
     this.#context = context
-    this.#remotes = remotes
     this.#store = store
-    this.#options = options
+    this.#shard = shard
+    this.#reads = new SharedReads(context, (names) => this.#loadMatches(names), {
+      event: 'symbols_read_failed',
+      unit: 'names',
+    })
   }
 
   setPlanned(assets: readonly PlannedAsset[]): void {
@@ -107,7 +99,7 @@ export class SymbolResolver {
   /** Stores that no provider knows a name, so that a restart does not search for it again. */
   saveUnknown(name: string): void {
     const now = this.#context.now()
-    this.#store.saveUnknown(name, now + this.#options.unknownTtlMs, now)
+    this.#store.saveUnknown(name, now + this.#context.settings.UNKNOWN_SYMBOL_TTL_MS, now)
   }
 
   /** Whether the providers did not know a name lately. */
@@ -123,7 +115,7 @@ export class SymbolResolver {
 
   /** The match of a name, as far as it is known without the database; null: the database has to be asked. */
   resolveCached(name: string): SymbolMatch | null {
-    const index = this.#options.shards === 1 ? this.#index : this.#index.slice(0, SHARD_LOCAL_RANKS)
+    const index = this.#context.settings.QUOTE_SHARDS === 1 ? this.#index : this.#index.slice(0, SHARD_LOCAL_RANKS)
     const resolution = resolveFromIndex(name, index)
     if (resolution.kind !== 'none') return this.#toMatch(name, resolution)
     if (normalizeName(name) !== name) return { kind: 'unknown', asked: true }
@@ -135,26 +127,9 @@ export class SymbolResolver {
 
   /** The matches of these names. Never rejects. */
   async resolve(names: readonly string[]): Promise<Map<string, SymbolMatch>> {
-    const matches = new Map<string, SymbolMatch>()
-    const waits = new Set<Promise<void>>()
-    const missing: string[] = []
-    for (const name of new Set(names)) {
-      const match = this.resolveCached(name)
-      const loading = this.#inFlight.get(name)
-      if (match) matches.set(name, match)
-      else if (loading) waits.add(loading)
-      else missing.push(name)
-    }
-    if (missing.length > 0 && this.#context.now() >= this.#databaseRetryAt) {
-      const loading = this.#loadMatches(missing).finally(() => {
-        for (const name of missing) this.#inFlight.delete(name)
-      })
-      for (const name of missing) this.#inFlight.set(name, loading)
-      waits.add(loading)
-    }
-    await Promise.all(waits)
-    for (const name of names) if (!matches.has(name)) matches.set(name, this.resolveLocally(name))
-    return matches
+    const matches = new Map([...new Set(names)].map((name) => [name, this.resolveCached(name)]))
+    await this.#reads.load([...matches].flatMap(([name, match]) => (match === null ? [name] : [])))
+    return new Map([...matches].map(([name, match]) => [name, match ?? this.resolveLocally(name)]))
   }
 
   /** The match of a name without asking the database. */
@@ -172,26 +147,21 @@ export class SymbolResolver {
   }
 
   async #loadMatches(names: string[]): Promise<void> {
-    const { shard, shards } = this.#options
-    try {
-      const index = indexAssets(await this.#remotes.database().findAssets(names))
-      const matches = names.map((name) => ({ name, match: this.#toMatch(name, resolveFromIndex(name, index)) }))
-      const elsewhere = matches.flatMap(({ match }) =>
-        match.kind === 'asset' && shardOf(match.asset.symbol, shards) !== shard ? [match.asset] : [],
-      )
-      const moved = await this.#unambiguousSymbols(elsewhere)
-      for (const { name, match } of matches) this.#cacheMatch(name, match, moved)
-    } catch (error) {
-      this.#databaseRetryAt = this.#context.now() + DATABASE_RETRY_MS
-      this.#context.log('symbols_read_failed', { names: names.length, error: String(error) })
-    }
+    const shards = this.#context.settings.QUOTE_SHARDS
+    const index = indexAssets(await this.#context.database().findAssets(names))
+    const matches = names.map((name) => ({ name, match: this.#toMatch(name, resolveFromIndex(name, index)) }))
+    const elsewhere = matches.flatMap(({ match }) =>
+      match.kind === 'asset' && shardOf(match.asset.symbol, shards) !== this.#shard ? [match.asset] : [],
+    )
+    const moved = await this.#unambiguousSymbols(elsewhere)
+    for (const { name, match } of matches) this.#cacheMatch(name, match, moved)
   }
 
   /** Those of these assets that their symbol alone resolves to: their own shard finds them by it. */
   async #unambiguousSymbols(assets: readonly Asset[]): Promise<Set<number>> {
     if (assets.length === 0) return new Set()
     const symbols = assets.map(({ symbol }) => symbol.toUpperCase())
-    const candidates = await this.#remotes.database().findAssets(symbols)
+    const candidates = await this.#context.database().findAssets(symbols)
     const unambiguous = assets.filter((asset) => {
       const resolution = resolve(asset.symbol.toUpperCase(), candidates)
       return resolution.kind === 'one' && resolution.asset.asset_id === asset.asset_id

@@ -1,9 +1,8 @@
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { QuoteCache } from '../../src/pricing/quote-cache.ts'
 import { MINUTE_MS } from '../../src/time.ts'
-import type { ObjectContext } from '../object-context.ts'
 import type { RefreshPolicy } from './refresh-policy.ts'
-import type { QuoteRemotes } from './remotes.ts'
+import type { QuoteContext } from './remotes.ts'
 import type { QuoteStore } from './store.ts'
 
 /** A write that has not ended after this long counts as lost. */
@@ -11,8 +10,7 @@ const WRITE_TIMEOUT_MS = MINUTE_MS
 
 /** Writes the latest state of changed quotes to Postgres, at most once a tick; a failed write waits for the next tick. */
 export class QuoteWriteBehind {
-  readonly #context: ObjectContext
-  readonly #remotes: QuoteRemotes
+  readonly #context: QuoteContext
   readonly #cache: QuoteCache
   readonly #store: QuoteStore
   readonly #policy: RefreshPolicy
@@ -20,16 +18,11 @@ export class QuoteWriteBehind {
   #writingSince = 0
   failures = 0
 
-  constructor(
-    context: ObjectContext,
-    remotes: QuoteRemotes,
-    parts: { cache: QuoteCache; store: QuoteStore; policy: RefreshPolicy },
-  ) {
+  constructor(context: QuoteContext, cache: QuoteCache, store: QuoteStore, policy: RefreshPolicy) {
     this.#context = context
-    this.#remotes = remotes
-    this.#cache = parts.cache
-    this.#store = parts.store
-    this.#policy = parts.policy
+    this.#cache = cache
+    this.#store = store
+    this.#policy = policy
   }
 
   /** The quotes that Postgres lacks. */
@@ -56,7 +49,7 @@ export class QuoteWriteBehind {
 
   async #write(quotes: CachedQuote[], lastBatch: number): Promise<void> {
     try {
-      await this.#remotes.database().writePrices(quotes, this.#policy.settings)
+      await this.#context.database().writePrices(quotes, this.#policy.settings)
       this.#store.saveHead({ flushed: Math.max(this.#store.head.flushed, lastBatch) })
     } catch (error) {
       this.failures++

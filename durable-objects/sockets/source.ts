@@ -14,12 +14,9 @@ export type ChannelResult<S> = { subscription: S } | { error: ChannelError }
  * answered, where not everything is in memory.
  */
 export interface ChannelSource<S, P = never> extends AttachmentCodec<S> {
-  /** The position of the newest update. */
-  readonly position: string
-  /** The offset of that position. */
+  /** The epoch of the stream, and the offset of the newest update. */
+  readonly epoch: string
   readonly offset: number
-  /** The offset that a position of this stream names; null for any other text, and for one that is still ahead. */
-  offsetOf(position: string): number | null
 
   /** The subscription to nothing. */
   readonly none: S
@@ -42,9 +39,9 @@ export interface ChannelSource<S, P = never> extends AttachmentCodec<S> {
    * known any more.
    */
   updates(subscription: S, from: number): string[] | null
-  /** The frames for a client that returns with a position (D2); null: it gets a snapshot. */
-  resume(subscription: S, since: string): string[] | null
-  /** Everything as it is now; null: `prepared` lacks what that needs. */
+  /** The frames for a client that returns (D2), where they differ from `updates`; null: it gets a snapshot. */
+  resume?(subscription: S, from: number): string[] | null
+  /** The current state; null: `prepared` lacks what that needs. */
   snapshot(subscription: S, prepared: P | undefined): string[] | null
   /** Reads what a snapshot needs. */
   prepareSnapshot?(subscription: S): Promise<P>

@@ -1,7 +1,7 @@
 import { type Candle, formatCandle } from '../protocol/candle.ts'
 import { GRANULARITIES } from '../protocol/granularity.ts'
 import { candleUpdateFrame } from '../protocol/messages.ts'
-import { formatStreamPosition, parseStreamPosition } from '../protocol/stream-position.ts'
+import { formatStreamPosition } from '../protocol/stream-position.ts'
 
 /**
  * Candles whose latest text is stored for connections that are behind. Eight form at a time; the rest is room for candles
@@ -42,11 +42,6 @@ export class UpdateLog {
 
   get offset(): number {
     return this.#offset
-  }
-
-  /** The position of the newest update. */
-  get position(): string {
-    return this.#positionAt(this.#offset)
   }
 
   #positionAt(offset: number): string {
@@ -90,7 +85,7 @@ export class UpdateLog {
     const cached = this.#frameCache.get(cacheKey)
     if (cached !== undefined) return cached
     const changed = lacksNewest ? this.#latestUpdate : this.#changedAfter(from)
-    const frame = buildFrame(this.position, changed, mask)
+    const frame = buildFrame(this.#positionAt(this.#offset), changed, mask)
     this.#frameCache.set(cacheKey, frame)
     return frame
   }
@@ -99,16 +94,9 @@ export class UpdateLog {
     return [...this.#latestByKey.values()].filter(({ offset }) => offset > from).map(({ candle }) => candle)
   }
 
-  /** The offset that a position of this epoch names; null for any other text, and for one that is still ahead. */
-  offsetOf(text: string): number | null {
-    const position = parseStreamPosition(text)
-    return position?.epoch === this.#epoch && position.offset <= this.#offset ? position.offset : null
-  }
-
-  /** The frame of every update of `mask` after a position; null when some of them were dropped (D2). */
-  framesSince(position: string, mask: number): string[] | null {
-    const from = this.offsetOf(position)
-    if (from === null || this.#offset - from > this.#maxFrames) return null
+  /** The frame of every update of `mask` after an offset; null when some of them were dropped (D2). */
+  framesSince(from: number, mask: number): string[] | null {
+    if (this.#offset - from > this.#maxFrames) return null
     const missed: string[] = []
     // Offsets rise by one with each entry.
     for (const { offset, candles } of this.#entries.slice(this.#entries.length - (this.#offset - from))) {

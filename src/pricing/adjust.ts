@@ -1,4 +1,5 @@
 import type { CorporateAction, HistoryInterval, PriceBar, PriceBasis } from '../protocol/price-history.ts'
+import { formatDate } from '../time.ts'
 import {
   decimalsFor,
   divideRatios,
@@ -9,6 +10,7 @@ import {
   type Ratio,
   roundRatio,
 } from './ratio.ts'
+import { fnv1a } from './symbol.ts'
 
 /** A quotient that does not end is rounded to this many decimals; a small one to as many as keep ten digits. */
 const ROUNDED_DECIMALS = 10
@@ -23,7 +25,7 @@ function lastDay({ date }: PriceBar, interval: HistoryInterval): string {
   const day = new Date(date)
   if (interval === 'ONE_WEEK') day.setUTCDate(day.getUTCDate() + 6)
   else day.setUTCMonth(day.getUTCMonth() + 1, 0)
-  return day.toISOString().slice(0, 10)
+  return formatDate(day)
 }
 
 /** Shares before per share after of the splits of one day. */
@@ -99,18 +101,14 @@ export function adjustBars(
 }
 
 /**
- * A short hash of these corporate actions (32-bit FNV-1a), part of the ETag of adjusted history: it only has to
- * distinguish a list from its later versions.
+ * A short hash of these corporate actions, part of the ETag of adjusted history: it only has to distinguish a list from
+ * its later versions.
  */
 export function hashActions(actions: readonly CorporateAction[]): string {
-  let hash = 0x811c9dc5
-  for (const action of actions) {
-    const fields =
-      action.kind === 'split'
-        ? [action.ex_date, action.numerator, action.denominator]
-        : [action.ex_date, action.amount, action.reference_close]
-    const line = `${action.kind} ${fields.join(' ')};`
-    for (let i = 0; i < line.length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193) >>> 0
-  }
-  return hash.toString(16).padStart(8, '0')
+  const lines = actions.map((action) => {
+    const terms =
+      action.kind === 'split' ? [action.numerator, action.denominator] : [action.amount, action.reference_close]
+    return `${action.kind} ${action.ex_date} ${terms.join(' ')};`
+  })
+  return fnv1a(lines.join('')).toString(16).padStart(8, '0')
 }

@@ -1,18 +1,6 @@
 import type { MarketState } from '../protocol/quote.ts'
 import type { RefreshSettings } from './refresh-settings.ts'
 
-/** The initial row of `app_settings`, and the settings of a board without a plan. */
-export const DEFAULT_REFRESH_SETTINGS: RefreshSettings = {
-  refresh_min_seconds: 15,
-  refresh_max_seconds: 300,
-  refresh_default_seconds: 60,
-  closed_refresh_seconds: 900,
-  snapshot_seconds: 300,
-  snapshot_days: 8,
-  history_days: 365,
-  history_weeks: 157,
-}
-
 /** The shortest interval of a closed market's probe, seconds. */
 const PROBE_INTERVAL_S = 60
 
@@ -55,7 +43,7 @@ export function marketProbes(assets: Iterable<RefreshCandidate>): Map<string, nu
 }
 
 /** When an asset is due, unix milliseconds. */
-export function dueAt(
+function dueAt(
   asset: RefreshCandidate,
   isProbe: boolean,
   openedAt: number | undefined,

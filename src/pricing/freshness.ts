@@ -15,25 +15,20 @@ export function effectiveIntervalS(
   return Math.max(refresh_min_seconds, Math.min(refresh_max_seconds, ...userIntervals))
 }
 
-/** The interval in a state of the market, in seconds: in a closed one an asset is refreshed rarely. */
-export const marketIntervalS = (
-  interval: number,
-  market_state: Quote['market_state'],
-  { closed_refresh_seconds }: Pick<RefreshSettings, 'closed_refresh_seconds'>,
-): number => (market_state === 'closed' ? Math.max(interval, closed_refresh_seconds) : interval)
-
 /**
- * The end of a quote's time to live, unix milliseconds (Q1).
+ * The end of a quote's time to live, unix milliseconds (Q1). In a closed market an asset is refreshed rarely.
  * @param interval seconds, see `effectiveIntervalS`
  * @param tickMs see QUOTE_REFRESH_TICK_MS
  */
-export const freshUntil = (
-  quote: Pick<Quote, 'updated_at' | 'market_state'>,
+export function freshUntil(
+  { updated_at, market_state }: Pick<Quote, 'updated_at' | 'market_state'>,
   interval: number,
-  settings: Pick<RefreshSettings, 'closed_refresh_seconds'>,
+  { closed_refresh_seconds }: Pick<RefreshSettings, 'closed_refresh_seconds'>,
   tickMs: number,
-): number =>
-  Date.parse(quote.updated_at) + marketIntervalS(interval, quote.market_state, settings) * 1_000 + GRACE_TICKS * tickMs
+): number {
+  const intervalS = market_state === 'closed' ? Math.max(interval, closed_refresh_seconds) : interval
+  return Date.parse(updated_at) + intervalS * 1_000 + GRACE_TICKS * tickMs
+}
 
 /** Why a value is stale at `now` (unix milliseconds); null while it is within its time to live. */
 export const staleReason = (

@@ -103,8 +103,7 @@ export class QuoteCache {
 
   /** Whether a change since the last batch is visible to clients. */
   get hasVisibleChanges(): boolean {
-    for (const visible of this.#dirty.values()) if (visible) return true
-    return false
+    return [...this.#dirty.values()].includes(true)
   }
 
   #change(id: number, change: Partial<QuoteEntry>, visible: boolean): void {
@@ -222,8 +221,6 @@ export class QuoteCache {
 
   /** The quotes that are newer than a batch: what Postgres lacks when it has that batch. */
   quotesAfter(n: number): CachedQuote[] {
-    const quotes: CachedQuote[] = []
-    for (const { quote, brought } of this.#entries.values()) if (quote && brought > n) quotes.push(quote)
-    return quotes
+    return [...this.#entries.values()].flatMap(({ quote, brought }) => (quote && brought > n ? [quote] : []))
   }
 }

@@ -57,26 +57,12 @@ export const supersedes = (next: CachedQuote, cached: CachedQuote | null): boole
   cached === null ||
   (Date.parse(next.updated_at) >= Date.parse(cached.updated_at) && Date.parse(next.as_of) >= Date.parse(cached.as_of))
 
-/** The fields that clients see, without the time of the update. */
-const VISIBLE_FIELDS = [
-  'symbol',
-  'price',
-  'currency',
-  'previous_close',
-  'change24h',
-  'market_state',
-  'open',
-  'high',
-  'low',
-  'volume',
-  'eps',
-  'pe_ratio',
-  'provider',
-  'as_of',
-] as const satisfies readonly (keyof Quote)[]
+/** The fields of a quote that may change without a change that clients see. */
+const HIDDEN_FIELDS = new Set<string>(['asset_id', 'market', 'pe_as_of', 'updated_at'] satisfies (keyof CachedQuote)[])
 
 /** Whether two quotes are equal to clients, apart from the time of the update. */
-export const hasSameVisibleFields = (a: Quote, b: Quote): boolean => VISIBLE_FIELDS.every((key) => a[key] === b[key])
+export const hasSameVisibleFields = (a: CachedQuote, b: CachedQuote): boolean =>
+  (Object.keys(a) as (keyof CachedQuote)[]).every((key) => HIDDEN_FIELDS.has(key) || a[key] === b[key])
 
 const maxDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) > 0 ? b : a)
 const minDecimal = (a: string | null, b: string): string | null => (a !== null && compareDecimals(b, a) < 0 ? b : a)

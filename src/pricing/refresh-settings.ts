@@ -1,24 +1,28 @@
 import type { Asset } from '../protocol/asset.ts'
 
-/** What operators set without a deploy: `app_settings`. Seconds, days and weeks as the names say. */
-export type RefreshSettings = {
-  /** No asset is refreshed more often, whoever asks. */
-  refresh_min_seconds: number
-  /** No asset is refreshed less often, whoever watches. */
-  refresh_max_seconds: number
+/**
+ * What operators set without a deploy, in `app_settings`: its initial row, and the settings of a board without a plan.
+ * Seconds, days and weeks as the names say.
+ */
+export const DEFAULT_REFRESH_SETTINGS = {
+  /** No asset is refreshed more often. */
+  refresh_min_seconds: 15,
+  /** No asset is refreshed less often. */
+  refresh_max_seconds: 300,
   /** The interval of a user who has chosen none. */
-  refresh_default_seconds: number
+  refresh_default_seconds: 60,
   /** While an asset's market is closed. */
-  closed_refresh_seconds: number
+  closed_refresh_seconds: 900,
   /** Snapshots of one asset are at least so far apart. */
-  snapshot_seconds: number
-  snapshot_days: number
-  history_days: number
-  history_weeks: number
+  snapshot_seconds: 300,
+  snapshot_days: 8,
+  history_days: 365,
+  history_weeks: 157,
 }
+export type RefreshSettings = typeof DEFAULT_REFRESH_SETTINGS
 
-/** An asset, and how often it is to be refreshed (Q2), seconds. */
+/** An asset and its refresh interval (Q2), seconds. */
 export type PlannedAsset = Asset & { interval: number }
 
-/** What cron tells a board each minute. `at` is unix milliseconds. */
+/** The plan that cron sends to a board each minute. `at` is unix milliseconds. */
 export type QuotePlan = { at: number; settings: RefreshSettings; assets: PlannedAsset[] }

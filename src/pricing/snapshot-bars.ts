@@ -15,27 +15,18 @@ export const formatTime = (seconds: number): string => `${new Date(seconds * 1_0
  */
 export function barsFromSnapshots(points: readonly PricePoint[], size: number, now: number): PriceBar[] {
   const bars: PriceBar[] = []
-  let open = Number.NEGATIVE_INFINITY
   for (const { at, price } of points) {
     const start = Math.floor(at / size) * size
+    const date = formatTime(start)
     const bar = bars.at(-1)
-    if (start === open && bar) {
+    if (bar?.date === date) {
       if (compareDecimals(price, bar.high) > 0) bar.high = price
       if (compareDecimals(price, bar.low) < 0) bar.low = price
       bar.close = price
       continue
     }
-    open = start
     const is_complete = start + size <= now
-    bars.push({
-      date: formatTime(start),
-      open: price,
-      high: price,
-      low: price,
-      close: price,
-      volume: null,
-      is_complete,
-    })
+    bars.push({ date, open: price, high: price, low: price, close: price, volume: null, is_complete })
   }
   return bars
 }

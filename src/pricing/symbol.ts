@@ -3,9 +3,6 @@ import { type Asset, type Candidate, SYMBOL_PATTERN } from '../protocol/asset.ts
 /** Text that is safe to upper-case: `ß` would become `SS`. */
 const ASCII = /^[\x21-\x7e]+$/
 
-const FNV_OFFSET = 0x811c9dc5
-const FNV_PRIME = 0x01000193
-
 /** The name of an asset as it is looked up: trimmed and in capitals; null for text that is not a valid name. */
 export function normalizeName(text: string): string | null {
   const trimmed = text.trim()
@@ -14,15 +11,20 @@ export function normalizeName(text: string): string | null {
   return SYMBOL_PATTERN.test(name) ? name : null
 }
 
+/** The 32-bit FNV-1a hash of ASCII text. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}
+
 /**
  * The shard of a name, 0 to `shards` - 1: FNV-1a of its base, which is what follows `provider:`, up to the first of
  * `-` `.` `=`. BTC, BTC-USD and COINBASE:BTC-USD share one, and so do SHEL.L and SHEL.AS.
  */
 export function shardOf(name: string, shards: number): number {
   const base = (name.slice(name.indexOf(':') + 1).split(/[-.=]/, 1)[0] as string).toUpperCase()
-  let hash = FNV_OFFSET
-  for (let i = 0; i < base.length; i++) hash = Math.imul(hash ^ base.charCodeAt(i), FNV_PRIME)
-  return (hash >>> 0) % shards
+  return fnv1a(base) % shards
 }
 
 /** The name that resolves to this asset alone. */

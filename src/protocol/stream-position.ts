@@ -17,6 +17,12 @@ export function parseStreamPosition(text: string): StreamPosition | null {
   return match ? { epoch: match[1] as string, offset: Number(match[2]) } : null
 }
 
+/** The offset that a position of this stream names; null for any other text, and for an offset that is still ahead. */
+export function offsetInStream(text: string, stream: StreamPosition): number | null {
+  const position = parseStreamPosition(text)
+  return position?.epoch === stream.epoch && position.offset <= stream.offset ? position.offset : null
+}
+
 /** `key:epoch-offset`, joined by commas: the positions in the streams of several objects. */
 export const joinStreamPositions = (positions: ReadonlyMap<string, string>): string =>
   [...positions].map(([key, position]) => `${key}:${position}`).join(',')

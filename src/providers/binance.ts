@@ -1,9 +1,15 @@
 import { z } from 'zod'
-import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { DailyBar, MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { DAY_MS, formatDate } from '../time.ts'
+import { optionalField, positiveDecimal, signedDecimal, unsignedDecimal } from './amounts.ts'
 import { fetchJson } from './fetch-json.ts'
-import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import {
+  CRYPTO_FIELDS,
+  missingQuote,
+  type QuoteProvider,
+  quotesInOrder,
+  type ReachableProviderDeps,
+} from './provider.ts'
 import { type Failure, failure, type Result } from './result.ts'
 
 /** Pairs of one request. */
@@ -34,13 +40,8 @@ const QUOTE_ASSETS = (
 const quoteAssetOf = (pair: string): string | undefined =>
   QUOTE_ASSETS.find((asset) => pair.length > asset.length && pair.endsWith(asset))
 
-const SIGNED = /^-?\d+(?:\.\d+)?$/
 /** Amounts come with eight decimals. Null: missing or not positive. */
-const amount = z.unknown().transform((text) => (isPositiveDecimal(text) ? trimDecimal(text) : null))
-const volume = z
-  .string()
-  .regex(/^\d+(?:\.\d+)?$/)
-  .transform(trimDecimal)
+const amount = optionalField(positiveDecimal)
 
 const tickersSchema = z.array(z.unknown())
 const tickerSchema = z.object({
@@ -50,15 +51,15 @@ const tickerSchema = z.object({
   openPrice: amount,
   highPrice: amount,
   lowPrice: amount,
-  volume: volume.nullable().catch(null),
-  priceChangePercent: z.string().regex(SIGNED).transform(trimDecimal).nullable().catch(null),
+  volume: optionalField(unsignedDecimal),
+  priceChangePercent: optionalField(signedDecimal),
   closeTime: z.int().positive(),
 })
 type Ticker = z.infer<typeof tickerSchema>
 
-const price = z.string().refine(isPositiveDecimal).transform(trimDecimal)
+const price = positiveDecimal
 /** Start (ms), open, high, low, close, volume, end (ms), and five more. */
-const klinesSchema = z.array(z.tuple([z.int(), price, price, price, price, volume, z.int()]).rest(z.unknown()))
+const klinesSchema = z.array(z.tuple([z.int(), price, price, price, price, unsignedDecimal, z.int()]).rest(z.unknown()))
 
 /**
  * Binance's public REST API. A pair in USDT is priced in USDT, never in USD. `quotes` and `find` cost one request, history
@@ -69,11 +70,10 @@ export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): Quo
 
   /** The tickers of these pairs, which must be distinct, by name. */
   const fetchTickers = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Ticker>>> => {
-    if (ids.length === 0) return { ok: true, value: new Map() }
     const list = encodeURIComponent(JSON.stringify(ids))
     const result = await fetchJson(fetch, `${base}/ticker/24hr?symbols=${list}`, tickersSchema, { signal })
     if (!result.ok) return ids.length === 1 && isUnknown(result) ? { ok: true, value: new Map() } : result
-    const tickers = result.value.map((one) => tickerSchema.safeParse(one).data).filter((one) => one !== undefined)
+    const tickers = result.value.flatMap((one) => tickerSchema.safeParse(one).data ?? [])
     return { ok: true, value: new Map(tickers.map((ticker) => [ticker.symbol, ticker])) }
   }
 
@@ -81,12 +81,7 @@ export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): Quo
     name: 'binance',
     maxBatch: MAX_BATCH,
     weight: (ids) => (ids <= LIGHT_PAIRS ? LIGHT_WEIGHT : FULL_WEIGHT),
-
-    async quotes(ids, signal) {
-      const asked = [...new Set(ids.filter((id) => PAIR.test(id)))]
-      const result = await fetchTickers(asked, signal)
-      return result.ok ? { ok: true, value: ids.map((id) => toQuote(id, result.value.get(id))) } : result
-    },
+    quotes: quotesInOrder('binance', PAIR, fetchTickers, toQuote),
 
     async dailyHistory(id, from, signal) {
       const currency = quoteAssetOf(id)
@@ -122,25 +117,21 @@ export function binanceProvider({ fetch, url, now }: ReachableProviderDeps): Quo
 const isUnknown = (failure: Failure): boolean => failure.status === 400 && INVALID_SYMBOL.test(failure.detail)
 
 /** Open, high, low and volume are of the last 24 hours: the market never closes. */
-function toQuote(id: string, ticker: Ticker | undefined): ProviderQuote | MissingQuote {
-  if (ticker === undefined) return { id, price: null, reason: 'unknown', detail: 'unknown to Binance' }
+function toQuote(id: string, ticker: Ticker): ProviderQuote | MissingQuote {
   const currency = quoteAssetOf(id)
   if (ticker.lastPrice === null || currency === undefined)
-    return { id, price: null, reason: 'no_price', detail: `price ${ticker.lastPrice} in ${currency}` }
+    return missingQuote(id, 'no_price', `price ${ticker.lastPrice} in ${currency}`)
   return {
+    ...CRYPTO_FIELDS,
     id,
     price: ticker.lastPrice,
     currency,
     previous_close: ticker.prevClosePrice,
     change24h: ticker.priceChangePercent,
-    market_state: 'open',
-    market: null,
     open: ticker.openPrice,
     high: ticker.highPrice,
     low: ticker.lowPrice,
     volume: ticker.volume,
-    eps: null,
-    pe_ratio: null,
     as_of: new Date(ticker.closeTime).toISOString(),
   }
 }

@@ -2,7 +2,13 @@ import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
 import { decimalsFor, divideRatios, parseRatio, roundRatio } from '../pricing/ratio.ts'
 import { DAY_S, formatDate } from '../time.ts'
 import { fetchCandles, fetchProducts, type RestCandle, type RestProduct } from './coinbase.ts'
-import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
+import {
+  CRYPTO_FIELDS,
+  missingQuote,
+  type QuoteProvider,
+  quotesInOrder,
+  type ReachableProviderDeps,
+} from './provider.ts'
 import { failure, type Result } from './result.ts'
 
 /** Products of one request (see fetchProducts). */
@@ -24,19 +30,21 @@ const CLOSE_DIGITS = 10
  * `quotes` and `find` cost one request, history one for 348 days (all of it one more, which is empty).
  */
 export function coinbaseProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
+  const fetchById = async (
+    ids: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Result<Map<string, PricedProduct>>> => {
+    const result = await fetchProducts(fetch, url, ids, signal)
+    if (!result.ok) return result
+    const at = new Date(now()).toISOString()
+    return { ok: true, value: new Map(result.value.map((product) => [product.product_id, { ...product, at }])) }
+  }
+
   return {
     name: 'coinbase',
     maxBatch: MAX_BATCH,
     weight: () => 1,
-
-    async quotes(ids, signal) {
-      const asked = [...new Set(ids.filter((id) => PAIR.test(id)))]
-      const result = await fetchProducts(fetch, url, asked, signal)
-      if (!result.ok) return result
-      const products = new Map(result.value.map((product) => [product.productId, product]))
-      const at = new Date(now()).toISOString()
-      return { ok: true, value: ids.map((id) => toQuote(id, products.get(id), at)) }
-    },
+    quotes: quotesInOrder('coinbase', PAIR, fetchById, toQuote),
 
     async dailyHistory(id, from, signal) {
       if (!PAIR.test(id)) return failure('not_found', `${id} is not a pair`)
@@ -51,14 +59,13 @@ export function coinbaseProvider({ fetch, url, now }: ReachableProviderDeps): Qu
 
     async find(name, signal) {
       if (!PAIR.test(name)) return { ok: true, value: null }
-      const result = await fetchProducts(fetch, url, [name], signal)
+      const result = await fetchById([name], signal)
       if (!result.ok) return result
-      const product = result.value.find(({ productId }) => productId === name)
-      if (product === undefined || product.status !== 'online' || !isPrice(product.price))
-        return { ok: true, value: null }
-      const { baseCurrency: code, quoteCurrency: currency } = product
+      const product = result.value.get(name)
+      if (product?.status !== 'online' || !isPrice(product.price)) return { ok: true, value: null }
+      const { base_currency: code, quote_currency: currency } = product
       const symbol = currency === 'USD' ? code : name
-      const listed = product.baseName ?? code
+      const listed = product.base_name ?? code
       return { ok: true, value: { id: name, symbol, name: listed, type: 'crypto', code, currency, isin: null } }
     },
   }
@@ -79,29 +86,28 @@ async function fetchAllPages(
   return { ok: true, value: pages.reverse().flat() }
 }
 
+/** A product with the time of the response, RFC 3339. */
+type PricedProduct = RestProduct & { at: string }
+
 const isPrice = (price: string | null): price is string => price !== null && /[1-9]/.test(price)
 
-function toQuote(id: string, product: RestProduct | undefined, at: string): ProviderQuote | MissingQuote {
-  if (product === undefined) return { id, price: null, reason: 'unknown', detail: 'unknown to Coinbase' }
+function toQuote(id: string, product: PricedProduct): ProviderQuote | MissingQuote {
   // A product that is not traded any more still has its last price.
   if (product.status !== 'online' || !isPrice(product.price))
-    return { id, price: null, reason: 'no_price', detail: `${product.status}, price ${product.price}` }
+    return missingQuote(id, 'no_price', `${product.status}, price ${product.price}`)
   return {
+    ...CRYPTO_FIELDS,
     id,
     price: product.price,
-    currency: product.quoteCurrency,
-    previous_close: previousClose(product.price, product.change24h),
-    change24h: product.change24h,
-    market_state: 'open',
-    market: null,
+    currency: product.quote_currency,
+    previous_close: previousClose(product.price, product.change_24h),
+    change24h: product.change_24h,
     // The market never closes; high, low and volume are of the last 24 hours, of which Coinbase has no first price.
     open: null,
-    high: product.high24h,
-    low: product.low24h,
-    volume: product.volume24h,
-    eps: null,
-    pe_ratio: null,
-    as_of: at,
+    high: product.high_24h,
+    low: product.low_24h,
+    volume: product.volume_24h,
+    as_of: product.at,
   }
 }
 

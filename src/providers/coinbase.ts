@@ -1,32 +1,9 @@
 import { z } from 'zod'
-import type { Granularity } from '../protocol/granularity.ts'
-import { GRANULARITY_SECONDS } from '../protocol/granularity.ts'
+import { GRANULARITY_SECONDS, type Granularity } from '../protocol/granularity.ts'
 import type { Product } from '../protocol/product.ts'
+import { optionalField, positiveDecimal, signedDecimal, unsignedDecimal } from './amounts.ts'
 import { fetchJson } from './fetch-json.ts'
 import type { Fetch, Result } from './result.ts'
-
-/** Decimal text with the exchange's digits, trailing zeros trimmed; `time` is RFC 3339. */
-export type RestTrade = { tradeId: number; price: string; size: string; time: string }
-
-/** `start` in unix seconds; prices and volume are decimal text with the exchange's digits. */
-export type RestCandle = { start: number; open: string; high: string; low: string; close: string; volume: string }
-
-/** A product of the Advanced Trade REST API; null: not sent (a delisted product has no change). */
-export type RestProduct = {
-  productId: string
-  baseCurrency: string
-  quoteCurrency: string
-  status: string
-  minSize: string | null
-  maxSize: string | null
-  price: string | null
-  /** Per cent, of 24 hours, as the three below. */
-  change24h: string | null
-  high24h: string | null
-  low24h: string | null
-  volume24h: string | null
-  baseName: string | null
-}
 
 /**
  * Coinbase refuses 351 candles; its documents disagree on 350, and on whether the bucket that starts at `end` counts.
@@ -37,90 +14,63 @@ const CANDLES_PER_PAGE = 348
 /** Product ids of one request: some hundred ids are still a URL of moderate length. */
 const PRODUCTS_PER_PAGE = 100
 
-const REST_GRANULARITY: Readonly<Record<Granularity, string>> = {
-  ONE_MINUTE: 'ONE_MINUTE',
-  FIVE_MINUTES: 'FIVE_MINUTE',
-  FIFTEEN_MINUTES: 'FIFTEEN_MINUTE',
-  THIRTY_MINUTES: 'THIRTY_MINUTE',
-  ONE_HOUR: 'ONE_HOUR',
-  TWO_HOURS: 'TWO_HOUR',
-  SIX_HOURS: 'SIX_HOUR',
-  ONE_DAY: 'ONE_DAY',
-}
+const tradeSchema = z
+  .object({ trade_id: z.int().min(1), price: positiveDecimal, size: positiveDecimal, time: z.iso.datetime() })
+  .transform(({ trade_id: tradeId, ...trade }) => ({ tradeId, ...trade }))
+const tradesSchema = z.array(tradeSchema)
+/** Decimal text with the exchange's digits, trailing zeros trimmed; `time` is RFC 3339. */
+export type RestTrade = z.output<typeof tradeSchema>
 
-const DECIMAL = /^\d+(?:\.\d+)?$/
-const SIGNED_DECIMAL = /^-?\d+(?:\.\d+)?$/
-const trimZeros = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text)
-
-const amountSchema = z.string().regex(DECIMAL).transform(trimZeros)
-const positiveSchema = amountSchema.refine((text) => /[1-9]/.test(text), 'must be above 0')
-/** Text that may be empty; what is no decimal is not known. */
-const optionalAmountSchema = z
-  .string()
-  .optional()
-  .transform((text) => (text !== undefined && DECIMAL.test(text) ? trimZeros(text) : null))
-
-const tradesSchema = z.array(
-  z
-    .object({ trade_id: z.int().min(1), price: positiveSchema, size: positiveSchema, time: z.iso.datetime() })
-    .transform((t): RestTrade => ({ tradeId: t.trade_id, price: t.price, size: t.size, time: t.time })),
-)
-
-const candlesSchema = z.object({
-  candles: z.array(
-    z
-      .object({
-        start: z.string().regex(/^\d{1,12}$/),
-        open: positiveSchema,
-        high: positiveSchema,
-        low: positiveSchema,
-        close: positiveSchema,
-        volume: amountSchema,
-      })
-      .transform((c): RestCandle => ({ ...c, start: Number(c.start) })),
-  ),
+const candleSchema = z.object({
+  start: z
+    .string()
+    .regex(/^\d{1,12}$/)
+    .transform(Number),
+  open: positiveDecimal,
+  high: positiveDecimal,
+  low: positiveDecimal,
+  close: positiveDecimal,
+  volume: unsignedDecimal,
 })
+const candlesSchema = z.object({ candles: z.array(candleSchema) })
+/** `start` in unix seconds; prices and volume are decimal text with the exchange's digits. */
+export type RestCandle = z.output<typeof candleSchema>
 
-const productsSchema = z.object({
-  products: z.array(
-    z
-      .object({
-        product_id: z.string().min(1),
-        base_currency_id: z.string(),
-        quote_currency_id: z.string(),
-        status: z.string(),
-        trading_disabled: z.boolean().default(false),
-        is_disabled: z.boolean().default(false),
-        base_min_size: optionalAmountSchema,
-        base_max_size: optionalAmountSchema,
-        price: optionalAmountSchema,
-        high_24h: optionalAmountSchema,
-        low_24h: optionalAmountSchema,
-        volume_24h: optionalAmountSchema,
-        base_name: z.string().optional(),
-        price_percentage_change_24h: z
-          .string()
-          .optional()
-          .transform((text) => (text !== undefined && SIGNED_DECIMAL.test(text) ? trimZeros(text) : null)),
-      })
-      .transform(
-        (p): RestProduct => ({
-          productId: p.product_id,
-          baseCurrency: p.base_currency_id,
-          quoteCurrency: p.quote_currency_id,
-          status: tradedStatus(p.status, p.trading_disabled || p.is_disabled),
-          minSize: p.base_min_size,
-          maxSize: p.base_max_size,
-          price: p.price,
-          change24h: p.price_percentage_change_24h,
-          high24h: p.high_24h,
-          low24h: p.low_24h,
-          volume24h: p.volume_24h,
-          baseName: p.base_name || null,
-        }),
-      ),
-  ),
-})
+const amount = optionalField(unsignedDecimal)
+const productSchema = z
+  .object({
+    product_id: z.string().min(1),
+    base_currency_id: z.string(),
+    quote_currency_id: z.string(),
+    status: z.string(),
+    trading_disabled: z.boolean().default(false),
+    is_disabled: z.boolean().default(false),
+    base_min_size: amount,
+    base_max_size: amount,
+    price: amount,
+    high_24h: amount,
+    low_24h: amount,
+    volume_24h: amount,
+    base_name: z.string().optional(),
+    price_percentage_change_24h: optionalField(signedDecimal),
+  })
+  .transform(({ product_id, price, high_24h, low_24h, volume_24h, ...product }) => ({
+    product_id,
+    base_currency: product.base_currency_id,
+    quote_currency: product.quote_currency_id,
+    status: tradedStatus(product.status, product.trading_disabled || product.is_disabled),
+    min_size: product.base_min_size,
+    max_size: product.base_max_size,
+    price,
+    change_24h: product.price_percentage_change_24h,
+    high_24h,
+    low_24h,
+    volume_24h,
+    base_name: product.base_name || null,
+  }))
+const productsSchema = z.object({ products: z.array(productSchema) })
+/** A product of the Advanced Trade REST API. Null: not sent (a delisted product has no change). */
+export type RestProduct = z.output<typeof productSchema>
 
 /** A product can be called online and yet be disabled. Futures have no status at all. */
 function tradedStatus(status: string, disabled: boolean): string {
@@ -131,7 +81,7 @@ function tradedStatus(status: string, disabled: boolean): string {
 /**
  * Trades with ids below `after`, newest first, at most `limit` (1,000 is Coinbase's most). Exchange REST, the only public
  * one with trade ids as cursors.
- * @param signal ends the request; 10 s unless given. An ended request is `unavailable`.
+ * @param signal aborts the request, which is `unavailable` then; by default after 10 s
  */
 export function fetchTrades(
   fetch: Fetch,
@@ -146,8 +96,8 @@ export function fetchTrades(
 
 /**
  * The exchange's candles with starts in [start, end), unix seconds, ascending; intervals without trades are left out.
- * Asks as many pages as it takes, one after the other; the first that fails is the answer.
- * @param signal ends all requests; 10 s for each unless given.
+ * Requests as many pages as it takes, one after the other, and returns the first failure.
+ * @param signal aborts all requests; by default each after 10 s
  */
 export async function fetchCandles(
   fetch: Fetch,
@@ -157,14 +107,16 @@ export async function fetchCandles(
   signal?: AbortSignal,
 ): Promise<Result<RestCandle[]>> {
   const base = `${restUrl}/api/v3/brokerage/market/products/${encodeURIComponent(product)}/candles`
+  // Coinbase uses the singular: FIVE_MINUTE.
+  const restGranularity = granularity.replace(/S$/, '')
   const step = CANDLES_PER_PAGE * GRANULARITY_SECONDS[granularity]
   const candles: RestCandle[] = []
   for (let from = start; from < end; from += step) {
     const to = Math.min(from + step, end)
-    const url = `${base}?start=${from}&end=${to}&granularity=${REST_GRANULARITY[granularity]}&limit=350`
+    const url = `${base}?start=${from}&end=${to}&granularity=${restGranularity}&limit=350`
     const page = await fetchJson(fetch, url, candlesSchema, { signal })
     if (!page.ok) return page
-    // Coinbase also gives the buckets that `from` stands in and that begin at `to`.
+    // Coinbase also returns the buckets that contain `from` and that begin at `to`.
     const inside = page.value.candles.filter((candle) => candle.start >= from && candle.start < to)
     candles.push(...inside.sort((a, b) => a.start - b.start))
   }
@@ -172,8 +124,8 @@ export async function fetchCandles(
 }
 
 /**
- * The exchange's products: those named, or all. An id that the exchange does not know is left out.
- * @param signal ends all requests; 10 s for each unless given.
+ * The exchange's products with these ids, or all. An id that the exchange does not know is left out.
+ * @param signal aborts all requests; by default each after 10 s
  */
 export async function fetchProducts(
   fetch: Fetch,
@@ -197,20 +149,9 @@ export async function fetchProducts(
 }
 
 /** A trading pair as the API returns it. `at` is the RFC 3339 time of the response that had the price. */
-export const toProduct = (
-  product: RestProduct,
-  { exchange, active, at }: { exchange: string; active: boolean; at: string },
-): Product => ({
-  exchange,
-  product_id: product.productId,
-  base_currency: product.baseCurrency,
-  quote_currency: product.quoteCurrency,
-  status: product.status,
-  min_size: product.minSize,
-  max_size: product.maxSize,
-  active,
-  price: product.price,
-  price_at: product.price === null ? null : at,
-  change_24h: product.change24h,
-  price_source: product.price === null ? null : 'rest',
-})
+export function toProduct(rest: RestProduct, about: { exchange: string; active: boolean; at: string }): Product {
+  const { high_24h, low_24h, volume_24h, base_name, ...product } = rest
+  const { exchange, active, at } = about
+  const hasPrice = product.price !== null
+  return { ...product, exchange, active, price_at: hasPrice ? at : null, price_source: hasPrice ? 'rest' : null }
+}

@@ -1,22 +1,34 @@
 import { z } from 'zod'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
-import { formatNumber } from './decimal.ts'
-import { fetchJson, responseFailure } from './fetch-json.ts'
-import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
-import type { Result } from './result.ts'
+import { numberDecimal, optionalField, positiveNumberDecimal } from './amounts.ts'
+import { fetchJson } from './fetch-json.ts'
+import {
+  CRYPTO_FIELDS,
+  type KeyedProviderDeps,
+  missingQuote,
+  type QuoteProvider,
+  quotesInOrder,
+  quotesOnly,
+  redactKey,
+} from './provider.ts'
+import { type Failure, failure, type Result } from './result.ts'
 
 /** Coins of one request: a credit buys a hundred. */
 const MAX_BATCH = 100
 
 /** A coin's ticker and its quote currency, as in `BTC-USD`. */
-const PAIR = /^([A-Z0-9]{1,20})-([A-Z0-9]{2,10})$/
+const PAIR = /^[A-Z0-9]{1,20}-[A-Z0-9]{2,10}$/
 
-const number = z.number().nullish().catch(null)
-const moneySchema = z.object({ price: number, percent_change_24h: number, last_updated: z.iso.datetime() })
+const number = optionalField(numberDecimal)
+const moneySchema = z.object({
+  price: optionalField(positiveNumberDecimal),
+  percent_change_24h: number,
+  last_updated: z.iso.datetime(),
+})
 const coinSchema = z.object({
   symbol: z.string(),
-  cmc_rank: number,
-  is_active: number,
+  cmc_rank: optionalField(z.number()),
+  is_active: optionalField(z.number()),
   quote: z.record(z.string(), z.unknown()),
 })
 type Coin = z.infer<typeof coinSchema>
@@ -33,25 +45,22 @@ const bodySchema = z.object({
  * searched: tickers are not unique among all the coins that it lists.
  */
 export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
-  const fetchCoins = async (
-    codes: readonly string[],
-    currency: string,
-    signal?: AbortSignal,
-  ): Promise<Result<Record<string, unknown>>> => {
-    const query = `symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
-    const result = await fetchJson(fetch, `${url}/v2/cryptocurrency/quotes/latest?${query}`, bodySchema, {
-      signal,
-      headers: { 'x-cmc_pro_api_key': key },
-    })
-    if (!result.ok) return redactKey(result, key)
-    const { error_code: code, error_message: message } = result.value.status
-    if (code === 0) return { ok: true, value: result.value.data }
-    // 1001 to 1007 concern the key and the plan, 1008 to 1011 their rate limits.
-    const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
-    return redactKey(
-      responseFailure(reason, { status: code === 400 ? 400 : 200, headers: new Headers() }, `${message}`),
-      key,
-    )
+  const fetchCoins = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, Coin[]>>> => {
+    const coinsById = new Map<string, Coin[]>()
+    for (const [currency, pairs] of Map.groupBy(ids, currencyOf)) {
+      const codes = pairs.map((id) => id.slice(0, -currency.length - 1))
+      const address = `${url}/v2/cryptocurrency/quotes/latest?symbol=${codes.join(',')}&convert=${currency}&skip_invalid=true`
+      const headers = { 'x-cmc_pro_api_key': key }
+      const result = await fetchJson(fetch, address, bodySchema, { signal, headers })
+      if (!result.ok) return redactKey(result, key)
+      const { status, data } = result.value
+      if (status.error_code !== 0) return redactKey(toFailure(status), key)
+      for (const [code, coins] of Object.entries(data)) {
+        const parsed = parseCoins(coins)
+        if (parsed.length > 0) coinsById.set(`${code}-${currency}`, parsed)
+      }
+    }
+    return { ok: true, value: coinsById }
   }
 
   return {
@@ -59,28 +68,19 @@ export function coinMarketCapProvider({ fetch, url, key }: KeyedProviderDeps): Q
     name: 'coinmarketcap',
     maxBatch: MAX_BATCH,
     weight: () => 1,
-
-    async quotes(ids, signal) {
-      const wanted = new Map<string, Set<string>>()
-      for (const id of ids) {
-        const [, code, currency] = PAIR.exec(id) ?? []
-        if (code === undefined || currency === undefined) continue
-        wanted.set(currency, (wanted.get(currency) ?? new Set()).add(code))
-      }
-      const coinsById = new Map<string, Coin[]>()
-      for (const [currency, codes] of wanted) {
-        const result = await fetchCoins([...codes], currency, signal)
-        if (!result.ok) return result
-        for (const [code, coins] of Object.entries(result.value))
-          coinsById.set(`${code}-${currency}`, parseCoins(coins))
-      }
-      return { ok: true, value: ids.map((id) => toQuote(id, coinsById.get(id) ?? [])) }
-    },
+    quotes: quotesInOrder('coinmarketcap', PAIR, fetchCoins, toQuote),
   }
 }
 
-const parseCoins = (body: unknown): Coin[] =>
-  (Array.isArray(body) ? body : [body]).map((one) => coinSchema.safeParse(one).data).filter((one) => one !== undefined)
+const currencyOf = (id: string): string => id.slice(id.indexOf('-') + 1)
+
+function toFailure({ error_code: code, error_message: message }: z.infer<typeof bodySchema>['status']): Failure {
+  // 1001 to 1007 concern the key and the plan, 1008 to 1011 their rate limits.
+  const reason = code >= 1_008 && code <= 1_011 ? 'rate_limited' : code === 400 ? 'invalid' : 'unavailable'
+  return failure(reason, `${message}`, code === 400 ? 400 : 200)
+}
+
+const parseCoins = (body: unknown): Coin[] => [body].flat().flatMap((one) => coinSchema.safeParse(one).data ?? [])
 
 /** The coin with the best rank of several with one ticker; undefined where none has a rank. */
 function bestRanked(coins: readonly Coin[]): Coin | undefined {
@@ -91,27 +91,21 @@ function bestRanked(coins: readonly Coin[]): Coin | undefined {
 }
 
 function toQuote(id: string, coins: readonly Coin[]): ProviderQuote | MissingQuote {
-  if (coins.length === 0) return { id, price: null, reason: 'unknown', detail: 'unknown to CoinMarketCap' }
-  const currency = id.slice(id.indexOf('-') + 1)
+  const currency = currencyOf(id)
   const money = moneySchema.safeParse(bestRanked(coins)?.quote[currency]).data
-  const price = money?.price && money.price > 0 ? formatNumber(money.price) : null
-  if (money === undefined || price === null)
-    return { id, price: null, reason: 'no_price', detail: `${coins.length} coins of this ticker, none with a price` }
+  if (!money?.price) return missingQuote(id, 'no_price', `${coins.length} coins of this ticker, none with a price`)
   return {
+    ...CRYPTO_FIELDS,
     id,
-    price,
+    price: money.price,
     currency,
     previous_close: null,
-    change24h: formatNumber(money.percent_change_24h),
-    market_state: 'open',
-    market: null,
+    change24h: money.percent_change_24h,
     open: null,
     high: null,
     low: null,
     // The volume is in money, not in coins.
     volume: null,
-    eps: null,
-    pe_ratio: null,
     as_of: new Date(money.last_updated).toISOString(),
   }
 }

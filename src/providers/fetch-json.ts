@@ -4,8 +4,7 @@ import { type Failure, type Fetch, failure, type Result } from './result.ts'
 /** The timeout of a request without a signal. */
 export const REQUEST_TIMEOUT_MS = 10_000
 
-/** The longest part of an error's body in a failure, in characters. */
-const DETAIL_LENGTH = 200
+export type ResponseHead = Pick<Response, 'status' | 'headers'>
 
 /**
  * The JSON of one GET request, parsed by the schema. Asks for `no-cache`: public responses are often cached for a second.
@@ -30,48 +29,49 @@ export async function fetchJson<T>(
     return noResponseFailure(error)
   }
   if (response.status !== 200) return statusFailure(response, body)
-  let json: unknown
+  const json = parseJson(body)
+  if (json === undefined) return responseFailure('invalid', response, `not JSON: ${body}`)
+  const result = parseResponse(schema, json)
+  return result.ok ? result : responseFailure(result.reason, response, result.detail)
+}
+
+/** The value of JSON text; undefined for other text. */
+export function parseJson(text: string): unknown {
   try {
-    json = JSON.parse(body)
+    return JSON.parse(text)
   } catch {
-    return responseFailure('invalid', response, `not JSON: ${body}`)
+    return undefined
   }
-  const parsed = schema.safeParse(json)
-  return parsed.success
-    ? { ok: true, value: parsed.data }
-    : responseFailure('invalid', response, firstIssue(parsed.error))
+}
+
+/** The JSON of a response of status 200, parsed by the schema; its first issue makes it `invalid`. */
+export function parseResponse<T>(schema: z.ZodType<T>, json: unknown): Result<T> {
+  const { data, error } = schema.safeParse(json)
+  if (error === undefined) return { ok: true, value: data }
+  const [issue] = error.issues
+  return failure('invalid', `${issue?.path.join('/')}: ${issue?.message}`, 200)
 }
 
 /** The failure of a request without a response: refused, disconnected or aborted. */
-export const noResponseFailure = (error: unknown): Failure =>
-  failure('unavailable', String(error).slice(0, DETAIL_LENGTH))
+export const noResponseFailure = (error: unknown): Failure => failure('unavailable', String(error))
 
-/** The failure for a status other than 200. 400 is `invalid`; which part of the request is, the caller has to find out. */
-export function statusFailure(response: Pick<Response, 'status' | 'headers'>, body: string): Failure {
-  const { status } = response
-  if (status === 429 || status === 418) return responseFailure('rate_limited', response, body)
-  if (status === 404) return responseFailure('not_found', response, body)
-  if (status === 400) return responseFailure('invalid', response, body)
-  return responseFailure('unavailable', response, body)
-}
+const STATUS_REASONS = new Map<number, Failure['reason']>([
+  [429, 'rate_limited'],
+  [418, 'rate_limited'],
+  [404, 'not_found'],
+  [400, 'invalid'],
+])
 
-export const responseFailure = (
-  reason: Failure['reason'],
-  response: Pick<Response, 'status' | 'headers'>,
-  detail: string,
-): Failure => ({
-  ok: false,
-  reason,
-  status: response.status,
+/** The reason of a status other than 200. 400 is `invalid`; which part of the request is, the caller has to find out. */
+export const statusReason = (status: number): Failure['reason'] => STATUS_REASONS.get(status) ?? 'unavailable'
+
+export const statusFailure = (response: ResponseHead, body: string): Failure =>
+  responseFailure(statusReason(response.status), response, body)
+
+export const responseFailure = (reason: Failure['reason'], response: ResponseHead, detail: string): Failure => ({
+  ...failure(reason, detail, response.status),
   retryAfter: parseRetryAfterMs(response.headers, Date.now()),
-  detail: detail.slice(0, DETAIL_LENGTH),
 })
-
-/** The first issue of a response that does not match its schema. */
-export function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0]
-  return `${issue?.path.join('/')}: ${issue?.message}`
-}
 
 /**
  * `Retry-After` in milliseconds: seconds, or a date, counted from the response's own `Date` where it has one, so that the

@@ -36,6 +36,40 @@ export const quotesOnly = (name: QuoteProviderName): Pick<QuoteProvider, 'dailyH
   find: async () => ({ ok: true, value: null }),
 })
 
+/**
+ * Makes a provider's `quotes`: fetches the distinct valid ids, none of which costs no request, and restores the order.
+ * @param fetchQuotes what the provider says of each id that it knows
+ */
+export const quotesInOrder =
+  <T>(
+    name: QuoteProviderName,
+    validId: RegExp,
+    fetchQuotes: (ids: string[], signal?: AbortSignal) => Promise<Result<ReadonlyMap<string, T>>>,
+    toQuote: (id: string, quote: T) => ProviderQuote | MissingQuote,
+  ): QuoteProvider['quotes'] =>
+  async (ids, signal) => {
+    const asked = [...new Set(ids.filter((id) => validId.test(id)))]
+    const result = asked.length === 0 ? null : await fetchQuotes(asked, signal)
+    if (result?.ok === false) return result
+    const value = ids.map((id) => {
+      const quote = result?.value.get(id)
+      return quote === undefined
+        ? missingQuote(id, 'unknown', `unknown to ${PROVIDER_LABELS[name]}`)
+        : toQuote(id, quote)
+    })
+    return { ok: true, value }
+  }
+
+export const missingQuote = (id: string, reason: MissingQuote['reason'], detail: string): MissingQuote => ({
+  id,
+  price: null,
+  reason,
+  detail,
+})
+
+/** The fields of a quote that a pair of a market without closing hours does not have. */
+export const CRYPTO_FIELDS = { market_state: 'open', market: null, eps: null, pe_ratio: null } as const
+
 /** A failure whose text may repeat the API key, without it. */
 export const redactKey = (failed: Failure, key: string): Failure => ({
   ...failed,

@@ -41,27 +41,6 @@ type Breaker =
   | { kind: 'open'; until: number; times: number }
   | { kind: 'half_open'; call: number | null; until: number; times: number }
 
-/** The state of one provider's rate limit and circuit breaker: a plain value that is stored as JSON. */
-export type ProviderState = {
-  spent: Reservation[]
-  nextLease: number
-  breaker: Breaker
-  /** Failures, and failures or refusals, since the provider last answered. */
-  failures: number
-  strikes: number
-  blocked: { until: number; limited: boolean } | null
-  /** The used weight that the provider last reported. */
-  told: number | null
-  lastStatus: number | null
-  lastError: string | null
-  lastRequestAt: number | null
-  /** Since `since`: requests that were sent, that our rate limit refused, and that the provider refused. */
-  requests: number
-  refused: number
-  limited: number
-  since: number
-}
-
 /** How a request ended. `reportedUsage` is the used weight that the provider reports, `retryAfter` milliseconds. */
 export type RequestOutcome = {
   status: number | null
@@ -100,28 +79,33 @@ const PURPOSE_SHARES: Readonly<Record<Purpose, { all: number; own: number }>> = 
 /** The longest block that is accepted: Binance bans for at most three days. */
 const MAX_BLOCK_MS = 3 * DAY_MS
 
-/** The state of a provider without any requests. `now` is unix milliseconds. */
-export const newProviderState = (now: number): ProviderState => ({
-  spent: [],
+/** The state of a provider without any requests at `now` (unix milliseconds). */
+export const newProviderState = (now: number) => ({
+  spent: [] as Reservation[],
   nextLease: 1,
-  breaker: { kind: 'closed' },
+  breaker: { kind: 'closed' } as Breaker,
+  /** Failures, and failures or refusals, since the provider last answered. */
   failures: 0,
   strikes: 0,
-  blocked: null,
-  told: null,
-  lastStatus: null,
-  lastError: null,
-  lastRequestAt: null,
+  blocked: null as { until: number; limited: boolean } | null,
+  /** The used weight that the provider last reported. */
+  told: null as number | null,
+  lastStatus: null as number | null,
+  lastError: null as string | null,
+  lastRequestAt: null as number | null,
+  /** Since `since`: requests that were sent, that our rate limit refused, and that the provider refused. */
   requests: 0,
   refused: 0,
   limited: 0,
   since: now,
 })
+/** The state of one provider's rate limit and circuit breaker: a plain value that is stored as JSON. */
+export type ProviderState = ReturnType<typeof newProviderState>
 
 /** The weight that all requests together may have after one of this purpose is granted. */
 export const maxWeight = (limits: RateLimits, purpose: Purpose): number => shareOf(limits, PURPOSE_SHARES[purpose].all)
 
-const shareOf = (limits: RateLimits, share: number): number => Math.max(1, Math.floor(limits.budget * share))
+const shareOf = ({ budget }: RateLimits, share: number): number => Math.max(1, Math.floor(budget * share))
 
 /** Whether a person waits for the request. */
 export const isInteractive = (purpose: Purpose): boolean => purpose === 'interactive' || purpose === 'find'
@@ -161,21 +145,19 @@ export function breakerState(
   return { breaker: isExpired ? 'half_open' : breaker.kind, blockedUntil: until > now ? until : null }
 }
 
-/** The first time at which `weight` more stays within `maxTotal`, if nothing else is granted. */
+/** The first time at which `weight` more stays within `maxTotal`, if nothing else is granted; 0: it does now. */
 function availableAt(
   spent: readonly Reservation[],
   limits: RateLimits,
   weight: number,
   maxTotal: number,
   now: number,
-): number | null {
+): number {
   let used = totalWeight(spent) + weight
-  if (used <= maxTotal) return null
-  const ends = spent.map((one) => ({ weight: one.weight, at: countsUntil(one, limits) + 1 }))
-  ends.sort((a, b) => a.at - b.at)
-  for (const end of ends) {
-    used -= end.weight
-    if (used <= maxTotal) return end.at
+  if (used <= maxTotal) return 0
+  for (const one of spent.toSorted((a, b) => countsUntil(a, limits) - countsUntil(b, limits))) {
+    used -= one.weight
+    if (used <= maxTotal) return countsUntil(one, limits) + 1
   }
   // More than the whole budget: never.
   return now + limits.window
@@ -195,12 +177,12 @@ function findRefusal(
   if (breaker.kind === 'half_open' && breaker.call !== null && breaker.call !== ask.call && breaker.until > now)
     return { reason: 'breaker', retryAt: breaker.until }
   const spent = activeReservations(state, limits, now)
-  const mine = spent.filter((one) => one.purpose === ask.purpose)
-  const room = Math.max(
-    availableAt(spent, limits, ask.weight, maxWeight(limits, ask.purpose), now) ?? 0,
-    availableAt(mine, limits, ask.weight, shareOf(limits, PURPOSE_SHARES[ask.purpose].own), now) ?? 0,
+  const samePurpose = spent.filter((one) => one.purpose === ask.purpose)
+  const freeAt = Math.max(
+    availableAt(spent, limits, ask.weight, maxWeight(limits, ask.purpose), now),
+    availableAt(samePurpose, limits, ask.weight, shareOf(limits, PURPOSE_SHARES[ask.purpose].own), now),
   )
-  if (room > 0) return { reason: 'window', retryAt: room }
+  if (freeAt > 0) return { reason: 'window', retryAt: freeAt }
   const busy = inFlightReservations(state, now)
   // An interactive request in the slot that is left for it does not take one from the others.
   const beside = isInteractive(ask.purpose) ? busy : busy.filter((one) => !isInteractive(one.purpose))
@@ -260,7 +242,7 @@ export function settle(
   let next: ProviderState = { ...state, spent, lastStatus: outcome.status, lastError: outcome.error ?? state.lastError }
   if (outcome.reportedUsage !== null) next = applyReportedUsage(next, limits, outcome.reportedUsage, now)
   if (outcome.kind === 'answered') return next
-  if (outcome.kind === 'limited') return recordRateLimit(next, limits, outcome.retryAfter, now, random)
+  if (outcome.kind === 'limited') return block(next, limits, true, outcome.retryAfter, now, random)
   const call = state.spent.find((one) => one.lease === lease)?.call ?? 0
   return recordFailure(next, limits, call, outcome.retryAfter, now, random)
 }
@@ -287,7 +269,7 @@ export function recordCallOutcome(
   if (outcome === 'failed') return recordFailure(next, limits, call, reported.retryAfter, now, random)
   const freed: ProviderState =
     breaker.kind === 'half_open' && breaker.call === call ? { ...next, breaker: { ...breaker, call: null } } : next
-  return outcome === 'limited' ? recordRateLimit(freed, limits, reported.retryAfter, now, random) : freed
+  return outcome === 'limited' ? block(freed, limits, true, reported.retryAfter, now, random) : freed
 }
 
 /** Reserves what the provider reports as used beyond our own requests: another client at our address uses it. */
@@ -300,27 +282,35 @@ function applyReportedUsage(state: ProviderState, limits: RateLimits, used: numb
   return { ...state, told: used, spent: [...state.spent, others] }
 }
 
-/** The pause after so many failures or refusals in a row: what the provider asks for, or a longer backoff. */
-const pauseMs = (limits: RateLimits, strikes: number, retryAfter: number | null, random: number): number => {
-  const backoff = Math.ceil(backoffMs(strikes - 1, limits.backoffMin, limits.backoffMax, random))
-  return Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoff))
-}
-
-function extendBlock(state: ProviderState, until: number, isLimit: boolean): ProviderState['blocked'] {
-  const { blocked } = state
-  return blocked && blocked.until >= until ? blocked : { until, limited: isLimit }
-}
-
-function recordRateLimit(
+/** The state after one more failure or refusal in a row: a pause as long as the provider asks for, or a longer backoff. */
+function block(
   state: ProviderState,
   limits: RateLimits,
+  limited: boolean,
   retryAfter: number | null,
   now: number,
   random: number,
 ): ProviderState {
-  const strikes = state.strikes + 1
-  const wait = pauseMs(limits, strikes, retryAfter, random)
-  return { ...state, strikes, limited: state.limited + 1, blocked: extendBlock(state, now + wait, true) }
+  const { strikes, blocked } = state
+  const backoff = Math.ceil(backoffMs(strikes, limits.backoffMin, limits.backoffMax, random))
+  const until = now + Math.min(MAX_BLOCK_MS, Math.max(retryAfter ?? 0, backoff))
+  const next = { ...state, strikes: strikes + 1, limited: state.limited + (limited ? 1 : 0) }
+  return blocked && blocked.until >= until ? next : { ...next, blocked: { until, limited } }
+}
+
+/** The breaker after one more failure of a call. While it is not closed, only the failure of the probe counts. */
+function breakerAfterFailure(
+  { breaker, failures }: ProviderState,
+  limits: RateLimits,
+  call: number,
+  now: number,
+): Breaker {
+  if (breaker.kind === 'open' || (breaker.kind === 'half_open' && breaker.call !== call)) return breaker
+  if (breaker.kind === 'closed' && failures < limits.breakerFailures) return breaker
+  const times = breaker.kind === 'closed' ? 1 : breaker.times + 1
+  const longest = Math.max(limits.breakerOpen, limits.backoffMax)
+  const open = Math.min(longest, limits.breakerOpen * 2 ** Math.min(times - 1, 30))
+  return { kind: 'open', until: now + open, times }
 }
 
 function recordFailure(
@@ -331,15 +321,6 @@ function recordFailure(
   now: number,
   random: number,
 ): ProviderState {
-  const { breaker } = state
-  const strikes = state.strikes + 1
-  const failures = state.failures + 1
-  const wait = pauseMs(limits, strikes, retryAfter, random)
-  const next = { ...state, strikes, failures, blocked: extendBlock(state, now + wait, false) }
-  if (breaker.kind === 'open' || (breaker.kind === 'half_open' && breaker.call !== call)) return next
-  if (breaker.kind === 'closed' && failures < limits.breakerFailures) return next
-  const times = breaker.kind === 'closed' ? 1 : breaker.times + 1
-  const longest = Math.max(limits.breakerOpen, limits.backoffMax)
-  const open = Math.min(longest, limits.breakerOpen * 2 ** Math.min(times - 1, 30))
-  return { ...next, breaker: { kind: 'open', until: now + open, times } }
+  const next = block({ ...state, failures: state.failures + 1 }, limits, false, retryAfter, now, random)
+  return { ...next, breaker: breakerAfterFailure(next, limits, call, now) }
 }

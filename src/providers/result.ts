@@ -8,12 +8,15 @@ export type Failure = {
 }
 export type Result<T> = { ok: true; value: T } | Failure
 
+/** The longest detail of a failure, in characters: it may be a whole body. */
+const DETAIL_LENGTH = 200
+
 export const failure = (reason: Failure['reason'], detail: string, status: number | null = null): Failure => ({
   ok: false,
   reason,
   status,
   retryAfter: null,
-  detail,
+  detail: detail.slice(0, DETAIL_LENGTH),
 })
 
 /**

@@ -1,11 +1,16 @@
 import { z } from 'zod'
-import { isPositiveDecimal, trimDecimal } from '../market/decimal.ts'
 import type { MissingQuote, ProviderQuote } from '../pricing/provider-quote.ts'
-import { majorCurrency } from './currency.ts'
-import { formatNumber } from './decimal.ts'
-import { fetchJson, responseFailure } from './fetch-json.ts'
-import { type KeyedProviderDeps, type QuoteProvider, quotesOnly, redactKey } from './provider.ts'
-import type { Failure } from './result.ts'
+import { majorCurrency, optionalField, positiveDecimal, positiveNumberDecimal, signedDecimal } from './amounts.ts'
+import { fetchJson, statusReason } from './fetch-json.ts'
+import {
+  type KeyedProviderDeps,
+  missingQuote,
+  type QuoteProvider,
+  quotesInOrder,
+  quotesOnly,
+  redactKey,
+} from './provider.ts'
+import { failure, type Result } from './result.ts'
 
 /** Symbols of one request: each costs a credit, and the free plan has 8 a minute. */
 const MAX_BATCH = 8
@@ -13,29 +18,25 @@ const MAX_BATCH = 8
 /** A symbol without a comma, which separates symbols, and a colon, which names an exchange. */
 const SYMBOL = /^[A-Z0-9][A-Z0-9./-]{0,19}$/
 
-const SIGNED = /^-?\d+(?:\.\d+)?$/
 /** Amounts are text of five decimals, sometimes numbers. Null: missing or not positive. */
-const amount = z.unknown().transform((value) => {
-  const text = typeof value === 'number' ? formatNumber(value) : value
-  return isPositiveDecimal(text) ? trimDecimal(text) : null
-})
-const seconds = z.int().positive().max(1e11).nullish().catch(null)
+const amount = optionalField(positiveDecimal.or(positiveNumberDecimal))
+const seconds = optionalField(z.int().positive().max(1e11))
 
 const quoteSchema = z.object({
   symbol: z.string(),
   currency: z.string().min(1),
-  mic_code: z.string().nullish().catch(null),
+  mic_code: optionalField(z.string()),
   /** The quote's day; `last_quote_at` is the last minute of it. */
   timestamp: seconds,
   last_quote_at: seconds,
   close: amount,
   previous_close: amount,
-  percent_change: z.string().regex(SIGNED).transform(trimDecimal).nullish().catch(null),
+  percent_change: optionalField(signedDecimal),
   open: amount,
   high: amount,
   low: amount,
   volume: amount,
-  is_market_open: z.boolean().nullish().catch(null),
+  is_market_open: optionalField(z.boolean()),
 })
 
 /** Also the body of a response with status 200, and the entry of one symbol among several. */
@@ -48,67 +49,49 @@ const bodySchema = z.record(z.string(), z.unknown())
  * searched: it prices known assets only.
  */
 export function twelveDataProvider({ fetch, url, key }: KeyedProviderDeps): QuoteProvider {
+  const fetchQuotes = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<Map<string, unknown>>> => {
+    const address = `${url}/quote?symbol=${ids.map(encodeURIComponent).join(',')}`
+    const result = await fetchJson(fetch, address, bodySchema, { signal, headers: { authorization: `apikey ${key}` } })
+    const [only, ...others] = ids
+    const isSingle = only !== undefined && others.length === 0
+    // A request for a single unknown symbol gets a 404.
+    if (!result.ok)
+      return isSingle && result.reason === 'not_found' ? { ok: true, value: new Map() } : redactKey(result, key)
+    const error = errorSchema.safeParse(result.value).data
+    if (error !== undefined && !(isSingle && error.code === 404))
+      return redactKey(failure(statusReason(error.code), error.message, error.code), key)
+    return { ok: true, value: new Map(isSingle ? [[only, result.value]] : Object.entries(result.value)) }
+  }
+
   return {
     ...quotesOnly('twelvedata'),
     name: 'twelvedata',
     maxBatch: MAX_BATCH,
     weight: (ids) => ids,
-
-    async quotes(ids, signal) {
-      const asked = [...new Set(ids.filter((id) => SYMBOL.test(id)))]
-      if (asked.length === 0) return { ok: true, value: ids.map((id) => toQuote(id, undefined)) }
-      const address = `${url}/quote?symbol=${asked.map(encodeURIComponent).join(',')}`
-      const result = await fetchJson(fetch, address, bodySchema, {
-        signal,
-        headers: { authorization: `apikey ${key}` },
-      })
-      if (!result.ok)
-        // A request for a single unknown symbol gets a 404.
-        return asked.length === 1 && result.reason === 'not_found'
-          ? { ok: true, value: ids.map((id) => toQuote(id, undefined)) }
-          : redactKey(result, key)
-      const error = errorSchema.safeParse(result.value).data
-      if (error !== undefined && !(asked.length === 1 && error.code === 404)) return toFailure(error, key)
-      const [only] = asked
-      const quotes: Record<string, unknown> =
-        asked.length === 1 && only !== undefined ? { [only]: result.value } : result.value
-      return { ok: true, value: ids.map((id) => toQuote(id, quotes[id])) }
-    },
+    quotes: quotesInOrder('twelvedata', SYMBOL, fetchQuotes, toQuote),
   }
-}
-
-function toFailure({ code, message }: z.infer<typeof errorSchema>, key: string): Failure {
-  const reason = code === 429 ? 'rate_limited' : code === 400 ? 'invalid' : code === 404 ? 'not_found' : 'unavailable'
-  return redactKey(responseFailure(reason, { status: code, headers: new Headers() }, message), key)
 }
 
 function toQuote(id: string, body: unknown): ProviderQuote | MissingQuote {
   const error = errorSchema.safeParse(body).data
-  if (body === undefined || error?.code === 404)
-    return { id, price: null, reason: 'unknown', detail: 'unknown to Twelve Data' }
+  if (error?.code === 404) return missingQuote(id, 'unknown', 'unknown to Twelve Data')
   const quote = quoteSchema.safeParse(body).data
   const at = quote?.last_quote_at ?? quote?.timestamp
   if (quote === undefined || quote.close === null || !at)
-    return {
-      id,
-      price: null,
-      reason: 'no_price',
-      detail: error?.message ?? 'no price, or one without a time or a currency',
-    }
+    return missingQuote(id, 'no_price', error?.message ?? 'no price, or one without a time or a currency')
   const { currency, amount: converted } = majorCurrency(quote.currency)
-  const known = (text: string | null): string | null => (text === null ? null : converted(text))
   const { is_market_open: isOpen } = quote
   return {
     id,
     price: converted(quote.close),
     currency,
-    previous_close: known(quote.previous_close),
-    change24h: quote.percent_change ?? null,
-    market_state: isOpen === true ? 'open' : isOpen === false ? 'closed' : null,
-    market: quote.mic_code ?? null,
-    open: known(quote.open),
-    high: known(quote.high),
-    low: known(quote.low),
+    previous_close: converted(quote.previous_close),
+    change24h: quote.percent_change,
+    market_state: isOpen === null ? null : isOpen ? 'open' : 'closed',
+    market: quote.mic_code,
+    open: converted(quote.open),
+    high: converted(quote.high),
+    low: converted(quote.low),
     volume: quote.volume,
     eps: null,
     pe_ratio: null,

@@ -2,10 +2,8 @@ import { z } from 'zod'
 import type { DailyBar, DailyHistory } from '../pricing/provider-quote.ts'
 import { divideRatios, multiplyRatios, ONE, parseRatio, type Ratio } from '../pricing/ratio.ts'
 import type { CorporateAction } from '../protocol/price-history.ts'
-import { majorCurrency } from './currency.ts'
-import { formatNumber, formatRatio } from './decimal.ts'
-import { firstIssue } from './fetch-json.ts'
-import { type Failure, failure, type Result } from './result.ts'
+import { formatNumber, formatRatio, majorCurrency } from './amounts.ts'
+import { failure, type Result } from './result.ts'
 
 /** A day's last price and volume are final this long after its close: auctions, and quotes with a delay of 20 minutes. */
 const SETTLE_S = 30 * 60
@@ -13,7 +11,8 @@ const SETTLE_S = 30 * 60
 const columnSchema = z.array(z.number().nullable())
 const eventSchema = z.object({ date: z.number() })
 
-const chartSchema = z.object({
+/** Yahoo's response for the history of one symbol. */
+export const chartSchema = z.object({
   chart: z.object({
     result: z
       .array(
@@ -54,10 +53,9 @@ const chartSchema = z.object({
       .min(1),
   }),
 })
-type Chart = z.infer<typeof chartSchema>['chart']['result'][number]
+type ChartResponse = z.infer<typeof chartSchema>
+type Chart = ChartResponse['chart']['result'][number]
 type Split = { ex_date: string; by: Ratio; action: CorporateAction }
-
-const invalidResponse = (detail: string): Failure => failure('invalid', detail, 200)
 
 /**
  * The raw days of a chart. Yahoo's prices and dividends are in today's shares: they are multiplied by the splits after
@@ -66,12 +64,10 @@ const invalidResponse = (detail: string): Failure => failure('invalid', detail, 
  * @param from the first wanted day; earlier ones serve as the reference of a dividend
  * @param now unix milliseconds
  */
-export function parseDailyHistory(body: unknown, from: string | null, now: number): Result<DailyHistory> {
-  const parsed = chartSchema.safeParse(body)
-  if (!parsed.success) return invalidResponse(firstIssue(parsed.error))
-  const chart = parsed.data.chart.result[0] as Chart
+export function toDailyHistory(response: ChartResponse, from: string | null, now: number): Result<DailyHistory> {
+  const chart = response.chart.result[0] as Chart
   const dateOf = dateFormatter(chart.meta.exchangeTimezoneName)
-  if (dateOf === null) return invalidResponse(`no such time zone: ${chart.meta.exchangeTimezoneName}`)
+  if (dateOf === null) return failure('invalid', `no such time zone: ${chart.meta.exchangeTimezoneName}`, 200)
   const { currency, amount } = majorCurrency(chart.meta.currency)
   const splits = readSplits(chart, dateOf)
   /** The number of today's shares for one share of that day. */
@@ -101,7 +97,7 @@ export function parseDailyHistory(body: unknown, from: string | null, now: numbe
   return { ok: true, value: { currency, days: all.filter((day) => wanted(day.date)), actions } }
 }
 
-const numberRatio = (value: number): Ratio => parseRatio(formatNumber(value) ?? '0')
+const numberRatio = (value: number): Ratio => parseRatio(formatNumber(value))
 
 /** Formats unix seconds as a day of the time zone, with the offset of that day; null: there is no such zone. */
 function dateFormatter(timeZone: string): ((seconds: number) => string) | null {
@@ -116,23 +112,21 @@ function dateFormatter(timeZone: string): ((seconds: number) => string) | null {
 function readSplits({ events }: Chart, dateOf: (seconds: number) => string): Split[] {
   return Object.values(events.splits).map(({ date, numerator, denominator }) => {
     const ex_date = dateOf(date)
-    const [top, bottom] = [formatNumber(numerator) ?? '1', formatNumber(denominator) ?? '1']
     return {
       ex_date,
-      by: divideRatios(parseRatio(top), parseRatio(bottom)),
-      action: { kind: 'split', ex_date, numerator: top, denominator: bottom },
+      by: divideRatios(numberRatio(numerator), numberRatio(denominator)),
+      action: {
+        kind: 'split',
+        ex_date,
+        numerator: formatNumber(numerator),
+        denominator: formatNumber(denominator),
+      },
     }
   })
 }
 
-type ChartRow = { date: string; open: number; high: number; low: number; close: number; volume: number }
-
 /** The rows of ended days with prices. Of two rows of one day, the last is the newer one. */
-function completedRows(
-  { meta, timestamp, indicators }: Chart,
-  dateOf: (seconds: number) => string,
-  now: number,
-): ChartRow[] {
+function completedRows({ meta, timestamp, indicators }: Chart, dateOf: (seconds: number) => string, now: number) {
   const quote = indicators.quote[0]
   const seconds = now / 1000
   const today = dateOf(seconds)
@@ -141,22 +135,13 @@ function completedRows(
     date < today || (date === today && dateOf(start) === today && seconds >= end + SETTLE_S)
   // The volume of crypto is in money, not in coins: it counts as missing.
   const counted = meta.instrumentType !== 'CRYPTOCURRENCY'
-  const rows: ChartRow[] = []
-  timestamp.forEach((time, i) => {
-    const [open, high, low, close] = [quote?.open[i], quote?.high[i], quote?.low[i], quote?.close[i]]
-    if (!open || !high || !low || !close || Math.min(open, high, low, close) <= 0) return
-    const date = dateOf(time)
-    const volume = (counted && quote?.volume[i]) || 0
+  return timestamp.flatMap((time, i) => {
+    const [open, quotedHigh, quotedLow, close] = [quote?.open[i], quote?.high[i], quote?.low[i], quote?.close[i]]
+    if (!open || !quotedHigh || !quotedLow || !close) return []
     // Each of the four is rounded separately: an open may be slightly above the high.
-    if (hasEnded(date))
-      rows.push({
-        date,
-        open,
-        high: Math.max(open, high, low, close),
-        low: Math.min(open, high, low, close),
-        close,
-        volume,
-      })
+    const [high, low] = [Math.max(open, quotedHigh, close), Math.min(open, quotedLow, close)]
+    const date = dateOf(time)
+    if (low <= 0 || !hasEnded(date)) return []
+    return [{ date, open, high, low, close, volume: (counted && quote?.volume[i]) || 0 }]
   })
-  return rows
 }

@@ -1,6 +1,16 @@
+import pTimeout from 'p-timeout'
 import createYahooFinance, { type YahooFinance } from 'yahoo-finance2/createYahooFinance'
 import { ExtendedCookieJar } from 'yahoo-finance2/lib/cookieJar'
-import { noResponseFailure, REQUEST_TIMEOUT_MS, responseFailure, statusFailure } from './fetch-json.ts'
+import { z } from 'zod'
+import {
+  noResponseFailure,
+  parseJson,
+  parseResponse,
+  REQUEST_TIMEOUT_MS,
+  type ResponseHead,
+  responseFailure,
+  statusFailure,
+} from './fetch-json.ts'
 import type { ReachableProviderDeps } from './provider.ts'
 import type { Failure, Fetch, FetchInit, Result } from './result.ts'
 
@@ -41,18 +51,24 @@ export function yahooSession({ fetch, url }: Pick<ReachableProviderDeps, 'fetch'
   let session = open()
 
   /**
-   * One request. `not_found`: Yahoo has no data for this symbol; `unavailable` with status 401: it refuses a new crumb.
+   * The response to one request, parsed by the schema. `not_found`: Yahoo has no data for this symbol; `unavailable` with status 401: it refuses a new crumb.
    * @param signal ends the wait; by default after 10 s
    */
-  return async (path: string, query: Query, crumb: boolean, signal?: AbortSignal): Promise<Result<unknown>> => {
+  return async <T>(
+    schema: z.ZodType<T>,
+    path: string,
+    query: Query,
+    crumb: boolean,
+    signal?: AbortSignal,
+  ): Promise<Result<T>> => {
     const ends = signal ?? AbortSignal.timeout(REQUEST_TIMEOUT_MS)
     for (let again = false; ; again = true) {
       const used = session
       try {
-        return {
-          ok: true,
-          value: await rejectOnAbort(used.json({ path, query: { ...query }, crumb, signal: ends }), ends),
-        }
+        ends.throwIfAborted()
+        const answer = used.json({ path, query: { ...query }, crumb, signal: ends })
+        // Ends at its own signal, also while it waits for a crumb that another request fetches.
+        return parseResponse(schema, await pTimeout(answer, { milliseconds: Number.POSITIVE_INFINITY, signal: ends }))
       } catch (error) {
         const { failure, stale } = toSessionFailure(error)
         if (!stale) return failure
@@ -74,16 +90,6 @@ function createClient(fetch: Fetch, url: string) {
     logger: { info: noop, warn: noop, error: noop, debug: noop, dir: noop },
     suppressNotices: ['yahooSurvey'],
     versionCheck: false,
-  })
-}
-
-/** Rejects at the caller's own deadline, also while it waits for a crumb that another request fetches. */
-function rejectOnAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const end = () => reject(sessionError(noResponseFailure(signal.reason)))
-    if (signal.aborted) end()
-    signal.addEventListener('abort', end, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', end))
   })
 }
 
@@ -145,17 +151,16 @@ function buildRequest(url: URL, base: string, init: RequestInit): [string, Fetch
   ]
 }
 
-type ResponseHead = Pick<Response, 'status' | 'headers'>
-
 function assertCrumb(answer: ResponseHead, body: string): void {
   if (/too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
   if (answer.status !== 200) throw sessionError(statusFailure(answer, body))
   if (!CRUMB.test(body)) throw sessionError(responseFailure('unavailable', answer, 'not a valid crumb'))
 }
 
-/** @throws SessionError unless the response has the form `{quoteResponse: {…, error: null}}` */
+/** @throws SessionError unless the response is JSON with some content and without an error */
 function assertData(answer: ResponseHead, body: string): void {
-  const error = envelopeError(body)
+  const json = parseJson(body)
+  const error = envelopeError(json)
   const detail = error ?? body
   if (answer.status === 401 || /^unauthorized/i.test(error ?? ''))
     throw sessionError({ ...responseFailure('unavailable', answer, detail), status: 401 }, true)
@@ -164,28 +169,14 @@ function assertData(answer: ResponseHead, body: string): void {
   if (answer.status !== 200) throw sessionError(statusFailure(answer, detail))
   if (/^(?:edge: )?too many requests/i.test(body)) throw sessionError(responseFailure('rate_limited', answer, body))
   if (error !== null) throw sessionError(responseFailure('invalid', answer, detail))
-  if (parseEnvelope(body) === null) throw sessionError(responseFailure('invalid', answer, `not Yahoo's JSON: ${body}`))
+  if (Object.values(json ?? {}).every((content) => content === null))
+    throw sessionError(responseFailure('invalid', answer, `not Yahoo's JSON: ${body}`))
 }
 
-/** The object in Yahoo's envelope, or the body of its search, which has no envelope; null for anything else. */
-function parseEnvelope(body: string): Record<string, unknown> | null {
-  let json: unknown
-  try {
-    json = JSON.parse(body)
-  } catch {
-    return null
-  }
-  if (typeof json !== 'object' || json === null) return null
-  if (Array.isArray((json as { quotes?: unknown }).quotes)) return json as Record<string, unknown>
-  const contents: unknown[] = Object.values(json)
-  const content = contents.length === 1 ? contents[0] : null
-  return typeof content === 'object' && content !== null ? (content as Record<string, unknown>) : null
-}
+const errorSchema = z.record(z.string(), z.object({ error: z.object({ code: z.string(), description: z.string() }) }))
 
 /** `{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, …"}}}`; null: it has no error. */
-function envelopeError(body: string): string | null {
-  const error = parseEnvelope(body)?.error
-  if (typeof error !== 'object' || error === null) return null
-  const { code, description } = error as Record<string, unknown>
-  return `${code}: ${description}`
+function envelopeError(json: unknown): string | null {
+  const [content] = Object.values(errorSchema.safeParse(json).data ?? {})
+  return content === undefined ? null : `${content.error.code}: ${content.error.description}`
 }

@@ -2,12 +2,10 @@ import { z } from 'zod'
 import type { MissingQuote, ProviderListing, ProviderQuote } from '../pricing/provider-quote.ts'
 import type { MarketState } from '../protocol/quote.ts'
 import { DAY_S } from '../time.ts'
-import { majorCurrency } from './currency.ts'
-import { formatNumber } from './decimal.ts'
-import { firstIssue } from './fetch-json.ts'
-import type { QuoteProvider, ReachableProviderDeps } from './provider.ts'
-import { failure, type Result } from './result.ts'
-import { parseDailyHistory } from './yahoo-history.ts'
+import { formatNumber, majorCurrency, numberDecimal, optionalField, positiveNumberDecimal } from './amounts.ts'
+import { missingQuote, type QuoteProvider, quotesInOrder, type ReachableProviderDeps } from './provider.ts'
+import type { Result } from './result.ts'
+import { chartSchema, toDailyHistory } from './yahoo-history.ts'
 import { yahooSession } from './yahoo-session.ts'
 
 /** Symbols of one request: Yahoo names no limit; two hundred are still a URL of moderate length. */
@@ -42,8 +40,9 @@ const COIN_CURRENCIES = new Set(['USD', 'EUR', 'GBP', 'CAD', 'AUD', 'JPY', 'CHF'
 /** Whether Yahoo prices this coin, and no other one, under the name `code-currency`. */
 export const isYahooPair = (code: string, currency: string): boolean => COINS.has(code) && COIN_CURRENCIES.has(currency)
 
-const number = z.number().nullish().catch(null)
-const text = z.string().nullish().catch(null)
+const number = optionalField(z.number())
+const positive = optionalField(positiveNumberDecimal)
+const text = optionalField(z.string())
 
 const envelopeSchema = z.object({ quoteResponse: z.object({ result: z.array(z.unknown()) }) })
 
@@ -57,14 +56,14 @@ const quoteSchema = z.object({
   marketState: text,
   shortName: text,
   longName: text,
-  regularMarketPrice: number,
-  regularMarketTime: number,
-  regularMarketPreviousClose: number,
-  regularMarketChangePercent: number,
-  regularMarketOpen: number,
-  regularMarketDayHigh: number,
-  regularMarketDayLow: number,
-  regularMarketVolume: number,
+  regularMarketPrice: positive,
+  regularMarketTime: optionalField(z.number().positive().max(1e11)),
+  regularMarketPreviousClose: positive,
+  regularMarketChangePercent: optionalField(numberDecimal),
+  regularMarketOpen: positive,
+  regularMarketDayHigh: positive,
+  regularMarketDayLow: positive,
+  regularMarketVolume: optionalField(z.number().min(0).transform(formatNumber)),
   epsTrailingTwelveMonths: number,
   trailingPE: number,
 })
@@ -99,25 +98,24 @@ const searchSchema = z.object({
  * the crumb (see yahooSession); history always costs one. Outside of the United States quotes are often 15 minutes old.
  */
 export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): QuoteProvider {
-  const ask = yahooSession({ fetch, url })
+  const read = yahooSession({ fetch, url })
 
-  const fetchQuotes = async (ids: readonly string[], signal?: AbortSignal): Promise<Result<YahooQuote[]>> => {
-    if (ids.length === 0) return { ok: true, value: [] }
-    const answer = await ask('/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
+  const fetchQuotes = async (
+    ids: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Result<Map<string, YahooQuote>>> => {
+    const answer = await read(envelopeSchema, '/v7/finance/quote', { symbols: ids.join(',') }, true, signal)
     if (!answer.ok) return answer
-    const envelope = envelopeSchema.safeParse(answer.value)
-    if (!envelope.success) return failure('invalid', firstIssue(envelope.error), 200)
-    const quotes = envelope.data.quoteResponse.result.map((one) => quoteSchema.safeParse(one).data)
-    return { ok: true, value: quotes.filter((quote) => quote !== undefined) }
+    const quotes = answer.value.quoteResponse.result.flatMap((one) => quoteSchema.safeParse(one).data ?? [])
+    return { ok: true, value: new Map(quotes.map((quote) => [quote.symbol, quote])) }
   }
 
   /** Yahoo's symbol for an ISIN: of several listings the first. */
   const symbolOf = async (isin: string, signal?: AbortSignal): Promise<Result<string | null>> => {
-    const answer = await ask('/v1/finance/search', { q: isin, quotesCount: '6', newsCount: '0' }, false, signal)
-    if (!answer.ok) return answer
-    const search = searchSchema.safeParse(answer.value)
-    if (!search.success) return failure('invalid', firstIssue(search.error), 200)
-    const listed = search.data.quotes.find(
+    const query = { q: isin, quotesCount: '6', newsCount: '0' }
+    const search = await read(searchSchema, '/v1/finance/search', query, false, signal)
+    if (!search.ok) return search
+    const listed = search.value.quotes.find(
       ({ symbol, quoteType }) => SYMBOL.test(symbol ?? '') && ASSET_TYPES.has(quoteType ?? ''),
     )
     return { ok: true, value: listed?.symbol ?? null }
@@ -127,21 +125,14 @@ export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): Quote
     name: 'yahoo',
     maxBatch: MAX_BATCH,
     weight: () => 1,
-
-    async quotes(ids, signal) {
-      const asked = [...new Set(ids.filter((id) => SYMBOL.test(id)))]
-      const result = await fetchQuotes(asked, signal)
-      if (!result.ok) return result
-      const quotes = new Map(result.value.map((quote) => [quote.symbol, quote]))
-      return { ok: true, value: ids.map((id) => toQuote(id, quotes.get(id))) }
-    },
+    quotes: quotesInOrder('yahoo', SYMBOL, fetchQuotes, toQuote),
 
     async dailyHistory(id, from, signal) {
       const seconds = Math.floor(now() / 1000)
       const start = from === null ? EARLIEST_S : Date.parse(from) / 1000 - LEAD_DAYS * DAY_S
       const query = { interval: '1d', events: 'div|split', period1: String(start), period2: String(seconds) }
-      const answer = await ask(`/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
-      return answer.ok ? parseDailyHistory(answer.value, from, now()) : answer
+      const answer = await read(chartSchema, `/v8/finance/chart/${encodeURIComponent(id)}`, query, false, signal)
+      return answer.ok ? toDailyHistory(answer.value, from, now()) : answer
     },
 
     async find(name, signal) {
@@ -151,53 +142,39 @@ export function yahooProvider({ fetch, url, now }: ReachableProviderDeps): Quote
       if (!symbol.ok || symbol.value === null) return symbol as Result<null>
       const result = await fetchQuotes([symbol.value], signal)
       if (!result.ok) return result
-      const quote = result.value.find((one) => one.symbol === symbol.value)
+      const quote = result.value.get(symbol.value)
       const listing = quote === undefined ? null : toListing(quote)
       return { ok: true, value: listing === null ? null : { ...listing, isin } }
     },
   }
 }
 
-/** The amount as text if it is above 0. */
-const positiveAmount = (value: number | null | undefined): string | null =>
-  value !== null && value !== undefined && value > 0 ? formatNumber(value) : null
-
-function toQuote(id: string, quote: YahooQuote | undefined): ProviderQuote | MissingQuote {
-  if (quote === undefined) return { id, price: null, reason: 'unknown', detail: 'unknown to Yahoo' }
-  const price = positiveAmount(quote.regularMarketPrice)
-  const without = (detail: string): MissingQuote => ({ id, price: null, reason: 'no_price', detail })
+function toQuote(id: string, quote: YahooQuote): ProviderQuote | MissingQuote {
+  const { regularMarketPrice: price, regularMarketTime: at } = quote
   if (quote.quoteType === 'NONE' || price === null)
-    return without(`${quote.quoteType}, price ${quote.regularMarketPrice}`)
-  if (!quote.currency) return without('a price without a currency')
-  const at = quote.regularMarketTime
-  if (at === null || at === undefined || !(at > 0 && at < 1e11)) return without(`a price without a valid time (${at})`)
+    return missingQuote(id, 'no_price', `${quote.quoteType} without a price above 0`)
+  if (!quote.currency) return missingQuote(id, 'no_price', 'a price without a currency')
+  if (at === null) return missingQuote(id, 'no_price', 'a price without a valid time')
   const { currency, amount } = majorCurrency(quote.currency)
-  const converted = (value: number | null | undefined): string | null => {
-    const known = positiveAmount(value)
-    return known === null ? null : amount(known)
-  }
   const crypto = quote.quoteType === 'CRYPTOCURRENCY'
   return {
     id,
     price: amount(price),
     currency,
-    previous_close: converted(quote.regularMarketPreviousClose),
+    previous_close: amount(quote.regularMarketPreviousClose),
     // For crypto the change of 24 hours, for all else the change from the previous close.
-    change24h: formatNumber(quote.regularMarketChangePercent),
+    change24h: quote.regularMarketChangePercent,
     market_state: MARKET_STATES.get(quote.marketState ?? '') ?? null,
-    market: crypto ? null : (quote.exchange ?? null),
-    open: converted(quote.regularMarketOpen),
-    high: converted(quote.regularMarketDayHigh),
-    low: converted(quote.regularMarketDayLow),
+    market: crypto ? null : quote.exchange,
+    open: amount(quote.regularMarketOpen),
+    high: amount(quote.regularMarketDayHigh),
+    low: amount(quote.regularMarketDayLow),
     // For crypto the volume is in money, for currencies always 0.
-    volume: crypto || quote.quoteType === 'CURRENCY' ? null : toVolume(quote.regularMarketVolume),
+    volume: crypto || quote.quoteType === 'CURRENCY' ? null : quote.regularMarketVolume,
     ...toEarnings(quote, Number(amount(price)), currency),
     as_of: new Date(at * 1000).toISOString(),
   }
 }
-
-const toVolume = (value: number | null | undefined): string | null =>
-  value !== null && value !== undefined && value >= 0 ? formatNumber(value) : null
 
 /**
  * Earnings per share and P/E, in the price's currency (P6). A company that reports in another currency has neither: Yahoo
@@ -207,18 +184,15 @@ const toVolume = (value: number | null | undefined): string | null =>
 function toEarnings(quote: YahooQuote, price: number, currency: string): Pick<ProviderQuote, 'eps' | 'pe_ratio'> {
   const none = { eps: null, pe_ratio: null }
   const { epsTrailingTwelveMonths: eps, trailingPE: pe, financialCurrency } = quote
-  if (eps === null || eps === undefined || !financialCurrency) return none
-  if (majorCurrency(financialCurrency).currency !== currency) return none
-  if (eps <= 0) return currency === quote.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
+  if (eps === null || !financialCurrency || majorCurrency(financialCurrency).currency !== currency) return none
   // Without a P/E the unit of the earnings, pence or pounds, is not known.
-  if (pe === null || pe === undefined)
-    return currency === quote.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
+  if (eps <= 0 || pe === null) return currency === quote.currency ? { eps: formatNumber(eps), pe_ratio: null } : none
   return Math.abs(price / eps / pe - 1) <= PE_TOLERANCE ? { eps: formatNumber(eps), pe_ratio: formatNumber(pe) } : none
 }
 
 function toListing(quote: YahooQuote): ProviderListing | null {
   const type = ASSET_TYPES.get(quote.quoteType ?? '')
-  if (type === undefined || !quote.currency || positiveAmount(quote.regularMarketPrice) === null) return null
+  if (type === undefined || !quote.currency || quote.regularMarketPrice === null) return null
   const { symbol } = quote
   return {
     id: symbol,

@@ -2,12 +2,10 @@ import pMap from 'p-map'
 import pTimeout from 'p-timeout'
 import { deriveAssets, readPortfolioVersion } from '../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../src/db/client.ts'
-import { deleteExpiredIdempotencyKeys } from '../../src/db/idempotency.ts'
 import { readLastSuccess } from '../../src/db/jobs.ts'
 import {
   claimOutbox,
   deleteFromOutbox,
-  fillFxRates,
   type PendingChange,
   queueDueActivities,
   readPortfoliosOfMinute,
@@ -28,7 +26,7 @@ const NOTIFY_TIMEOUT_MS = 15_000
 const CLAIM_MS = 55_000
 /** What a queue takes at once. */
 const QUEUE_BATCH_SIZE = 100
-/** Runs and clocks differ: better to look at an activity twice than never. */
+/** Runs and clocks differ: an activity may be queued twice, but never missed. */
 const OVERLAP_MS = 300_000
 
 /**
@@ -85,11 +83,6 @@ export async function drainPortfolios(env: Env, now: number): Promise<Record<str
   return { notified }
 }
 
-/** Fills in exchange rates of days that are known by now. */
-export async function fillPortfolioRates(env: Env): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, async (sql) => ({ filled: await fillFxRates(sql) }))
-}
-
 /** The name of the job below, whose last run says since when activities are due. */
 export const DUE_JOB = 'portfolio_due'
 
@@ -110,11 +103,4 @@ export async function queueHourlyRefresh(env: Env, now: number): Promise<Record<
     await env.REFRESH_QUEUE.sendBatch(jobs.map((body) => ({ body })))
   }
   return { queued: users.length }
-}
-
-/** Deletes idempotency keys that have expired. */
-export async function deleteExpiredKeys(env: Env, now: number): Promise<Record<string, unknown>> {
-  return withLiveDatabase(env, async (sql) => ({
-    keys: await deleteExpiredIdempotencyKeys(sql, new Date(now)),
-  }))
 }

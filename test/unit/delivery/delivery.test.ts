@@ -16,6 +16,7 @@ import { UpdateLog } from '../../../src/delivery/update-log.ts'
 import { type Candle, formatCandle } from '../../../src/protocol/candle.ts'
 import type { Granularity } from '../../../src/protocol/granularity.ts'
 import { candleUpdateFrame } from '../../../src/protocol/messages.ts'
+import { offsetInStream } from '../../../src/protocol/stream-position.ts'
 
 const MINUTE = 1
 const FIVE = 2
@@ -48,7 +49,7 @@ describe('D2 resuming from the update log', () => {
       log.append(candles)
       frames.push(frame(`e-${i}`, ...candles))
     }
-    for (let from = 0; from <= 100; from++) expect(log.framesSince(`e-${from}`, BOTH)).toEqual(frames.slice(from))
+    for (let from = 0; from <= 100; from++) expect(log.framesSince(from, BOTH)).toEqual(frames.slice(from))
   })
 
   test('D2 updates without a subscribed granularity are left out', () => {
@@ -56,7 +57,7 @@ describe('D2 resuming from the update log', () => {
     log.append([candle(0, 1)])
     log.append([candle(0, 2, 'FIVE_MINUTES')])
     log.append([candle(0, 3), candle(0, 3, 'FIVE_MINUTES')])
-    expect(log.framesSince('e-0', FIVE)).toEqual([
+    expect(log.framesSince(0, FIVE)).toEqual([
       frame('e-2', candle(0, 2, 'FIVE_MINUTES')),
       frame('e-3', candle(0, 3, 'FIVE_MINUTES')),
     ])
@@ -67,23 +68,23 @@ describe('D2 resuming from the update log', () => {
     for (let i = 1; i <= 2_500; i++) {
       log.append([candle(0, i)])
       if (i > 10 && i % 97 > 1) continue
-      expect(log.framesSince(`e-${Math.max(0, i - frames)}`, MINUTE)).toHaveLength(Math.min(i, frames))
-      if (i > frames) expect(log.framesSince(`e-${i - frames - 1}`, MINUTE)).toBeNull()
+      expect(log.framesSince(Math.max(0, i - frames), MINUTE)).toHaveLength(Math.min(i, frames))
+      if (i > frames) expect(log.framesSince(i - frames - 1, MINUTE)).toBeNull()
     }
   })
 
   test('D2 a log of length 0 resumes from the newest position only', () => {
     const log = new UpdateLog('e', 0)
     log.append([candle(0, 1)])
-    expect([log.framesSince('e-1', MINUTE), log.framesSince('e-0', MINUTE)]).toEqual([[], null])
+    expect([log.framesSince(1, MINUTE), log.framesSince(0, MINUTE)]).toEqual([[], null])
     expect(log.conflatedFrame(0, MINUTE)).toBe(frame('e-1', candle(0, 1)))
   })
 
   test('D2 a position of another epoch, one still ahead, and any other text cannot be resumed', () => {
-    const log = new UpdateLog('e', 100)
-    log.append([candle(0, 1)])
+    const stream = { epoch: 'e', offset: 1 }
+    expect(['e-0', 'e-1'].map((text) => offsetInStream(text, stream))).toEqual([0, 1])
     for (const text of ['f-0', 'e-2', 'e', '', 'e--1', 'e-0.5', 'BTC-USD:e-0'])
-      expect(log.framesSince(text, MINUTE), text).toBeNull()
+      expect(offsetInStream(text, stream), text).toBeNull()
   })
 })
 
@@ -121,11 +122,16 @@ describe('D3 conflated updates', () => {
     log.append(many)
     expect(log.conflatedFrame(1, MINUTE)).toBe(frame('e-2', ...many))
     expect(log.conflatedFrame(0, MINUTE)).toBeUndefined()
-    expect(log.framesSince('e-1', MINUTE)).toEqual([frame('e-2', ...many)])
+    expect(log.framesSince(1, MINUTE)).toEqual([frame('e-2', ...many)])
   })
 })
 
-const LIMITS = { maxUnackedFrames: 3, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
+const LIMITS = {
+  MAX_UNACKED_FRAMES: 3,
+  UNACKED_SEND_INTERVAL_MS: 100,
+  CONNECTION_IDLE_TIMEOUT_MS: 600_000,
+  ACK_TIMEOUT_MS: 60_000,
+}
 
 describe('D3 a connection that acks', () => {
   test('D3 a connection that acks gets frames while its window is open, and acks open it', () => {
@@ -185,11 +191,11 @@ describe('D3 a connection that never acks', () => {
     const times = states.map((state, i) => {
       let now = i * 1_234
       let frames = 0
-      while (now < LIMITS.idleTimeoutMs) {
+      while (now < LIMITS.CONNECTION_IDLE_TIMEOUT_MS) {
         now = Math.max(now, state.nextSendAt)
-        recordSent(state, ++frames, now + LIMITS.sendIntervalMs)
+        recordSent(state, ++frames, now + LIMITS.UNACKED_SEND_INTERVAL_MS)
       }
-      expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS)
+      expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.CONNECTION_IDLE_TIMEOUT_MS / SLOW_SEND_INTERVAL_MS)
       return state.nextSendAt % SLOW_SEND_INTERVAL_MS
     })
     expect(times).toEqual([0, 0])

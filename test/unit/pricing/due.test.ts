@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { DEFAULT_REFRESH_SETTINGS, dueAssets, marketProbes, type RefreshCandidate } from '../../../src/pricing/due.ts'
+import { dueAssets, marketProbes, type RefreshCandidate } from '../../../src/pricing/due.ts'
+import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/refresh-settings.ts'
 
 const AT = 1_700_000_000_000
 const settings = DEFAULT_REFRESH_SETTINGS

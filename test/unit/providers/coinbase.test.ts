@@ -231,12 +231,12 @@ describe('against the simulated exchange', () => {
   test('products, by name and all', async () => {
     const exchange = await start()
     const some = await fetchProducts(fetch, exchange.url, ['BTC-EUR', 'NU-USD', 'NO-SUCH'])
-    expect(some.ok && some.value.map((p) => [p.productId, p.status])).toEqual([
+    expect(some.ok && some.value.map((p) => [p.product_id, p.status])).toEqual([
       ['BTC-EUR', 'online'],
       ['NU-USD', 'offline'],
     ])
     const all = await fetchProducts(fetch, exchange.url)
-    expect(all.ok && all.value.map((p) => p.productId)).toEqual(PRODUCTS.map((p) => p.id))
+    expect(all.ok && all.value.map((p) => p.product_id)).toEqual(PRODUCTS.map((p) => p.id))
   })
 
   test('each fault of the exchange has its reason', async () => {

@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { divideRatios, multiplyRatios, parseRatio, roundRatio } from '../../../src/pricing/ratio.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
-import { majorCurrency } from '../../../src/providers/currency.ts'
-import { formatNumber, formatRatio, movePoint } from '../../../src/providers/decimal.ts'
+import { formatNumber, formatRatio, majorCurrency, movePoint } from '../../../src/providers/amounts.ts'
 import { fetchJson } from '../../../src/providers/fetch-json.ts'
 import { availableProviders, providersFor } from '../../../src/providers/registry.ts'
 import { canned } from './contract.ts'
@@ -17,7 +16,7 @@ describe('C3 decimals are exact', () => {
   test('C3 a number becomes its shortest text, without an exponent', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
-        const text = formatNumber(value) ?? ''
+        const text = formatNumber(value)
         expect(text).toMatch(/^-?\d+(\.\d+)?$/)
         expect(Number(text)).toBe(value === 0 ? 0 : value)
         if (!String(value).includes('e')) expect(text).toBe(String(value))
@@ -31,7 +30,6 @@ describe('C3 decimals are exact', () => {
       `15${'0'.repeat(20)}`,
       '-0.000000025',
     ])
-    expect([Number.NaN, Number.POSITIVE_INFINITY, null, undefined].map(formatNumber)).toEqual([null, null, null, null])
   })
 
   test('C3 moving the point back and forth changes nothing', () => {

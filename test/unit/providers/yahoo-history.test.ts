@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { DailyHistory } from '../../../src/pricing/provider-quote.ts'
-import { parseDailyHistory } from '../../../src/providers/yahoo-history.ts'
+import { parseResponse } from '../../../src/providers/fetch-json.ts'
+import { chartSchema, toDailyHistory } from '../../../src/providers/yahoo-history.ts'
 import { fixtureLines } from '../../support/recordings.ts'
 import { yahooBody } from './yahoo-answers.ts'
 
@@ -20,8 +21,13 @@ const bodyOf = (chart: object) => ({ chart: { result: [chart], error: null } })
 /** Long after every recording. */
 const LATER = Date.UTC(2025, 5, 1)
 
+function parse(body: unknown, from: string | null, now: number) {
+  const response = parseResponse(chartSchema, body)
+  return response.ok ? toDailyHistory(response.value, from, now) : response
+}
+
 function days(chart: object, from: string | null = null, now = LATER): DailyHistory {
-  const result = parseDailyHistory(bodyOf(chart), from, now)
+  const result = parse(bodyOf(chart), from, now)
   if (!result.ok) throw new Error(result.detail)
   return result.value
 }
@@ -333,6 +339,6 @@ describe('answers that hold no days', () => {
     ['columns of text', bodyOf({ ...made([]), indicators: { quote: [{ open: ['10'] }] } })],
     ['a split of nothing', bodyOf(made([], { events: { splits: splitOn('2020-01-03T00:00:00Z', 0, 1) } }))],
   ])('%s is invalid', (_, body) => {
-    expect(parseDailyHistory(body, null, LATER)).toMatchObject({ ok: false, reason: 'invalid' })
+    expect(parse(body, null, LATER)).toMatchObject({ ok: false, reason: 'invalid' })
   })
 })

@@ -3,7 +3,8 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio.ts'
 import { withLiveDatabase } from '../../../src/db/client.ts'
-import { readPortfoliosOfMinute } from '../../../src/db/portfolio-outbox.ts'
+import { deleteExpiredIdempotencyKeys } from '../../../src/db/idempotency.ts'
+import { fillFxRates, readPortfoliosOfMinute } from '../../../src/db/portfolio-outbox.ts'
 import { userPortfolio } from '../../../src/objects.ts'
 import { CLOSE_CODES, type Problem } from '../../../src/protocol/errors.ts'
 import type { EnrichedPortfolio, Totals } from '../../../src/protocol/portfolio.ts'
@@ -451,13 +452,13 @@ describe('the outbox', () => {
   })
 
   test('cron fills rates and deletes expired keys, and /health reports the outbox', async () => {
-    expect(await cron.fillPortfolioRates(env)).toEqual({ filled: 0 })
+    expect(await withLiveDatabase(env, (live) => fillFxRates(live))).toBe(0)
     await sql(
       `INSERT INTO idempotency_keys (user_id, key, request, status, headers, body, created_at)
        SELECT $1, k, 'x', 200, '{}', '', now() - k::interval FROM unnest(ARRAY['23 hours', '25 hours']) AS k`,
       ada.id,
     )
-    expect(await cron.deleteExpiredKeys(env, Date.now())).toEqual({ keys: 1 })
+    expect(await withLiveDatabase(env, (live) => deleteExpiredIdempotencyKeys(live, new Date()))).toBe(1)
     await bought(ada.id, 9)
     const health = await (await getWithEnv(env, '/health?verbose')).json()
     // The very moment of somebody's write is for nobody else (P8).

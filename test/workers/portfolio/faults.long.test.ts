@@ -2,8 +2,10 @@ import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { UserPortfolio } from '../../../durable-objects/portfolio/user-portfolio.ts'
+import type { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
 import type { NewActivity } from '../../../src/db/activities.ts'
 import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
+import { fillFxRates } from '../../../src/db/portfolio-outbox.ts'
 import { readLots } from '../../../src/db/portfolio-views.ts'
 import { userPortfolio } from '../../../src/objects.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
@@ -367,7 +369,7 @@ describe('boards', () => {
 describe('an asset that a page has open', () => {
   const due = async (id: number) =>
     runInDurableObject(env.QUOTE_BOARD.getByName('simulated:0'), (board) =>
-      (board as unknown as { watchedSince(id: number): number | null }).watchedSince(id),
+      (board as unknown as { watches: WatchCounts }).watches.since(id),
     )
 
   test('Q2 is refreshed as often as an open quote is, unless it is held; until the page has closed it', async () => {
@@ -425,7 +427,7 @@ describe('P3 what is not known', () => {
     await expectWhole(user, reader)
     const rate = await newAsset('XTSUSD=X', { type: 'forex', code: 'XTSUSD', provider: 'manual' })
     await storePrices([portfolioPrice(rate, '0')])
-    await cron.fillPortfolioRates(env)
+    await withLiveDatabase(env, (live) => fillFxRates(live))
     await drain()
     expect((await reader.clientState()).portfolio).toMatchObject({ incomplete: true })
     await sql(
@@ -433,7 +435,7 @@ describe('P3 what is not known', () => {
       rate.id,
       '2026-01-05',
     )
-    await cron.fillPortfolioRates(env)
+    await withLiveDatabase(env, (live) => fillFxRates(live))
     await drain()
     expect((await reader.clientState()).positions.get(assets.AAPL.id)).toMatchObject({
       invested: '400',

@@ -1,17 +1,25 @@
 import { describe, expect, test } from 'vitest'
 import { QuoteChannels } from '../../../durable-objects/quotes/channels.ts'
+import { PublishedQuotes } from '../../../durable-objects/quotes/published.ts'
 import { MAX_NAMED_ASSETS, newQuoteSubscription } from '../../../durable-objects/quotes/subscription.ts'
 import type { SymbolMatch } from '../../../durable-objects/quotes/symbol-resolver.ts'
+import { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
 import { loadAttachment, newConnection, saveAttachment } from '../../../durable-objects/sockets/connection.ts'
 import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { seededRandom } from '../../../simulators/exchange/random.ts'
 import { SLOW_SEND_INTERVAL_MS } from '../../../src/delivery/delivery-state.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
 import { QuoteCache } from '../../../src/pricing/quote-cache.ts'
+import type { Asset } from '../../../src/protocol/asset.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
-import { formatQuote, type WireQuote } from '../../../src/protocol/quote.ts'
+import type { WireQuote } from '../../../src/protocol/quote.ts'
 
-const LIMITS = { maxUnackedFrames: 4, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
+const LIMITS = {
+  MAX_UNACKED_FRAMES: 4,
+  UNACKED_SEND_INTERVAL_MS: 100,
+  CONNECTION_IDLE_TIMEOUT_MS: 600_000,
+  ACK_TIMEOUT_MS: 60_000,
+}
 const TTL = 60_000
 
 type Frame = {
@@ -79,17 +87,13 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
   }
   /** The published text of each quote, by position. */
   const past = new Map<string, ReadonlyMap<number, string>>()
-  const published = (id: number) => {
-    const entry = cache.entry(id)
-    if (!entry?.quote || !entry.told) return null
-    return { text: formatQuote(entry.quote, 'cache', entry.told.stale), changed: entry.changed }
-  }
+  const published = new PublishedQuotes(cache)
   const commit = () => {
     const made = cache.commit(now)
     if (!made) return
     past.set(
       `life-${cache.lastBatch}`,
-      new Map([...cache.ids()].flatMap((id) => (published(id) ? [[id, published(id)!.text]] : []))),
+      new Map([...cache.ids()].flatMap((id) => (published.get(id) ? [[id, published.get(id)!.text]] : []))),
     )
     const gone = new Set(made.batch.dropped)
     channels.advance(made.changed, made.batch.n - 1)
@@ -97,23 +101,32 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     hub.broadcast()
   }
   const live = () => {
-    channels = new QuoteChannels({
-      epoch: 'life',
+    watches = new WatchCounts()
+    const symbols = {
+      asset: (id: number) => ({ symbol: NAMES[id] }) as Asset,
+      resolveCached: (symbol: string) => (loading ? null : resolveName(symbol)),
+      resolveLocally: resolveName,
+      resolve: async () => {
+        await loading
+        return new Map<string, SymbolMatch>()
+      },
+    }
+    channels = new QuoteChannels({ epoch: 'life', cache, symbols }, published, {
       maxChannels: 5,
-      offset: () => cache.lastBatch,
-      minResumableOffset: () => cache.minResumableBatch,
-      symbolOf: (id) => NAMES[id] as string,
-      assetIds: () => cache.ids(),
-      publishedQuote: published,
-      loadSymbols: () => loading,
-      resolve: resolveName,
+      watches,
       publishStale: () => {
         cache.markStale(now)
         commit()
       },
     })
-    return new Hub(ctx, channels, { limits: { ...LIMITS, ...limits }, now: () => now, track: () => {}, log: () => {} })
+    return new Hub(ctx, channels, {
+      settings: { ...LIMITS, ...limits },
+      now: () => now,
+      track: () => {},
+      log: () => {},
+    })
   }
+  let watches: WatchCounts
   let channels: QuoteChannels
   let hub = live()
   past.set('life-0', new Map())
@@ -129,6 +142,9 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
     },
     get channels() {
       return channels
+    },
+    get watches() {
+      return watches
     },
     now: () => now,
     waitFor: (work: Promise<void> | undefined) => {
@@ -233,7 +249,7 @@ describe('D4 subscribe', () => {
     expect(await refused(['candles.BTC-USD.ONE_DAY'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(['quotes.'])).toEqual(['unknown_channel', 'channels/0'])
     expect(await refused(NAMES.map((name) => `quotes.${name}`))).toEqual(['too_many_channels', 'channels'])
-    expect([...world.channels.watched()]).toEqual([])
+    expect([...world.watches.ids()]).toEqual([])
     await world.hub.onMessage(real(socket), 'not JSON')
     expect(socket.last()).toMatchObject({ type: 'error', code: 'invalid_message' })
     await world.hub.onMessage(real(socket), new ArrayBuffer(1))
@@ -247,7 +263,7 @@ describe('D4 subscribe', () => {
     const socket = world.open(['quotes.AAA', 'quotes.BBB'])
     await world.say(socket, { op: 'unsubscribe', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
     expect(socket.last()).toEqual({ type: 'unsubscribed', channels: ['quotes.AAA', 'quotes.NONE'], req_id: 2 })
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
     world.prices([0, '1'])
     expect(socket.frames('update')).toHaveLength(0)
     world.prices([1, '1'])
@@ -357,7 +373,7 @@ describe('D2 resume', () => {
     world.prices([1, '2.2'])
     for (const socket of sockets) expect(socket.frames('snapshot')).toHaveLength(1)
     expect(sockets.map((socket) => pricesOf(socket.last()))).toEqual([[['BBB', 2.2]], [['BBB', 2.2]]])
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
   })
 })
 
@@ -381,7 +397,7 @@ describe('D2 an asset that is gone', () => {
     expect(all.last().quotes.map(({ symbol }) => symbol)).toEqual(['BBB'])
     expect(world.open(['quotes.*'], back).all()[0]).toMatchObject({ recovered: false })
     expect(world.open(['quotes.BBB'], back).all()[0]).toMatchObject({ recovered: true })
-    expect([...world.channels.watched()]).toEqual([1])
+    expect([...world.watches.ids()]).toEqual([1])
   })
 
   test('D2 a connection that was behind when the object fell asleep gets that snapshot too', () => {
@@ -409,7 +425,7 @@ describe('D3 slow connections', () => {
       world.ack(reads)
     }
     expect(reads.frames('update')).toHaveLength(100)
-    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.maxUnackedFrames)
+    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.MAX_UNACKED_FRAMES)
     world.ack(lags)
     expect(new Set(pricesOf(lags.last()).map(([, price]) => price))).toEqual(new Set([98, 99, 100]))
     expect(lags.last().position).toBe(world.hub.position)
@@ -427,7 +443,7 @@ describe('D3 slow connections', () => {
       world.pass(1_000)
     }
     expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
-    world.pass(LIMITS.idleTimeoutMs)
+    world.pass(LIMITS.CONNECTION_IDLE_TIMEOUT_MS)
     expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
     expect([world.hub.connections.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
@@ -441,7 +457,7 @@ describe('D3 slow connections', () => {
       world.pass(10)
     }
     expect(socket.frames('update').length).toBeLessThanOrEqual(11)
-    world.pass(LIMITS.sendIntervalMs)
+    world.pass(LIMITS.UNACKED_SEND_INTERVAL_MS)
     expect(pricesOf(socket.last())).toEqual([['AAA', 100]])
   })
 })
@@ -455,16 +471,12 @@ describe('Q2 watched assets', () => {
     const second = world.open(['quotes.AAA', 'quotes.BBB'])
     world.open(['quotes.*'])
     world.open(['quotes.CCC'], undefined, true)
-    expect([0, 1, 2].map((id) => world.channels.watchedSince(id))).toEqual([began, began + 5_000, null])
+    expect([0, 1, 2].map((id) => world.watches.since(id))).toEqual([began, began + 5_000, null])
     world.leave(first)
-    expect(world.channels.watchedSince(0)).not.toBeNull()
+    expect(world.watches.since(0)).not.toBeNull()
     world.leave(second)
-    expect([...world.channels.watched()]).toEqual([])
-    expect([world.hub.connections.viewers, world.channels.isWatchingAll, world.hub.countSockets('me')]).toEqual([
-      1,
-      true,
-      2,
-    ])
+    expect([...world.watches.ids()]).toEqual([])
+    expect([world.hub.connections.viewers, world.watches.allViewers, world.hub.countSockets('me')]).toEqual([1, 1, 2])
   })
 
   test('D3 a socket that breaks while a frame is sent is removed', () => {
@@ -519,7 +531,7 @@ describe('D2 D3 random runs', () => {
     'D2 D3 a client that returns ends with what a fresh snapshot gives, and every position names its state (seed %i)',
     (seed) => {
       const random = seededRandom(seed)
-      const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 })
+      const world = stage({ ACK_TIMEOUT_MS: 1e12, CONNECTION_IDLE_TIMEOUT_MS: 1e12 })
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const ids = NAMES.map((_, id) => id).filter((id) => id > 0 && random() < 0.5)
         if (ids.length === 0) ids.push(1)

@@ -4,7 +4,10 @@ import { describe, expect, test } from 'vitest'
 import { QuoteSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
 import type { StoredSubscriptions } from '../../../durable-objects/portfolio/store.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
+import type { PublishedQuote } from '../../../durable-objects/quotes/published.ts'
 import { QUOTE_MIGRATIONS } from '../../../durable-objects/quotes/store.ts'
+import { WatchCounts } from '../../../durable-objects/quotes/watch-counts.ts'
+import { readSettings } from '../../../src/config.ts'
 import type { PortfolioPrice } from '../../../src/protocol/portfolio.ts'
 import { portfolioPrice } from '../support/portfolio-client.ts'
 
@@ -15,17 +18,17 @@ function stage(storage: DurableObjectStorage) {
   for (const migrate of QUOTE_MIGRATIONS) migrate(storage.sql)
   let now = 1_000_000
   let n = 0
-  const prices = new Map<number, { price: PortfolioPrice; changed: number }>()
+  const prices = new Map<number, PublishedQuote>()
   const calls: Call[] = []
   const context = { now: () => now, track: () => {}, log: () => {} }
   const published = {
     get offset() {
       return n
     },
-    price: (id: number) => prices.get(id) ?? null,
+    get: (id: number) => prices.get(id) ?? null,
   }
   const live = () =>
-    new PortfolioSubscribers(context, storage, published, (user, sent) => {
+    new PortfolioSubscribers(context, storage, published, new WatchCounts(), (user, sent) => {
       const { promise, resolve, reject } = Promise.withResolvers<boolean>()
       /** When what follows from the answer has been done. */
       const after = async (answer: () => void) => {
@@ -50,7 +53,11 @@ function stage(storage: DurableObjectStorage) {
     batch(...news: [id: number, price: string][]) {
       n++
       for (const [id, price] of news)
-        prices.set(id, { price: portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, price), changed: n })
+        prices.set(id, {
+          text: '',
+          price: portfolioPrice({ id, currency: 'USD', symbol: `S${id}` }, price),
+          changed: n,
+        })
       followers.broadcast(news.map(([id]) => id))
     },
     next: () => calls.shift() as Call,
@@ -193,8 +200,11 @@ describe('a user that subscribes to boards', () => {
     }
     const live = () =>
       new QuoteSubscriptions(
-        { user: 'ann', shards: 2 },
         {
+          user: 'ann',
+          settings: { ...readSettings(env), QUOTE_SHARDS: 2 },
+          storage: {} as DurableObjectStorage,
+          schedule: () => {},
           now: () => self.now,
           board: (shard) => ({
             subscribe: async (_, ids) => {

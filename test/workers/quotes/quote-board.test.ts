@@ -4,11 +4,14 @@ import { describe, expect, test } from 'vitest'
 import { QuoteBoard } from '../../../durable-objects/quotes/quote-board.ts'
 import type { QuoteDatabase } from '../../../durable-objects/quotes/remotes.ts'
 import { type FindOutcome, type QuoteOutcome, type QuoteRequest, quoteBoard } from '../../../src/objects.ts'
-import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
 import { staleReason } from '../../../src/pricing/freshness.ts'
 import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
 import type { CachedQuote } from '../../../src/pricing/quote.ts'
-import type { PlannedAsset, RefreshSettings } from '../../../src/pricing/refresh-settings.ts'
+import {
+  DEFAULT_REFRESH_SETTINGS,
+  type PlannedAsset,
+  type RefreshSettings,
+} from '../../../src/pricing/refresh-settings.ts'
 import { resolve } from '../../../src/pricing/symbol.ts'
 import type { Asset, QuoteProviderName } from '../../../src/protocol/asset.ts'
 import type { ProductStatus } from '../../../src/protocol/product.ts'

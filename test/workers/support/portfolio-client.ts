@@ -4,7 +4,7 @@ import { withLiveDatabase, withUserDatabase } from '../../../src/db/client.ts'
 import { readValuedPortfolio } from '../../../src/db/portfolio-views.ts'
 import { writePrices } from '../../../src/db/prices.ts'
 import { type PortfolioChange, type UserPortfolioObject, userPortfolio } from '../../../src/objects.ts'
-import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
+import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/refresh-settings.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from '../../../src/protocol/portfolio.ts'
 import { waitFor } from './wire.ts'
 

@@ -1,12 +1,14 @@
-/** Assets that are watched by name: by how many, and since when. */
+/** The assets that clients watch by name: how many, and since when. Connections and users' objects add to the same counts. */
 export class WatchCounts {
   readonly #counts = new Map<number, { watchers: number; since: number }>()
+  /** Viewers that subscribe to every asset. */
+  allViewers = 0
 
   ids(): Iterable<number> {
     return this.#counts.keys()
   }
 
-  /** Unix milliseconds; null: nobody watches it. */
+  /** Unix milliseconds; null: no client watches it. */
   since(id: number): number | null {
     return this.#counts.get(id)?.since ?? null
   }
