@@ -225,7 +225,7 @@ const schema = z
 export type Settings = z.output<typeof schema>
 
 /** Invalid settings; `message` names each one and says what is wrong with it. */
-export class SettingsError extends Error {}
+class SettingsError extends Error {}
 
 /**
  * The environment as typed settings, parsed once per environment. Empty text counts as not set.

@@ -78,7 +78,7 @@ async function probeQuotes(env: Env): Promise<{ boards: QuoteBoardStatus[]; prov
 }
 
 /** True for a job without a success in twice its period and a minute (cron may be late), or without any. `now` in Unix milliseconds. */
-export const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number): boolean =>
+const isOverdue = ({ ok_at, period_seconds }: StoredJobRun, now: number): boolean =>
   ok_at === null || now - Date.parse(ok_at) > (2 * period_seconds + 60) * 1_000
 
 /**

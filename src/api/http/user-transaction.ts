@@ -4,7 +4,7 @@ import { CodedError } from '../../protocol/errors.ts'
 import type { UserRequest } from './context.ts'
 import { temporarilyUnavailable } from './problems.ts'
 
-/** For answers that are one user's own: no cache may store them. */
+/** For responses with a user's data, which no cache may store. */
 export const PRIVATE_NO_STORE = { 'cache-control': 'private, no-store' }
 
 /** Rejects a transaction to roll it back on purpose. */
@@ -12,7 +12,7 @@ export const ROLLBACK = new Error('rolled back on purpose')
 
 /**
  * Runs `use` in one transaction as the user of the request: committed when it resolves, rolled back when it rejects. It
- * must ask nothing but `sql`: a call to an object or a provider would hold the transaction open for as long as that takes.
+ * must use nothing but `sql`: a call to an object or a provider would hold the transaction open for as long as that takes.
  * @throws CodedError what `use` throws; `unavailable` when the database fails
  */
 export async function withUser<T>(

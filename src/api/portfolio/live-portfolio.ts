@@ -14,10 +14,10 @@ import { callPortfolio } from './call-portfolio.ts'
 import { portfolioOperation, READ_ERRORS } from './operations.ts'
 
 const refreshPortfolioSchema = z.object({
-  userId: z.uuid().optional().meta({ description: 'Whose; somebody else’s takes the service key' }),
+  userId: z.uuid().optional().meta({ description: 'The user; another one than you needs the service key' }),
 })
 
-/** Queues a refresh of this user's portfolio; false when one is under way already. @throws CodedError `unavailable` */
+/** Queues a refresh of this user's portfolio; false while one is running. @throws CodedError `unavailable` */
 const queueRefresh = (env: Env, userId: string): Promise<boolean> =>
   callPortfolio(async () => {
     const portfolio = userPortfolio(env, userId)
@@ -31,7 +31,7 @@ const queueRefresh = (env: Env, userId: string): Promise<boolean> =>
     return true
   })
 
-/** The user whose portfolio is to be refreshed. @throws CodedError `forbidden` for another user's, `unauthorized`, … */
+/** The user whose portfolio the request refreshes. @throws CodedError `forbidden` for another user's, `unauthorized`, … */
 async function targetUserId(c: Context<AppEnv>): Promise<string> {
   const session = (await isServiceKey(c)) ? null : await requiredSession(c)
   const { userId } = parse(refreshPortfolioSchema, ((await readJson(c)) ?? {}) as Record<string, unknown>)
@@ -48,7 +48,7 @@ const CACHE_PATH = '/api/v1/stocks/portfolio-cache'
 /** `Retry-After` of a 202, seconds. */
 const RETRY_AFTER_S = 1
 
-/** The portfolio as it was last valued; 202 and the place to ask again while it is valued for the first time. */
+/** The portfolio as it was last valued; 202 with its URL while it is valued for the first time. */
 async function respondEnriched(c: Context<AppEnv>): Promise<Response> {
   const { id } = c.var.user
   const text = await callPortfolio(() => userPortfolio(c.env, id).enriched())
@@ -72,12 +72,12 @@ export const livePortfolioRoutes = new Hono<AppEnv>()
 
 const enrichedResponseSchema = enrichedPortfolioSchema.meta({
   id: 'Enriched',
-  description: 'A portfolio as of now: totals, and what is held. Amounts are decimals as text; null is not known',
+  description: 'A portfolio as of now: totals and positions. Amounts are decimal text; null is unknown',
 })
 
 const refreshingSchema = z.object({
   status: z.literal('refreshing'),
-  location: z.string().meta({ description: 'Where it will be' }),
+  location: z.string().meta({ description: 'The URL of the portfolio' }),
   retry_after: z.number().meta({ description: 'Seconds' }),
 })
 

@@ -1,10 +1,4 @@
-import {
-  type ActivitiesChange,
-  type ActivityRefusal,
-  changeActivities,
-  lockPortfolio,
-  type PortfolioChange,
-} from '../../db/activities.ts'
+import { type ActivitiesChange, type ActivityRefusal, changeActivities, lockPortfolio } from '../../db/activities.ts'
 import type { UserSql } from '../../db/client.ts'
 import { findActivity, findCustomAsset, isCryptoCode } from '../../db/read-activities.ts'
 import type { Activity, NamedLot } from '../../portfolio/activity.ts'
@@ -22,8 +16,8 @@ import { parseAssetName } from '../quotes/input.ts'
 export type ResolvedAsset = { asset_id: number; currency: string }
 
 /**
- * The asset of a symbol: the user's custom asset, or else the listed asset with this name. Providers are asked for a name
- * that no asset has, within the client's limit.
+ * The asset of a symbol: the user's custom asset, or else the listed asset with this name. The providers are asked about a
+ * name that no asset has, within the client's rate limit.
  * @throws CodedError `unknown_symbol`, `ambiguous_symbol`, `too_many_requests`, `unavailable`
  */
 export async function resolveAsset(
@@ -78,9 +72,6 @@ function refusalError(refused: ActivityRefusal, id: string): CodedError {
   if (reason === 'unknown_lot') return new CodedError(reason, detail, { errors: [{ field: 'lots', message: detail }] })
   return new CodedError(reason, `quantity: ${detail}`, { errors: [{ field: 'quantity', message: detail }] })
 }
-
-/** An activity after a write, and what that has changed of the portfolio (null: nothing). */
-export type WrittenActivity = { activity: ActivityView; change: PortfolioChange | null }
 
 /**
  * Writes activities, all or nothing.

@@ -59,7 +59,7 @@ export function quoteTexts(frame: string): string[] {
 export const quoteKey = (text: string): string => text.slice(text.lastIndexOf(':') + 1, -1)
 
 /**
- * Parses one candle's text: the reverse of `formatCandle`. Prices and volume keep their digits.
+ * Parses one candle's text: the reverse of `formatCandle`. Prices and volume have all their digits.
  * @throws Error if the text is not a candle, SyntaxError if it is not JSON
  */
 export function parseCandle(text: string): Candle {

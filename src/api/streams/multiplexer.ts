@@ -15,7 +15,7 @@ import { framePosition, frameType, withPosition } from './frames.ts'
 /** Objects get one ping of a client in this time: they wait for minutes before they close a silent socket. */
 const PING_INTERVAL_MS = 10_000
 
-/** Seven attempts take about 15 s in all; then the client is asked to come back later. */
+/** Seven attempts take about 15 s in all; then the client must come back later. */
 const RETRY: RetryPolicy = {
   minMs: 400,
   maxMs: 5_000,
@@ -26,7 +26,7 @@ const RETRY: RetryPolicy = {
   isFinal: (code) => isStopCode(code) || code === CLOSE_CODES.slow_reader || code === CLOSE_CODES.silent_reader,
 }
 
-export type SubscribedEvent = {
+type SubscribedEvent = {
   /** Names the object here and in joined positions: a product's id, the key of a quote board, or `PORTFOLIO_KEY`. */
   key: string
   channels: string[]
@@ -60,7 +60,7 @@ export type MultiplexerDeps = ConnectionDeps & {
 
 /**
  * A subscribe in progress. `isOwn`: ours, after a lost socket. `pendingSnapshots`: how many are still to come since the
- * object answered.
+ * object responded.
  */
 type SubscribeRequest = {
   channels: string[]

@@ -10,7 +10,7 @@ import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-strea
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps } from './object-socket.ts'
 
-/** A stream begins when every object has answered, or after this time with those that have. */
+/** A stream begins when every object has responded, or after this time with those that have. */
 const START_TIMEOUT_MS = 5_000
 
 type StreamStart = { recovered: boolean; position: string }
@@ -62,7 +62,7 @@ export async function multiplexedStream(
   const begun = new Set<string>()
   const early: ReceivedFrame[] = []
   const feeds = new Map<string, string>()
-  /** The position of each object when it answered. */
+  /** The position of each object when it responded. */
   const starts = new Map<string, string>()
   let recoveredAll = true
   let sink: EventSink | null = null

@@ -54,7 +54,7 @@ const quoteOf = (symbol: string, rest: Partial<Quote> = {}): Quote => ({
   ...rest,
 })
 
-const told = (
+const quoteResult = (
   name: string,
   symbol: string,
   rest: Partial<Extract<LookupResult, { kind: 'quote' }>> = {},
@@ -68,15 +68,15 @@ const told = (
   ...rest,
 })
 
-/** What the board of these tests has been asked, and what it says of a name. */
+/** The calls to the board of these tests, and its results by name. */
 let calls: { look: string[][]; discover: string[]; refresh: (string[] | null)[] }
-let looks: Map<string, LookupResult>
+let lookupResults: Map<string, LookupResult>
 let found: Map<string, LookupResult>
 
 const board: Pick<QuoteBoardObject, 'lookup' | 'discover' | 'refresh'> = {
   async lookup(names) {
     calls.look.push(names)
-    return names.map((name) => looks.get(name) ?? { name, kind: 'unknown', asked: false })
+    return names.map((name) => lookupResults.get(name) ?? { name, kind: 'unknown', asked: false })
   },
   async discover(name) {
     calls.discover.push(name)
@@ -121,7 +121,7 @@ beforeAll(async () => {
         volume: '7',
       })
     }
-    // Two for one, ten days ago.
+    // A split of two for one, ten days ago.
     const split = { kind: 'split', ex_date: dayBefore(10), numerator: '2', denominator: '1' } as const
     const history = { currency: 'USD', days, actions: [split] }
     const claim = { asset: assets.get('KRBX') as Asset, from: null }
@@ -131,12 +131,12 @@ beforeAll(async () => {
 
 beforeEach(() => {
   calls = { look: [], discover: [], refresh: [] }
-  looks = new Map([
-    ['KRBX', told('KRBX', 'KRBX')],
-    ['KRBY', told('KRBY', 'KRBY', { source: 'database', freshUntil: Date.now() - 1, trouble: 'rate_limited' })],
+  lookupResults = new Map([
+    ['KRBX', quoteResult('KRBX', 'KRBX')],
+    ['KRBY', quoteResult('KRBY', 'KRBY', { source: 'database', freshUntil: Date.now() - 1, trouble: 'rate_limited' })],
   ])
   found = new Map()
-  // A copy of its own for each test.
+  // A copy for each test, so that no cache is shared.
   here = {
     ...env,
     SUPABASE_SERVICE_ROLE_KEY: KEY,
@@ -177,7 +177,7 @@ describe('GET /get-price', () => {
   })
 
   test('an unknown symbol is looked up at the providers once; it is 404 if none of them knows it', async () => {
-    found.set('NEWONE', told('NEWONE', 'NEWONE'))
+    found.set('NEWONE', quoteResult('NEWONE', 'NEWONE'))
     expect(await json<WireQuote>(get('/get-price?symbol=NEWONE'))).toMatchObject({ symbol: 'NEWONE' })
     for (let i = 0; i < 2; i++) {
       const response = await get('/get-price?symbol=NOSUCH')
@@ -203,8 +203,14 @@ describe('GET /get-price', () => {
 
   test('an ambiguous symbol is an error with candidates; a symbol without a price yet says when to try again', async () => {
     const candidate = { name_for_it: 'yahoo:KRBZ.L', symbol: 'KRBZ.L', name: 'Z', type: 'stock', currency: 'GBP' }
-    looks.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [candidate] })
-    looks.set('KRBN', { name: 'KRBN', kind: 'unpriced', symbol: 'KRBN', reason: 'unavailable', retryAfter: 7.2 })
+    lookupResults.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [candidate] })
+    lookupResults.set('KRBN', {
+      name: 'KRBN',
+      kind: 'unpriced',
+      symbol: 'KRBN',
+      reason: 'unavailable',
+      retryAfter: 7.2,
+    })
     const ambiguous = await get('/get-price?symbol=KRBZ')
     expect(ambiguous.status).toBe(409)
     expect(await ambiguous.json()).toMatchObject({ code: 'ambiguous_symbol', candidates: [candidate] })
@@ -236,8 +242,8 @@ type Batch = {
 
 describe('POST /get-batch-prices', () => {
   test('Q5 each symbol of a batch has its own status, under the name in the request, and so have duplicates', async () => {
-    looks.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [] })
-    looks.set('US0000000001', told('US0000000001', 'KRBX'))
+    lookupResults.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [] })
+    lookupResults.set('US0000000001', quoteResult('US0000000001', 'KRBX'))
     const symbols = ['KRBX', 'nosuch', 'KRBY', "'; --", 'krbx', 'KRBZ', 'US0000000001']
     const answer = await json<Batch>(post('/get-batch-prices', { symbols }))
     expect(answer.prices.map((each) => [each.symbol, each.error?.code ?? each.error ?? 'ok'])).toEqual([
@@ -359,6 +365,8 @@ describe('GET /get-history', () => {
       '5y': 'ONE_MONTH',
       all: 'ONE_MONTH',
     }
+    // In the first hours of a day in UTC, New York still has the day before.
+    lookupResults.set('KRBX', quoteResult('KRBX', 'KRBX', { quote: quoteOf('KRBX', { as_of: `${today}T15:00:00Z` }) }))
     for (const [range, interval] of Object.entries(intervals)) {
       const answer = await history(`range=${range}`)
       expect(answer).toMatchObject({
@@ -379,7 +387,7 @@ describe('GET /get-history', () => {
 
   test('the current day comes from the quote until it is stored', async () => {
     const asOf = `${today}T15:00:00Z`
-    looks.set('KRBX', told('KRBX', 'KRBX', { quote: quoteOf('KRBX', { as_of: asOf }) }))
+    lookupResults.set('KRBX', quoteResult('KRBX', 'KRBX', { quote: quoteOf('KRBX', { as_of: asOf }) }))
     const { data } = await history('range=1m')
     expect(data.at(-1)).toEqual({
       date: today,
@@ -391,7 +399,7 @@ describe('GET /get-history', () => {
       is_complete: false,
     })
     expect(data.at(-2)).toMatchObject({ date: dayBefore(1), close: 999.5, is_complete: true })
-    // The week and the month hold it, too.
+    // The week and the month include it.
     expect((await history('range=3y')).data.at(-1)).toMatchObject({ high: 94000, close: 93500, is_complete: false })
   })
 
@@ -450,7 +458,7 @@ describe('GET /get-history', () => {
           { snapshot_seconds: 300 },
         ),
       )
-    looks.set('KRBY', told('KRBY', 'KRBY', { quote: quoteOf('KRBY', { price: '10.55' }) }))
+    lookupResults.set('KRBY', quoteResult('KRBY', 'KRBY', { quote: quoteOf('KRBY', { price: '10.55' }) }))
     const answer = await json<History>(get('/get-history?symbol=KRBY&range=1d'))
     expect(answer).toMatchObject({ interval: 'FIVE_MINUTES', provider: 'simulated', count: 3 })
     expect(answer.data.map(({ close, volume, is_complete }) => [close, volume, is_complete])).toEqual([
@@ -469,7 +477,7 @@ describe('GET /get-history', () => {
     expect(await code('symbol=KRBX')).toEqual([400, 'invalid_request'])
     expect(await code('symbol=NOSUCH&range=1m')).toEqual([404, 'unknown_symbol'])
     expect(await code('symbol=KRBZ&range=1m')).toEqual([409, 'ambiguous_symbol'])
-    looks.set('KRBN', { name: 'KRBN', kind: 'unpriced', symbol: 'KRBN', reason: 'unavailable', retryAfter: 1 })
+    lookupResults.set('KRBN', { name: 'KRBN', kind: 'unpriced', symbol: 'KRBN', reason: 'unavailable', retryAfter: 1 })
     expect(await code('symbol=KRBN&range=1m')).toEqual([503, 'unavailable'])
     const { asset_id } = assets.get('KRBN') as Asset
     // Who has asked for it has it loaded first.

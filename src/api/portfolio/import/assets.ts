@@ -26,7 +26,7 @@ const LOOKUP_CONCURRENCY = 6
  * The asset of a file in Kerb. `unknown`: no provider knows it. `not_asked`: the providers could not be asked; the message
  * says why.
  */
-export type AssetResolution =
+type AssetResolution =
   | { kind: 'asset'; asset: Asset }
   | { kind: 'ambiguous' | 'unknown' | 'not_asked'; message: string }
 

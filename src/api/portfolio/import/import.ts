@@ -27,15 +27,15 @@ const importQuerySchema = z.object({
     .enum(['true', 'false'], 'must be true or false')
     .default('false')
     .transform((text) => text === 'true')
-    .meta({ description: 'true: tells what the import would do, and writes nothing' }),
+    .meta({ description: 'true: returns the result that the import would have, and writes nothing' }),
   format: z
     .enum(IMPORT_FORMATS as [string, ...string[]], `must be one of ${IMPORT_FORMATS.join(', ')}`)
     .optional()
-    .meta({ description: 'What the file is; without it, that is found out by the names of its columns' }),
+    .meta({ description: 'The format of the file; by default, the names of its columns decide' }),
   unknown: z
     .enum(['refuse', 'own'], 'must be refuse or own')
     .default('refuse')
-    .meta({ description: 'own: what no provider knows becomes an asset of your own, kept at cost' }),
+    .meta({ description: 'own: an asset that no provider knows becomes a custom asset of yours, valued at cost' }),
 })
 export type ImportQuery = z.output<typeof importQuerySchema>
 
@@ -125,7 +125,7 @@ export async function importFile(request: UserRequest, text: string, query: Impo
 
 /**
  * Writes a file, all or nothing: each row becomes activities, is skipped with a reason, or is an error, and with any error
- * nothing is written. Activities that are there already stay as they are. Sales of more than is held open short lots;
+ * nothing is written. Activities that are stored already do not change. Sales of more than is held open short lots;
  * activities in the future have no effect until then.
  * @throws CodedError `invalid_request` with the rows and the reasons, unless it is a dry run
  */
@@ -222,7 +222,7 @@ export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', 
   return respondOnce(c, text, (request) => importFile(request, text, query))
 })
 
-const file = z.string().meta({ description: 'The file as it is' })
+const file = z.string().meta({ description: 'The unchanged file' })
 export const IMPORT_OPERATIONS: Operations = {
   'post /api/v1/portfolio/import': portfolioOperation('importPortfolio', {
     summary: 'Import the activities of a file, all or nothing',

@@ -16,13 +16,13 @@ const rowErrorSchema = z.object({
 /** The result of an import or of a dry run. */
 export const importResultSchema = z
   .object({
-    format: z.string().nullable().meta({ description: 'What the file was read as; null: as nothing' }),
+    format: z.string().nullable().meta({ description: 'The format of the file; null if it was not recognised' }),
     dry_run: z.boolean(),
     rows: z.int().meta({ description: 'Rows of the file' }),
     imported: z.int().meta({ description: 'Activities that were added, or would be' }),
-    duplicates: z.int().meta({ description: 'Activities that are there already' }),
-    skipped: z.int().meta({ description: 'Rows without effect on what is held' }),
-    failed: z.int().meta({ description: 'How many errors there are; with any of them nothing is imported' }),
+    duplicates: z.int().meta({ description: 'Activities that are stored already' }),
+    skipped: z.int().meta({ description: 'Rows without effect on the positions' }),
+    failed: z.int().meta({ description: 'Number of errors; with any error nothing is imported' }),
     errors: z.array(rowErrorSchema).meta({ description: `The first ${MAX_LISTED}` }),
     skips: z.array(z.object({ row: z.int(), reason: z.string() })).meta({ description: `The first ${MAX_LISTED}` }),
     activities: z
@@ -44,6 +44,6 @@ export const importResultSchema = z
       )
       .meta({ description: `The first ${MAX_LISTED}` }),
   })
-  .meta({ id: 'Import', description: 'What an import did, or would do' })
+  .meta({ id: 'Import', description: 'The result of an import or of a dry run' })
 export type ImportResult = z.infer<typeof importResultSchema>
 export type RowError = z.infer<typeof rowErrorSchema>
