@@ -1,9 +1,8 @@
 import { type Exact, parseExact } from '../../protocol/exact-json.ts'
-import type { StaleReason, WireQuote } from '../../protocol/quote.ts'
+import type { QuoteAmount, StaleReason, WireQuote } from '../../protocol/quote.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
-type Amount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'
-const AMOUNTS: ReadonlySet<string> = new Set<Amount>([
+const AMOUNTS: ReadonlySet<string> = new Set<QuoteAmount>([
   'price',
   'change24h',
   'previous_close',
@@ -16,7 +15,7 @@ const AMOUNTS: ReadonlySet<string> = new Set<Amount>([
 ])
 
 /** A quote as the server sent it. Amounts are text, with every digit. */
-export type LiveQuote = Exact<WireQuote, Amount>
+export type LiveQuote = Exact<WireQuote, QuoteAmount>
 
 export type QuoteOptions = {
   /** Base URL of the Kerb, such as `https://kerb.example`. Not needed in a page that the Kerb serves. */
