@@ -1,51 +1,38 @@
-import type { AccountRow, AccountRows, AccountTable, Condition } from '../auth/rows.ts'
-import { type LiveSql, liveQuery } from './client.ts'
+import type { AccountRow, AccountRows, Condition } from '../auth/rows.ts'
+import { type LiveSql, liveQuery, singleValue } from './client.ts'
 
-type Sql = LiveSql
+const OPERATORS = { eq: '=', ne: '<>', lt: '<', lte: '<=', gt: '>', gte: '>=' }
 
-function conditionSql(sql: Sql, { column, is, value }: Condition) {
+function conditionSql(sql: LiveSql, { column, is, value }: Condition) {
   const name = sql(column)
   if (is === 'in') return sql`${name} = ANY (${value as string[]})`
   if (is === 'not_in') return sql`${name} <> ALL (${value as string[]})`
-  if (is === 'eq') return value === null ? sql`${name} IS NULL` : sql`${name} = ${value}`
-  if (is === 'ne') return value === null ? sql`${name} IS NOT NULL` : sql`${name} <> ${value}`
-  if (is === 'lt') return sql`${name} < ${value}`
-  if (is === 'lte') return sql`${name} <= ${value}`
-  return is === 'gt' ? sql`${name} > ${value}` : sql`${name} >= ${value}`
+  if (value === null && (is === 'eq' || is === 'ne'))
+    return is === 'eq' ? sql`${name} IS NULL` : sql`${name} IS NOT NULL`
+  return sql`${name} ${sql.unsafe(OPERATORS[is])} ${value}`
 }
 
-const whereSql = (sql: Sql, where: readonly Condition[]) =>
+const whereSql = (sql: LiveSql, where: readonly Condition[]) =>
   where.reduce((all, each) => sql`${all} AND ${conditionSql(sql, each)}`, sql`TRUE`)
 
-async function insert(sql: Sql, table: AccountTable, row: AccountRow): Promise<AccountRow> {
-  const [made] = await sql<AccountRow[]>`INSERT INTO ${sql(table)} ${sql(row)} RETURNING *`
-  return made as AccountRow
-}
-
-const rowsWith = (sql: Sql): AccountRows => ({
-  insert: (table, row) => insert(sql, table, row),
+const rowsWith = (sql: LiveSql): AccountRows => ({
+  async insert(table, row) {
+    const [inserted] = await sql<AccountRow[]>`INSERT INTO ${sql(table)} ${sql(row)} RETURNING *`
+    return inserted!
+  },
   async find(table, where, { limit, offset, sort }) {
     const order = sort && sql`ORDER BY ${sql(sort.column)} ${sort.descending ? sql`DESC` : sql`ASC`}`
-    return [
-      ...(await sql<AccountRow[]>`
-      SELECT * FROM ${sql(table)} WHERE ${whereSql(sql, where)} ${order ?? sql``} LIMIT ${limit} OFFSET ${offset}`),
-    ]
+    return sql<AccountRow[]>`
+      SELECT * FROM ${sql(table)} WHERE ${whereSql(sql, where)} ${order ?? sql``} LIMIT ${limit} OFFSET ${offset}`
   },
   async update(table, where, values) {
-    return [
-      ...(await sql<AccountRow[]>`UPDATE ${sql(table)} SET ${sql(values)} WHERE ${whereSql(sql, where)} RETURNING *`),
-    ]
+    return sql<AccountRow[]>`UPDATE ${sql(table)} SET ${sql(values)} WHERE ${whereSql(sql, where)} RETURNING *`
   },
   async remove(table, where) {
-    return [...(await sql<AccountRow[]>`DELETE FROM ${sql(table)} WHERE ${whereSql(sql, where)} RETURNING *`)]
+    return sql<AccountRow[]>`DELETE FROM ${sql(table)} WHERE ${whereSql(sql, where)} RETURNING *`
   },
-  async count(table, where) {
-    const [row] = await sql<
-      { n: number }[]
-    >`SELECT count(*)::integer AS n FROM ${sql(table)} WHERE ${whereSql(sql, where)}`
-    return row!.n
-  },
-  transaction: (run) => sql.begin((inside) => run(rowsWith(inside as unknown as Sql))) as ReturnType<typeof run>,
+  count: (table, where) => singleValue(sql`SELECT count(*)::integer FROM ${sql(table)} WHERE ${whereSql(sql, where)}`),
+  transaction: (run) => sql.begin((inside) => run(rowsWith(inside as unknown as LiveSql))) as ReturnType<typeof run>,
 })
 
 /** The rows of the built-in issuer, for as long as this client is open. */

@@ -1,5 +1,5 @@
 import type { Activity } from '../portfolio/activity.ts'
-import { type UserSql, userQuery } from './client.ts'
+import { firstRow, singleValue, type UserSql, userQuery } from './client.ts'
 import { type DerivationRefusal, type LotPlan, planLots, writeLots } from './derivation.ts'
 
 /** Most activities of one user: their lots are derived while a request waits. */
@@ -67,7 +67,7 @@ export const lockPortfolio = userQuery(async (sql, userId: string): Promise<numb
 
 /** The portfolio's version; 0 for none. */
 export const readPortfolioVersion = userQuery(async (sql, userId: string): Promise<number> => {
-  const [row] = await sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId}`
+  const row = await firstRow(sql<{ version: string }[]>`SELECT version FROM portfolios WHERE user_id = ${userId}`)
   return Number(row?.version ?? 0)
 })
 
@@ -165,10 +165,9 @@ async function findConflict(
   }
   const [first] = change.insert
   if (first === undefined) return null
-  const [row] = await sql<{ count: number }[]>`
-    SELECT count(*)::integer AS count FROM activities WHERE user_id = ${userId}`
-  if (row!.count - change.remove.length + change.insert.length <= MAX_ACTIVITIES) return null
-  const detail = `a portfolio has ${MAX_ACTIVITIES} activities at most, and this one has ${row!.count}`
+  const count: number = await singleValue(sql`SELECT count(*)::integer FROM activities WHERE user_id = ${userId}`)
+  if (count - change.remove.length + change.insert.length <= MAX_ACTIVITIES) return null
+  const detail = `a portfolio has ${MAX_ACTIVITIES} activities at most, and this one has ${count}`
   return { activity_id: first.id, reason: 'too_many_activities', detail }
 }
 

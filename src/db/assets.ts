@@ -1,7 +1,7 @@
 import type { PlannedAsset } from '../pricing/refresh-settings.ts'
 import type { Asset } from '../protocol/asset.ts'
 import { CodedError } from '../protocol/errors.ts'
-import { type LiveSql, liveQuery } from './client.ts'
+import { type LiveSql, liveQuery, singleValue } from './client.ts'
 
 const assetColumns = (sql: LiveSql) => sql`
   a.asset_id, a.symbol, a.name, a.type, a.category, a.code, a.provider, a.provider_id, a.currency, a.isin`
@@ -15,7 +15,7 @@ export const findAssets = liveQuery(async (sql, names: readonly string[]): Promi
   if (names.length === 0) return []
   // As one array, whatever it holds: each way of naming then goes through an index of its own.
   const those = sql`SELECT ${assetColumns(sql)} FROM assets a, asked WHERE a.active AND`
-  const rows = await sql<Asset[]>`
+  return sql<Asset[]>`
     WITH asked AS MATERIALIZED (
       SELECT ARRAY(SELECT json_array_elements_text(${JSON.stringify(names)}::text::json)) AS names
     )
@@ -26,15 +26,15 @@ export const findAssets = liveQuery(async (sql, names: readonly string[]): Promi
     UNION ${those} a.code || '-' || a.currency = ANY (asked.names) AND a.type = 'crypto'
     UNION ${those} upper(a.provider) || ':' || a.provider_id = ANY (asked.names)
     ORDER BY asset_id`
-  return [...rows]
 })
 
 /**
  * Every asset that is to be refreshed, by number: the least of its watchers' intervals (the default where one has chosen
  * none), not below the least and not above the greatest of the settings; the greatest when nobody watches it (Q2).
  */
-export const readPlannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> => {
-  const rows = await sql<PlannedAsset[]>`
+export const readPlannedAssets = liveQuery(
+  (sql): Promise<PlannedAsset[]> =>
+    sql<PlannedAsset[]>`
     WITH settings AS (
       SELECT max(value) FILTER (WHERE name = 'refresh_min_seconds')::integer AS least_seconds,
         max(value) FILTER (WHERE name = 'refresh_max_seconds')::integer AS most_seconds,
@@ -48,9 +48,8 @@ export const readPlannedAssets = liveQuery(async (sql): Promise<PlannedAsset[]> 
       greatest(least_seconds, least(most_seconds, wished.seconds)) AS interval
     FROM assets a CROSS JOIN settings LEFT JOIN wished USING (asset_id)
     WHERE a.active AND a.provider <> 'manual'
-    ORDER BY a.asset_id`
-  return [...rows]
-})
+    ORDER BY a.asset_id`,
+)
 
 /**
  * Adds an asset, and gives it with its number; when there is one of its provider and name there, gives that one, which
@@ -71,11 +70,10 @@ export const addAsset = liveQuery(async (sql, draft: Omit<Asset, 'asset_id'>): P
 })
 
 /** How many assets were added at a time (unix milliseconds) or later. */
-export const countAssetsAddedSince = liveQuery(async (sql, atMs: number): Promise<number> => {
-  const [row] = await sql<{ count: number }[]>`
-    SELECT count(*)::integer AS count FROM assets WHERE created_at >= ${new Date(atMs)}`
-  return row!.count
-})
+export const countAssetsAddedSince = liveQuery(
+  (sql, atMs: number): Promise<number> =>
+    singleValue(sql`SELECT count(*)::integer FROM assets WHERE created_at >= ${new Date(atMs)}`),
+)
 
 /** What is looked for: `q` in a symbol or name; `after` is the `next` of the page before, null for the first. */
 export type AssetSearch = { q: string; limit: number; after: string | null }

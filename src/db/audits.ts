@@ -44,8 +44,9 @@ export type Audit = {
  * always on also when there is one of an earlier day of the plan.
  * @param now unix milliseconds.
  */
-export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): Promise<AuditDay[]> => {
-  const rows = await sql<AuditDay[]>`
+export const claimAudits = liveQuery(
+  (sql, plan: AuditPlan, now: number): Promise<AuditDay[]> =>
+    sql<AuditDay[]>`
     WITH due AS (
       SELECT product_id, days.day::date AS day
       FROM json_array_elements_text(${JSON.stringify(plan.products)}::text::json) AS products (product_id),
@@ -73,9 +74,8 @@ export const claimAudits = liveQuery(async (sql, plan: AuditPlan, now: number): 
         WHERE known.status <> 'done' AND known.attempted_at <= ${new Date(now)}::timestamptz - ${RETRY_AFTER}::text::interval
       RETURNING product_id, day
     )
-    SELECT DISTINCT product_id AS product, day::text FROM claimed ORDER BY day DESC, product`
-  return [...rows]
-})
+    SELECT DISTINCT product_id AS product, day::text FROM claimed ORDER BY day DESC, product`,
+)
 
 /** Notes why a day could not be audited; it is tried again. */
 export const recordAuditFailure = liveQuery(
@@ -171,14 +171,14 @@ export const repairCandles = liveQuery(
 export type AuditRange = { exchange: string; product: string | null; from: string; to: string; limit: number }
 
 /** At most `limit` audits, the newest day first, then by product and granularity. */
-export const readAudits = liveQuery(async (sql, range: AuditRange): Promise<Audit[]> => {
-  const rows = await sql<Audit[]>`
+export const readAudits = liveQuery(
+  (sql, range: AuditRange): Promise<Audit[]> =>
+    sql<Audit[]>`
     SELECT exchange, product_id, day::text, granularity, status, compared, equal, repaired, missing_here,
       missing_there, attempts, attempted_at, done_at, error
     FROM candle_audits
     WHERE exchange = ${range.exchange} AND day BETWEEN ${range.from}::text::date AND ${range.to}::text::date
       ${range.product === null ? sql`` : sql`AND product_id = ${range.product}`}
     ORDER BY candle_audits.day DESC, product_id, granularity
-    LIMIT ${range.limit}`
-  return [...rows]
-})
+    LIMIT ${range.limit}`,
+)

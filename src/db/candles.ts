@@ -1,6 +1,15 @@
 import type { Candle, Gap } from '../protocol/candle.ts'
 import type { Granularity } from '../protocol/granularity.ts'
-import { type CachedSql, cachedQuery, type LiveSql, liveQuery } from './client.ts'
+import { DAY_MS } from '../time.ts'
+import {
+  type CachedSql,
+  cachedQuery,
+  deleteInBatches,
+  type LiveSql,
+  liveQuery,
+  singleValue,
+  writeWithPartitions,
+} from './client.ts'
 
 /** Which candles to read: `start` inclusive and `end` exclusive in unix seconds; of more than `limit`, the last. */
 export type CandleRange = {
@@ -14,14 +23,8 @@ export type CandleRange = {
 
 type Row = Omit<Candle, 'exchange' | 'product_id' | 'timestamp'> & { timestamp: string }
 
-const DAY_MS = 86_400_000
-/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
-const DELETE_BATCH_ROWS = 10_000
 /** DELETEs of one call; the next call deletes the rest. */
 const MAX_DELETE_BATCHES = 200
-
-/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
-const CHECK_VIOLATION = '23514'
 
 const toSeconds = (time: string): number => Date.parse(time) / 1000
 const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
@@ -74,27 +77,23 @@ async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<n
 export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): Promise<number> => {
   const batch = latestStates(candles)
   if (batch.length === 0) return 0
-  try {
-    return await writeCandles(sql, batch)
-  } catch (error) {
-    if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
-    // Needed about once a month: no other write pays for a check of partitions.
-    const months = new Set(batch.map((c) => toDate(c.timestamp).toISOString().slice(0, 7)))
-    for (const month of [...months].sort()) {
-      const day = `${month}-01T00:00:00Z`
-      await sql`SELECT ensure_live_candles_partitions(${day}, ${day})`
-    }
-    return await writeCandles(sql, batch)
-  }
+  return writeWithPartitions(
+    () => writeCandles(sql, batch),
+    async () => {
+      const months = new Set(batch.map((c) => toDate(c.timestamp).toISOString().slice(0, 7)))
+      for (const month of [...months].sort()) {
+        const day = `${month}-01T00:00:00Z`
+        await sql`SELECT ensure_live_candles_partitions(${day}, ${day})`
+      }
+    },
+  )
 })
 
 /** Makes the partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
-export const ensureCandlePartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
-  const [row] = await sql<
-    { made: number }[]
-  >`SELECT ensure_live_candles_partitions(${toDate(from)}, ${toDate(to)}) AS made`
-  return row!.made
-})
+export const ensureCandlePartitions = liveQuery(
+  (sql, from: number, to: number): Promise<number> =>
+    singleValue(sql`SELECT ensure_live_candles_partitions(${toDate(from)}, ${toDate(to)})`),
+)
 
 async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
   // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
@@ -178,26 +177,25 @@ export const deleteExpiredCandles = liveQuery(
   async (sql, retention: Partial<Record<Granularity, number>>, now: number): Promise<RetentionResult> => {
     const kept = Object.entries(retention)
     let deleted = 0
-    let batches = 0
+    let batches = MAX_DELETE_BATCHES
     for (const [granularity, days] of kept) {
       const before = new Date(now - days * DAY_MS)
-      let rows = DELETE_BATCH_ROWS
-      while (rows === DELETE_BATCH_ROWS && batches < MAX_DELETE_BATCHES) {
-        const result = await sql`
+      const result = await deleteInBatches(
+        (limit) => sql`
           DELETE FROM live_candles
           WHERE timestamp < ${before} AND (exchange, product_id, granularity, timestamp) IN (
             SELECT exchange, product_id, granularity, timestamp FROM live_candles
             WHERE granularity = ${granularity} AND timestamp < ${before}
-            LIMIT ${DELETE_BATCH_ROWS})`
-        rows = result.count
-        deleted += rows
-        batches++
-      }
-      if (rows === DELETE_BATCH_ROWS) return { deleted, partitions: 0, done: false }
+            LIMIT ${limit})`,
+        batches,
+      )
+      deleted += result.deleted
+      batches -= result.batches
+      if (!result.done) return { deleted, partitions: 0, done: false }
     }
     if (kept.length === 0) return { deleted, partitions: 0, done: true }
     const oldest = new Date(now - Math.min(...Object.values(retention)) * DAY_MS)
-    const [row] = await sql<{ dropped: number }[]>`SELECT drop_empty_live_candles_partitions(${oldest}) AS dropped`
-    return { deleted, partitions: row!.dropped, done: true }
+    const partitions = await singleValue<number>(sql`SELECT drop_empty_live_candles_partitions(${oldest})`)
+    return { deleted, partitions, done: true }
   },
 )

@@ -8,7 +8,7 @@ const BINDING = Symbol('binding')
 /** The role of migration 0012 that owns nothing: a superuser and the tables' owner bypass row level security. */
 const USER_ROLE = 'kerb_user'
 
-type Client = postgres.Sql<{ timestamptz: unknown; numeric: unknown }>
+type Client = postgres.Sql<{ timestamptz: unknown; numeric: unknown; date: unknown }>
 
 /** A client of HYPERDRIVE, which caches nothing: for writes, and for reads that must be current. */
 export type LiveSql = Client & { readonly [BINDING]: 'live' }
@@ -35,11 +35,13 @@ function parseTimestamp(text: string): string {
   return `${new Date(`${day}T${second}${hours}${minutes}`).toISOString().slice(0, 19)}${fraction}Z`
 }
 
+const serializeTime = (value: unknown): string => (value instanceof Date ? value.toISOString() : String(value))
+
 const trimZeros = (decimal: string): string => (decimal.includes('.') ? decimal.replace(/\.?0+$/, '') : decimal)
 
 /**
  * Opens a client for one binding, which the caller ends. TIMESTAMPTZ columns are returned as RFC 3339 text in UTC, NUMERIC
- * as decimal text without trailing zeros.
+ * as decimal text without trailing zeros, DATE as `2025-12-03`.
  */
 export function openDatabase<B extends Binding>(binding: B, url: string): SqlOf<B> {
   const sql = postgres(url, {
@@ -51,14 +53,15 @@ export function openDatabase<B extends Binding>(binding: B, url: string): SqlOf<
     connect_timeout: 5,
     onnotice: () => {},
     types: {
-      // 1184 and 1700 are the type ids of TIMESTAMPTZ and NUMERIC in every Postgres.
+      // 1184, 1700 and 1082 are the type ids of TIMESTAMPTZ, NUMERIC and DATE in every Postgres.
       timestamptz: {
         to: 1184,
         from: [1184],
-        serialize: (value: unknown) => (value instanceof Date ? value.toISOString() : String(value)),
+        serialize: serializeTime,
         parse: parseTimestamp,
       },
       numeric: { to: 1700, from: [1700], serialize: String, parse: trimZeros },
+      date: { to: 1082, from: [1082], serialize: serializeTime, parse: String },
     },
   })
   return Object.assign(sql, { [BINDING]: binding }) as unknown as SqlOf<B>
@@ -149,6 +152,50 @@ function query<B extends Binding, A extends unknown[], R>(
     return run(sql, ...args)
   }
   return Object.assign(checked, { binding })
+}
+
+/** The first row of a query's result, or null. */
+export const firstRow = async <R>(query: PromiseLike<readonly R[]>): Promise<R | null> => (await query)[0] ?? null
+
+/** The value of a query with one row of one column. */
+export const singleValue = async <T>(query: PromiseLike<readonly Readonly<Record<string, T>>[]>): Promise<T> =>
+  Object.values((await query)[0]!)[0] as T
+
+/** SQLSTATE check_violation, which Postgres also reports for a row without a partition. */
+const CHECK_VIOLATION = '23514'
+
+/** Runs `write`; if a partition is missing, runs `addPartitions`, and `write` again. Other writes pay for no check. */
+export async function writeWithPartitions<T>(
+  write: () => Promise<T>,
+  addPartitions: () => Promise<unknown>,
+): Promise<T> {
+  try {
+    return await write()
+  } catch (error) {
+    if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
+    await addPartitions()
+    return write()
+  }
+}
+
+/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
+const DELETE_BATCH_ROWS = 10_000
+
+/**
+ * Runs a DELETE of at most `limit` rows until it finds no more, or `batches` have run.
+ * @returns the rows deleted, the batches run, and whether rows may be left
+ */
+export async function deleteInBatches(
+  deleteRows: (limit: number) => PromiseLike<{ count: number }>,
+  maxBatches: number,
+): Promise<{ deleted: number; batches: number; done: boolean }> {
+  let deleted = 0
+  for (let batches = 0; batches < maxBatches; batches++) {
+    const { count } = await deleteRows(DELETE_BATCH_ROWS)
+    deleted += count
+    if (count < DELETE_BATCH_ROWS) return { deleted, batches: batches + 1, done: true }
+  }
+  return { deleted, batches: maxBatches, done: false }
 }
 
 /** Makes a query for clients of HYPERDRIVE: any other client is refused, by type and at run time. */

@@ -1,4 +1,11 @@
-import type { Activity, Lot, LotClosure, NamedLot, Split } from '../portfolio/activity.ts'
+import {
+  type Activity,
+  fromSplitColumns,
+  type Lot,
+  type LotClosure,
+  type Split,
+  type SplitColumns,
+} from '../portfolio/activity.ts'
 import { deriveLots } from '../portfolio/lots.ts'
 import { type UserSql, userQuery } from './client.ts'
 
@@ -27,38 +34,22 @@ export type LotPlan = {
   lotIds: ReadonlySet<string>
 }
 
-type ActivityRow = Omit<Activity, 'split' | 'lots'> & {
-  split_numerator: string | null
-  split_denominator: string | null
-  named_lots: NamedLot[] | null
-}
+/** Columns of a lot and of a closure, which a write compares with the stored ones. */
+const LOT_COLUMNS = [
+  'asset_id',
+  'currency',
+  'traded_at',
+  'quantity',
+  'opened_quantity',
+  'price',
+  'fees',
+  'cost',
+] as const
+const CLOSURE_COLUMNS = ['asset_id', 'quantity', 'cost', 'proceeds', 'currency', 'traded_at'] as const
 
-function toActivity({ split_numerator, split_denominator, named_lots, ...row }: ActivityRow): Activity {
-  if (split_numerator === null || split_denominator === null) return { ...row, split: null, lots: named_lots }
-  return { ...row, split: { numerator: split_numerator, denominator: split_denominator }, lots: named_lots }
-}
-
-const serializeLot = (lot: Lot): string =>
-  JSON.stringify([
-    lot.asset_id,
-    lot.currency,
-    lot.traded_at,
-    lot.quantity,
-    lot.opened_quantity,
-    lot.price,
-    lot.fees,
-    lot.cost,
-  ])
-
+const serializeLot = (lot: Lot): string => JSON.stringify(LOT_COLUMNS.map((column) => lot[column]))
 const serializeClosure = (closure: LotClosure): string =>
-  JSON.stringify([
-    closure.asset_id,
-    closure.quantity,
-    closure.cost,
-    closure.proceeds,
-    closure.currency,
-    closure.traded_at,
-  ])
+  JSON.stringify(CLOSURE_COLUMNS.map((column) => closure[column]))
 
 const closureKey = ({ activity_id, lot_id }: { activity_id: string; lot_id: string }) => `${activity_id} ${lot_id}`
 
@@ -66,21 +57,20 @@ const closureKey = ({ activity_id, lot_id }: { activity_id: string; lot_id: stri
 async function readStoredRows(sql: UserSql, userId: string, assetIds: readonly number[]) {
   const asked = sql`(SELECT value::integer FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json))`
   const [activities, splits, lots, closures] = await Promise.all([
-    sql<ActivityRow[]>`
+    sql<SplitColumns<Activity>[]>`
       SELECT id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator, split_denominator,
-        named_lots, note, short
+        named_lots AS lots, note, short
       FROM activities WHERE user_id = ${userId} AND asset_id IN ${asked}`,
     sql<(Split & { asset_id: number })[]>`
-      SELECT asset_id, to_char(ex_date, 'YYYY-MM-DD') AS ex_date, numerator, denominator
+      SELECT asset_id, ex_date, numerator, denominator
       FROM corporate_actions WHERE kind = 'split' AND asset_id IN ${asked}`,
     sql<Lot[]>`
-      SELECT id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees, cost
-      FROM lots WHERE user_id = ${userId} AND asset_id IN ${asked}`,
+      SELECT id, ${sql(LOT_COLUMNS)} FROM lots WHERE user_id = ${userId} AND asset_id IN ${asked}`,
     sql<LotClosure[]>`
-      SELECT activity_id, lot_id, asset_id, quantity, cost, proceeds, currency, traded_at
-      FROM lot_closures WHERE user_id = ${userId} AND asset_id IN ${asked}`,
+      SELECT activity_id, lot_id, ${sql(CLOSURE_COLUMNS)} FROM lot_closures
+      WHERE user_id = ${userId} AND asset_id IN ${asked}`,
   ])
-  return { activities: activities.map(toActivity), splits, lots, closures }
+  return { activities: activities.map((row) => fromSplitColumns(row)), splits, lots, closures }
 }
 
 /**

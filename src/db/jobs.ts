@@ -37,11 +37,11 @@ export const recordJobRun = liveQuery(async (sql, run: JobRun): Promise<void> =>
 })
 
 /** The last run of each job, by name. */
-export const readJobRuns = liveQuery(async (sql): Promise<StoredJobRun[]> => {
-  const rows = await sql<StoredJobRun[]>`
-    SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`
-  return [...rows]
-})
+export const readJobRuns = liveQuery(
+  (sql): Promise<StoredJobRun[]> =>
+    sql<StoredJobRun[]>`
+    SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`,
+)
 
 /** When a job went well last; null: never, as far as is known. */
 export const readLastSuccess = liveQuery(async (sql, job: string): Promise<Date | null> => {

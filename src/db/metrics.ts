@@ -1,4 +1,5 @@
-import { liveQuery } from './client.ts'
+import { DAY_MS } from '../time.ts'
+import { deleteInBatches, liveQuery, singleValue } from './client.ts'
 
 /** One figure. A name that ends in `_total` counts since the label `since`; any other is a value of the moment. */
 export type Metric = { metric_name: string; value: number; labels: Readonly<Record<string, string>> }
@@ -14,13 +15,10 @@ export const insertMetrics = liveQuery(async (sql, metrics: readonly Metric[], n
 })
 
 /** The size of the database on disk, in bytes. */
-export const readDatabaseBytes = liveQuery(async (sql): Promise<number> => {
-  const [row] = await sql<{ bytes: string }[]>`SELECT pg_database_size(current_database())::text AS bytes`
-  return Number(row?.bytes)
-})
+export const readDatabaseBytes = liveQuery(
+  (sql): Promise<number> => singleValue(sql`SELECT pg_database_size(current_database())::double precision`),
+)
 
-/** Rows of one DELETE: keeps each well under the 60 s that Hyperdrive gives a query. */
-const DELETE_BATCH_ROWS = 10_000
 /** DELETEs of one call; the next call deletes the rest. */
 const MAX_DELETE_BATCHES = 200
 
@@ -31,17 +29,17 @@ export type RetentionDays = Readonly<Record<(typeof LOG_TABLES)[number], number>
 /** Deletes records older than so many days at `now` (unix milliseconds), and returns how many. */
 export const deleteOldRecords = liveQuery(async (sql, kept: RetentionDays, now: number): Promise<RetentionDays> => {
   const deleted = { candle_revisions: 0, system_metrics: 0 }
-  let batches = 0
+  let batches = MAX_DELETE_BATCHES
   for (const table of LOG_TABLES) {
-    const before = new Date(now - kept[table] * 86_400_000)
-    let rows = DELETE_BATCH_ROWS
-    while (rows === DELETE_BATCH_ROWS && batches++ < MAX_DELETE_BATCHES) {
-      const result = await sql`
+    const before = new Date(now - kept[table] * DAY_MS)
+    const result = await deleteInBatches(
+      (limit) => sql`
         DELETE FROM ${sql(table)} WHERE ctid IN (
-          SELECT ctid FROM ${sql(table)} WHERE recorded_at < ${before} LIMIT ${DELETE_BATCH_ROWS})`
-      rows = result.count
-      deleted[table] += rows
-    }
+          SELECT ctid FROM ${sql(table)} WHERE recorded_at < ${before} LIMIT ${limit})`,
+      batches,
+    )
+    deleted[table] = result.deleted
+    batches -= result.batches
   }
   return deleted
 })

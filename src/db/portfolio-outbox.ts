@@ -1,4 +1,4 @@
-import { type LiveSql, liveQuery } from './client.ts'
+import { type LiveSql, liveQuery, singleValue } from './client.ts'
 
 /** Rows that are claimed at once. */
 const BATCH_ROWS = 200
@@ -55,10 +55,7 @@ export const readOutboxLength = liveQuery(async (sql): Promise<{ rows: number; s
 })
 
 /** Fills in rates of days that are known by now, queues the users that they concern, and returns how many it filled. */
-export const fillFxRates = liveQuery(async (sql): Promise<number> => {
-  const [row] = await sql<{ filled: number }[]>`SELECT fill_fx_rates() AS filled`
-  return row!.filled
-})
+export const fillFxRates = liveQuery((sql): Promise<number> => singleValue(sql`SELECT fill_fx_rates()`))
 
 /**
  * Queues activities and splits that were entered before their time, once it has come: after `since` (null: ever) and until

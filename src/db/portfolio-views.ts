@@ -89,15 +89,13 @@ export const readPortfolioData = userQuery(
         LEFT JOIN sources s ON s.asset_id = needed.asset_id
         ORDER BY a.asset_id`,
     ])
-    const late = new Map<number, PositionBase['recent'][number][]>()
-    for (const { asset_id, ...one } of recent) {
-      const known = late.get(asset_id)
-      if (known) known.push(one)
-      else late.set(asset_id, [one])
-    }
+    const recentOf = Map.groupBy(recent, ({ asset_id }) => asset_id)
     return {
       ...portfolio,
-      positions: positions.map((position) => ({ ...position, recent: late.get(position.asset_id) ?? [] })),
+      positions: positions.map((position) => ({
+        ...position,
+        recent: (recentOf.get(position.asset_id) ?? []).map(({ asset_id: _, ...trade }) => trade),
+      })),
       rateSources: needed.flatMap(({ asset_id, rate_of, inverse }) => {
         return rate_of === null ? [] : [{ currency: rate_of, asset_id, inverse }]
       }),
@@ -109,9 +107,9 @@ export const readPortfolioData = userQuery(
 )
 
 /** A user's lots as of the stored prices, by `lot_performance_view`; the latest first. */
-export const readLots = userQuery(async (sql, userId: string, query: LotQuery): Promise<LotView[]> => {
-  const { assetIds, ids, open, limit, after } = query
-  const rows = await sql<LotView[]>`
+export const readLots = userQuery(
+  (sql, userId: string, { assetIds, ids, open, limit, after }: LotQuery): Promise<LotView[]> =>
+    sql<LotView[]>`
     SELECT id, asset_id, symbol, quantity, opened_quantity, price, fees, currency, traded_at, cost, note, version,
       invested, present_value, gain_loss, gain_loss_percent, day_change
     FROM lot_performance_view
@@ -125,9 +123,8 @@ export const readLots = userQuery(async (sql, userId: string, query: LotQuery): 
       ORDER BY traded_at DESC, id DESC
       LIMIT ${limit}
     ))
-    ORDER BY traded_at DESC, id DESC`
-  return [...rows]
-})
+    ORDER BY traded_at DESC, id DESC`,
+)
 
 /** A portfolio as of the stored prices, computed by the views; positions ascending by `asset_id`. */
 export const readValuedPortfolio = userQuery(
@@ -144,6 +141,6 @@ export const readValuedPortfolio = userQuery(
           to_jsonb(missing) AS missing
         FROM portfolio_totals_view WHERE user_id = ${userId}`,
     ])
-    return { positions: [...positions], portfolio: portfolio ?? totalsOf([], NEW_PORTFOLIO) }
+    return { positions, portfolio: portfolio ?? totalsOf([], NEW_PORTFOLIO) }
   },
 )

@@ -2,7 +2,7 @@ import { addDays, startOfPeriod } from '../pricing/history-range.ts'
 import type { DailyHistory } from '../pricing/provider-quote.ts'
 import type { Asset } from '../protocol/asset.ts'
 import type { CorporateAction, HistoryInterval, PriceBar } from '../protocol/price-history.ts'
-import { cachedQuery, liveQuery } from './client.ts'
+import { cachedQuery, firstRow, liveQuery, singleValue, writeWithPartitions } from './client.ts'
 
 /** After this, a claim without a result expires and another run may claim the asset. */
 const CLAIM_LEASE = '10 minutes'
@@ -14,9 +14,6 @@ const AHEAD_DAYS = 31
 const ASSETS_PER_STATEMENT = 100
 /** Batches of one nightly run; the next run does the rest. */
 const MAX_STATEMENTS = 500
-
-/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
-const CHECK_VIOLATION = '23514'
 
 /** An asset whose history is to be loaded: its days from `from` on (`2025-12-03`), or all (null). */
 export type HistoryClaim = { asset: Asset; from: string | null }
@@ -47,14 +44,11 @@ export type HistoryState = {
 /** The intervals that are stored, each in a table of its own. */
 export type StoredInterval = Extract<HistoryInterval, 'ONE_DAY' | 'ONE_WEEK' | 'ONE_MONTH'>
 
-const TABLES = {
+export const HISTORY_TABLES = {
   ONE_DAY: { table: 'price_history_daily', column: 'date' },
   ONE_WEEK: { table: 'price_history_weekly', column: 'week' },
   ONE_MONTH: { table: 'price_history_monthly', column: 'month' },
 } as const satisfies Record<StoredInterval, unknown>
-
-/** DATE columns come back as midnight in UTC. */
-const formatDate = (date: Date): string => date.toISOString().slice(0, 10)
 
 /**
  * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
@@ -69,7 +63,7 @@ export const claimHistory = liveQuery(
     { limit, now, today, simulated }: { limit: number; now: number; today: string; simulated: boolean },
   ): Promise<HistoryClaim[]> => {
     const at = new Date(now)
-    const rows = await sql<(Asset & { from: Date | null })[]>`
+    const rows = await sql<(Asset & { from: string | null })[]>`
       WITH due AS (
         SELECT a.asset_id, h.state IS NOT DISTINCT FROM 'whole' AND (h.provider = 'simulated') = ${simulated} AS whole,
           coalesce(h.attempts, 0) AS attempts, h.next_attempt_at, a.created_at,
@@ -107,7 +101,7 @@ export const claimHistory = liveQuery(
         claimed."from"
       FROM claimed JOIN assets a ON a.asset_id = claimed.asset_id
       ORDER BY a.asset_id`
-    return rows.map(({ from, ...asset }) => ({ asset, from: from && formatDate(from) }))
+    return rows.map(({ from, ...asset }) => ({ asset, from }))
   },
 )
 
@@ -149,14 +143,10 @@ export const storeHistory = liveQuery(
       SELECT days, weeks, months, actions
       FROM store_price_history(${claim.asset.asset_id}, ${provider}, ${history.currency}, ${days}::text::jsonb,
         ${actions}::text::jsonb, ${claim.from}::text::date, ${today}::text::date)`
-    const rows = await store().catch(async (error: { code?: string }) => {
-      if (error.code !== CHECK_VIOLATION) throw error
-      // Needed once a year: no other load pays for a check of partitions.
-      await sql`
-        SELECT ensure_price_history_partitions((price_history_kept(${today}::text::date)).days_from, ${today}::text::date)`
-      return store()
-    })
-    return rows[0]!
+    const addPartitions = () => sql`
+      SELECT ensure_price_history_partitions((price_history_kept(${today}::text::date)).days_from, ${today}::text::date)`
+    const [changes] = await writeWithPartitions(store, addPartitions)
+    return changes!
   },
 )
 
@@ -184,74 +174,52 @@ export const recordHistoryFailure = liveQuery(
   },
 )
 
-type BarRow = { date: Date; open: string; high: string; low: string; close: string; volume: string | null }
-
-const toPriceBar = ({ date, open, high, low, close, volume }: BarRow, is_complete: boolean): PriceBar => {
-  return { date: formatDate(date), open, high, low, close, volume, is_complete }
-}
-
 /**
  * The bars of an asset that begin at `from` or later and are over before `to` (`2025-12-03`), ascending, raw. They may be
  * 75 s old. `to` is today at the latest, so that all of them are closed; with ends that recur the cache can answer.
  */
 export const readBars = cachedQuery(
   async (sql, assetId: number, interval: StoredInterval, { from, to }: { from: string; to: string }) => {
-    const { table, column } = TABLES[interval]
-    // A period that `to` lies in is not over: it begins at the first day of that period.
-    const rows = await sql<BarRow[]>`
-      SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
+    const { table, column } = HISTORY_TABLES[interval]
+    // The period of `to` is still running.
+    return sql<PriceBar[]>`
+      SELECT ${sql(column)} AS date, open, high, low, close, volume, TRUE AS is_complete FROM ${sql(table)}
       WHERE asset_id = ${assetId} AND ${sql(column)} >= ${from} AND ${sql(column)} < ${startOfPeriod(to, interval)}
       ORDER BY ${sql(column)}`
-    return rows.map((row) => toPriceBar(row, true))
   },
 )
 
 /** The bar of the week or month that `today` is in, raw, as far as its days are known; null while there is none. */
 export const readRunningBar = liveQuery(
   async (sql, assetId: number, interval: Exclude<StoredInterval, 'ONE_DAY'>, today: string) => {
-    const { table, column } = TABLES[interval]
-    const [row] = await sql<BarRow[]>`
-      SELECT ${sql(column)} AS date, open, high, low, close, volume FROM ${sql(table)}
-      WHERE asset_id = ${assetId} AND ${sql(column)} = ${startOfPeriod(today, interval)}`
-    return row ? toPriceBar(row, false) : null
+    const { table, column } = HISTORY_TABLES[interval]
+    return firstRow(sql<PriceBar[]>`
+      SELECT ${sql(column)} AS date, open, high, low, close, volume, FALSE AS is_complete FROM ${sql(table)}
+      WHERE asset_id = ${assetId} AND ${sql(column)} = ${startOfPeriod(today, interval)}`)
   },
 )
 
 /** The splits and dividends of an asset, ascending. */
 export const readCorporateActions = liveQuery(async (sql, assetId: number): Promise<CorporateAction[]> => {
-  const rows = await sql<
-    {
-      ex_date: Date
-      kind: CorporateAction['kind']
-      numerator: string
-      denominator: string
-      amount: string
+  type Row = Pick<CorporateAction, 'kind' | 'ex_date'> &
+    Record<'numerator' | 'denominator' | 'amount', string> & {
       reference_close: string | null
-    }[]
-  >`
+    }
+  const rows = await sql<Row[]>`
     SELECT ex_date, kind, numerator, denominator, amount, reference_close FROM corporate_actions
     WHERE asset_id = ${assetId} ORDER BY ex_date, kind`
-  return rows.map(({ kind, numerator, denominator, amount, reference_close, ...row }) => {
-    const ex_date = formatDate(row.ex_date)
-    return kind === 'split' ? { kind, ex_date, numerator, denominator } : { kind, ex_date, amount, reference_close }
-  })
+  return rows.map(({ kind, ex_date, numerator, denominator, amount, reference_close }) =>
+    kind === 'split' ? { kind, ex_date, numerator, denominator } : { kind, ex_date, amount, reference_close },
+  )
 })
 
 /** The state of an asset's history; null when it was never requested. */
-export const readHistoryState = liveQuery(async (sql, assetId: number): Promise<HistoryState | null> => {
-  type Dates = 'first_date' | 'last_date' | 'days_from'
-  const [row] = await sql<(Omit<HistoryState, Dates> & Record<Dates, Date | null>)[]>`
+export const readHistoryState = liveQuery(
+  (sql, assetId: number): Promise<HistoryState | null> =>
+    firstRow(sql<HistoryState[]>`
     SELECT provider, currency, state, first_date, last_date, days_from, actions_version, error
-    FROM asset_history WHERE asset_id = ${assetId}`
-  if (!row) return null
-  const { first_date, last_date, days_from } = row
-  return {
-    ...row,
-    first_date: first_date && formatDate(first_date),
-    last_date: last_date && formatDate(last_date),
-    days_from: days_from && formatDate(days_from),
-  }
-})
+    FROM asset_history WHERE asset_id = ${assetId}`),
+)
 
 /** The result of a nightly run; `done` is false when the next run has work left. */
 export type HistoryMaintenance = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
@@ -283,9 +251,8 @@ export const maintainHistory = liveQuery(async (sql, today: string): Promise<His
     done.weeks += pruned!.weeks
   }
   done.done &&= assets === 0
-  const [row] = await sql<{ dropped: number }[]>`
-    SELECT drop_empty_price_history_partitions((price_history_kept(${today}::text::date)).days_from) AS dropped`
-  done.partitions = row!.dropped
+  done.partitions = await singleValue(sql`
+    SELECT drop_empty_price_history_partitions((price_history_kept(${today}::text::date)).days_from)`)
   return done
 })
 
@@ -293,8 +260,8 @@ export const maintainHistory = liveQuery(async (sql, today: string): Promise<His
  * Makes the partition of today's year, and that of the next when the year has 31 days or less left; gives how many were
  * missing. @param today in UTC, `2025-12-03`
  */
-export const ensureHistoryPartitions = liveQuery(async (sql, today: string): Promise<number> => {
-  const [row] = await sql<{ made: number }[]>`
-    SELECT ensure_price_history_partitions(${today}::text::date, ${addDays(today, AHEAD_DAYS)}::text::date) AS made`
-  return row!.made
-})
+export const ensureHistoryPartitions = liveQuery(
+  (sql, today: string): Promise<number> =>
+    singleValue(sql`
+    SELECT ensure_price_history_partitions(${today}::text::date, ${addDays(today, AHEAD_DAYS)}::text::date)`),
+)

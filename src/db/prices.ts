@@ -1,28 +1,23 @@
 import type { ProviderLimit } from '../pricing/provider-limit.ts'
 import type { CachedQuote } from '../pricing/quote.ts'
 import type { RefreshSettings } from '../pricing/refresh-settings.ts'
-import { type LiveSql, liveQuery } from './client.ts'
+import { DAY_MS } from '../time.ts'
+import { type LiveSql, liveQuery, singleValue, writeWithPartitions } from './client.ts'
 
 /** A price that was, at the market's own time of it, RFC 3339. */
 export type Snapshot = { recorded_at: string; price: string }
-
-const DAY_MS = 86_400_000
-
-/** SQLSTATE check_violation: also what Postgres answers for a row that no partition takes. */
-const CHECK_VIOLATION = '23514'
 
 const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
 
 /** The last prices of these assets, in no order; an asset without one is left out. */
 export const readPrices = liveQuery(async (sql, assetIds: readonly number[]): Promise<CachedQuote[]> => {
   if (assetIds.length === 0) return []
-  const rows = await sql<CachedQuote[]>`
+  return sql<CachedQuote[]>`
     SELECT p.asset_id, a.symbol, p.price, p.currency, p.previous_close, p.change_24h AS change24h, p.market_state,
       p.market, p.open, p.high, p.low, p.volume, p.eps, p.pe_ratio, p.pe_as_of, p.provider, p.as_of, p.updated_at
     FROM json_array_elements_text(${JSON.stringify(assetIds)}::text::json) AS asked (id)
     JOIN prices_current p ON p.asset_id = asked.id::integer
     JOIN assets a ON a.asset_id = p.asset_id`
-  return [...rows]
 })
 
 /** Of several quotes of one asset only the newest; of equal ones the last. */
@@ -73,7 +68,11 @@ export const writePrices = liveQuery(
         as_of = excluded.as_of, updated_at = excluded.updated_at
       WHERE excluded.updated_at >= stored.updated_at
         OR (excluded.provider = 'simulated') <> (stored.provider = 'simulated')`
-    return { current: current.count, snapshots: await writeSnapshots(sql, rows, snapshot_seconds) }
+    const snapshots = await writeWithPartitions(
+      () => insertSnapshots(sql, rows, snapshot_seconds),
+      () => addSnapshotPartitions(sql, rows),
+    )
+    return { current: current.count, snapshots }
   },
 )
 
@@ -86,63 +85,52 @@ const snapshotCandidates = (sql: LiveSql, rows: string) => sql`
     - (SELECT value::integer FROM app_settings WHERE name = 'snapshot_days') * INTERVAL '1 day'`
 
 async function insertSnapshots(sql: LiveSql, rows: string, apartSeconds: number): Promise<number> {
-  const result = await sql`
+  const { count } = await sql`
     INSERT INTO price_snapshots (asset_id, recorded_at, simulated, price)
-    SELECT asset_id, told.recorded_at, told.simulated, told.price
-    FROM (${snapshotCandidates(sql, rows)}) AS told
+    SELECT asset_id, candidate.recorded_at, candidate.simulated, candidate.price
+    FROM (${snapshotCandidates(sql, rows)}) AS candidate
     JOIN assets USING (asset_id)
     LEFT JOIN LATERAL (
       SELECT recorded_at, price FROM price_snapshots s
-      WHERE s.asset_id = told.asset_id AND s.simulated = told.simulated
+      WHERE s.asset_id = candidate.asset_id AND s.simulated = candidate.simulated
       ORDER BY recorded_at DESC LIMIT 1) AS last ON TRUE
     WHERE last.recorded_at IS NULL
-      OR told.price <> last.price
-        AND told.recorded_at >= last.recorded_at + ${apartSeconds}::integer * INTERVAL '1 second'
+      OR candidate.price <> last.price
+        AND candidate.recorded_at >= last.recorded_at + ${apartSeconds}::integer * INTERVAL '1 second'
     ORDER BY asset_id
     ON CONFLICT DO NOTHING`
-  return result.count
+  return count
 }
 
-async function writeSnapshots(sql: LiveSql, rows: string, apartSeconds: number): Promise<number> {
-  try {
-    return await insertSnapshots(sql, rows, apartSeconds)
-  } catch (error) {
-    if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error
-    // Needed about once a day: no other write pays for a check of partitions.
-    await sql`
-      SELECT ensure_price_snapshots_partitions(day, day)
-      FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${snapshotCandidates(sql, rows)}) AS told
-        ORDER BY day) AS days`
-    return insertSnapshots(sql, rows, apartSeconds)
-  }
-}
+const addSnapshotPartitions = (sql: LiveSql, rows: string) => sql`
+  SELECT ensure_price_snapshots_partitions(day, day)
+  FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${snapshotCandidates(sql, rows)}) AS candidates
+    ORDER BY day) AS days`
 
 /** The snapshots of an asset in [from, to) (unix seconds), ascending, of the market that its last price is of. */
-export const readSnapshots = liveQuery(async (sql, assetId: number, from: number, to: number): Promise<Snapshot[]> => {
-  const rows = await sql<Snapshot[]>`
+export const readSnapshots = liveQuery(
+  (sql, assetId: number, from: number, to: number): Promise<Snapshot[]> =>
+    sql<Snapshot[]>`
       SELECT recorded_at, price FROM price_snapshots
       WHERE asset_id = ${assetId} AND recorded_at >= ${toDate(from)} AND recorded_at < ${toDate(to)}
         AND simulated = (SELECT provider = 'simulated' FROM prices_current WHERE asset_id = ${assetId})
-      ORDER BY recorded_at`
-  return [...rows]
-})
+      ORDER BY recorded_at`,
+)
 
 /** Makes the days' partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
-export const ensureSnapshotPartitions = liveQuery(async (sql, from: number, to: number): Promise<number> => {
-  const [row] = await sql<{ made: number }[]>`
-    SELECT ensure_price_snapshots_partitions(${toDate(from)}, ${toDate(to)}) AS made`
-  return row!.made
-})
+export const ensureSnapshotPartitions = liveQuery(
+  (sql, from: number, to: number): Promise<number> =>
+    singleValue(sql`SELECT ensure_price_snapshots_partitions(${toDate(from)}, ${toDate(to)})`),
+)
 
 /**
  * Drops the partitions of days that were over so many days before `now` (unix milliseconds); gives how many went.
  * @throws PostgresError when somebody is at the table for more than 2 s; nothing has changed then.
  */
-export const dropOldSnapshotPartitions = liveQuery(async (sql, days: number, now: number): Promise<number> => {
-  const before = new Date(now - days * DAY_MS)
-  const [row] = await sql<{ dropped: number }[]>`SELECT drop_price_snapshots_partitions(${before}) AS dropped`
-  return row!.dropped
-})
+export const dropOldSnapshotPartitions = liveQuery(
+  (sql, days: number, now: number): Promise<number> =>
+    singleValue(sql`SELECT drop_price_snapshots_partitions(${new Date(now - days * DAY_MS)})`),
+)
 
 /** Shows how the providers stand at `now` (unix milliseconds); a later state stays. */
 export const writeProviderLimits = liveQuery(

@@ -1,5 +1,5 @@
 import type { Product } from '../protocol/product.ts'
-import { type LiveSql, liveQuery } from './client.ts'
+import { liveQuery } from './client.ts'
 
 /** A product as it is stored. Whether it is active, settings say; where its price is from, only the moment knows. */
 export type StoredProduct = Omit<Product, 'active' | 'price_source'>
@@ -36,11 +36,10 @@ export const upsertProducts = liveQuery(async (sql, products: readonly StoredPro
   return result.count
 })
 
-const selectProducts = (sql: LiveSql) => sql`
-  SELECT exchange, product_id, base_currency, quote_currency, status, min_size, max_size, price, price_at, change_24h
-  FROM trading_pairs`
-
 /** Every product of an exchange, by id. */
-export const readProducts = liveQuery(async (sql, exchange: string): Promise<StoredProduct[]> => {
-  return sql<StoredProduct[]>`${selectProducts(sql)} WHERE exchange = ${exchange} ORDER BY product_id`
-})
+export const readProducts = liveQuery(
+  (sql, exchange: string): Promise<StoredProduct[]> =>
+    sql<StoredProduct[]>`
+    SELECT exchange, product_id, base_currency, quote_currency, status, min_size, max_size, price, price_at, change_24h
+    FROM trading_pairs WHERE exchange = ${exchange} ORDER BY product_id`,
+)

@@ -1,5 +1,5 @@
 import type { Profile } from '../protocol/profile.ts'
-import { type UserSql, userQuery } from './client.ts'
+import { firstRow, type UserSql, userQuery } from './client.ts'
 
 /** A stored profile. The email belongs to the issuer of accounts. */
 export type StoredProfile = Omit<Profile, 'email'>
@@ -9,10 +9,8 @@ export type ProfileChange = { name?: string; currency?: string; refresh_interval
 
 const COLUMNS = ['user_id', 'name', 'currency', 'refresh_interval_seconds', 'created_at', 'updated_at'] as const
 
-async function findProfile(sql: UserSql, userId: string): Promise<StoredProfile | null> {
-  const [row] = await sql<StoredProfile[]>`SELECT ${sql(COLUMNS)} FROM profiles WHERE user_id = ${userId}`
-  return row ?? null
-}
+const findProfile = (sql: UserSql, userId: string): Promise<StoredProfile | null> =>
+  firstRow(sql<StoredProfile[]>`SELECT ${sql(COLUMNS)} FROM profiles WHERE user_id = ${userId}`)
 
 /** The user's profile; created the first time, with the name given at sign-up. */
 export const ensureProfile = userQuery(async (sql, user: { id: string; name: string }): Promise<StoredProfile> => {

@@ -1,26 +1,12 @@
-import type { NamedLot } from '../portfolio/activity.ts'
+import { fromSplitColumns, type SplitColumns } from '../portfolio/activity.ts'
 import type { ActivityView } from '../protocol/activity.ts'
 import type { Asset } from '../protocol/asset.ts'
 import type { ActivityKind } from '../protocol/portfolio.ts'
-import { type UserSql, userQuery } from './client.ts'
-
-type Row = Omit<ActivityView, 'split' | 'lots'> & {
-  split_numerator: string | null
-  split_denominator: string | null
-  named_lots: NamedLot[] | null
-}
-
-function toActivityView({ split_numerator, split_denominator, named_lots, ...row }: Row): ActivityView {
-  const split =
-    split_numerator === null || split_denominator === null
-      ? null
-      : { numerator: split_numerator, denominator: split_denominator }
-  return { ...row, split, lots: named_lots }
-}
+import { firstRow, singleValue, type UserSql, userQuery } from './client.ts'
 
 const selectActivities = (sql: UserSql) => sql`
   SELECT a.id, a.kind, a.asset_id, coalesce(l.symbol, o.symbol) AS symbol, coalesce(l.name, o.name) AS name, a.quantity,
-    a.price, a.fees, a.currency, a.traded_at, a.split_numerator, a.split_denominator, a.named_lots, a.note, a.short,
+    a.price, a.fees, a.currency, a.traded_at, a.split_numerator, a.split_denominator, a.named_lots AS lots, a.note, a.short,
     a.version, a.created_at, a.updated_at
   FROM activities a
   LEFT JOIN assets l ON l.asset_id = a.listed_asset_id
@@ -28,8 +14,10 @@ const selectActivities = (sql: UserSql) => sql`
 
 /** The activity with this id, or null. */
 export const findActivity = userQuery(async (sql, userId: string, id: string): Promise<ActivityView | null> => {
-  const [row] = await sql<Row[]>`${selectActivities(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`
-  return row ? toActivityView(row) : null
+  const row = await firstRow(
+    sql<SplitColumns<ActivityView>[]>`${selectActivities(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`,
+  )
+  return row && fromSplitColumns(row)
 })
 
 /** Time and id of the last activity of a page. */
@@ -52,7 +40,7 @@ export const readActivities = userQuery(
   ): Promise<ActivityView[]> => {
     const { assetIds, kind, limit, after } = asked
     const ids = assetIds === null ? null : JSON.stringify(assetIds)
-    const rows = await sql<Row[]>`
+    const rows = await sql<SplitColumns<ActivityView>[]>`
       ${selectActivities(sql)}
       WHERE a.user_id = ${userId}
         ${ids === null ? sql`` : sql`AND a.asset_id IN (SELECT value::integer FROM json_array_elements_text(${ids}::text::json))`}
@@ -60,43 +48,40 @@ export const readActivities = userQuery(
         ${after === null ? sql`` : sql`AND (a.traded_at, a.id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)`}
       ORDER BY a.traded_at DESC, a.id DESC
       LIMIT ${limit}`
-    return rows.map(toActivityView)
+    return rows.map((row) => fromSplitColumns(row))
   },
 )
 
 /** Every asset of this user's activities, listed or custom. */
-export const readActivityAssets = userQuery(async (sql, userId: string): Promise<Asset[]> => {
-  const rows = await sql<Asset[]>`
+export const readActivityAssets = userQuery(
+  (sql, userId: string): Promise<Asset[]> =>
+    sql<Asset[]>`
     WITH named AS MATERIALIZED (SELECT DISTINCT asset_id FROM activities WHERE user_id = ${userId})
     SELECT asset_id, symbol, name, type, category, code, provider, provider_id, currency, isin
     FROM assets JOIN named USING (asset_id)
     UNION ALL
     SELECT asset_id, symbol, name, 'own', 'own', symbol, 'manual', symbol, currency, NULL
-    FROM own_assets JOIN named USING (asset_id) WHERE user_id = ${userId}`
-  return [...rows]
-})
+    FROM own_assets JOIN named USING (asset_id) WHERE user_id = ${userId}`,
+)
 
 /** A user's custom asset, which no provider prices. */
 export type CustomAsset = { asset_id: number; symbol: string; currency: string }
 
 /** The user's custom asset with this symbol, in any case; of several the one in `currency`, or the newest. */
 export const findCustomAsset = userQuery(
-  async (sql, userId: string, symbol: string, currency: string | null): Promise<CustomAsset | null> => {
-    const [row] = await sql<CustomAsset[]>`
+  (sql, userId: string, symbol: string, currency: string | null): Promise<CustomAsset | null> =>
+    firstRow(sql<CustomAsset[]>`
       SELECT asset_id, symbol, currency FROM own_assets
       WHERE user_id = ${userId} AND upper(symbol) = upper(${symbol})
       ORDER BY currency IS NOT DISTINCT FROM ${currency}::text DESC, asset_id
-      LIMIT 1`
-    return row ?? null
-  },
+      LIMIT 1`),
 )
 
 /** True if a crypto has this code, so that amounts may be in it. */
-export const isCryptoCode = userQuery(async (sql, code: string): Promise<boolean> => {
-  const [row] = await sql<{ found: boolean }[]>`
-    SELECT EXISTS (SELECT FROM assets WHERE code = ${code} AND type = 'crypto') AS found`
-  return row!.found
-})
+export const isCryptoCode = userQuery(
+  (sql, code: string): Promise<boolean> =>
+    singleValue(sql`SELECT EXISTS (SELECT FROM assets WHERE code = ${code} AND type = 'crypto')`),
+)
 
 /** The part of a lot that a sale took: its cost in the lot's currency, its proceeds in the sale's. */
 export type SoldPart = {
@@ -109,28 +94,26 @@ export type SoldPart = {
 }
 
 /** The parts that a sale took, the oldest lot first. */
-export const readSoldParts = userQuery(async (sql, userId: string, activityId: string): Promise<SoldPart[]> => {
-  const rows = await sql<SoldPart[]>`
+export const readSoldParts = userQuery(
+  (sql, userId: string, activityId: string): Promise<SoldPart[]> =>
+    sql<SoldPart[]>`
     SELECT c.lot_id, l.traded_at, c.quantity, c.cost AS lot_cost, l.currency AS lot_currency, c.proceeds
     FROM lot_closures c JOIN lots l ON l.id = c.lot_id AND l.user_id = c.user_id
     WHERE c.user_id = ${userId} AND c.activity_id = ${activityId}
-    ORDER BY l.traded_at, l.id`
-  return [...rows]
-})
+    ORDER BY l.traded_at, l.id`,
+)
 
 /** The value of one unit of a currency in US dollars on a day. */
 export type DayRate = { currency: string; day: string; usd: string }
 
 /** The known rates of these currencies on these days. */
 export const readDayRates = userQuery(
-  async (sql, currencies: readonly string[], days: readonly string[]): Promise<DayRate[]> => {
-    const rows = await sql<DayRate[]>`
-      SELECT currency, to_char(day, 'YYYY-MM-DD') AS day, usd FROM fx_rates
+  (sql, currencies: readonly string[], days: readonly string[]): Promise<DayRate[]> =>
+    sql<DayRate[]>`
+      SELECT currency, day, usd FROM fx_rates
       WHERE usd IS NOT NULL
         AND currency IN (SELECT json_array_elements_text(${JSON.stringify(currencies)}::text::json))
-        AND day IN (SELECT value::date FROM json_array_elements_text(${JSON.stringify(days)}::text::json))`
-    return [...rows]
-  },
+        AND day IN (SELECT value::date FROM json_array_elements_text(${JSON.stringify(days)}::text::json))`,
 )
 
 /** The currency of an asset, listed or custom; null for no such asset. */

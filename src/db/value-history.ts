@@ -3,6 +3,7 @@ import type { RateSource } from '../portfolio/rates.ts'
 import type { Close, TakenPart } from '../portfolio/value-history.ts'
 import type { HistoryInterval } from '../protocol/price-history.ts'
 import { type LiveSql, liveQuery, type UserSql, userQuery } from './client.ts'
+import { HISTORY_TABLES, type StoredInterval } from './price-history.ts'
 import { readActivities } from './read-activities.ts'
 
 /** Everything that the past of a portfolio is made of, but the prices. */
@@ -25,7 +26,7 @@ export const readPortfolioHistoryData = userQuery(
       sql<{ currency: string }[]>`SELECT currency FROM profiles WHERE user_id = ${userId}`,
       readActivities(sql, userId, { assetIds: null, kind: null, limit, after: null }),
       sql<(Split & { asset_id: number })[]>`
-      SELECT asset_id, to_char(ex_date, 'YYYY-MM-DD') AS ex_date, numerator, denominator FROM corporate_actions
+      SELECT asset_id, ex_date, numerator, denominator FROM corporate_actions
       WHERE kind = 'split' AND asset_id IN (SELECT asset_id FROM activities WHERE user_id = ${userId})`,
       sql<TakenPart[]>`
       SELECT c.asset_id, c.traded_at, c.cost, l.currency, l.traded_at AS lot_traded_at,
@@ -46,7 +47,7 @@ export const readPortfolioHistoryData = userQuery(
       currency,
       activities,
       splits: Map.groupBy(splits, ({ asset_id }) => asset_id),
-      taken: [...taken],
+      taken,
       currencyOf: new Map(assets.map((asset) => [asset.asset_id, asset.currency])),
       rateSources: await readRateSources(sql, currencies),
       usdOfDay: new Map(rates.map(({ name, usd }) => [name, usd])),
@@ -54,19 +55,11 @@ export const readPortfolioHistoryData = userQuery(
   },
 )
 
-async function readRateSources(sql: UserSql, currencies: readonly string[]): Promise<RateSource[]> {
-  const rows = await sql<RateSource[]>`
+const readRateSources = (sql: UserSql, currencies: readonly string[]): Promise<RateSource[]> =>
+  sql<RateSource[]>`
     SELECT c.currency, s.asset_id, s.inverse
     FROM json_array_elements_text(${JSON.stringify(currencies)}::text::json) AS c (currency)
     CROSS JOIN LATERAL rate_source(c.currency) AS s`
-  return [...rows]
-}
-
-const TABLES = {
-  ONE_DAY: { table: 'price_history_daily', column: 'date' },
-  ONE_WEEK: { table: 'price_history_weekly', column: 'week' },
-  ONE_MONTH: { table: 'price_history_monthly', column: 'month' },
-} as const
 
 type CloseRow = { asset_id: number; at: number; close: string }
 
@@ -92,26 +85,16 @@ export const readCloses = liveQuery(
             FROM price_snapshots
             WHERE asset_id = ANY (${ids}::text::integer[]) AND recorded_at >= ${start} AND simulated = ${simulated}
             ORDER BY asset_id, recorded_at`
-        : await readStoredCloses(sql, ids, TABLES[interval], start)
-    const closes = new Map<number, Close[]>()
-    for (const { asset_id, at, close } of rows) {
-      const known = closes.get(asset_id)
-      if (known) known.push({ at, close })
-      else closes.set(asset_id, [{ at, close }])
-    }
-    return closes
+        : await readStoredCloses(sql, ids, interval, start)
+    return Map.groupBy(rows, ({ asset_id }) => asset_id)
   },
 )
 
 /** A market that is closed for some days has its last price before them. */
 const LOOKBACK_DAYS = 45
 
-function readStoredCloses(
-  sql: LiveSql,
-  ids: string,
-  { table, column }: (typeof TABLES)[keyof typeof TABLES],
-  start: Date,
-): Promise<CloseRow[]> {
+function readStoredCloses(sql: LiveSql, ids: string, interval: StoredInterval, start: Date): Promise<CloseRow[]> {
+  const { table, column } = HISTORY_TABLES[interval]
   const day = start.toISOString().slice(0, 10)
   return sql<CloseRow[]>`
     SELECT asset_id, (extract(epoch FROM ${sql(column)}) * 1000000)::double precision AS at, close FROM ${sql(table)}

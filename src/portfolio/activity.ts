@@ -66,3 +66,13 @@ export type LotClosure = {
   currency: string
   traded_at: string
 }
+
+/** A stored activity, whose split has two columns. */
+export type SplitColumns<A> = Omit<A, 'split'> & { split_numerator: string | null; split_denominator: string | null }
+
+/** The activity of a stored row. */
+export function fromSplitColumns<A extends { split: Activity['split'] }>(row: SplitColumns<A>): A {
+  const { split_numerator: numerator, split_denominator: denominator, ...rest } = row
+  const split = numerator === null || denominator === null ? null : { numerator, denominator }
+  return { ...rest, split } as unknown as A
+}

@@ -7,11 +7,11 @@ const amount = decimalSchema.nullable()
 export const splitSchema = z.object({ numerator: decimalSchema, denominator: decimalSchema })
 
 /** A part of a lot that a sale names; `quantity` in the shares of the day of the sale. */
-export const namedLotSchema = z.object({ lot_id: z.uuid(), quantity: decimalSchema })
+const namedLotSchema = z.object({ lot_id: z.uuid(), quantity: decimalSchema })
 
 /**
- * What was entered or imported, as it is told. `quantity` and `price` are as they were traded, before later splits; one
- * that belongs to no asset has neither `asset_id` nor `symbol`.
+ * An activity that was entered or imported. `quantity` and `price` are as traded, before later splits; an activity without
+ * an asset has neither `asset_id` nor `symbol`.
  */
 export const activitySchema = z.object({
   id: z.uuid(),
@@ -41,8 +41,8 @@ const gain = {
 }
 
 /**
- * What a sale takes and realises: in the currency of the sale, and under `portfolio` in the portfolio's. Null where a rate
- * is missing (P3). Lots are in the order in which they were taken.
+ * The lots that a sale takes and the gain that it realises: in the currency of the sale, and under `portfolio` in the
+ * portfolio's. Null where a rate is missing (P3). Lots are in the order in which they were taken.
  */
 export const saleSchema = z.object({
   activity_id: z.uuid().nullable().meta({ description: 'null: it was asked for only, with dry_run=true' }),

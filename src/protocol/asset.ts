@@ -28,13 +28,13 @@ export const assetSchema = z.object({
   provider: z.enum(PROVIDERS),
   /** Its name at the provider: `BTC-USD` at Coinbase, `BTCUSDT` at Binance. */
   provider_id: z.string(),
-  /** What it is traded in, never a minor unit. */
+  /** The trading currency, never a minor unit. */
   currency: z.string(),
   isin: z.string().nullable(),
 })
 export type Asset = z.infer<typeof assetSchema>
 
-/** One of several assets that a name may mean; `name_for_it` means this one alone. */
+/** One of several assets that a name may mean; `name_for_it` means this one only. */
 export const candidateSchema = z.object({
   name_for_it: z.string().meta({ description: 'Asks for this one alone, such as yahoo:SHEL.L' }),
   symbol: z.string(),
@@ -44,5 +44,5 @@ export const candidateSchema = z.object({
 })
 export type Candidate = z.infer<typeof candidateSchema>
 
-/** What a name of an asset may look like, in capitals; `provider:provider_id` means one alone. */
+/** The form of an asset's name in upper case; `provider:provider_id` names exactly one. */
 export const SYMBOL_PATTERN = /^(?:[A-Z]{1,20}:)?[A-Z0-9^][A-Z0-9.=^_&-]{0,39}$/

@@ -1,34 +1,14 @@
 import { z } from 'zod'
-import { GRANULARITIES, type Granularity } from './granularity.ts'
+import type { CandleAmount, Exact } from './exact-json.ts'
+import { GRANULARITIES } from './granularity.ts'
 
 /** `full`: no trade is missing. `partial`: the record starts inside and is not filled yet. `gap`: trades are missing. */
-export const COVERAGES = ['full', 'partial', 'gap'] as const
+const COVERAGES = ['full', 'partial', 'gap'] as const
 export type Coverage = (typeof COVERAGES)[number]
 
 /** `trades`: aggregated from trades alone. `exchange`: has the exchange's own candles, from its REST API. */
-export const CANDLE_ORIGINS = ['trades', 'exchange'] as const
+const CANDLE_ORIGINS = ['trades', 'exchange'] as const
 export type CandleOrigin = (typeof CANDLE_ORIGINS)[number]
-
-/** A candle inside Kerb. Prices and volume are plain decimal text, so no digit passes through a float (C3). */
-export type Candle = {
-  exchange: string
-  product_id: string
-  granularity: Granularity
-  /** Start of the interval, unix seconds; the interval is [timestamp, timestamp + length). */
-  timestamp: number
-  open: string
-  high: string
-  low: string
-  close: string
-  volume: string
-  is_complete: boolean
-  coverage: Coverage
-  /** 0 up to the first complete state, then one more for each change (C6). */
-  rev: number
-  /** RFC 3339 time of the last trade, or of the reconciliation that replaced the numbers. */
-  last_update: string
-  source: CandleOrigin
-}
 
 /** A range of time in which trades are missing: unix seconds, the end exclusive. */
 export type Gap = [from: number, to: number]
@@ -43,6 +23,7 @@ export const wireCandleSchema = z.object({
   exchange: z.string(),
   product_id: z.string(),
   granularity: z.enum(GRANULARITIES),
+  /** Start of the interval, unix seconds; the interval is [timestamp, timestamp + length). */
   timestamp: z.int(),
   open: z.number(),
   high: z.number(),
@@ -51,8 +32,13 @@ export const wireCandleSchema = z.object({
   volume: z.number(),
   is_complete: z.boolean(),
   coverage: z.enum(COVERAGES),
+  /** 0 up to the first complete state, then one more for each change (C6). */
   rev: z.int().min(0),
+  /** RFC 3339 time of the last trade, or of the reconciliation that replaced the numbers. */
   last_update: z.string(),
   source: z.enum(CANDLE_ORIGINS),
 })
 export type WireCandle = z.infer<typeof wireCandleSchema>
+
+/** A candle inside Kerb. Prices and volume are plain decimal text, so no digit passes through a float (C3). */
+export type Candle = Exact<WireCandle, CandleAmount>

@@ -6,17 +6,17 @@ import { GRANULARITIES, type Granularity, isGranularity } from './granularity.ts
 export type CandleChannel = { kind: 'candles'; product: string | '*'; granularity: Granularity | '*' }
 
 /** `quotes.<symbol>`; `*` stands for every asset. A symbol may hold dots: `quotes.LDO.MI`. */
-export type QuoteChannel = { kind: 'quotes'; symbol: string | '*' }
+type QuoteChannel = { kind: 'quotes'; symbol: string | '*' }
 
 /** `portfolio`: all holdings of a user; `asset.<symbol>`: one asset, as far as it concerns that user. */
-export type PortfolioChannel = { kind: 'portfolio' } | { kind: 'asset'; symbol: string }
+type PortfolioChannel = { kind: 'portfolio' } | { kind: 'asset'; symbol: string }
 
 export type Channel = CandleChannel | QuoteChannel | PortfolioChannel
 
-/** Why a channel cannot be had. */
+/** Why a channel cannot be subscribed to. */
 export type ChannelFault = { code: ErrorCode; message: string }
 
-/** The same, and which channel of a message it is: `channels/0`. */
+/** The same, with the channel's place in the message: `channels/0`. */
 export type ChannelError = ChannelFault & { field: string }
 
 /** Product ids as Coinbase writes them: `BTC-USD`, `BIP-20DEC30-CDE`. */
@@ -50,7 +50,7 @@ export function parseChannel(name: string): Channel | ChannelFault {
   return { kind, product, granularity }
 }
 
-/** The names of the assets that these channels are of, as they are written. */
+/** The symbols of these channels, as they are written. */
 export const channelSymbols = (names: readonly string[], kind: 'quotes' | 'asset'): string[] => [
   ...new Set(
     names.flatMap((name) => {

@@ -45,7 +45,7 @@ const currency = z
   .string('must be a currency such as USD')
   .trim()
   .superRefine((code, context) => {
-    // Before they are capitals throughout: then some would seem to be the whole unit.
+    // Checked before the conversion to upper case, in which GBp would become GBP.
     const whole = MINOR_UNITS.get(code)
     if (whole !== undefined)
       context.addIssue({ code: 'custom', message: `${code} is a hundredth of ${whole}: give the amounts in ${whole}` })
@@ -66,7 +66,7 @@ const traded_at = z
         .toISOString()
         .replace(/(\.\d*?)0+Z$/, '$1Z')
         .replace('.Z', 'Z')
-      // Of UTC, since an import, also of what was exported here, takes none before.
+      // In UTC: imports, Kerb's own exports included, accept no earlier time.
       if (utc >= '1900') return utc
     }
     context.addIssue({ code: 'custom', message: TIME_ERROR })
@@ -78,7 +78,7 @@ const note = z
   .string('must be text')
   .trim()
   .max(MAX_NOTE_CHARS, `has ${MAX_NOTE_CHARS} characters at most`)
-  // Neither controls nor halves of a character, which the database takes for no text.
+  // Without control characters and lone surrogates, which the database refuses.
   .regex(/^(?:[\t\r\n]|[^\p{Cc}\p{Cs}])*$/u, 'must be text')
   .transform((text) => (text === '' ? null : text))
   .nullable()
@@ -102,6 +102,8 @@ const unknownKeysError = {
     issue.code === 'unrecognized_keys' ? 'has fields that are not known here' : undefined,
 }
 
+const input = <S extends z.core.$ZodLooseShape>(shape: S) => z.strictObject(shape, unknownKeysError)
+
 const optionalFields = {
   fees: amount.optional(),
   currency: currency.optional(),
@@ -109,74 +111,43 @@ const optionalFields = {
   note: note.optional(),
 }
 
-/** `POST /api/v1/stocks`: a purchase. What is not given: no fees, the asset's currency, now. */
-export const newLotSchema = z.strictObject(
-  { symbol, quantity: positive, price: amount, ...optionalFields },
-  unknownKeysError,
-)
+const trade = { symbol, quantity: positive, price: amount, ...optionalFields }
 
-/** `PATCH /api/v1/stocks/:id`; what is not given stays. */
+/** `POST /api/v1/stocks`: a purchase. Defaults: no fees, the asset's currency, now. */
+export const newLotSchema = input(trade)
+
+/** `PATCH /api/v1/stocks/:id`; fields that are left out stay. */
 export const lotChangeSchema = newLotSchema.partial()
 
 /** `POST /api/v1/stocks/:id/sell` */
-export const sellSchema = z.strictObject(
-  { quantity: positive, price: amount, ...optionalFields, lots: lots.optional() },
-  unknownKeysError,
-)
+export const sellSchema = input({ quantity: positive, price: amount, ...optionalFields, lots: lots.optional() })
 
-/** `POST /api/v1/activities`: any kind, each with the fields that it has. */
+/** `POST /api/v1/activities`: any kind, each with its fields. */
 export const newActivitySchema = z.discriminatedUnion(
   'kind',
   [
-    z.strictObject(
-      {
-        kind: z.enum(['buy', 'transfer_in', 'dividend']),
-        symbol,
-        quantity: positive,
-        price: amount,
-        ...optionalFields,
-      },
-      unknownKeysError,
-    ),
-    z.strictObject(
-      { kind: z.literal('sell'), symbol, quantity: positive, price: amount, ...optionalFields, lots: lots.optional() },
-      unknownKeysError,
-    ),
-    z.strictObject(
-      {
-        kind: z.literal('transfer_out'),
-        symbol,
-        quantity: positive,
-        price: amount.optional(),
-        ...optionalFields,
-        lots: lots.optional(),
-      },
-      unknownKeysError,
-    ),
-    z.strictObject(
-      {
-        kind: z.enum(['fee', 'interest', 'tax']),
-        symbol: symbol.optional(),
-        quantity: positive.optional().meta({ description: '1 if it is not given: the amount is then price' }),
-        price: amount,
-        ...optionalFields,
-      },
-      unknownKeysError,
-    ),
-    z.strictObject(
-      { kind: z.literal('split'), symbol, split, traded_at: optionalFields.traded_at, note: optionalFields.note },
-      unknownKeysError,
-    ),
+    input({ kind: z.enum(['buy', 'transfer_in', 'dividend']), ...trade }),
+    input({ kind: z.literal('sell'), ...trade, lots: lots.optional() }),
+    input({ kind: z.literal('transfer_out'), ...trade, price: amount.optional(), lots: lots.optional() }),
+    input({
+      kind: z.enum(['fee', 'interest', 'tax']),
+      symbol: symbol.optional(),
+      quantity: positive.optional().meta({ description: '1 if it is not given: the amount is then price' }),
+      price: amount,
+      ...optionalFields,
+    }),
+    input({ kind: z.literal('split'), symbol, split, traded_at: optionalFields.traded_at, note: optionalFields.note }),
   ],
   { error: () => `must be one of ${ACTIVITY_KINDS.join(', ')}` },
 )
 export type NewActivityInput = z.output<typeof newActivitySchema>
 
-/** `PATCH /api/v1/activities/:id`; what is not given stays, its kind always. */
-export const activityChangeSchema = z.strictObject(
-  { ...lotChangeSchema.shape, lots: lots.optional(), split: split.optional() },
-  unknownKeysError,
-)
+/** `PATCH /api/v1/activities/:id`; fields that are left out stay, and so does the kind. */
+export const activityChangeSchema = input({
+  ...lotChangeSchema.shape,
+  lots: lots.optional(),
+  split: split.optional(),
+})
 export type ActivityChange = z.output<typeof activityChangeSchema>
 
 const LIMIT_ERROR = 'must be a whole number from 1 to 500'

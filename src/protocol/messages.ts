@@ -2,11 +2,11 @@ import { z } from 'zod'
 import { type Candle, formatCandle, type Gap, wireCandleSchema } from './candle.ts'
 import type { ErrorCode } from './errors.ts'
 import type { LotView, PortfolioMessage, PortfolioPrice, Position, Totals } from './portfolio.ts'
-import { FEED_STATES, type FeedState } from './product.ts'
+import { FEED_STATES } from './product.ts'
 import { wireQuoteSchema } from './quote.ts'
 
 /** Longest message accepted from a client, in characters. */
-export const MAX_MESSAGE_CHARS = 65_536
+const MAX_MESSAGE_CHARS = 65_536
 
 const requestIdSchema = z.union([z.int(), z.string().max(64)]).optional()
 
@@ -70,6 +70,7 @@ export const serverMessageSchema = z.discriminatedUnion('type', [
   }),
 ])
 
+type FeedMessage = Extract<z.infer<typeof serverMessageSchema>, { type: 'feed' }>
 type PositionUpdate = Extract<PortfolioMessage, { type: 'position_update' }>
 
 /**
@@ -127,14 +128,8 @@ export const unsubscribedFrame = (channels: readonly string[], req_id: RequestId
  * The state of a product's feed, and since when (RFC 3339): distinguishes a quiet market from a dead feed. `gaps` are all
  * gaps from `gaps_from` (unix seconds) on, and replace what the client has of that time.
  */
-export const feedFrame = (feed: {
-  product_id: string
-  exchange: string
-  state: FeedState
-  since: string
-  gaps_from: number
-  gaps: readonly Gap[]
-}): string => JSON.stringify({ type: 'feed', ...feed })
+export const feedFrame = (feed: Omit<FeedMessage, 'type' | 'gaps'> & { gaps: readonly Gap[] }): string =>
+  JSON.stringify({ type: 'feed', ...feed })
 
 export const pongFrame = (req_id: RequestId): string => JSON.stringify({ type: 'pong', req_id })
 

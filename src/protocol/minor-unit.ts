@@ -1,4 +1,4 @@
-/** Hundredths that prices are told in, and what they are hundredths of (Q6). Capitals matter: GBp is not GBP. */
+/** Minor units in which prices are quoted, each a hundredth of a currency (Q6). Capitals matter: GBp is not GBP. */
 export const MINOR_UNITS: ReadonlyMap<string, string> = new Map([
   ['GBp', 'GBP'],
   ['GBX', 'GBP'],

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MARKET_STATES, STALE_REASONS } from './quote.ts'
 
-/** What a person, or an import, enters. */
+/** The kinds of activities that are entered or imported. */
 export const ACTIVITY_KINDS = [
   'buy',
   'sell',
@@ -15,13 +15,13 @@ export const ACTIVITY_KINDS = [
 ] as const
 export type ActivityKind = (typeof ACTIVITY_KINDS)[number]
 
-/** Why a holding is not valued as of now: those of a quote, or there is none, or no rate to the portfolio's currency. */
-export const POSITION_STALE_REASONS = [...STALE_REASONS, 'unpriced', 'no_rate'] as const
+/** Why the value of a position is not current: its quote is stale, or there is no price, or no rate to the portfolio's currency. */
+const POSITION_STALE_REASONS = [...STALE_REASONS, 'unpriced', 'no_rate'] as const
 export type PositionStaleReason = (typeof POSITION_STALE_REASONS)[number]
 
 /**
- * A plain decimal as text: an amount never passes through a float (D7, P1). What is entered has 30 digits before the point
- * and 18 after it at most; products of it, and percentages of them, have more.
+ * A plain decimal as text: an amount never passes through a float (D7, P1). Entered amounts have at most 30 digits before the
+ * point and 18 after it; products and percentages of them have more.
  */
 export const decimalSchema = z
   .string()
@@ -30,9 +30,9 @@ export const decimalSchema = z
 const amount = decimalSchema.nullable()
 
 /**
- * A purchase as far as it is still open. `price`, `fees` and `cost` (= open quantity × price + fees) are in `currency`;
+ * The open part of a purchase. `price`, `fees` and `cost` (= open quantity × price + fees) are in `currency`;
  * `invested` is that cost, at the rate of its day, in the portfolio's currency, as are the figures after it. Percentages
- * have four decimals; null is not known (P3).
+ * have four decimals; unknown figures are null (P3).
  */
 export const lotSchema = z.object({
   id: z.uuid(),
@@ -57,8 +57,8 @@ export type LotView = z.infer<typeof lotSchema>
 
 /**
  * All of one asset. `cmp` (the current market price) is in `cmp_currency`; every other amount in `currency`, the
- * portfolio's, so that positions sum to the totals (P2). A position that is closed stays, with `quantity` 0, for what it
- * realised. `asset_id` 0 (`symbol` and `name` empty) is what belongs to no asset: fees, interest, taxes.
+ * portfolio's, so that positions sum to the totals (P2). A closed position stays, with `quantity` 0, for the gain that it
+ * realised. `asset_id` 0 (`symbol` and `name` empty) has the activities without an asset: fees, interest, taxes.
  */
 export const positionSchema = z.object({
   asset_id: z.int(),
@@ -91,10 +91,10 @@ export const positionSchema = z.object({
 export type Position = z.infer<typeof positionSchema>
 
 /**
- * Sums of the positions, of what is known. `incomplete` when a price or a rate is missing for one that is held, or a rate
- * for what was realised, earned or spent: `missing` has the symbols (P3).
+ * Sums of the known figures of all positions. `incomplete` when a price or a rate is missing for an open position, or a
+ * rate for realised gains, income or expenses: `missing` has the symbols (P3).
  */
-export const totalsSchema = z.object({
+const totalsSchema = z.object({
   currency: z.string(),
   version: z.int().meta({ description: 'Rises with every change of what is held' }),
   positions: z.int().meta({ description: 'How many are open' }),
@@ -112,8 +112,8 @@ export const totalsSchema = z.object({
 })
 export type Totals = z.infer<typeof totalsSchema>
 
-/** A price as `price_update` carries it: of a quote, amounts as decimal text. */
-export const portfolioPriceSchema = z.object({
+/** The price in a `price_update`; amounts are decimal text. */
+const portfolioPriceSchema = z.object({
   asset_id: z.int(),
   symbol: z.string(),
   price: decimalSchema,
@@ -140,10 +140,10 @@ export const enrichedPortfolioSchema = z.object({
 export type EnrichedPortfolio = z.infer<typeof enrichedPortfolioSchema>
 
 /**
- * What `/ws/portfolio` sends beside what every socket does. A snapshot of `portfolio` has `portfolio` and `positions`; one
+ * The messages of `/ws/portfolio`, beside those that all sockets send. A snapshot of `portfolio` has `portfolio` and `positions`; one
  * of `asset.X` has `prices`, `positions` (none where it is not held) and `lots`, the newest MAX_SNAPSHOT_LOTS open ones.
- * Updates carry the changed keys of what has changed, named by `asset_id` or `id`; of the frames that tell of one change only
- * the last has the new `position`.
+ * Updates carry the changed keys, with the `asset_id` or `id`; of several frames for one change only the last has the new
+ * `position`.
  */
 export const portfolioMessageSchema = z.discriminatedUnion('type', [
   z.object({
@@ -172,5 +172,5 @@ export const portfolioMessageSchema = z.discriminatedUnion('type', [
 ])
 export type PortfolioMessage = z.infer<typeof portfolioMessageSchema>
 
-/** Open lots in the snapshot of one asset; the rest is read by REST. */
+/** Most open lots in the snapshot of one asset; REST has the rest. */
 export const MAX_SNAPSHOT_LOTS = 500

@@ -45,7 +45,7 @@ export type ProductStatus = {
 }
 
 /** Counters for operators, since `since` (unix milliseconds), when this object started. */
-export type ProductCounters = {
+type ProductCounters = {
   since: number
   /** Messages of the feed, and gaps in their sequence numbers. */
   messages: number

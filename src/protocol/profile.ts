@@ -3,10 +3,10 @@ import { decimalSchema, positionSchema } from './portfolio.ts'
 
 /** Longest name of a person, in UTF-16 units. */
 export const MAX_NAME_CHARS = 100
-/** Longest interval that a person may want, seconds: a day. */
+/** The longest refresh interval of a user, seconds: a day. */
 export const MAX_REFRESH_INTERVAL_S = 86_400
 
-/** What a person is told of themselves. Times are RFC 3339. */
+/** A user's own profile. Times are RFC 3339. */
 export const profileSchema = z.object({
   user_id: z.uuid(),
   name: z.string(),
@@ -26,6 +26,6 @@ export const profileSchema = z.object({
   total_investment: decimalSchema.meta({ description: 'What is invested in all of it, as far as rates are known' }),
 })
 
-/** The same with what is held in short, as it is told by REST. */
+/** The profile with a summary of the portfolio, as REST returns it. */
 export type ProfileWithPortfolio = z.output<typeof profileSchema>
 export type Profile = Omit<ProfileWithPortfolio, 'portfolio' | 'total_investment'>
