@@ -42,8 +42,9 @@ export interface FeedSlotsObject {
 /** Contains the exchange, so that simulated and real state never share an object. */
 export const productObjectName = (exchange: string, product: string): string => `${exchange}:${product}`
 
-/** The product of an object's name (`ctx.id.name`). */
-export const parseProductName = (name: string): string => name.slice(name.indexOf(':') + 1)
+/** An object's own part of its name: the product, the user or the shard. */
+export const parseObjectName = ({ id: { name = '' } }: Pick<DurableObjectState, 'id'>): string =>
+  name.slice(name.indexOf(':') + 1)
 
 /** The object of one product of the configured exchange. */
 export const productCandles = (env: Env, product: string): ProductObject =>
@@ -200,15 +201,9 @@ export interface UserPortfolioObject {
 export const userPortfolio = (env: Env, userId: string): UserPortfolioObject =>
   env.USER_PORTFOLIO.getByName(`${readSettings(env).EXCHANGE}:${userId}`) as unknown as UserPortfolioObject
 
-/** The user of an object's name (`ctx.id.name`). */
-export const parseUserName = (name: string): string => name.slice(name.indexOf(':') + 1)
-
 /** The board of one shard of the quotes. */
 export const quoteBoard = (env: Env, shard: number): QuoteBoardObject =>
   env.QUOTE_BOARD.getByName(`${readSettings(env).EXCHANGE}:${shard}`) as unknown as QuoteBoardObject
-
-/** The shard of a board's name (`ctx.id.name`). */
-export const parseShardName = (name: string): number => Number(name.slice(name.indexOf(':') + 1))
 
 /** The one object that sends requests to quote providers. */
 export const providerGate = (env: Env): ProviderGateObject =>

@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { QuoteBoard } from '../../../durable-objects/quotes/quote-board.ts'
-import type { QuoteDatabase } from '../../../durable-objects/quotes/remotes.ts'
+import type { QuoteDatabase, QuoteRemotes } from '../../../durable-objects/quotes/remotes.ts'
 import { type FindOutcome, type QuoteOutcome, type QuoteRequest, quoteBoard } from '../../../src/objects.ts'
 import { DEFAULT_REFRESH_SETTINGS } from '../../../src/pricing/due.ts'
 import { staleReason } from '../../../src/pricing/freshness.ts'
@@ -91,7 +91,16 @@ class Board extends QuoteBoard {
     if (this.#isDead) await never
   }
 
-  protected override gate() {
+  protected override remotes(): QuoteRemotes {
+    return {
+      gate: () => this.#gate(),
+      database: () => this.#database(),
+      slots: () => this.#slots(),
+      product: (id) => this.#product(id),
+    }
+  }
+
+  #gate(): ReturnType<QuoteRemotes['gate']> {
     const mine = this.#world
     return {
       quotes: async (requests: QuoteRequest[]): Promise<QuoteOutcome[]> => {
@@ -118,7 +127,7 @@ class Board extends QuoteBoard {
     }
   }
 
-  protected override database(): QuoteDatabase {
+  #database(): QuoteDatabase {
     const mine = this.#world
     const there = async () => {
       await mine.disk
@@ -156,12 +165,12 @@ class Board extends QuoteBoard {
     }
   }
 
-  protected override slots() {
+  #slots(): ReturnType<QuoteRemotes['slots']> {
     const open = [...world.feeds.keys()].map((product) => ({ product, until: world.now + 1 }))
     return { open: async () => open }
   }
 
-  protected override product(id: string) {
+  #product(id: string): ReturnType<QuoteRemotes['product']> {
     const mine = this.#world
     return {
       status: async () => {
