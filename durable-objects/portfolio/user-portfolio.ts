@@ -2,6 +2,7 @@ import {
   type PortfolioChange,
   type PortfolioStatus,
   parseObjectName,
+  type QuoteBoardObject,
   quoteBoard,
   type UserPortfolioObject,
 } from '../../src/objects.ts'
@@ -39,7 +40,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     this.#store = store
     this.#activeUntil = store.loadTimestamp('active_until')
     const user = parseObjectName(ctx)
-    const board = (shard: number) => quoteBoard(env, shard)
+    const board = (shard: number) => this.board(shard)
     const context = { ...this.context, user, board, database: portfolioDatabase(env, user) }
     this.#tickets = new PortfolioTickets(context)
     const engine = new PortfolioEngine(context, store, {
@@ -60,6 +61,10 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     })
     this.hub = new Hub(ctx, this.#channels, context)
     this.scheduleAlarm()
+  }
+
+  protected board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'> {
+    return quoteBoard(this.env, shard)
   }
 
   /** The limit of sockets is one per user, whatever the address. */
