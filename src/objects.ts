@@ -42,8 +42,9 @@ export interface FeedSlotsObject {
 /** Contains the exchange, so that simulated and real state never share an object. */
 export const productObjectName = (exchange: string, product: string): string => `${exchange}:${product}`
 
-/** The product of an object's name (`ctx.id.name`). */
-export const parseProductName = (name: string): string => name.slice(name.indexOf(':') + 1)
+/** An object's own part of its name: the product, the user or the shard. */
+export const parseObjectName = ({ id: { name = '' } }: Pick<DurableObjectState, 'id'>): string =>
+  name.slice(name.indexOf(':') + 1)
 
 /** The object of one product of the configured exchange. */
 export const productCandles = (env: Env, product: string): ProductObject =>
@@ -53,16 +54,20 @@ export const productCandles = (env: Env, product: string): ProductObject =>
 /** The one object that grants open feeds of the configured exchange. */
 export const feedSlots = (env: Env): FeedSlotsObject => env.FEED_SLOTS.getByName(readSettings(env).EXCHANGE)
 
-/** A board's result for a symbol. After `freshUntil` (Unix milliseconds) the quote is stale because of `trouble`. */
-export type LookupResult = { name: string } & (
-  | { kind: 'quote'; quote: Quote; source: QuoteLayer; freshUntil: number; trouble: StaleReason | null }
+/** Why a board has no asset for a name. */
+export type NoAsset =
   /** No asset has this name. `asked`: the providers do not know it either, as of UNKNOWN_SYMBOL_TTL_MS ago at most. */
   | { kind: 'unknown'; asked: boolean }
   | { kind: 'ambiguous'; candidates: Candidate[] }
-  /** The asset has no price: no provider has returned one yet. `retryAfter` in seconds. */
-  | { kind: 'unpriced'; symbol: string; reason: StaleReason; retryAfter: number }
   /** Another board has the asset, under this symbol. */
   | { kind: 'moved'; symbol: string }
+
+/** A board's result for a symbol. After `freshUntil` (Unix milliseconds) the quote is stale because of `trouble`. */
+export type LookupResult = { name: string } & (
+  | { kind: 'quote'; quote: Quote; source: QuoteLayer; freshUntil: number; trouble: StaleReason | null }
+  /** The asset has no price: no provider has returned one yet. `retryAfter` in seconds. */
+  | { kind: 'unpriced'; symbol: string; reason: StaleReason; retryAfter: number }
+  | NoAsset
 )
 
 /** How many assets a refresh has updated, could not update, and left for later because of rate limits. */
@@ -187,7 +192,7 @@ export interface UserPortfolioObject {
   refresh(): Promise<void>
   /** Applies a write. Connections get their updates before it returns. */
   applyChange(change: PortfolioChange): Promise<void>
-  /** Receives a board's changed prices, and the assets without a price. False ends the subscription: nobody watches. */
+  /** Receives a board's changed prices, and the assets without a price. False ends the subscription: the portfolio is not in use. */
   updatePrices(prices: PortfolioPrice[], gone?: number[]): Promise<boolean>
   /** Closes all sockets: the sessions have ended. */
   closeSockets(): Promise<void>
@@ -200,15 +205,9 @@ export interface UserPortfolioObject {
 export const userPortfolio = (env: Env, userId: string): UserPortfolioObject =>
   env.USER_PORTFOLIO.getByName(`${readSettings(env).EXCHANGE}:${userId}`) as unknown as UserPortfolioObject
 
-/** The user of an object's name (`ctx.id.name`). */
-export const parseUserName = (name: string): string => name.slice(name.indexOf(':') + 1)
-
 /** The board of one shard of the quotes. */
 export const quoteBoard = (env: Env, shard: number): QuoteBoardObject =>
   env.QUOTE_BOARD.getByName(`${readSettings(env).EXCHANGE}:${shard}`) as unknown as QuoteBoardObject
-
-/** The shard of a board's name (`ctx.id.name`). */
-export const parseShardName = (name: string): number => Number(name.slice(name.indexOf(':') + 1))
 
 /** The one object that sends requests to quote providers. */
 export const providerGate = (env: Env): ProviderGateObject =>

@@ -1,7 +1,8 @@
 import { Hono } from 'hono'
 import { QuoteBoard as RealQuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
+import type { QuoteRemotes } from '../../durable-objects/quotes/remotes.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
-import { type ProviderGateObject, type QuoteOutcome, quoteBoard } from '../../src/objects.ts'
+import { type QuoteOutcome, quoteBoard } from '../../src/objects.ts'
 import { app } from '../../workers/app.ts'
 import worker from '../../workers/index.ts'
 
@@ -24,9 +25,13 @@ export class QuoteBoard extends RealQuoteBoard {
     if (failed > 0) throw new Error(`${price.provider_id} could not be refreshed`)
   }
 
-  protected override gate(): Pick<ProviderGateObject, 'quotes' | 'find'> {
+  protected override remotes(): QuoteRemotes {
+    const remotes = super.remotes()
+    return { ...remotes, gate: () => this.#gate(remotes.gate()) }
+  }
+
+  #gate(gate: ReturnType<QuoteRemotes['gate']>): ReturnType<QuoteRemotes['gate']> {
     const given = this.#price
-    const gate = super.gate()
     if (given === null) return gate
     const as_of = new Date().toISOString()
     const quote = {

@@ -5,7 +5,7 @@ import { UserPortfolio } from '../../durable-objects/portfolio/user-portfolio.ts
 import { ProviderGate } from '../../durable-objects/providers/provider-gate.ts'
 import { QuoteBoard } from '../../durable-objects/quotes/quote-board.ts'
 import type { Revision } from '../../src/market/revision.ts'
-import { parseProductName, productCandles } from '../../src/objects.ts'
+import { parseObjectName, productCandles } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES } from '../../src/protocol/granularity.ts'
 import type { Step } from '../../test/faults/steps.ts'
@@ -44,7 +44,7 @@ function clockOf(env: Env): Clock {
   return clock
 }
 
-const productOf = (ctx: DurableObjectState): string => parseProductName(ctx.id.name ?? '')
+const productOf = (ctx: DurableObjectState): string => parseObjectName(ctx)
 
 /** Kills the object if this is the step at which it has to die. */
 function reachStep(ctx: DurableObjectState, step: Step): void {

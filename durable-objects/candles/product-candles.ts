@@ -9,7 +9,7 @@ import {
   type CandleQueryResult,
   feedSlots,
   type ProductObject,
-  parseProductName,
+  parseObjectName,
 } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
@@ -56,7 +56,7 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
   #cleanedDay = 0
 
   constructor(ctx: DurableObjectState, env: Env) {
-    const product = parseProductName(ctx.id.name ?? '')
+    const product = parseObjectName(ctx)
     super(ctx, env, { product })
     const { context } = this
     const { EXCHANGE: exchange, CLOSE_GRACE_MS: closeGraceMs, TRADE_WINDOW_MS: tradeWindowMs } = this.settings

@@ -9,13 +9,11 @@ import type { OpenLots, PortfolioFrames } from './frames.ts'
 import {
   type AssetChannel,
   type AssetMatch,
-  getChannelNames,
   mergeSubscriptions,
   NO_SUBSCRIPTION,
   newSubscription,
   type PortfolioSubscription,
   parsePortfolioChannels,
-  removeChannels,
 } from './subscription.ts'
 
 type PortfolioChannelsOptions = {
@@ -68,8 +66,8 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
     return mergeSubscriptions(a, b)
   }
 
-  channelNames(subscription: PortfolioSubscription): string[] {
-    return getChannelNames(subscription)
+  channelNames({ portfolio, assets }: PortfolioSubscription): string[] {
+    return [...(portfolio ? ['portfolio'] : []), ...[...assets.values()].map(({ channel }) => channel)]
   }
 
   prepare(
@@ -110,7 +108,11 @@ export class PortfolioChannels implements ChannelSource<PortfolioSubscription, P
   }
 
   unsubscribe(before: PortfolioSubscription, channels: readonly string[]): ChannelResult<PortfolioSubscription> {
-    return { subscription: removeChannels(before, channels) }
+    const gone = new Set(channels)
+    const left = [...before.assets].filter(
+      ([, { channel, symbol }]) => !gone.has(channel) && !gone.has(`asset.${symbol}`),
+    )
+    return { subscription: newSubscription(before.portfolio && !gone.has('portfolio'), new Map(left)) }
   }
 
   onChange(before: PortfolioSubscription, after: PortfolioSubscription): void {

@@ -11,7 +11,7 @@ import type { PortfolioStore, StoredPortfolio } from './store.ts'
 /** What every part of a user's object shares: also the user's id, and what it calls over the network. */
 export type PortfolioContext = ObjectContext & {
   user: string
-  database(): PortfolioDatabase
+  database: PortfolioDatabase
   board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'>
 }
 
@@ -117,7 +117,7 @@ export class PortfolioEngine {
   /** The open lots of these assets. @throws when they cannot be read */
   readLots(ids: readonly number[]): Promise<OpenLots> {
     return this.#runInOrder(async () => {
-      const lots = await this.#context.database().openLots([...ids])
+      const lots = await this.#context.database.openLots([...ids])
       const byAsset = Map.groupBy(lots, ({ asset_id }) => asset_id)
       this.#countRead()
       return { lotsAt: this.state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
@@ -137,18 +137,11 @@ export class PortfolioEngine {
   }
 
   async #readAll(): Promise<void> {
-    const { portfolio } = await this.#context.database().read(null, [])
+    const { portfolio } = await this.#context.database.read(null, [])
     const state = this.state ?? this.#init(newPortfolio())
-    this.#applyLoad({
-      portfolio,
-      assetIds: null,
-      write: null,
-      lots: [],
-      removedLots: [],
-      // The changed lots are unknown.
-      needsSnapshot: portfolio.version !== state.head.whole,
-      now: this.#context.now(),
-    })
+    // The changed lots are unknown.
+    const needsSnapshot = portfolio.version !== state.head.whole
+    this.#applyLoad({ portfolio, assetIds: null, write: null, lots: [], removedLots: [], needsSnapshot })
   }
 
   async #readChanged(change: PortfolioChange): Promise<void> {
@@ -159,7 +152,7 @@ export class PortfolioEngine {
       return
     }
     const many = lots.length + removed_lots.length > MAX_SNAPSHOT_LOTS
-    const read = await this.#context.database().read(asset_ids, many ? [] : lots)
+    const read = await this.#context.database.read(asset_ids, many ? [] : lots)
     const found = new Set(read.lots.map(({ id }) => id))
     this.#applyLoad({
       portfolio: read.portfolio,
@@ -168,14 +161,13 @@ export class PortfolioEngine {
       lots: read.lots,
       removedLots: many ? [] : [...removed_lots, ...lots.filter((id) => !found.has(id))],
       needsSnapshot: many,
-      now: this.#context.now(),
     })
   }
 
-  #applyLoad(load: PortfolioLoad): void {
+  #applyLoad(load: Omit<PortfolioLoad, 'now'>): void {
     const state = this.state as PortfolioState
     state.head.loads++
-    const { change, stored } = state.load(load)
+    const { change, stored } = state.load({ ...load, now: this.#context.now() })
     this.#store.saveLoad(state.head, stored.positions, stored.prices, () => state.prunePrices(this.#viewers.watched()))
     this.#viewers.onUpdate(change)
   }

@@ -18,6 +18,9 @@ export type OpenLots = { lotsAt: number; byAsset: ReadonlyMap<number, readonly L
 
 type PositionUpdate = Omit<Extract<PortfolioMessage, { type: 'position_update' }>, 'type' | 'position'>
 
+/** Makes a frame with a stream position. */
+type FrameMaker = (position: string) => string
+
 /** A lot that was written by change `n`; `lot` is null when it was removed. */
 type LotChange = { n: number; lot: LotView | null }
 
@@ -83,14 +86,13 @@ export class PortfolioFrames {
     const { prices, lots, removedLots, update } = isNewest
       ? this.#latestChanges(subscription, this.#latestUpdate!)
       : this.#changesSince(subscription, from)
-    const makes: ((position: string) => string)[] = []
+    const makes: FrameMaker[] = []
     if (prices.length > 0) makes.push((position) => priceUpdateFrame(position, prices))
     if (lots.length > 0 || removedLots.length > 0) makes.push((position) => lotUpdateFrame(position, lots, removedLots))
     const { positions, removed, portfolio } = update
     if (positions.length > 0 || removed.length > 0 || Object.keys(portfolio).length > 0)
       makes.push((position) => positionUpdateFrame(position, update))
-    const before = this.#positionAt(from)
-    const frames = makes.map((make, i) => make(i === makes.length - 1 ? this.position : before))
+    const frames = this.#makeFrames(makes, from)
     this.#frameCache.set(cacheKey, frames)
     return frames
   }
@@ -142,7 +144,7 @@ export class PortfolioFrames {
    */
   snapshots(subscription: PortfolioSubscription, lots: OpenLots): string[] {
     const state = this.#state
-    const makes: ((position: string) => string)[] = []
+    const makes: FrameMaker[] = []
     if (subscription.portfolio)
       makes.push((at) =>
         portfolioSnapshotFrame(at, 'portfolio', { portfolio: state.totals, positions: state.positions() }),
@@ -157,7 +159,12 @@ export class PortfolioFrames {
       }
       makes.push((at) => portfolioSnapshotFrame(at, channel, asset))
     }
-    return makes.map((make, i) => make(i === makes.length - 1 ? this.position : this.#positionAt(0)))
+    return this.#makeFrames(makes, 0)
+  }
+
+  /** Only the last frame has the present position; the others have the one of `from`. */
+  #makeFrames(makes: readonly FrameMaker[], from: number): string[] {
+    return makes.map((make, i) => make(i === makes.length - 1 ? this.position : this.#positionAt(from)))
   }
 
   /** The assets whose snapshots have lots. */

@@ -172,7 +172,7 @@ export class QuoteSubscriptions {
     const all = [...results.filter(({ kind }) => kind !== 'moved'), ...followed]
     // A board's result for an asset without a price lacks its id.
     const unpriced = all.flatMap(({ kind, name }) => (kind === 'unpriced' ? [name] : []))
-    const assets = unpriced.length === 0 ? [] : await this.#context.database().findAssets(unpriced)
+    const assets = unpriced.length === 0 ? [] : await this.#context.database.findAssets(unpriced)
     for (const result of all) found.set(result.name, toAssetMatch(result, assets))
     return found
   }

@@ -53,7 +53,7 @@ export type ChangedRows = {
  * touches: positions whose price, rate or lots have changed, and the sums by their difference.
  */
 export class PortfolioState {
-  readonly #head: PortfolioHead
+  readonly head: PortfolioHead
   readonly #bases: Map<number, WithOffset<PositionBase>>
   /** Removed positions, and the change that removed them. */
   readonly #removedAt: Map<number, number>
@@ -67,7 +67,7 @@ export class PortfolioState {
   lastPriceAt: number
 
   constructor({ head, positions, prices, lastPriceAt }: StoredPortfolio) {
-    this.#head = head
+    this.head = head
     this.#bases = new Map()
     this.#removedAt = new Map()
     for (const [id, { of, n }] of positions)
@@ -83,16 +83,12 @@ export class PortfolioState {
     this.#sums = sumPositions(this.#positions.values())
   }
 
-  get head(): PortfolioHead {
-    return this.#head
-  }
-
   get offset(): number {
-    return this.#head.n
+    return this.head.n
   }
 
   get totals(): Totals {
-    return computeTotals(this.#sums, this.#head)
+    return computeTotals(this.#sums, this.head)
   }
 
   /** All of them, by symbol. */
@@ -126,7 +122,7 @@ export class PortfolioState {
   /** The assets whose prices are needed, for positions and rates; the symbol is null where it is unknown. */
   pricedAssets(): Map<number, string | null> {
     const ids = new Map<number, string | null>()
-    for (const { asset_id } of this.#head.rateSources) ids.set(asset_id, this.price(asset_id)?.symbol ?? null)
+    for (const { asset_id } of this.head.rateSources) ids.set(asset_id, this.price(asset_id)?.symbol ?? null)
     for (const [id, { of }] of this.#bases) if (id > 0 && of.lots > 0) ids.set(id, of.symbol)
     return ids
   }
@@ -135,7 +131,7 @@ export class PortfolioState {
   #isPriced(id: number): boolean {
     return (
       (id > 0 && (this.#bases.get(id)?.of.lots ?? 0) > 0) ||
-      this.#head.rateSources.some(({ asset_id }) => asset_id === id)
+      this.head.rateSources.some(({ asset_id }) => asset_id === id)
     )
   }
 
@@ -150,12 +146,12 @@ export class PortfolioState {
 
   /** A lot at current prices. */
   lot(lot: LotView): LotView {
-    return valueLot(lot, this.price(lot.asset_id), this.#rates, this.#head.currency)
+    return valueLot(lot, this.price(lot.asset_id), this.#rates, this.head.currency)
   }
 
   /** True if a write was read already; with `all`, if every write up to it was. */
   hasSeen(version: number, all: boolean): boolean {
-    const { whole, seen } = this.#head
+    const { whole, seen } = this.head
     return version <= whole || (!all && seen.some((write) => write[0] < version && version <= write[1]))
   }
 
@@ -173,7 +169,7 @@ export class PortfolioState {
     })
     if (news.length === 0) return null
     const before = this.totals
-    const n = ++this.#head.n
+    const n = ++this.head.n
     const applied = this.#setPrices(news, n)
     const positions = this.#revalue(this.#affectedBy(applied.keys()), n)
     const change = { n, prices: applied, positions, totals: { before, after: this.totals } }
@@ -185,7 +181,7 @@ export class PortfolioState {
     change: PortfolioUpdate
     stored: ChangedRows
   } {
-    const head = this.#head
+    const head = this.head
     const before = this.totals
     const n = ++head.n
     const isNew = this.#setRateSources(portfolio, ids)
@@ -216,7 +212,7 @@ export class PortfolioState {
 
   /** Records that a write was read; `whole` advances over writes without a gap. */
   #recordWrite({ before, version }: { before: number; version: number }): void {
-    const head = this.#head
+    const head = this.head
     head.version = Math.max(head.version, version)
     const writes = [...head.seen, [before, version] as [number, number]].sort((a, b) => a[0] - b[0])
     for (const write of writes) if (write[0] <= head.whole) head.whole = Math.max(head.whole, write[1])
@@ -232,7 +228,7 @@ export class PortfolioState {
 
   /** Sets the currency and the sources of rates; returns whether they have changed. */
   #setRateSources({ currency, rateSources }: LoadedPortfolio, ids: readonly number[] | null): boolean {
-    const head = this.#head
+    const head = this.head
     const before = new Map(head.rateSources.map((source) => [source.currency, source]))
     const isNew =
       head.currency !== currency ||
@@ -286,13 +282,13 @@ export class PortfolioState {
     const touched = new Set<number>()
     for (const id of priced) if (this.#bases.has(id)) touched.add(id)
     const before = this.#rates
-    const after = currentRates(this.#head.rateSources, this.#sourcePrices())
+    const after = currentRates(this.head.rateSources, this.#sourcePrices())
     this.#rates = after
     const currencies = [...before.now.keys(), ...after.now.keys()]
     const rateOf = ({ now, stale }: Rates, of: string) => `${now.get(of) ?? ''} ${stale?.get(of) ?? ''}`
     const moved = new Set(currencies.filter((of) => rateOf(before, of) !== rateOf(after, of)))
     if (moved.size === 0) return touched
-    const { currency } = this.#head
+    const { currency } = this.head
     for (const [id, { of }] of this.#bases) {
       const own = this.#currencyOf(of)
       if (own !== currency && (moved.has(currency) || moved.has(own))) touched.add(id)
@@ -301,7 +297,7 @@ export class PortfolioState {
   }
 
   #sourcePrices(): Map<number, PortfolioPrice> {
-    const sources = this.#head.rateSources.flatMap(({ asset_id }) => this.price(asset_id) ?? [])
+    const sources = this.head.rateSources.flatMap(({ asset_id }) => this.price(asset_id) ?? [])
     return new Map(sources.map((price) => [price.asset_id, price]))
   }
 
@@ -312,14 +308,14 @@ export class PortfolioState {
   /** The last change of a rate of the position. */
   #rateChangedAt(base: PositionBase): number {
     const own = this.#currencyOf(base)
-    const { currency, rateSources } = this.#head
+    const { currency, rateSources } = this.head
     if (own === currency) return 0
     const sources = rateSources.filter((source) => source.currency === own || source.currency === currency)
     return Math.max(0, ...sources.map(({ asset_id }) => this.#prices.get(asset_id)?.n ?? 0))
   }
 
   #valuePosition(base: PositionBase): Position {
-    return valuePosition(base, this.price(base.asset_id), this.#rates, this.#head.currency)
+    return valuePosition(base, this.price(base.asset_id), this.#rates, this.head.currency)
   }
 
   #revalue(ids: Iterable<number>, n: number): Map<number, PositionChange> {

@@ -15,36 +15,19 @@ export type PortfolioSubscription = { portfolio: boolean; assets: ReadonlyMap<nu
 /** The channel as the client named it, and the asset's own symbol. */
 export type AssetChannel = { channel: string; symbol: string }
 
-const subscriptionKey = (portfolio: boolean, ids: Iterable<number>): string =>
-  [portfolio ? ['p'] : [], [...ids].sort((a, b) => a - b)].flat().join()
-
 export const newSubscription = (
   portfolio: boolean,
   assets: ReadonlyMap<number, AssetChannel>,
 ): PortfolioSubscription => ({
   portfolio,
   assets,
-  key: subscriptionKey(portfolio, assets.keys()),
+  key: [portfolio ? ['p'] : [], [...assets.keys()].sort((a, b) => a - b)].flat().join(),
 })
 
 export const NO_SUBSCRIPTION = newSubscription(false, new Map())
 
 export const mergeSubscriptions = (a: PortfolioSubscription, b: PortfolioSubscription): PortfolioSubscription =>
   newSubscription(a.portfolio || b.portfolio, new Map([...a.assets, ...b.assets]))
-
-export const getChannelNames = ({ portfolio, assets }: PortfolioSubscription): string[] => [
-  ...(portfolio ? ['portfolio'] : []),
-  ...[...assets.values()].map(({ channel }) => channel),
-]
-
-/** What is left without these channels; a channel that was not subscribed is ignored. */
-export function removeChannels(before: PortfolioSubscription, channels: readonly string[]): PortfolioSubscription {
-  const gone = new Set(channels)
-  const left = [...before.assets].filter(
-    ([, { channel, symbol }]) => !gone.has(channel) && !gone.has(`asset.${symbol}`),
-  )
-  return newSubscription(before.portfolio && !gone.has('portfolio'), new Map(left))
-}
 
 /**
  * The subscription that channels name. The first that cannot be had is the error.

@@ -1,7 +1,7 @@
 import {
   type PortfolioChange,
   type PortfolioStatus,
-  parseUserName,
+  parseObjectName,
   type QuoteBoardObject,
   quoteBoard,
   type UserPortfolioObject,
@@ -12,7 +12,7 @@ import { RealtimeObject } from '../realtime-object.ts'
 import type { SocketOptions } from '../sockets/connection.ts'
 import { Hub } from '../sockets/hub.ts'
 import { PortfolioChannels, type PreparedChannels } from './channels.ts'
-import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
+import { portfolioDatabase } from './database.ts'
 import { PortfolioEngine } from './engine.ts'
 import { QuoteSubscriptions } from './quote-subscriptions.ts'
 import { PortfolioStore } from './store.ts'
@@ -39,12 +39,9 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     const store = new PortfolioStore(ctx.storage)
     this.#store = store
     this.#activeUntil = store.loadTimestamp('active_until')
-    const context = {
-      ...this.context,
-      user: parseUserName(ctx.id.name ?? ''),
-      database: () => this.database(),
-      board: (shard: number) => this.board(shard),
-    }
+    const user = parseObjectName(ctx)
+    const board = (shard: number) => this.board(shard)
+    const context = { ...this.context, user, board, database: portfolioDatabase(env, user) }
     this.#tickets = new PortfolioTickets(context)
     const engine = new PortfolioEngine(context, store, {
       watched: () => this.#watched(),
@@ -64,10 +61,6 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
     })
     this.hub = new Hub(ctx, this.#channels, context)
     this.scheduleAlarm()
-  }
-
-  protected database(): PortfolioDatabase {
-    return portfolioDatabase(this.env, parseUserName(this.ctx.id.name ?? ''))
   }
 
   protected board(shard: number): Pick<QuoteBoardObject, 'subscribe' | 'lookup'> {

@@ -33,7 +33,7 @@ export class QuoteDiscovery {
     const discovery = this.#run(name)
       .catch((error: unknown): DiscoveryResult => {
         this.#context.log('discovery_failed', { name, error: String(error) })
-        return { kind: 'failed', reason: 'unavailable', retryAt: this.#context.now() + RETRY_MS }
+        return this.#failed('unavailable')
       })
       .finally(() => this.#inFlight.delete(name))
     this.#inFlight.set(name, discovery)
@@ -41,10 +41,9 @@ export class QuoteDiscovery {
   }
 
   async #run(name: string): Promise<DiscoveryResult> {
-    if (await this.#isLimitReached()) return this.#limitReached()
+    if (await this.#isLimitReached()) return this.#failed('rate_limited')
     const found = await this.#context.gate().find(name)
-    if (!found.ok)
-      return { kind: 'failed', reason: found.reason, retryAt: found.retryAt ?? this.#context.now() + RETRY_MS }
+    if (!found.ok) return this.#failed(found.reason, found.retryAt)
     if (found.found === null) return { kind: 'unknown' }
     const { provider, listing } = found.found
     const adding = this.#adding.then(() => this.#add(provider, listing))
@@ -57,8 +56,8 @@ export class QuoteDiscovery {
     return added >= this.#context.settings.NEW_ASSETS_PER_DAY
   }
 
-  #limitReached(): DiscoveryResult {
-    return { kind: 'failed', reason: 'rate_limited', retryAt: this.#context.now() + RETRY_MS }
+  #failed(reason: ProviderFailure, retryAt: number | null = null): DiscoveryResult {
+    return { kind: 'failed', reason, retryAt: retryAt ?? this.#context.now() + RETRY_MS }
   }
 
   async #add(provider: QuoteProviderName, listing: ProviderListing): Promise<DiscoveryResult> {
@@ -67,7 +66,7 @@ export class QuoteDiscovery {
     const existing = await database.findAssets([`${provider}:${id}`.toUpperCase(), listing.symbol.toUpperCase()])
     const same = existing.find((asset) => asset.provider === provider && asset.provider_id === id)
     if (same && (same.isin !== null || isin === null)) return { kind: 'asset', asset: same }
-    if (await this.#isLimitReached()) return this.#limitReached()
+    if (await this.#isLimitReached()) return this.#failed('rate_limited')
     // A new asset must not make a name ambiguous that means one asset.
     const taken = existing.some(({ symbol }) => symbol.toUpperCase() === listing.symbol.toUpperCase())
     const symbol = taken ? id : listing.symbol

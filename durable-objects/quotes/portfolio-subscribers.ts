@@ -1,7 +1,7 @@
 import { backoffMs } from '../../src/backoff.ts'
 import type { PortfolioPrice } from '../../src/protocol/portfolio.ts'
 import { MINUTE_MS } from '../../src/time.ts'
-import type { WorkContext } from '../object-context.ts'
+import type { ObjectContext, WorkContext } from '../object-context.ts'
 import type { PublishedQuotes } from './published.ts'
 import type { WatchCounts } from './watch-counts.ts'
 
@@ -17,6 +17,8 @@ const UNREACHABLE_TTL_MS = 10 * MINUTE_MS
 
 /** The key of the last batch that was sent to all subscribers. */
 const PUBLISHED_KEY = 'followers_told'
+
+type SubscriberContext = WorkContext & Pick<ObjectContext, 'storage'>
 
 /** Sends a user's object prices, and the assets that have none any more; false: it has no subscription any more. */
 type SendPrices = (user: string, prices: PortfolioPrice[], gone: number[]) => Promise<boolean>
@@ -40,8 +42,7 @@ type PriceCall = { at: number; generation: number; ids: ReadonlySet<number> }
  * what changes meanwhile is sent in the next one, in its latest state. It sets no timers.
  */
 export class PortfolioSubscribers {
-  readonly #context: WorkContext
-  readonly #storage: DurableObjectStorage
+  readonly #context: SubscriberContext
   readonly #published: Pick<PublishedQuotes, 'offset' | 'get'>
   readonly #sendPrices: SendPrices
   readonly #subscribers = new Map<string, Subscriber>()
@@ -58,14 +59,13 @@ export class PortfolioSubscribers {
   #publishedOffset: number
 
   constructor(
-    context: WorkContext,
-    storage: DurableObjectStorage,
+    context: SubscriberContext,
     published: Pick<PublishedQuotes, 'offset' | 'get'>,
     watches: WatchCounts,
     sendPrices: SendPrices,
   ) {
     this.#context = context
-    this.#storage = storage
+    const { storage } = context
     this.#published = published
     this.#watches = watches
     this.#sendPrices = sendPrices
@@ -100,8 +100,8 @@ export class PortfolioSubscribers {
       this.#add(user, { ids, generation: (before?.generation ?? 0) + 1, pending: new Set(), failing: null })
     if (isSame) return
     const text = JSON.stringify([...ids])
-    if (ids.size === 0) this.#storage.sql.exec('DELETE FROM followers WHERE user = ?', user)
-    else this.#storage.sql.exec('INSERT OR REPLACE INTO followers (user, ids) VALUES (?, ?)', user, text)
+    if (ids.size === 0) this.#context.storage.sql.exec('DELETE FROM followers WHERE user = ?', user)
+    else this.#context.storage.sql.exec('INSERT OR REPLACE INTO followers (user, ids) VALUES (?, ?)', user, text)
   }
 
   #setWatched(user: string, ids: readonly number[]): void {
@@ -113,12 +113,12 @@ export class PortfolioSubscribers {
     this.#watches.add(added, since)
     if (ids.length === 0) {
       this.#watchedByUser.delete(user)
-      this.#storage.sql.exec('DELETE FROM watchers WHERE user = ?', user)
+      this.#context.storage.sql.exec('DELETE FROM watchers WHERE user = ?', user)
       return
     }
     this.#watchedByUser.set(user, [...ids])
     const put = 'INSERT OR REPLACE INTO watchers (user, ids, since) VALUES (?, ?, ?)'
-    this.#storage.sql.exec(put, user, JSON.stringify(ids), since)
+    this.#context.storage.sql.exec(put, user, JSON.stringify(ids), since)
   }
 
   #watch(user: string, ids: number[], since: number): void {
@@ -190,7 +190,7 @@ export class PortfolioSubscribers {
     }
     if (this.#calls.size > 0 || this.#failing.size > 0 || this.#publishedOffset === this.#published.offset) return
     this.#publishedOffset = this.#published.offset
-    this.#storage.kv.put(PUBLISHED_KEY, this.#publishedOffset)
+    this.#context.storage.kv.put(PUBLISHED_KEY, this.#publishedOffset)
   }
 
   #send(user: string, subscriber: Subscriber): void {

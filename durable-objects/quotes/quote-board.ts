@@ -1,12 +1,6 @@
 import {
-  type FeedSlotsObject,
-  feedSlots,
   type LookupResult,
-  type ProductObject,
-  type ProviderGateObject,
-  parseShardName,
-  productCandles,
-  providerGate,
+  parseObjectName,
   type QuoteBoardObject,
   type QuoteBoardStatus,
   type RefreshReport,
@@ -20,7 +14,7 @@ import { QuoteChannels } from './channels.ts'
 import { QuoteEngine } from './engine.ts'
 import { PortfolioSubscribers } from './portfolio-subscribers.ts'
 import { PublishedQuotes } from './published.ts'
-import { type QuoteDatabase, quoteDatabase } from './remotes.ts'
+import { type QuoteRemotes, quoteRemotes } from './remotes.ts'
 import type { QuoteSubscription } from './subscription.ts'
 import { WatchCounts } from './watch-counts.ts'
 
@@ -40,14 +34,8 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env, { board: ctx.id.name ?? '' })
-    const context = {
-      ...this.context,
-      gate: () => this.gate(),
-      database: () => this.database(),
-      slots: () => this.slots(),
-      product: (id: string) => this.product(id),
-    }
-    const engine = new QuoteEngine(context, parseShardName(ctx.id.name ?? ''), this.watches, {
+    const context = { ...this.context, ...this.remotes() }
+    const engine = new QuoteEngine(context, Number(parseObjectName(ctx)), this.watches, {
       isSubscribed: (id) => this.#subscribers.isSubscribed(id),
       announce: (ids, dropped, before) => this.#announce(ids, dropped, before),
     })
@@ -59,35 +47,14 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
       publishStale: () => this.#publishStale(),
     })
     this.hub = new Hub(ctx, this.#channels, context)
-    this.#subscribers = new PortfolioSubscribers(
-      context,
-      ctx.storage,
-      this.#published,
-      this.watches,
-      (user, prices, gone) => this.sendPrices(user, prices, gone),
+    this.#subscribers = new PortfolioSubscribers(context, this.#published, this.watches, (user, prices, gone) =>
+      userPortfolio(env, user).updatePrices(prices, gone),
     )
     this.scheduleAlarm()
   }
 
-  protected gate(): Pick<ProviderGateObject, 'quotes' | 'find'> {
-    return providerGate(this.env)
-  }
-
-  protected database(): QuoteDatabase {
-    return quoteDatabase(this.env)
-  }
-
-  protected slots(): Pick<FeedSlotsObject, 'open'> {
-    return feedSlots(this.env)
-  }
-
-  protected product(id: string): Pick<ProductObject, 'status'> {
-    return productCandles(this.env, id)
-  }
-
-  /** Sends a user's object prices, and the assets that have none any more; false: it has no subscription any more. */
-  protected sendPrices(user: string, prices: PortfolioPrice[], gone: number[]): Promise<boolean> {
-    return userPortfolio(this.env, user).updatePrices(prices, gone)
+  protected remotes(): QuoteRemotes {
+    return quoteRemotes(this.env)
   }
 
   async lookup(names: string[]): Promise<LookupResult[]> {

@@ -1,7 +1,14 @@
 import { addAsset, countAssetsAddedSince, findAssets } from '../../src/db/assets.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { readPrices, writePrices } from '../../src/db/prices.ts'
-import type { FeedSlotsObject, ProductObject, ProviderGateObject } from '../../src/objects.ts'
+import {
+  type FeedSlotsObject,
+  feedSlots,
+  type ProductObject,
+  type ProviderGateObject,
+  productCandles,
+  providerGate,
+} from '../../src/objects.ts'
 import type { CachedQuote } from '../../src/pricing/quote.ts'
 import type { RefreshSettings } from '../../src/pricing/refresh-settings.ts'
 import type { Asset } from '../../src/protocol/asset.ts'
@@ -17,19 +24,27 @@ export type QuoteDatabase = {
   writePrices(quotes: CachedQuote[], settings: RefreshSettings): Promise<unknown>
 }
 
-/** What every part of a board shares: also what it calls over the network, each looked up anew for every call. */
-export type QuoteContext = ObjectContext & {
+/** What a board calls over the network, each object looked up anew for every call. */
+export type QuoteRemotes = {
   gate(): Pick<ProviderGateObject, 'quotes' | 'find'>
   database(): QuoteDatabase
   slots(): Pick<FeedSlotsObject, 'open'>
   product(id: string): Pick<ProductObject, 'status'>
 }
 
-/** Postgres, through the binding without a cache. */
-export const quoteDatabase = (env: Env): QuoteDatabase => ({
-  findAssets: (names) => withLiveDatabase(env, (sql) => findAssets(sql, names)),
-  addAsset: (draft) => withLiveDatabase(env, (sql) => addAsset(sql, draft)),
-  assetsAddedSince: (at) => withLiveDatabase(env, (sql) => countAssetsAddedSince(sql, at)),
-  readPrices: (ids) => withLiveDatabase(env, (sql) => readPrices(sql, ids)),
-  writePrices: (quotes, settings) => withLiveDatabase(env, (sql) => writePrices(sql, quotes, settings)),
+/** What every part of a board shares. */
+export type QuoteContext = ObjectContext & QuoteRemotes
+
+/** The other objects, and Postgres through the binding without a cache. */
+export const quoteRemotes = (env: Env): QuoteRemotes => ({
+  gate: () => providerGate(env),
+  slots: () => feedSlots(env),
+  product: (id) => productCandles(env, id),
+  database: () => ({
+    findAssets: (names) => withLiveDatabase(env, (sql) => findAssets(sql, names)),
+    addAsset: (draft) => withLiveDatabase(env, (sql) => addAsset(sql, draft)),
+    assetsAddedSince: (at) => withLiveDatabase(env, (sql) => countAssetsAddedSince(sql, at)),
+    readPrices: (ids) => withLiveDatabase(env, (sql) => readPrices(sql, ids)),
+    writePrices: (quotes, settings) => withLiveDatabase(env, (sql) => writePrices(sql, quotes, settings)),
+  }),
 })

@@ -41,7 +41,7 @@ export const QUOTE_MIGRATIONS: readonly Migration[] = [
 /** A board's SQLite: its batches, the plan, the names that no provider knows, and the head. */
 export class QuoteStore {
   readonly #storage: DurableObjectStorage
-  #head: QuoteHead
+  head: Readonly<QuoteHead>
   /** Since the first batch. */
   #rows = 0
   #chars = 0
@@ -50,17 +50,13 @@ export class QuoteStore {
     this.#storage = storage
     migrateStorage(storage, QUOTE_MIGRATIONS)
     const head = storage.kv.get<QuoteHead>('head')
-    this.#head = head ?? { epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16), floor: 0, flushed: 0 }
+    this.head = head ?? { epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16), floor: 0, flushed: 0 }
     if (head === undefined) this.saveHead({})
   }
 
-  get head(): Readonly<QuoteHead> {
-    return this.#head
-  }
-
   saveHead(change: Partial<QuoteHead>): void {
-    this.#head = { ...this.#head, ...change }
-    this.#storage.kv.put('head', this.#head)
+    this.head = { ...this.head, ...change }
+    this.#storage.kv.put('head', this.head)
   }
 
   loadCounts(): BoardCounts | null {

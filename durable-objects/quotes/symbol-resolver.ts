@@ -1,3 +1,4 @@
+import type { NoAsset } from '../../src/objects.ts'
 import type { PlannedAsset } from '../../src/pricing/refresh-settings.ts'
 import {
   type AssetIndex,
@@ -9,7 +10,7 @@ import {
   shardOf,
   toCandidates,
 } from '../../src/pricing/symbol.ts'
-import type { Asset, Candidate } from '../../src/protocol/asset.ts'
+import type { Asset } from '../../src/protocol/asset.ts'
 import { MINUTE_MS } from '../../src/time.ts'
 import type { QuoteContext } from './remotes.ts'
 import { SharedReads } from './shared-reads.ts'
@@ -27,16 +28,8 @@ const MAX_UNPLANNED = 2_000
 /** With several shards, only the qualified name and the symbol are sure to match no asset of another shard. */
 const SHARD_LOCAL_RANKS = 2
 
-/**
- * The match of a name. `unknown`: no asset; `asked` says whether the providers have been searched for it. `moved`: the
- * asset belongs to another shard, under this symbol. `unread`: the database, which may have it, is unreachable.
- */
-export type SymbolMatch =
-  | { kind: 'asset'; asset: Asset }
-  | { kind: 'ambiguous'; candidates: Candidate[] }
-  | { kind: 'unknown'; asked: boolean }
-  | { kind: 'moved'; symbol: string }
-  | { kind: 'unread' }
+/** The match of a name. `unread`: the database, which may have it, is unreachable. */
+export type SymbolMatch = { kind: 'asset'; asset: Asset } | NoAsset | { kind: 'unread' }
 
 /** Deletes the oldest entries until `maxSize` are left. */
 function evictOldest<K, V>(map: Map<K, V>, maxSize: number): void {
@@ -51,7 +44,8 @@ export class SymbolResolver {
   readonly #context: QuoteContext
   readonly #store: QuoteStore
   readonly #shard: number
-  #planned = new Map<number, PlannedAsset>()
+  /** The assets of the plan. */
+  planned: ReadonlyMap<number, PlannedAsset> = new Map()
   #index: AssetIndex<PlannedAsset> = []
   readonly #unplanned = new Map<number, { asset: Asset; at: number }>()
   readonly #matches = new Map<string, { until: number; match: SymbolMatch }>()
@@ -68,18 +62,14 @@ export class SymbolResolver {
   }
 
   setPlanned(assets: readonly PlannedAsset[]): void {
-    this.#planned = new Map(assets.map((asset) => [asset.asset_id, asset]))
+    this.planned = new Map(assets.map((asset) => [asset.asset_id, asset]))
     this.#index = indexAssets(assets)
     this.#matches.clear()
-    for (const id of this.#planned.keys()) this.#unplanned.delete(id)
-  }
-
-  get planned(): ReadonlyMap<number, PlannedAsset> {
-    return this.#planned
+    for (const id of this.planned.keys()) this.#unplanned.delete(id)
   }
 
   asset(id: number): Asset | undefined {
-    return this.#planned.get(id) ?? this.#unplanned.get(id)?.asset
+    return this.planned.get(id) ?? this.#unplanned.get(id)?.asset
   }
 
   /** Forgets the assets outside of the plan that were not used lately and are not watched. */
@@ -90,7 +80,7 @@ export class SymbolResolver {
 
   /** Remembers an asset that is not in the plan yet. */
   addUnplanned(asset: Asset): void {
-    if (this.#planned.has(asset.asset_id)) return
+    if (this.planned.has(asset.asset_id)) return
     this.#unplanned.delete(asset.asset_id)
     this.#unplanned.set(asset.asset_id, { asset, at: this.#context.now() })
     evictOldest(this.#unplanned, MAX_UNPLANNED)
@@ -102,7 +92,7 @@ export class SymbolResolver {
     this.#store.saveUnknown(name, now + this.#context.settings.UNKNOWN_SYMBOL_TTL_MS, now)
   }
 
-  /** Whether the providers did not know a name lately. */
+  /** True if the providers did not know a name lately. */
   isUnknown(name: string): boolean {
     return this.#store.unknownUntil(name) > this.#context.now()
   }

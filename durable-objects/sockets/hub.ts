@@ -38,6 +38,10 @@ const CLOSE_BY_REASON: Record<CloseReason, { code: number; reason: string }> = {
   silent: { code: CLOSE_CODES.silent_reader, reason: 'no message for too long: send a ping now and then' },
 }
 
+type SubscriptionError = { code: ErrorCode; message: string; field: string | null }
+
+const UNAVAILABLE: SubscriptionError = { code: 'unavailable', message: 'not available at the moment', field: null }
+
 type HubContext = WorkContext & {
   settings: DeliveryLimits
   /** Called after a connection was removed. */
@@ -260,10 +264,10 @@ export class Hub<S, P = never> {
         break
       }
       case 'unsubscribe':
-        this.#unsubscribe(socket, connection, message, now)
+        this.#sendError(socket, this.#unsubscribe(socket, connection, message, now), message.req_id)
         break
       case 'subscribe':
-        this.#subscribe(socket, connection, message, prepared, now)
+        this.#sendError(socket, this.#subscribe(socket, connection, message, prepared, now), message.req_id)
     }
     this.#sendPending(socket, connection, now)
   }
@@ -273,37 +277,34 @@ export class Hub<S, P = never> {
     if (waitingSince(connection) !== null && this.connections.has(socket)) this.#deliver(socket, connection, now)
   }
 
-  #unsubscribe(socket: WebSocket, connection: Connection<S>, message: SubscriptionMessage, now: number): void {
-    const { channels, req_id } = message
+  /** @returns the error, if the message has one */
+  #unsubscribe(
+    socket: WebSocket,
+    connection: Connection<S>,
+    { channels, req_id }: SubscriptionMessage,
+    now: number,
+  ): SubscriptionError | null {
     const result = this.#source.unsubscribe(connection.subscription, channels)
-    if ('error' in result) {
-      this.#sendError(socket, result.error, req_id)
-      return
-    }
+    if ('error' in result) return result.error
     connection.subscribedAt = now
     this.#setSubscription(connection, result.subscription)
     this.connections.save(socket, connection)
     this.#send(socket, unsubscribedFrame(channels, req_id))
+    return null
   }
 
+  /** @returns the error, if the message has one */
   #subscribe(
     socket: WebSocket,
     connection: Connection<S>,
     { channels, since, req_id }: Extract<SubscriptionMessage, { op: 'subscribe' }>,
     prepared: P | null | undefined,
     now: number,
-  ): void {
+  ): SubscriptionError | null {
     const source = this.#source
-    const unavailable = { code: 'unavailable', message: 'not available at the moment', field: null } as const
-    if (prepared === null) {
-      this.#sendError(socket, unavailable, req_id)
-      return
-    }
+    if (prepared === null) return UNAVAILABLE
     const asked = source.subscribe(connection.subscription, channels, prepared)
-    if ('error' in asked) {
-      this.#sendError(socket, asked.error, req_id)
-      return
-    }
+    if ('error' in asked) return asked.error
     source.publishDue?.()
     // From here on its positions cover everything up to now, of what it had before too.
     const pending = source.isEmpty(connection.subscription)
@@ -312,12 +313,9 @@ export class Hub<S, P = never> {
     const from = since === undefined ? null : offsetInStream(since, source)
     const missed = from === null ? null : (source.resume ?? source.updates).call(source, asked.subscription, from)
     const frames = missed ?? source.snapshot(asked.subscription, prepared)
-    if (pending === null || frames === null) {
-      this.#sendError(socket, unavailable, req_id)
-      return
-    }
+    if (pending === null || frames === null) return UNAVAILABLE
     if (pending.length > 0) this.#sendCatchUp(socket, connection, pending, now)
-    if (!this.connections.has(socket)) return
+    if (!this.connections.has(socket)) return null
     connection.subscribedAt = now
     this.#setSubscription(connection, source.merge(connection.subscription, asked.subscription))
     const resumedFrom = missed === null ? null : (since as string)
@@ -326,17 +324,14 @@ export class Hub<S, P = never> {
     connection.unackedOffsets?.push(source.offset)
     connection.nextSendAt = Math.max(connection.nextSendAt, this.#intervalEndsAt)
     this.connections.save(socket, connection)
+    return null
   }
 
   #send(socket: WebSocket, frame: string): void {
     this.connections.send(socket, [frame])
   }
 
-  #sendError(
-    socket: WebSocket,
-    { code, message, field }: { code: ErrorCode; message: string; field: string | null },
-    reqId: RequestId,
-  ): void {
-    this.#send(socket, errorFrame(code, message, field, reqId))
+  #sendError(socket: WebSocket, error: SubscriptionError | null, reqId: RequestId): void {
+    if (error) this.#send(socket, errorFrame(error.code, error.message, error.field, reqId))
   }
 }

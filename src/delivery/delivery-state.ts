@@ -7,8 +7,8 @@ export type DeliveryLimits = {
 }
 
 /**
- * Frames to a client that says nothing at all, a minute's worth: nobody can see whether it reads, and what it does not
- * read fills buffers of the runtime. From then on it gets a frame per SLOW_SEND_INTERVAL_MS, until it says something.
+ * Frames to a client that sends nothing at all, a minute's worth: the server cannot see if it reads, and what it does not
+ * read fills buffers of the runtime. From then on it gets a frame per SLOW_SEND_INTERVAL_MS, until it sends something.
  */
 export const SLOWDOWN_AFTER_FRAMES = 600
 export const SLOW_SEND_INTERVAL_MS = 5_000

@@ -23,7 +23,8 @@ export class UpdateLog {
   readonly #epoch: string
   readonly #maxFrames: number
   readonly #maxCandles: number
-  #offset = 0
+  /** The offset of the newest update. */
+  offset = 0
   #entries: LogEntry[] = []
   #latestUpdate: readonly SerializedCandle[] = []
   /** By key, in the order of their last change. */
@@ -40,17 +41,13 @@ export class UpdateLog {
     this.#maxCandles = maxCandles
   }
 
-  get offset(): number {
-    return this.#offset
-  }
-
   #positionAt(offset: number): string {
     return formatStreamPosition({ epoch: this.#epoch, offset })
   }
 
   /** Adds the candles of the next update. */
   append(candles: readonly Candle[]): void {
-    const offset = ++this.#offset
+    const offset = ++this.offset
     const update = candles.map((candle): SerializedCandle => {
       const granularity = GRANULARITIES.indexOf(candle.granularity)
       const key = candle.timestamp * GRANULARITIES.length + granularity
@@ -79,13 +76,13 @@ export class UpdateLog {
    */
   conflatedFrame(from: number, mask: number): string | null | undefined {
     // A connection that lacks only the newest update gets all of it, however many candles it has.
-    const lacksNewest = from === this.#offset - 1
-    if ((from < this.#floor && !lacksNewest) || from > this.#offset) return undefined
+    const lacksNewest = from === this.offset - 1
+    if ((from < this.#floor && !lacksNewest) || from > this.offset) return undefined
     const cacheKey = from * 2 ** GRANULARITIES.length + mask
     const cached = this.#frameCache.get(cacheKey)
     if (cached !== undefined) return cached
     const changed = lacksNewest ? this.#latestUpdate : this.#changedAfter(from)
-    const frame = buildFrame(this.#positionAt(this.#offset), changed, mask)
+    const frame = buildFrame(this.#positionAt(this.offset), changed, mask)
     this.#frameCache.set(cacheKey, frame)
     return frame
   }
@@ -96,10 +93,10 @@ export class UpdateLog {
 
   /** The frame of every update of `mask` after an offset; null when some of them were dropped (D2). */
   framesSince(from: number, mask: number): string[] | null {
-    if (this.#offset - from > this.#maxFrames) return null
+    if (this.offset - from > this.#maxFrames) return null
     const missed: string[] = []
     // Offsets rise by one with each entry.
-    for (const { offset, candles } of this.#entries.slice(this.#entries.length - (this.#offset - from))) {
+    for (const { offset, candles } of this.#entries.slice(this.#entries.length - (this.offset - from))) {
       const frame = buildFrame(this.#positionAt(offset), candles, mask)
       if (frame !== null) missed.push(frame)
     }

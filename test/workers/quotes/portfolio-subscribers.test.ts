@@ -1,6 +1,7 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
+import type { PortfolioDatabase } from '../../../durable-objects/portfolio/database.ts'
 import { QuoteSubscriptions } from '../../../durable-objects/portfolio/quote-subscriptions.ts'
 import type { StoredSubscriptions } from '../../../durable-objects/portfolio/store.ts'
 import { PortfolioSubscribers } from '../../../durable-objects/quotes/portfolio-subscribers.ts'
@@ -20,7 +21,7 @@ function stage(storage: DurableObjectStorage) {
   let n = 0
   const prices = new Map<number, PublishedQuote>()
   const calls: Call[] = []
-  const context = { now: () => now, track: () => {}, log: () => {} }
+  const context = { storage, now: () => now, track: () => {}, log: () => {} }
   const published = {
     get offset() {
       return n
@@ -28,7 +29,7 @@ function stage(storage: DurableObjectStorage) {
     get: (id: number) => prices.get(id) ?? null,
   }
   const live = () =>
-    new PortfolioSubscribers(context, storage, published, new WatchCounts(), (user, sent) => {
+    new PortfolioSubscribers(context, published, new WatchCounts(), (user, sent) => {
       const { promise, resolve, reject } = Promise.withResolvers<boolean>()
       /** When what follows from the answer has been done. */
       const after = async (answer: () => void) => {
@@ -213,9 +214,8 @@ describe('a user that subscribes to boards', () => {
             },
             lookup: async () => [],
           }),
-          database: () => {
-            throw new Error('no database here')
-          },
+          // A lookup in the database would fail here.
+          database: {} as PortfolioDatabase,
           track: () => {},
           log: () => {},
         },

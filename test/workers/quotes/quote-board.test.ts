@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { QuoteBoard } from '../../../durable-objects/quotes/quote-board.ts'
-import type { QuoteDatabase } from '../../../durable-objects/quotes/remotes.ts'
+import type { QuoteDatabase, QuoteRemotes } from '../../../durable-objects/quotes/remotes.ts'
 import { type FindOutcome, type QuoteOutcome, type QuoteRequest, quoteBoard } from '../../../src/objects.ts'
 import { staleReason } from '../../../src/pricing/freshness.ts'
 import type { ProviderQuote } from '../../../src/pricing/provider-quote.ts'
@@ -94,7 +94,16 @@ class Board extends QuoteBoard {
     if (this.#isDead) await never
   }
 
-  protected override gate() {
+  protected override remotes(): QuoteRemotes {
+    return {
+      gate: () => this.#gate(),
+      database: () => this.#database(),
+      slots: () => this.#slots(),
+      product: (id) => this.#product(id),
+    }
+  }
+
+  #gate(): ReturnType<QuoteRemotes['gate']> {
     const mine = this.#world
     return {
       quotes: async (requests: QuoteRequest[]): Promise<QuoteOutcome[]> => {
@@ -121,7 +130,7 @@ class Board extends QuoteBoard {
     }
   }
 
-  protected override database(): QuoteDatabase {
+  #database(): QuoteDatabase {
     const mine = this.#world
     const there = async () => {
       await mine.disk
@@ -159,12 +168,12 @@ class Board extends QuoteBoard {
     }
   }
 
-  protected override slots() {
+  #slots(): ReturnType<QuoteRemotes['slots']> {
     const open = [...world.feeds.keys()].map((product) => ({ product, until: world.now + 1 }))
     return { open: async () => open }
   }
 
-  protected override product(id: string) {
+  #product(id: string): ReturnType<QuoteRemotes['product']> {
     const mine = this.#world
     return {
       status: async () => {
