@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 
 /** One line of a recording that plays a part. `ts` is unix seconds by the recorder's clock. */
-export type RecordedLine =
+type RecordedLine =
   | { t: 'connect' | 'close'; conn: string; ts: number }
   | { t: 'send' | 'recv'; conn: string; ts: number; data: string }
 

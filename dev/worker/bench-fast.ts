@@ -1,4 +1,4 @@
-import { benchWorker } from './bench.ts'
+import benchWorker from './bench.ts'
 
 export { FeedSlots, Meter, ProductCandles, ProviderGate, QuoteBoard, UserPortfolio } from './fast.ts'
 

@@ -91,11 +91,9 @@ const bench = new Hono<{ Bindings: Env }>()
   })
 
 /** The Worker, and beside it the addresses of benches. */
-export const benchWorker = {
+export default {
   fetch: (request: Request, env: Env, ctx: ExecutionContext) =>
     new URL(request.url).pathname.startsWith('/_bench/')
       ? bench.fetch(request, env, ctx)
       : worker.fetch(request, env, ctx),
 }
-
-export default benchWorker

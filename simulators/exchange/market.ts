@@ -2,7 +2,7 @@ import type { ProductSpec } from './products.ts'
 import { hashText, lattice, mix, seededRandom } from './random.ts'
 
 /** The maker's side, as Coinbase tells it. */
-export type Side = 'BUY' | 'SELL'
+type Side = 'BUY' | 'SELL'
 
 /** A trade in integers: `time` in unix microseconds, price and size in units of the product's last decimal. */
 export type MarketTrade = { tradeId: number; time: number; price: bigint; size: bigint; side: Side }

@@ -23,7 +23,7 @@ export type ProductSpec = {
  * `seeded`: every block of `blockSeconds` has exactly `perBlock` trades, whose median size is `medianSize` in the base
  * currency. `manual`: only what a test appends, ids from `firstId` up. `none`: no trades at all.
  */
-export type TradePattern =
+type TradePattern =
   | { kind: 'seeded'; blockSeconds: number; perBlock: number; medianSize: number }
   | { kind: 'manual'; firstId: number }
   | { kind: 'none' }

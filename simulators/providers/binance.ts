@@ -5,7 +5,7 @@ import type { Recorded } from './recorded.ts'
 import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 
 /** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
-export const WEIGHT_PER_MINUTE = 6_000
+const WEIGHT_PER_MINUTE = 6_000
 /** So many requests after the first 429 of a minute, and the address is banned; for so long at first. */
 const REFUSALS_BEFORE_BAN = 5
 const BAN_MS = 120_000

@@ -29,7 +29,7 @@ export const QUOTE_TYPE: Readonly<Record<InstrumentKind, string>> = {
 }
 
 /** `numerator` shares for every `denominator`, from the opening of local day `day` on. */
-export type Split = { day: number; numerator: number; denominator: number }
+type Split = { day: number; numerator: number; denominator: number }
 
 /** Something that has a price: what it is, where it trades and about how much it costs. */
 export type Instrument = {

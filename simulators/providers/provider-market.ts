@@ -14,7 +14,7 @@ export const mapProviders = <T>(toValue: (name: SimulatedProviderName) => T) =>
  * What is set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market
  * (`us_market`, or its exchange's code, `NMS`; `*` for every one). Null takes a setting back.
  */
-export const priceSettingSchema = z
+const priceSettingSchema = z
   .object({
     provider: z.enum(PROVIDER_NAMES).optional(),
     id: z.string().optional(),

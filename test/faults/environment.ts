@@ -55,7 +55,7 @@ export type Lane = {
 }
 
 /** `url` as the Worker has it; `admin` is a superuser's client of it. */
-export type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
+type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
 
 const withPath = (url: string, path: string): URL => Object.assign(new URL(url), { pathname: `/${path}` })
 const QUIET_OPTIONS = { fetch_types: false, onnotice: () => {} }

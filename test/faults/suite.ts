@@ -16,7 +16,7 @@ export type SuiteOptions = RunOptions & {
 }
 
 /** What is told of each fault, of the runs that it was part of; `healed` is the longest, market ms. */
-export type FaultReport = {
+type FaultReport = {
   fault: string
   runs: number
   effects: number

@@ -1,3 +1,5 @@
+import { seededRandom } from '../../simulators/exchange/random.ts'
+
 /** A trade as it really was. `us` is its time in unix microseconds. */
 export type GeneratedTrade = { product: string; id: number; price: string; size: string; us: number; time: string }
 
@@ -36,20 +38,9 @@ export type RecordingOptions = {
   longestCutMs: number
 }
 
-/** Evenly in [0, 1), the same for the same seed (mulberry32). */
-export function mulberry32(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** Options drawn by a seed: quiet and busy markets, a day's change, one or two products, few or many faults. */
 export function drawOptions(seed: number): RecordingOptions {
-  const draw = mulberry32(seed * 7919 + 1)
+  const draw = seededRandom(seed * 7919 + 1)
   const pick = <T>(values: readonly T[]): T => values[Math.floor(draw() * values.length)] as T
   const midnight = Date.UTC(2026, pick([0, 1, 5, 11]), 1 + Math.floor(draw() * 28))
   return {
@@ -111,7 +102,7 @@ function generateTrades(
 const trimZeros = (text: string): string => text.replace(/\.?0*$/, '')
 
 /** Coinbase trims zeros at the end of a second's fraction, and the point with them. */
-export function rfc3339(us: number): string {
+function rfc3339(us: number): string {
   const second = new Date(Math.floor(us / 1_000_000) * 1000).toISOString().slice(0, 19)
   const fraction = String(us % 1_000_000)
     .padStart(6, '0')
@@ -138,7 +129,7 @@ export const tradesFile = (recording: GeneratedRecording, from = 0): string =>
 
 /** A recording by seed and options. */
 export function generateRecording(seed: number, options: RecordingOptions): GeneratedRecording {
-  const draw = mulberry32(seed)
+  const draw = seededRandom(seed)
   const { start, lengthMs: length } = options
   const end = start + length
   const trades = new Map(options.products.map((id) => [id, generateTrades(id, start, end, options, draw)]))

@@ -54,7 +54,7 @@ const minute = (trade: GeneratedTrade): number => minuteOf(Math.floor(trade.us /
 type CandleValues = Pick<PrintedCandle, 'open' | 'high' | 'low' | 'close' | 'volume' | 'last_update'>
 
 /** The candle of trades that ascend by id. */
-export function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
+function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
   const prices = trades.map((trade) => toScaled(trade.price))
   const sorted = prices.toSorted((a, b) => (a < b ? -1 : 1))
   return {

@@ -9,7 +9,7 @@ export type Canned = { status?: number; body: unknown; headers?: Record<string, 
 export const HANGS = 'hangs'
 export const CUT = 'cut'
 
-export type Sent = { url: string; init: FetchInit }
+type Sent = { url: string; init: FetchInit }
 
 /** A fetch that is answered by a function of the address, and remembers what was asked. */
 export function canned(answer: (url: string, init: FetchInit) => Canned | typeof HANGS | typeof CUT) {

@@ -1,7 +1,7 @@
 import { getOpenApiDocument } from '../../../src/api/openapi.ts'
 
 export type Schema = { [key: string]: unknown }
-export type Operation = {
+type Operation = {
   operationId: string
   parameters?: { in: string; name: string; required?: boolean; schema?: Schema }[]
   responses: Record<string, { description: string; content?: Record<string, { schema: Schema }> }>

@@ -55,7 +55,7 @@ export function person(of: Env = env) {
   }
 }
 
-export type Person = ReturnType<typeof person>
+type Person = ReturnType<typeof person>
 
 type Mail = { from: string; to: string; subject: string; text: string }
 
