@@ -12,7 +12,7 @@ export type Recording = {
   products: Map<string, Set<string>>
 }
 
-/** A trade as `--trades` tells it, a line each: the exchange's own fields. */
+/** A trade as `--trades` prints it, one per line: the exchange's own fields. */
 export type RecordedTrade = {
   product_id: string
   trade_id: string

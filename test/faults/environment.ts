@@ -42,7 +42,7 @@ const WORKER_SETTINGS = {
   CHECKPOINT_INTERVAL_MS: 20_000,
 }
 
-/** A Postgres of its own for the runs that follow each other on it. */
+/** A Postgres for several runs in a row. */
 export type Lane = {
   server: Postgres
   /** As superuser. */
@@ -104,7 +104,7 @@ export async function openLane(): Promise<Lane> {
   }
 }
 
-/** What one run stands on. */
+/** The environment of one run. */
 export type TestEnvironment = {
   lane: Lane
   database: Database

@@ -3,7 +3,7 @@ import { seededRandom } from '../../simulators/exchange/random.ts'
 /** A trade as it really was. `us` is its time in unix microseconds. */
 export type GeneratedTrade = { product: string; id: number; price: string; size: string; us: number; time: string }
 
-/** What a connection lived through, in the order of the recorder's clock. Times are unix milliseconds. */
+/** The events of a connection, in the order of the recorder's clock. Times are unix milliseconds. */
 export type GeneratedEvent =
   | { kind: 'open' | 'close'; at: number }
   /** A valid message: when it came, when it was sent, its number, and the trades in it. */
@@ -14,14 +14,14 @@ export type GeneratedRecording = {
   lines: string[]
   /** Every trade there was, also before the first connection, ascending by id. */
   trades: Map<string, GeneratedTrade[]>
-  /** What each product's connection brought. */
+  /** The events of each product's connection. */
   events: Map<string, GeneratedEvent[]>
   /** Of the first and of the last line, unix milliseconds. */
   began: number
   ended: number
 }
 
-/** What is made. Times are milliseconds; each kind of fault is off unless asked for. */
+/** The options of a generated recording. Times are milliseconds; each kind of fault is off unless set. */
 export type RecordingOptions = {
   products: string[]
   /** One connection for all products, or one each. */
@@ -196,7 +196,7 @@ function planSessions(options: RecordingOptions, draw: () => number): Session[] 
   return list
 }
 
-/** What the exchange sends on one connection, each frame at the time it was sent. */
+/** The exchange's frames of one connection, each with its time. */
 function sendFrames(
   products: string[],
   trades: Map<string, GeneratedTrade[]>,

@@ -16,7 +16,7 @@ export type PrintedCandle = {
   last_update: string
 }
 
-/** What REST could answer from: nothing, the trades since the recording began, or all there ever were. */
+/** The trades that REST has: none, the trades since the recording began, or all there ever were. */
 export type RestCoverage = 'none' | 'since' | 'all'
 
 /** Written down once more, so that a wrong table is found. Seconds. */
@@ -70,7 +70,7 @@ function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
 /** A stretch in which something may have been lost, unix ms. `settled` is when the next trade proved what; else null. */
 type UncertainRange = { from: number; to: number; settled: number | null }
 
-/** What one connection really brought, and where it was broken. */
+/** The messages of one connection, and where it broke. */
 type ConnectionSummary = {
   delivered: Set<number>
   uncertain: UncertainRange[]
