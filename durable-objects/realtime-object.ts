@@ -1,22 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
 import { readSettings, type Settings } from '../src/config.ts'
-import type { DeliveryLimits } from '../src/delivery/delivery-state.ts'
 import { log } from '../src/log.ts'
 import type { ObjectContext } from './object-context.ts'
+import type { SocketOptions } from './sockets/connection.ts'
+import type { Hub } from './sockets/hub.ts'
 
-/** Who opens a socket. `authorizedUntil` is unix milliseconds, infinite where anybody may connect. */
-export type SocketOptions = { client: string; passive: boolean; authorizedUntil: number }
-
-/** The client connections of an object, as its events reach them. */
-export type SocketHub = {
-  /** When `tick` is due, unix milliseconds; infinite when nothing is. */
-  readonly dueAt: number
-  countSockets(client: string): number
-  accept(socket: WebSocket, options: SocketOptions): void
-  remove(socket: WebSocket): void
-  onMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> | undefined
-  tick(): void
-}
+/** The part of a hub that the events of its object reach, whatever it subscribes connections to. */
+type SocketHub = Pick<Hub<unknown>, 'countSockets' | 'accept' | 'remove' | 'onMessage'>
 
 /** Retry-After of a client that has too many sockets, seconds. */
 const SOCKETS_RETRY_AFTER_S = 10
@@ -100,15 +90,6 @@ export abstract class RealtimeObject extends DurableObject<Env> {
     this.scheduleAlarm()
   }
 
-  protected get deliveryLimits(): DeliveryLimits {
-    return {
-      maxUnackedFrames: this.settings.MAX_UNACKED_FRAMES,
-      sendIntervalMs: this.settings.UNACKED_SEND_INTERVAL_MS,
-      idleTimeoutMs: this.settings.CONNECTION_IDLE_TIMEOUT_MS,
-      ackTimeoutMs: this.settings.ACK_TIMEOUT_MS,
-    }
-  }
-
   protected socketOptions(request: Request): SocketOptions {
     return {
       client: request.headers.get('kerb-client') ?? '',
@@ -124,10 +105,10 @@ export abstract class RealtimeObject extends DurableObject<Env> {
     if (!(options.authorizedUntil > this.now())) return new Response(null, { status: 401 })
     if (options.client !== '' && this.hub.countSockets(options.client) >= this.settings.MAX_SOCKETS_PER_CLIENT)
       return new Response(null, { status: 429, headers: { 'retry-after': String(SOCKETS_RETRY_AFTER_S) } })
-    const [ours, theirs] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket]
-    this.hub.accept(theirs, options)
+    const [client, server] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket]
+    this.hub.accept(server, options)
     this.scheduleAlarm()
-    return new Response(null, { status: 101, webSocket: ours })
+    return new Response(null, { status: 101, webSocket: client })
   }
 
   override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {

@@ -113,10 +113,13 @@ export interface QuoteBoardObject {
 /** An asset to quote, with its providers in the order in which they are tried. */
 export type QuoteRequest = { asset_id: number; sources: ProviderAssetId[] }
 
+/** Why providers have no answer. `retryAt` is in Unix milliseconds, null where waiting may not help. */
+export type ProviderFault = { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
+
 /** The quote of the first provider with a price, or why none had one: temporary reasons before permanent ones. */
 export type QuoteOutcome = { asset_id: number } & (
   | { ok: true; provider: QuoteProviderName; quote: ProviderQuote }
-  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
+  | ProviderFault
 )
 
 /** The RPC interface of the one object that sends all requests to quote providers (Q4). */
@@ -133,11 +136,11 @@ export interface ProviderGateObject {
 export type DailyOutcome =
   | { ok: true; provider: QuoteProviderName; history: DailyHistory }
   /** `asked`: false if the rate limits allowed no request. */
-  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null; detail: string; asked: boolean }
+  | (ProviderFault & { detail: string; asked: boolean })
 
 export type FindOutcome =
   | { ok: true; found: { provider: QuoteProviderName; listing: ProviderListing } | null }
-  | { ok: false; reason: Exclude<StaleReason, 'expired'>; retryAt: number | null }
+  | ProviderFault
 
 /** Responses of one route, method and status class, with their total and longest duration in milliseconds. */
 export type RouteCount = { route: string; method: string; status: string; count: number; ms: number; max_ms: number }

@@ -11,7 +11,7 @@ import {
 import { parseTime, type Trade } from '../../src/market/coinbase.ts'
 import type { MissingTrades } from '../../src/market/coverage.ts'
 import { fetchCandles, fetchTrades, type RestTrade } from '../../src/providers/coinbase.ts'
-import type { Result } from '../../src/providers/result.ts'
+import { type Failure, failure } from '../../src/providers/result.ts'
 import { MINUTE_MS, MINUTE_S } from '../../src/time.ts'
 import type { ObjectContext } from '../object-context.ts'
 
@@ -80,27 +80,27 @@ export class Backfill {
     const down: RefusedRequests = { trades: false, candles: false }
     const refusals = new Map<MissingTrades, RefusedRequests>()
     const refusedOf = (missing: MissingTrades): RefusedRequests => {
-      const own = refusals.get(missing)
-      return { trades: down.trades || own?.trades === true, candles: down.candles || own?.candles === true }
+      const refusal = refusals.get(missing)
+      return { trades: down.trades || refusal?.trades === true, candles: down.candles || refusal?.candles === true }
     }
     let retryAfter = 0
     for (;;) {
       const step = this.#nextStep(refusedOf)
       if (step === null || step.kind === 'wait') break
-      const failure =
+      const failed =
         step.kind === 'trades'
           ? await this.#fetchTrades(step.missing, step.limit, step.floor)
           : await this.#fetchCandles(step)
-      if (failure === null) {
+      if (failed === null) {
         step.missing.failures = 0
         this.#onProgress()
         continue
       }
       this.refused++
-      this.#context.log('backfill_fetch_failed', { request: step.kind, reason: failure.reason, detail: failure.detail })
-      if (failure.reason === 'unavailable' || failure.reason === 'rate_limited') {
+      this.#context.log('backfill_fetch_failed', { request: step.kind, reason: failed.reason, detail: failed.detail })
+      if (failed.reason === 'unavailable' || failed.reason === 'rate_limited') {
         down[step.kind] = true
-        retryAfter = Math.max(retryAfter, failure.retryAfter ?? 0)
+        retryAfter = Math.max(retryAfter, failed.retryAfter ?? 0)
       } else refusals.set(step.missing, { ...refusedOf(step.missing), [step.kind]: true })
     }
     for (const missing of refusals.keys()) missing.pausedUntil = this.#retryAt(missing.failures++)
@@ -127,8 +127,8 @@ export class Backfill {
     // published late, but not by more than the trade window.
     const earliest = after > 0 ? missing.low - this.#limits.tradeWindowMs / 1000 : 0
     if (!trades.every(({ minute }) => minute >= earliest && minute <= missing.high + MINUTE_S))
-      return invalidResult('the trade ids of REST and socket do not match')
-    if (trades.length === 0 && after > 0) return invalidResult('REST does not have the missing trades')
+      return failure('invalid', 'the trade ids of REST and socket do not match')
+    if (trades.length === 0 && after > 0) return failure('invalid', 'REST does not have the missing trades')
     missing.pages++
     this.pages++
     const needed = trades.filter((trade) => trade.minute >= floor)
@@ -152,16 +152,6 @@ export class Backfill {
     return null
   }
 }
-
-type Failure = Extract<Result<unknown>, { ok: false }>
-
-const invalidResult = (detail: string): Failure => ({
-  ok: false,
-  reason: 'invalid',
-  status: null,
-  retryAfter: null,
-  detail,
-})
 
 function toTrade(product: string, trade: RestTrade): Trade {
   const at = parseTime(trade.time) ?? Number.NaN

@@ -1,17 +1,24 @@
-import { getChannelNames, parseCandleChannels } from '../../src/delivery/candle-channels.ts'
 import { UpdateLog } from '../../src/delivery/update-log.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
+import { formatCandleChannel, parseChannel } from '../../src/protocol/channel.ts'
+import { GRANULARITIES, type Granularity } from '../../src/protocol/granularity.ts'
 import { candleSnapshotFrame } from '../../src/protocol/messages.ts'
 import { formatStreamPosition } from '../../src/protocol/stream-position.ts'
 import type { ChannelResult, ChannelSource } from '../sockets/source.ts'
+
+const ALL_GRANULARITIES = (1 << GRANULARITIES.length) - 1
+
+/** The granularities of a mask, smallest first. */
+const getGranularities = (mask: number): Granularity[] =>
+  GRANULARITIES.filter((_, index) => (mask & (1 << index)) !== 0)
 
 type CandleChannelsOptions = {
   product: string
   epoch: string
   /** See RESUME_FRAMES. */
   resumeFrames: number
-  /** The newest candles of the granularities in `mask`, and where trades are missing among them. */
-  snapshot(mask: number): { candles: Candle[]; gaps: Gap[] }
+  /** The newest candles of these granularities, and where trades are missing among them. */
+  snapshot(granularities: readonly Granularity[]): { candles: Candle[]; gaps: Gap[] }
   feedFrame(): string
 }
 
@@ -52,17 +59,36 @@ export class CandleChannels implements ChannelSource<number> {
   }
 
   channelNames(mask: number): string[] {
-    return getChannelNames(this.#options.product, mask)
+    const { product } = this.#options
+    return getGranularities(mask).map((granularity) => formatCandleChannel({ product, granularity }))
   }
 
   subscribe(_before: number, channels: readonly string[]): ChannelResult<number> {
-    const parsed = parseCandleChannels(this.#options.product, channels)
-    return 'error' in parsed ? parsed : { subscription: parsed.mask }
+    return this.#parse(channels)
   }
 
   unsubscribe(before: number, channels: readonly string[]): ChannelResult<number> {
-    const parsed = parseCandleChannels(this.#options.product, channels)
-    return 'error' in parsed ? parsed : { subscription: before & ~parsed.mask }
+    const parsed = this.#parse(channels)
+    return 'error' in parsed ? parsed : { subscription: before & ~parsed.subscription }
+  }
+
+  /** The mask of these channels. The first one of another form or product is the error. */
+  #parse(channels: readonly string[]): ChannelResult<number> {
+    const { product } = this.#options
+    let mask = 0
+    for (const [index, name] of channels.entries()) {
+      const field = `channels/${index}`
+      const channel = parseChannel(name)
+      if (!('kind' in channel)) return { error: { ...channel, field } }
+      if (channel.kind !== 'candles') {
+        const message = `must be of the form candles.${product}.<granularity>`
+        return { error: { code: 'unknown_channel', message, field } }
+      }
+      if (channel.product !== '*' && channel.product !== product)
+        return { error: { code: 'unknown_product', message: `this connection is for ${product} only`, field } }
+      mask |= channel.granularity === '*' ? ALL_GRANULARITIES : 1 << GRANULARITIES.indexOf(channel.granularity)
+    }
+    return { subscription: mask }
   }
 
   updates(mask: number, from: number): string[] | null {
@@ -78,7 +104,7 @@ export class CandleChannels implements ChannelSource<number> {
   snapshot(mask: number): string[] {
     let frame = this.#snapshots.get(mask)
     if (frame === undefined) {
-      const { candles, gaps } = this.#options.snapshot(mask)
+      const { candles, gaps } = this.#options.snapshot(getGranularities(mask))
       frame = candleSnapshotFrame(formatStreamPosition(this), candles, gaps)
       this.#snapshots.set(mask, frame)
     }

@@ -1,3 +1,4 @@
+import { unionGaps } from '../../src/market/gaps.ts'
 import type { CandleQuery } from '../../src/objects.ts'
 import type { Candle } from '../../src/protocol/candle.ts'
 import { GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
@@ -111,18 +112,7 @@ export class HistoryLoader {
       return this.#context.log('history_write_failed', { granularity, detail: String(error) })
     }
     const loaded = this.#loadedRanges
-    const ranges = mergeRanges([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
+    const ranges = unionGaps([...(loaded[granularity] ?? []), [start, end]]).slice(-MAX_RANGES)
     this.#context.storage.kv.put(LOADED_RANGES_KEY, { ...loaded, [granularity]: ranges })
   }
-}
-
-/** Ranges in ascending order; those that overlap or touch become one. */
-function mergeRanges(ranges: TimeRange[]): TimeRange[] {
-  const merged: TimeRange[] = []
-  for (const [from, to] of ranges.sort((a, b) => a[0] - b[0])) {
-    const previous = merged.at(-1)
-    if (previous && from <= previous[1]) previous[1] = Math.max(previous[1], to)
-    else merged.push([from, to])
-  }
-  return merged
 }

@@ -1,7 +1,6 @@
 import { replaceGaps, upsertCandles } from '../../src/db/candles.ts'
 import { withLiveDatabase } from '../../src/db/client.ts'
 import { insertRevisions } from '../../src/db/revisions.ts'
-import { getGranularities } from '../../src/delivery/candle-channels.ts'
 import { CandleAggregator, type ExchangeCandle } from '../../src/market/aggregator.ts'
 import { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { Revision } from '../../src/market/revision.ts'
@@ -13,7 +12,7 @@ import {
   parseProductName,
 } from '../../src/objects.ts'
 import type { Candle, Gap } from '../../src/protocol/candle.ts'
-import { GRANULARITIES, GRANULARITY_SECONDS } from '../../src/protocol/granularity.ts'
+import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../src/protocol/granularity.ts'
 import { feedFrame } from '../../src/protocol/messages.ts'
 import type { FeedState, ProductStatus } from '../../src/protocol/product.ts'
 import { DAY_S, MINUTE_S } from '../../src/time.ts'
@@ -84,14 +83,11 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
       // The update log starts empty, so positions of an earlier start are not of this stream.
       epoch: crypto.randomUUID().replaceAll('-', '').slice(0, 16),
       resumeFrames: this.settings.RESUME_FRAMES,
-      snapshot: (mask) => this.#snapshot(mask),
+      snapshot: (granularities) => this.#snapshot(granularities),
       feedFrame: () => this.#feedFrame(),
     })
-    this.hub = new Hub(ctx, this.#channels, {
-      ...context,
-      limits: this.deliveryLimits,
-      onRemove: () => this.#feedControl.onViewerLeft(),
-    })
+    const onRemove = () => this.#feedControl.onViewerLeft()
+    this.hub = new Hub(ctx, this.#channels, { ...context, onRemove })
     const slots = () => feedSlots(env)
     this.#feedControl = new FeedControl(context, product, this.#feed, slots, this.hub.connections, publish)
     this.#restore()
@@ -280,11 +276,11 @@ export class ProductCandles extends RealtimeObject implements ProductObject {
     this.hub.broadcastText(this.#feedFrame())
   }
 
-  #snapshot(mask: number): { candles: Candle[]; gaps: Gap[] } {
+  #snapshot(granularities: readonly Granularity[]): { candles: Candle[]; gaps: Gap[] } {
     const now = Math.floor(this.now() / 1000)
     const candles: Candle[] = []
     let oldest = now
-    for (const granularity of getGranularities(mask)) {
+    for (const granularity of granularities) {
       const newest = this.#aggregator.candles(granularity, 0, Number.MAX_SAFE_INTEGER, SNAPSHOT_CANDLES)
       oldest = Math.min(oldest, now - SNAPSHOT_CANDLES * GRANULARITY_SECONDS[granularity], newest[0]?.timestamp ?? now)
       candles.push(...newest)

@@ -31,8 +31,9 @@ export class PortfolioEngine {
   readonly #context: PortfolioContext
   readonly #store: PortfolioStore
   readonly #viewers: PortfolioViewers
-  #state: PortfolioState | null = null
-  #frames: PortfolioFrames | null = null
+  /** The portfolio and its frames; null until it was read for the first time. */
+  state: PortfolioState | null = null
+  frames: PortfolioFrames | null = null
   #lastRead: Promise<unknown> = Promise.resolve()
 
   constructor(context: PortfolioContext, store: PortfolioStore, viewers: PortfolioViewers) {
@@ -45,34 +46,25 @@ export class PortfolioEngine {
 
   #init(stored: StoredPortfolio): PortfolioState {
     const state = new PortfolioState(stored)
-    this.#state = state
-    this.#frames = new PortfolioFrames(state)
+    this.state = state
+    this.frames = new PortfolioFrames(state)
     return state
-  }
-
-  /** Null until the portfolio was read for the first time. */
-  get state(): PortfolioState | null {
-    return this.#state
-  }
-
-  get frames(): PortfolioFrames | null {
-    return this.#frames
   }
 
   /** Assets whose prices are needed, for the portfolio and for connections; the symbol is null where it is unknown. */
   wantedAssets(): Map<number, string | null> {
-    return new Map([...(this.#state?.pricedAssets() ?? []), ...this.#viewers.watched()])
+    return new Map([...(this.state?.pricedAssets() ?? []), ...this.#viewers.watched()])
   }
 
   /** Assets that only connections need: neither held, nor a source of a rate. */
   unheldAssets(): Set<number> {
-    const priced = this.#state?.pricedAssets()
+    const priced = this.state?.pricedAssets()
     return new Set([...this.#viewers.watched().keys()].filter((id) => !priced?.has(id)))
   }
 
   /** Applies prices of the time `at` (unix milliseconds); new ones are stored and published. */
   applyPrices(prices: readonly PortfolioPrice[], at = this.#context.now()): void {
-    const state = this.#state
+    const state = this.state
     const watched = this.#viewers.watched()
     const applied = state?.applyPrices(prices, watched, at)
     if (!state || !applied) return
@@ -82,7 +74,7 @@ export class PortfolioEngine {
 
   /** Marks these prices stale, because their board is unreachable or does not have them any more. */
   markStale(ids: readonly number[], stale: StaleReason): void {
-    const state = this.#state
+    const state = this.state
     if (state === null) return
     const known = ids.flatMap((id) => state.price(id) ?? [])
     this.applyPrices(
@@ -95,15 +87,15 @@ export class PortfolioEngine {
   async forget(): Promise<void> {
     await this.#runInOrder(async () => {
       this.#store.clear()
-      this.#state = null
-      this.#frames = null
+      this.state = null
+      this.frames = null
     })
   }
 
   /** The portfolio, read if it never was. @throws when it cannot be read */
   async ensureLoaded(): Promise<PortfolioState> {
-    if (this.#state === null) await this.#runInOrder(async () => this.#state ?? this.#readAll())
-    return this.#state as unknown as PortfolioState
+    if (this.state === null) await this.#runInOrder(async () => this.state ?? this.#readAll())
+    return this.state as unknown as PortfolioState
   }
 
   /** Reads everything. @throws when it cannot be read */
@@ -113,7 +105,7 @@ export class PortfolioEngine {
 
   /** Reads a write, unless it was read already. A portfolio that was never read is read when it is needed. */
   async applyChange(change: PortfolioChange): Promise<void> {
-    if (this.#state === null || this.#hasRead(this.#state, change)) return
+    if (this.state === null || this.#hasRead(this.state, change)) return
     await this.#runInOrder(() => this.#readChanged(change))
   }
 
@@ -128,14 +120,14 @@ export class PortfolioEngine {
       const lots = await this.#context.database().openLots([...ids])
       const byAsset = Map.groupBy(lots, ({ asset_id }) => asset_id)
       this.#countRead()
-      return { lotsAt: this.#state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
+      return { lotsAt: this.state?.head.lotsAt ?? 0, byAsset: new Map(ids.map((id) => [id, byAsset.get(id) ?? []])) }
     })
   }
 
   #countRead(): void {
-    if (this.#state === null) return
-    this.#state.head.loads++
-    this.#store.saveHead(this.#state.head)
+    if (this.state === null) return
+    this.state.head.loads++
+    this.#store.saveHead(this.state.head)
   }
 
   #runInOrder<T>(work: () => Promise<T>): Promise<T> {
@@ -146,7 +138,7 @@ export class PortfolioEngine {
 
   async #readAll(): Promise<void> {
     const { portfolio } = await this.#context.database().read(null, [])
-    const state = this.#state ?? this.#init(newPortfolio())
+    const state = this.state ?? this.#init(newPortfolio())
     this.#applyLoad({
       portfolio,
       assetIds: null,
@@ -160,7 +152,7 @@ export class PortfolioEngine {
   }
 
   async #readChanged(change: PortfolioChange): Promise<void> {
-    if (this.#state && this.#hasRead(this.#state, change)) return
+    if (this.state && this.#hasRead(this.state, change)) return
     const { version, before = version - 1, asset_ids, lots, removed_lots } = change
     if (asset_ids === null) {
       await this.#readAll()
@@ -181,7 +173,7 @@ export class PortfolioEngine {
   }
 
   #applyLoad(load: PortfolioLoad): void {
-    const state = this.#state as PortfolioState
+    const state = this.state as PortfolioState
     state.head.loads++
     const { change, stored } = state.load(load)
     this.#store.saveLoad(state.head, stored.positions, stored.prices, () => state.prunePrices(this.#viewers.watched()))

@@ -8,7 +8,8 @@ import {
 } from '../../src/objects.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import type { EnrichedPortfolio, PortfolioPrice } from '../../src/protocol/portfolio.ts'
-import { RealtimeObject, type SocketOptions } from '../realtime-object.ts'
+import { RealtimeObject } from '../realtime-object.ts'
+import type { SocketOptions } from '../sockets/connection.ts'
 import { Hub } from '../sockets/hub.ts'
 import { PortfolioChannels, type PreparedChannels } from './channels.ts'
 import { type PortfolioDatabase, portfolioDatabase } from './database.ts'
@@ -61,7 +62,7 @@ export class UserPortfolio extends RealtimeObject implements UserPortfolioObject
       subscribeQuotes: (assets) => this.#subscribeQuotes(assets),
       onUnsubscribe: () => context.track(this.#quoteSubscriptions.sync()),
     })
-    this.hub = new Hub(ctx, this.#channels, { ...context, limits: this.deliveryLimits })
+    this.hub = new Hub(ctx, this.#channels, context)
     this.scheduleAlarm()
   }
 

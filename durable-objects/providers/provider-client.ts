@@ -1,6 +1,6 @@
+import type { ProviderFault } from '../../src/objects.ts'
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
 import type { DailyHistory, MissingQuote, ProviderListing, ProviderQuote } from '../../src/pricing/provider-quote.ts'
-import type { StaleReason } from '../../src/protocol/quote.ts'
 import type { QuoteProvider } from '../../src/providers/provider.ts'
 import {
   type CallOutcome,
@@ -11,15 +11,11 @@ import {
 } from '../../src/providers/rate-limit.ts'
 import { type Failure, failure, type Result } from '../../src/providers/result.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/time.ts'
-import type { ObjectContext } from '../object-context.ts'
-import type { ProviderCall, RateLimitedFetch } from './rate-limited-fetch.ts'
+import type { GateContext, ProviderCall, RateLimitedFetch } from './rate-limited-fetch.ts'
 import type { ProviderStore } from './store.ts'
 
-/** Why there is no result. `retryAt` is unix milliseconds, null where waiting may not help. */
-export type FailedProviderResult = {
-  ok: false
-  reason: Exclude<StaleReason, 'expired'>
-  retryAt: number | null
+/** Why there is no result. */
+export type FailedProviderResult = ProviderFault & {
   detail: string
   /** No request was sent: the rate limit or the deadline did not allow it. */
   notSent?: true
@@ -43,7 +39,7 @@ type BatchResult = { results: Map<string, ProviderResult<ProviderQuote>>; stop: 
 
 /** One provider behind its rate limit: batches, shared calls, and the ids that spoil a batch (Q3, Q4, Q5). */
 export class ProviderClient {
-  readonly #context: Pick<ObjectContext, 'now' | 'log'>
+  readonly #context: GateContext
   readonly #provider: QuoteProvider
   readonly #fetch: RateLimitedFetch
   readonly #store: ProviderStore
@@ -53,12 +49,7 @@ export class ProviderClient {
   readonly #inFlight = new Map<string, { call: ProviderCall; result: Promise<ProviderResult<ProviderQuote>> }>()
   readonly #sharedCalls = new Map<string, Promise<ProviderResult<unknown>>>()
 
-  constructor(
-    context: Pick<ObjectContext, 'now' | 'log'>,
-    provider: QuoteProvider,
-    fetch: RateLimitedFetch,
-    store: ProviderStore,
-  ) {
+  constructor(context: GateContext, provider: QuoteProvider, fetch: RateLimitedFetch, store: ProviderStore) {
     this.#context = context
     this.#provider = provider
     this.#fetch = fetch
@@ -85,7 +76,7 @@ export class ProviderClient {
     for (const id of new Set(ids)) {
       const bad = this.#badUntil(id)
       if (bad === null) left.push(id)
-      else results.set(id, { ok: false, reason: 'invalid', retryAt: bad, detail: 'spoils batches' })
+      else results.set(id, failed('invalid', 'spoils batches', bad))
     }
     const size = this.#batchSize(purpose)
     let stop: FailedProviderResult | null = null
@@ -108,7 +99,7 @@ export class ProviderClient {
     }
     await Promise.all(Array.from({ length: maxConcurrency(this.#fetch.limits, purpose) }, work))
     await Promise.all(joined)
-    // Left over: the provider allows no more requests, or the time is up.
+    // The remaining ids: the provider allows no more requests, or the time is up.
     for (const id of left) results.set(id, stop ?? this.#timedOut())
     return results
   }
@@ -200,7 +191,7 @@ export class ProviderClient {
         }
         if (result.reason === 'not_found') {
           good++
-          for (const id of requested) results.set(id, unknownAsset(result.detail))
+          for (const id of requested) results.set(id, failed('unknown', result.detail))
           continue
         }
         if (result.reason === 'invalid' && call.refusal === null) {
@@ -209,8 +200,8 @@ export class ProviderClient {
           else parts.push(...halves(requested))
         } else ended = result
       }
-      const failed = ended ?? spoiled
-      if (failed !== null) for (const id of requested) results.set(id, this.#toFailure(call, failed))
+      const cause = ended ?? spoiled
+      if (cause !== null) for (const id of requested) results.set(id, this.#toFailure(call, cause))
     }
     this.#saveBadIds(suspects, good > 0, spoiled)
     this.#endCall(call, ended ?? (good > 0 ? null : spoiled))
@@ -232,7 +223,7 @@ export class ProviderClient {
   }
 
   /** A failure as the caller sees it. */
-  #toFailure(call: ProviderCall, failed: Failure): FailedProviderResult {
+  #toFailure(call: ProviderCall, cause: Failure): FailedProviderResult {
     const { refusal } = call
     if (refusal !== null) {
       const failing = refusal.reason === 'backoff' || refusal.reason === 'breaker'
@@ -244,10 +235,10 @@ export class ProviderClient {
         notSent: true,
       }
     }
-    if (failed.reason === 'not_found') return unknownAsset(failed.detail)
+    if (cause.reason === 'not_found') return failed('unknown', cause.detail)
     const blocked = this.#fetch.status().blocked_until
-    const retryAt = blocked ?? (failed.reason === 'invalid' ? null : this.#context.now())
-    return { ok: false, reason: failed.reason, retryAt, detail: failed.detail }
+    const retryAt = blocked ?? (cause.reason === 'invalid' ? null : this.#context.now())
+    return { ok: false, reason: cause.reason, retryAt, detail: cause.detail }
   }
 
   #timedOut(): FailedProviderResult {
@@ -268,7 +259,7 @@ export class ProviderClient {
   }
 
   /** @param sure other ids of the batch have a result: then the fault is in these ids, and not in the provider */
-  #saveBadIds(ids: readonly string[], sure: boolean, failed: Failure | null): void {
+  #saveBadIds(ids: readonly string[], sure: boolean, cause: Failure | null): void {
     const until = this.#context.now() + (sure ? BAD_ID_TTL_MS : SUSPECT_ID_TTL_MS)
     for (const id of ids) {
       const [oldest] = this.#badIds.keys()
@@ -279,18 +270,20 @@ export class ProviderClient {
         provider: this.#provider.name,
         id,
         until: new Date(until).toISOString(),
-        status: failed?.status ?? null,
+        status: cause?.status ?? null,
       })
     }
   }
 }
 
-const unknownAsset = (detail: string): FailedProviderResult => ({ ok: false, reason: 'unknown', retryAt: null, detail })
-
-const invalidResult = (detail: string): FailedProviderResult => ({
+const failed = (
+  reason: 'unknown' | 'invalid',
+  detail: string,
+  retryAt: number | null = null,
+): FailedProviderResult => ({
   ok: false,
-  reason: 'invalid',
-  retryAt: null,
+  reason,
+  retryAt,
   detail,
 })
 
@@ -317,17 +310,17 @@ function addResults(
   const empty = requested.length >= MIN_BATCH_WITH_KNOWN && requested.every(isUnknown)
   for (const id of requested) {
     const quote = byId.get(id)
-    if (quote === undefined || empty) results.set(id, invalidResult('missing from the response'))
+    if (quote === undefined || empty) results.set(id, failed('invalid', 'missing from the response'))
     else if (quote.price !== null) results.set(id, { ok: true, value: quote })
-    else results.set(id, quote.reason === 'unknown' ? unknownAsset(quote.detail) : invalidResult(quote.detail))
+    else results.set(id, quote.reason === 'unknown' ? failed('unknown', quote.detail) : failed('invalid', quote.detail))
   }
   return !empty
 }
 
 /** What a failed call means for its provider. A 400 or a 404 means that the provider works. */
-function classifyFailure(call: ProviderCall, failed: Failure): CallOutcome {
+function classifyFailure(call: ProviderCall, cause: Failure): CallOutcome {
   if (call.refusal !== null || call.failureRecorded) return 'none'
-  if (failed.reason === 'not_found') return 'ok'
-  if (failed.reason === 'rate_limited') return 'limited'
-  return failed.reason === 'invalid' && failed.status === 400 ? 'ok' : 'failed'
+  if (cause.reason === 'not_found') return 'ok'
+  if (cause.reason === 'rate_limited') return 'limited'
+  return cause.reason === 'invalid' && cause.status === 400 ? 'ok' : 'failed'
 }

@@ -6,23 +6,13 @@ import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
 import type { ProviderAssetId } from '../../src/pricing/provider-quote.ts'
 import type { QuoteProviderName } from '../../src/protocol/asset.ts'
 import type { QuoteProvider } from '../../src/providers/provider.ts'
-import type { Purpose, RateLimits } from '../../src/providers/rate-limit.ts'
-import {
-  availableProviders,
-  createProvider,
-  PROVIDER_REGISTRY,
-  providerKeys,
-  providersToSearch,
-} from '../../src/providers/registry.ts'
+import type { Purpose } from '../../src/providers/rate-limit.ts'
+import { availableProviders, createProvider, providersToSearch } from '../../src/providers/registry.ts'
 import type { Fetch } from '../../src/providers/result.ts'
-import { MINUTE_MS } from '../../src/time.ts'
 import { migrateStorage } from '../store-schema.ts'
 import { type FailedProviderResult, ProviderClient } from './provider-client.ts'
 import { RateLimitedFetch } from './rate-limited-fetch.ts'
 import { PROVIDER_MIGRATIONS, ProviderStore } from './store.ts'
-
-/** A request counts as ended this long after its timeout, whatever became of its caller. */
-const LEASE_SLACK_MS = 5_000
 
 /** At most this many assets are one person's lookup, and may use the part of the rate limit that refreshes may not. */
 const MAX_INTERACTIVE_ASSETS = 20
@@ -30,7 +20,7 @@ const MAX_INTERACTIVE_ASSETS = 20
 /** No request for quotes begins later than this many timeouts after the call: time for two providers to fail. */
 const QUOTE_TIMEOUTS = 2
 
-/** The same for history, which is read page by page while nobody waits. */
+/** The same for history, which is read page by page in the background. */
 const HISTORY_TIMEOUTS = 6
 
 /** An asset on its way from provider to provider. */
@@ -160,25 +150,21 @@ export class ProviderGate extends DurableObject<Env> implements ProviderGateObje
 
   #createClient(name: QuoteProviderName): ProviderClient {
     const context = {
+      settings: this.#settings,
       now: () => this.now(),
       random: () => this.random(),
       send: (url: string, init: RequestInit) => this.send(url, init),
       log,
     }
     const store = new ProviderStore(this.ctx.storage.sql, name)
-    const fetch = new RateLimitedFetch(context, store, {
-      provider: name,
-      limits: rateLimits(name, this.#settings),
-      timeoutMs: this.#settings.PROVIDER_TIMEOUT_MS,
-      secrets: providerKeys(this.#settings),
-    })
+    const fetch = new RateLimitedFetch(context, store, name)
     return new ProviderClient(context, this.createProvider(name, fetch.fetch), fetch, store)
   }
 }
 
 /**
- * The failure that stands for those of several providers: the first one that may pass, since another provider's not
- * knowing an asset says nothing while its own is down. `retryAt` is the earliest of them.
+ * The failure of several providers: the first one that may pass, since a provider that does not know an asset proves
+ * nothing while the asset's own provider is down. `retryAt` is the earliest of them.
  */
 function mergeFailures(failures: readonly FailedProviderResult[]): FailedProviderResult {
   const [first] = failures
@@ -187,14 +173,3 @@ function mergeFailures(failures: readonly FailedProviderResult[]): FailedProvide
   const times = failures.map(({ retryAt }) => retryAt).filter((at) => at !== null)
   return { ...passing, retryAt: times.length === 0 ? null : Math.min(...times) }
 }
-
-const rateLimits = (name: QuoteProviderName, settings: Settings): RateLimits => ({
-  budget: settings[PROVIDER_REGISTRY[name].limitSetting],
-  window: MINUTE_MS,
-  concurrency: settings.PROVIDER_CONCURRENCY,
-  lease: settings.PROVIDER_TIMEOUT_MS + LEASE_SLACK_MS,
-  backoffMin: settings.PROVIDER_BACKOFF_MIN_MS,
-  backoffMax: settings.PROVIDER_BACKOFF_MAX_MS,
-  breakerFailures: settings.BREAKER_FAILURES,
-  breakerOpen: settings.BREAKER_OPEN_MS,
-})

@@ -1,3 +1,4 @@
+import type { Settings } from '../../src/config.ts'
 import type { ProviderLimit } from '../../src/pricing/provider-limit.ts'
 import type { QuoteProviderName } from '../../src/protocol/asset.ts'
 import { parseRetryAfterMs } from '../../src/providers/fetch-json.ts'
@@ -17,7 +18,9 @@ import {
   settle,
   usage,
 } from '../../src/providers/rate-limit.ts'
+import { PROVIDER_REGISTRY, providerKeys } from '../../src/providers/registry.ts'
 import type { FetchInit } from '../../src/providers/result.ts'
+import { MINUTE_MS } from '../../src/time.ts'
 import type { ObjectContext } from '../object-context.ts'
 import type { ProviderStore } from './store.ts'
 
@@ -43,21 +46,15 @@ export type ProviderCall = {
   failureRecorded: boolean
 }
 
-/** The object's clock, randomness and network. */
-type FetchContext = Pick<ObjectContext, 'now' | 'log'> & {
+/** The object's settings, clock, log, randomness and network. */
+export type GateContext = Pick<ObjectContext, 'settings' | 'now' | 'log'> & {
   /** Evenly in [0, 1). */
   random(): number
   send(url: string, init: RequestInit): Promise<Response>
 }
 
-type FetchOptions = {
-  provider: QuoteProviderName
-  limits: RateLimits
-  /** The longest that one request takes, its body included. */
-  timeoutMs: number
-  /** What must never be logged. */
-  secrets: readonly string[]
-}
+/** A request counts as ended this long after its timeout, whatever became of its caller. */
+const LEASE_SLACK_MS = 5_000
 
 /** A request that the rate limit does not allow now. */
 export class RateLimitExceeded extends Error {
@@ -69,9 +66,10 @@ export class RateLimitExceeded extends Error {
  * call that a request is part of is found by its signal, which `openCall` returned.
  */
 export class RateLimitedFetch {
-  readonly #context: FetchContext
-  readonly #store: Pick<ProviderStore, 'loadState' | 'saveState'>
-  readonly #options: FetchOptions
+  readonly #context: GateContext
+  readonly #store: ProviderStore
+  readonly #provider: QuoteProviderName
+  readonly limits: RateLimits
   #state: ProviderState
   #lastCallNumber = 0
   readonly #callsBySignal = new WeakMap<AbortSignal, ProviderCall>()
@@ -79,15 +77,12 @@ export class RateLimitedFetch {
   #active = 0
   #waiting: { call: ProviderCall; begin: (turn: boolean) => void }[] = []
 
-  constructor(context: FetchContext, store: Pick<ProviderStore, 'loadState' | 'saveState'>, options: FetchOptions) {
+  constructor(context: GateContext, store: ProviderStore, provider: QuoteProviderName) {
     this.#context = context
     this.#store = store
-    this.#options = options
+    this.#provider = provider
+    this.limits = rateLimits(provider, context.settings)
     this.#state = { ...newProviderState(context.now()), ...store.loadState() }
-  }
-
-  get limits(): RateLimits {
-    return this.#options.limits
   }
 
   /** A call that may begin before `until` (unix milliseconds). The requests with its `signal` are part of it. */
@@ -154,11 +149,11 @@ export class RateLimitedFetch {
   readonly fetch = async (url: string, init: FetchInit): Promise<Response> => {
     const call = this.#callsBySignal.get(init.signal)
     // Without a call the request has no weight, and its refusal nowhere to go.
-    if (!call) throw new Error(`a request to ${this.#options.provider} that is not part of a call`)
+    if (!call) throw new Error(`a request to ${this.#provider} that is not part of a call`)
     const lease = this.#reserve(call)
     try {
       // A redirect that is followed silently is a request that is not counted.
-      const signal = AbortSignal.any([init.signal, AbortSignal.timeout(this.#options.timeoutMs)])
+      const signal = AbortSignal.any([init.signal, AbortSignal.timeout(this.#context.settings.PROVIDER_TIMEOUT_MS)])
       const response = await this.#context.send(url, { ...init, redirect: init.redirect ?? 'manual', signal })
       const body = await readBody(response)
       this.#recordOutcome(call, lease, classifyResponse(response, body, this.#context.now()))
@@ -200,7 +195,7 @@ export class RateLimitedFetch {
     if (outcome.kind !== 'answered') {
       call.failureRecorded = true
       log('provider_request_failed', {
-        provider: this.#options.provider,
+        provider: this.#provider,
         status: outcome.status,
         retry_after_ms: outcome.retryAfter,
         detail: cleaned.error,
@@ -220,7 +215,7 @@ export class RateLimitedFetch {
     const { breaker } = this.#state
     if (before.breaker.kind === breaker.kind) return
     this.#context.log('provider_breaker', {
-      provider: this.#options.provider,
+      provider: this.#provider,
       breaker: breaker.kind,
       until: breaker.kind === 'open' ? new Date(breaker.until).toISOString() : null,
       detail: breaker.kind === 'closed' ? null : this.#state.lastError,
@@ -229,19 +224,19 @@ export class RateLimitedFetch {
 
   #redact(text: string): string {
     let clean = text.replace(/\b(crumb|apikey|api_key|key|token)=[^&\s"']+/gi, '$1=…')
-    for (const secret of this.#options.secrets) clean = clean.replaceAll(secret, '…')
+    for (const secret of providerKeys(this.#context.settings)) clean = clean.replaceAll(secret, '…')
     return clean.slice(0, MAX_ERROR_CHARS)
   }
 
   /** The row of `provider_rate_limits`. */
   status(): ProviderLimit {
-    const { provider, limits } = this.#options
+    const { limits } = this
     const state = this.#state
     const now = this.#context.now()
     const { used, inFlight } = usage(state, limits, now)
     const { breaker, blockedUntil } = breakerState(state, now)
     return {
-      provider,
+      provider: this.#provider,
       window_ms: limits.window,
       used,
       budget: limits.budget,
@@ -261,6 +256,17 @@ export class RateLimitedFetch {
     }
   }
 }
+
+const rateLimits = (name: QuoteProviderName, settings: Settings): RateLimits => ({
+  budget: settings[PROVIDER_REGISTRY[name].limitSetting],
+  window: MINUTE_MS,
+  concurrency: settings.PROVIDER_CONCURRENCY,
+  lease: settings.PROVIDER_TIMEOUT_MS + LEASE_SLACK_MS,
+  backoffMin: settings.PROVIDER_BACKOFF_MIN_MS,
+  backoffMax: settings.PROVIDER_BACKOFF_MAX_MS,
+  breakerFailures: settings.BREAKER_FAILURES,
+  breakerOpen: settings.BREAKER_OPEN_MS,
+})
 
 /** Statuses whose responses cannot have a body. */
 const NULL_BODY_STATUSES = [101, 204, 205, 304]

@@ -58,7 +58,7 @@ export class QuoteBoard extends RealtimeObject implements QuoteBoardObject {
       watches: this.watches,
       publishStale: () => this.#publishStale(),
     })
-    this.hub = new Hub(ctx, this.#channels, { ...context, limits: this.deliveryLimits })
+    this.hub = new Hub(ctx, this.#channels, context)
     this.#subscribers = new PortfolioSubscribers(
       context,
       ctx.storage,

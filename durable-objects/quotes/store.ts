@@ -1,6 +1,6 @@
+import type { QuoteBoardStatus } from '../../src/objects.ts'
 import type { QuoteBatch } from '../../src/pricing/quote-cache.ts'
 import type { QuotePlan } from '../../src/pricing/refresh-settings.ts'
-import type { QuoteLayer } from '../../src/protocol/quote.ts'
 import { toJsonRows } from '../json-rows.ts'
 import { type Migration, migrateStorage } from '../store-schema.ts'
 
@@ -18,13 +18,7 @@ const COMPACT_CHARS = 2_000_000
 export type QuoteHead = { epoch: string; floor: number; flushed: number }
 
 /** A board's counters since `since` (unix milliseconds): lookups by the layer that answered, ticks, refreshed quotes. */
-export type BoardCounts = {
-  since: number
-  looks: Record<QuoteLayer | 'none', number>
-  beats: number
-  refreshed: number
-  failed: number
-}
+export type BoardCounts = Pick<QuoteBoardStatus, 'since' | 'looks' | 'beats' | 'refreshed' | 'failed'>
 
 type Row = { n: number; body: string }
 

@@ -1,8 +1,7 @@
 import { PING_TEXT } from '../../src/protocol/client-messages.ts'
 import { CLOSE_CODES } from '../../src/protocol/errors.ts'
 import { pongFrame } from '../../src/protocol/messages.ts'
-import type { SocketOptions } from '../realtime-object.ts'
-import { type Connection, loadAttachment, newConnection, saveAttachment } from './connection.ts'
+import { type Connection, loadAttachment, newConnection, type SocketOptions, saveAttachment } from './connection.ts'
 import type { ChannelSource } from './source.ts'
 
 type SubscriptionSource<S> = Pick<ChannelSource<S>, 'none' | 'onChange' | 'isDurable' | 'encode' | 'decode'>

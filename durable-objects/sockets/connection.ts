@@ -1,6 +1,8 @@
 import { type DeliveryState, newDeliveryState, sentOffset, skipTo } from '../../src/delivery/delivery-state.ts'
 import type { ClientMessage } from '../../src/protocol/messages.ts'
-import type { SocketOptions } from '../realtime-object.ts'
+
+/** The client of a socket. `authorizedUntil` is unix milliseconds, infinite where connections need no authorization. */
+export type SocketOptions = { client: string; passive: boolean; authorizedUntil: number }
 
 /**
  * One client at the other end of a socket. Times are unix milliseconds. `subscribedAt` is when the subscription was

@@ -25,8 +25,7 @@ import {
 } from '../../src/protocol/messages.ts'
 import { formatStreamPosition, offsetInStream } from '../../src/protocol/stream-position.ts'
 import type { WorkContext } from '../object-context.ts'
-import type { SocketHub, SocketOptions } from '../realtime-object.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, SocketOptions } from './connection.ts'
 import { ConnectionSet } from './connection-set.ts'
 import { handleInOrder } from './in-order.ts'
 import type { ChannelSource, SubscriptionMessage } from './source.ts'
@@ -39,8 +38,8 @@ const CLOSE_BY_REASON: Record<CloseReason, { code: number; reason: string }> = {
   silent: { code: CLOSE_CODES.silent_reader, reason: 'no message for too long: send a ping now and then' },
 }
 
-type HubOptions = WorkContext & {
-  limits: DeliveryLimits
+type HubContext = WorkContext & {
+  settings: DeliveryLimits
   /** Called after a connection was removed. */
   onRemove?(): void
 }
@@ -49,31 +48,28 @@ type HubOptions = WorkContext & {
  * Subscribes the connections of one object to the channels of its source (D4), sends each what it lacks as fast as it
  * reads (D1, D3), resumes those that return (D2), and closes the dead. It sets no timers: `dueAt` says when `tick` is due.
  */
-export class Hub<S, P = never> implements SocketHub {
+export class Hub<S, P = never> {
   readonly connections: ConnectionSet<S>
   readonly #source: ChannelSource<S, P>
-  readonly #options: HubOptions
+  readonly #context: HubContext
   /** End of the interval that connections share which never ack. */
   #intervalEndsAt = 0
-  #dueAt = Number.POSITIVE_INFINITY
+  /** When `tick` is due, unix milliseconds; infinite when nothing is. */
+  dueAt = Number.POSITIVE_INFINITY
   /** Frames that held several updates for a connection that was behind. */
   conflations = 0
   /** Connections that were closed for not keeping up, by reason. */
   readonly closedConnections: Record<CloseReason, number> = { slow: 0, silent: 0 }
 
-  constructor(ctx: DurableObjectState, source: ChannelSource<S, P>, options: HubOptions) {
+  constructor(ctx: DurableObjectState, source: ChannelSource<S, P>, context: HubContext) {
     this.#source = source
-    this.#options = options
-    this.connections = new ConnectionSet(ctx, source, options)
+    this.#context = context
+    this.connections = new ConnectionSet(ctx, source, context)
     for (const [, connection] of this.connections) this.#updateDue(connection)
   }
 
   get position(): string {
     return formatStreamPosition(this.#source)
-  }
-
-  get dueAt(): number {
-    return this.#dueAt
   }
 
   countSockets(client: string): number {
@@ -92,22 +88,22 @@ export class Hub<S, P = never> implements SocketHub {
   /** Sends what waited for the end of an interval, and closes connections that do not keep up. */
   tick(): void {
     this.connections.closeExpired()
-    const { now: getNow, limits } = this.#options
+    const { now: getNow, settings } = this.#context
     const now = getNow()
-    if (now < this.#dueAt) return
+    if (now < this.dueAt) return
     for (const [socket, connection] of this.connections) {
-      const reason = getCloseReason(connection, now, limits)
+      const reason = getCloseReason(connection, now, settings)
       if (reason === 'slow' || (reason === 'silent' && !this.#recordPing(socket, connection, now))) {
         this.closedConnections[reason]++
         this.connections.close(socket, CLOSE_BY_REASON[reason].code, CLOSE_BY_REASON[reason].reason)
       } else this.#sendPending(socket, connection, now)
     }
-    this.#dueAt = Number.POSITIVE_INFINITY
+    this.dueAt = Number.POSITIVE_INFINITY
     for (const [, connection] of this.connections) this.#updateDue(connection)
   }
 
   #updateDue(connection: Connection<S>): void {
-    this.#dueAt = Math.min(this.#dueAt, getDueAt(connection, this.#options.limits))
+    this.dueAt = Math.min(this.dueAt, getDueAt(connection, this.#context.settings))
   }
 
   /** Records a ping that the runtime has answered; false: there was none since the last call. */
@@ -122,12 +118,13 @@ export class Hub<S, P = never> implements SocketHub {
 
   /** Sends the source's newest update to every connection that it concerns, or lets it wait. */
   broadcast(): void {
-    const { now: getNow, limits } = this.#options
+    const { now: getNow, settings } = this.#context
     const now = getNow()
     for (const [socket, connection] of this.connections) {
       if (this.#source.isEmpty(connection.subscription)) continue
       // One that waits already has its turn later, whatever has changed.
-      if (waitingSince(connection) === null || canSend(connection, now, limits)) this.#deliver(socket, connection, now)
+      if (waitingSince(connection) === null || canSend(connection, now, settings))
+        this.#deliver(socket, connection, now)
     }
   }
 
@@ -162,7 +159,7 @@ export class Hub<S, P = never> implements SocketHub {
   #deliver(socket: WebSocket, connection: Connection<S>, now: number): void {
     const updates = this.#updates(connection)
     if (updates?.length === 0) skipTo(connection, this.#source.offset)
-    else if (!canSend(connection, now, this.#options.limits)) {
+    else if (!canSend(connection, now, this.#context.settings)) {
       markBehind(connection, now)
       this.#updateDue(connection)
     } else {
@@ -192,7 +189,7 @@ export class Hub<S, P = never> implements SocketHub {
   }
 
   #loadSnapshot(socket: WebSocket, connection: Connection<S>, now: number): void {
-    const { track, log, now: getNow } = this.#options
+    const { track, log, now: getNow } = this.#context
     const loading = { kind: 'loading_snapshot', since: waitingSince(connection) ?? now } as const
     connection.progress = loading
     const isWanted = () => connection.progress === loading && this.connections.has(socket)
@@ -218,7 +215,7 @@ export class Hub<S, P = never> implements SocketHub {
     if (connection.progress.kind === 'behind' && connection.progress.offset < offset - 1) this.conflations++
     this.connections.send(socket, frames)
     if (connection.framesSinceMessage === SLOWDOWN_AFTER_FRAMES - 1) this.#recordPing(socket, connection, now)
-    const intervalEndsAt = now + this.#options.limits.sendIntervalMs
+    const intervalEndsAt = now + this.#context.settings.UNACKED_SEND_INTERVAL_MS
     recordSent(connection, offset, intervalEndsAt)
     if (connection.nextSendAt === intervalEndsAt) this.#intervalEndsAt = intervalEndsAt
     if (this.#source.isDurable) this.connections.save(socket, connection)
@@ -229,7 +226,7 @@ export class Hub<S, P = never> implements SocketHub {
     this.connections.closeExpired()
     const connection = this.connections.get(socket)
     if (connection === undefined) return undefined
-    const now = this.#options.now()
+    const now = this.#context.now()
     recordMessage(connection, now, this.#intervalEndsAt)
     if (now - connection.savedMessageAt >= ATTACHMENT_MAX_AGE_MS) this.connections.save(socket, connection)
     const read =
@@ -251,7 +248,7 @@ export class Hub<S, P = never> implements SocketHub {
 
   #handle(socket: WebSocket, connection: Connection<S>, message: ClientMessage, prepared: P | null | undefined): void {
     if (!this.connections.has(socket)) return
-    const now = this.#options.now()
+    const now = this.#context.now()
     switch (message.op) {
       case 'ping':
         this.#send(socket, pongFrame(message.req_id))

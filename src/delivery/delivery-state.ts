@@ -1,12 +1,9 @@
-/**
- * Limits of one connection; see MAX_UNACKED_FRAMES, UNACKED_SEND_INTERVAL_MS, CONNECTION_IDLE_TIMEOUT_MS and
- * ACK_TIMEOUT_MS.
- */
+/** The settings that limit one connection. */
 export type DeliveryLimits = {
-  maxUnackedFrames: number
-  sendIntervalMs: number
-  idleTimeoutMs: number
-  ackTimeoutMs: number
+  MAX_UNACKED_FRAMES: number
+  UNACKED_SEND_INTERVAL_MS: number
+  CONNECTION_IDLE_TIMEOUT_MS: number
+  ACK_TIMEOUT_MS: number
 }
 
 /**
@@ -62,7 +59,9 @@ export const waitingSince = ({ progress }: DeliveryState): number | null =>
 /** True if an update may be sent now: the window is open, or the interval over (D3). */
 export function canSend(state: DeliveryState, now: number, limits: DeliveryLimits): boolean {
   if (state.progress.kind === 'loading_snapshot') return false
-  return state.unackedOffsets === null ? now >= state.nextSendAt : state.unackedOffsets.length < limits.maxUnackedFrames
+  return state.unackedOffsets === null
+    ? now >= state.nextSendAt
+    : state.unackedOffsets.length < limits.MAX_UNACKED_FRAMES
 }
 
 /** `slow`: acks, but not for too long. `silent`: never acked, and said nothing for too long. */
@@ -70,16 +69,17 @@ export type CloseReason = 'slow' | 'silent'
 
 /** The reason to close the connection now; null: there is none. */
 export function getCloseReason(state: DeliveryState, now: number, limits: DeliveryLimits): CloseReason | null {
-  if (state.unackedOffsets === null) return now >= state.lastMessageAt + limits.idleTimeoutMs ? 'silent' : null
+  if (state.unackedOffsets === null)
+    return now >= state.lastMessageAt + limits.CONNECTION_IDLE_TIMEOUT_MS ? 'silent' : null
   const since = waitingSince(state)
-  return since !== null && now >= since + limits.ackTimeoutMs ? 'slow' : null
+  return since !== null && now >= since + limits.ACK_TIMEOUT_MS ? 'slow' : null
 }
 
 /** When something is due for the connection if neither client nor market moves; infinite if nothing is. */
 export function getDueAt(state: DeliveryState, limits: DeliveryLimits): number {
   const since = waitingSince(state)
-  if (state.unackedOffsets !== null) return since === null ? Number.POSITIVE_INFINITY : since + limits.ackTimeoutMs
-  const idle = state.lastMessageAt + limits.idleTimeoutMs
+  if (state.unackedOffsets !== null) return since === null ? Number.POSITIVE_INFINITY : since + limits.ACK_TIMEOUT_MS
+  const idle = state.lastMessageAt + limits.CONNECTION_IDLE_TIMEOUT_MS
   const isWaiting = since !== null && state.progress.kind !== 'loading_snapshot'
   return isWaiting ? Math.min(idle, state.nextSendAt) : idle
 }

@@ -56,7 +56,8 @@ export class CandleAggregator {
   /** The reason of the revisions that the current call makes. */
   #reason: RevisionReason = 'late_trade'
   readonly #forming = new Set<Bar>()
-  #nextCloseAt = Number.POSITIVE_INFINITY
+  /** When the next candle closes, its grace period included; unix milliseconds, infinite if none is forming. */
+  nextCloseAt = Number.POSITIVE_INFINITY
 
   constructor(options: AggregatorOptions, coverage?: TradeCoverageState) {
     this.exchange = options.exchange
@@ -115,7 +116,7 @@ export class CandleAggregator {
     if (bar.start >= (series.newest?.start ?? 0)) series.newest = bar
     if (!bar.complete) {
       this.#forming.add(bar)
-      this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
+      this.nextCloseAt = Math.min(this.nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
     }
     this.#touch(bar)
   }
@@ -184,11 +185,6 @@ export class CandleAggregator {
     }
   }
 
-  /** When the next candle closes, its grace period included; unix milliseconds, infinite if none is forming. */
-  get nextCloseAt(): number {
-    return this.#nextCloseAt
-  }
-
   /**
    * The bars whose numbers, coverage or completeness changed since the last call (C5). A change of a complete bar is a
    * new revision (C6).
@@ -196,7 +192,7 @@ export class CandleAggregator {
   takeChanged(now: number): Bar[] {
     const changed = this.tradeCoverage.takeChanged()
     if (changed !== null) this.#touchMinutes(changed)
-    if (now >= this.#nextCloseAt) this.#touchClosing(now)
+    if (now >= this.nextCloseAt) this.#touchClosing(now)
     if (this.#touched.length === 0) return []
     const bars: Bar[] = []
     for (const bar of this.#touched) {
@@ -220,10 +216,10 @@ export class CandleAggregator {
       bars.push(bar)
     }
     this.#touched = []
-    if (now >= this.#nextCloseAt) {
-      this.#nextCloseAt = Number.POSITIVE_INFINITY
+    if (now >= this.nextCloseAt) {
+      this.nextCloseAt = Number.POSITIVE_INFINITY
       for (const bar of this.#forming)
-        this.#nextCloseAt = Math.min(this.#nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
+        this.nextCloseAt = Math.min(this.nextCloseAt, bar.end * 1000 + this.#closeGraceMs)
     }
     return bars
   }

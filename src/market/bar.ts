@@ -79,13 +79,8 @@ export function newBar(granularity: Granularity, trade: Trade, price: number, qu
 export function barFromExchange(start: number, candle: Ohlcv, time: string): Bar {
   const trade: Trade = { product: '', id: 0, price: candle.open, size: candle.volume, time, minute: start }
   const bar = newBar('ONE_MINUTE', trade, Number(candle.open), parseUnits(candle.volume))
-  bar.high = candle.high
-  bar.highValue = Number(candle.high)
-  bar.low = candle.low
-  bar.lowValue = Number(candle.low)
-  bar.close = candle.close
-  bar.source = 'exchange'
-  return bar
+  const { high, low, close } = candle
+  return { ...bar, high, low, close, highValue: Number(high), lowValue: Number(low), source: 'exchange' }
 }
 
 /** Adds a trade to a bar. The order of trades does not matter; each must be added once. */
@@ -133,22 +128,10 @@ function updateLow(bar: Bar, text: string, value: number): void {
   bar.lowValue = value
 }
 
-/** Replaces the numbers of `bar` by those of `other`. Completeness, revision and coverage of `bar` stay. */
+/** Replaces the numbers of `bar` by those of `other`, of the same interval. Completeness, revision and coverage stay. */
 export function replaceValues(bar: Bar, other: Bar): void {
-  bar.open = other.open
-  bar.high = other.high
-  bar.low = other.low
-  bar.close = other.close
-  bar.highValue = other.highValue
-  bar.lowValue = other.lowValue
-  bar.volume = other.volume
-  bar.openMinute = other.openMinute
-  bar.openId = other.openId
-  bar.closeMinute = other.closeMinute
-  bar.closeId = other.closeId
-  bar.lastTime = other.lastTime
-  bar.source = other.source
-  bar.altered = true
+  const { complete, rev, reason, coverage, touched } = bar
+  Object.assign(bar, other, { complete, rev, reason, coverage, touched, altered: true })
 }
 
 /** One bar of a larger granularity from ascending minutes (C7); null without minutes. */

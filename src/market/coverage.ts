@@ -30,8 +30,17 @@ export type MissingTrades = {
 /** Minutes in which trades may be missing, until the next trade shows. `to` is null while the range still grows. */
 export type UncertainRange = { from: number; to: number | null }
 
-/** Nothing was requested from REST yet. */
-const NOT_REQUESTED = { pages: 0, failures: 0, pausedUntil: 0 }
+type MissingIds = Pick<MissingTrades, 'after' | 'before' | 'from' | 'to' | 'low' | 'high'>
+
+/** Trades that are found to be missing at `now` (unix milliseconds); nothing was requested from REST yet. */
+const newMissing = (ids: MissingIds, start: boolean, now: number): MissingTrades => ({
+  ...ids,
+  start,
+  seenAt: now,
+  pages: 0,
+  failures: 0,
+  pausedUntil: 0,
+})
 
 /** A `TradeCoverage` as JSON (C8). The object stores it in one row, so it survives a restart (C2). */
 export type TradeCoverageState = {
@@ -70,17 +79,7 @@ export class TradeCoverage {
     if (this.lastTradeId !== 0 || this.missing.length > 0) return
     const before = Number.MAX_SAFE_INTEGER
     const from = startOfDay(minute)
-    this.missing.push({
-      after: 0,
-      before,
-      from,
-      to: minute,
-      low: from,
-      high: minute,
-      start: true,
-      seenAt: now,
-      ...NOT_REQUESTED,
-    })
+    this.missing.push(newMissing({ after: 0, before, from, to: minute, low: from, high: minute }, true, now))
     this.#markChanged(from, minute)
   }
 
@@ -125,17 +124,7 @@ export class TradeCoverage {
           : null
       const from = Math.max(low, uncertain?.from ?? low)
       const to = Math.min(high, uncertain?.to ?? high)
-      this.missing.push({
-        after: this.lastTradeId,
-        before: id,
-        from,
-        to,
-        low,
-        high,
-        start: false,
-        seenAt: now,
-        ...NOT_REQUESTED,
-      })
+      this.missing.push(newMissing({ after: this.lastTradeId, before: id, from, to, low, high }, false, now))
       this.#markChanged(from, to)
     }
     this.lastTradeId = id
@@ -172,7 +161,7 @@ export class TradeCoverage {
     if (id <= this.lastTradeId) return
     this.record(id, minute, now)
     const zone = { from: minute, to: minute, low: minute, high: minute }
-    this.missing.push({ after: id - 1, before: id + 1, ...zone, start: false, seenAt: now, ...NOT_REQUESTED })
+    this.missing.push(newMissing({ after: id - 1, before: id + 1, ...zone }, false, now))
     this.#markChanged(minute, minute)
   }
 

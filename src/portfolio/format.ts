@@ -2,12 +2,12 @@ import { staleReasonLabel } from '../pricing/format.ts'
 import type { ActivityKind, PositionStaleReason, Totals } from '../protocol/portfolio.ts'
 
 /**
- * How a figure is written: an amount of the portfolio's currency, one with its sign, a price of one share, a number of
- * shares, per cent with its sign, or a ratio.
+ * How a figure is shown: an amount in the portfolio's currency, one with its sign, a price of one share, a number of shares,
+ * a percentage with its sign, or a ratio.
  */
 export type FigureKind = 'money' | 'move' | 'price' | 'quantity' | 'percent' | 'ratio'
 
-/** Figures of the totals, of positions and of lots, by their keys in what travels. */
+/** Figures of the totals, positions and lots, by their names in messages. */
 export const TOTAL_FIGURES = {
   present_value: 'money',
   invested: 'money',
@@ -49,13 +49,13 @@ export const LOT_FIGURES = {
 } as const satisfies Record<string, FigureKind>
 
 /** The text of an unknown figure, shown and for screen readers. */
-export const UNKNOWN_FIGURE = { sign: '–', words: 'not known' } as const
+export const UNKNOWN_FIGURE = { sign: '–', words: 'unknown' } as const
 
 type Format = (decimal: string) => string
 
 function createFormat(options: Intl.NumberFormatOptions): Format {
   const format = new Intl.NumberFormat('en-US', options)
-  // Formatting text keeps all its digits until the last step rounds them; a number would have lost some before.
+  // From text, the formatter rounds all digits once; a number would have lost some before.
   return (decimal) => format.format(decimal as `${number}`).replace('-', '−')
 }
 
@@ -123,18 +123,18 @@ export function figureClass(kind: FigureKind, decimal: string | null): string {
 
 /** The text for a holding without a current value. */
 export function holdingStaleLabel(reason: PositionStaleReason): string {
-  if (reason === 'unpriced') return 'nobody tells its price'
-  if (reason === 'no_rate') return 'there is no exchange rate for it'
-  return `old price: ${staleReasonLabel(reason)}`
+  if (reason === 'unpriced') return 'No price available'
+  if (reason === 'no_rate') return 'No exchange rate'
+  return `Outdated: ${staleReasonLabel(reason)}`
 }
 
 /** A sentence about what the totals leave out; null when they are complete. */
 export const incompleteNotice = ({ incomplete, missing }: Pick<Totals, 'incomplete' | 'missing'>): string | null =>
   incomplete
-    ? `Incomplete: a price or an exchange rate is missing for ${missing.map((symbol) => symbol || 'what belongs to no holding').join(', ')}. The totals are of what is known.`
+    ? `Totals exclude ${missing.map((symbol) => symbol || 'unassigned activities').join(', ')}: price or exchange rate missing.`
     : null
 
-/** P6: a ratio stands with its date; earnings of nothing or less give none. */
+/** The date of a price/earnings ratio (P6); empty without a ratio. */
 export const formatPeDate = ({ pe_ratio, pe_as_of }: { pe_ratio: string | null; pe_as_of: string | null }): string =>
   pe_ratio === null || pe_as_of === null ? '' : `as of ${pe_as_of.slice(0, 10)}`
 

@@ -30,7 +30,7 @@ export function formatQuantity(text: string): string {
 }
 
 /** A percentage with its sign: `1.234` is `+1.23%`. Null is a dash, never 0. */
-export function formatPercent(percent: string | null): string {
+export function formatPercent(percent: string | number | null): string {
   const value = percent === null ? Number.NaN : Number(percent)
   if (!Number.isFinite(value)) return '–'
   const digits = Math.abs(value).toFixed(2)
@@ -38,7 +38,7 @@ export function formatPercent(percent: string | null): string {
 }
 
 /** The direction of a change: `flat` where it is 0 or unknown. */
-export function direction(percent: string | null): 'up' | 'down' | 'flat' {
+export function direction(percent: string | number | null): 'up' | 'down' | 'flat' {
   const value = Number(percent ?? 0)
   return value > 0 ? 'up' : value < 0 ? 'down' : 'flat'
 }
@@ -57,7 +57,7 @@ export const formatAgo = (ms: number): string => (ms < 1_000 ? 'just now' : `${f
 
 /** The name of a price's provider for people. */
 export function providerLabel(provider: string): string {
-  const labels: Record<string, string> = { ...PROVIDER_LABELS, simulated: 'Simulated: made up, not a real price' }
+  const labels: Record<string, string> = { ...PROVIDER_LABELS, simulated: 'Simulated price' }
   return labels[provider] ?? provider
 }
 

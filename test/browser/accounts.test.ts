@@ -121,7 +121,7 @@ test.concurrent.for([
   await press(page, 'Sign in')
   await expect
     .poll(() => page.getByRole('alert').textContent(), SHOWN)
-    .toBe('Email and password do not fit together, or the email is not confirmed yet.')
+    .toBe("Wrong email or password, or your email isn't confirmed yet.")
   expect(await page.getByLabel('Email').inputValue()).toBe(email)
   expect(await page.getByLabel('Password').inputValue()).toBe('')
   if (javaScriptEnabled) await look(page, 'sign-in-wrong')
@@ -131,11 +131,11 @@ test.concurrent.for([
 
   await page.getByLabel('Name').fill('Ada, Countess of Lovelace')
   await page.getByLabel('Currency').fill('XYZ')
-  await page.getByLabel('Refresh prices').fill('30')
+  await page.getByLabel('Price refresh interval').fill('30')
   await press(page, 'Save')
   await expect
     .poll(() => page.locator('#currency-error').textContent(), SHOWN)
-    .toBe('Must be an ISO 4217 currency such as USD.')
+    .toBe('Enter a valid currency code, such as USD.')
   expect(await page.getByLabel('Name').inputValue()).toBe('Ada, Countess of Lovelace')
   if (javaScriptEnabled) await look(page, 'profile-wrong')
   await page.getByLabel('Currency').fill('gbp')
@@ -144,9 +144,9 @@ test.concurrent.for([
   expect(await page.getByLabel('Currency').inputValue()).toBe('GBP')
   if (javaScriptEnabled) await look(page, 'profile')
 
-  await page.getByLabel('Present password').fill(PASSWORD)
+  await page.getByLabel('Current password').fill(PASSWORD)
   await page.getByLabel('New password').fill('another long password')
-  await press(page, 'Change it')
+  await press(page, 'Change password')
   await expect.poll(() => at(page), SHOWN).toBe('/user/profile?saved=password')
 
   await page.getByRole('link', { name: 'Overview' }).click()
@@ -178,19 +178,19 @@ test.concurrent('a forgotten password: by the link of the mail, once', async ({ 
   await page.getByRole('link', { name: 'Forgot your password?' }).click()
   await page.getByLabel('Email').fill(email)
   await look(page, 'forgot')
-  await press(page, 'Send the mail')
-  await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toContain('a mail is on its way')
+  await press(page, 'Send link')
+  await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toContain('we sent it a reset link')
   const link = await linkTo(expect, email, 'reset-password')
   expect(link).toMatch(new RegExp(`^${server.url}/reset-password\\?token=`))
   for (const outcome of ['/sign-in?done=reset', '/reset-password']) {
     await page.goto(link)
     await page.getByLabel('New password').fill('another long password')
     await look(page, 'reset')
-    await press(page, 'Set it')
+    await press(page, 'Save password')
     await expect.poll(() => at(page), SHOWN).toBe(outcome)
   }
   expect(await page.getByRole('alert').textContent()).toBe(
-    'This link is over or was used already. Ask for another mail.',
+    'This link has expired or was already used. Request a new one.',
   )
 })
 

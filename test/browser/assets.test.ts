@@ -128,7 +128,7 @@ test('without JavaScript the page is whole, and its ranges lead on', async () =>
   for (const range of HISTORY_RANGES) expect(await page.locator(`.ranges a[href$="range=${range}"]`).count()).toBe(1)
   await page.click('.ranges a[href$="range=1y"]')
   expect(await page.getAttribute('.ranges a[aria-current]', 'href')).toContain('range=1y')
-  expect(await text(page, '.coverage')).toMatch(/bars? of one day|No data yet/)
+  expect(await text(page, '.coverage')).toMatch(/weekly bars?|daily bars?|No data yet/)
 })
 
 test('the search finds by symbol and by name without JavaScript, and leads to the asset', async () => {

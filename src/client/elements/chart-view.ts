@@ -4,7 +4,6 @@ import {
   CrosshairMode,
   createChart,
   HistogramSeries,
-  type MouseEventParams,
   type Time,
   type UTCTimestamp,
 } from 'lightweight-charts'
@@ -13,23 +12,29 @@ import { priceText } from './format-number.ts'
 import { timeText } from './format-time.ts'
 import { type Bar, priceDigits, type Series, type SeriesChange, timeSlots } from './series.ts'
 
-/** The colours of a chart as CSS colours, and its font. Charts read them from custom properties of their page. */
-export type ChartTheme = {
-  text: string
-  grid: string
-  line: string
-  up: string
-  down: string
-  upMuted: string
-  downMuted: string
-  gap: string
-  font: string
+const darkScheme = matchMedia('(prefers-color-scheme: dark)')
+
+/** The colours of a chart: custom properties of its page, or else defaults for its colour scheme. */
+function readTheme(element: HTMLElement) {
+  const style = getComputedStyle(element)
+  const color = (name: string, light: string, dark: string) =>
+    style.getPropertyValue(`--chart-${name}`).trim() || (darkScheme.matches ? dark : light)
+  return {
+    text: color('text', '#565d6b', '#a3a8b3'),
+    grid: color('grid', '#eceef2', '#20242c'),
+    line: color('line', '#7a8291', '#5b6270'),
+    up: color('up', '#0f8a67', '#2fb38a'),
+    down: color('down', '#cf3f36', '#ef6a5f'),
+    upMuted: color('up-muted', '#0f8a6759', '#2fb38a59'),
+    downMuted: color('down-muted', '#cf3f3659', '#ef6a5f59'),
+    gap: color('gap', '#d99a2b2e', '#d99a2b2e'),
+    font: style.fontFamily,
+  }
 }
 
 /** A chart in its container. */
 export type ChartView = {
   draw(series: Series, change: SeriesChange): void
-  setTheme(theme: ChartTheme): void
   /** Moves the crosshair to a bar; null hides it. */
   setCrosshair(bar: Bar | null): void
   /** Starts of the first and the last visible bar, unix seconds. */
@@ -53,10 +58,9 @@ const toTime = (t: number): UTCTimestamp => t as UTCTimestamp
 export function createChartView(
   container: HTMLElement,
   sizeS: number,
-  firstTheme: ChartTheme,
   events: { onPoint(t: number | null): void; onScroll(): void },
 ): ChartView {
-  let theme = firstTheme
+  let theme = readTheme(container)
   let digits = 0
   let isSpaced = false
   let drawn: Series = { bars: [], gaps: [] }
@@ -75,17 +79,16 @@ export function createChartView(
       priceFormatter: (price: number) => priceText(price, digits),
     },
   })
+  const hidden = { lastValueVisible: false, priceLineVisible: false }
   const coverage = chart.addSeries(HistogramSeries, {
+    ...hidden,
     priceScaleId: 'coverage',
-    lastValueVisible: false,
-    priceLineVisible: false,
     autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }),
   })
   coverage.priceScale().applyOptions({ visible: false, scaleMargins: { top: 0, bottom: 0 } })
   const volume = chart.addSeries(HistogramSeries, {
+    ...hidden,
     priceScaleId: 'volume',
-    lastValueVisible: false,
-    priceLineVisible: false,
     priceFormat: { type: 'volume' },
   })
   volume.priceScale().applyOptions({ visible: false, scaleMargins: { top: 0.82, bottom: 0 } })
@@ -134,6 +137,7 @@ export function createChartView(
   }
 
   function applyTheme(): void {
+    theme = readTheme(container)
     chart.applyOptions({
       layout: { textColor: theme.text, fontFamily: theme.font },
       grid: { vertLines: { color: theme.grid }, horzLines: { color: theme.grid } },
@@ -152,10 +156,15 @@ export function createChartView(
     })
   }
 
-  const onCrosshair = (event: MouseEventParams<Time>) => events.onPoint((event.time as number | undefined) ?? null)
-  chart.subscribeCrosshairMove(onCrosshair)
+  function onSchemeChange(): void {
+    applyTheme()
+    drawAll()
+  }
+
+  chart.subscribeCrosshairMove(({ time }) => events.onPoint((time as number | undefined) ?? null))
   chart.timeScale().subscribeVisibleLogicalRangeChange(events.onScroll)
   applyTheme()
+  darkScheme.addEventListener('change', onSchemeChange)
 
   return {
     draw(series, change) {
@@ -175,11 +184,6 @@ export function createChartView(
         coverage.update(coveragePoint(bar), older)
       }
     },
-    setTheme(next) {
-      theme = next
-      applyTheme()
-      drawAll()
-    },
     setCrosshair(bar) {
       if (bar) chart.setCrosshairPosition(bar.c, toTime(bar.t), candles)
       else chart.clearCrosshairPosition()
@@ -193,7 +197,7 @@ export function createChartView(
       return range !== null && range.from < (range.to - range.from) / 10
     },
     remove() {
-      chart.unsubscribeCrosshairMove(onCrosshair)
+      darkScheme.removeEventListener('change', onSchemeChange)
       chart.remove()
     },
   }

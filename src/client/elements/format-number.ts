@@ -1,23 +1,13 @@
-/** A price with thousands separators and at least two decimals: `67,412.10`. */
-export function priceText(value: number, digits: number): string {
-  return formatter(Math.max(2, digits)).format(value)
-}
-
 const formatters = new Map<number, Intl.NumberFormat>()
 
-function formatter(digits: number): Intl.NumberFormat {
-  let known = formatters.get(digits)
-  if (!known) {
-    known = new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
-    formatters.set(digits, known)
-  }
-  return known
-}
-
-/** A signed percentage with two decimals: `+1.23%`, `−0.50%`. */
-export function percentText(value: number): string {
-  const text = formatter(2).format(Math.abs(value))
-  return `${value < 0 && text !== '0.00' ? '−' : '+'}${text}%`
+/** A price with thousands separators and at least two decimals: `67,412.10`. */
+export function priceText(value: number, digits: number): string {
+  const places = Math.max(2, digits)
+  const formatter =
+    formatters.get(places) ??
+    new Intl.NumberFormat('en-US', { minimumFractionDigits: places, maximumFractionDigits: places })
+  formatters.set(places, formatter)
+  return formatter.format(value)
 }
 
 const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumSignificantDigits: 4 })

@@ -13,9 +13,16 @@ export function setText(element: Element | null, text: string): void {
 }
 
 /** Fades an element in briefly, to show that it changed. */
-export function flash(element: Element): void {
+function flash(element: Element): void {
   if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
   element.animate([{ opacity: 0.45 }, { opacity: 1 }], { duration: 300 })
+}
+
+/** Sets an element's text, and flashes it if the text is new. */
+export function showText(element: Element, text: string): void {
+  if (element.textContent === text) return
+  element.textContent = text
+  flash(element)
 }
 
 /**
@@ -45,17 +52,11 @@ function showFigure(element: HTMLDataElement, kind: FigureKind, amount: string |
   element.className = figureClass(kind, amount)
   if (amount === null) {
     element.removeAttribute('title')
-    const [sign, words] = [document.createElement('span'), document.createElement('span')]
-    sign.ariaHidden = 'true'
-    sign.textContent = UNKNOWN_FIGURE.sign
-    words.className = 'hidden'
-    words.textContent = UNKNOWN_FIGURE.words
-    element.replaceChildren(sign, words)
+    const sign = { ariaHidden: 'true', textContent: UNKNOWN_FIGURE.sign }
+    const words = { className: 'hidden', textContent: UNKNOWN_FIGURE.words }
+    element.replaceChildren(...[sign, words].map((span) => Object.assign(document.createElement('span'), span)))
     return
   }
   element.title = amount
-  const text = formatFigure(kind, amount, currency)
-  if (element.textContent === text) return
-  element.textContent = text
-  flash(element)
+  showText(element, formatFigure(kind, amount, currency))
 }

@@ -42,27 +42,10 @@ export const toBar = (candle: WireCandle | LiveCandle): Bar => ({
   rev: candle.rev,
 })
 
-const isSameBar = (a: Bar, b: Bar): boolean =>
-  a.c === b.c &&
-  a.v === b.v &&
-  a.h === b.h &&
-  a.l === b.l &&
-  a.o === b.o &&
-  a.rev === b.rev &&
-  a.complete === b.complete &&
-  a.coverage === b.coverage
+const isSameBar = (a: Bar, b: Bar): boolean => (Object.keys(a) as (keyof Bar)[]).every((key) => a[key] === b[key])
 
-/** Index of the first bar that does not start before `t`. */
-function lowerBound(bars: readonly Bar[], t: number): number {
-  let low = 0
-  let high = bars.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (bars[middle]!.t < t) low = middle + 1
-    else high = middle
-  }
-  return low
-}
+/** Index of the first bar that does not start before `t`. Searches from the end: most updates are of the last bar. */
+const lowerBound = (bars: readonly Bar[], t: number): number => bars.findLastIndex((bar) => bar.t < t) + 1
 
 /**
  * Merges streamed bars into a series by their start: a bar replaces the one with the same start, otherwise it is inserted.
@@ -147,8 +130,7 @@ export function timeSlots(series: Series, sizeS: number): Slot[] {
 /** The coverage of the bars that start in [from, to], and the gaps that touch the time up to the end of the last one. */
 export function summarizeCoverage(series: Series, from: number, to: number, sizeS: number): CoverageSummary {
   const summary: CoverageSummary = { full: 0, partial: 0, gap: 0, gaps: [] }
-  for (let i = lowerBound(series.bars, from); i < series.bars.length && series.bars[i]!.t <= to; i++)
-    summary[series.bars[i]!.coverage]++
+  for (const { t, coverage } of series.bars) if (t >= from && t <= to) summary[coverage]++
   summary.gaps = series.gaps.filter((gap) => gap[1] > from && gap[0] < to + sizeS)
   return summary
 }

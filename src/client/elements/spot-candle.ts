@@ -12,21 +12,15 @@ const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
 const WIDTH = 100
 const HEIGHT = 14
 
-let sheet: CSSStyleSheet | null = null
-
-function candleSheet(): CSSStyleSheet {
-  if (sheet) return sheet
-  sheet = new CSSStyleSheet()
-  sheet.replaceSync(`
-    :host { display: inline-block; width: 100%; height: ${HEIGHT}px; vertical-align: middle; }
-    svg { display: block; width: 100%; height: 100%; overflow: visible; }
-    .wick { stroke: var(--range, GrayText); stroke-width: 2; }
-    .body { stroke-width: 8; }
-    .up { stroke: var(--up, green); }
-    .down { stroke: var(--down, red); }
-  `)
-  return sheet
-}
+const sheet = new CSSStyleSheet()
+sheet.replaceSync(`
+  :host { display: inline-block; width: 100%; height: ${HEIGHT}px; vertical-align: middle; }
+  svg { display: block; width: 100%; height: 100%; overflow: visible; }
+  .wick { stroke: var(--range, GrayText); stroke-width: 2; }
+  .body { stroke-width: 8; }
+  .up { stroke: var(--up, green); }
+  .down { stroke: var(--down, red); }
+`)
 
 /**
  * `<spot-candle>`: draws the candle of its attributes horizontally, from low at the left to high at the right, and
@@ -53,14 +47,15 @@ export class SpotCandle extends HTMLElement {
   #draw(): void {
     const { product = '', open = '', high = '', low = '', close = '' } = this.dataset
     if (close === '') return
-    if (!this.shadowRoot) this.attachShadow({ mode: 'open' }).adoptedStyleSheets = [candleSheet()]
+    if (!this.shadowRoot) this.attachShadow({ mode: 'open' }).adoptedStyleSheets = [sheet]
     const change = { product, open: +open, high: +high, low: +low, close: +close, price: close }
     const span = change.high - change.low
     const x = (price: number) => (span > 0 ? (WIDTH * (price - change.low)) / span : WIDTH / 2)
-    const svg = document.createElementNS(SVG_NAMESPACE, 'svg')
-    svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`)
-    svg.setAttribute('preserveAspectRatio', 'none')
-    svg.setAttribute('aria-hidden', 'true')
+    const svg = svgElement('svg', {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: 'none',
+      'aria-hidden': 'true',
+    })
     const rising = change.close >= change.open
     const [from, to] = rising ? [x(change.open), x(change.close)] : [x(change.close), x(change.open)]
     svg.append(line('wick', 0, WIDTH), line(`body ${rising ? 'up' : 'down'}`, from, Math.max(to, from + 1)))
@@ -69,12 +64,11 @@ export class SpotCandle extends HTMLElement {
   }
 }
 
-function line(name: string, from: number, to: number): SVGLineElement {
-  const element = document.createElementNS(SVG_NAMESPACE, 'line')
-  element.setAttribute('class', name)
-  element.setAttribute('x1', String(from))
-  element.setAttribute('x2', String(to))
-  element.setAttribute('y1', String(HEIGHT / 2))
-  element.setAttribute('y2', String(HEIGHT / 2))
+const line = (name: string, from: number, to: number): SVGElement =>
+  svgElement('line', { class: name, x1: from, x2: to, y1: HEIGHT / 2, y2: HEIGHT / 2 })
+
+function svgElement(tag: 'svg' | 'line', attributes: Readonly<Record<string, string | number>>): SVGElement {
+  const element = document.createElementNS(SVG_NAMESPACE, tag)
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value))
   return element
 }

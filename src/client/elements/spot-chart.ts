@@ -3,7 +3,7 @@ import { GRANULARITY_SECONDS, type Granularity, isGranularity } from '../../prot
 import type { FeedState } from '../../protocol/product.ts'
 import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
 import type { Stream, StreamState } from '../sdk/stream.ts'
-import { type ChartTheme, type ChartView, createChartView } from './chart-view.ts'
+import { type ChartView, createChartView } from './chart-view.ts'
 import { drawLegend } from './legend.ts'
 import {
   applySnapshot,
@@ -14,6 +14,7 @@ import {
   priceDigits,
   replaceGaps,
   type Series,
+  type SeriesChange,
   summarizeCoverage,
   toBar,
 } from './series.ts'
@@ -32,14 +33,9 @@ export type SpotChartEvents = {
 }
 
 /** The attributes of the chart and its canvas that hold its state: a change of any of them redraws the chart. */
-const OBSERVED_ATTRIBUTES = [
-  'data-product',
-  'data-granularity',
-  'data-position',
-  'data-gaps',
-  'data-marks',
-  'data-candles',
-]
+const OBSERVED_ATTRIBUTES = ['product', 'granularity', 'position', 'gaps', 'marks', 'candles'].map(
+  (name) => `data-${name}`,
+)
 
 /** Bars fetched at once when the user scrolls towards the first one. */
 const PAGE_LIMIT = 300
@@ -66,8 +62,6 @@ export class SpotChart extends HTMLElement {
   readonly #legend = document.createElement('p')
   readonly #plot = document.createElement('div')
   readonly #mutations = new MutationObserver(() => this.#load())
-  readonly #scheme = matchMedia('(prefers-color-scheme: dark)')
-  readonly #onSchemeChange = () => this.#view?.setTheme(this.#theme())
 
   /** The drawn bars, for scripts and tests. */
   get bars(): readonly Bar[] {
@@ -82,13 +76,11 @@ export class SpotChart extends HTMLElement {
       childList: true,
       subtree: true,
     })
-    this.#scheme.addEventListener('change', this.#onSchemeChange)
     this.#load()
   }
 
   disconnectedCallback(): void {
     this.#mutations.disconnect()
-    this.#scheme.removeEventListener('change', this.#onSchemeChange)
     this.#stream?.close()
     this.#stream = null
     this.#view?.remove()
@@ -98,19 +90,17 @@ export class SpotChart extends HTMLElement {
 
   #build(): void {
     const root = this.attachShadow({ mode: 'open' })
-    root.adoptedStyleSheets = [chartSheet()]
-    this.#legend.className = 'legend'
-    this.#legend.setAttribute('aria-hidden', 'true')
-    this.#plot.className = 'plot'
-    this.#plot.tabIndex = 0
-    this.#plot.setAttribute('role', 'img')
+    root.adoptedStyleSheets = [chartSheet]
+    Object.assign(this.#legend, { className: 'legend', ariaHidden: 'true' })
+    Object.assign(this.#plot, { className: 'plot', tabIndex: 0, role: 'img' })
     this.#plot.addEventListener('keydown', (event) => this.#onKey(event))
-    const credit = document.createElement('a')
-    credit.className = 'credit'
-    credit.href = 'https://www.tradingview.com/'
-    credit.target = '_blank'
-    credit.rel = 'noopener'
-    credit.textContent = 'Charts by TradingView'
+    const credit = Object.assign(document.createElement('a'), {
+      className: 'credit',
+      href: 'https://www.tradingview.com/',
+      target: '_blank',
+      rel: 'noopener',
+      textContent: 'Charts by TradingView',
+    })
     root.append(this.#legend, this.#plot, credit)
   }
 
@@ -127,14 +117,13 @@ export class SpotChart extends HTMLElement {
       this.#seriesKey = key
       this.#crosshairBar = null
       this.#view?.remove()
-      this.#view = createChartView(this.#plot, this.#sizeS, this.#theme(), {
+      this.#view = createChartView(this.#plot, this.#sizeS, {
         onPoint: (t) => this.#showBar(t === null ? null : (this.#series.bars.find((bar) => bar.t === t) ?? null)),
         onScroll: () => this.#onScroll(),
       })
       this.#plot.setAttribute('aria-label', `${product} candles, ${granularity.replace('_', ' ').toLowerCase()}`)
     }
-    this.#view?.draw(this.#series, { kind: 'all' })
-    this.#changed()
+    this.#setSeries(this.#series)
     this.#connect(product, granularity)
   }
 
@@ -186,26 +175,20 @@ export class SpotChart extends HTMLElement {
   #applyUpdate(candles: LiveCandle[]): void {
     const { series, change } = mergeBars(this.#series, this.#ownBars(candles))
     if (change.kind === 'none') return
-    this.#series = series
-    this.#view?.draw(series, change)
-    this.#changed()
+    this.#setSeries(series, change)
   }
 
   #applySnapshot(candles: LiveCandle[], gaps: Gap[]): void {
     const snapshot = { bars: this.#ownBars(candles).sort((a, b) => a.t - b.t), gaps }
     const series = applySnapshot(this.#series, snapshot, this.#sizeS)
     if (series === null && !this.#emit('spot-lost', null)) return
-    this.#series = series ?? snapshot
-    this.#view?.draw(this.#series, { kind: 'all' })
-    this.#changed()
+    this.#setSeries(series ?? snapshot)
   }
 
   #applyGaps(from: number, gaps: Gap[]): void {
     const series = replaceGaps(this.#series, from, gaps)
     if (JSON.stringify(series.gaps) === JSON.stringify(this.#series.gaps)) return
-    this.#series = series
-    this.#view?.draw(series, { kind: 'all' })
-    this.#changed()
+    this.#setSeries(series)
   }
 
   /** The bars of this chart's granularity. A frame may contain others. */
@@ -233,9 +216,7 @@ export class SpotChart extends HTMLElement {
       const page = (await response.json()) as { candles: WireCandle[]; gaps: Gap[] }
       if (key !== this.#seriesKey) return
       if (page.candles.length === 0) this.#atStart = true
-      this.#series = prependBars(this.#series, { bars: page.candles.map(toBar), gaps: page.gaps })
-      this.#view?.draw(this.#series, { kind: 'all' })
-      this.#changed()
+      this.#setSeries(prependBars(this.#series, { bars: page.candles.map(toBar), gaps: page.gaps }))
     } catch (error) {
       // The chart works without older bars; a later scroll tries again.
       console.warn(error)
@@ -253,7 +234,7 @@ export class SpotChart extends HTMLElement {
   #drawLegend(): void {
     const { bars } = this.#series
     const index = this.#crosshairBar ? bars.findIndex((bar) => bar.t === this.#crosshairBar?.t) : bars.length - 1
-    drawLegend(this.#legend, bars[index] ?? null, bars[index - 1] ?? null, priceDigits(bars), this.#sizeS)
+    drawLegend(this.#legend, bars, index, priceDigits(bars), this.#sizeS)
   }
 
   /** Arrow keys move the crosshair from bar to bar, Escape hides it. */
@@ -268,7 +249,9 @@ export class SpotChart extends HTMLElement {
     this.#showBar(bar)
   }
 
-  #changed(): void {
+  #setSeries(series: Series, change: SeriesChange = { kind: 'all' }): void {
+    this.#series = series
+    this.#view?.draw(series, change)
     this.#drawLegend()
     this.#scheduleChangeEvent()
   }
@@ -287,22 +270,5 @@ export class SpotChart extends HTMLElement {
 
   #emit<K extends keyof SpotChartEvents>(type: K, detail: SpotChartEvents[K]): boolean {
     return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, cancelable: true }))
-  }
-
-  #theme(): ChartTheme {
-    const style = getComputedStyle(this)
-    const color = (name: string, fallback: string) => style.getPropertyValue(name).trim() || fallback
-    const dark = this.#scheme.matches
-    return {
-      text: color('--chart-text', dark ? '#a3a8b3' : '#565d6b'),
-      grid: color('--chart-grid', dark ? '#20242c' : '#eceef2'),
-      line: color('--chart-line', dark ? '#5b6270' : '#7a8291'),
-      up: color('--chart-up', dark ? '#2fb38a' : '#0f8a67'),
-      down: color('--chart-down', dark ? '#ef6a5f' : '#cf3f36'),
-      upMuted: color('--chart-up-muted', dark ? '#2fb38a59' : '#0f8a6759'),
-      downMuted: color('--chart-down-muted', dark ? '#ef6a5f59' : '#cf3f3659'),
-      gap: color('--chart-gap', dark ? '#d99a2b2e' : '#d99a2b2e'),
-      font: style.fontFamily,
-    }
   }
 }

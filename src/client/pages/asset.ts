@@ -10,14 +10,13 @@ import {
 } from '../../pricing/format.ts'
 import type { MarketState, StaleReason } from '../../protocol/quote.ts'
 import { drawHistory, updateHistory } from '../elements/history-chart.ts'
-import { byId, flash } from '../elements/live-figures.ts'
+import { byId, setText, showText } from '../elements/live-figures.ts'
+import * as livePage from '../elements/live-page.ts'
 import { connectQuotes, type LiveQuote, type StaleCause, staleCause } from '../sdk/quotes.ts'
 import type { StreamState } from '../sdk/stream.ts'
 
 /** Ages, and whether the price is outdated, are updated this often. */
 const AGE_INTERVAL_MS = 1_000
-/** Screen readers announce the price at most this often. */
-const ANNOUNCE_INTERVAL_MS = 60_000
 /** How long a first price is valid until the server has sent its time to live. */
 const DEFAULT_TTL_MS = 60_000
 
@@ -39,11 +38,8 @@ const clockOffsetMs = (() => {
 const serverNow = (): number => Date.now() + clockOffsetMs
 
 let shownPrice = readShownPrice()
-let connection: StreamState = { name: 'connecting' }
 /** False from a loss until the server has answered again. True before the first answer: then only the age counts. */
 let connected = true
-let announcedAt = Number.NEGATIVE_INFINITY
-let factsRequests = 0
 
 function showQuote(quote: LiveQuote): void {
   const before = shownPrice
@@ -53,12 +49,8 @@ function showQuote(quote: LiveQuote): void {
     market: quote.market_state ?? '',
     ttlMs: before?.ttlMs ?? DEFAULT_TTL_MS,
   }
-  const price = byId('price')
   const text = formatPrice(quote.price)
-  if (price.textContent !== text) {
-    price.textContent = text
-    flash(price)
-  }
+  showText(byId('price'), text)
   const change = byId('change')
   change.textContent = formatPercent(quote.change24h)
   change.className = `move ${direction(quote.change24h)}`
@@ -100,8 +92,7 @@ function showAge(): void {
   const time = byId('age').querySelector('time') ?? byId('age').appendChild(document.createElement('time'))
   if (time.parentElement?.childNodes.length !== 1) byId('age').replaceChildren(time)
   time.dateTime = shownPrice.updatedAt
-  const text = formatAgo(now - Date.parse(shownPrice.updatedAt))
-  if (time.textContent !== text) time.textContent = text
+  setText(time, formatAgo(now - Date.parse(shownPrice.updatedAt)))
   showStale(staleCause(shownPrice, shownPrice.ttlMs, connected, now))
 }
 
@@ -112,7 +103,7 @@ function showStale(cause: StaleCause): void {
   if (element.textContent === text) return
   element.textContent = text
   element.hidden = cause === null
-  announce(cause === null ? 'The price is up to date again.' : text, true)
+  livePage.announce(cause === null ? 'The price is up to date again.' : text, true)
 }
 
 function staleNotice(cause: Exclude<StaleCause, null>): string {
@@ -121,55 +112,22 @@ function staleNotice(cause: Exclude<StaleCause, null>): string {
   return `Outdated: ${staleReasonLabel(cause)}.`
 }
 
-/** Announces text to screen readers, at most once a minute unless it is `urgent`. */
-function announce(text: string, urgent: boolean): void {
-  if (!urgent && performance.now() - announcedAt < ANNOUNCE_INTERVAL_MS) return
-  announcedAt = performance.now()
-  byId('spoken').textContent = text
-}
-
 function showConnection(state: StreamState): void {
-  connection = state
   if (state.name === 'live') connected = true
   else if (state.name !== 'connecting') connected = false
-  const element = byId('connection')
-  const [tone, text] = connectionText(connection)
-  element.dataset.state = tone
-  element.replaceChildren(Object.assign(document.createElement('span'), { className: 'text', textContent: text }))
+  livePage.showConnection(livePage.connectionBadge(state, ['live', 'connected']))
   showAge()
-}
-
-function connectionText(state: StreamState): [string, string] {
-  switch (state.name) {
-    case 'connecting':
-      return ['waiting', 'connecting']
-    case 'live':
-      return ['live', 'connected']
-    case 'stale':
-      return ['lost', 'not responding']
-    case 'reconnecting':
-      return ['lost', 'connection lost, reconnecting…']
-    case 'stopped':
-      return ['lost', `stopped: ${state.reason}`]
-  }
 }
 
 /** Fetches the facts again, with the price's time to live. */
 function reloadFacts(): void {
-  const request = ++factsRequests
   const name = byId('facts').dataset.name ?? ''
-  fetch(`/assets/${encodeURIComponent(name)}/facts`, { headers: { accept: 'text/html' } })
-    .then(async (response) => {
-      if (!response.ok) throw new Error(`the facts request failed with status ${response.status}`)
-      const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('facts')
-      // Responses may arrive out of order: only the newest request counts.
-      if (!fresh || request !== factsRequests) return
-      byId('facts').replaceWith(fresh)
-      const rendered = readShownPrice()
-      if (shownPrice && rendered) shownPrice.ttlMs = rendered.ttlMs
-      showAge()
-    })
-    .catch((error) => console.warn(error))
+  livePage.reloadFacts(`/assets/${encodeURIComponent(name)}/facts`, (facts) => {
+    byId('facts').replaceWith(facts)
+    const rendered = readShownPrice()
+    if (shownPrice && rendered) shownPrice.ttlMs = rendered.ttlMs
+    showAge()
+  })
 }
 
 drawHistory()
@@ -182,7 +140,7 @@ connectQuotes({
   onQuotes(quotes) {
     for (const quote of quotes) showQuote(quote)
     const { symbol } = byId('facts').dataset
-    announce(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`, false)
+    livePage.announce(`${symbol} ${byId('price').textContent}, ${byId('change').textContent}`)
   },
 })
 document.addEventListener('visibilitychange', showAge)

@@ -1,5 +1,7 @@
-import { percentText, priceText } from '../elements/format-number.ts'
-import { flash } from '../elements/live-figures.ts'
+import { direction, formatPercent } from '../../pricing/format.ts'
+import { priceText } from '../elements/format-number.ts'
+import { showText } from '../elements/live-figures.ts'
+import { fetchPage } from '../elements/live-page.ts'
 import { countDecimals } from '../elements/series.ts'
 import { SpotCandle } from '../elements/spot-candle.ts'
 import { connectCandles, type LiveCandle } from '../sdk/candles.ts'
@@ -28,11 +30,7 @@ function showCandle({ product_id: product, timestamp, open, high, low, close }: 
   Object.assign(picture.dataset, { timestamp, open, high, low, close })
   liveProducts.add(product)
   const price = Number(close)
-  const text = priceText(price, countDecimals(price))
-  if (cell.textContent !== text) {
-    cell.textContent = text
-    flash(cell)
-  }
+  showText(cell, priceText(price, countDecimals(price)))
   showChange(product, price)
   showLive(product)
 }
@@ -43,24 +41,19 @@ function showChange(product: string, price: number): void {
   const before = Number(cell?.dataset.before)
   if (!cell || !(before > 0)) return
   const change = (100 * (price - before)) / before
-  cell.textContent = percentText(change)
-  cell.className = `number change ${change > 0 ? 'up' : change < 0 ? 'down' : 'flat'}`
+  cell.textContent = formatPercent(change)
+  cell.className = `number change ${direction(change)}`
 }
 
 function showLive(product: string): void {
   const cell = document.getElementById(`as-of-${product}`)
   if (!cell || cell.querySelector('.live')) return
-  const mark = document.createElement('span')
-  mark.className = 'live'
-  mark.textContent = 'live'
-  cell.replaceChildren(mark)
+  cell.replaceChildren(Object.assign(document.createElement('span'), { className: 'live', textContent: 'live' }))
 }
 
 /** Fetches the page again and updates the cells of products without a live price. */
 async function reloadCells(): Promise<void> {
-  const response = await fetch(location.href, { headers: { accept: 'text/html' } })
-  if (!response.ok) throw new Error(`the list request failed with status ${response.status}`)
-  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
+  const fresh = await fetchPage(location.href)
   for (const cell of fresh.querySelectorAll<HTMLElement>('.markets td[id]')) {
     const current = document.getElementById(cell.id)
     if (!current) return location.reload()

@@ -1,16 +1,16 @@
+import { direction, formatPercent } from '../../pricing/format.ts'
 import { GRANULARITY_SECONDS, isGranularity } from '../../protocol/granularity.ts'
 import type { FeedState } from '../../protocol/product.ts'
-import { compactText, percentText, priceText } from '../elements/format-number.ts'
+import { compactText, priceText } from '../elements/format-number.ts'
 import { shortTimeText, timeText } from '../elements/format-time.ts'
 import { byId } from '../elements/live-figures.ts'
+import * as livePage from '../elements/live-page.ts'
 import type { Bar, CoverageSummary } from '../elements/series.ts'
 import { SpotChart, type SpotChartEvents } from '../elements/spot-chart.ts'
 import type { StreamState } from '../sdk/stream.ts'
 
 /** The facts, with the state of the exchange's feed, are fetched this often. */
 const FACTS_INTERVAL_MS = 10_000
-/** Screen readers announce the price at most this often. */
-const ANNOUNCE_INTERVAL_MS = 60_000
 const LATEST_BARS = 8
 
 const chart = (): SpotChart => {
@@ -24,7 +24,6 @@ const product = () => chart().dataset.product ?? ''
 const granularitySeconds = (granularity: string): number =>
   isGranularity(granularity) ? GRANULARITY_SECONDS[granularity] : 60
 
-let announcedAt = 0
 /** The last bar's start and volume, and when they changed: a market with visible trades is not quiet. */
 let lastBarKey = ''
 let tradedAt = Number.NEGATIVE_INFINITY
@@ -32,13 +31,20 @@ let connection: StreamState | null = null
 /** The state of the exchange's feed from the socket; empty before the first `feed` frame. */
 let feedState: FeedState | '' = ''
 
-document.addEventListener('spot-state', (event) => {
-  connection = (event as CustomEvent<SpotChartEvents['spot-state']>).detail
+/** Calls `run` with the detail of each event of this type. */
+function onChart<K extends keyof SpotChartEvents>(
+  type: K,
+  run: (detail: SpotChartEvents[K], event: Event) => void,
+): void {
+  document.addEventListener(type, (event) => run((event as CustomEvent<SpotChartEvents[K]>).detail, event))
+}
+
+onChart('spot-state', (state) => {
+  connection = state
   showConnection()
 })
 
-document.addEventListener('spot-change', (event) => {
-  const { bars, digits, coverage } = (event as CustomEvent<SpotChartEvents['spot-change']>).detail
+onChart('spot-change', ({ bars, digits, coverage }) => {
   const size = granularitySeconds(chart().dataset.granularity ?? '')
   const last = bars.at(-1)
   if (last) {
@@ -57,14 +63,14 @@ document.addEventListener('spot-change', (event) => {
   )
 })
 
-document.addEventListener('spot-feed', (event) => {
-  feedState = (event as CustomEvent<SpotChartEvents['spot-feed']>).detail
+onChart('spot-feed', (state) => {
+  feedState = state
   showConnection()
   // The facts say since when, and what it means.
   reloadFacts()
 })
 
-document.addEventListener('spot-lost', (event) => {
+onChart('spot-lost', (_, event) => {
   event.preventDefault()
   void showPage(location.href)
 })
@@ -75,31 +81,11 @@ const isQuiet = (): boolean =>
 /** Shows the state of both connections: from the page to Kerb, and from Kerb to the exchange. */
 function showConnection(): void {
   // Without a stream, the text that the server rendered stays.
-  if (connection === null) return
-  const element = byId('connection')
-  const [state, text] = connectionText(connection, isQuiet())
-  if (element.dataset.state === state && element.textContent === text) return
-  element.dataset.state = state
-  element.replaceChildren(Object.assign(document.createElement('span'), { className: 'text', textContent: text }))
+  if (connection !== null) livePage.showConnection(livePage.connectionBadge(connection, feedBadge(isQuiet())))
 }
 
-function connectionText(state: StreamState, quiet: boolean): [string, string] {
-  switch (state.name) {
-    case 'connecting':
-      return ['waiting', 'connecting']
-    case 'stale':
-      return ['lost', 'not responding, prices may be old']
-    case 'reconnecting':
-      return ['lost', 'connection lost, reconnecting…']
-    case 'stopped':
-      return ['lost', `stopped: ${state.reason}`]
-    case 'live':
-      return feedText(quiet)
-  }
-}
-
-/** The text for a page that is connected: the state of the exchange's feed. */
-function feedText(quiet: boolean): [string, string] {
+/** The badge of a page that is connected: the state of the exchange's feed. */
+function feedBadge(quiet: boolean): ReturnType<typeof livePage.connectionBadge> {
   switch (feedState) {
     case 'live':
       return quiet ? ['live', 'live, quiet market'] : ['live', 'live']
@@ -122,14 +108,11 @@ function showPrice(price: number, digits: number): void {
   const change = byId('change')
   if (before > 0) {
     const percent = (100 * (price - before)) / before
-    change.textContent = percentText(percent)
-    change.className = `move ${percent > 0 ? 'up' : percent < 0 ? 'down' : 'flat'}`
+    change.textContent = formatPercent(percent)
+    change.className = `move ${direction(percent)}`
   }
   document.title = `${text} ${product()} · Kerb`
-  if (performance.now() - announcedAt > ANNOUNCE_INTERVAL_MS || announcedAt === 0) {
-    announcedAt = performance.now()
-    byId('spoken').textContent = `${product()} ${text}, ${change.textContent} in 24 hours`
-  }
+  livePage.announce(`${product()} ${text}, ${change.textContent} in 24 hours`)
 }
 
 function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
@@ -150,23 +133,14 @@ function coverageText({ full, partial, gap, gaps }: CoverageSummary): string {
 function row(bar: Bar, digits: number, size: number): HTMLTableRowElement {
   const line = document.createElement('tr')
   if (bar.coverage !== 'full') line.className = 'broken'
-  const start = document.createElement('th')
-  start.scope = 'row'
-  start.textContent = shortTimeText(bar.t, size)
-  line.append(start)
+  const start = { scope: 'row', textContent: shortTimeText(bar.t, size) }
+  line.append(Object.assign(document.createElement('th'), start))
   for (const price of [bar.o, bar.h, bar.l, bar.c]) line.insertCell().textContent = priceText(price, digits)
   line.cells[4]!.className = bar.c >= bar.o ? 'up' : 'down'
   line.insertCell().textContent = compactText(bar.v)
   const state = bar.complete ? (bar.rev > 0 ? 'corrected' : 'closed') : 'forming'
   line.insertCell().textContent = bar.coverage === 'full' ? state : `${state}, ${bar.coverage}`
   return line
-}
-
-/** Fetches and parses a page. @throws Error unless the status is 2xx */
-async function fetchPage(address: string): Promise<Document> {
-  const response = await fetch(address, { headers: { accept: 'text/html' } })
-  if (!response.ok) throw new Error(`${address} failed with status ${response.status}`)
-  return new DOMParser().parseFromString(await response.text(), 'text/html')
 }
 
 let pageRequests = 0
@@ -180,7 +154,7 @@ async function showPage(address: string): Promise<void> {
   const element = chart()
   element.setAttribute('aria-busy', 'true')
   try {
-    const fresh = await fetchPage(address)
+    const fresh = await livePage.fetchPage(address)
     if (request !== pageRequests) return
     const next = fresh.querySelector('spot-chart')
     if (!next) throw new Error(`${address} has no chart`)
@@ -190,7 +164,7 @@ async function showPage(address: string): Promise<void> {
     for (const link of document.querySelectorAll<HTMLElement>('.granularities a'))
       if (link.dataset.granularity === element.dataset.granularity) link.setAttribute('aria-current', 'true')
       else link.removeAttribute('aria-current')
-    replaceFacts(fresh)
+    replaceFacts(fresh.getElementById('facts'))
     history.replaceState(null, '', address)
   } catch (error) {
     console.warn(error)
@@ -202,10 +176,8 @@ async function showPage(address: string): Promise<void> {
   }
 }
 
-function replaceFacts(fresh: Document): void {
-  const facts = fresh.getElementById('facts')
-  if (!facts) return
-  byId('facts').replaceWith(facts)
+function replaceFacts(facts: HTMLElement | null): void {
+  if (facts) byId('facts').replaceWith(facts)
   showConnection()
 }
 
@@ -217,17 +189,8 @@ document.querySelector('.granularities')?.addEventListener('click', (event) => {
   void showPage(link.href)
 })
 
-let factsRequests = 0
-
 function reloadFacts(): void {
-  if (document.hidden) return
-  const request = ++factsRequests
-  fetchPage(`/products/${encodeURIComponent(product())}/facts`)
-    .then((fresh) => {
-      // Responses may arrive out of order: only the newest request counts.
-      if (request === factsRequests) replaceFacts(fresh)
-    })
-    .catch((error) => console.warn(error))
+  if (!document.hidden) livePage.reloadFacts(`/products/${encodeURIComponent(product())}/facts`, replaceFacts)
 }
 setInterval(reloadFacts, FACTS_INTERVAL_MS)
 document.addEventListener('visibilitychange', reloadFacts)

@@ -10,7 +10,8 @@ import {
 import type { Position, Totals } from '../../protocol/portfolio.ts'
 import { drawHistory, updateHistory } from '../elements/history-chart.ts'
 import { byId, setText, showFigures } from '../elements/live-figures.ts'
-import { announce, followPortfolio, reloadParts } from '../elements/live-portfolio.ts'
+import { announce } from '../elements/live-page.ts'
+import { followPortfolio, reloadParts } from '../elements/live-portfolio.ts'
 import type { PortfolioState } from '../sdk/portfolio-state.ts'
 
 let state: PortfolioState | null = null

@@ -2,21 +2,11 @@ import { type Exact, parseExact } from '../../protocol/exact-json.ts'
 import type { StaleReason, WireQuote } from '../../protocol/quote.ts'
 import { browserDeps, openStream, type Stream, type StreamDeps, type StreamState, socketUrl } from './stream.ts'
 
-type Amount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'
-const AMOUNTS: ReadonlySet<string> = new Set<Amount>([
-  'price',
-  'change24h',
-  'previous_close',
-  'open',
-  'high',
-  'low',
-  'volume',
-  'eps',
-  'pe_ratio',
-])
+const AMOUNTS = ['price', 'change24h', 'previous_close', 'open', 'high', 'low', 'volume', 'eps', 'pe_ratio'] as const
+const AMOUNT_NAMES: ReadonlySet<string> = new Set(AMOUNTS)
 
 /** A quote as the server sent it. Amounts are text, with every digit. */
-export type LiveQuote = Exact<WireQuote, Amount>
+export type LiveQuote = Exact<WireQuote, (typeof AMOUNTS)[number]>
 
 export type QuoteOptions = {
   /** Base URL of the Kerb, such as `https://kerb.example`. Not needed in a page that the Kerb serves. */
@@ -43,7 +33,7 @@ export const connectQuotes = (options: QuoteOptions, deps: StreamDeps = browserD
       frame({ type, text, body: { position, quotes } }) {
         if ((type !== 'snapshot' && type !== 'update') || typeof position !== 'string' || !Array.isArray(quotes))
           return null
-        options.onQuotes((parseExact(text, AMOUNTS) as { quotes: LiveQuote[] }).quotes)
+        options.onQuotes((parseExact(text, AMOUNT_NAMES) as { quotes: LiveQuote[] }).quotes)
         return position
       },
     },

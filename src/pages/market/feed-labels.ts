@@ -1,37 +1,36 @@
 import { formatAge, formatAgo } from '../../pricing/format.ts'
 import type { ProductStatus } from '../../protocol/product.ts'
 
-/** What a feed's state means to a reader. `tone` colours it; it never says anything that `title` does not. */
+/** The state of a feed for people. `tone` is its colour, and adds nothing to `title`. */
 export type FeedText = { tone: 'good' | 'quiet' | 'warn' | 'bad'; title: string; detail: string }
 
-/** Without a trade for this long a market is called quiet; trades of an active pair come every few seconds. */
+/** A market without a trade for this long is quiet: an active pair trades every few seconds. */
 const QUIET_MS = 60_000
 
 /**
- * Says how a product's feed is at `now` (unix milliseconds). A quiet market, whose feed is alive and brings no trades,
- * and a dead feed, which brings nothing at all, are told apart (C8).
+ * Describes a product's feed at `now` (unix milliseconds). C8 distinguishes a quiet market, whose feed works without
+ * trades, from a dead feed, which sends nothing.
  */
-export function feedText(status: ProductStatus, now: number): FeedText {
-  const { feed, last } = status
-  const heard = feed.lastMessageAt === null ? 'nothing heard yet' : `last heard ${formatAgo(now - feed.lastMessageAt)}`
+export function feedText({ feed, last }: ProductStatus, now: number): FeedText {
+  const activity =
+    feed.lastMessageAt === null ? 'no messages yet' : `last message ${formatAgo(now - feed.lastMessageAt)}`
+  const reason = feed.reason === null ? '' : ` (${feed.reason})`
   switch (feed.state) {
     case 'live': {
-      const tradeAge = last === null ? null : now - Date.parse(last.time)
-      if (tradeAge !== null && tradeAge < QUIET_MS) return { tone: 'good', title: 'Live', detail: heard }
-      const since = tradeAge === null ? 'no trade seen yet' : `no trade for ${formatAge(tradeAge)}`
-      return { tone: 'quiet', title: 'Quiet market', detail: `the feed is alive, ${since}` }
+      const tradeAgeMs = last === null ? null : now - Date.parse(last.time)
+      if (tradeAgeMs !== null && tradeAgeMs < QUIET_MS) return { tone: 'good', title: 'Live', detail: activity }
+      const detail = `feed OK, no trades ${tradeAgeMs === null ? 'yet' : `for ${formatAge(tradeAgeMs)}`}`
+      return { tone: 'quiet', title: 'Quiet market', detail }
     }
     case 'silent':
-      return { tone: 'bad', title: 'Dead feed', detail: `connected, but ${heard}` }
+      return { tone: 'bad', title: 'No data', detail: `connected, but ${activity}` }
     case 'connecting':
-      return { tone: 'warn', title: 'Connecting', detail: `to the exchange; ${heard}` }
+      return { tone: 'warn', title: 'Connecting', detail: `to the exchange; ${activity}` }
     case 'waiting':
-      return { tone: 'bad', title: 'Feed lost', detail: `waiting to reconnect${reason(feed.reason)}; ${heard}` }
+      return { tone: 'bad', title: 'Feed disconnected', detail: `waiting to reconnect${reason}; ${activity}` }
     case 'refused':
-      return { tone: 'bad', title: 'No feed', detail: feed.reason ?? 'opening it was refused' }
+      return { tone: 'bad', title: 'Feed unavailable', detail: feed.reason ?? 'the connection was refused' }
     case 'closed':
-      return { tone: 'quiet', title: 'Feed closed', detail: 'it opens when somebody watches' }
+      return { tone: 'quiet', title: 'Feed closed', detail: 'opens when someone watches' }
   }
 }
-
-const reason = (text: string | null): string => (text === null ? '' : ` (${text})`)

@@ -1,122 +1,116 @@
 import { html } from 'hono/html'
 import { KIND_LABELS } from '../../portfolio/format.ts'
 import type { ActivityView } from '../../protocol/activity.ts'
-import { ACTIVITY_KINDS } from '../../protocol/portfolio.ts'
-import { assetPath } from '../assets/asset.ts'
+import { ACTIVITY_KINDS, type ActivityKind } from '../../protocol/portfolio.ts'
 import { figure } from '../site/figure.ts'
 import { type FormState, problemNote, selectField, successNote } from '../site/form.ts'
-import { utcText } from '../site/labels.ts'
-import { type Html, layout, type Site } from '../site/layout.ts'
-import {
-  amountField,
-  currencyField,
-  feesField,
-  formatTimeInput,
-  idempotencyKeyField,
-  noteField,
-  symbolField,
-  whenField,
-} from './lot-forms.ts'
+import { dayText, utcText } from '../site/labels.ts'
+import type { Html, Page } from '../site/layout.ts'
+import { figuresTable, type PagePosition, pager } from '../site/table.ts'
+import { amountField, costFields, formatTimeInput, idempotencyKeyField, symbolField, timeFields } from './lot-forms.ts'
+import { symbolLink } from './lots.ts'
 import { userNav } from './nav.ts'
 
-/** Activities of one page, newest first; `next` leads to the page after it, null: there is none. */
-export type ActivitiesPage = {
+/** A page of activities, newest first. `saved` is a message after a success; `now` (unix milliseconds) marks upcoming ones. */
+type ActivitiesPage = PagePosition & {
   activities: readonly ActivityView[]
-  next: string | null
-  first: boolean
   form: FormState
-  /** For `keyField`. */
-  key: string
-  saved: string | null
-  /** Unix milliseconds: what is yet to come is marked. */
+  saved?: string
   now: number
 }
 
-/** The page of what somebody did, with the form to enter more. */
-export function activitiesPage(site: Site, { activities, next, first, form, key, saved, now }: ActivitiesPage): Html {
+/** The page of a user's activities, with the form to add one. */
+export function activitiesPage({ activities, next, first, form, saved, now }: ActivitiesPage): Page {
   const content = html`
 ${userNav('/user/activities')}
-<div class="title-row"><h1>Activities</h1><p class="note">All that was entered or imported. Your lots follow from it.</p></div>
+<div class="title-row"><h1>Activities</h1><p class="note">Everything you entered or imported.</p></div>
 ${successNote(saved)}
 <section class="card holdings" aria-labelledby="activities-title">
-  <h2 id="activities-title">The newest first</h2>
-  ${activities.length === 0 ? html`<p class="empty">Nothing yet.</p>` : table(activities, now)}
+  <h2 id="activities-title">Newest first</h2>
+  ${activities.length === 0 ? html`<p class="empty">No activities yet.</p>` : table(activities, now)}
 </section>
-<p class="pager">${first ? '' : html`<a href="/user/activities">From the beginning</a> `}${next === null ? '' : html`<a href="/user/activities?after=${encodeURIComponent(next)}" rel="next">More</a>`}</p>
+${pager({ first, next }, '/user/activities')}
 <section class="card panel form-card" id="add" aria-labelledby="add-title">
   <h2 id="add-title">Add an activity</h2>
   ${problemNote(form)}
   <form action="/user/activities#add" method="post" class="by-kind">
-  ${idempotencyKeyField(form, key)}
+  ${idempotencyKeyField(form)}
   <div class="columns">
-  ${selectField(form, { name: 'kind', label: 'What', options: ACTIVITY_KINDS.map((kind) => [kind, KIND_LABELS[kind]] as const) })}
-  ${symbolField(form, { required: false, hint: 'A fee, interest or a tax may have none.' })}
+  ${selectField(form, { name: 'kind', label: 'Type', options: ACTIVITY_KINDS.map((kind) => [kind, KIND_LABELS[kind]] as const) })}
+  ${symbolField(form, { required: false, hint: 'Optional for fees, interest and taxes.' })}
   </div>
-  <div class="columns not-split">${amountFields(form, false)}</div>
-  <div class="columns only-split">${splitFields(form, false)}</div>
+  <div class="columns not-split">${amountFields(form, true)}</div>
+  <div class="columns only-split">${splitFields(form, true)}</div>
   <div class="columns">
-  ${whenField(form)}
-  ${noteField(form)}
+  ${timeFields(form)}
   </div>
   <button class="button" type="submit">Add</button>
   </form>
 </section>`
-  return layout(site, { title: 'Activities · Kerb', description: 'Your activities', script: 'stocks', content })
+  return { title: 'Activities', description: 'Your activities', script: 'stocks', content }
 }
 
-/** Where somebody goes from a form of one activity: to what they came from. */
+/** The list that the form of an activity leads back to. */
 export type BackTarget = 'stocks' | 'activities'
 
-const backLink = (back: BackTarget): Html =>
-  html`<p class="other"><a href="/user/${back}">${back === 'stocks' ? 'Back to all lots' : 'Back to all activities'}</a></p>`
-const backField = (back: BackTarget): Html => html`<input type="hidden" name="back" value="${back}">`
-
-const activityLayout = (site: Site, title: string, back: BackTarget, content: Html): Html =>
-  layout(site, {
-    title: `${title} · Kerb`,
-    description: title,
+function activityFormPage(title: string, back: BackTarget, form: FormState, content: Html): Page {
+  const list = back === 'stocks' ? 'lots' : 'activities'
+  return {
+    title,
     script: 'stocks',
     content: html`
 ${userNav(`/user/${back}`)}
-<div class="card account"><h1>${title}</h1>${content}
-${backLink(back)}</div>`,
-  })
+<div class="card account"><h1>${title}</h1>${problemNote(form)}${content}
+<p class="other"><a href="/user/${back}">Back to all ${list}</a></p></div>`,
+  }
+}
 
-/** The page to change an activity on: as it was entered, before later splits. What it was stays. */
-export const activityPage = (site: Site, activity: ActivityView, form: FormState, back: BackTarget): Html =>
-  activityLayout(
-    site,
+const hiddenFields = ({ version }: ActivityView, back: BackTarget): Html =>
+  html`<input type="hidden" name="back" value="${back}">
+<input type="hidden" name="version" value="${version}">`
+
+/** The page to change an activity, as it was entered: before later splits. Its kind cannot change. */
+export const activityPage = (activity: ActivityView, form: FormState, back: BackTarget): Page =>
+  activityFormPage(
     activityTitle(activity),
     back,
-    html`${problemNote(form)}
+    form,
+    html`
 <form action="/user/activities/${activity.id}" method="post">
-${backField(back)}
-<input type="hidden" name="version" value="${activity.version}">
+${hiddenFields(activity, back)}
 ${symbolField(form, { required: activity.symbol !== null })}
-${activity.kind === 'split' ? splitFields(form, true) : amountFields(form, true)}
-${whenField(form, { filled: true })}
-${noteField(form)}
+${activity.kind === 'split' ? splitFields(form, false) : amountFields(form, false)}
+${timeFields(form, false)}
 <button class="button" type="submit">Save</button>
 </form>
-<p class="other"><a href="/user/activities/${activity.id}/delete?back=${back}">Delete it</a></p>`,
+<p class="other"><a href="/user/activities/${activity.id}/delete?back=${back}">Delete</a></p>`,
   )
 
-/** The page that asks whether an activity is to be deleted. */
-export const deletePage = (site: Site, activity: ActivityView, form: FormState, back: BackTarget): Html =>
-  activityLayout(
-    site,
-    `Delete ${activityTitle(activity)}?`,
+/** The page that asks before an activity is deleted. */
+export function deletePage(activity: ActivityView, form: FormState, back: BackTarget): Page {
+  const { id, kind, symbol, traded_at } = activity
+  return activityFormPage(
+    `Delete this ${KIND_NOUNS[kind] ?? KIND_LABELS[kind].toLowerCase()}${symbol === null ? '' : ` of ${symbol}`} (${dayText(traded_at)})?`,
     back,
-    html`${problemNote(form)}
-<p>It is gone then, as if it had never been.${activity.kind === 'buy' ? ' What you sold is to be sold here, too, not deleted.' : ''}</p>
-<form action="/user/activities/${activity.id}/delete" method="post">
-${backField(back)}
-<input type="hidden" name="version" value="${activity.version}">
+    form,
+    html`
+<p>This can't be undone.${kind === 'buy' ? ' If you sold it, record a sale instead.' : ''}</p>
+<form action="/user/activities/${id}/delete" method="post">
+${hiddenFields(activity, back)}
 <button class="button danger" type="submit">Delete</button>
 </form>`,
   )
+}
 
-/** An activity's fields as a form has them. */
+/** Kinds whose label is not a noun. */
+const KIND_NOUNS: Partial<Record<ActivityKind, string>> = {
+  buy: 'purchase',
+  sell: 'sale',
+  transfer_in: 'transfer',
+  transfer_out: 'transfer',
+}
+
+/** The values of an activity's form. */
 export const formValues = (activity: ActivityView): Record<string, string> => ({
   symbol: activity.symbol ?? '',
   quantity: activity.quantity,
@@ -130,49 +124,53 @@ export const formValues = (activity: ActivityView): Record<string, string> => ({
 })
 
 const activityTitle = ({ kind, symbol, traded_at }: ActivityView): string =>
-  `${KIND_LABELS[kind]}${symbol === null ? '' : ` ${symbol}`} of ${traded_at.slice(0, 10)}`
+  `${KIND_LABELS[kind]}${symbol === null ? '' : ` ${symbol}`}, ${dayText(traded_at)}`
 
-/** @param filled of an activity that is there: each field has its value; of a new one some may be left empty */
-const amountFields = (form: FormState, filled: boolean): Html => html`
-${amountField(form, { name: 'quantity', label: 'Quantity', required: filled, ...(!filled && { hint: 'Shares; of a fee, interest or a tax empty is 1.' }) })}
-${amountField(form, { name: 'price', label: 'Price or amount each', required: filled })}
-${feesField(form)}
-${currencyField(form, { filled })}`
+/** @param isNew the form of a new activity, for which some fields have defaults */
+const amountFields = (form: FormState, isNew: boolean): Html => html`
+${amountField(form, { name: 'quantity', label: 'Quantity', required: !isNew, hint: isNew ? 'Leave empty for fees, interest and taxes.' : undefined })}
+${amountField(form, { name: 'price', label: 'Price or amount', required: !isNew })}
+${costFields(form, isNew)}`
 
-const splitFields = (form: FormState, filled: boolean): Html => html`
-${amountField(form, { name: 'split_numerator', label: 'New shares', required: filled })}
-${amountField(form, { name: 'split_denominator', label: 'for so many old ones', required: filled })}`
+const splitFields = (form: FormState, isNew: boolean): Html => html`
+${amountField(form, { name: 'split_numerator', label: 'New shares', required: !isNew })}
+${amountField(form, { name: 'split_denominator', label: 'for each … old shares', required: !isNew })}`
 
-const table = (
-  activities: readonly ActivityView[],
-  now: number,
-): Html => html`<div class="scroll" tabindex="0" role="group" aria-labelledby="activities-title">
-  <table class="figures">
-    <caption class="hidden">Your activities</caption>
-    <thead><tr><th scope="col" class="head">When</th><th scope="col" class="head">What</th><th scope="col" class="head">Asset</th><th scope="col" class="head number">Quantity</th><th scope="col" class="head number">Price</th><th scope="col" class="head number">Fees</th><th scope="col" class="head">Note</th><th scope="col" class="head">To do</th></tr></thead>
-    <tbody>
-${activities.map((activity) => row(activity, now))}
-    </tbody>
-  </table>
-  </div>`
+const table = (activities: readonly ActivityView[], now: number): Html =>
+  figuresTable({
+    labelledBy: 'activities-title',
+    caption: 'Your activities',
+    columns: { before: ['When', 'Type', 'Asset'], numbers: AMOUNT_COLUMNS, after: ['Note', 'Actions'] },
+    rows: activities.map((activity) => row(activity, now)),
+  })
 
 function row(activity: ActivityView, now: number): Html {
-  const { id, kind, symbol, asset_id, quantity, price, fees, currency, traded_at, split, note } = activity
-  const to = Date.parse(traded_at)
-  const own = asset_id !== null && asset_id < 0
+  const { id, kind, symbol, asset_id, traded_at, note } = activity
+  const at = Date.parse(traded_at)
   return html`<tr>
-  <th scope="row"><time datetime="${traded_at}" title="${utcText(to)}">${traded_at.slice(0, 10)}</time>${to > now ? html`<span class="below old">yet to come</span>` : ''}</th>
+  <th scope="row"><time datetime="${traded_at}" title="${utcText(at)}">${traded_at.slice(0, 10)}</time>${at > now ? html`<span class="below old">upcoming</span>` : ''}</th>
   <td>${KIND_LABELS[kind]}</td>
-  <td>${symbol === null ? '' : own ? html`<span class="symbol">${symbol}</span>` : html`<a class="symbol" href="${assetPath(symbol)}">${symbol}</a>`}</td>
-  ${
-    split === null
-      ? html`<td class="number">${figure('quantity', '', quantity, '')}</td>
-  <td class="number">${figure('price', '', price, '')} <span class="currency">${currency}</span></td>
-  <td class="number">${figure('price', '', fees, '')}</td>`
-      : html`<td class="number" colspan="3">${split.numerator} for ${split.denominator}</td>`
-  }
+  <td>${symbol === null ? '' : symbolLink({ asset_id, symbol })}</td>
+  ${amountCells(activity)}
   <td class="note-text muted">${note ?? ''}</td>
   <td class="ways"><a href="/user/activities/${id}">Edit<span class="hidden"> ${activityTitle(activity)}</span></a> <a href="/user/activities/${id}/delete">Delete<span class="hidden"> ${activityTitle(activity)}</span></a></td>
 </tr>
 `
 }
+
+/** The headings of `amountCells`. */
+export const AMOUNT_COLUMNS = ['Quantity', 'Price', 'Fees'] as const
+
+/** The cells with an activity's amounts, or with the ratio of a split. */
+export const amountCells = ({
+  quantity,
+  price,
+  fees,
+  currency,
+  split,
+}: Pick<ActivityView, 'quantity' | 'price' | 'fees' | 'currency' | 'split'>): Html =>
+  split === null
+    ? html`<td class="number">${figure('quantity', '', quantity, '')}</td>
+  <td class="number">${figure('price', '', price, '')} <span class="currency">${currency}</span></td>
+  <td class="number">${figure('price', '', fees, '')}</td>`
+    : html`<td class="number" colspan="3">${split.numerator} for ${split.denominator}</td>`

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { type Context, Hono } from 'hono'
 import { readBytes } from '../../api/http/body.ts'
 import { type AppEnv, userRequest } from '../../api/http/context.ts'
@@ -5,109 +6,80 @@ import { runOnce } from '../../api/http/idempotency.ts'
 import { invalidField } from '../../api/http/input.ts'
 import { decodeText, type ImportQuery, importFile, previewImport } from '../../api/portfolio/import/import.ts'
 import { readSettings } from '../../config.ts'
-import { CodedError, ERROR_CODES } from '../../protocol/errors.ts'
+import { CodedError } from '../../protocol/errors.ts'
 import { requireSignIn } from '../account/require-sign-in.ts'
-import { EMPTY_FORM, type FormState } from '../site/form.ts'
+import { EMPTY_FORM } from '../site/form.ts'
 import { formWithErrors } from '../site/handle-form.ts'
-import { errorPage, NO_STORE, securityHeaders, siteInfo } from '../site/routes.ts'
+import { errorPage, renderPage, securityHeaders } from '../site/respond.ts'
 import { importPage, type PreviewedFile } from './import.ts'
 
-/** What the form has beside the file, bytes. */
+/** Bytes of the form besides the file. */
 const FORM_OVERHEAD_BYTES = 10_000
 
-/** A form of this page: a file, or the content of one that was looked at before. */
+/** The form of this page, with a file or the content of a previewed one. */
 type ImportForm = { name: string; bytes: Uint8Array; createCustomAssets: boolean; key: string; step: string }
 
-const toBase64 = (bytes: Uint8Array): string => {
-  const parts: string[] = []
-  // As many arguments at once as a call surely takes.
-  for (let at = 0; at < bytes.length; at += 8_192) parts.push(String.fromCharCode(...bytes.subarray(at, at + 8_192)))
-  return btoa(parts.join(''))
-}
-
-const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0))
-
-const invalidFile = (message: string): CodedError => invalidField('file', message)
+const missingFile = (): CodedError => invalidField('file', 'choose a file')
 
 /** @throws CodedError `message_too_large`, `invalid_request` */
 async function readImportForm(c: Context<AppEnv>): Promise<ImportForm> {
-  const most = readSettings(c.env).MAX_IMPORT_BYTES
-  // In base64 four signs stand for three bytes.
-  const body = await readBytes(c.req.raw, Math.ceil((most * 4) / 3) + FORM_OVERHEAD_BYTES)
+  const maxBytes = readSettings(c.env).MAX_IMPORT_BYTES
+  // Base64 has four characters for three bytes.
+  const body = await readBytes(c.req.raw, Math.ceil((maxBytes * 4) / 3) + FORM_OVERHEAD_BYTES)
   const type = c.req.header('content-type') ?? ''
   const form = await new Response(body, { headers: { 'content-type': type } }).formData().catch(() => {
-    throw invalidFile('is missing')
+    throw missingFile()
   })
   const text = (name: string): string => {
     const value = form.get(name)
     return typeof value === 'string' ? value : ''
   }
-  const file = form.get('file')
-  const given = file === null || typeof file === 'string' ? null : (file as File)
-  const bytes = given ? new Uint8Array(await given.arrayBuffer()) : decodeContent(text('content'))
-  if (bytes.length === 0) throw invalidFile(given?.name ? 'is empty' : 'is missing')
-  if (bytes.length > most) throw new CodedError('message_too_large', `a file has ${most} bytes at most`)
-  const name = (given?.name ?? text('name')).slice(0, 200)
+  const value = form.get('file')
+  const file = value === null || typeof value === 'string' ? null : (value as File)
+  const bytes = file ? new Uint8Array(await file.arrayBuffer()) : Buffer.from(text('content'), 'base64')
+  if (bytes.length === 0) throw file?.name ? invalidField('file', 'this file is empty') : missingFile()
+  if (bytes.length > maxBytes) throw new CodedError('message_too_large', `A file must have at most ${maxBytes} bytes.`)
+  const name = (file?.name ?? text('name')).slice(0, 200)
   return { name, bytes, createCustomAssets: text('unknown') === 'own', key: text('key'), step: text('step') }
 }
 
-function decodeContent(text: string): Uint8Array {
-  try {
-    return fromBase64(text)
-  } catch {
-    throw invalidFile('is missing')
-  }
-}
-
-const toImportQuery = ({ createCustomAssets: own }: ImportForm): ImportQuery => ({
+const toImportQuery = ({ createCustomAssets }: ImportForm): ImportQuery => ({
   dry_run: false,
-  unknown: own ? 'own' : 'refuse',
+  unknown: createCustomAssets ? 'own' : 'refuse',
 })
 
-async function previewFile(c: Context<AppEnv>, sent: ImportForm): Promise<PreviewedFile> {
-  const { name, bytes, createCustomAssets: own } = sent
-  const answer = await previewImport(userRequest(c), decodeText(bytes), toImportQuery(sent))
-  return { name, content: toBase64(bytes), createCustomAssets: own, answer }
+async function previewFile(c: Context<AppEnv>, form: ImportForm): Promise<PreviewedFile> {
+  const { name, bytes, createCustomAssets } = form
+  const result = await previewImport(userRequest(c), decodeText(bytes), toImportQuery(form))
+  return { name, content: Buffer.from(bytes).toString('base64'), createCustomAssets, result }
 }
 
-const renderImport = (c: Context<AppEnv>, form: FormState, file: PreviewedFile | null) =>
-  importPage(siteInfo(c.env), { form, file, key: crypto.randomUUID() })
-
-/** The form with what is wrong; what is no fault of the file is thrown on. */
-function toFormError(error: unknown): { form: FormState; status: 400 | 409 | 413 | 429 | 503 } {
-  if (!(error instanceof CodedError)) throw error
-  const form = formWithErrors(error, { file: '' })
-  if (form === null) throw error
-  return { form, status: ERROR_CODES[error.code].status as 400 | 409 | 413 | 429 | 503 }
-}
-
-/** Imports what was looked at before, and says what came of it; what cannot be imported any more is shown anew. */
-async function submitImport(c: Context<AppEnv>, sent: ImportForm): Promise<Response> {
-  const text = decodeText(sent.bytes)
-  const query = toImportQuery(sent)
+/** Imports a previewed file. If it cannot be imported any more, responds with a new preview. */
+async function submitImport(c: Context<AppEnv>, form: ImportForm): Promise<Response> {
+  const text = decodeText(form.bytes)
   try {
-    const fields = [text, sent.createCustomAssets]
-    await runOnce(c, fields, (request) => importFile(request, text, query), sent.key || null)
+    const input = [text, form.createCustomAssets]
+    await runOnce(c, input, (request) => importFile(request, text, toImportQuery(form)), form.key || null)
     return c.redirect('/user/activities?done=imported', 303)
   } catch (error) {
-    const { form, status } = toFormError(error)
-    // Rows that are wrong are told by another look at the file.
-    return c.html(renderImport(c, { ...form, errors: [] }, await previewFile(c, sent)), status, NO_STORE)
+    const { form: state, status } = formWithErrors(error, { file: '' })
+    // The preview has the errors of the rows.
+    return renderPage(c, importPage({ ...state, errors: [] }, await previewFile(c, form)), status)
   }
 }
 
-/** The page of import and export: a file is looked at first, and imported with the button that comes with that. */
+/** The page of import and export. A file is previewed first; the preview has the button that imports it. */
 export const importPages = new Hono<AppEnv>()
-  .get('/user/import', securityHeaders, requireSignIn, (c) => c.html(renderImport(c, EMPTY_FORM, null), 200, NO_STORE))
+  .get('/user/import', securityHeaders, requireSignIn, (c) => renderPage(c, importPage(EMPTY_FORM, null)))
   .post('/user/import', securityHeaders, requireSignIn, async (c) => {
     try {
-      const sent = await readImportForm(c)
-      if (sent.step === 'import') return await submitImport(c, sent)
-      return c.html(renderImport(c, EMPTY_FORM, await previewFile(c, sent)), 200, NO_STORE)
+      const form = await readImportForm(c)
+      if (form.step === 'import') return await submitImport(c, form)
+      return renderPage(c, importPage(EMPTY_FORM, await previewFile(c, form)))
     } catch (error) {
-      const { form, status } = toFormError(error)
-      return c.html(renderImport(c, form, null), status, NO_STORE)
+      const { form, status } = formWithErrors(error, { file: '' })
+      return renderPage(c, importPage(form, null), status)
     }
   })
 
-importPages.onError((error, c) => errorPage(c, error))
+importPages.onError(errorPage)

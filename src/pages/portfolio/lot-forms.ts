@@ -4,17 +4,19 @@ import type { Sale } from '../../protocol/activity.ts'
 import { MAX_NOTE_CHARS } from '../../protocol/lot-input.ts'
 import type { LotView } from '../../protocol/portfolio.ts'
 import { figure } from '../site/figure.ts'
-import { type FormState, field, problemNote, selectField } from '../site/form.ts'
-import { type Html, layout, type Site } from '../site/layout.ts'
+import { type Field, type FormFields, type FormState, field, problemNote, selectField } from '../site/form.ts'
+import { dayText } from '../site/labels.ts'
+import type { Html, Page } from '../site/layout.ts'
+import { figuresTable } from '../site/table.ts'
 import { userNav } from './nav.ts'
 
-/** Longest decimal and symbol that a field takes, characters. */
+/** Longest decimal and symbol in a field, characters. */
 const MAX_INPUT_LENGTH = 100
 
-/** A time as a browser's field has it: without zone, in UTC. */
+/** An RFC 3339 time in the format of a `datetime-local` field: without zone, in UTC. */
 export const formatTimeInput = (time: string): string => time.replace(/Z$/, '').replace(/(T\d\d:\d\d):00$/, '$1')
 
-/** What such a field says, in RFC 3339; what is no time stays to be refused. */
+/** The text of such a field as an RFC 3339 time. Other text is left for the schema to refuse. */
 export function parseTimeInput(text: string): string {
   const [, day, minute, rest = ':00'] =
     /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?$/.exec(text.trim()) ?? []
@@ -22,85 +24,53 @@ export function parseTimeInput(text: string): string {
   return minute === undefined ? `${day}T00:00:00Z` : `${day}T${minute}${rest}Z`
 }
 
-type AmountField = { name: string; label: string; hint?: string; required?: boolean }
+/** A field for a decimal as text. */
+export const amountField = (form: FormState, options: Field): Html =>
+  field(form, { ...options, decimal: true, maxLength: MAX_INPUT_LENGTH })
 
-/** A field of an amount: decimal text, which no browser turns into a number. */
-export const amountField = (form: FormState, each: AmountField): Html =>
-  field(form, { ...each, type: 'text', autocomplete: 'off', decimal: true, maxLength: MAX_INPUT_LENGTH })
+/**
+ * The fields for fees and currency.
+ * @param isNew the form of a new activity, for which they have defaults
+ */
+export const costFields = (form: FormState, isNew = true): Html => html`
+${amountField(form, { name: 'fees', label: 'Fees', required: false, hint: 'Total fees. Leave empty if none.' })}
+${field(form, { name: 'currency', label: 'Currency', maxLength: 12, required: !isNew, hint: isNew ? "Defaults to the asset's currency." : 'Of price and fees.' })}`
 
-/** Of a new activity some fields have a value when they are left empty; of one that is there, they have theirs. */
-type Filled = { filled?: boolean }
+/** The fields for the time and a note. @param isNew as in `costFields` */
+export const timeFields = (form: FormState, isNew = true): Html => html`
+${field(form, { name: 'traded_at', label: 'When (UTC)', type: 'datetime-local', required: !isNew, hint: isNew ? 'Defaults to now.' : undefined })}
+${field(form, { name: 'note', label: 'Note', maxLength: MAX_NOTE_CHARS, required: false })}`
 
-export const feesField = (form: FormState): Html =>
-  amountField(form, { name: 'fees', label: 'Fees', required: false, hint: 'Of the whole; empty is none.' })
-
-export const currencyField = (form: FormState, { filled = false }: Filled = {}): Html =>
-  field(form, {
-    name: 'currency',
-    label: 'Currency',
-    type: 'text',
-    autocomplete: 'off',
-    maxLength: 12,
-    required: filled,
-    hint: filled ? 'Of price and fees.' : 'Empty is that of the asset.',
-  })
-
-export const whenField = (form: FormState, { filled = false }: Filled = {}): Html =>
-  field(form, {
-    name: 'traded_at',
-    label: 'When (UTC)',
-    type: 'datetime-local',
-    autocomplete: 'off',
-    required: filled,
-    ...(!filled && { hint: 'Empty is now.' }),
-  })
-
-export const noteField = (form: FormState): Html =>
-  field(form, {
-    name: 'note',
-    label: 'Note',
-    type: 'text',
-    autocomplete: 'off',
-    maxLength: MAX_NOTE_CHARS,
-    required: false,
-  })
-
-/** A field for a symbol, with suggestions where scripts run. */
-export const symbolField = (form: FormState, more: { required?: boolean; hint?: string } = {}): Html =>
-  html`${field(form, { name: 'symbol', label: 'Symbol', type: 'text', autocomplete: 'off', maxLength: MAX_INPUT_LENGTH, list: 'symbols', ...more })}
+/** A field for a symbol, with suggestions if scripts run. */
+export const symbolField = (form: FormState, options: Pick<Field, 'required' | 'hint'> = {}): Html =>
+  html`${field(form, { name: 'symbol', label: 'Symbol', maxLength: MAX_INPUT_LENGTH, list: 'symbols', ...options })}
 <datalist id="symbols"></datalist>`
 
-/** Made once for each form: what is sent twice by mistake is written once. What came back keeps its own. */
-export const idempotencyKeyField = ({ values }: FormState, key: string): Html =>
-  html`<input type="hidden" name="key" value="${values.key ?? key}">`
+/** A form that is sent twice with the same idempotency key is written once. A form that comes back has its key again. */
+export const idempotencyKeyField = ({ values }: FormState): Html =>
+  html`<input type="hidden" name="key" value="${values.key ?? crypto.randomUUID()}">`
 
-/** The form to add a lot with. @param key for `keyField` */
+/** The form for a purchase. */
 export const addLotForm = (
   form: FormState,
-  key: string,
 ): Html => html`<section class="card panel form-card" id="add" aria-labelledby="add-title">
-  <h2 id="add-title">Add what you bought</h2>
+  <h2 id="add-title">Add a purchase</h2>
   ${problemNote(form)}
   <form action="/user/stocks#add" method="post">
   <div class="columns">
-  ${idempotencyKeyField(form, key)}
-  ${symbolField(form, { hint: 'As on its market, such as AAPL or BTC-USD.' })}
+  ${idempotencyKeyField(form)}
+  ${symbolField(form, { hint: 'e.g. AAPL or BTC-USD' })}
   ${amountField(form, { name: 'quantity', label: 'Quantity' })}
-  ${amountField(form, { name: 'price', label: 'Price each' })}
-  ${feesField(form)}
-  ${currencyField(form)}
-  ${whenField(form)}
-  ${noteField(form)}
+  ${amountField(form, { name: 'price', label: 'Price per share' })}
+  ${costFields(form)}
+  ${timeFields(form)}
   </div>
   <button class="button" type="submit">Add</button>
   </form>
 </section>`
 
-/** What the page to sell on shows; `preview` is what the sale would do. `key` for `keyField`. */
-export type SellPage = { lot: LotView; form: FormState; preview: Sale | null; key: string }
-
-/** The page to sell on; with a preview also the button that does it. */
-export function sellPage(site: Site, { lot, form, preview, key }: SellPage): Html {
+/** The page to sell from a lot; with a preview of the sale also the button that sells. */
+export function sellPage(lot: LotView, form: FormState, preview: Sale | null): Page {
   const title = `Sell ${lot.symbol}`
   const content = html`
 ${userNav('/user/stocks')}
@@ -108,54 +78,54 @@ ${userNav('/user/stocks')}
 ${problemNote(form)}
 ${preview === null ? lotFacts(lot) : previewCard(preview)}
 <form action="/user/stocks/${lot.id}/sell" method="post">
-${idempotencyKeyField(form, key)}
+${idempotencyKeyField(form)}
 ${preview === null ? '' : html`<input type="hidden" name="previewed" value="${previewKey(form.values)}">`}
 ${selectField(form, {
   name: 'take',
-  label: 'Which lots',
+  label: 'Lots to sell',
   options: [
-    ['lot', `This lot, of ${lot.traded_at.slice(0, 10)}`],
-    ['fifo', 'The oldest first'],
+    ['lot', `This lot (${dayText(lot.traded_at)})`],
+    ['fifo', 'Oldest first (FIFO)'],
   ],
 })}
 ${amountField(form, { name: 'quantity', label: 'Quantity' })}
-${amountField(form, { name: 'price', label: 'Sold at, each' })}
-${feesField(form)}
-${currencyField(form)}
-${whenField(form)}
-${noteField(form)}
+${amountField(form, { name: 'price', label: 'Price per share' })}
+${costFields(form)}
+${timeFields(form)}
 <button class="button" type="submit" name="step" value="preview">${preview === null ? 'Preview' : 'Preview again'}</button>
 ${preview === null ? '' : html`<button class="button" type="submit" name="step" value="sell">Sell</button>`}
 </form>
 <p class="other"><a href="/user/stocks">Back to all lots</a></p></div>`
-  return layout(site, { title: `${title} · Kerb`, description: title, script: null, content })
+  return { title, content }
 }
 
 const lotFacts = (lot: LotView): Html => html`<dl>
     <div><dt>Open</dt><dd>${figure('quantity', '', lot.quantity, '')} of ${formatFigure('quantity', lot.opened_quantity, '')}</dd></div>
-    <div><dt>Paid each</dt><dd>${figure('price', '', lot.price, '')} ${lot.currency}</dd></div>
-    <div><dt>Traded at</dt><dd>${formatTimeInput(lot.traded_at).replace('T', ' ')} UTC</dd></div>
+    <div><dt>Price paid</dt><dd>${figure('price', '', lot.price, '')} ${lot.currency}</dd></div>
+    <div><dt>Bought</dt><dd>${formatTimeInput(lot.traded_at).replace('T', ' ')} UTC</dd></div>
   </dl>`
 
 const PREVIEWED_FIELDS = ['take', 'quantity', 'price', 'fees', 'currency', 'traded_at'] as const
 
-/** What a preview was made of: a sale of something else is previewed first. */
-export const previewKey = (values: Readonly<Record<string, string>>): string =>
+/** The values that a preview was made for. A sale with other values is previewed first. */
+export const previewKey = (values: FormFields): string =>
   PREVIEWED_FIELDS.map((name) => (values[name] ?? '').trim()).join('|')
 
 function previewCard({ lots, portfolio }: Sale): Html {
-  const { currency, realised_gain, proceeds } = portfolio
+  const { currency, realised_gain: gain, proceeds } = portfolio
+  const isLoss = gain?.startsWith('-')
+  const shown = gain === null ? undefined : formatFigure('money', gain.replace('-', ''), currency)
   return html`<section id="preview" aria-labelledby="preview-title">
-  <h2 id="preview-title">What this sale would do</h2>
-  <p class="notice" role="status">It realises a gain of ${figure('move', '', realised_gain, currency)} ${currency}, for ${figure('money', '', proceeds, currency)} ${currency}. Nothing is sold yet.</p>
-  <div class="scroll" tabindex="0" role="group" aria-labelledby="preview-title">
-  <table class="figures">
-    <caption class="hidden">Lots that it takes</caption>
-    <thead><tr><th scope="col" class="head">Lot of</th><th scope="col" class="head number">Quantity</th><th scope="col" class="head number">Cost</th><th scope="col" class="head number">Gain, ${currency}</th></tr></thead>
-    <tbody>
-${lots.map((each) => html`<tr><th scope="row">${each.traded_at.slice(0, 10)}</th><td class="number">${figure('quantity', '', each.quantity, '')}</td><td class="number">${figure('price', '', each.lot_cost, '')} <span class="currency">${each.lot_currency}</span></td><td class="number">${figure('move', '', each.portfolio.realised_gain, currency)}</td></tr>`)}
-    </tbody>
-  </table>
-  </div>
+  <h2 id="preview-title">Preview</h2>
+  <p class="notice" role="status">This sale would realise a ${isLoss ? 'loss' : 'gain'} of ${figure('move', '', gain, currency, shown)} ${currency} (proceeds ${figure('money', '', proceeds, currency)} ${currency}).</p>
+  ${figuresTable({
+    labelledBy: 'preview-title',
+    caption: 'Lots of this sale',
+    columns: { before: ['Lot'], numbers: ['Quantity', 'Cost', `Gain, ${currency}`] },
+    rows: lots.map(
+      (each) =>
+        html`<tr><th scope="row">${each.traded_at.slice(0, 10)}</th><td class="number">${figure('quantity', '', each.quantity, '')}</td><td class="number">${figure('price', '', each.lot_cost, '')} <span class="currency">${each.lot_currency}</span></td><td class="number">${figure('move', '', each.portfolio.realised_gain, currency)}</td></tr>`,
+    ),
+  })}
 </section>`
 }

@@ -11,32 +11,32 @@ import type { Position, Totals } from '../../protocol/portfolio.ts'
 import type { HistoryRange } from '../../protocol/price-history.ts'
 import type { Profile } from '../../protocol/profile.ts'
 import type { ValueHistory } from '../../protocol/value-history.ts'
-import { assetPath } from '../assets/asset.ts'
 import { figure } from '../site/figure.ts'
 import { utcText } from '../site/labels.ts'
-import { type Html, layout, type Site } from '../site/layout.ts'
-import { connectionNote, userNav } from './nav.ts'
+import { announcements, connectionBadge, type Html, type Page } from '../site/layout.ts'
+import { figuresTable } from '../site/table.ts'
+import { symbolLink } from './lots.ts'
+import { userNav } from './nav.ts'
 import { valueCard } from './value-card.ts'
 
-/** What the overview shows: the portfolio as the database has it at the moment of the page. */
-export type UserPage = {
+/** The overview of a user's portfolio. `history` is null if it cannot be read now. */
+type UserPage = {
   profile: Profile
   portfolio: Totals
   positions: readonly Position[]
   range: HistoryRange
-  /** Null: it cannot be read at the moment. */
   history: ValueHistory | null
 }
 
-/** The first page of who is signed in: whole as it comes, and moved on by the portfolio's socket where scripts run. */
-export const userPage = (site: Site, { profile, portfolio, positions, range, history }: UserPage): Html =>
-  layout(site, {
-    title: 'Overview · Kerb',
-    description: 'What is yours',
-    script: 'user',
-    content: html`
+/** The first page of the signed-in user. Its script updates the figures over the portfolio's socket. */
+export const userPage = ({ profile, portfolio, positions, range, history }: UserPage): Page => ({
+  title: 'Overview',
+  description: 'Your portfolio',
+  script: 'user',
+  content: html`
 ${userNav('/user')}
-<div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1>${connectionNote}</div>
+<div class="title-row"><h1>Hello${profile.name === '' ? '' : html`, ${profile.name}`}</h1>${connectionBadge()}
+${announcements}</div>
 <div id="portfolio" data-version="${portfolio.version}">
 ${positions.length === 0 ? emptyPortfolio : portfolioCards(portfolio, positions)}
 </div>
@@ -46,38 +46,31 @@ ${positions.length === 0 ? emptyPortfolio : portfolioCards(portfolio, positions)
   <dl>
     <div><dt>Email</dt><dd>${profile.email}</dd></div>
     <div><dt>Currency</dt><dd>${profile.currency}</dd></div>
-    <div><dt>Prices</dt><dd>refreshed ${intervalText(profile.refresh_interval_seconds)}</dd></div>
-    <div><dt>Here since</dt><dd><time datetime="${profile.created_at}">${utcText(Date.parse(profile.created_at)).slice(0, 10)}</time></dd></div>
+    <div><dt>Price refresh interval</dt><dd>${profile.refresh_interval_seconds === null ? 'default' : `every ${profile.refresh_interval_seconds} s`}</dd></div>
+    <div><dt>Member since</dt><dd><time datetime="${profile.created_at}">${utcText(Date.parse(profile.created_at)).slice(0, 10)}</time></dd></div>
   </dl>
   <p><a href="/user/profile">Change your profile</a></p>
 </div>`,
-  })
-
-const intervalText = (seconds: number | null): string =>
-  seconds === null ? 'as often as this Kerb does by itself' : `every ${seconds} s`
+})
 
 const emptyPortfolio: Html = html`<div class="card panel">
-  <h2>Nothing here yet</h2>
-  <p><a class="button" href="/user/stocks#add">Add what you own</a></p>
-  <p>Or <a href="/user/import">import</a> it from a file of another program or a broker. Until then: <a href="/">live candles</a> of trading pairs, and <a href="/assets">prices</a> of stocks, funds, currencies and crypto.</p>
+  <h2>Your portfolio is empty</h2>
+  <p><a class="button" href="/user/stocks#add">Add your first holding</a></p>
+  <p>Or <a href="/user/import">import</a> a file from your broker or another app. You can also explore <a href="/">live markets</a> and <a href="/assets">prices</a> of stocks, funds, currencies and crypto.</p>
 </div>`
 
 function portfolioCards(portfolio: Totals, positions: readonly Position[]): Html {
-  const open = positions.filter(isOpen)
-  const closed = positions.filter((position) => position.asset_id !== 0 && !isOpen(position))
-  const apart = positions.filter(({ asset_id }) => asset_id === 0)
+  const open = positions.filter(({ lots }) => lots > 0)
+  const closed = positions.filter(({ asset_id, lots }) => asset_id !== 0 && lots === 0)
+  const unassigned = positions.filter(({ asset_id }) => asset_id === 0)
   return html`${totalsCard(portfolio)}
 ${open.length === 0 ? '' : openCard(open, portfolio.currency)}
-${closed.length + apart.length === 0 ? '' : closedCard([...closed, ...apart], portfolio.currency)}`
+${closed.length + unassigned.length === 0 ? '' : closedCard([...closed, ...unassigned], portfolio.currency)}`
 }
-
-const isOpen = ({ lots }: Position): boolean => lots > 0
-
-type TotalKey = keyof typeof TOTAL_FIGURES
 
 function totalsCard(portfolio: Totals): Html {
   const { currency } = portfolio
-  const total = (key: TotalKey): Html => figure(TOTAL_FIGURES[key], key, portfolio[key], currency)
+  const total = (key: keyof typeof TOTAL_FIGURES): Html => figure(TOTAL_FIGURES[key], key, portfolio[key], currency)
   const missing = incompleteNotice(portfolio)
   return html`<section class="card panel" id="totals" aria-labelledby="totals-title">
   <h2 id="totals-title">Total <span class="muted">in ${currency}</span></h2>
@@ -94,8 +87,7 @@ function totalsCard(portfolio: Totals): Html {
 </section>`
 }
 
-type PositionKey = keyof typeof POSITION_FIGURES
-const cell = (position: Position, key: PositionKey): Html =>
+const cell = (position: Position, key: keyof typeof POSITION_FIGURES): Html =>
   figure(POSITION_FIGURES[key], key, position[key], position.currency)
 
 const openCard = (
@@ -103,15 +95,16 @@ const openCard = (
   currency: string,
 ): Html => html`<section class="card holdings" aria-labelledby="open-title">
   <h2 id="open-title">Positions</h2>
-  <div class="scroll" tabindex="0" role="group" aria-labelledby="open-title">
-  <table class="figures" id="open">
-    <caption class="hidden">What you hold, valued in ${currency}</caption>
-    <thead><tr><th scope="col" class="head">Holding</th><th scope="col" class="head number">Quantity</th><th scope="col" class="head number">Price</th><th scope="col" class="head number">Value</th><th scope="col" class="head number">Gain</th><th scope="col" class="head number">Today</th><th scope="col" class="head number">Invested</th><th scope="col" class="head number">Realised</th><th scope="col" class="head number">P/E</th></tr></thead>
-    <tbody>
-${positions.map(openRow)}
-    </tbody>
-  </table>
-  </div>
+  ${figuresTable({
+    id: 'open',
+    labelledBy: 'open-title',
+    caption: `Your holdings, valued in ${currency}`,
+    columns: {
+      before: ['Holding'],
+      numbers: ['Quantity', 'Price', 'Value', 'Gain', 'Today', 'Invested', 'Realised', 'P/E'],
+    },
+    rows: positions.map(openRow),
+  })}
 </section>`
 
 const openRow = (position: Position): Html => html`<tr data-asset="${position.asset_id}">
@@ -127,30 +120,27 @@ const openRow = (position: Position): Html => html`<tr data-asset="${position.as
 </tr>
 `
 
-/** The symbol leads to the asset's page; an asset of the user's own has none. */
-const holding = ({ asset_id, symbol, name }: Position): Html =>
-  html`${asset_id > 0 ? html`<a class="symbol" href="${assetPath(symbol)}">${symbol}</a>` : html`<span class="symbol">${symbol}</span>`} <span class="name muted">${name}</span> `
+const holding = (position: Position): Html =>
+  html`${symbolLink(position)} <span class="name muted">${position.name}</span> `
 
 const closedCard = (
   positions: readonly Position[],
   currency: string,
 ): Html => html`<section class="card holdings" aria-labelledby="closed-title">
-  <h2 id="closed-title">Closed, and what belongs to no holding</h2>
-  <div class="scroll" tabindex="0" role="group" aria-labelledby="closed-title">
-  <table class="figures" id="closed">
-    <caption class="hidden">What you held before, in ${currency}</caption>
-    <thead><tr><th scope="col" class="head">Holding</th><th scope="col" class="head number">Realised</th><th scope="col" class="head number">Income</th><th scope="col" class="head number">Expenses</th></tr></thead>
-    <tbody>
-${positions.map(
-  (position) => html`<tr data-asset="${position.asset_id}">
-  <th scope="row">${position.asset_id === 0 ? 'Of no holding' : holding(position)}</th>
+  <h2 id="closed-title">Closed positions and other income</h2>
+  ${figuresTable({
+    id: 'closed',
+    labelledBy: 'closed-title',
+    caption: `Closed positions and other income, in ${currency}`,
+    columns: { before: ['Holding'], numbers: ['Realised', 'Income', 'Expenses'] },
+    rows: positions.map(
+      (position) => html`<tr data-asset="${position.asset_id}">
+  <th scope="row">${position.asset_id === 0 ? 'Unassigned' : holding(position)}</th>
   <td class="number">${cell(position, 'realised_gain')}</td>
   <td class="number">${cell(position, 'income')}</td>
   <td class="number">${cell(position, 'expenses')}</td>
 </tr>
 `,
-)}
-    </tbody>
-  </table>
-  </div>
+    ),
+  })}
 </section>`

@@ -1,3 +1,4 @@
+import pTimeout from 'p-timeout'
 import type { UserRequest } from '../../api/http/context.ts'
 import { withUser } from '../../api/http/user-transaction.ts'
 import { parseLotsQuery, readLotPage } from '../../api/portfolio/lots.ts'
@@ -7,21 +8,22 @@ import { readPortfolioData, readValuedPortfolio } from '../../db/portfolio-views
 import { log } from '../../log.ts'
 import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
-import type { EnrichedPortfolio, LotView, PortfolioPrice, Position, Totals } from '../../protocol/portfolio.ts'
+import type { EnrichedPortfolio, Position, Totals } from '../../protocol/portfolio.ts'
 import type { HistoryRange } from '../../protocol/price-history.ts'
 import type { ValueHistory } from '../../protocol/value-history.ts'
+import type { LotData } from './lots.ts'
 
-/** Lots of one page. */
+/** Lots on one page. */
 const PAGE_SIZE = 50
-/** A page waits so long for prices of now, milliseconds; the database has those that were stored last. */
+/** After this, a page shows the stored prices. */
 const LIVE_TIMEOUT_MS = 1_000
 
-/** A portfolio as of now, positions by their symbols. @throws CodedError `unavailable` */
+/** Reads the current portfolio, with positions by symbol. @throws CodedError `unavailable` */
 export async function readOverview(request: UserRequest): Promise<{ portfolio: Totals; positions: Position[] }> {
   const { env, user } = request
   const live = await readLivePortfolio(env, user.id)
   const stored = await withUser(request, (sql) => readValuedPortfolio(sql, user.id))
-  // The object knows how old prices are; the database, what is held.
+  // The object has newer prices, but may lag behind the database's holdings.
   const same =
     live?.portfolio.version === stored.portfolio.version && live.portfolio.currency === stored.portfolio.currency
   const { portfolio, positions } = live && same ? live : stored
@@ -29,11 +31,11 @@ export async function readOverview(request: UserRequest): Promise<{ portfolio: T
   return { portfolio, positions: bySymbol }
 }
 
-/** What the user's object has; null: nothing yet, or not soon enough. */
+/** Reads the portfolio of the user's object; null if it has none yet, or does not respond in time. */
 async function readLivePortfolio(env: Env, userId: string): Promise<EnrichedPortfolio | null> {
-  const late = new Promise<null>((done) => setTimeout(() => done(null), LIVE_TIMEOUT_MS))
   try {
-    const text = await Promise.race([userPortfolio(env, userId).enriched(), late])
+    const options = { milliseconds: LIVE_TIMEOUT_MS, fallback: () => null }
+    const text = await pTimeout(Promise.resolve(userPortfolio(env, userId).enriched()), options)
     return text === null ? null : (JSON.parse(text) as EnrichedPortfolio)
   } catch (error) {
     log('portfolio_read_failed', { error: String(error) })
@@ -41,31 +43,28 @@ async function readLivePortfolio(env: Env, userId: string): Promise<EnrichedPort
   }
 }
 
-/** What the portfolio was worth; null while that cannot be read: the rest of its page is shown all the same. */
+/** Reads the history of the portfolio's value; null if it is unavailable now: the page shows the rest. */
 export async function readPortfolioHistory(request: UserRequest, range: HistoryRange): Promise<ValueHistory | null> {
   try {
     return await readValueHistory(request, range, Date.now())
   } catch (error) {
-    // Logged where it happened.
+    // Already logged.
     if (error instanceof CodedError) return null
     throw error
   }
 }
 
-/** Open lots of one page, and what their figures are made of, from which the page's script makes them anew. */
-export type LotsPageData = {
-  lots: LotView[]
-  next: string | null
-  written: { currency: string; version: number; lots: LotView[]; prices: PortfolioPrice[] }
-}
-
 /**
- * A page of open lots, the newest first.
- * @param symbol of their asset; empty: all
- * @param after what the page before gave as `next`, null for the first
+ * Reads a page of open lots, newest first.
+ * @param symbol filters them unless it is empty
+ * @param after the `next` of the page before; null for the first page
  * @throws CodedError `invalid_request`, `unavailable`
  */
-export async function readLotsPage(request: UserRequest, symbol: string, after: string | null): Promise<LotsPageData> {
+export function readLotsPage(
+  request: UserRequest,
+  symbol: string,
+  after: string | null,
+): Promise<{ next: string | null; data: LotData }> {
   const { id: userId } = request.user
   const query = parseLotsQuery({
     open: 'true',
@@ -74,11 +73,11 @@ export async function readLotsPage(request: UserRequest, symbol: string, after: 
     ...(after !== null && { cursor: after }),
   })
   return withUser(request, async (sql) => {
-    // Before the lots: what changes in between is seen to be newer than the page.
+    // Read before the lots, so that a change in between makes the page outdated.
     const version = await readPortfolioVersion(sql, userId)
     const { stocks: lots, next_cursor: next } = await readLotPage(sql, userId, query)
     const assetIds = [...new Set(lots.map(({ asset_id }) => asset_id))]
     const { currency, prices } = await readPortfolioData(sql, userId, assetIds)
-    return { lots, next, written: { currency, version, lots, prices } }
+    return { next, data: { currency, version, lots, prices } }
   })
 }

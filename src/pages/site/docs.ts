@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
 import type { OpenApiDocument } from '../../api/openapi.ts'
-import { type Html, layout, type Site } from './layout.ts'
+import type { Html, Page } from './layout.ts'
 
-/** What of JSON Schema the document uses. */
+/** The parts of JSON Schema that the document uses. */
 type Schema = {
   $ref?: string
   type?: string | string[]
@@ -33,7 +33,7 @@ type Endpoint = { path: string; method: string; operation: Operation }
 
 const schemaName = (ref: string): string => ref.slice(ref.lastIndexOf('/') + 1)
 
-/** A schema in a few words, others that it names as links. */
+/** A schema in a few words. Other schemas are links. */
 function renderType(schema: Schema | undefined): Html {
   if (schema === undefined) return html`anything`
   if (schema.$ref !== undefined) return html`<a href="#${schemaName(schema.$ref)}">${schemaName(schema.$ref)}</a>`
@@ -58,7 +58,7 @@ function renderType(schema: Schema | undefined): Html {
 const joinHtml = (parts: readonly Html[], between: string): Html =>
   html`${parts.map((part, i) => (i === 0 ? part : html`${between}${part}`))}`
 
-/** Text of the document, in which what stands between backticks is code. */
+/** Text of the document, with code between backticks. */
 const prose = (text: string): Html =>
   html`${text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : part))}`
 
@@ -86,12 +86,12 @@ function endpoint({ path, method, operation }: Endpoint): Html {
   const bad = all.filter(([status]) => status >= '400')
   return html`<section class="card endpoint" id="${operationId}" aria-labelledby="${operationId}-title">
   <h3 id="${operationId}-title"><span class="method">${method.toUpperCase()}</span> <code>${path}</code></h3>
-  <p>${summary ?? ''}${security ? ' (with the service key as a bearer)' : ''}</p>
+  <p>${summary ?? ''}${security ? ' (requires the service key as a bearer token)' : ''}</p>
   ${description ? html`<p class="muted">${prose(description)}</p>` : ''}
   ${parameters.length === 0 ? '' : html`<h4>Parameters</h4><dl class="fields">${parameters.map((each) => field(each.name, each.schema, each.required ?? false, each.description))}</dl>`}
   ${requestBody ? html`<h4>Body${requestBody.required ? '' : ', optional'}</h4>${renderBody(requestBody.content)}` : ''}
   ${good.map(([status, response]) => html`<h4>${status}</h4><p>${prose(response.description)}</p>${response.content ? renderBody(response.content) : ''}`)}
-  <h4>Problems</h4>
+  <h4>Errors</h4>
   <dl class="fields">${bad.map(([status, response]) => html`<div><dt>${status}</dt><dd>${prose(response.description)}</dd></div>`)}</dl>
 </section>`
 }
@@ -105,8 +105,8 @@ function schemaCard(name: string, schema: Schema): Html {
 </section>`
 }
 
-/** The reference of every endpoint, made of the OpenAPI document. */
-export function docsPage(site: Site, document: OpenApiDocument): Html {
+/** The reference of all endpoints, from the OpenAPI document. */
+export function docsPage(document: OpenApiDocument): Page {
   const endpoints = Object.entries((document.paths ?? {}) as Record<string, Record<string, Operation>>).flatMap(
     ([path, methods]) => Object.entries(methods).map(([method, operation]): Endpoint => ({ path, method, operation })),
   )
@@ -126,5 +126,5 @@ ${endpoints.filter(({ operation }) => operation.tags?.includes(name)).map(endpoi
 )}
 <h2 class="part">Schemas</h2>
 ${schemas.map(([name, schema]) => schemaCard(name, schema))}`
-  return layout(site, { title: 'Endpoints · Kerb', description: 'Reference of every endpoint', script: null, content })
+  return { title: 'Endpoints', description: 'Reference of every endpoint', content }
 }

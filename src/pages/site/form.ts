@@ -1,80 +1,94 @@
 import { html } from 'hono/html'
-import type { FieldError } from '../../protocol/errors.ts'
+import type { ErrorCode, FieldError } from '../../protocol/errors.ts'
 import type { Html } from './layout.ts'
 
-/** What a form comes back with when it could not be done: what was typed, and what is wrong with it. */
+/** The fields of a form, or the parameters of a page's address. */
+export type FormFields = Readonly<Record<string, string>>
+
+/** A form as it is shown: what the user typed, and what is wrong with it. */
 export type FormState = {
-  values: Readonly<Record<string, string>>
+  values: FormFields
   errors: readonly FieldError[]
-  /** What is wrong with the whole of it; null: nothing. */
+  /** What is wrong with the whole form. */
   problem: string | null
 }
 
 export const EMPTY_FORM: FormState = { values: {}, errors: [], problem: null }
 
-type Field = {
+/** Messages about a whole form. */
+export const FORM_PROBLEMS: Partial<Record<ErrorCode, string>> = {
+  invalid_credentials: "Wrong email or password, or your email isn't confirmed yet.",
+  token_expired: 'This link has expired or was already used. Request a new one.',
+  too_many_requests: 'Too many attempts. Please wait a minute.',
+  unavailable: 'This is unavailable right now. Please try again later.',
+  version_conflict: 'This was changed elsewhere. Save again to overwrite.',
+  idempotency_conflict: 'This form was already sent with different values. Send it again to save these too.',
+}
+
+export type Field = {
   name: string
   label: string
-  type: 'email' | 'password' | 'text' | 'number' | 'datetime-local' | 'file'
-  autocomplete: string
+  /** By default `text`. */
+  type?: 'email' | 'password' | 'text' | 'number' | 'datetime-local' | 'file'
+  /** By default `off`. */
+  autocomplete?: string
   hint?: string
+  /** By default true. */
   required?: boolean
   minLength?: number
   maxLength?: number
-  /** An id of its own, where two forms of a page have fields of one name. */
-  id?: string
-  /** The id of a `datalist` of what may be meant. */
+  /** The id of a `datalist` with suggestions. */
   list?: string
-  /** A decimal is typed as text: a field of numbers would change its digits. */
+  /** Exact decimals are typed as text: an input of type `number` would change their digits. */
   decimal?: boolean
-  /** Of a file: the endings that are taken. */
+  /** File types, for a file. */
   accept?: string
 }
 
-/** What a rule says of a field, as a sentence beside it. */
-export const toSentence = (message: string): string => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+/** A message about a field or request as a sentence: with a capital and a full stop. */
+export const toSentence = (message: string): string =>
+  `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.?!]$/.test(message) ? '' : '.'}`
 
-/** A labelled input with its hint and what is wrong with it. A password is never written back. */
-export function field({ values, errors }: FormState, each: Field): Html {
-  const { name, label, type, autocomplete, hint, required = true, minLength, maxLength, id = name } = each
-  const { list, decimal = false, accept } = each
-  const said = fieldMessages(errors, name, id, hint)
+/** A labelled input with its hint and errors. A password never comes back. */
+export function field({ values, errors }: FormState, options: Field): Html {
+  const { name, label, type = 'text', autocomplete = 'off', hint, required = true, minLength, maxLength } = options
+  const { list, decimal, accept } = options
+  const { attributes, messages } = describe(errors, name, hint)
   return html`<div class="field">
-  <label for="${id}">${label}${required ? '' : html` <span class="muted">(optional)</span>`}</label>
-  <input id="${id}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' || type === 'file' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${type === 'datetime-local' ? html` step="any"` : ''}${decimal ? html` inputmode="decimal"` : ''}${list ? html` list="${list}" autocapitalize="characters" spellcheck="false"` : ''}${accept ? html` accept="${accept}"` : ''}${said.attributes}>
-  ${said.below}
+  <label for="${name}">${label}${required ? '' : html` <span class="muted">(optional)</span>`}</label>
+  <input id="${name}" name="${name}" type="${type}" autocomplete="${autocomplete}"${required ? html` required` : ''}${minLength ? html` minlength="${minLength}"` : ''}${maxLength ? html` maxlength="${maxLength}"` : ''}${type === 'password' || type === 'file' ? '' : html` value="${values[name] ?? ''}"`}${type === 'email' ? html` autocapitalize="none" spellcheck="false"` : ''}${type === 'number' ? html` inputmode="numeric" min="1" max="86400" step="1"` : ''}${type === 'datetime-local' ? html` step="any"` : ''}${decimal ? html` inputmode="decimal"` : ''}${list ? html` list="${list}" autocapitalize="characters" spellcheck="false"` : ''}${accept ? html` accept="${accept}"` : ''}${attributes}>
+  ${messages}
 </div>`
 }
 
-/** A labelled choice of one of several, each `[value, text]`; the first where none was chosen yet. */
+/** A labelled choice of one `[value, text]`. */
 export function selectField(
   { values, errors }: FormState,
-  each: { name: string; label: string; options: readonly (readonly [string, string])[]; hint?: string; id?: string },
+  { name, label, options }: { name: string; label: string; options: readonly (readonly [string, string])[] },
 ): Html {
-  const { name, label, options, hint, id = name } = each
-  const said = fieldMessages(errors, name, id, hint)
+  const { attributes, messages } = describe(errors, name)
   return html`<div class="field">
-  <label for="${id}">${label}</label>
-  <select id="${id}" name="${name}"${said.attributes}>${options.map(([value, text]) => html`<option value="${value}"${values[name] === value ? html` selected` : ''}>${text}</option>`)}</select>
-  ${said.below}
+  <label for="${name}">${label}</label>
+  <select id="${name}" name="${name}"${attributes}>${options.map(([value, text]) => html`<option value="${value}"${values[name] === value ? html` selected` : ''}>${text}</option>`)}</select>
+  ${messages}
 </div>`
 }
 
-/** What stands below a field, and the attributes by which it is read with it. */
-function fieldMessages(errors: FormState['errors'], name: string, id: string, hint: string | undefined) {
+/** The hint and errors below a field, and the attributes by which screen readers find them. */
+function describe(errors: FormState['errors'], name: string, hint?: string) {
   const wrong = errors.filter((error) => error.field === name).map(({ message }) => toSentence(message))
-  const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-error`].filter(Boolean).join(' ')
+  const described = [hint && `${name}-hint`, wrong.length > 0 && `${name}-error`].filter(Boolean).join(' ')
   return {
     attributes: html`${described === '' ? '' : html` aria-describedby="${described}"`}${wrong.length > 0 ? html` aria-invalid="true"` : ''}`,
-    below: html`${hint ? html`<p class="hint" id="${id}-hint">${hint}</p>` : ''}
-  ${wrong.length > 0 ? html`<p class="wrong" id="${id}-error">${wrong.join(' ')}</p>` : ''}`,
+    messages: html`${hint ? html`<p class="hint" id="${name}-hint">${hint}</p>` : ''}
+  ${wrong.length > 0 ? html`<p class="wrong" id="${name}-error">${wrong.join(' ')}</p>` : ''}`,
   }
 }
 
-/** What is wrong with a whole form, read out when the page comes. */
+/** What is wrong with the whole form. Screen readers announce it when the page opens. */
 export const problemNote = ({ problem }: FormState): Html | '' =>
   problem === null ? '' : html`<p class="notice bad" role="alert">${problem}</p>`
 
-/** Something that went well. */
-export const successNote = (text: string | null): Html | '' =>
-  text === null ? '' : html`<p class="notice good" role="status">${text}</p>`
+/** A message after a success. */
+export const successNote = (text: string | undefined): Html | '' =>
+  text === undefined ? '' : html`<p class="notice good" role="status">${text}</p>`

@@ -1,6 +1,6 @@
 import type { Granularity } from '../../protocol/granularity.ts'
 
-/** Short names of the granularities, as they stand on a chart's switch, and long ones to read aloud. */
+/** Names of the granularities: short on a chart's switch, long for screen readers. */
 export const GRANULARITY_TEXT: Readonly<Record<Granularity, { short: string; long: string }>> = {
   ONE_MINUTE: { short: '1m', long: '1 minute' },
   FIVE_MINUTES: { short: '5m', long: '5 minutes' },
@@ -12,5 +12,20 @@ export const GRANULARITY_TEXT: Readonly<Record<Granularity, { short: string; lon
   ONE_DAY: { short: '1d', long: '1 day' },
 }
 
-/** `2026-10-05 14:07:31 UTC` of unix milliseconds. */
+/** Unix milliseconds as `2026-10-05 14:07:31 UTC`. */
 export const utcText = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`
+
+const DAY = { day: 'numeric', month: 'short', timeZone: 'UTC' } as const
+const dayFormat = new Intl.DateTimeFormat('en-GB', { ...DAY, year: 'numeric' })
+const minuteFormat = new Intl.DateTimeFormat('en-GB', { ...DAY, hour: '2-digit', minute: '2-digit' })
+
+/** The UTC day of a time as `30 Nov 2026`. */
+export const dayText = (time: string): string => dayFormat.format(new Date(time))
+
+/** The range of two times: of days `30 Oct – 30 Nov 2026`, or of minutes `29 Nov, 18:05 – 30 Nov, 18:00` (UTC). */
+export const rangeText = (first: string, last: string, unit: 'day' | 'minute'): string =>
+  (unit === 'day' ? dayFormat : minuteFormat).formatRange(new Date(first), new Date(last))
+
+/** A count with its noun: `1 row`, `2 rows`. */
+export const pluralize = (count: number, one: string, many = `${one}s`): string =>
+  `${count} ${count === 1 ? one : many}`

@@ -1,136 +1,101 @@
-import { abs, compareAmounts, isNegative, isZero, multiply, subtract, unitPrice } from './amount.ts'
-import { type RowFields, readRows } from './fields.ts'
-import { unknownKindMessage } from './kind.ts'
-import type { ImportReader } from './reader.ts'
+import { abs, isNegative, isZero, multiply, subtract, unitPrice } from './amount.ts'
+import { firstMatch } from './kind.ts'
+import { type ImportReader, type RowFields, readRows, type TableFormat, tableFields } from './reader.ts'
 import { type ActivityDraft, createDraft, type ImportAsset, importAsset, type RowResult } from './row.ts'
-import { normalizeColumnName, type Table } from './table.ts'
+import { normalizeColumnName } from './table.ts'
 
-/** What has no effect on what is held: it moves money, or coins from one place at Coinbase to another. */
-const IGNORED_TYPES: Readonly<Record<string, string>> = {
-  deposit: 'a deposit of money',
-  withdrawal: 'a withdrawal of money',
-  exchangedeposit: 'moved within Coinbase',
-  exchangewithdrawal: 'moved within Coinbase',
-  prodeposit: 'moved within Coinbase',
-  prowithdrawal: 'moved within Coinbase',
-  retailstakingtransfer: 'moved within Coinbase',
-  retailunstakingtransfer: 'moved within Coinbase',
-  vaultdeposit: 'moved within Coinbase',
-  vaultwithdrawal: 'moved within Coinbase',
-  retaileth2deprecation: 'ETH2 became ETH',
-}
-const REWARD = /income|reward|earn|rebate|airdrop|inflation/
-const ETH2_MERGED = 'ETH2 and ETH are one holding'
-
-/** ETH that is staked was called ETH2 until the two became one. */
-const coinSymbol = (told: string): string => (told.toUpperCase() === 'ETH2' ? 'ETH' : told.toUpperCase())
-const coinAsset = (told: string): ImportAsset => importAsset({ symbol: coinSymbol(told) }, true)
-
-/** What stands in a row, its amounts without signs. */
-type CoinLine = Pick<ActivityDraft, 'asset' | 'quantity' | 'price' | 'currency' | 'traded_at' | 'note' | 'id'>
-
-/** Income in coins: what they were worth, and the coins bought for it. */
-const rewardDrafts = (line: CoinLine): ActivityDraft[] => [
-  createDraft({ ...line, kind: 'interest' }),
-  createDraft({ ...line, kind: 'buy' }),
+/** Types without effect on holdings, each with the reason. */
+const IGNORED_TYPES: readonly [RegExp, string][] = [
+  [/^deposit$/, 'a deposit of money'],
+  [/^withdrawal$/, 'a withdrawal of money'],
+  [/^(?:exchange|pro|vault)(?:deposit|withdrawal)$|^retail(?:un)?stakingtransfer$/, 'moved within Coinbase'],
+  [/^retaileth2deprecation$/, 'ETH2 became ETH'],
 ]
+const REWARD = /income|reward|earn|rebate|airdrop|inflation/
+const ETH2_MERGED = { skipped: 'ETH2 and ETH are one holding' }
 
-/** What was paid beyond quantity × price, or not got of it, is the fee and the spread; both are in `Total` alone. */
-function tradeDrafts(fields: RowFields, line: CoinLine, kind: 'buy' | 'sell'): ActivityDraft[] {
+/** Staked ETH was called ETH2 until the two became one. */
+const coinSymbol = (code: string): string => (code.toUpperCase() === 'ETH2' ? 'ETH' : code.toUpperCase())
+const coinAsset = (code: string): ImportAsset => importAsset({ symbol: coinSymbol(code) }, true)
+
+/** The total includes the fee and the spread, whose sum is its difference from quantity × price. */
+function tradeDrafts(fields: RowFields, line: ActivityDraft, kind: 'buy' | 'sell'): ActivityDraft[] {
   const gross = multiply(line.quantity, line.price)
   const total = fields.nonZeroAmount('totalinclusiveoffeesandorspread', 'totalinclusiveoffees', 'total')
-  const told = abs(fields.amount(['feesandorspread', 'fees'], '0'))
-  if (total === null) return [createDraft({ ...line, kind, fees: told })]
-  const paid = abs(total)
-  return [createDraft({ ...line, kind, fees: kind === 'buy' ? subtract(paid, gross) : subtract(gross, paid) })]
+  const fee = abs(fields.amount(['feesandorspread', 'fees'], '0'))
+  if (total === null) return [{ ...line, kind, fees: fee }]
+  return [{ ...line, kind, fees: kind === 'buy' ? subtract(abs(total), gross) : subtract(gross, abs(total)) }]
 }
 
 /** A sale of one coin and a purchase of another, both at the subtotal: what was left after fee and spread. */
-function conversionDrafts(fields: RowFields, line: CoinLine): RowResult {
-  const notes = fields.text('notes')
-  const [, given, from, got, to] = /Converted ([\d.,]+) (\S+) to ([\d.,]+) (\S+)/i.exec(notes) ?? []
-  if (given === undefined || from === undefined || got === undefined || to === undefined) {
+function conversionDrafts(fields: RowFields, line: ActivityDraft): RowResult {
+  const [, from, received, to] = /Converted [\d.,]+ (\S+) to ([\d.,]+) (\S+)/i.exec(fields.text('notes')) ?? []
+  if (from === undefined || received === undefined || to === undefined) {
     fields.addError('notes', 'do not say what was converted to what')
     return []
   }
-  if (coinSymbol(from) === coinSymbol(to)) return { skipped: ETH2_MERGED }
+  if (coinSymbol(from) === coinSymbol(to)) return ETH2_MERGED
   const subtotal = abs(fields.amount(['subtotal']))
-  const received = fields.parseAmount('notes', got)
-  if (isZero(received) || isZero(line.quantity)) {
+  const quantity = fields.parseAmount('notes', received)
+  if (isZero(quantity) || isZero(line.quantity)) {
     fields.addError('quantitytransacted', 'must be above 0')
     return []
   }
   return [
-    createDraft({ ...line, kind: 'sell', price: unitPrice(subtotal, line.quantity) }),
-    createDraft({
-      ...line,
-      kind: 'buy',
-      asset: coinAsset(to),
-      quantity: received,
-      price: unitPrice(subtotal, received),
-    }),
+    { ...line, kind: 'sell', price: unitPrice(subtotal, line.quantity) },
+    { ...line, asset: coinAsset(to), quantity, price: unitPrice(subtotal, quantity) },
   ]
 }
 
-/** Moments and quantities at which ETH2 was sent and ETH received: one became the other. */
-function findEth2Renames(table: Table): Set<string> {
-  const at = (name: string): number => table.columns.indexOf(name)
-  const [time, type, asset, quantity] = ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'].map(at) as [
-    number,
-    number,
-    number,
-    number,
-  ]
-  const sides = new Map<string, Set<string>>()
-  for (const { cells } of table.rows) {
-    const key = `${cells[time]?.trim()} ${abs(cells[quantity]?.trim() ?? '')}`
-    const side = `${normalizeColumnName(cells[type] ?? '')} ${cells[asset]?.trim()}`
-    sides.set(key, (sides.get(key) ?? new Set()).add(side))
-  }
-  const both = ([, of]: [string, Set<string>]): boolean => of.has('send ETH2') && of.has('receive ETH')
-  return new Set([...sides].filter(both).map(([key]) => key))
+const transferKey = (fields: RowFields): string =>
+  `${fields.text('timestamp')} ${abs(fields.text('quantitytransacted'))}`
+
+/** The transfers in which ETH2 was sent and ETH received at once: one became the other. */
+function findEth2Renames(rows: readonly RowFields[]): Set<string> {
+  const keys = (type: string, coin: string): string[] =>
+    rows
+      .filter((row) => normalizeColumnName(row.text('transactiontype')) === type && row.text('asset') === coin)
+      .map(transferKey)
+  const received = new Set(keys('receive', 'ETH'))
+  return new Set(keys('send', 'ETH2').filter((key) => received.has(key)))
 }
 
-function readRow(fields: RowFields, renamed: ReadonlySet<string>): RowResult {
-  const told = fields.text('transactiontype')
-  const type = normalizeColumnName(told)
-  const skipped = IGNORED_TYPES[type]
-  if (skipped !== undefined) return { skipped }
+function readRow(fields: RowFields, renames: ReadonlySet<string>): RowResult {
+  const type = normalizeColumnName(fields.text('transactiontype'))
+  const skipped = firstMatch(type, IGNORED_TYPES)
+  if (skipped !== null) return { skipped }
   const symbol = fields.text('asset')
-  const money = fields.currency('pricecurrency', 'spotpricecurrency', 'currency')
+  const { currency } = fields.currency('pricecurrency', 'spotpricecurrency', 'currency')
   const signed = fields.amount(['quantitytransacted', 'quantity'])
-  const line: CoinLine = {
+  const line = createDraft({
+    kind: 'buy',
     asset: coinAsset(symbol),
     quantity: abs(signed),
     price: abs(fields.amount(['priceattransaction', 'spotpriceattransaction', 'price'], '0')),
-    currency: money.currency,
+    currency,
     traded_at: fields.time('timestamp'),
-    note: null,
-    id: null,
-  }
+  })
   if (symbol === '') fields.addError('asset', 'is missing')
-  if (/^(advancedtrade|advancetrade)?buy$/.test(type)) return tradeDrafts(fields, line, 'buy')
-  if (/^(advancedtrade|advancetrade)?sell$/.test(type)) return tradeDrafts(fields, line, 'sell')
+  const side = /^(?:advancedtrade|advancetrade)?(buy|sell)$/.exec(type)?.[1]
+  if (side !== undefined) return tradeDrafts(fields, line, side as 'buy' | 'sell')
   if (type === 'convert') return conversionDrafts(fields, line)
   if (type === 'send' || type === 'receive') {
-    if (renamed.has(`${fields.text('timestamp')} ${abs(fields.text('quantitytransacted'))}`))
-      return { skipped: ETH2_MERGED }
-    const out = type === 'send' || isNegative(signed)
-    return [createDraft({ ...line, kind: out ? 'transfer_out' : 'transfer_in' })]
+    if (renames.has(transferKey(fields))) return ETH2_MERGED
+    return [{ ...line, kind: type === 'send' || isNegative(signed) ? 'transfer_out' : 'transfer_in' }]
   }
-  if (REWARD.test(type))
-    return compareAmounts(signed, '0') < 0 ? [createDraft({ ...line, kind: 'transfer_out' })] : rewardDrafts(line)
-  fields.addError('transactiontype', unknownKindMessage(told))
-  return []
+  if (!REWARD.test(type)) return fields.unknownKind('transactiontype')
+  // Income in coins is their value, and the coins bought for it; below 0 it was taken back.
+  return isNegative(signed) ? [{ ...line, kind: 'transfer_out' }] : [{ ...line, kind: 'interest' }, line]
 }
+
+const FORMAT: TableFormat = { style: 'point', order: 'mdy' }
 
 /** Coinbase's history of transactions. */
 export const coinbase: ImportReader = {
   format: 'coinbase',
-  matches: (columns) =>
-    ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'].every((name) => columns.has(name)),
+  columns: ['timestamp', 'transactiontype', 'asset', 'quantitytransacted'],
   read(table) {
-    const renamed = findEth2Renames(table)
-    return readRows(table, { style: 'point', order: 'mdy' }, (fields) => readRow(fields, renamed))
+    const renames = findEth2Renames(tableFields(table, FORMAT))
+    return readRows(table, FORMAT, (fields) => readRow(fields, renames))
   },
 }

@@ -1,73 +1,47 @@
 import { abs, isNegative, isZero, unitPrice } from './amount.ts'
-import { type RowFields, readRows } from './fields.ts'
-import { unknownKindMessage } from './kind.ts'
-import type { ImportReader } from './reader.ts'
-import { type ActivityDraft, createDraft, importAsset, type RowResult } from './row.ts'
+import { firstMatch } from './kind.ts'
+import { type ImportReader, type RowFields, readRows } from './reader.ts'
+import { type ActivityDraft, CASH_MOVEMENT, createDraft, importAsset, type RowResult } from './row.ts'
 
-type TransactionEffect = 'skip' | 'reward' | 'swap' | 'trade' | 'transfer' | 'spent'
+const LOCKED = { skipped: 'locked or unlocked: it stays held' }
 
-/**
- * What the kinds of Crypto.com's app do, the first that fits: nothing to what is held (locked coins stay one's own),
- * income in coins, one side of a swap, a purchase or sale against money or another coin, a transfer, coins sold to pay.
- */
-const TRANSACTION_EFFECTS: readonly [RegExp, TransactionEffect, string][] = [
-  [/_swap_|^dust_conversion_|swap_(?:credited|debited)$/, 'swap', ''],
+/** Income in coins, one side of a swap or coins that were spent, a trade against money or another coin, a transfer. */
+type TransactionEffect = 'reward' | 'swap' | 'trade' | 'transfer'
+
+/** The effects of the app's kinds of transactions; the first match counts. */
+const TRANSACTION_EFFECTS: readonly [RegExp, TransactionEffect | { skipped: string }][] = [
+  [/_swap_|^dust_conversion_|swap_(?:credited|debited)$/, 'swap'],
   [
     /reward|interest|cashback|rebate|bonus|referral|gift|airdrop_(?!locked)|admin_wallet_credited|reimbursement|campaign/,
     'reward',
-    '',
   ],
   [
     /dpos_(?:un)?lock|lockup_|_lock(?:ed)?$|council_node|program_(?:created|withdrawn)|supercharger_(?:de|with)/,
-    'skip',
-    'locked or unlocked: it stays held',
+    LOCKED,
   ],
-  [
-    /^viban_(?:deposit|withdrawal|card_top_up)|^(?:fiat|eur|usd|gbp)_|^van_(?:deposit|withdrawal)/,
-    'skip',
-    'a movement of money',
-  ],
-  [
-    /exchange_transfer|exchange_to_crypto|_to_exchange|crypto_(?:deposit|withdrawal|transfer)|^crypto_to_/,
-    'transfer',
-    '',
-  ],
-  [/^crypto_exchange|purchase|viban|van_|recurring_buy|trading\.|sell_order/, 'trade', ''],
-  [/card_top_up|^crypto_payment(?!_refund)|pay_/, 'spent', ''],
-  [/payment_refund/, 'transfer', ''],
+  [/^viban_(?:deposit|withdrawal|card_top_up)|^(?:fiat|eur|usd|gbp)_|^van_(?:deposit|withdrawal)/, CASH_MOVEMENT],
+  [/exchange_transfer|exchange_to_crypto|_to_exchange|crypto_(?:deposit|withdrawal|transfer)|^crypto_to_/, 'transfer'],
+  [/^crypto_exchange|purchase|viban|van_|recurring_buy|trading\.|sell_order/, 'trade'],
+  [/card_top_up|^crypto_payment(?!_refund)|pay_/, 'swap'],
+  [/payment_refund/, 'transfer'],
 ]
 
-/** Money, as far as Crypto.com has accounts in it. */
-const FIAT: ReadonlySet<string> = new Set([
-  'EUR',
-  'USD',
-  'GBP',
-  'CAD',
-  'AUD',
-  'CHF',
-  'BRL',
-  'TRY',
-  'SGD',
-  'PLN',
-  'SEK',
-  'NOK',
-  'DKK',
-  'CZK',
-  'JPY',
-])
+/** The currencies of Crypto.com's accounts that are not coins. */
+const FIAT: ReadonlySet<string> = new Set('EUR USD GBP CAD AUD CHF BRL TRY SGD PLN SEK NOK DKK CZK JPY'.split(' '))
+const isFiat = (code: string): boolean => FIAT.has(code.toUpperCase())
 
-/** An amount of a coin, and what it was worth in all. */
-function tradeSide(
+/** A change of a coin's balance. @param worth of all of it, in the row's native currency */
+function coinDraft(
   fields: RowFields,
-  kind: 'buy' | 'sell' | 'transfer_in' | 'transfer_out',
-  told: string,
-  amount: string,
+  kind: ActivityDraft['kind'],
+  coin: string,
+  change: string,
   worth: string,
 ): ActivityDraft {
-  const quantity = abs(amount)
+  const quantity = abs(change)
   return createDraft({
     kind,
-    asset: importAsset({ symbol: told.toUpperCase() }, true),
+    asset: importAsset({ symbol: coin.toUpperCase() }, true),
     quantity,
     price: isZero(quantity) ? '0' : unitPrice(abs(worth), quantity),
     currency: fields.currency('nativecurrency').currency,
@@ -75,55 +49,37 @@ function tradeSide(
   })
 }
 
-/** From one currency to another; of money nothing is held here. */
-function tradeDrafts(fields: RowFields, from: string, amount: string, worth: string): ActivityDraft[] {
-  const to = fields.text('tocurrency')
-  const sold = isNegative(amount)
-  const first = FIAT.has(from.toUpperCase()) ? [] : [tradeSide(fields, sold ? 'sell' : 'buy', from, amount, worth)]
-  if (to === '' || FIAT.has(to.toUpperCase())) return first
-  return [...first, tradeSide(fields, 'buy', to, fields.amount(['toamount']), worth)]
-}
-
 function readRow(fields: RowFields): RowResult {
-  const told = fields.text('transactionkind')
-  const [, way, why] = TRANSACTION_EFFECTS.find(([pattern]) => pattern.test(told)) ?? []
-  if (way === 'skip') return { skipped: why as string }
+  const effect = firstMatch(fields.text('transactionkind'), TRANSACTION_EFFECTS)
+  if (typeof effect === 'object' && effect !== null) return effect
   const coin = fields.text('currency')
-  const amount = fields.amount(['amount'])
+  const change = fields.amount(['amount'])
   const worth = fields.amount(['nativeamount'], '0')
   if (coin === '') fields.addError('currency', 'is missing')
-  const isMoney = FIAT.has(coin.toUpperCase())
-  const out = isNegative(amount)
-  switch (way) {
-    case undefined:
-      fields.addError('transactionkind', unknownKindMessage(told))
-      return []
-    case 'trade':
-      return tradeDrafts(fields, coin, amount, worth)
-    case 'transfer':
-      return isMoney
-        ? { skipped: 'a movement of money' }
-        : [tradeSide(fields, out ? 'transfer_out' : 'transfer_in', coin, amount, worth)]
-    case 'reward': {
-      // What was given before is taken back.
-      if (out)
-        return isMoney ? { skipped: 'a movement of money' } : [tradeSide(fields, 'transfer_out', coin, amount, worth)]
-      const bought = tradeSide(fields, 'buy', coin, amount, worth)
-      return isMoney
-        ? [createDraft({ ...bought, kind: 'interest', asset: null })]
-        : [{ ...bought, kind: 'interest' }, bought]
-    }
-    case 'swap':
-    case 'spent':
-      return isMoney
-        ? { skipped: 'a movement of money' }
-        : [tradeSide(fields, out ? 'sell' : 'buy', coin, amount, worth)]
+  const money = isFiat(coin)
+  const out = isNegative(change)
+  const draft = (kind: ActivityDraft['kind']): ActivityDraft => coinDraft(fields, kind, coin, change, worth)
+  if (effect === null) return fields.unknownKind('transactionkind')
+  if (effect === 'trade') {
+    // Money has no holding here.
+    const first = money ? [] : [draft(out ? 'sell' : 'buy')]
+    const to = fields.text('tocurrency')
+    if (to === '' || isFiat(to)) return first
+    return [...first, coinDraft(fields, 'buy', to, fields.amount(['toamount']), worth)]
   }
+  if (effect === 'reward' && !out) {
+    const bought = draft('buy')
+    return money ? [{ ...bought, kind: 'interest', asset: null }] : [{ ...bought, kind: 'interest' }, bought]
+  }
+  if (money) return CASH_MOVEMENT
+  if (effect === 'swap') return [draft(out ? 'sell' : 'buy')]
+  // A reward that goes out was taken back.
+  return [draft(out ? 'transfer_out' : 'transfer_in')]
 }
 
-/** The app of Crypto.com: its history of transactions. */
+/** The transaction history of Crypto.com's app. */
 export const cryptocom: ImportReader = {
   format: 'cryptocom',
-  matches: (columns) => ['transactionkind', 'currency', 'amount', 'nativeamount'].every((name) => columns.has(name)),
+  columns: ['transactionkind', 'currency', 'amount', 'nativeamount'],
   read: (table) => readRows(table, { style: 'point', order: 'dmy' }, readRow),
 }

@@ -1,38 +1,33 @@
 import type { ActivityKind } from '../../protocol/portfolio.ts'
 import type { NamedLot } from '../activity.ts'
 import { abs, detectDecimalStyle, isNegative, isZero, negate, unitPrice } from './amount.ts'
-import { columnIndexes, type RowFields, readRows } from './fields.ts'
 import { toImportAsset } from './ghostfolio.ts'
 import { parseKind, unknownKindMessage } from './kind.ts'
-import type { ImportReader } from './reader.ts'
+import { columnIndexes, type ImportReader, type RowFields, readRows } from './reader.ts'
 import { createDraft, type RowResult } from './row.ts'
 import type { Table } from './table.ts'
 import { detectDayOrder } from './time.ts'
 
-const DATE = ['date', 'tradedate', 'datetime', 'timestamp', 'time', 'transactiondate'] as const
-const SYMBOL = ['code', 'symbol', 'ticker'] as const
-const CURRENCY = ['ccy', 'currency', 'currencyprimary', 'currencycode'] as const
-const QUANTITY = ['qty', 'quantity', 'shares', 'units', 'noofshares'] as const
-const PRICE = ['price', 'unitprice', 'tradeprice', 'pricepershare', 'value'] as const
-const TOTAL = ['amount', 'total', 'trademoney'] as const
-const FEE = ['fee', 'fees', 'commission', 'ibcommission', 'feescomm'] as const
-const KIND = ['kind', 'action', 'type', 'buysell', 'transactiontype', 'side'] as const
-const NOTE = ['note', 'notes', 'comment', 'comments'] as const
+const DATE = ['date', 'tradedate', 'datetime', 'timestamp', 'time', 'transactiondate']
+const SYMBOL = ['code', 'symbol', 'ticker']
+const CURRENCY = ['ccy', 'currency', 'currencyprimary', 'currencycode']
+const QUANTITY = ['qty', 'quantity', 'shares', 'units', 'noofshares']
+const PRICE = ['price', 'unitprice', 'tradeprice', 'pricepershare', 'value']
+const TOTAL = ['amount', 'total', 'trademoney']
+const FEE = ['fee', 'fees', 'commission', 'ibcommission', 'feescomm']
+const KIND = ['kind', 'action', 'type', 'buysell', 'transactiontype', 'side']
+const NOTE = ['note', 'notes', 'comment', 'comments']
 
-const AMOUNT_COLUMNS = [...QUANTITY, ...PRICE, ...TOTAL, ...FEE]
-
-const hasAny = (columns: ReadonlySet<string>, names: readonly string[]): boolean =>
-  names.some((name) => columns.has(name))
-
+/** All cells of these columns. */
 function* cellsOf(table: Table, names: readonly string[]): Generator<string> {
-  const places = columnIndexes(table.columns)
+  const indexes = columnIndexes(table.columns)
   for (const name of names) {
-    const at = places.get(name)
+    const at = indexes.get(name)
     if (at !== undefined) for (const { cells } of table.rows) yield cells[at] ?? ''
   }
 }
 
-/** The kind of a row; where no column tells it, a quantity below 0 is a sale. */
+/** The kind of a row; without a column for it, a quantity below 0 is a sale. */
 function readKind(fields: RowFields, quantity: string): ActivityKind | null {
   if (!fields.has(...KIND)) return isNegative(quantity) ? 'sell' : 'buy'
   for (const name of KIND) {
@@ -43,40 +38,41 @@ function readKind(fields: RowFields, quantity: string): ActivityKind | null {
   return null
 }
 
-/** `10:1` as an export of ours writes it. */
-function readSplit(fields: RowFields): { numerator: string; denominator: string } | null {
-  const [, numerator, denominator] = /^([^:/]+)[:/]([^:/]+)$/.exec(fields.text('split', 'ratio')) ?? []
+/** `10:1`, as Kerb exports it. */
+function readSplit(fields: RowFields): { numerator: string; denominator: string } {
+  const [, numerator = '', denominator = ''] = /^([^:/]+)[:/]([^:/]+)$/.exec(fields.text('split', 'ratio')) ?? []
   const split = {
-    numerator: fields.parseAmount('split', numerator ?? ''),
-    denominator: fields.parseAmount('split', denominator ?? ''),
+    numerator: fields.parseAmount('split', numerator),
+    denominator: fields.parseAmount('split', denominator),
   }
   for (const part of Object.values(split))
     if (isZero(part) || isNegative(part)) fields.addError('split', 'must be above 0 on both sides, such as 10:1')
   return split
 }
 
-/** `id=2 id=0.5` as an export of ours writes it. */
+/** `id=2 id=0.5`, as Kerb exports it. */
 function readLots(fields: RowFields): NamedLot[] | null {
-  const told = fields.text('lots')
-  if (told === '') return null
-  return told.split(/\s+/).map((part) => {
+  const lots = fields.text('lots')
+  if (lots === '') return null
+  return lots.split(/\s+/).map((part) => {
     const [lot_id = '', quantity = ''] = part.split('=')
     return { lot_id, quantity: fields.parseAmount('lots', quantity) }
   })
 }
 
-/** A text that a spreadsheet would have taken for a formula stands behind an apostrophe in an export. */
-export const unescapeFormula = (text: string): string => (/^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text)
+/** Removes the apostrophe by which an export protects text that a spreadsheet would take for a formula. */
+const unescapeFormula = (text: string): string => (/^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text)
 
 function readRow(fields: RowFields): RowResult {
   const traded_at = fields.time(...DATE)
-  const quantity = fields.amount(QUANTITY)
-  const kind = readKind(fields, quantity)
-  const money = fields.has(...CURRENCY) ? fields.currency(...CURRENCY) : null
-  const inMajor = money?.toMajor ?? ((text: string) => text)
-  const fee = fields.amount(FEE, '0')
+  const signed = fields.amount(QUANTITY)
+  const quantity = abs(signed)
+  const kind = readKind(fields, signed)
+  const unit = fields.has(...CURRENCY) ? fields.currency(...CURRENCY) : null
+  const toMajor = unit?.toMajor ?? ((text: string) => text)
+  const fee = abs(fields.amount(FEE, '0'))
   const total = fields.has(...PRICE) ? null : abs(fields.amount(TOTAL))
-  const price = total === null ? abs(fields.amount(PRICE)) : isZero(quantity) ? total : unitPrice(total, abs(quantity))
+  const price = total === null ? abs(fields.amount(PRICE)) : isZero(quantity) ? total : unitPrice(total, quantity)
   if (kind === null) return []
   const own = /^own:([A-Z][A-Z0-9]{1,11})$/.exec(fields.text('asset'))?.[1] ?? null
   const found = toImportAsset({
@@ -96,33 +92,29 @@ function readRow(fields: RowFields): RowResult {
   }
   return [
     createDraft({
+      ...found,
       kind,
-      asset: found.asset,
-      quantity: abs(quantity),
-      price: inMajor(price),
-      // IBKR's commission is below 0; a fee that was paid back is told as such by exports of ours alone.
-      fees: inMajor(fields.text('refund') === 'yes' ? negate(abs(fee)) : abs(fee)),
-      currency: money?.currency ?? null,
+      quantity,
+      price: toMajor(price),
+      // IBKR's commission is below 0; a refund is marked as one by Kerb's exports alone.
+      fees: toMajor(fields.text('refund') === 'yes' ? negate(fee) : fee),
+      currency: unit?.currency ?? null,
       traded_at,
       split: kind === 'split' ? readSplit(fields) : null,
       lots: kind === 'sell' || kind === 'transfer_out' ? readLots(fields) : null,
-      note: found.note,
       id: fields.text('id') || null,
       short: fields.text('short') !== 'no',
     }),
   ]
 }
 
-/** Ghostfolio's CSV, exports of ours, and whatever else names its columns like one of them. */
+/** Ghostfolio's CSV, Kerb's exports, and any other table with such column names. */
 export const genericCsv: ImportReader = {
   format: 'csv',
-  matches: (columns) =>
-    hasAny(columns, DATE) &&
-    (hasAny(columns, SYMBOL) || columns.has('isin')) &&
-    hasAny(columns, QUANTITY) &&
-    (hasAny(columns, PRICE) || hasAny(columns, TOTAL)),
+  columns: [DATE, [...SYMBOL, 'isin'], QUANTITY, [...PRICE, ...TOTAL]],
   read(table) {
-    const style = detectDecimalStyle(cellsOf(table, AMOUNT_COLUMNS), table.delimiter === ';' ? 'comma' : 'point')
+    const amounts = cellsOf(table, [...QUANTITY, ...PRICE, ...TOTAL, ...FEE])
+    const style = detectDecimalStyle(amounts, table.delimiter === ';' ? 'comma' : 'point')
     return readRows(table, { style, order: detectDayOrder(cellsOf(table, DATE)) }, readRow)
   },
 }

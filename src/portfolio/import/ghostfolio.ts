@@ -1,9 +1,8 @@
 import { normalizeName } from '../../pricing/symbol.ts'
 import type { ActivityKind } from '../../protocol/portfolio.ts'
-import type { ImportAsset, RowError } from './row.ts'
-import { importAsset } from './row.ts'
+import { type ImportAsset, importAsset, isIsin, type RowError } from './row.ts'
 
-/** Where Ghostfolio has its prices from. */
+/** Ghostfolio's sources of prices. */
 const DATA_SOURCES = new Set([
   'ALPHA_VANTAGE',
   'COINGECKO',
@@ -15,17 +14,14 @@ const DATA_SOURCES = new Set([
   'RAPID_API',
   'YAHOO',
 ])
-const ISIN = /^[A-Z]{2}[A-Z0-9]{9}\d$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** Kinds that stand for themselves where no asset with a price is named. */
+/** Kinds that need no asset. */
 const WITHOUT_ASSET: ReadonlySet<ActivityKind> = new Set(['fee', 'interest', 'tax'])
-/** Names that an export gives to those that have none. */
+/** Titles that an export gives to activities without a note. */
 const DEFAULT_TITLES: ReadonlySet<string> = new Set(['Fee', 'Interest', 'Tax'])
 
-export const isIsin = (text: string): boolean => ISIN.test(text)
-
-/** What a row of Ghostfolio says of its asset. `own`: the manual symbol belongs to an asset, not to a fee alone. */
+/** What a row of Ghostfolio says about its asset. `own`: the manual symbol is an asset's, not only the title of a fee. */
 export type GhostfolioAsset = {
   kind: ActivityKind
   source: string
@@ -35,35 +31,32 @@ export type GhostfolioAsset = {
   own_name: string
   note: string
   own: boolean
-  /** Of a manual asset. */
+  /** The currency of a manual asset. */
   currency: string | null
 }
 
-/** The asset of a row of Ghostfolio, and its note; or what is wrong with them. */
-export function toImportAsset(told: GhostfolioAsset): { asset: ImportAsset | null; note: string | null } | RowError {
-  const { kind, source, symbol, isin, name, note } = told
+/** The asset and the note of a row of Ghostfolio, or an error. */
+export function toImportAsset(row: GhostfolioAsset): { asset: ImportAsset | null; note: string | null } | RowError {
+  const { kind, source, symbol, isin, name, own_name } = row
+  const note = row.note || null
   if (source !== '' && !DATA_SOURCES.has(source.toUpperCase()))
     return { field: 'dataSource', message: `${source.slice(0, 60)} is no source of data that is known here` }
   const manual = source.toUpperCase() === 'MANUAL'
-  if (WITHOUT_ASSET.has(kind) && !told.own && (manual || (symbol === '' && isin === ''))) {
-    // What Ghostfolio calls the symbol of a fee is what the fee is for.
+  if (WITHOUT_ASSET.has(kind) && !row.own && (manual || (symbol === '' && isin === ''))) {
+    // Ghostfolio's symbol of a fee is the purpose of the fee.
     const title = UUID.test(symbol) || DEFAULT_TITLES.has(symbol) ? (name === symbol ? '' : name) : symbol
-    const said = [DEFAULT_TITLES.has(title) ? '' : title, note].filter((part) => part !== '').join(': ')
-    return { asset: null, note: said === '' ? null : said }
+    const texts = [DEFAULT_TITLES.has(title) ? '' : title, row.note].filter((part) => part !== '')
+    return { asset: null, note: texts.join(': ') || null }
   }
   if (symbol === '' && isin === '') return { field: 'symbol', message: 'is missing' }
   if (manual) {
-    const known = UUID.test(symbol) && name !== '' ? name : symbol
-    return {
-      asset: { ...importAsset({ symbol: known, name: name || known }), currency: told.currency, manual: true },
-      note: note || null,
-    }
+    const title = UUID.test(symbol) && name !== '' ? name : symbol
+    const asset = importAsset({ symbol: title, name: name || title })
+    return { asset: { ...asset, currency: row.currency, manual: true }, note }
   }
   if (symbol !== '' && normalizeName(symbol) === null)
     return { field: 'symbol', message: `${symbol.slice(0, 60)} can be no symbol: one is written like AAPL` }
   const upper = symbol.toUpperCase()
-  const asset = isIsin(upper)
-    ? importAsset({ isin: upper, name, own_name: told.own_name })
-    : importAsset({ symbol: upper, isin, name, own_name: told.own_name })
-  return { asset, note: note || null }
+  const names = isIsin(upper) ? { isin: upper } : { symbol: upper, isin }
+  return { asset: importAsset({ ...names, name, own_name }), note }
 }

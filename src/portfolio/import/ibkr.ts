@@ -1,114 +1,107 @@
-import { abs, isNegative, isZero, multiply, negate } from './amount.ts'
-import { type RowFields, readRows } from './fields.ts'
-import { unknownKindMessage } from './kind.ts'
-import type { ImportReader } from './reader.ts'
-import { type ActivityDraft, costDraft, createDraft, type ImportAsset, importAsset, type RowResult } from './row.ts'
+import { abs, isZero, multiply, negate } from './amount.ts'
+import { firstMatch } from './kind.ts'
+import type { CurrencyUnit } from './money.ts'
+import { type ImportReader, type RowFields, readRows } from './reader.ts'
+import {
+  type ActivityDraft,
+  CASH_MOVEMENT,
+  type CashKind,
+  cashDraft,
+  costDraft,
+  createDraft,
+  type ImportAsset,
+  importAsset,
+  type Money,
+  type RowResult,
+  withFee,
+} from './row.ts'
 
-function readAsset(fields: RowFields): ImportAsset {
-  return importAsset({
+const readAsset = (fields: RowFields): ImportAsset =>
+  importAsset({
     symbol: fields.text('symbol').toUpperCase(),
     isin: fields.text('isin').toUpperCase(),
     name: fields.text('description'),
   })
-}
 
 /** `USD.CHF`, `EUR.USD`: one currency for another. */
 const isForex = (fields: RowFields): boolean =>
   fields.text('assetclass') === 'CASH' ||
   (fields.text('isin') === '' && /^([A-Z]{3}\.[A-Z]{3})?$/.test(fields.text('symbol')))
 
-/** The commission, and the taxes of the trade: below 0 when they were paid. */
-function readFees(
-  fields: RowFields,
-  currency: string,
-  parts: Pick<ActivityDraft, 'asset' | 'traded_at'>,
-): { fees: string; apart: ActivityDraft[] } {
+/** The commission, which the file has below 0. */
+function readCommission(fields: RowFields, unit: CurrencyUnit): Money | null {
   const commission = negate(fields.amount(['ibcommission', 'commission'], '0'))
-  const taxes = fields.nonZeroAmount('taxes')
-  const tax = taxes === null ? [] : [costDraft('tax', abs(taxes), { ...parts, currency })]
-  const told = fields.text('ibcommissioncurrency') === '' ? currency : fields.currency('ibcommissioncurrency').currency
-  if (told === currency || isZero(commission)) return { fees: commission, apart: tax }
-  return { fees: '0', apart: [costDraft('fee', commission, { ...parts, currency: told }), ...tax] }
+  const own = fields.text('ibcommissioncurrency') === '' ? unit : fields.currency('ibcommissioncurrency')
+  return isZero(commission) ? null : { amount: own.toMajor(commission), currency: own.currency }
 }
 
 function readTrade(fields: RowFields): RowResult {
   const traded_at = fields.time('datetime', 'tradedate')
-  const money = fields.currency('currencyprimary', 'currency')
-  const quantity = fields.amount(['quantity'])
-  if (isForex(fields)) {
-    const { fees, apart } = readFees(fields, money.currency, { asset: null, traded_at })
-    const paid = isZero(fees) ? apart : [costDraft('fee', fees, { currency: money.currency, traded_at })]
-    const noted = paid.map((fee) => ({ ...fee, note: 'one currency for another' }))
-    return noted.length > 0 ? noted : { skipped: 'one currency for another' }
+  const unit = fields.currency('currencyprimary', 'currency')
+  const { currency, toMajor } = unit
+  const quantity = abs(fields.amount(['quantity']))
+  const forex = isForex(fields)
+  const side = fields
+    .text('buysell')
+    .toUpperCase()
+    .replace(/ \(CA\.\)$/, '')
+  if (!forex && !/^(BUY|SELL)$/.test(side)) fields.unknownKind('buysell')
+  const asset = forex ? null : readAsset(fields)
+  const fee = readCommission(fields, unit)
+  const tax = fields.nonZeroAmount('taxes')
+  const taxes = tax === null ? [] : [costDraft('tax', toMajor(abs(tax)), { asset, currency, traded_at })]
+  if (forex) {
+    const note = 'one currency for another'
+    const costs: ActivityDraft[] =
+      fee === null ? taxes : [costDraft('fee', fee.amount, { ...fee, traded_at }), ...taxes]
+    return costs.length > 0 ? costs.map((cost) => ({ ...cost, note })) : { skipped: note }
   }
-  const told = fields.text('buysell')
-  const side = told.toUpperCase().replace(/ \(CA\.\)$/, '')
-  if (!/^(BUY|SELL)$/.test(side)) fields.addError('buysell', unknownKindMessage(told))
-  const asset = readAsset(fields)
-  const { fees, apart } = readFees(fields, money.currency, { asset, traded_at })
-  // An option's price is that of one unit of what it is on.
+  // The price of an option is that of one unit of its underlying.
   const multiplier = fields.nonZeroAmount('multiplier') ?? '1'
-  const price = multiply(abs(fields.amount(['tradeprice', 'price'])), multiplier)
-  const trade = createDraft({
-    kind: side === 'SELL' ? 'sell' : 'buy',
-    asset,
-    quantity: abs(quantity),
-    price: money.toMajor(price),
-    fees: money.toMajor(fees),
-    currency: money.currency,
-    traded_at,
-  })
-  return [trade, ...apart]
+  const price = toMajor(multiply(abs(fields.amount(['tradeprice', 'price'])), multiplier))
+  const kind = side === 'SELL' ? 'sell' : 'buy'
+  return [...withFee(createDraft({ kind, asset, quantity, price, currency, traded_at }), fee), ...taxes]
 }
 
-/** Money that came or went: what came for a dividend, or went for a tax, may be taken back later. */
+/** The first match counts. */
+const CASH_KINDS: readonly [RegExp, CashKind | 'transfer'][] = [
+  [/deposit|withdrawal/, 'transfer'],
+  [/tax/, 'tax'],
+  [/dividend/, 'dividend'],
+  [/interest/, 'interest'],
+  [/fee|commission/, 'fee'],
+]
+
+/** A change of the cash balance. Dividends and taxes may be taken back later. */
 function readCash(fields: RowFields): RowResult {
-  const told = fields.text('type')
-  const type = told.toLowerCase()
-  const money = fields.currency('currencyprimary', 'currency')
-  const amount = money.toMajor(fields.amount(['amount']))
-  const asset = fields.text('isin') === '' && fields.text('symbol') === '' ? null : readAsset(fields)
+  const type = fields.text('type').toLowerCase()
+  const { currency, toMajor } = fields.currency('currencyprimary', 'currency')
+  const change = toMajor(fields.amount(['amount']))
+  const noAsset = fields.text('isin') === '' && fields.text('symbol') === ''
   const parts = {
-    currency: money.currency,
+    currency,
     traded_at: fields.time('datetime', 'settledate', 'reportdate', 'date'),
     note: fields.text('description') || null,
-    asset: asset === null ? null : { ...asset, name: null },
+    asset: noAsset ? null : { ...readAsset(fields), name: null },
   }
-  const paid = negate(amount)
-  if (/deposit|withdrawal/.test(type)) return { skipped: 'a movement of money' }
-  if (/tax/.test(type)) return [costDraft('tax', paid, parts)]
-  if (/dividend/.test(type)) {
-    if (parts.asset === null) fields.addError('isin', 'is missing')
-    return [
-      createDraft({
-        ...parts,
-        kind: 'dividend',
-        ...(isNegative(amount) ? { quantity: '0', fees: paid } : { price: amount }),
-      }),
-    ]
-  }
-  if (/interest/.test(type))
-    return [
-      isNegative(amount) ? costDraft('fee', paid, parts) : createDraft({ ...parts, kind: 'interest', price: amount }),
-    ]
-  if (/fee|commission/.test(type)) return [costDraft('fee', paid, parts)]
-  fields.addError('type', unknownKindMessage(told))
-  return []
+  const kind = firstMatch(type, CASH_KINDS)
+  if (kind === null) return fields.unknownKind('type')
+  if (kind === 'transfer') return CASH_MOVEMENT
+  if (kind === 'dividend' && noAsset) fields.addError('isin', 'is missing')
+  return [cashDraft(kind, change, parts)]
 }
 
 /** Trades of an activity flex query of Interactive Brokers. */
 export const ibkrTrades: ImportReader = {
   format: 'ibkr',
-  matches: (columns) =>
-    ['buysell', 'tradedate', 'tradeprice', 'quantity', 'currencyprimary'].every((name) => columns.has(name)),
+  columns: ['buysell', 'tradedate', 'tradeprice', 'quantity', 'currencyprimary'],
   read: (table) => readRows(table, { style: 'point', order: 'mdy' }, readTrade),
 }
 
 /** Its cash transactions: dividends, taxes, interest, fees. */
 export const ibkrCash: ImportReader = {
   format: 'ibkr-cash',
-  matches: (columns) =>
-    ['type', 'amount', 'currencyprimary', 'description'].every((name) => columns.has(name)) &&
-    !columns.has('tradeprice'),
+  columns: ['type', 'amount', 'currencyprimary', 'description'],
+  without: 'tradeprice',
   read: (table) => readRows(table, { style: 'point', order: 'mdy' }, readCash),
 }

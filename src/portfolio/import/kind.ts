@@ -16,10 +16,14 @@ const KIND_BY_NAME = new Map(
   Object.entries(KIND_NAMES).flatMap(([kind, words]) => words.split(' ').map((word) => [word, kind as ActivityKind])),
 )
 
-/** The kind that a word of a file means, capitals and marks aside; null for one that is not known. */
+/** The kind that a word means, ignoring case and punctuation; null for an unknown word. */
 export const parseKind = (word: string): ActivityKind | null =>
   KIND_BY_NAME.get(word.toLowerCase().replace(/[^\p{L}]/gu, '')) ?? null
 
-/** How a kind that no reader knows is told. */
-export const unknownKindMessage = (told: string): string =>
-  told === '' ? 'is missing' : `${told.slice(0, 60)} is a kind of activity that is not known here`
+/** The value of the first pattern that the text matches; null for none. */
+export const firstMatch = <T>(text: string, patterns: readonly (readonly [RegExp, T])[]): T | null =>
+  patterns.find(([pattern]) => pattern.test(text))?.[1] ?? null
+
+/** The error message for an unknown kind of activity. */
+export const unknownKindMessage = (kind: string): string =>
+  kind === '' ? 'is missing' : `${kind.slice(0, 60)} is a kind of activity that is not known here`

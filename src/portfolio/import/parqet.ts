@@ -1,70 +1,62 @@
+import type { ActivityKind } from '../../protocol/portfolio.ts'
 import { abs, isZero, unitPrice } from './amount.ts'
-import { type RowFields, readRows } from './fields.ts'
-import { unknownKindMessage } from './kind.ts'
-import type { ImportReader } from './reader.ts'
-import { costDraft, createDraft, importAsset, type RowResult } from './row.ts'
+import { type ImportReader, type RowFields, readRows } from './reader.ts'
+import {
+  type ActivityDraft,
+  CASH_MOVEMENT,
+  costDraft,
+  createDraft,
+  importAsset,
+  isIsin,
+  type RowResult,
+} from './row.ts'
 import { normalizeColumnName } from './table.ts'
 
-const KINDS = {
-  buy: 'buy',
-  sell: 'sell',
-  dividend: 'dividend',
-  transferin: 'transfer_in',
-  transferout: 'transfer_out',
-} as const
+/** Types of rows about shares. */
+const TRADE_KINDS = new Map<string, ActivityKind>([
+  ['buy', 'buy'],
+  ['sell', 'sell'],
+  ['dividend', 'dividend'],
+  ['transferin', 'transfer_in'],
+  ['transferout', 'transfer_out'],
+])
 
 function readRow(fields: RowFields): RowResult {
-  const told = fields.text('type')
-  const type = normalizeColumnName(told)
-  const money = fields.currency('currency')
+  const type = normalizeColumnName(fields.text('type'))
+  const { currency, toMajor } = fields.currency('currency')
   const identifier = fields.text('identifier', 'isin', 'symbol').toUpperCase()
-  const crypto = /crypto/i.test(fields.text('assettype'))
-  const isin = /^[A-Z]{2}[A-Z0-9]{9}\d$/.test(identifier)
   const asset = importAsset(
-    { [isin ? 'isin' : 'symbol']: identifier, name: fields.text('holdingnickname', 'holdingname') },
-    crypto,
+    {
+      [isIsin(identifier) ? 'isin' : 'symbol']: identifier,
+      name: fields.text('holdingnickname', 'holdingname'),
+    },
+    /crypto/i.test(fields.text('assettype')),
   )
   const traded_at = fields.time('datetime', 'date')
-  const [amount, tax, fee] = ['amount', 'tax', 'fee'].map((name) => fields.amount([name], '0')) as [
-    string,
-    string,
-    string,
-  ]
-  const parts = createDraft({ kind: 'fee', asset, currency: money.currency, traded_at, fees: money.toMajor(fee) })
-  const taxes = isZero(tax) ? [] : [costDraft('tax', money.toMajor(tax), parts)]
+  const amount = abs(fields.amount(['amount'], '0'))
+  const tax = fields.amount(['tax'], '0')
+  const fees = toMajor(fields.amount(['fee'], '0'))
+  const parts = createDraft({ kind: 'fee', asset, currency, traded_at, fees })
+  const taxes = isZero(tax) ? [] : [costDraft('tax', toMajor(tax), parts)]
 
-  if (
-    type === 'interest' ||
-    type === 'fees' ||
-    type === 'cost' ||
-    type === 'costs' ||
-    type === 'fee' ||
-    type === 'tax'
-  ) {
-    const kind = type === 'interest' ? 'interest' : type === 'tax' ? 'tax' : 'fee'
-    return [
-      { ...parts, kind, asset: null, price: money.toMajor(abs(amount)) },
-      ...taxes.map((one) => ({ ...one, asset: null })),
-    ]
+  if (/^(?:interest|tax|fees?|costs?)$/.test(type)) {
+    const kind = type === 'interest' || type === 'tax' ? type : 'fee'
+    const drafts: ActivityDraft[] = [{ ...parts, kind, price: toMajor(amount) }, ...taxes]
+    return drafts.map((draft) => ({ ...draft, asset: null }))
   }
-  if (type === 'deposit' || type === 'withdrawal' || /^cash$/i.test(fields.text('assettype')))
-    return { skipped: 'a movement of money' }
-  const kind = KINDS[type as keyof typeof KINDS]
-  if (kind === undefined) {
-    fields.addError('type', unknownKindMessage(told))
-    return []
-  }
+  if (type === 'deposit' || type === 'withdrawal' || /^cash$/i.test(fields.text('assettype'))) return CASH_MOVEMENT
+  const kind = TRADE_KINDS.get(type)
+  if (kind === undefined) return fields.unknownKind('type')
   if (identifier === '') fields.addError('identifier', 'is missing')
   const quantity = abs(fields.amount(['shares']))
-  const given = fields.text('price')
-  const price = given === '' && !isZero(quantity) ? unitPrice(abs(amount), quantity) : abs(fields.amount(['price']))
-  return [{ ...parts, kind, quantity, price: money.toMajor(price) }, ...taxes]
+  const noPrice = fields.text('price') === '' && !isZero(quantity)
+  const price = noPrice ? unitPrice(amount, quantity) : abs(fields.amount(['price']))
+  return [{ ...parts, kind, quantity, price: toMajor(price) }, ...taxes]
 }
 
 /** Parqet's export of activities: semicolons, decimal commas. */
 export const parqet: ImportReader = {
   format: 'parqet',
-  matches: (columns) =>
-    ['datetime', 'price', 'shares', 'type', 'identifier', 'assettype'].every((name) => columns.has(name)),
+  columns: ['datetime', 'price', 'shares', 'type', 'identifier', 'assettype'],
   read: (table) => readRows(table, { style: 'comma', order: 'dmy' }, readRow),
 }

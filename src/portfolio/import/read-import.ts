@@ -12,7 +12,7 @@ import { schwab } from './schwab.ts'
 import { findHeaders, parseTable } from './table.ts'
 import { trading212 } from './trading212.ts'
 
-/** Those that ask for more columns go before those that ask for few. */
+/** Readers that require more columns come before those that require few. */
 const READERS: readonly ImportReader[] = [
   trading212,
   coinbase,
@@ -28,10 +28,10 @@ const READERS: readonly ImportReader[] = [
 
 const JSON_FORMAT = 'ghostfolio-json'
 
-/** Every format that is read, as `format` may name it. */
+/** The names of all formats. */
 export const IMPORT_FORMATS: readonly string[] = [JSON_FORMAT, ...READERS.map(({ format }) => format)]
 
-/** What a text is, and its rows in the order of the file; `format` null: nothing here reads it, `rows` has the one reason. */
+/** A file's format, and its rows in order. Where no reader knows the format it is null, and `rows` has one error. */
 export type ImportedFile = { format: string | null; rows: ImportRow[] }
 
 const unreadableFile = (message: string): ImportedFile => ({
@@ -39,9 +39,13 @@ const unreadableFile = (message: string): ImportedFile => ({
   rows: [{ row: 1, error: { field: 'format', message } }],
 })
 
+const reads = ({ columns, without }: ImportReader, names: ReadonlySet<string>): boolean =>
+  columns.every((column) => [column].flat().some((name) => names.has(name))) &&
+  !(without !== undefined && names.has(without))
+
 /**
- * Reads a broker's export, by the names of its columns, or Ghostfolio's JSON.
- * @param format what it has to be; null: whatever it is
+ * Reads a broker's export, which it recognises by its column names, or Ghostfolio's JSON.
+ * @param format the required format; null for any
  */
 export function readImport(text: string, format: string | null): ImportedFile {
   if (looksLikeJson(text) && (format === null || format === JSON_FORMAT)) {
@@ -49,10 +53,10 @@ export function readImport(text: string, format: string | null): ImportedFile {
     return rows === null ? unreadableFile('is no JSON with a list of activities') : { format: JSON_FORMAT, rows }
   }
   const readers = READERS.filter((reader) => format === null || reader.format === format)
-  for (const head of findHeaders(text)) {
-    const columns = new Set(head.columns)
-    const reader = readers.find(({ matches: fits }) => fits(columns))
-    if (reader) return { format: reader.format, rows: reader.read(parseTable(text, head)) }
+  for (const header of findHeaders(text)) {
+    const names = new Set(header.columns)
+    const reader = readers.find((each) => reads(each, names))
+    if (reader) return { format: reader.format, rows: reader.read(parseTable(text, header)) }
   }
   return unreadableFile(
     format === null

@@ -1,10 +1,11 @@
 import type { ActivityKind } from '../../protocol/portfolio.ts'
-import type { NamedLot } from '../activity.ts'
+import type { Activity } from '../activity.ts'
+import { isNegative, negate } from './amount.ts'
 
 /**
- * What a file calls an asset. `own_name` is Kerb's own name of it (`yahoo:AAPL`). `manual`: nobody prices it;
- * it is in `currency` (null: in that of its activities). `crypto`:
- * `symbol` is a coin (`BTC`), never a share of the same ticker.
+ * What a file calls an asset. `own_name` is Kerb's qualified name of it (`yahoo:AAPL`). A `manual` asset has no price
+ * provider, and is in `currency` (null: in that of its activities). The symbol of a `crypto` asset is a coin (`BTC`),
+ * never a share with the same ticker.
  */
 export type ImportAsset = {
   symbol: string | null
@@ -17,42 +18,36 @@ export type ImportAsset = {
 }
 
 /**
- * One activity of a file, whoever wrote it: amounts are plain decimal text with the file's own digits, in major units.
- * `row` is where it stands: the row of a spreadsheet (that of the column names is the first), or the number of the
- * activity in JSON. One row may hold several.
+ * One activity of a file, in any format: amounts are plain decimal text with the file's own digits, in major units.
+ * `row` is its row in a spreadsheet (the column names are row 1), or the number of the activity in JSON. One row may hold
+ * several.
  */
-export type ImportedActivity = {
+export type ImportedActivity = Pick<Activity, 'kind' | 'quantity' | 'price' | 'fees' | 'split' | 'note' | 'short'> & {
   row: number
-  kind: ActivityKind
-  /** Null: it belongs to no asset (fee, interest, tax). */
+  /** Null for an activity without an asset (fee, interest, tax). */
   asset: ImportAsset | null
-  quantity: string
-  price: string
-  fees: string
-  /** Null: the file tells none; that of the asset. */
+  /** Null where the file has none: the asset's. */
   currency: string | null
-  /** RFC 3339 in UTC; the day's begin where the file tells the day alone. */
+  /** RFC 3339 in UTC; midnight where the file has a date alone. */
   traded_at: string
-  split: { numerator: string; denominator: string } | null
-  /** Names of lots are `id`s of the same file, or of activities that are there already. */
-  lots: readonly NamedLot[] | null
-  note: string | null
-  /** What the file itself calls the activity. */
+  /** Lot ids are `id`s of the same file, or of stored activities. */
+  lots: Activity['lots']
+  /** The id of the activity in the file. */
   id: string | null
-  /** Whether it may open a short lot. */
-  short: boolean
 }
 
 export type RowError = { field: string; message: string }
 
-/** What became of a row: an activity, a fault, or the reason why it has no effect on what is held. */
+/** The result of a row: an activity, an error, or the reason why it has no effect on holdings. */
 export type ImportRow = ImportedActivity | { row: number; error: RowError } | { row: number; skipped: string }
 
-/** An activity before it is known where it stands. */
+/** An activity without its row number. */
 export type ActivityDraft = Omit<ImportedActivity, 'row'>
 
-/** What one row says: activities, or why there is none. Faults are told apart from it, and go before it. */
+/** What one row says: activities, or why it has none. Its errors are apart from it, and take precedence. */
 export type RowResult = readonly ActivityDraft[] | { skipped: string }
+
+export const CASH_MOVEMENT = { skipped: 'a movement of money' }
 
 const DRAFT_DEFAULTS = {
   asset: null,
@@ -66,20 +61,19 @@ const DRAFT_DEFAULTS = {
   short: true,
 } as const
 
-/** An activity of these parts; what is not given is one of nothing, without asset. */
-export const createDraft = (
-  parts: Partial<ActivityDraft> & Pick<ActivityDraft, 'kind' | 'currency' | 'traded_at'>,
-): ActivityDraft => ({
+type CashParts = Pick<ActivityDraft, 'currency' | 'traded_at'> & Partial<Pick<ActivityDraft, 'asset' | 'note'>>
+
+/** An activity of these parts; those left out are empty, the quantity is 1. */
+export const createDraft = (parts: CashParts & Partial<ActivityDraft> & { kind: ActivityKind }): ActivityDraft => ({
   ...DRAFT_DEFAULTS,
   ...parts,
 })
 
-/** An asset by what a file tells of it; empty text counts as not told. */
+/** An asset as a file describes it; empty text counts as not given. */
 export function importAsset(
-  told: Partial<Omit<ImportAsset, 'manual' | 'crypto' | 'currency'>>,
+  { symbol, isin, name, own_name }: Partial<Pick<ImportAsset, 'symbol' | 'isin' | 'name' | 'own_name'>>,
   crypto = false,
 ): ImportAsset {
-  const { symbol, isin, name, own_name } = told
   return {
     symbol: symbol || null,
     isin: isin || null,
@@ -91,14 +85,38 @@ export function importAsset(
   }
 }
 
-/** What a fee or a tax came to; below 0 it was paid back. */
+export const isIsin = (text: string): boolean => /^[A-Z]{2}[A-Z0-9]{9}\d$/.test(text)
+
+/** A fee or a tax of this amount; below 0 for a refund. */
 export const costDraft = (
   kind: 'fee' | 'tax',
   amount: string,
-  parts: Pick<ActivityDraft, 'currency' | 'traded_at'> & Partial<Pick<ActivityDraft, 'asset' | 'note'>>,
-): ActivityDraft => {
-  const { currency, traded_at, asset = null, note = null } = parts
-  return createDraft({ kind, currency, traded_at, asset, note, quantity: '0', fees: amount })
+  { currency, traded_at, asset = null, note = null }: CashParts,
+): ActivityDraft => createDraft({ kind, currency, traded_at, asset, note, quantity: '0', fees: amount })
+
+/** Kinds of activities that change the cash balance alone. */
+export type CashKind = 'dividend' | 'interest' | 'fee' | 'tax'
+
+/** A change of the cash balance: below 0 for a cost, income that was taken back, or interest to pay. */
+export function cashDraft(kind: CashKind, change: string, parts: CashParts): ActivityDraft {
+  const paid = negate(change)
+  if (kind === 'fee' || kind === 'tax') return costDraft(kind, paid, parts)
+  if (!isNegative(change)) return createDraft({ ...parts, kind, price: change })
+  if (kind === 'interest') return costDraft('fee', paid, parts)
+  return createDraft({ ...parts, kind, quantity: '0', fees: paid })
+}
+
+/** An amount in major units. */
+export type Money = { amount: string; currency: string }
+
+/** The fee of a trade in another currency: an activity of its own. */
+export const separateFee = ({ asset, traded_at }: ActivityDraft, { amount, currency }: Money): ActivityDraft =>
+  costDraft('fee', amount, { asset, traded_at, currency })
+
+/** A trade with its fee: part of it in the same currency, an activity of its own in another. */
+export function withFee(trade: ActivityDraft, fee: Money | null): ActivityDraft[] {
+  if (fee === null) return [trade]
+  return fee.currency === trade.currency ? [{ ...trade, fees: fee.amount }] : [trade, separateFee(trade, fee)]
 }
 
 export const isActivity = (row: ImportRow): row is ImportedActivity => 'kind' in row

@@ -1,12 +1,13 @@
 import { abs, compareAmounts, multiply, subtract } from './amount.ts'
+import type { ActivityDraft } from './row.ts'
 
-/** Splits are told in small whole numbers; brokers round the shares that follow from them. */
+/** Splits have small whole numbers; brokers round the shares that result from them. */
 const MAX_RATIO_PART = 1_000
 const SHARE_TOLERANCE = '0.0002'
 
 /**
- * So many new shares for so many old ones: the smallest whole numbers that give `now` of `before`, to the part of a
- * share that brokers round; where there are none, the two as they are.
+ * The ratio of a split that turned `before` shares into `now`: the smallest whole numbers that give `now`, within the part
+ * of a share that brokers round; the two quantities themselves where there are none.
  */
 export function splitRatio(now: string, before: string): { numerator: string; denominator: string } {
   const allowed = multiply(now, SHARE_TOLERANCE)
@@ -20,3 +21,12 @@ export function splitRatio(now: string, before: string): { numerator: string; de
   }
   return { numerator: now, denominator: before }
 }
+
+/** The split of a draft's asset that turned `before` shares into `now`. */
+export const splitDraft = (draft: ActivityDraft, now: string, before: string): ActivityDraft => ({
+  ...draft,
+  kind: 'split',
+  quantity: '0',
+  price: '0',
+  split: splitRatio(now, before),
+})

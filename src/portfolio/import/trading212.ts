@@ -1,34 +1,35 @@
-import { abs, isNegative, isZero, negate } from './amount.ts'
-import { columnIndexes, type RowFields, readRows } from './fields.ts'
-import { unknownKindMessage } from './kind.ts'
+import { abs, isZero } from './amount.ts'
 import { parseCurrency } from './money.ts'
-import type { ImportReader } from './reader.ts'
+import { columnIndexes, type ImportReader, type RowFields, readRows } from './reader.ts'
 import {
   type ActivityDraft,
+  CASH_MOVEMENT,
+  cashDraft,
   costDraft,
   createDraft,
   type ImportRow,
   importAsset,
   isActivity,
   type RowResult,
+  separateFee,
 } from './row.ts'
-import { splitRatio } from './split-ratio.ts'
+import { splitDraft } from './split-ratio.ts'
 import type { Table } from './table.ts'
 
 const SHARES = 'noofshares'
 const PRICE = 'priceshare'
 const PRICE_CURRENCY = 'currencypriceshare'
 
-/** Costs of a trade, by the names of their columns; the currency stands in a column of its own, or in the name. */
+/** Names of columns with costs of a trade; the currency is in a column of its own, or part of the name. */
 const COST_COLUMN = /fee|duty|transactiontax|levy/
 
 /**
- * Rows whose notes and number stand before the shares, as the next generation of the export has them, under the names of
- * the one before.
+ * The table with notes and number moved behind the shares: a newer version of the export writes them before the shares,
+ * under the column names of the older one.
  */
 function fixMisplacedColumns(table: Table): Table {
-  const places = columnIndexes(table.columns)
-  const [shares, notes] = [places.get(SHARES), places.get('notes')]
+  const indexes = columnIndexes(table.columns)
+  const [shares, notes] = [indexes.get(SHARES), indexes.get('notes')]
   if (shares === undefined || notes === undefined || notes < shares) return table
   const rows = table.rows.map((row) => {
     if (!/^EOF\d+$/.test(row.cells[shares + 1]?.trim() ?? '')) return row
@@ -40,67 +41,69 @@ function fixMisplacedColumns(table: Table): Table {
   return { ...table, rows }
 }
 
-/** Fees of a trade: in its currency they are part of it, in another one they stand beside it. */
-function withFees(fields: RowFields, columns: readonly string[], trade: ActivityDraft): ActivityDraft[] {
+/** A trade with its fees: those in its currency are part of it, others are activities of their own. */
+function withFees(fields: RowFields, trade: ActivityDraft): ActivityDraft[] {
   let fees = '0'
-  const apart: ActivityDraft[] = []
-  for (const name of columns) {
+  const separate: ActivityDraft[] = []
+  for (const name of fields.columns) {
     if (!COST_COLUMN.test(name) || (name.startsWith('currency') && !name.startsWith('currencyconversion'))) continue
-    const amount = fields.nonZeroAmount(name)
-    if (amount === null) continue
-    const told = fields.text(`currency${name}`) || (/(?:fee|tax|duty|levy)([a-z]{3})$/.exec(name)?.[1] ?? '')
-    const money = parseCurrency(told)
-    if (money === null) {
+    const fee = fields.nonZeroAmount(name)
+    if (fee === null) continue
+    const currency = fields.text(`currency${name}`) || (/(?:fee|tax|duty|levy)([a-z]{3})$/.exec(name)?.[1] ?? '')
+    const unit = parseCurrency(currency)
+    if (unit === null) {
       fields.addError(name, 'has no currency')
       continue
     }
-    const paid = money.toMajor(abs(amount))
-    if (money.currency === trade.currency && isZero(fees)) fees = paid
-    else
-      apart.push(costDraft('fee', paid, { asset: trade.asset, currency: money.currency, traded_at: trade.traded_at }))
+    const amount = unit.toMajor(abs(fee))
+    if (unit.currency === trade.currency && isZero(fees)) fees = amount
+    else separate.push(separateFee(trade, { amount, currency: unit.currency }))
   }
-  return [{ ...trade, fees }, ...apart]
+  return [{ ...trade, fees }, ...separate]
 }
 
-/** The price of a share is what was left of the dividend: what was withheld belongs to the income, and is a tax. */
+/** The price per share is net of tax: the withheld tax belongs to the income, and is a tax. */
 function dividendDrafts(fields: RowFields, paid: ActivityDraft): ActivityDraft[] {
   const withheld = fields.nonZeroAmount('withholdingtax')
   if (withheld === null) return [paid]
-  const money = fields.currency('currencywithholdingtax')
-  const part = { ...paid, quantity: '1', price: money.toMajor(abs(withheld)), currency: money.currency }
-  return [paid, { ...part, note: 'the part that was withheld' }, costDraft('tax', part.price, { ...part, note: null })]
+  const { currency, toMajor } = fields.currency('currencywithholdingtax')
+  const part = { ...paid, quantity: '1', price: toMajor(abs(withheld)), currency }
+  return [paid, { ...part, note: 'the part that was withheld' }, costDraft('tax', part.price, part)]
 }
 
-function interestDrafts(fields: RowFields): ActivityDraft[] {
-  const told = fields.text('currencytotal') || (/^total([a-z]{3})$/.exec(totalColumn(fields))?.[1] ?? '')
-  const money = parseCurrency(told)
-  if (money === null) fields.addError('currencytotal', 'is missing')
-  const total = fields.amount([totalColumn(fields)])
-  const parts = { currency: money?.currency ?? 'EUR', traded_at: fields.time('time'), note: fields.text('action') }
-  return [
-    isNegative(total)
-      ? costDraft('fee', negate(total), parts)
-      : createDraft({ ...parts, kind: 'interest', price: total }),
+function interestDraft(fields: RowFields): ActivityDraft {
+  const column = [
+    'total',
+    'totaleur',
+    'totalgbp',
+    'totalusd',
+    'totalchf',
+    'totalpln',
+    'totalczk',
+    'totalron',
+    'totalhuf',
   ]
+  const total = column.find((name) => fields.has(name)) ?? 'total'
+  const currency = fields.text('currencytotal') || (/^total([a-z]{3})$/.exec(total)?.[1] ?? '')
+  const unit = parseCurrency(currency)
+  if (unit === null) fields.addError('currencytotal', 'is missing')
+  const change = fields.amount([total])
+  return cashDraft('interest', change, {
+    currency: unit?.currency ?? 'EUR',
+    traded_at: fields.time('time'),
+    note: fields.text('action'),
+  })
 }
 
-const totalColumn = (fields: RowFields): string =>
-  ['total', 'totaleur', 'totalgbp', 'totalusd', 'totalchf', 'totalpln', 'totalczk', 'totalron', 'totalhuf'].find(
-    (name) => fields.has(name),
-  ) ?? 'total'
-
-function readRow(fields: RowFields, columns: readonly string[]): RowResult {
-  const told = fields.text('action')
-  const action = told.toLowerCase()
+function readRow(fields: RowFields): RowResult {
+  const action = fields.text('action').toLowerCase()
   if (/^(deposit|withdrawal|currency conversion|card |new card|cash transfer|result adjustment)/.test(action))
-    return { skipped: 'a movement of money' }
-  if (/interest|cashback/.test(action)) return interestDrafts(fields)
+    return CASH_MOVEMENT
+  if (/interest|cashback/.test(action)) return [interestDraft(fields)]
   const known = /\b(buy|sell)\b|^dividend|^stock distribution|^transfer (in|out)|^stock split (open|close)/.exec(action)
-  if (known === null) {
-    fields.addError('action', unknownKindMessage(told))
-    return []
-  }
-  const money = fields.currency(PRICE_CURRENCY)
+  if (known === null) return fields.unknownKind('action')
+  const [, side, transfer, split] = known
+  const { currency, toMajor } = fields.currency(PRICE_CURRENCY)
   const line = createDraft({
     kind: 'buy',
     asset: importAsset({
@@ -109,50 +112,43 @@ function readRow(fields: RowFields, columns: readonly string[]): RowResult {
       name: fields.text('name'),
     }),
     quantity: abs(fields.amount([SHARES])),
-    price: money.toMajor(abs(fields.amount([PRICE]))),
-    currency: money.currency,
+    price: toMajor(abs(fields.amount([PRICE]))),
+    currency,
     traded_at: fields.time('time'),
   })
   if (line.asset?.symbol === null && line.asset.isin === null) fields.addError('ticker', 'is missing')
-  if (known[1] !== undefined) return withFees(fields, columns, { ...line, kind: known[1] === 'buy' ? 'buy' : 'sell' })
-  if (known[2] !== undefined) return [{ ...line, kind: known[2] === 'in' ? 'transfer_in' : 'transfer_out' }]
-  if (known[3] !== undefined) return [{ ...line, kind: 'split', price: '0', note: known[3] }]
-  if (action.startsWith('dividend')) return dividendDrafts(fields, { ...line, kind: 'dividend' })
-  return [line]
+  if (side !== undefined) return withFees(fields, { ...line, kind: side === 'buy' ? 'buy' : 'sell' })
+  if (transfer !== undefined) return [{ ...line, kind: transfer === 'in' ? 'transfer_in' : 'transfer_out' }]
+  if (split !== undefined) return [{ ...line, kind: 'split', note: split }]
+  return action.startsWith('dividend') ? dividendDrafts(fields, { ...line, kind: 'dividend' }) : [line]
 }
 
 const SPLIT_PAIR_GAP_MS = 60_000
 
-/** A split stands as two rows: what was closed, and what was opened for it. */
+/** A split has two rows: the shares that were closed, and those that were opened for them. */
 function joinSplits(rows: readonly ImportRow[]): ImportRow[] {
   const splits = rows.filter((row) => isActivity(row)).filter(({ kind }) => kind === 'split')
-  const other = (row: (typeof splits)[number]) =>
-    splits.find(
-      (one) =>
-        one.note !== row.note &&
-        one.asset?.isin === row.asset?.isin &&
-        one.asset?.symbol === row.asset?.symbol &&
-        Math.abs(Date.parse(one.traded_at) - Date.parse(row.traded_at)) <= SPLIT_PAIR_GAP_MS,
-    )
   return rows.map((row) => {
     if (!isActivity(row) || row.kind !== 'split') return row
-    const pair = other(row)
-    if (pair === undefined || isZero(pair.quantity) || isZero(row.quantity))
-      return {
-        row: row.row,
-        error: { field: 'action', message: `the other half of this split of ${row.asset?.symbol} is missing` },
-      }
+    const pair = splits.find(
+      (other) =>
+        other.note !== row.note &&
+        other.asset?.isin === row.asset?.isin &&
+        other.asset?.symbol === row.asset?.symbol &&
+        Math.abs(Date.parse(other.traded_at) - Date.parse(row.traded_at)) <= SPLIT_PAIR_GAP_MS,
+    )
+    if (pair === undefined || isZero(pair.quantity) || isZero(row.quantity)) {
+      const message = `the other half of this split of ${row.asset?.symbol} is missing`
+      return { row: row.row, error: { field: 'action', message } }
+    }
     if (row.note === 'close') return { row: row.row, skipped: `the split is told with row ${pair.row}` }
-    return { ...row, quantity: '0', note: null, split: splitRatio(row.quantity, pair.quantity) }
+    return { row: row.row, ...splitDraft({ ...row, note: null }, row.quantity, pair.quantity) }
   })
 }
 
 /** Trading 212's history. */
 export const trading212: ImportReader = {
   format: 'trading212',
-  matches: (columns) => ['action', 'time', 'ticker', SHARES, PRICE].every((name) => columns.has(name)),
-  read(table) {
-    const straight = fixMisplacedColumns(table)
-    return joinSplits(readRows(straight, { style: 'point', order: 'dmy' }, (fields) => readRow(fields, table.columns)))
-  },
+  columns: ['action', 'time', 'ticker', SHARES, PRICE],
+  read: (table) => joinSplits(readRows(fixMisplacedColumns(table), { style: 'point', order: 'dmy' }, readRow)),
 }

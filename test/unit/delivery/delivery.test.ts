@@ -126,7 +126,12 @@ describe('D3 conflated updates', () => {
   })
 })
 
-const LIMITS = { maxUnackedFrames: 3, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
+const LIMITS = {
+  MAX_UNACKED_FRAMES: 3,
+  UNACKED_SEND_INTERVAL_MS: 100,
+  CONNECTION_IDLE_TIMEOUT_MS: 600_000,
+  ACK_TIMEOUT_MS: 60_000,
+}
 
 describe('D3 a connection that acks', () => {
   test('D3 a connection that acks gets frames while its window is open, and acks open it', () => {
@@ -186,11 +191,11 @@ describe('D3 a connection that never acks', () => {
     const times = states.map((state, i) => {
       let now = i * 1_234
       let frames = 0
-      while (now < LIMITS.idleTimeoutMs) {
+      while (now < LIMITS.CONNECTION_IDLE_TIMEOUT_MS) {
         now = Math.max(now, state.nextSendAt)
-        recordSent(state, ++frames, now + LIMITS.sendIntervalMs)
+        recordSent(state, ++frames, now + LIMITS.UNACKED_SEND_INTERVAL_MS)
       }
-      expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS)
+      expect(frames).toBeLessThan(SLOWDOWN_AFTER_FRAMES + LIMITS.CONNECTION_IDLE_TIMEOUT_MS / SLOW_SEND_INTERVAL_MS)
       return state.nextSendAt % SLOW_SEND_INTERVAL_MS
     })
     expect(times).toEqual([0, 0])

@@ -3,7 +3,6 @@ import { CandleChannels } from '../../../durable-objects/candles/channels.ts'
 import { loadAttachment } from '../../../durable-objects/sockets/connection.ts'
 import { Hub } from '../../../durable-objects/sockets/hub.ts'
 import { seededRandom } from '../../../simulators/exchange/random.ts'
-import { getGranularities } from '../../../src/delivery/candle-channels.ts'
 import { SLOW_SEND_INTERVAL_MS, SLOWDOWN_AFTER_FRAMES } from '../../../src/delivery/delivery-state.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
 import { PING_TEXT } from '../../../src/protocol/client-messages.ts'
@@ -12,7 +11,12 @@ import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../s
 import { feedFrame } from '../../../src/protocol/messages.ts'
 
 const PRODUCT = 'BTC-USD'
-const LIMITS = { maxUnackedFrames: 8, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
+const LIMITS = {
+  MAX_UNACKED_FRAMES: 8,
+  UNACKED_SEND_INTERVAL_MS: 100,
+  CONNECTION_IDLE_TIMEOUT_MS: 600_000,
+  ACK_TIMEOUT_MS: 60_000,
+}
 
 type Frame = { type: string; position: string; recovered?: boolean; candles: Candle[]; channels?: string[] }
 
@@ -65,10 +69,10 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
       product: PRODUCT,
       epoch: `life${++lives}`,
       resumeFrames,
-      snapshot: (mask) => {
-        const wanted = getGranularities(mask)
-        return { candles: [...truth.values()].filter(({ granularity }) => wanted.includes(granularity)), gaps: [] }
-      },
+      snapshot: (granularities) => ({
+        candles: [...truth.values()].filter(({ granularity }) => granularities.includes(granularity)),
+        gaps: [],
+      }),
       feedFrame: () =>
         feedFrame({
           product_id: PRODUCT,
@@ -80,7 +84,7 @@ function stage(limits: Partial<typeof LIMITS> = {}, resumeFrames = 50) {
         }),
     })
     const made = new Hub(ctx, channels, {
-      limits: { ...LIMITS, ...limits },
+      settings: { ...LIMITS, ...limits },
       now: () => now,
       track: () => {},
       log: () => {},
@@ -215,7 +219,7 @@ describe('D3 a connection that acks and then lags', () => {
   })
 
   test('D3 a connection that lacks more candles than are stored gets a snapshot that says so', () => {
-    const world = stage({ ackTimeoutMs: 10_000_000_000 })
+    const world = stage({ ACK_TIMEOUT_MS: 10_000_000_000 })
     const lags = world.open(undefined, [`candles.${PRODUCT}.ONE_MINUTE`])
     world.ack(lags)
     for (let price = 1; price <= 800; price++) {
@@ -279,8 +283,8 @@ describe('D3 a connection that never acks', () => {
       world.pass(3)
       if (due <= world.now()) alarms++
     }
-    expect(alarms).toBeLessThanOrEqual((500 * 3) / LIMITS.sendIntervalMs + 1)
-    world.pass(LIMITS.sendIntervalMs)
+    expect(alarms).toBeLessThanOrEqual((500 * 3) / LIMITS.UNACKED_SEND_INTERVAL_MS + 1)
+    world.pass(LIMITS.UNACKED_SEND_INTERVAL_MS)
     expect(new Set(sockets.map(({ texts }) => texts.at(-1))).size).toBe(1)
   })
 
@@ -324,7 +328,7 @@ describe('D3 a connection that never acks', () => {
       world.pass(100)
     }
     expect(silent.frames('update').length).toBeLessThan(
-      SLOWDOWN_AFTER_FRAMES + LIMITS.idleTimeoutMs / SLOW_SEND_INTERVAL_MS + 10,
+      SLOWDOWN_AFTER_FRAMES + LIMITS.CONNECTION_IDLE_TIMEOUT_MS / SLOW_SEND_INTERVAL_MS + 10,
     )
     expect(pings.frames('update').length).toBeGreaterThan(5_900)
   })
@@ -339,7 +343,7 @@ describe('D3 a connection that never acks', () => {
     world.trade(7_777)
     expect(closes(socket.frames('update'))).not.toContain(7_777)
     world.say(socket, { op: 'ping' })
-    world.pass(LIMITS.sendIntervalMs)
+    world.pass(LIMITS.UNACKED_SEND_INTERVAL_MS)
     expect(closes(socket.frames('update')).at(-1)).toBe(7_777)
   })
 })
@@ -427,7 +431,7 @@ describe('D2 D3 random runs', () => {
     'D2 D3 every position names the state a client has, and no client ends behind (seed %i)',
     (seed) => {
       const random = seededRandom(seed)
-      const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 }, 30)
+      const world = stage({ ACK_TIMEOUT_MS: 1e12, CONNECTION_IDLE_TIMEOUT_MS: 1e12 }, 30)
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const sizes = GRANULARITIES.filter(() => random() < 0.4 || i === 0)
         if (sizes.length === 0) sizes.push('ONE_MINUTE')

@@ -14,7 +14,12 @@ import type { Asset } from '../../../src/protocol/asset.ts'
 import { CLOSE_CODES } from '../../../src/protocol/errors.ts'
 import type { WireQuote } from '../../../src/protocol/quote.ts'
 
-const LIMITS = { maxUnackedFrames: 4, sendIntervalMs: 100, idleTimeoutMs: 600_000, ackTimeoutMs: 60_000 }
+const LIMITS = {
+  MAX_UNACKED_FRAMES: 4,
+  UNACKED_SEND_INTERVAL_MS: 100,
+  CONNECTION_IDLE_TIMEOUT_MS: 600_000,
+  ACK_TIMEOUT_MS: 60_000,
+}
 const TTL = 60_000
 
 type Frame = {
@@ -114,7 +119,12 @@ function stage(limits: Partial<typeof LIMITS> = {}) {
         commit()
       },
     })
-    return new Hub(ctx, channels, { limits: { ...LIMITS, ...limits }, now: () => now, track: () => {}, log: () => {} })
+    return new Hub(ctx, channels, {
+      settings: { ...LIMITS, ...limits },
+      now: () => now,
+      track: () => {},
+      log: () => {},
+    })
   }
   let watches: WatchCounts
   let channels: QuoteChannels
@@ -415,7 +425,7 @@ describe('D3 slow connections', () => {
       world.ack(reads)
     }
     expect(reads.frames('update')).toHaveLength(100)
-    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.maxUnackedFrames)
+    expect(lags.frames('update').length).toBeLessThanOrEqual(LIMITS.MAX_UNACKED_FRAMES)
     world.ack(lags)
     expect(new Set(pricesOf(lags.last()).map(([, price]) => price))).toEqual(new Set([98, 99, 100]))
     expect(lags.last().position).toBe(world.hub.position)
@@ -433,7 +443,7 @@ describe('D3 slow connections', () => {
       world.pass(1_000)
     }
     expect([dead.closed?.code, reads.closed, silent.closed]).toEqual([CLOSE_CODES.slow_reader, null, null])
-    world.pass(LIMITS.idleTimeoutMs)
+    world.pass(LIMITS.CONNECTION_IDLE_TIMEOUT_MS)
     expect(silent.closed?.code).toBe(CLOSE_CODES.silent_reader)
     expect([world.hub.connections.viewers, world.hub.closedConnections]).toEqual([1, { slow: 1, silent: 1 }])
   })
@@ -447,7 +457,7 @@ describe('D3 slow connections', () => {
       world.pass(10)
     }
     expect(socket.frames('update').length).toBeLessThanOrEqual(11)
-    world.pass(LIMITS.sendIntervalMs)
+    world.pass(LIMITS.UNACKED_SEND_INTERVAL_MS)
     expect(pricesOf(socket.last())).toEqual([['AAA', 100]])
   })
 })
@@ -521,7 +531,7 @@ describe('D2 D3 random runs', () => {
     'D2 D3 a client that returns ends with what a fresh snapshot gives, and every position names its state (seed %i)',
     (seed) => {
       const random = seededRandom(seed)
-      const world = stage({ ackTimeoutMs: 1e12, idleTimeoutMs: 1e12 })
+      const world = stage({ ACK_TIMEOUT_MS: 1e12, CONNECTION_IDLE_TIMEOUT_MS: 1e12 })
       const clients: Client[] = Array.from({ length: 6 }, (_, i) => {
         const ids = NAMES.map((_, id) => id).filter((id) => id > 0 && random() < 0.5)
         if (ids.length === 0) ids.push(1)

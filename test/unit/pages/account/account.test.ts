@@ -1,15 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { forgotPage, resetPage, signInPage, signUpPage } from '../../../../src/pages/account/account.ts'
+import { confirmPage, forgotPage, resetPage, signInPage, signUpPage } from '../../../../src/pages/account/account.ts'
 import { profilePage } from '../../../../src/pages/account/profile.ts'
-import { EMPTY_FORM, type FormState } from '../../../../src/pages/site/form.ts'
+import type { FormState } from '../../../../src/pages/site/form.ts'
+import { layout, type Page } from '../../../../src/pages/site/layout.ts'
 import { safeNext } from '../../../../src/pages/site/next.ts'
 import type { Profile } from '../../../../src/protocol/profile.ts'
 
 const SITE = { exchange: 'simulated', version: '1' }
+const render = async (page: Page): Promise<string> => String(await layout(SITE, page))
 const EVIL = `"><script>alert(1)</script>'&`
 
-describe('where somebody goes after signing in', () => {
-  test.each(['/user', '/user/profile', '/user/stocks?page=2', '/user?a=b'])('%s is a place for it', (path) => {
+describe('the page after signing in', () => {
+  test.each(['/user', '/user/profile', '/user/stocks?page=2', '/user?a=b'])('may be %s', (path) => {
     expect(safeNext(path)).toBe(path)
   })
 
@@ -32,7 +34,7 @@ describe('where somebody goes after signing in', () => {
     '/user/\nlocation: https://evil.example',
     '/user@evil.example',
     '/user#@evil.example',
-  ])('%j is not', (path) => {
+  ])('must not be %j', (path) => {
     expect(safeNext(path)).toBeNull()
   })
 })
@@ -52,22 +54,25 @@ const form: FormState = {
   problem: EVIL,
 }
 
-test('what people type stands escaped on every page, and a password never comes back', async () => {
-  const pages = await Promise.all([
-    signUpPage(SITE, form, null),
-    signInPage(SITE, form, '/user', null),
-    forgotPage(SITE, form, false),
-    resetPage(SITE, form, EVIL),
-    profilePage(SITE, { profile, form, passwordForm: form, saved: null }),
-  ])
-  for (const page of pages.map(String)) {
+test('every page escapes what people type, and no page repeats a password', async () => {
+  const pages = await Promise.all(
+    [
+      signUpPage(form, {}),
+      signInPage(form, { next: '/user' }),
+      confirmPage(form, { token: EVIL }),
+      forgotPage(form),
+      resetPage(form, { token: EVIL }),
+      profilePage(profile, { form, passwordForm: form }),
+    ].map(render),
+  )
+  for (const page of pages) {
     expect(page).not.toContain('<script>alert')
     expect(page).not.toContain('hunter2')
   }
 })
 
-test('every field has a label, and what is wrong with it stands beside it and is read with it', async () => {
-  const page = String(await signUpPage(SITE, form, null))
+test('every field has a label, and its errors stand beside it and are announced with it', async () => {
+  const page = await render(signUpPage(form, {}))
   const ids = [...page.matchAll(/<input id="([^"]+)"/g)].map((match) => match[1] as string)
   expect(ids).toEqual(['name', 'email', 'password'])
   for (const id of ids) expect(page).toContain(`<label for="${id}">`)
@@ -75,8 +80,8 @@ test('every field has a label, and what is wrong with it stands beside it and is
   expect(page).toContain('<p class="wrong" id="email-error">Must be an email address.</p>')
 })
 
-test('no two elements of the profile have one id', async () => {
-  const page = String(await profilePage(SITE, { profile, form: EMPTY_FORM, passwordForm: EMPTY_FORM, saved: 'Saved.' }))
+test('all ids of the profile page are unique', async () => {
+  const page = await render(profilePage(profile, { saved: 'profile' }))
   const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1])
   expect(new Set(ids).size).toBe(ids.length)
 })

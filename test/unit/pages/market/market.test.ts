@@ -2,12 +2,15 @@ import { expect, test } from 'vitest'
 import { feedText } from '../../../../src/pages/market/feed-labels.ts'
 import { listPage, price24hAgo } from '../../../../src/pages/market/list.ts'
 import { productPage } from '../../../../src/pages/market/product.ts'
+import { layout, type Page } from '../../../../src/pages/site/layout.ts'
 import { direction, formatAge, formatAgo, formatPercent, formatPrice } from '../../../../src/pricing/format.ts'
 import type { Candle } from '../../../../src/protocol/candle.ts'
 import type { Product, ProductStatus } from '../../../../src/protocol/product.ts'
 
 const NOW = Date.parse('2026-10-05T14:07:30Z')
 const site = { exchange: 'simulated', version: '0.1.0' }
+
+const render = async (page: Page): Promise<string> => String(await layout(site, page))
 
 const product = (more: Partial<Product> = {}): Product => ({
   exchange: 'simulated',
@@ -68,9 +71,9 @@ const candle = (timestamp: number, more: Partial<Candle> = {}): Candle => ({
   ...more,
 })
 
-const page = async (candles: Candle[], more: Partial<Product> = {}) =>
-  String(
-    await productPage(site, {
+const page = (candles: Candle[], more: Partial<Product> = {}) =>
+  render(
+    productPage({
       product: product(more),
       status: status(),
       now: NOW,
@@ -82,13 +85,13 @@ const page = async (candles: Candle[], more: Partial<Product> = {}) =>
     }),
   )
 
-test('C3 prices keep all their digits, grouped', () => {
+test('C3 prices have all their digits, with thousands separators', () => {
   expect(formatPrice('67412.1')).toBe('67,412.10')
   expect(formatPrice('1234567')).toBe('1,234,567.00')
   expect(formatPrice('0.00001234')).toBe('0.00001234')
 })
 
-test('P3 a change that is not known is a dash, never 0', () => {
+test('P3 an unknown change is a dash, never 0', () => {
   expect([formatPercent('1.234'), formatPercent('-0.004'), formatPercent('-2'), formatPercent(null)]).toEqual([
     '+1.23%',
     '+0.00%',
@@ -100,7 +103,7 @@ test('P3 a change that is not known is a dash, never 0', () => {
   expect(price24hAgo(product({ change_24h: null }))).toBeNull()
 })
 
-test('ages are told in the largest whole unit', () => {
+test('ages are shown in the largest whole unit', () => {
   expect([999, 8_000, 190_000, 7_300_000, 200_000_000].map(formatAgo)).toEqual([
     'just now',
     '8 s ago',
@@ -111,25 +114,25 @@ test('ages are told in the largest whole unit', () => {
   expect(formatAge(-5_000)).toBe('0 s')
 })
 
-test('C8 a quiet market and a dead feed are told apart', () => {
+test('C8 a quiet market and a dead feed have different labels', () => {
   expect(feedText(status(), NOW)).toMatchObject({ tone: 'good', title: 'Live' })
   expect(feedText(status({}, 600_000), NOW)).toMatchObject({ tone: 'quiet', title: 'Quiet market' })
   expect(feedText(status({ state: 'silent', lastMessageAt: NOW - 12_000 }), NOW)).toEqual({
     tone: 'bad',
-    title: 'Dead feed',
-    detail: 'connected, but last heard 12 s ago',
+    title: 'No data',
+    detail: 'connected, but last message 12 s ago',
   })
   expect(feedText(status({ state: 'waiting', reason: 'closed with 1006' }), NOW).detail).toContain('closed with 1006')
 })
 
-test('Q1 a price that is not live stands with its age, and a pair that is not traded is called so', async () => {
-  const text = String(await listPage(site, [product(), product({ product_id: 'NU-USD', status: 'offline' })], NOW))
+test('Q1 a price that is not live has its age, and a pair that is not traded has its status', async () => {
+  const text = await render(listPage([product(), product({ product_id: 'NU-USD', status: 'offline' })], NOW))
   expect(text).toContain('3 min ago')
   expect(text).toContain('<span class="chip">offline</span>')
   expect(text).toContain('Simulated')
 })
 
-test('C11 the chart comes with its history, its place in the stream, and what is not whole or final', async () => {
+test('C11 the chart contains its history, its stream position, and the marks of bars that are incomplete or not final', async () => {
   const text = await page([
     candle(60, { coverage: 'gap' }),
     candle(120, { coverage: 'partial' }),
@@ -143,14 +146,14 @@ test('C11 the chart comes with its history, its place in the stream, and what is
   expect(text).toContain('"v":12.000000000000000001')
 })
 
-test('a pair that is not traded has history and no stream', async () => {
+test('a pair that is not traded has history but no stream', async () => {
   expect(await page([candle(60)], { status: 'delisted' })).toContain('data-position=""')
 })
 
-test('what an exchange sends cannot become markup', async () => {
+test('text from an exchange cannot become markup', async () => {
   const evil = '<script>alert(1)</script>'
   const text = await page([candle(60)], { base_currency: evil, quote_currency: '"><img src=x onerror=y>' })
   expect(text).not.toContain('<script>alert')
   expect(text).not.toContain('<img')
-  expect(String(await listPage(site, [product({ base_currency: evil, status: evil })], NOW))).not.toContain('<script>a')
+  expect(await render(listPage([product({ base_currency: evil, status: evil })], NOW))).not.toContain('<script>a')
 })

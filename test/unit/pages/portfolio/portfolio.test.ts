@@ -4,6 +4,7 @@ import { formatTimeInput, parseTimeInput, sellPage } from '../../../../src/pages
 import { lotsPage } from '../../../../src/pages/portfolio/lots.ts'
 import { userPage } from '../../../../src/pages/portfolio/overview.ts'
 import { EMPTY_FORM, type FormState } from '../../../../src/pages/site/form.ts'
+import { layout, type Page } from '../../../../src/pages/site/layout.ts'
 import { figureDirection, formatFigure, incompleteNotice } from '../../../../src/portfolio/format.ts'
 import type { ActivityView, Sale } from '../../../../src/protocol/activity.ts'
 import type { LotView, Position, Totals } from '../../../../src/protocol/portfolio.ts'
@@ -11,6 +12,7 @@ import type { Profile } from '../../../../src/protocol/profile.ts'
 import type { ValueHistory } from '../../../../src/protocol/value-history.ts'
 
 const SITE = { exchange: 'simulated', version: '1' }
+const html = async (page: Page): Promise<string> => String(await layout(SITE, page))
 const EVIL = `"><script>alert(1)</script>'&`
 
 const profile: Profile = {
@@ -173,29 +175,28 @@ const form: FormState = {
   problem: EVIL,
 }
 
-const written = { currency: 'EUR', version: 4, lots: [lot], prices: [] }
-const stocks = { lots: [lot], next: 'a b', first: false, symbol: 'AAPL', key: 'new', saved: null, written }
-const activities = { activities: [activity], next: null, first: true, key: 'new', saved: 'Saved.' }
+const data = { currency: 'EUR', version: 4, lots: [lot], prices: [] }
+const stocks = { data, next: 'a b', first: false, symbol: 'AAPL' }
+const activities = { activities: [activity], next: null, first: true, saved: 'Saved.' }
 const NOW = Date.parse('2026-01-01T00:00:00Z')
 
 const PAGES = {
-  overview: () =>
-    userPage(SITE, { profile, portfolio, positions: [position, unknown, closed, apart], range: '1m', history }),
-  'empty overview': () => userPage(SITE, { profile, portfolio, positions: [], range: '1m', history: null }),
-  lots: () => lotsPage(SITE, { ...stocks, form }),
-  sale: () => sellPage(SITE, { lot, form, preview: sale, key: 'new' }),
-  activities: () => activitiesPage(SITE, { ...activities, form, now: NOW }),
-  activity: () => activityPage(SITE, activity, form, 'stocks'),
-  deletion: () => deletePage(SITE, activity, form, 'activities'),
+  overview: () => userPage({ profile, portfolio, positions: [position, unknown, closed, apart], range: '1m', history }),
+  'empty overview': () => userPage({ profile, portfolio, positions: [], range: '1m', history: null }),
+  lots: () => lotsPage({ ...stocks, form }),
+  sale: () => sellPage(lot, form, sale),
+  activities: () => activitiesPage({ ...activities, form, now: NOW }),
+  activity: () => activityPage(activity, form, 'stocks'),
+  deletion: () => deletePage(activity, form, 'activities'),
 }
 
 describe.each(Object.entries(PAGES))('the page of %s', (_name, render) => {
-  test('shows what people type escaped', async () => {
-    expect(String(await render())).not.toContain('<script>alert')
+  test('escapes what people type', async () => {
+    expect(await html(render())).not.toContain('<script>alert')
   })
 
-  test('has no id twice, a label for every field, a caption and scopes for every table', async () => {
-    const page = String(await render())
+  test('has unique ids, a label for every field, and a caption and scopes for every table', async () => {
+    const page = await html(render())
     const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1])
     expect(new Set(ids).size).toBe(ids.length)
     for (const [, id] of page.matchAll(/<(?:input|select) id="([^"]+)"/g)) expect(page).toContain(`<label for="${id}">`)
@@ -233,40 +234,40 @@ describe('figures', () => {
     [null, 'flat'],
   ] as const)('%s points %s', (decimal, sign) => expect(figureDirection(decimal)).toBe(sign))
 
-  test('P1 are rounded to read, and stand beside it with every digit', async () => {
-    expect(String(await PAGES.overview())).toContain(
+  test('P1 are rounded for display, with every digit in value and title', async () => {
+    expect(await html(PAGES.overview())).toContain(
       '<data class="figure up" value="40.7025862068965635" data-figure="gain_loss" title="40.7025862068965635">+40.70</data>',
     )
   })
 
-  test('P3 that are not known are a dash with words, never 0', async () => {
-    const page = String(await PAGES.overview())
+  test('P3 that are unknown are a dash with words, never 0', async () => {
+    const page = await html(PAGES.overview())
     const row = /<tr data-asset="8">[\s\S]*?<\/tr>/.exec(page)?.[0] ?? ''
     expect(row).toContain(
-      '<data class="figure unknown" value="" data-figure="present_value"><span aria-hidden="true">–</span><span class="hidden">not known</span></data>',
+      '<data class="figure unknown" value="" data-figure="present_value"><span aria-hidden="true">–</span><span class="hidden">unknown</span></data>',
     )
-    expect(row).toContain('there is no exchange rate for it')
-    expect(page).toContain('missing for XYZ')
+    expect(row).toContain('No exchange rate')
+    expect(page).toContain('Totals exclude XYZ: price or exchange rate missing.')
     expect(incompleteNotice({ incomplete: true, missing: ['', 'XYZ'] })).toContain(
-      'for what belongs to no holding, XYZ',
+      'exclude unassigned activities, XYZ:',
     )
     expect(incompleteNotice({ incomplete: false, missing: [] })).toBeNull()
   })
 
-  test('P6 a ratio of price and earnings stands with its date', async () => {
-    expect(String(await PAGES.overview())).toContain('as of 2026-09-27')
+  test('P6 include the date of a price/earnings ratio', async () => {
+    expect(await html(PAGES.overview())).toContain('as of 2026-09-27')
   })
 
-  test('closed positions and what belongs to none stand apart from what is held', async () => {
-    const page = String(await PAGES.overview())
+  test('of closed positions and unassigned activities stand apart from open positions', async () => {
+    const page = await html(PAGES.overview())
     const [open = '', before = ''] = page.split('id="closed"')
     expect([...open.matchAll(/<tr data-asset="(\d+)"/g)].map((match) => match[1])).toEqual(['7', '8'])
     expect([...before.matchAll(/<tr data-asset="(\d+)"/g)].map((match) => match[1])).toEqual(['9', '0'])
   })
 })
 
-test('P3 the history of the value is steps from one to the next, and says where something is missing', async () => {
-  const page = String(await PAGES.overview()).replaceAll('&quot;', '"')
+test('P3 the history of the value has a bar from each value to the next, and counts incomplete values', async () => {
+  const page = (await html(PAGES.overview())).replaceAll('&quot;', '"')
   const bars = JSON.parse(/data-bars="(\[.*?\])"/.exec(page)?.[1] ?? '[]')
   expect(bars).toEqual([
     { t: Date.parse('2026-11-19') / 1_000, o: 480, h: 480, l: 480, c: 480, v: 0, complete: true },
@@ -281,25 +282,23 @@ test('P3 the history of the value is steps from one to the next, and says where 
       complete: false,
     },
   ])
-  expect(page).toContain('missing in 1 of 3')
-  const without = String(
-    await userPage(SITE, { profile, portfolio, positions: [position], range: '1m', history: null }),
-  )
-  expect(without).toContain('The history cannot be read at the moment.')
+  expect(page).toContain('incomplete for 1 of 3 values')
+  const without = await html(userPage({ profile, portfolio, positions: [position], range: '1m', history: null }))
+  expect(without).toContain('Price history is unavailable right now.')
 })
 
 describe('forms', () => {
-  test('come back with what was typed, what is wrong beside its field, and the key that they had', async () => {
-    const page = String(await PAGES.lots())
+  test('come back with the typed values, errors beside their fields, and the same key', async () => {
+    const page = await html(PAGES.lots())
     expect(page).toMatch(
       /<input id="quantity"[^>]* value="1,5"[^>]* aria-describedby="quantity-error" aria-invalid="true">/,
     )
     expect(page).toContain('<p class="wrong" id="quantity-error">Must be a decimal such as 12.5.</p>')
     expect(page).toContain('<input type="hidden" name="key" value="kept">')
-    expect(String(await lotsPage(SITE, { ...stocks, form: EMPTY_FORM }))).toContain('name="key" value="new"')
+    expect(await html(lotsPage({ ...stocks, form: EMPTY_FORM }))).toMatch(/name="key" value="[0-9a-f-]{36}"/)
   })
 
-  test('of an activity begin with what was entered', () => {
+  test('of an activity begin with its values', () => {
     expect(formValues(activity)).toMatchObject({
       symbol: 'AAPL',
       quantity: '5.5',
@@ -307,19 +306,19 @@ describe('forms', () => {
     })
   })
 
-  test('a sale is done by a button that comes with its preview alone', async () => {
-    const before = String(await sellPage(SITE, { lot, form: EMPTY_FORM, preview: null, key: 'new' }))
+  test('of a sale have the button that sells only with a preview', async () => {
+    const before = await html(sellPage(lot, EMPTY_FORM, null))
     expect(before).not.toContain('value="sell"')
-    const page = String(await PAGES.sale())
+    const page = await html(PAGES.sale())
     expect(page).toContain('value="sell"')
-    expect(page).toContain('title="84.77">+84.77</data> EUR')
+    expect(page).toContain('gain of <data class="figure up" value="84.77" title="84.77">84.77</data> EUR')
   })
 
   test.each([
     ['2026-01-31T14:30:00Z', '2026-01-31T14:30'],
     ['2026-01-31T14:30:05Z', '2026-01-31T14:30:05'],
     ['2026-01-31T14:30:05.123456Z', '2026-01-31T14:30:05.123456'],
-  ])('the time %s is %s in a field, and back', (time, typed) => {
+  ])('format the time %s as %s, and parse it again', (time, typed) => {
     expect(formatTimeInput(time)).toBe(typed)
     expect(parseTimeInput(typed)).toBe(time)
   })
@@ -328,5 +327,5 @@ describe('forms', () => {
     ['2026-01-31', '2026-01-31T00:00:00Z'],
     ['2026-01-31 14:30', '2026-01-31T14:30:00Z'],
     [' yesterday ', 'yesterday'],
-  ])('the time that is typed as %j is taken as %j', (typed, time) => expect(parseTimeInput(typed)).toBe(time))
+  ])('parse the typed time %j as %j', (typed, time) => expect(parseTimeInput(typed)).toBe(time))
 })
