@@ -19,7 +19,7 @@ function cpuMs(work: () => void): number {
   return (user + system) / 1000
 }
 
-/** What the product's object does with each text, up to the candles that it would send. */
+/** The product object's work on each text, up to the candles that it would send. */
 function runKerb(frames: readonly string[], clocks: readonly number[]): number {
   const book = new CandleAggregator({
     exchange: 'coinbase',

@@ -14,7 +14,7 @@ export type Child<Request> = {
 
 type Reply = { id: number; result?: unknown; error?: string }
 
-/** Starts a script of this folder in a process of its own; it answers each message with one of the same `id`. */
+/** Starts a script of this folder in its own process; it answers each message with one of the same `id`. */
 export function startChild<Request extends { id: number }>(script: string): Child<Request> {
   const child: ChildProcess = fork(join(import.meta.dirname, script), {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

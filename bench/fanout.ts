@@ -5,7 +5,7 @@ import { PRODUCT, startServer } from './server.ts'
 import type { ReceivedCounts, ViewerRequest } from './viewers.ts'
 import type { WsRequest } from './ws-server.ts'
 
-/** `quick` delivers as much as the clock of CPU time, which has steps of 10 ms, can tell from nothing. */
+/** `quick` delivers as much as the clock of CPU time, which has steps of 10 ms, can distinguish from nothing. */
 const SIZES = { full: { sockets: 1_000, rounds: 5, ticks: 30 }, quick: { sockets: 200, rounds: 1, ticks: 30 } }
 type Scale = (typeof SIZES)[Size]
 const CANDLES = GRANULARITIES.length
@@ -67,7 +67,7 @@ export async function fanout(size: Size): Promise<Figures> {
 
     const port = await ws.ask<number>({ do: 'listen' })
     const sides: Record<string, Contender> = { kerb: { pid: server.pid, group: 'kerb', tick: trade } }
-    // Prices must differ from round to round, or the viewers could not tell the ticks apart.
+    // Prices must differ from round to round, or the viewers could not distinguish the ticks.
     let sent = 0
     const raised = (text: string, close: string) => text.replaceAll(/"close":[\d.]+/g, `"close":${close}`)
     for (const [group, split] of [

@@ -12,7 +12,7 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN
 }
 
-/** Rounded to three significant digits and more: what a figure of a bench can tell. */
+/** Rounded to three significant digits and more: the precision of a bench. */
 export const rounded = (value: number): number => Number(value.toPrecision(4))
 
 /** One bench's answer: ratios named in the README, and whatever figures lie behind them. */

@@ -34,7 +34,7 @@ async function openSocket(url: string, token: string) {
     const at = performance.now()
     const frame = JSON.parse(String(data)) as Frame
     for (const each of [...waiting]) each(frame, at)
-    // As our client does: who never acks is told every UNACKED_SEND_INTERVAL_MS at most.
+    // As our client does: a connection that never acks gets a frame every UNACKED_SEND_INTERVAL_MS at most.
     if (frame.position !== undefined) socket.send(JSON.stringify({ op: 'ack', position: frame.position }))
   })
   const next = (fits: (frame: Frame) => boolean): Promise<number> =>
@@ -55,7 +55,7 @@ async function openSocket(url: string, token: string) {
   return { next, close: () => socket.close() }
 }
 
-/** Signs somebody up and in. */
+/** Signs a new user up and in. */
 async function signUpUser(server: BenchServer, name: string): Promise<{ id: string; token: string }> {
   const account = { email: `${name}@example.com`, password: 'a long enough password', name }
   const up = await sendRequest(`${server.url}/api/v1/auth/sign-up`, account)
@@ -173,7 +173,7 @@ async function measureUpdates(
 }
 
 /**
- * What a price change costs a user with 10,000 lots: the time until it is on the socket, compared with one bare round
+ * The cost of a price change for a user with 10,000 lots: the time until it is on the socket, compared with one bare round
  * trip to the database; and its CPU, compared with a user who has a hundredth of the lots in as many positions.
  */
 export async function portfolio(size: Size): Promise<Figures> {

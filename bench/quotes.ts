@@ -21,7 +21,7 @@ const WARM_UP_TIMEOUT_MS = 120_000
 /** A request takes as long as it does: the time that it may take is not the market's. History is no part of this. */
 const HOUR_VARS = { PROVIDER_TIMEOUT_MS: `${10_000 * SPEED}`, HISTORY_PER_MINUTE: '1' }
 
-/** What nobody watches is refreshed every 300 s, and may come two beats late: older is not fresh. */
+/** An unwatched quote is refreshed every 300 s, and may come two ticks late: an older one is not fresh. */
 const MAX_FRESH_AGE_MS = 330_000
 
 type Prices = { prices: { symbol: string; price?: number; source?: string; updatedAt?: string }[] }

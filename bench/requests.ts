@@ -35,7 +35,7 @@ export function sendRequest(url: string, json?: unknown): Promise<HttpResponse> 
   })
 }
 
-/** Closes the connections that are kept. */
+/** Closes the open connections. */
 export const closeConnections = (): void => agent.destroy()
 
 /**

@@ -48,7 +48,7 @@ async function main(): Promise<number> {
   return failed === 0 ? 0 : 1
 }
 
-// What was started is ended by those who listen to the end of the process.
+// Listeners of the process's exit end what was started.
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],

@@ -26,7 +26,7 @@ export type BenchServer = {
   stop(): Promise<void>
 }
 
-/** What differs from the Worker as deployed. `speed`: market milliseconds per millisecond (`dev/worker/fast.ts`). */
+/** The differences from the Worker as deployed. `speed`: market milliseconds per millisecond (`dev/worker/fast.ts`). */
 export type ServerOptions = { speed?: number; entry?: string; vars?: Record<string, string> }
 
 /** The Worker under plain workerd, its database and its exchange, all on loopback and in a folder that goes with them. */

@@ -122,9 +122,9 @@ async function measureMemory(
 }
 
 /**
- * What viewers that never read do to the others: latency of 900 with 100 of them over that without, medians of rounds
+ * The effect of viewers that never read on the others: latency of 900 with 100 of them over that without, medians of rounds
  * in turn; and what they do to memory over ten minutes of market time: its end over that without them, and its end over
- * its middle, since a server that has just started grows for some minutes whoever is there.
+ * its middle, since a server that has just started grows for some minutes in any case.
  */
 export async function slowReaders(size: Size): Promise<Figures> {
   const scale = SIZES[size]

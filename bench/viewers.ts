@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws'
 
 /**
- * The receiving end, in a process of its own: opens sockets and counts every candle that each of them gets. Driven by
+ * The receiving end, in its own process: opens sockets and counts every candle that each of them receives. Driven by
  * messages of the parent, each answered by one.
  */
 
@@ -10,7 +10,7 @@ const ACK_FRAMES = 16
 
 /**
  * Opens `count` sockets in a group; `subscribe` is the text that each sends first, null for none: who subscribes acks
- * as our own page does, so that it gets every update, unless `acks` is false. The time of each arrival is kept if `timed`: the clock and the
+ * as our own page does, so that it gets every update, unless `acks` is false. The time of each arrival is recorded if `timed`: the clock and the
  * list cost the receiver more than the counting.
  */
 type Open = {
@@ -32,7 +32,7 @@ type Pause = { do: 'pause'; group: string }
 type End = { do: 'end'; group: string }
 export type ViewerRequest = { id: number } & (Open | Await | Take | Pause | End)
 
-/** What a group got: messages with candles, the candles in them, their texts without repeats, and the arrivals (ns). */
+/** The received data of a group: messages with candles, the candles in them, their texts without repeats, and the arrivals (ns). */
 export type ReceivedCounts = {
   messages: number
   candles: number

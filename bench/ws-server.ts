@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 
-/** A plain Node `ws` server in a process of its own: sends every text that its parent gives it to every socket. */
+/** A plain Node `ws` server in its own process: sends every text from its parent to every socket. */
 export type WsRequest = { id: number } & ({ do: 'listen' } | { do: 'send'; texts: string[] })
 
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false })

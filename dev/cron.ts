@@ -1,4 +1,4 @@
-/** Whether a cron expression of five fields, each a number or `*`, fires in the minute of `time` (UTC). */
+/** True if a cron expression of five fields, each a number or `*`, fires in the minute of `time` (UTC). */
 function matchesCron(cron: string, time: Date): boolean {
   const now = [time.getUTCMinutes(), time.getUTCHours(), time.getUTCDate(), time.getUTCMonth() + 1, time.getUTCDay()]
   return cron.split(' ').every((field, i) => field === '*' || Number(field) === now[i])
@@ -6,7 +6,7 @@ function matchesCron(cron: string, time: Date): boolean {
 
 /**
  * Fires the Worker's cron triggers as Cloudflare would, which `wrangler dev` does not: those of every minute at once,
- * then each at its minute. What fails is told and comes again. Gives back how to end it.
+ * then each at its minute. A failure is logged, and the next run comes all the same. Returns a function that ends it.
  */
 export function startCron(url: string, crons: readonly string[], tell: (line: string) => void): () => void {
   const fire = async (cron: string) => {

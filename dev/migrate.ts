@@ -6,7 +6,7 @@ import { ROOT, readVariables, stateFolder } from './variables.ts'
 const MIGRATIONS = join(ROOT, 'migrations')
 
 /**
- * Applies the migrations that a database does not have yet, each file in a transaction of its own, and gives their
+ * Applies the migrations that a database does not have yet, each file in its own transaction, and returns their
  * names. Two calls at once are fine: the second waits.
  * @throws Error when the server is older than 15, cannot be reached, or refuses a migration, which then changed nothing.
  */

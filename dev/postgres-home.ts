@@ -76,7 +76,7 @@ export function accessibleDir(wanted: string, log: (line: string) => void): stri
   return other
 }
 
-/** Sets up an empty cluster in `dir`, with a password of its own. */
+/** Sets up an empty cluster in `dir`, with its own password. */
 export async function createCluster(bin: string, dir: string, user: OsUser | null, fast: boolean): Promise<void> {
   const data = join(dir, 'data')
   const password = join(dir, 'password')

@@ -13,7 +13,7 @@ const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 5_000
 
 export type PostgresOptions = {
-  /** Holds the cluster, its password and who runs it; made when missing, kept when the server stops. */
+  /** Contains the cluster, its password and the id of its process; created if missing, and stays when the server stops. */
   dir: string
   /** A free one when left out. */
   port?: number
@@ -112,7 +112,7 @@ async function launch(
   const child = spawn(
     join(bin, 'postgres'),
     ['-D', join(dir, 'data'), '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])],
-    // In a group of its own: Ctrl-C is ours to pass on, when what uses the database is gone.
+    // In its own process group: Ctrl-C is passed on after everything that uses the database has ended.
     { ...user, cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, LC_ALL: 'C' } },
   )
   let said = ''

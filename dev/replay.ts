@@ -18,7 +18,7 @@ async function main(): Promise<number> {
   try {
     const recording = readRecording(path as string)
     const trades = tradesPath === undefined ? null : readTrades(tradesPath)
-    // Only now: an input that cannot be used is told without waiting for all that a Worker needs.
+    // Not earlier: an unusable input is reported before the Worker starts.
     const { replay } = await import('./replay/drive.ts')
     const { candles, summary: told } = await replay(recording, trades)
     for (const line of told) console.error(line)

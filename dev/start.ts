@@ -21,7 +21,7 @@ const PROBE_TIMEOUT_MS = 4_000
 const print = (line: string) => console.log(line)
 const warn = (line: string) => console.error(line)
 
-/** What has been started, and how to end it: in reverse, so that nothing loses what it stands on. */
+/** The started parts and how to end them: in reverse order, so that each ends before those it depends on. */
 const stopHooks: (() => unknown)[] = []
 let stopping: Promise<void> | null = null
 
@@ -85,7 +85,7 @@ async function probeCoinbase(rest: string): Promise<ExchangeChoice> {
 }
 
 /**
- * The addresses that the Worker finds its exchange at, and those who tell quotes; the simulated ones are started here,
+ * The addresses of the exchange and of the providers for the Worker; the simulated ones are started here,
  * together: prices of the one must never stand beside those of the other's world.
  */
 async function exchangeAddresses(

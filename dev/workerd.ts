@@ -51,7 +51,7 @@ async function freePort(): Promise<number> {
 
 const quoted = (value: string): string => JSON.stringify(value)
 
-/** What is needed of wrangler.toml; wrangler's own types of it are lost in its bundle. */
+/** The used parts of wrangler.toml; wrangler's own types of them are lost in its bundle. */
 type WranglerConfig = {
   compatibility_date: string
   compatibility_flags: string[]

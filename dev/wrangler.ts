@@ -31,12 +31,12 @@ export type WorkerOptions = {
 }
 
 export type RunningWorker = {
-  /** Resolves when the process has ended, whoever ended it. */
+  /** Resolves when the process has ended, for any reason. */
   exited: Promise<unknown>
   stop(): Promise<void>
 }
 
-/** What wrangler complains of, in one line: its first error and what stands below it. */
+/** wrangler's first error and the lines below it, as one line. */
 function firstError(said: readonly string[]): string {
   const first = said.findIndex((line) => line.includes('[ERROR]'))
   const lines = first === -1 ? said.slice(-3) : said.slice(first, first + 3)
@@ -117,7 +117,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   let up = false
   const hear = (coloured: string) => {
     const line = stripVTControlCharacters(coloured)
-    // Its own record of requests tells less than the Worker's, and where it logs is no news.
+    // Its own log of requests says less than the Worker's, and the place of its log file does not matter.
     if (line.trim() === '' || line.startsWith('[wrangler:info]') || line.startsWith('🪵')) return
     if (up) return log(line)
     said.push(line)

@@ -57,7 +57,7 @@ export async function replay(
     if ((await (await response).json()) === true) live.add(product)
     else live.delete(product)
   }
-  /** How far each product's object was told: the time, how many frames, and how many when it was last waited for. */
+  /** The progress of each product's object: the time, the sent frames, and their number at the last wait. */
   const told = new Map(products.map((product) => [product, { ts: 0, sent: 0, waitedFor: 0 }]))
   const advance = async (product: string, ts: number): Promise<void> => {
     exchange.setClock(product, ts)
@@ -80,7 +80,7 @@ export async function replay(
       clock = Math.max(clock, line.ts)
       for (const product of recording.products.get(line.conn) ?? []) {
         const state = told.get(product) as ProductProgress
-        // A connection that another has replaced is nobody's any more.
+        // A connection that another has replaced belongs to no product.
         if (line.t === 'connect' || !serving.has(product)) serving.set(product, line.conn)
         else if (serving.get(product) !== line.conn) continue
         if (line.t === 'connect') {

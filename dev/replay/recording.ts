@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 
 /** One line of a recording that plays a part. `ts` is unix seconds by the recorder's clock. */
-export type RecordedLine =
+type RecordedLine =
   | { t: 'connect' | 'close'; conn: string; ts: number }
   | { t: 'send' | 'recv'; conn: string; ts: number; data: string }
 
@@ -12,7 +12,7 @@ export type Recording = {
   products: Map<string, Set<string>>
 }
 
-/** A trade as `--trades` tells it, a line each: the exchange's own fields. */
+/** A trade as `--trades` prints it, one per line: the exchange's own fields. */
 export type RecordedTrade = {
   product_id: string
   trade_id: string

@@ -11,11 +11,11 @@ export * from '../../workers/index.ts'
 /** A price of an asset, by its number and its name at Yahoo. */
 type BenchPrice = { asset_id: number; provider_id: string; price: string }
 
-/** The very object; a price by hand reaches it as a provider's answer does, without any provider being asked. */
+/** The deployed object; a price set by hand reaches it like a provider's response, without a request to a provider. */
 export class QuoteBoard extends RealQuoteBoard {
   #price: BenchPrice | null = null
 
-  /** Nothing: what it takes to get here and back. */
+  /** Does nothing: measures the way here and back. */
   async touch(): Promise<void> {}
 
   async take(price: BenchPrice): Promise<void> {
@@ -66,7 +66,7 @@ app.get('/constant', (c) => c.json(CONSTANT_BODY))
 /** The platform's types of a stub know the deployed class alone. */
 const quoteBoardStub = (env: Env) => quoteBoard(env, 0) as unknown as Pick<QuoteBoard, 'take' | 'touch'>
 
-/** What benches compare with, and what they need to begin; everything else is the Worker as deployed. */
+/** Routes for comparison and set-up of benches; everything else is the Worker as deployed. */
 const bench = new Hono<{ Bindings: Env }>()
   .get('/_bench/bare', (c) => c.json(CONSTANT_BODY))
   .get('/_bench/key', async (c) => {
@@ -96,11 +96,9 @@ const bench = new Hono<{ Bindings: Env }>()
   })
 
 /** The Worker, and beside it the addresses of benches. */
-export const benchWorker = {
+export default {
   fetch: (request: Request, env: Env, ctx: ExecutionContext) =>
     new URL(request.url).pathname.startsWith('/_bench/')
       ? bench.fetch(request, env, ctx)
       : worker.fetch(request, env, ctx),
 }
-
-export default benchWorker

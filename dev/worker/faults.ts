@@ -79,7 +79,7 @@ function instrumented(ctx: DurableObjectState): DurableObjectState {
   return ctx
 }
 
-/** Notes the trades of a message as it stands on the wire, without the reader under test. */
+/** Records the trades of a message as sent, without the reader under test. */
 function record(product: string, text: string): void {
   const ids = receivedTradeIds.get(product) ?? new Set()
   receivedTradeIds.set(product, ids)
@@ -134,7 +134,7 @@ export class ProductCandles extends RealProductCandles {
     this.ctx.abort('killed')
   }
 
-  /** What the object still keeps with starts from `start` on (unix seconds), and where trades are missing by its word. */
+  /** The object's candles with starts from `start` on (unix seconds), and its ranges of missing trades. */
   async held(start: number): Promise<{ candles: Candle[]; gaps: Gap[] }> {
     const all: Candle[] = []
     let gaps: Gap[] = []
@@ -153,7 +153,7 @@ const SHORTEST_TIMEOUT_MS = 2_000
 
 let prepared = false
 
-/** Once for each process, by the first object: what an object calls that is no method of its own. */
+/** Replaces, once for each process, the functions that an object calls outside of its own methods. */
 function patchPlatform({ CLOCK_SPEED, BREAK }: Variables): void {
   if (prepared) return
   prepared = true

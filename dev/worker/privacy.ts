@@ -3,14 +3,14 @@ import { drainPortfolios } from '../../workers/jobs/portfolios.ts'
 
 export * from '../../workers/index.ts'
 
-/** What is wrong on purpose, for a test of the suite itself. */
+/** Deliberate faults, for a test of the suite itself. */
 type Variables = { PLANT?: 'cache' | 'identity' | 'error' | 'rows' }
 
 /** So many requests pass between two that go wrong. */
 const FAULT_EVERY = 10
 
 let requests = 0
-/** Answers by their address alone, as a cache would keep them that does not know whose they are. */
+/** Responses by address alone, like a cache that ignores users. */
 const cached = new Map<string, { status: number; headers: Headers; body: string }>()
 let lastToken: string | null = null
 let lastEmail = 'nobody'
@@ -26,7 +26,7 @@ async function fromSharedCache(request: Request, env: Env, ctx: ExecutionContext
   return new Response(body, answer)
 }
 
-/** The request of one, now and then with the token of whoever came before. */
+/** A user's request, now and then with the token of the request before it. */
 function withPreviousToken(request: Request): Request {
   const token = request.headers.get('authorization')
   const other = lastToken
@@ -46,7 +46,7 @@ function emailOf(token: string | null): string | null {
   }
 }
 
-/** An error that names somebody else. */
+/** An error that names another user. */
 async function withLeakyError(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
   const before = lastEmail
   lastEmail = emailOf(request.headers.get('authorization')) ?? lastEmail

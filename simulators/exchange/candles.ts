@@ -19,7 +19,7 @@ export const REST_GRANULARITIES: Readonly<Record<string, number>> = {
   ONE_DAY: 86_400,
 }
 
-/** Minutes that are over stay as they are, so they are folded once. Three days of them per product are kept. */
+/** Past minutes do not change, so they are folded once. Three days of them are cached per product. */
 const MAX_CACHED_MINUTES = 3 * 1_440
 
 const DAY_S = 86_400
@@ -68,7 +68,7 @@ function foldMinutes(minutes: readonly ExchangeCandle[], seconds: number): Excha
 }
 
 /**
- * A day that nobody folds whole any more. It opens and closes with its own first and last trade, so that it joins the days
+ * A day that is too old to be folded from its trades. It opens and closes with its own first and last trade, so that it joins the days
  * beside it; high and low are of trades about where its level was highest and lowest, and the volume is estimated from
  * those that were read. A candle may so change once, when its day gets old: Coinbase revises old candles, too.
  */
@@ -97,7 +97,7 @@ export function candleReader(tape: Tape) {
   const kept = new Map<number, ExchangeCandle | null>()
   const oldDays = new Map<number, ExchangeCandle | null>()
 
-  /** A seeded tape's minutes that are over, by whole stretches that are not kept yet; the running one from its trades. */
+  /** A seeded tape's past minutes, in whole stretches that are not cached yet; the current minute from its trades. */
   const minutes = (from: number, to: number, now: number): ExchangeCandle[] => {
     const found: ExchangeCandle[] = []
     const running = Math.floor(now / 60_000_000) * 60

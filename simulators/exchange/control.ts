@@ -6,7 +6,7 @@ import type { RestResponse } from './rest.ts'
 const ok = (body: unknown): RestResponse => ({ status: 200, body })
 
 /**
- * The paths under `/_`, for tests in another process: what the exchange can be told, and what it knows. Faults and trades
+ * The paths under `/_`, for tests in another process: faults and trades to set, and the market's true trades. Faults and trades
  * are posted one or several at a time; times are unix milliseconds of the market's clock. Bad input throws.
  */
 export async function handleControlRequest(

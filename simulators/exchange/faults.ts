@@ -8,7 +8,7 @@ const channel = z.enum(['market_trades', 'heartbeats']).default('market_trades')
 const ms = z.number().min(0)
 
 /**
- * What the exchange can be told to do wrong. Times are milliseconds of the market's clock. With `product`, only sockets
+ * The faults that the exchange can simulate. Times are milliseconds of the market's clock. With `product`, only sockets
  * subscribed to it (or REST paths that name it) are hit, so that one exchange can serve several tests.
  */
 export const faultSchema = z.discriminatedUnion('kind', [
@@ -66,7 +66,7 @@ export type Frame = {
   text(trades: object[]): string
 }
 
-/** What becomes of a frame: texts to send now, to hold until after the next frame, or to send at a time. */
+/** The effect of faults on a frame: texts to send now, to hold until after the next frame, or to send at a time. */
 export type Delivery = { text: string; when: 'now' | 'after-next' | { at: number } }
 
 /** The faults that are waiting for their frames and requests. The seed decides every order and choice. */
@@ -120,7 +120,7 @@ export function createFaultQueue(seed: string) {
       rest = []
       refused = { until: 0, effect: { hits: 0 } }
     },
-    /** Whether a new socket is turned away. */
+    /** True if a new socket is refused. */
     rejectsConnection(now: number): boolean {
       if (now >= refused.until) return false
       refused.effect.hits++
@@ -138,7 +138,7 @@ export function createFaultQueue(seed: string) {
       found.effect.hits++
       return found.fault
     },
-    /** What becomes of a frame at `now`. */
+    /** Applies the faults to a frame at `now`. */
     deliver(frame: Frame, now: number): Delivery[] {
       const text = frame.text(take('shuffle', frame) ? shuffled(frame.trades) : frame.trades)
       if (take('skip', frame)) return []

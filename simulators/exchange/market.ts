@@ -1,14 +1,14 @@
 import type { ProductSpec } from './products.ts'
 import { hashText, lattice, mix, seededRandom } from './random.ts'
 
-/** The maker's side, as Coinbase tells it. */
-export type Side = 'BUY' | 'SELL'
+/** The maker's side, as Coinbase sends it. */
+type Side = 'BUY' | 'SELL'
 
 /** A trade in integers: `time` in unix microseconds, price and size in units of the product's last decimal. */
 export type MarketTrade = { tradeId: number; time: number; price: bigint; size: bigint; side: Side }
 
 /**
- * What a product's market had. Ids are dense: one is missing nowhere. `now` and all other times are unix microseconds;
+ * The trades of a product's market. Ids are dense: none is missing. `now` and all other times are unix microseconds;
  * a trade is public from its own time on (a manual one from the moment it is appended).
  */
 export type Tape = {
@@ -25,7 +25,7 @@ export type Tape = {
 /** Trades begin here; a time before it has none. Blocks are counted from it, so it must never move. */
 export const ORIGIN_MS = Date.UTC(2020, 0, 1)
 
-/** Blocks kept per product: the last minutes are read again and again, the past once (its candles are kept instead). */
+/** Cached blocks per product: the last minutes are read repeatedly, the past once (its candles are cached instead). */
 const MAX_CACHED_BLOCKS = 300
 
 /** Waves of the price: period in ms and amplitude as a part of the level. Together they stay within a fifth of it. */
@@ -58,7 +58,7 @@ function priceNoise(seed: number, ms: number): number {
 /** The seed of one product's waves and trades in the market of `seedText`. */
 export const productSeed = (seedText: string, id: string): number => mix(hashText(seedText), hashText(id))
 
-/** What the trades of a seeded product go around at `ms`: its price and the waves of its seed. */
+/** The price around which a seeded product trades at `ms`: its price and the waves of its seed. */
 export const levelAt = (
   seed: number,
   { price, liveliness }: { price: number; liveliness: number },

@@ -4,7 +4,7 @@ import { formatUnits } from './wire.ts'
 
 const DAY_S = 86_400
 
-/** What the calls read: tapes and candles by product id, the market's clock in unix milliseconds. */
+/** The sources of the responses: tapes and candles by product id, the market's clock in unix milliseconds. */
 export type MarketData = {
   tapes: ReadonlyMap<string, Tape>
   candles: ReadonlyMap<string, CandleReader>

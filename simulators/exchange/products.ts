@@ -23,7 +23,7 @@ export type ProductSpec = {
  * `seeded`: every block of `blockSeconds` has exactly `perBlock` trades, whose median size is `medianSize` in the base
  * currency. `manual`: only what a test appends, ids from `firstId` up. `none`: no trades at all.
  */
-export type TradePattern =
+type TradePattern =
   | { kind: 'seeded'; blockSeconds: number; perBlock: number; medianSize: number }
   | { kind: 'manual'; firstId: number }
   | { kind: 'none' }
@@ -108,6 +108,6 @@ export const PRODUCTS: readonly ProductSpec[] = [
   ),
 ]
 
-/** A product without trades of its own: a test appends them. Prices and sizes may have up to eight decimals. */
+/** A product without generated trades: a test appends them. Prices and sizes may have up to eight decimals. */
 export const manualProduct = (id: string, more: Partial<ProductSpec> = {}): ProductSpec =>
   product(id, id.slice(0, id.indexOf('-')), 100, 8, '1000000', { kind: 'manual', firstId: 1 }, more)

@@ -29,7 +29,7 @@ export type ExchangeOptions = {
   batchMs?: number
 }
 
-/** Records kept for tests to look at. */
+/** The most records for tests to read. */
 const MAX_RECORDS = 10_000
 
 /** Starts a simulated exchange on loopback: Advanced Trade WebSocket, both REST styles, and `/_` paths for tests. */
@@ -81,7 +81,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
 
   const step = () => {
     publish(tapes.values())
-    // A heartbeat that is late by more than a second is sent once: the counter tells the time, not the messages.
+    // A heartbeat that is late by more than a second is sent once: the counter counts seconds, not messages.
     const seconds = Math.floor((steady() - floor.startedAt) / 1000)
     if (seconds > beat) {
       beat = seconds
@@ -175,7 +175,7 @@ export async function startExchange(options: ExchangeOptions = {}): Promise<Exch
       : rest(request, response, url)
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
-  // A connection that is closed for idleness while a request is on its way is a fault that nobody asked for.
+  // Closing an idle connection while a request is on its way would be a fault that no test has set.
   server.keepAliveTimeout = 0
   const sockets = new WebSocketServer({ noServer: true })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {

@@ -27,7 +27,7 @@ const requestSchema = z.object({
   jwt: z.string().optional(),
 })
 
-/** What a connection needs of its exchange. Times are milliseconds; `now` is the market's clock, `real` the machine's. */
+/** The exchange as a connection uses it. Times are milliseconds; `now` is the market's clock, `real` the machine's. */
 export type ConnectionContext = {
   tapes: ReadonlyMap<string, Tape>
   faults: FaultQueue
@@ -37,7 +37,7 @@ export type ConnectionContext = {
   subscriptions: SubscriptionRecord[]
 }
 
-/** One client's socket: its own sequence over everything it is sent, and how far it has been told of each product. */
+/** One client's socket: its own sequence over all its messages, and the last sent trade of each product. */
 export function openConnection(id: number, socket: WebSocket, floor: ConnectionContext) {
   const openedAt = floor.real()
   /** Product -> the newest trade id that was sent. */
@@ -128,7 +128,7 @@ export function openConnection(id: number, socket: WebSocket, floor: ConnectionC
   return {
     id,
     socket,
-    /** Whether a fault for this product (or for any) is meant for this socket. */
+    /** True if a fault for this product (or for any) applies to this socket. */
     matchesFault: (product: string | undefined) => product === undefined || trades.has(product),
     silence(until: number) {
       silentUntil = until
@@ -164,7 +164,7 @@ export function openConnection(id: number, socket: WebSocket, floor: ConnectionC
       const make = MALFORMED_MESSAGES[name] as (product: string) => string
       put(make(trades.keys().next().value ?? 'BTC-USD'))
     },
-    /** What is due by the clock: delayed frames, and the end of a socket that never subscribed. */
+    /** Does what is due by the clock: sends delayed frames, and closes a socket that never subscribed. */
     tick() {
       const now = floor.now()
       const due = delayed.filter((frame) => frame.at <= now)

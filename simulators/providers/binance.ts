@@ -4,8 +4,8 @@ import { type ProviderMarket, pairOfBinance } from './provider-market.ts'
 import type { Recorded } from './recorded.ts'
 import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 
-/** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo tells it since 2023. */
-export const WEIGHT_PER_MINUTE = 6_000
+/** Weight that one address may use in a minute of the clock, as Binance's exchangeInfo states since 2023. */
+const WEIGHT_PER_MINUTE = 6_000
 /** So many requests after the first 429 of a minute, and the address is banned; for so long at first. */
 const REFUSALS_BEFORE_BAN = 5
 const BAN_MS = 120_000
@@ -28,7 +28,7 @@ const INTERVALS: Readonly<Record<string, number>> = {
 const DAY_S = 86_400
 const MAX_KLINES = 1_000
 
-/** What a request for all pairs is answered with. */
+/** The response to a request for all pairs. */
 const LISTED_PAIRS = PRODUCTS.filter(({ id, status }) => id.endsWith('-USD') && status === 'online')
   .filter(({ id }) => !id.startsWith('USDT-'))
   .map(({ id }) => `${id.slice(0, -4)}USDT`)
@@ -37,7 +37,7 @@ const error = (status: number, code: number, msg: string): ProviderResponse => (
 const formatFixed = (value: number | string): string => (typeof value === 'number' ? value.toFixed(8) : value)
 
 /**
- * Binance's public REST. Each minute of the clock has a limit of weight, told with every answer; whoever goes on after a
+ * Binance's public REST. Each minute of the clock has a limit of weight, reported with every response; a client that continues after a
  * 429 is banned, and gets 418 until the ban is over.
  */
 export function openBinance(board: ProviderMarket, recorded: Recorded | null, limit = WEIGHT_PER_MINUTE) {

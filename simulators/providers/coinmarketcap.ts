@@ -3,7 +3,7 @@ import type { ProviderMarket } from './provider-market.ts'
 import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider } from './simulated-provider.ts'
 
 /** Requests of a minute of the clock on the least plan. */
-export const REQUESTS_PER_MINUTE = 30
+const REQUESTS_PER_MINUTE = 30
 
 /** The codes of its keys and limits (1001 and 1002: the key; 1008: the minute). */
 const error = (httpStatus: number, code: number, message: string, now: number): ProviderResponse => ({

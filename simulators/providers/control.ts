@@ -5,7 +5,7 @@ import type { Providers } from './providers.ts'
 import { ok, type ProviderResponse } from './simulated-provider.ts'
 
 /**
- * The paths under `/_`, for tests in another process: what the providers can be told, and what they were asked. Faults and
+ * The paths under `/_`, for tests in another process: faults and prices to set, and the requests so far. Faults and
  * prices are posted one or several at a time; times are unix milliseconds. Bad input throws.
  */
 export async function handleControlRequest(

@@ -28,7 +28,7 @@ export function applyPoison(
   }
 }
 
-/** What a fault is answered with; null where the answer is the true one. */
+/** The response of a fault; null where the response stays the correct one. */
 export function faultResponse(fault: ParsedFault, provider: SimulatedProvider): ProviderResponse | null {
   switch (fault.kind) {
     case '429':

@@ -12,7 +12,7 @@ const commonFields = {
   forMs: z.number().min(0).optional(),
 }
 
-/** What a provider can be told to do wrong. */
+/** The faults that a provider can simulate. */
 export const providerFaultSchema = z.discriminatedUnion('kind', [
   /** The connection is reset without an answer. */
   z.object({ kind: z.literal('down'), ...commonFields }),

@@ -29,7 +29,7 @@ export const QUOTE_TYPE: Readonly<Record<InstrumentKind, string>> = {
 }
 
 /** `numerator` shares for every `denominator`, from the opening of local day `day` on. */
-export type Split = { day: number; numerator: number; denominator: number }
+type Split = { day: number; numerator: number; denominator: number }
 
 /** Something that has a price: what it is, where it trades and about how much it costs. */
 export type Instrument = {
@@ -41,7 +41,7 @@ export type Instrument = {
   currency: string
   /** Decimals of its price. */
   decimals: number
-  /** What the price moves around at the present, in `currency` and today's shares. */
+  /** The price around which it moves now, in `currency` and today's shares. */
   level: number
   /** How much it moves: 1 for a stock. */
   liveliness: number
@@ -51,7 +51,7 @@ export type Instrument = {
   /** Dividends of a year, 0 to 4, and their part of the price. */
   payouts: { perYear: number; part: number; firstMonth: number; dayOfMonth: number } | null
   seed: number
-  /** The id whose waves its price follows: a pair in a stable coin goes with the pair in dollars. */
+  /** Its price follows the waves of this id: a pair in a stable coin moves with the pair in dollars. */
   waves: string
 }
 
@@ -60,7 +60,7 @@ const CRYPTO_PAIR = new RegExp(`^([A-Z0-9]{1,12})-(${FIAT}|BTC|ETH|USDT|USDC)$`)
 
 const hashFraction = (seed: number, index: number): number => (lattice(seed, index) + 1) / 2
 
-/** What a unit of a currency or coin is worth in US dollars; a coin that is not listed here gets a price of its own. */
+/** The value of a unit of a currency or coin in US dollars; a coin that is not listed gets its own price. */
 function usdPrice(unit: string): number {
   const known = USD_RATES[unit] ?? COIN_PRICES_USD[unit]
   if (known !== undefined) return known
@@ -71,7 +71,7 @@ function usdPrice(unit: string): number {
 const decimalsOfCoin = (price: number): number =>
   price >= 50 ? 2 : price >= 1 ? 4 : price >= 0.01 ? 6 : price >= 0.0001 ? 8 : 10
 
-/** Whether a symbol belongs to nobody: these prefixes are kept free, so that there are unknown symbols. */
+/** True for a symbol with a reserved prefix, which no instrument has: there must be unknown symbols. */
 const isReserved = (symbol: string): boolean => /^(NONE|ZZ|GONE)|^(SIX|SIMP|ADH)$/.test(symbol)
 
 /** A pair of crypto under the market's own name of it, `BTC-USD`; null where there is none of that name. */
@@ -100,7 +100,7 @@ export function cryptoPair(id: string): Instrument | null {
   }
 }
 
-/** What Yahoo calls by this symbol, by the look of it; null where nothing looks so. */
+/** The kind of instrument that a symbol of this form is at Yahoo; null: none has this form. */
 export function yahooInstrument(symbol: string): Instrument | null {
   if (isReserved(symbol) || symbol.length > 24) return null
   const pair = cryptoPair(symbol)

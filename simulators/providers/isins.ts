@@ -1,4 +1,4 @@
-/** ISINs that the search of Yahoo knows here, and the symbol that it tells first. */
+/** ISINs that the simulated search of Yahoo knows, and the first symbol of its response. */
 export const ISINS: Readonly<Record<string, string>> = {
   AU000000FBR4: 'FBR.AX',
   CA0641491075: 'BNS',

@@ -140,12 +140,12 @@ export const INDEX_VENUES: Readonly<Record<string, string>> = {
   '^NZ50': 'NZ',
 }
 
-/** What trades in another currency than its market. */
+/** Instruments in another currency than their market's. */
 export const CURRENCY_OVERRIDES: Readonly<Record<string, string>> = Object.fromEntries(
   ['CSPX.L', 'IWDA.L', 'EIMI.L', 'VUAA.L', 'VWRA.L', 'VWRD.L', 'CNDX.L', 'IUIT.L', 'IGLN.L'].map((id) => [id, 'USD']),
 )
 
-/** What some of them are called. */
+/** The names of some of them. */
 export const NAMES: Readonly<Record<string, string>> = {
   AAPL: 'Apple Inc.',
   MSFT: 'Microsoft Corporation',
@@ -191,7 +191,7 @@ export const SPLITS: Readonly<Record<string, readonly (readonly [string, number,
   MSFT: [],
 }
 
-/** Young ones, and old ones whose first day matters to somebody. */
+/** The first days of young instruments, and of old ones where a test needs it. */
 export const FIRST_DATES: Readonly<Record<string, string>> = {
   AAPL: '2000-01-03',
   MSFT: '2000-01-03',

@@ -21,7 +21,7 @@ export type CurrentDay = DayBar & {
   price: number
   previousClose: number
   time: number
-  /** Whether its session is going on. */
+  /** True during its trading session. */
   inSession: boolean
   state: 'open' | 'closed' | 'pre' | 'post'
 }
@@ -57,7 +57,7 @@ export function openPrices(seedText: string) {
     return made
   }
 
-  /** What the price comes to at the end of a day, in today's shares. */
+  /** The price at the end of a day, in today's shares. */
   const anchor = (instrument: Instrument, day: number): number => {
     // The pairs of the simulated exchange go with its own waves, so that one coin costs about the same everywhere.
     if (instrument.kind === 'crypto')

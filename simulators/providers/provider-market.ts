@@ -11,10 +11,10 @@ export const mapProviders = <T>(toValue: (name: SimulatedProviderName) => T) =>
   Object.fromEntries(PROVIDER_NAMES.map((name) => [name, toValue(name)])) as Record<SimulatedProviderName, T>
 
 /**
- * What is set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market
+ * A price set by hand: for one `id` (at one provider, or at all that know it), or with `market` for all of a market
  * (`us_market`, or its exchange's code, `NMS`; `*` for every one). Null takes a setting back.
  */
-export const priceSettingSchema = z
+const priceSettingSchema = z
   .object({
     provider: z.enum(PROVIDER_NAMES).optional(),
     id: z.string().optional(),
@@ -47,7 +47,7 @@ export type InstrumentQuote = {
 
 export type ProviderMarket = {
   prices: Prices
-  /** What a provider has under this id; null: it does not know it. */
+  /** The instrument of a provider's id; null: the provider does not know the id. */
   instrument(provider: SimulatedProviderName, id: string): Instrument | null
   quote(provider: SimulatedProviderName, id: string, now: number): InstrumentQuote | null
   setting(provider: SimulatedProviderName, id: string): Partial<PriceSetting>
@@ -77,12 +77,12 @@ const findInstrument: Record<SimulatedProviderName, (id: string) => Instrument |
   coinmarketcap: (id) => cryptoPair(id),
 }
 
-/** A price set by hand as text goes out as the number that it is; other text as it stands. */
+/** A price set by hand as text is sent as a number; other text is sent unchanged. */
 const parsePrice = (price: PriceSetting['price']): number | string | null | undefined =>
   typeof price === 'string' && price.trim() !== '' && Number.isFinite(Number(price)) ? Number(price) : price
 
 /**
- * What the providers have to tell.
+ * The market as the providers quote it.
  * @param ids if given, nothing else exists, at any provider.
  */
 export function openProviderMarket(seed: string, ids: ReadonlySet<string> | null): ProviderMarket {

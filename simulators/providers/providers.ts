@@ -16,7 +16,7 @@ export type Providers = {
   /** Sets a price, a state, a currency by hand. @throws ZodError on bad input. */
   setPrice(setting: PriceSetting): void
   clearPrices(): void
-  /** What a provider would tell of an id now; null: it does not know it. */
+  /** A provider's present quote of an id; null: it does not know the id. */
   view(provider: SimulatedProviderName, id: string): InstrumentQuote | null
   /** The last requests, oldest first. */
   requests(filter?: RequestFilter): ProviderRequest[]

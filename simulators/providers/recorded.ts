@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 type Body = Record<string, unknown>
 
-/** What was recorded of the real providers: entries by id, and whole charts by what was asked. */
+/** Recordings of the real providers: entries by id, and whole charts by request. */
 export type Recorded = {
   yahooQuote(symbol: string): Body | null
   yahooChart(symbol: string, query: URLSearchParams): { status: number; body: unknown } | null
@@ -12,7 +12,7 @@ export type Recorded = {
 
 type RecordedExchange = { request?: { url?: string }; response?: { status?: number; bodyJson?: unknown } }
 
-/** What makes one chart another. */
+/** The parameters that identify a chart. */
 const chartKey = (symbol: string, query: URLSearchParams): string =>
   [symbol, ...['interval', 'period1', 'period2'].map((name) => query.get(name) ?? '')].join(' ')
 

@@ -21,15 +21,15 @@ export type RequestCounts = {
   statuses: Record<string, number>
 }
 
-/** Those of a provider, at or after a moment (unix ms), whose path contains a text. */
+/** Selects requests to a provider, at or after a time (unix ms), with a path that contains a text. */
 export type RequestFilter = { provider?: SimulatedProviderName; since?: number; path?: string }
 
-/** Records kept; the counts go on. */
+/** The most records; the counts continue. */
 const MAX_RECORDS = 20_000
 
 const emptyCounts = (): RequestCounts => ({ requests: 0, weight: 0, ids: 0, inFlight: 0, peak: 0, statuses: {} })
 
-/** What the providers were asked. */
+/** The requests to the providers. */
 export function createRequestLog() {
   let kept: ProviderRequest[] = []
   let counts = mapProviders(emptyCounts)

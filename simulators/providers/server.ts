@@ -32,7 +32,7 @@ export type ProvidersOptions = {
   coinmarketcapRequests?: number
 }
 
-/** Starts the fake providers on one port of loopback, each under a path of its own. */
+/** Starts the simulated providers on one port of loopback, each under its own path. */
 export async function startProviders(options: ProvidersOptions = {}): Promise<Providers> {
   const now = options.now ?? Date.now
   const seed = options.seed ?? 'kerb'
@@ -106,7 +106,7 @@ export async function startProviders(options: ProvidersOptions = {}): Promise<Pr
     } else answered = handleControlRequest(providers, request, url).then((answer) => respond(response, answer))
     answered.catch((error: unknown) => respond(response, { status: 400, body: { message: String(error) } }))
   })
-  // A connection that is closed for idleness while a request is on its way is a fault that nobody asked for.
+  // Closing an idle connection while a request is on its way would be a fault that no test has set.
   server.keepAliveTimeout = 0
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -6,7 +6,7 @@ export type IncomingRequest = {
   now: number
 }
 
-/** Text goes out as it stands, everything else as JSON. `weight` is in the provider's own unit. */
+/** Text is sent unchanged, everything else as JSON. `weight` is in the provider's own unit. */
 export type ProviderResponse = {
   status: number
   body: unknown
@@ -26,8 +26,8 @@ export type SimulatedProvider = {
   /** A response body of the right shape that holds nothing. */
   emptyBody: unknown
   answer(ask: IncomingRequest): ProviderResponse
-  /** What it says when there were too many requests; `retryAfter` in seconds, null for no such header. */
+  /** Its response to too many requests; `retryAfter` in seconds, null for no such header. */
   tooManyRequests(retryAfter: number | null): ProviderResponse
-  /** What it says when one id spoils the whole request. */
+  /** Its response when one id spoils the whole request. */
   rejectBatch(status: number): ProviderResponse
 }

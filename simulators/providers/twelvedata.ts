@@ -3,7 +3,7 @@ import { type IncomingRequest, ok, type ProviderResponse, type SimulatedProvider
 import { dateOf, dayOf, localDay, offsetOf } from './venues.ts'
 
 /** Credits of a minute of the clock on the least plan; each symbol of a request costs one. */
-export const CREDITS_PER_MINUTE = 8
+const CREDITS_PER_MINUTE = 8
 const MAX_ROWS = 5_000
 
 const error = (code: number, message: string): ProviderResponse => ({

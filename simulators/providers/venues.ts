@@ -234,7 +234,7 @@ const HOLIDAYS = new Set(
   Array.from({ length: 200 }, (_, i) => [dayOf(`${1900 + i}-01-01`), dayOf(`${1900 + i}-12-25`)]).flat(),
 )
 
-/** Whether the venue trades on a local day: not on weekends, New Year and Christmas. */
+/** True if the venue trades on a local day: not on weekends, New Year and Christmas. */
 export function isTradingDay(venue: Venue, day: number): boolean {
   if (venue.days === 'always') return true
   const weekday = (((day + 4) % 7) + 7) % 7

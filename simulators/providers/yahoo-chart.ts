@@ -126,7 +126,7 @@ const adjusted = (prices: Prices, instrument: Instrument, day: number, now: numb
   const shares = prices.sharesSince(instrument, day, localDay(instrument.venue, now))
   const unit = 10 ** instrument.decimals
   const price = (ticks: number) => ticks / unit / shares
-  // Of crypto it is told in money.
+  // The volume of crypto is in money.
   const volume = ({ volume, close }: Pick<Bar, 'volume' | 'close'>) =>
     Math.round(volume * shares * (instrument.kind === 'crypto' ? price(close) : 1))
   return { price, volume }
@@ -144,7 +144,7 @@ function intradayRow(prices: Prices, instrument: Instrument, bar: Bar, now: numb
   }
 }
 
-/** A row of each day whose opening is in the range. That of the running day has the time of its last price. */
+/** A row for each day that opens in the range. The row of the current day has the time of its last price. */
 function dailyRows(prices: Prices, instrument: Instrument, from: number, to: number, now: number): ChartRow[] {
   const { venue } = instrument
   const present = prices.currentDay(instrument, now)
@@ -152,7 +152,7 @@ function dailyRows(prices: Prices, instrument: Instrument, from: number, to: num
   const rows: ChartRow[] = []
   const first = Math.max(instrument.firstDay, localDay(venue, from))
   const dividends = prices.dividends(instrument, first, present.day)
-  // What the prices before each dividend are multiplied by, from the last one back.
+  // The factors of the prices before each dividend, from the last one back.
   const taken = dividends.map(({ day, amount }) => {
     const before = previousTradingDay(venue, day)
     const close = (prices.day(instrument, before)?.close ?? 0) / prices.sharesSince(instrument, before, day)

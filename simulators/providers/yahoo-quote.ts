@@ -13,7 +13,7 @@ export const TYPE_NAME: Readonly<Record<InstrumentKind, string>> = {
   crypto: 'Cryptocurrency',
 }
 
-/** Seven digits, as Yahoo tells changes. */
+/** Seven digits, as in Yahoo's changes. */
 const roundFloat = (value: number): number => Number(value.toPrecision(8))
 
 const basics = (symbol: string) => ({

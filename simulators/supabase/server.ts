@@ -26,7 +26,7 @@ class AuthError extends Error {
 }
 
 export type Supabase = {
-  /** What SUPABASE_URL is set to; the issuer is below it. */
+  /** The value for SUPABASE_URL; the issuer is below it. */
   url: string
   anonKey: string
   close(): Promise<void>
@@ -60,7 +60,7 @@ async function readBody(request: IncomingMessage): Promise<Record<string, unknow
 /**
  * Starts a Supabase Auth of this machine, on loopback: the paths, codes and rules that Kerb meets there, in memory. It is
  * as strict as the real one: nothing without the project's key, refresh tokens that are used once, sessions that end.
- * `POST /_rotate` withdraws the signing key for another; `GET /_recovery?email=` tells the token that a mail would hold.
+ * `POST /_rotate` withdraws the signing key for another; `GET /_recovery?email=` returns the token that a mail would contain.
  */
 export async function startSupabase(): Promise<Supabase> {
   const anonKey = `anon-${randomBytes(16).toString('hex')}`

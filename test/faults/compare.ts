@@ -14,7 +14,7 @@ export type Replica = {
   candles: ReadonlyMap<string, ReadonlyMap<string, ObservedCandle>>
 }
 
-/** What one place says of missing trades, by product: [from, to) in unix seconds. */
+/** The missing trades as one source reports them, by product: [from, to) in unix seconds. */
 export type ReplicaGaps = { name: string; gaps: ReadonlyMap<string, readonly (readonly [number, number])[]> }
 
 export type ComparisonInput = {

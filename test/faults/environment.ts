@@ -42,7 +42,7 @@ const WORKER_SETTINGS = {
   CHECKPOINT_INTERVAL_MS: 20_000,
 }
 
-/** A Postgres of its own for the runs that follow each other on it. */
+/** A Postgres for several runs in a row. */
 export type Lane = {
   server: Postgres
   /** As superuser. */
@@ -55,7 +55,7 @@ export type Lane = {
 }
 
 /** `url` as the Worker has it; `admin` is a superuser's client of it. */
-export type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
+type Database = { name: string; url: string; admin: postgres.Sql; drop(): Promise<void> }
 
 const withPath = (url: string, path: string): URL => Object.assign(new URL(url), { pathname: `/${path}` })
 const QUIET_OPTIONS = { fetch_types: false, onnotice: () => {} }
@@ -104,7 +104,7 @@ export async function openLane(): Promise<Lane> {
   }
 }
 
-/** What one run stands on. */
+/** The environment of one run. */
 export type TestEnvironment = {
   lane: Lane
   database: Database

@@ -12,7 +12,7 @@ export const GRANULARITY_SECONDS: Readonly<Record<string, number>> = {
   ONE_DAY: 86_400,
 }
 
-/** What a candle must tell: plain decimal text without needless zeros. */
+/** The expected text of an amount: plain decimals without needless zeros. */
 export type CandleNumbers = { open: string; high: string; low: string; close: string; volume: string }
 
 /** Digits after the point that are reckoned with: more than any product has. */

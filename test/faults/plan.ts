@@ -5,7 +5,7 @@ import { drawEvents, FAULTS, type FaultEvent, type FaultName } from './events.ts
 import { createRandom, MINUTE_MS, type Random, SECOND_MS } from './random.ts'
 
 /** One viewer: of one product's own socket, or of all products joined (`product` null). `drops`: when it loses it. */
-export type ViewerPlan = { product: string | null; acks: boolean; drops: number[] }
+type ViewerPlan = { product: string | null; acks: boolean; drops: number[] }
 
 /** All that a run does, drawn from its seed alone. Times are milliseconds after `start` (unix ms), market time. */
 export type Plan = {

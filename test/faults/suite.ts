@@ -15,8 +15,8 @@ export type SuiteOptions = RunOptions & {
   log: (line: string) => void
 }
 
-/** What is told of each fault, of the runs that it was part of; `healed` is the longest, market ms. */
-export type FaultReport = {
+/** The report on each fault, from the runs that it was part of; `healed` is the longest, market ms. */
+type FaultReport = {
   fault: string
   runs: number
   effects: number
@@ -40,7 +40,7 @@ export type SuiteReport = {
   byFault: FaultReport[]
 }
 
-/** Findings that are told of one run. */
+/** The most reported findings of one run. */
 const MAX_FINDINGS_SHOWN = 12
 
 const formatMinutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`

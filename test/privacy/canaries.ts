@@ -1,6 +1,3 @@
-/** A text or a number that belongs to one user, and that nothing else makes by chance. */
-export type Canary = { text: string; owner: string }
-
 /** Digits that a number must have to be somebody's: of shorter ones, some would meet by chance. */
 const MIN_DIGITS = 16
 const MIN_TEXT_LENGTH = 10
@@ -21,7 +18,7 @@ export const isDistinctive = (text: string): boolean =>
  * A text as it is, and again with everything undone that may hide a canary in it: marks of addresses and of HTML, digits
  * in groups, base64. All in small letters, so that ids are found however they are written.
  */
-export function decodedViews(text: string): string[] {
+function decodedViews(text: string): string[] {
   const views = [text]
   const plain = decodeEscapes(text)
   if (plain !== text) views.push(plain)

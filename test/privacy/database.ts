@@ -13,9 +13,9 @@ import { readPortfolioHistoryData } from '../../src/db/value-history.ts'
 import type { Person } from './person.ts'
 import type { RunContext } from './send.ts'
 
-/** The role that the Worker takes for everything that belongs to somebody. */
+/** The role of the Worker for all data of users. */
 const USER_ROLE = 'kerb_user'
-/** What a statement may take, milliseconds. */
+/** The timeout of a statement, milliseconds. */
 const STATEMENT_TIMEOUT_MS = 20_000
 
 /** Postgres' own code of what a role may not do. */

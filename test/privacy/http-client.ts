@@ -1,6 +1,6 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
 
-/** What one request may take; it has failed then. */
+/** The timeout of one request. */
 const RESPONSE_TIMEOUT_MS = 30_000
 /** How much of a stream that does not end is read, in milliseconds from its beginning. */
 const STREAM_MS = 150
@@ -17,7 +17,7 @@ export const sentText = ({ method, path, headers, body }: SentRequest): string =
     .join('\n')}\n\n${body ?? ''}`
 
 /**
- * Asks one server by few connections, which are shared by whoever asks.
+ * Sends requests to one server over a few shared connections.
  * @throws Error when there is no whole answer in time
  */
 export function createHttpClient(url: string, connections: number) {

@@ -6,10 +6,10 @@ import type { Canaries } from './canaries.ts'
  */
 export type Received = { to: string | null; where: string; text: string; sent: string; echoes: boolean }
 
-/** What somebody was told that is another's. */
+/** Another user's data in a response. */
 export type Leak = { where: string; to: string | null; of: string; canary: string; around: string }
 
-/** Leaks and faults that are told in full. */
+/** The most leaks and faults that are reported in full. */
 const MAX_REPORTED = 40
 const CONTEXT_LENGTH = 160
 

@@ -38,7 +38,7 @@ function drawMoment(world: RunContext, me: Person, random: Random): string {
 }
 
 /** A key for a write that is done once, of the user's own. */
-export function drawIdempotencyKey(world: RunContext, me: Person, random: Random): string {
+function drawIdempotencyKey(world: RunContext, me: Person, random: Random): string {
   const key = `key-${random.word()}`
   world.canaries.add(me.tag, key)
   remember(me, 'keys', key)

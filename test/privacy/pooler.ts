@@ -21,7 +21,7 @@ function message(type: string, body: Buffer): Buffer {
 
 const parameter = (name: string, value: string): Buffer => message('S', Buffer.from(`${name}\0${value}\0`))
 
-/** What a server says to who has signed in. */
+/** The server's response to a login. */
 const AUTHENTICATED = Buffer.concat([
   message('R', Buffer.alloc(4)),
   parameter('client_encoding', 'UTF8'),

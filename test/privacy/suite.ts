@@ -39,7 +39,7 @@ export type Report = {
 const LANES = 6
 const CONNECTIONS = 4
 
-/** What the requests may take in all; what is not sent by then is a fault. */
+/** The timeout of all requests; one that is not sent by then is a fault. */
 const RUN_TIMEOUT_MS = 700_000
 
 /** One canary of its owner in so many requests, at least: a search that finds less would find no leak either. */
@@ -54,7 +54,7 @@ async function signUp(world: RunContext, person: Person): Promise<void> {
   await signIn(world, person)
 }
 
-/** A user, what they do, and whose things they try. */
+/** A user, their requests, and the user whose data they try to reach. */
 function drawTurn(world: RunContext, random: Random, sockets: readonly RequestKind[]): [RequestKind, Turn] {
   const busy = world.users.filter((user) => user.busy)
   const me = random.chance(0.15) ? random.pick(world.users) : random.pick(busy)

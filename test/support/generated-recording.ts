@@ -1,7 +1,9 @@
+import { seededRandom } from '../../simulators/exchange/random.ts'
+
 /** A trade as it really was. `us` is its time in unix microseconds. */
 export type GeneratedTrade = { product: string; id: number; price: string; size: string; us: number; time: string }
 
-/** What a connection lived through, in the order of the recorder's clock. Times are unix milliseconds. */
+/** The events of a connection, in the order of the recorder's clock. Times are unix milliseconds. */
 export type GeneratedEvent =
   | { kind: 'open' | 'close'; at: number }
   /** A valid message: when it came, when it was sent, its number, and the trades in it. */
@@ -12,14 +14,14 @@ export type GeneratedRecording = {
   lines: string[]
   /** Every trade there was, also before the first connection, ascending by id. */
   trades: Map<string, GeneratedTrade[]>
-  /** What each product's connection brought. */
+  /** The events of each product's connection. */
   events: Map<string, GeneratedEvent[]>
   /** Of the first and of the last line, unix milliseconds. */
   began: number
   ended: number
 }
 
-/** What is made. Times are milliseconds; each kind of fault is off unless asked for. */
+/** The options of a generated recording. Times are milliseconds; each kind of fault is off unless set. */
 export type RecordingOptions = {
   products: string[]
   /** One connection for all products, or one each. */
@@ -36,20 +38,9 @@ export type RecordingOptions = {
   longestCutMs: number
 }
 
-/** Evenly in [0, 1), the same for the same seed (mulberry32). */
-export function mulberry32(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** Options drawn by a seed: quiet and busy markets, a day's change, one or two products, few or many faults. */
 export function drawOptions(seed: number): RecordingOptions {
-  const draw = mulberry32(seed * 7919 + 1)
+  const draw = seededRandom(seed * 7919 + 1)
   const pick = <T>(values: readonly T[]): T => values[Math.floor(draw() * values.length)] as T
   const midnight = Date.UTC(2026, pick([0, 1, 5, 11]), 1 + Math.floor(draw() * 28))
   return {
@@ -111,7 +102,7 @@ function generateTrades(
 const trimZeros = (text: string): string => text.replace(/\.?0*$/, '')
 
 /** Coinbase trims zeros at the end of a second's fraction, and the point with them. */
-export function rfc3339(us: number): string {
+function rfc3339(us: number): string {
   const second = new Date(Math.floor(us / 1_000_000) * 1000).toISOString().slice(0, 19)
   const fraction = String(us % 1_000_000)
     .padStart(6, '0')
@@ -138,7 +129,7 @@ export const tradesFile = (recording: GeneratedRecording, from = 0): string =>
 
 /** A recording by seed and options. */
 export function generateRecording(seed: number, options: RecordingOptions): GeneratedRecording {
-  const draw = mulberry32(seed)
+  const draw = seededRandom(seed)
   const { start, lengthMs: length } = options
   const end = start + length
   const trades = new Map(options.products.map((id) => [id, generateTrades(id, start, end, options, draw)]))
@@ -205,7 +196,7 @@ function planSessions(options: RecordingOptions, draw: () => number): Session[] 
   return list
 }
 
-/** What the exchange sends on one connection, each frame at the time it was sent. */
+/** The exchange's frames of one connection, each with its time. */
 function sendFrames(
   products: string[],
   trades: Map<string, GeneratedTrade[]>,

@@ -23,9 +23,9 @@ declare module 'vitest' {
   }
 }
 
-/** What one test file has for itself. */
+/** The resources of one test file. */
 export type Stage = {
-  /** A migrated, empty database, behind a gate. */
+  /** A migrated, empty database, behind a proxy. */
   databaseUrl: string
   /** POST `{"open": false}` here cuts the database off, `{"open": true}` lets it back in. */
   databaseSwitchUrl: string
@@ -33,7 +33,7 @@ export type Stage = {
   simulatedUrls: Record<string, string>
   /** The base of the providers' control paths (`/_requests`, `/_faults`, `/_prices`). */
   providersUrl: string
-  /** Takes mails; GET here tells those that came, in their order. */
+  /** Accepts mails; GET returns those received, in order. */
   mailUrl: string
   /** A Supabase Auth that the accounts of every file share, and its key. */
   supabaseUrl: string

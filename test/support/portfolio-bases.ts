@@ -4,7 +4,7 @@ import { type DerivedLots, deriveLots } from '../../src/portfolio/lots.ts'
 import { exchangeRate } from '../../src/portfolio/rates.ts'
 import type { LotBase, PositionBase } from '../../src/portfolio/valuation.ts'
 
-/** What an asset is called, and in what it is priced; '' for what belongs to none. */
+/** The name and currency of an asset; '' for entries without an asset. */
 export type AssetLabel = { symbol: string; name: string; type: string; currency: string }
 
 /** US dollars of a currency on a day; null: not known. */

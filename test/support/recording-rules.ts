@@ -16,7 +16,7 @@ export type PrintedCandle = {
   last_update: string
 }
 
-/** What REST could answer from: nothing, the trades since the recording began, or all there ever were. */
+/** The trades that REST has: none, the trades since the recording began, or all there ever were. */
 export type RestCoverage = 'none' | 'since' | 'all'
 
 /** Written down once more, so that a wrong table is found. Seconds. */
@@ -54,7 +54,7 @@ const minute = (trade: GeneratedTrade): number => minuteOf(Math.floor(trade.us /
 type CandleValues = Pick<PrintedCandle, 'open' | 'high' | 'low' | 'close' | 'volume' | 'last_update'>
 
 /** The candle of trades that ascend by id. */
-export function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
+function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues {
   const prices = trades.map((trade) => toScaled(trade.price))
   const sorted = prices.toSorted((a, b) => (a < b ? -1 : 1))
   return {
@@ -70,7 +70,7 @@ export function aggregateTrades(trades: readonly GeneratedTrade[]): CandleValues
 /** A stretch in which something may have been lost, unix ms. `settled` is when the next trade proved what; else null. */
 type UncertainRange = { from: number; to: number; settled: number | null }
 
-/** What one connection really brought, and where it was broken. */
+/** The messages of one connection, and where it broke. */
 type ConnectionSummary = {
   delivered: Set<number>
   uncertain: UncertainRange[]

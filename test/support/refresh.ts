@@ -1,7 +1,7 @@
 import { openDatabase } from '../../src/db/client.ts'
 import type { KerbServer } from './server.ts'
 
-/** What a page shows is refreshed each second from now on, so that no test waits for a quarter of a minute. */
+/** Refreshes the prices of pages each second from now on, so that no test waits for a quarter of a minute. */
 export async function refreshEverySecond({ url, databaseUrl }: Pick<KerbServer, 'url' | 'databaseUrl'>): Promise<void> {
   const sql = openDatabase('live', databaseUrl)
   await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`

@@ -19,7 +19,7 @@ export type MarketClock = { speed: number; anchor: number }
 
 /** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange, providers and database. */
 export type KerbServer = {
-  /** Leads through the gate. */
+  /** Leads through the proxy. */
   url: string
   /** Shut, it cuts every connection between browsers and Worker, and lets none in. */
   proxy: TcpProxy
@@ -37,7 +37,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** What all of them give; waits for each of them also when one fails, so that what was started is known. */
+/** All results; waits for each also when one fails, so that everything started is known. */
 async function all<T extends unknown[]>(work: { [I in keyof T]: Promise<T[I]> }): Promise<T> {
   await Promise.allSettled(work)
   return (await Promise.all(work)) as T

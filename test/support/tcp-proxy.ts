@@ -4,7 +4,7 @@ import { reset } from '../../simulators/reset.ts'
 /** A door on loopback in front of a TCP server: shut, it drops who is inside and turns away who comes. */
 export type TcpProxy = { port: number; setOpen(open: boolean): void; close(): Promise<void> }
 
-/** Opens a gate to a port of this machine. */
+/** Opens a proxy to a port of this machine. */
 export async function openTcpProxy(target: number): Promise<TcpProxy> {
   const inside = new Set<Socket>()
   let open = true

@@ -64,7 +64,7 @@ export const activities = (assetId: (symbol: string) => number): Activity[] =>
     short: name === 'd1',
   }))
 
-/** What the market tells of, by symbol. */
+/** The market's assets, by symbol. */
 export const SPLITS: Record<string, Split[]> = {
   AAPL: [{ ex_date: '2025-03-03', numerator: '4', denominator: '1' }],
 }
@@ -133,7 +133,7 @@ export const prices = (assetId: (symbol: string) => number): PortfolioPrice[] =>
     stale: null,
   }))
 
-/** What is open or was, by name. */
+/** The lots, open or closed, by name. */
 export const LOTS: (Pick<
   LotView,
   | 'symbol'
@@ -331,7 +331,7 @@ export const LOTS: (Pick<
   },
 ]
 
-/** What was closed, and by what. */
+/** The closed lots, and what closed them. */
 export const CLOSURES: { activity: string; lot: string; quantity: string; cost: string; proceeds: string | null }[] = [
   { activity: 'a4', lot: 'a1', quantity: '40', cost: '2001.5', proceeds: '2798.4' },
   { activity: 'a4', lot: 'a2', quantity: '10', cost: '550.7045454545', proceeds: '699.6' },

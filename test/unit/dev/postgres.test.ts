@@ -72,7 +72,7 @@ test('stops without a process left, and a second start finds the data', async ()
   expect(await run(server.url, (sql) => sql`SELECT n FROM kept`)).toEqual([{ n: 1 }])
 })
 
-test('a server in use by another process is told and left alone, and ends with that process', async () => {
+test('a server in use by another process is reported and left alone, and ends with that process', async () => {
   const dir = newDir()
   const { child, url } = await startElsewhere(dir)
   expect(runningPostgres(dir)).toBe(url)
@@ -97,7 +97,7 @@ test('a server that a killed process left running is replaced, with its data', a
   expect(await run(server.url, (sql) => sql`SELECT n FROM kept`)).toEqual([{ n: 1 }])
 })
 
-test('what a killed server left behind does not keep the next from starting', async () => {
+test('a server starts despite the files that a killed one has left', async () => {
   const dir = newDir()
   server = await startPostgres({ dir, fast: true })
   const pid = postmaster(dir)
@@ -109,7 +109,7 @@ test('what a killed server left behind does not keep the next from starting', as
   await checkServer(server.url)
 })
 
-test('a server that does not answer is told in one line', async () => {
+test('a server that does not respond is reported in one line', async () => {
   await expect(checkServer('postgres://kerb:kerb@127.0.0.1:1/kerb')).rejects.toThrow(
     /^Postgres at 127\.0\.0\.1:1 does not answer: .*ECONNREFUSED/,
   )

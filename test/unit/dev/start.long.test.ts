@@ -137,7 +137,7 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
-test('a port that is taken is told in one line, and nothing is started', async () => {
+test('a port that is in use is reported in one line, and nothing is started', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as { port: number }
@@ -147,13 +147,13 @@ test('a port that is taken is told in one line, and nothing is started', async (
   expect(output).toBe(`port ${port} is taken; PORT chooses another\n`)
 })
 
-test('a database that does not answer is told in one line', async () => {
+test('a database that does not respond is reported in one line', async () => {
   const [code] = await once(start({ DATABASE_URL: 'postgres://kerb:kerb@127.0.0.1:1/kerb' }), 'exit')
   expect(code).toBe(1)
   expect(output).toMatch(/^migrate: Postgres at 127\.0\.0\.1:1 does not answer: .*\n$/)
 })
 
-test('a variable that is malformed is told by name', async () => {
+test('a malformed variable is reported by name', async () => {
   const [code] = await once(start({ MAX_CHANNELS: 'many' }), 'exit')
   expect(code).toBe(1)
   expect(output).toMatch(/^MAX_CHANNELS: .*\n$/)

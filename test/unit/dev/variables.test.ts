@@ -25,7 +25,7 @@ test('.dev.vars.example sets nothing until a setting is uncommented', () => {
   expect(parseEnv(example)).toEqual({})
 })
 
-test('.dev.vars.example names every setting and no other', () => {
+test('.dev.vars.example names exactly the settings', () => {
   expect(Object.keys(readSettings(values)).sort()).toEqual([...schemaKeys].sort())
   expect(Object.keys(values).sort()).toEqual([...schemaKeys, ...IGNORED, ...LOCAL].sort())
 })

@@ -88,7 +88,7 @@ describe('the judge', () => {
     expect([...candles.keys()]).toHaveLength(3)
   })
 
-  test('what agrees everywhere is neither lost nor wrong', () => {
+  test('a candle that agrees everywhere is neither lost nor wrong', () => {
     expect(verdictOf((_, seen) => seen)).toEqual({ compared: 12, lost: 0, wrong: 0 })
   })
 
@@ -100,7 +100,7 @@ describe('the judge', () => {
     expect(verdictOf(only(THIRD, change))).toEqual({ compared: 12, lost: 1, wrong: 0 })
   })
 
-  test('one whose last digit differs is wrong, and so is one that no trade made', () => {
+  test('a candle with another last digit is wrong, and so is one without trades', () => {
     expect(verdictOf(only(THIRD, (seen) => ({ ...seen, close: `${seen.close}0000001` })))).toMatchObject({ wrong: 1 })
     const extra = right()
     extra.get('ONE-USD')?.set(`ONE_MINUTE/${T + 300}`, extra.get('ONE-USD')?.get(THIRD) as ObservedCandle)
@@ -137,7 +137,7 @@ describe('the plan', () => {
     expect(planRun(42, null, 20)).not.toEqual(planRun(43, null, 20))
   })
 
-  test('every fault comes alone when it is named, and in some combination when none is', () => {
+  test('a named fault is planned alone, and without a name each fault occurs in some combination', () => {
     for (const fault of FAULTS) {
       const { faults, events, viewers, products } = planRun(7, fault, 20)
       expect(faults).toEqual([fault])
@@ -185,23 +185,23 @@ describe('waiting', () => {
     expect(checks).toBeGreaterThanOrEqual(10)
   })
 
-  test('what is right in time is not late', async () => {
+  test('a candle that is right in time is not late', async () => {
     expect(await waitForHealing(losing([2, 0]), { withinMs: 10_000, now })).toMatchObject({ healedAt: 1_000, late: [] })
   })
 
-  test('what is right in the end, but not in time, is late and neither lost nor wrong', async () => {
+  test('a candle that is right in the end, but not in time, is late and neither lost nor wrong', async () => {
     const { verdict, healedAt, late } = await waitForHealing(losing(descending), { withinMs: 250, now })
     expect([verdict.lost.length, healedAt]).toEqual([0, 1_000])
     expect(late.length).toBeGreaterThan(0)
   })
 
-  test('what does not get better is lost and not late', async () => {
+  test('a candle that does not heal is lost and not late', async () => {
     const { verdict, healedAt, late } = await waitForHealing(losing([5, 3, 2]), { withinMs: 250, now })
     expect([verdict.lost.length, healedAt]).toEqual([2, null])
     expect(late).not.toContain('ONE-USD ONE_MINUTE/0')
   })
 
-  test('what cannot be read in the end is an error', async () => {
+  test('candles that cannot be read in the end are an error', async () => {
     const failing = async () => {
       throw new Error('gone')
     }
@@ -256,7 +256,7 @@ describe.concurrent('the suite', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('C9 it sees a backfill that never comes', { timeout: 240_000 }, async () => {
+  test('C9 the suite detects a backfill that never happens', { timeout: 240_000 }, async () => {
     const report = await runSuite({ ...short, fault: 'frames-lost', broken: 'backfill' })
     expect(report.failed).toBe(0)
     expect(report.lost).toBeGreaterThan(0)

@@ -29,7 +29,7 @@ describe('Q2 dueAssets', () => {
     expect(dueAssets(assets, AT + 61_000, new Map(), settings).map(({ lagMs: lag }) => lag)).toEqual([1_000, 46_000, 0])
   })
 
-  test('Q2 an asset that failed is due when the gate allows it, else after its interval', () => {
+  test('Q2 an asset that failed is due when the provider allows it, else after its interval', () => {
     const assets = [
       candidate({ failed: true, retryAt: AT + 5_000 }),
       candidate({ asset_id: 2, failed: true, retryAt: AT + 500_000 }),

@@ -21,7 +21,7 @@ const look = (
   more: Partial<{ sent: string; echoes: boolean }> = {},
 ) => judge.check({ to: 'bob', where: 'a test', text, sent: '', echoes: false, ...more })
 
-describe('P8 the search finds what is somebody else’s', () => {
+describe('P8 the search finds the data of another user', () => {
   const hidden: [string, string][] = [
     ['as it is', `{"id":"${LOT}"}`],
     ['in capitals', LOT.toUpperCase()],
@@ -50,19 +50,19 @@ describe('P8 the search finds what is somebody else’s', () => {
     expect(judge.counts).toMatchObject({ leaks: 0, seen: 0 })
   })
 
-  test('what came back to its owner is counted, without what was sent for it', () => {
+  test('data that came back to its owner is counted, without the data of the request', () => {
     const { judge } = world()
     const own = judge.check({ to: 'ada', where: '', text: `${LOT} ${NOTE}`, sent: `GET /${LOT}`, echoes: false })
     expect([own, judge.counts.seen, judge.counts.leaks]).toEqual([[NOTE], 1, 0])
   })
 
-  test('nobody owns nothing: all of it is a leak to who is not signed in', () => {
+  test('a signed-out user owns nothing: all private data is a leak to them', () => {
     const { judge } = world()
     judge.check({ to: null, where: '', text: `${LOT} note of bob, long enough`, sent: '', echoes: false })
     expect(judge.leaks.map(({ of }) => of).sort()).toEqual(['ada', 'bob'])
   })
 
-  test('only an answer that may tell again what was sent is let off for it, and for that alone', () => {
+  test('only a response that may repeat the request is excused for it, and for that alone', () => {
     const { judge } = world()
     look(judge, `no lot ${LOT}`, { sent: `GET /${LOT}`, echoes: true })
     expect(judge.counts.leaks).toBe(0)

@@ -41,7 +41,7 @@ const trade = {
 const trades = (...list: object[]) => canned({ body: JSON.stringify(list) }).fetch
 
 describe('recorded bodies', () => {
-  test('C3 trades of Exchange REST keep their digits, without the padding', async () => {
+  test('C3 trades of Exchange REST have all their digits, without the padding', async () => {
     const recorded = JSON.parse(fixture('coinbase-rest/exchange-rest-BTC-USDT-2024-03-13.json')).trades
     // Whoever recorded these quoted the ids; Coinbase sends them as numbers.
     const body = recorded.map((t: { trade_id: string }) => ({ ...t, trade_id: Number(t.trade_id) }))
@@ -97,13 +97,13 @@ describe('recorded bodies', () => {
 })
 
 describe('requests', () => {
-  test('trades ask for a page below an id', async () => {
+  test('trades are requested as a page below an id', async () => {
     const { fetch, urls } = canned({ body: '[]' })
     await fetchTrades(fetch, 'https://api.exchange.coinbase.com', 'BTC-USD', { after: 1001, limit: 1000 })
     expect(urls).toEqual(['https://api.exchange.coinbase.com/products/BTC-USD/trades?after=1001&limit=1000'])
   })
 
-  test('products are asked for by name, a hundred at a time', async () => {
+  test('products are requested by name, a hundred at a time', async () => {
     const { fetch, urls } = canned({ body: '{"products":[]}' })
     await fetchProducts(
       fetch,
@@ -172,7 +172,7 @@ describe('failures are values', () => {
 })
 
 describe('against the simulated exchange', () => {
-  test('C9 pages of trades join to what the market had', async () => {
+  test('C9 pages of trades join to the trades of the market', async () => {
     const exchange = await start()
     const sent = exchange.sent('XRP-USD', START - 10 * 60_000, START + 1).reverse()
     const read = []
@@ -187,7 +187,7 @@ describe('against the simulated exchange', () => {
     }
   })
 
-  test('C9 candles of any length come whole: no page repeats or skips one, the end is exclusive', async () => {
+  test('C9 candles of any range are complete: no page repeats or skips one, and the end is exclusive', async () => {
     const exchange = await start()
     const end = SECOND - (SECOND % 60)
     const of = async (minutes: number, offset = 0) => {

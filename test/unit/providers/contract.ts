@@ -9,7 +9,7 @@ export type Canned = { status?: number; body: unknown; headers?: Record<string, 
 export const HANGS = 'hangs'
 export const CUT = 'cut'
 
-export type Sent = { url: string; init: FetchInit }
+type Sent = { url: string; init: FetchInit }
 
 /** A fetch that is answered by a function of the address, and remembers what was asked. */
 export function canned(answer: (url: string, init: FetchInit) => Canned | typeof HANGS | typeof CUT) {
@@ -75,7 +75,7 @@ export function contract(name: string, subject: Subject): void {
   const { make, batch } = subject
   const [first, second] = batch.ids
 
-  describe(`${name} keeps the contract of providers`, () => {
+  describe(`${name} fulfils the contract of providers`, () => {
     const logs = (['log', 'info', 'warn', 'error', 'debug', 'dir'] as const).map((level) => [level] as const)
     const spies: ReturnType<typeof vi.spyOn>[] = []
     beforeEach(() => {
@@ -100,7 +100,7 @@ export function contract(name: string, subject: Subject): void {
       for (const quote of result.value) expectSound(quote)
     })
 
-    test('Q5 one id that is odd or unknown leaves the others as they are', async () => {
+    test('Q5 an odd or unknown id does not affect the others', async () => {
       const of = async (kind: 'good' | 'odd' | 'absent') => {
         const { provider, sent } = make(() => ({ body: batch.body(kind) }))
         const result = await provider.quotes([first, second])
@@ -128,7 +128,7 @@ export function contract(name: string, subject: Subject): void {
       if (expected === null) expect(result.value[0]).toMatchObject({ reason: 'no_price' })
     })
 
-    test('an id asked for twice is told twice, and asked for once', async () => {
+    test('a repeated id is requested once and returned each time', async () => {
       const { provider, sent } = make(() => ({ body: batch.body('good') }))
       const result = await provider.quotes([first, second, first])
       expect(result.ok && result.value.map((quote) => quote.id)).toEqual([first, second, first])
@@ -201,7 +201,7 @@ export function contract(name: string, subject: Subject): void {
           expectNoSecret(JSON.stringify(failure), subject.secret)
         })
 
-        test('an answer that does not come ends with its signal', async () => {
+        test('a missing response ends with its signal', async () => {
           const { provider } = make(() => HANGS)
           expect(await ask(provider, AbortSignal.timeout(20))).toMatchObject({ reason: 'unavailable', status: null })
           expect(await ask(provider, AbortSignal.abort())).toMatchObject({ reason: 'unavailable', status: null })

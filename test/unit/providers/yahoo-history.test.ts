@@ -180,7 +180,7 @@ describe('raw is as it was traded', () => {
     ])
   })
 
-  test('a spin-off that comes as a split with decimals is exact', () => {
+  test('a spin-off that Yahoo sends as a split with decimals is exact', () => {
     const splits = splitOn('2020-01-03T14:30:00Z', 1.032, 1)
     const chart = made([['2020-01-02T14:30:00Z', 12.5, 1_032]], { events: { splits } })
     const { days: all, actions } = days(chart)
@@ -298,7 +298,7 @@ describe('days are the exchange’s own', () => {
     expect(days(chart, null, Date.parse(now)).days.map((day) => day.date)).toEqual(expected)
   })
 
-  test('what Yahoo says of the day of yesterday does not end that of today', () => {
+  test('the trading period of yesterday does not end the day of today', () => {
     const period = { regular: { start: at('2025-05-29T13:30:00Z'), end: at('2025-05-29T20:00:00Z') } }
     const chart = made([['2025-05-30T13:30:00Z', 11]])
     chart.meta.currentTradingPeriod = period

@@ -219,7 +219,7 @@ describe('socket', () => {
       }
   })
 
-  test('heartbeats come once a second and count up', async () => {
+  test('heartbeats are sent once a second and count up', async () => {
     const { exchange, clock } = await start()
     const client = await dial(exchange)
     await client.subscribe('heartbeats')
@@ -259,7 +259,7 @@ describe('socket', () => {
     expect(client.frames()[4]?.sequence_num).toBe(0)
   })
 
-  test('after unsubscribing nothing more comes', async () => {
+  test('nothing is sent after unsubscribing', async () => {
     const { exchange } = await start(MANUAL)
     const client = await dial(exchange)
     await client.subscribe('market_trades', ['ONE-USD', 'TWO-USD'])
@@ -277,7 +277,7 @@ describe('socket', () => {
     ).toEqual(['TWO-USD'])
   })
 
-  test('what was subscribed with which token is on record', async () => {
+  test('each subscription is recorded with its token', async () => {
     const { exchange } = await start()
     const client = await dial(exchange)
     await client.subscribe('market_trades', ['BTC-USD'], 'a.b.c')
@@ -314,7 +314,7 @@ describe('socket', () => {
 })
 
 describe('REST', () => {
-  test('C9 trades page backwards without hole or repeat and equal what the socket sends', async () => {
+  test('C9 trades page backwards without a gap or repeat and equal those of the socket', async () => {
     const { exchange, clock } = await start()
     const client = await dial(exchange)
     await client.subscribe('market_trades', ['BTC-USD'])
@@ -405,7 +405,7 @@ describe('REST', () => {
     expect((await get(exchange, `${ADVANCED}/BTC-USD/candles?granularity=TWO&start=1&end=2`)).status).toBe(400)
   })
 
-  test('products tell the price and the last 24 hours of their own trades', async () => {
+  test('products have the price and the last 24 hours of their own trades', async () => {
     const { exchange } = await start()
     const { body } = await get(exchange, `${ADVANCED}?product_ids=LTC-USD&product_ids=NU-USD&product_ids=DAI-USD`)
     expect(body.products.map((p: { product_id: string; status: string }) => [p.product_id, p.status])).toEqual([
@@ -502,7 +502,7 @@ describe('misbehaviour', () => {
     expect(skipped.hits).toBe(2)
   })
 
-  test('C8 silent: open sockets get nothing and stay open, what was lost leaves a hole', async () => {
+  test('C8 silent: open sockets receive nothing and stay open, and lost messages leave a gap', async () => {
     const { exchange, clock, client, trade, prices, sequences } = await faulty()
     exchange.fault({ kind: 'silent', ms: 1_500 })
     trade(2)
@@ -519,7 +519,7 @@ describe('misbehaviour', () => {
     expect(sequences()).toEqual([0, 1, 2, 6])
   })
 
-  test('skip loses frames and uses up their numbers, heartbeats too when told', async () => {
+  test('skip loses frames and uses up their numbers, heartbeats too when set', async () => {
     const { exchange, clock, client, trade, prices, sequences } = await faulty()
     exchange.fault({ kind: 'skip', frames: 2 })
     trade(3)
@@ -532,7 +532,7 @@ describe('misbehaviour', () => {
     expect(sequences()).toEqual([0, 1, 2, 5, 7])
   })
 
-  test('repeat, swap and delay change the order and number of frames, not what they say', async () => {
+  test('repeat, swap and delay change the order and number of frames, not their content', async () => {
     const { exchange, clock, client, trade, prices } = await faulty()
     exchange.fault({ kind: 'repeat' })
     trade(2)
@@ -559,7 +559,7 @@ describe('misbehaviour', () => {
     expect(ids).not.toEqual(ids.toSorted((a, b) => b - a))
   })
 
-  test('C4 malformed messages come beside the good ones, whose numbers go on', async () => {
+  test('C4 malformed messages are sent beside the valid ones, which continue their numbers', async () => {
     const { exchange, client, trade } = await faulty()
     const names = Object.keys(MALFORMED_MESSAGES)
     exchange.fault({ kind: 'malformed', frames: names.length })
@@ -581,7 +581,7 @@ describe('misbehaviour', () => {
     await client.until('trade', () => prices().length === 1)
   })
 
-  test('REST answers 429 with Retry-After, 500, another body, late or never, as often as told', async () => {
+  test('REST answers 429 with Retry-After, 500, another body, late or never, as often as set', async () => {
     const { exchange } = await start({ ...MANUAL, speed: 100 })
     const path = '/products/ONE-USD/trades'
     exchange.fault({ kind: 'rest', answer: '429', retryAfter: 7, times: 2 })
@@ -616,7 +616,7 @@ describe('misbehaviour', () => {
     expect((await get(exchange, '/products/ONE-USD/trades')).status).toBe(200)
   })
 
-  test('faults can be told, seen and cleared over HTTP, one or several; what is no fault is refused', async () => {
+  test('faults can be set, read and cleared over HTTP, one or several; anything else is refused', async () => {
     const { exchange, client, trade, prices } = await faulty()
     const faults: Fault[] = [
       { kind: 'skip', frames: 5 },
@@ -634,7 +634,7 @@ describe('misbehaviour', () => {
       expect((await post(exchange, '/_faults', wrong)).status).toBe(400)
   })
 
-  test('/_sent tells what the market had, whatever was lost on the way', async () => {
+  test('/_sent returns the trades of the market, also those lost on the way', async () => {
     const { exchange, trade } = await faulty()
     exchange.fault({ kind: 'skip', frames: 3 })
     trade(3)

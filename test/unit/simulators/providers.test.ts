@@ -61,7 +61,7 @@ const instrument = (symbol: string): Instrument => yahooInstrument(symbol) as In
 describe('Yahoo', () => {
   const QUOTE = '/v7/finance/quote?symbols=AAPL'
 
-  test('a quote takes a cookie and its crumb; each lack is told in the words that were recorded', async () => {
+  test('a quote takes a cookie and its crumb; without one the response has the recorded text', async () => {
     const providers = await start()
     const { urls } = providers
     const refused = await get(`${urls.yahoo}${QUOTE}`)
@@ -106,7 +106,7 @@ describe('Yahoo', () => {
     )
   })
 
-  test('the library gets quotes of every kind, and none of what is unknown or delisted', async () => {
+  test('the library gets quotes of every kind, and none for an unknown or delisted id', async () => {
     const providers = await start()
     const symbols = ['AAPL', 'SHEL.L', 'QQQ', 'VTSAX', '^GSPC', 'EURUSD=X', 'GC=F', 'BTC-USD', '7203.T', 'M&M.NS']
     const asked = [...symbols, 'NONEXIST', 'ZZTOP', 'GONE', 'SIMP', 'SIX', 'AAPL.XX']
@@ -132,7 +132,7 @@ describe('Yahoo', () => {
     expect(statuses).toEqual({ 200: 6 })
   })
 
-  test('the library gets days with the splits as they were, on the basis of today, at the local opening', async () => {
+  test('the library gets days with their splits, on the basis of today, at the local opening', async () => {
     const { quotes, events, meta } = await client(await start()).chart('AAPL', {
       period1: '2020-08-27',
       period2: '2020-09-02',
@@ -183,7 +183,7 @@ describe('Yahoo', () => {
     expect((await get(`${urls.yahoo}/v8/finance/chart/AAPL?interval=1wk&range=3mo`)).status).toBe(422)
   })
 
-  test('dividends are taken out of adjclose by what they were of the close before', async () => {
+  test('adjclose is reduced by the ratio of each dividend to the close before it', async () => {
     const { quotes, events } = await client(await start()).chart('MSFT', { period1: '2026-01-01' })
     const dividends = events?.dividends ?? []
     expect(dividends.length).toBeGreaterThan(2)
@@ -204,7 +204,7 @@ describe('Yahoo', () => {
     ])
   })
 
-  test('search finds a symbol with its like, and nothing for a name that nobody has', async () => {
+  test('search finds a symbol and similar ones, and nothing for an unknown name', async () => {
     const yahoo = client(await start())
     const { quotes } = await yahoo.search('NFLX')
     expect(quotes[0]).toMatchObject({ symbol: 'NFLX', quoteType: 'EQUITY', longname: 'Netflix, Inc.' })
@@ -257,7 +257,7 @@ describe('prices', () => {
     }
   })
 
-  test('the same seed gives the same prices in whatever order they are asked for, another seed gives others', () => {
+  test('the same seed gives the same prices in any order of requests, another seed gives others', () => {
     const moments = [0, 60, 3_600, 86_400, 7 * 86_400].map((ago) => FRIDAY / 1000 - ago)
     const told = (seed: string, order: number[]) => {
       const own = openPrices(seed)
@@ -368,7 +368,7 @@ describe('Binance', () => {
     expect(await code('/api/v3/klines?symbol=BTCUSDT&interval=2d')).toEqual([400, -1120])
   })
 
-  test('Q4 weights are counted and told; over the limit 429, and 418 for who does not stop', async () => {
+  test('Q4 weights are counted and reported; over the limit the status is 429, and 418 for a client that goes on', async () => {
     let now = FRIDAY
     const providers = await start({ now: () => now, binanceWeight: 130 })
     const { urls } = providers
@@ -415,7 +415,7 @@ describe('Binance', () => {
     expect(old).toHaveLength(1_000)
   })
 
-  test('exchangeInfo tells the assets of a pair', async () => {
+  test('exchangeInfo has the assets of a pair', async () => {
     const { urls } = await start()
     const info = (await get(`${urls.binance}/api/v3/exchangeInfo?symbol=ETHBTC`)).json()
     expect(info).toMatchObject({
@@ -618,7 +618,7 @@ describe('faults and settings', () => {
     ])
   })
 
-  test('requests are told with their times, weights and ids, and how many were under way at once', async () => {
+  test('requests are recorded with their times, weights and ids, and the most in flight at once', async () => {
     const providers = await start()
     providers.fault({ kind: 'slow', ms: 50 })
     await Promise.all(
@@ -644,7 +644,7 @@ describe('faults and settings', () => {
     expect(providers.counts().binance.requests).toBe(0)
   })
 
-  test('the control paths take one or several, tell what stands, and refuse what they do not know', async () => {
+  test('the control paths take one or several, return what is set, and refuse unknown ones', async () => {
     const { url, urls } = await start()
     const post = (path: string, body: unknown) => fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body) })
     await post('/_faults', [

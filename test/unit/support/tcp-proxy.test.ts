@@ -31,7 +31,7 @@ async function enter(proxy: TcpProxy): Promise<Socket> {
   return socket
 }
 
-test('a shut proxy drops who is inside and turns away who comes; an open one lets in again', async () => {
+test('a closed proxy drops its connections and refuses new ones; an open one accepts them again', async () => {
   const proxy = await proxyToEcho()
   const inside = await enter(proxy)
   const dropped = closed(inside)

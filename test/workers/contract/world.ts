@@ -6,7 +6,7 @@ import { ensureHistoryPartitions, storeHistory } from '../../../src/db/price-his
 import { upsertProducts } from '../../../src/db/products.ts'
 import type { Asset } from '../../../src/protocol/asset.ts'
 import type { Candle } from '../../../src/protocol/candle.ts'
-import { createMember, type Member } from '../support/person.ts'
+import { createMember } from '../support/person.ts'
 import { getWithEnv } from '../support/wire.ts'
 
 export const SERVICE_KEY = 'service-key-of-the-contract'
@@ -69,7 +69,7 @@ const product = (id: string, status: string) => {
 }
 
 /** Sets the price that the fake provider returns. Kerb publishes it after the next refresh. */
-export async function setPrice(symbol: string, price: string): Promise<void> {
+async function setPrice(symbol: string, price: string): Promise<void> {
   const body = JSON.stringify({ provider: 'yahoo', id: symbol, price })
   const response = await fetch(`${env.PROVIDERS_URL}/_prices`, { method: 'POST', body })
   if (!response.ok) throw new Error(await response.text())
@@ -138,4 +138,3 @@ export async function user() {
     })
   return { ...me, send }
 }
-export type User = Member & Awaited<ReturnType<typeof user>>

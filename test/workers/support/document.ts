@@ -1,7 +1,7 @@
 import { getOpenApiDocument } from '../../../src/api/openapi.ts'
 
 export type Schema = { [key: string]: unknown }
-export type Operation = {
+type Operation = {
   operationId: string
   parameters?: { in: string; name: string; required?: boolean; schema?: Schema }[]
   responses: Record<string, { description: string; content?: Record<string, { schema: Schema }> }>
@@ -23,7 +23,7 @@ const KEYWORDS = new Set([
   ...['description', 'example', 'examples', 'default', 'format', 'allOf'],
 ])
 
-/** What of a value is not as its schema says; of JSON Schema the part that the document uses. */
+/** The differences of a value from its schema, by the part of JSON Schema that the document uses. */
 export function schemaViolations(value: unknown, schema: Schema, at = '$'): string[] {
   const unknown = Object.keys(schema).filter((key) => !KEYWORDS.has(key))
   if (unknown.length > 0) return [`${at}: the test does not know ${unknown.join(', ')}`]

@@ -1,5 +1,5 @@
 declare namespace Cloudflare {
-  /** What the tests add to the environment. */
+  /** The settings that tests add to the environment. */
   interface Env {
     COINBASE_WS_URL: string
     /** The test file's own simulated exchange, its control paths included. */
@@ -13,9 +13,9 @@ declare namespace Cloudflare {
     PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
     DATABASE_SWITCH_URL: string
-    /** Takes the mails of the file's Worker; GET tells them. */
+    /** Accepts the mails of the file's Worker; GET returns them. */
     MAIL_URL: string
-    /** A simulated Supabase Auth, for Workers that are told of it by `getWith`. */
+    /** A simulated Supabase Auth, for Workers that `getWith` gives its address. */
     TEST_SUPABASE_URL: string
     TEST_SUPABASE_ANON_KEY: string
   }

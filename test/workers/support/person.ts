@@ -8,7 +8,7 @@ export const PASSWORD = 'a long enough password'
 
 let people = 0
 
-/** A browser, or a program, that keeps cookies: with an address and an email of its own. */
+/** A browser or a program with cookies, its own address and its own email. */
 export function person(of: Env = env) {
   const number = ++people
   const cookies = new Map<string, string>()
@@ -55,7 +55,7 @@ export function person(of: Env = env) {
   }
 }
 
-export type Person = ReturnType<typeof person>
+type Person = ReturnType<typeof person>
 
 type Mail = { from: string; to: string; subject: string; text: string }
 
@@ -90,7 +90,7 @@ export async function signUpMember(of: Env = env): Promise<Member> {
 /** PASSWORD, stored at the least cost that a hash may name: at the usual one it takes 150 ms to sign in. */
 const CHEAP_HASH = 'scrypt$16$1$1$YSBzYWx0IG9mIHRlc3RzIQ==$3SDmY2IV4sSF6w39wmm7H73hNrtzLLoFkdrpnVKdhXs='
 
-/** Somebody who is signed in, and whose account came straight into the database: where it does not matter how. */
+/** A signed-in user whose account was inserted into the database, for tests of other things than accounts. */
 export async function createMember(): Promise<Member> {
   const who = person()
   const id = crypto.randomUUID()
@@ -103,6 +103,6 @@ export async function createMember(): Promise<Member> {
   return signInMember(who)
 }
 
-/** The profile as it is told to this token alone, without any cookie. */
+/** The profile as returned for this token alone, without any cookie. */
 export const getProfile = (token: string, of: Env = env): Promise<Response> =>
   getWithEnv(of, '/api/v1/users/profile', { headers: { authorization: `Bearer ${token}` } })

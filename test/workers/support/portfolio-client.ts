@@ -22,7 +22,7 @@ export async function assetIds<S extends string>(
   return found as Record<S, { id: number; currency: string }>
 }
 
-/** A price as a board tells it. */
+/** A price as a board sends it. */
 export const portfolioPrice = (
   asset: { id: number; currency: string; symbol: string },
   price: string,
@@ -44,7 +44,7 @@ export const portfolioPrice = (
   ...more,
 })
 
-/** Has Postgres know prices as boards have told them. */
+/** Stores prices in Postgres as boards do. */
 export const storePrices = (prices: readonly PortfolioPrice[]) =>
   withLiveDatabase(env, (sql) =>
     writePrices(
@@ -109,7 +109,7 @@ export type User = Awaited<ReturnType<typeof createUser>>
 
 export type Frame = PortfolioMessage | { type: 'subscribed'; position: string; recovered: boolean; channels: string[] }
 
-/** What a client knows by what it was told, written apart from the clients. */
+/** A client's state from its messages, written independently of the clients. */
 export class ClientState {
   portfolio: Totals | null = null
   positions = new Map<number, Position>()
