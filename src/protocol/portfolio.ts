@@ -113,7 +113,7 @@ const totalsSchema = z.object({
 export type Totals = z.infer<typeof totalsSchema>
 
 /** The price in a `price_update`; amounts are decimal text. */
-const portfolioPriceSchema = z.object({
+export const portfolioPriceSchema = z.object({
   asset_id: z.int(),
   symbol: z.string(),
   price: decimalSchema,

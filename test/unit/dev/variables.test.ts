@@ -31,31 +31,19 @@ test('.dev.vars.example names exactly the settings', () => {
 })
 
 test('.dev.vars.example is valid with every setting uncommented, and shows the defaults', () => {
-  const { COINBASE_API_KEY, COINBASE_PRIVATE_KEY, PRODUCTS, ALWAYS_ON, ...more } = readSettings(values)
-  const { STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY, ...rest } = more
-  const { SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS, ...furtherRest } = rest
-  const { AUTH_SECRET, PUBLIC_URL, SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_JWKS_URL, ...last } = furtherRest
-  const { MAIL_URL, MAIL_API_KEY, WS_ALLOWED_ORIGINS, ...shown } = last
+  const { PRODUCTS, ALWAYS_ON, WS_ALLOWED_ORIGINS, ...shown } = readSettings(values)
   const { PRODUCTS: _, ALWAYS_ON: __, WS_ALLOWED_ORIGINS: none, ...defaults } = readSettings({})
-  expect(shown).toEqual(defaults)
+  const [withDefault, others] = [true, false].map((has) =>
+    Object.fromEntries(Object.entries(shown).filter(([name]) => name in defaults === has)),
+  )
+  expect(withDefault).toEqual(defaults)
   const deployed = readFileSync(join(root, 'wrangler.toml'), 'utf8')
   expect(deployed).toContain(`PRODUCTS = "${PRODUCTS.join(',')}"`)
   expect(deployed).toContain(`ALWAYS_ON = "${ALWAYS_ON.join(',')}"`)
-  expect(COINBASE_API_KEY).toContain('apiKeys')
   expect([none, WS_ALLOWED_ORIGINS]).toEqual([[], ['https://example.com']])
-  for (const key of [STOCK_PROVIDER_API_KEY, CRYPTO_PROVIDER_API_KEY]) expect(key).toBeTruthy()
-  for (const key of [SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_ROLE_KEY_PREVIOUS]) expect(key).toBeTruthy()
-  for (const text of [
-    AUTH_SECRET,
-    PUBLIC_URL,
-    SUPABASE_URL,
-    SUPABASE_ANON_KEY,
-    SUPABASE_JWKS_URL,
-    MAIL_URL,
-    MAIL_API_KEY,
-  ])
-    expect(text).toBeTruthy()
-  expect(COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
+  for (const [name, value] of Object.entries(others ?? {})) expect(value, name).toMatch(/./)
+  expect(shown.COINBASE_API_KEY).toContain('apiKeys')
+  expect(shown.COINBASE_PRIVATE_KEY?.split('\n')).toHaveLength(4)
 })
 
 test('each seed has its own state folder', () => {
