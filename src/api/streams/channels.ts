@@ -54,7 +54,8 @@ function routeChannel(name: string, market: ChannelCatalog): ChannelsByObject | 
       return checkCandleProduct(channel, market) ?? expandCandleChannel(channel, market)
     case 'quotes':
       return routeQuoteChannel(channel.symbol, market)
-    default:
+    case 'portfolio':
+    case 'asset':
       // Only the user's object knows the user's own assets.
       if (market.signedIn) return [[PORTFOLIO_KEY, [name]]]
       return { code: 'unauthorized', message: 'needs a signed-in user: send a ticket or a token' }
