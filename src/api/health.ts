@@ -105,6 +105,12 @@ export const healthRoutes = new Hono<AppEnv>().get('/health', async (c) => {
   return c.json(body, isFeedDown && !database.ok ? 503 : 200, { 'cache-control': 'no-store' })
 })
 
+const verboseList = (shape: z.ZodRawShape, content: string) =>
+  z
+    .array(z.looseObject(shape))
+    .optional()
+    .meta({ description: `With verbose: ${content}` })
+
 const healthResponseSchema = z.object({
   status: z.enum(['ok', 'degraded']),
   version: z.string(),
@@ -116,22 +122,10 @@ const healthResponseSchema = z.object({
   database: z.object({ ok: z.boolean(), ms: z.number() }),
   jobs_overdue: z.array(z.string()).meta({ description: 'Scheduled jobs that are late' }),
   providers_down: z.array(z.string()).meta({ description: 'Quote providers with an open circuit breaker' }),
-  products: z
-    .array(z.looseObject({ product_id: z.string() }))
-    .optional()
-    .meta({ description: 'With verbose: the status of each product with an open feed' }),
-  jobs: z
-    .array(z.looseObject({ job: z.string() }))
-    .optional()
-    .meta({ description: 'With verbose: the last run of each job' }),
-  boards: z
-    .array(z.looseObject({ since: z.int() }))
-    .optional()
-    .meta({ description: 'With verbose: the status of each quote board' }),
-  providers: z
-    .array(z.looseObject({ provider: z.string() }))
-    .optional()
-    .meta({ description: 'With verbose: the rate limit and circuit breaker of each quote provider' }),
+  products: verboseList({ product_id: z.string() }, 'the status of each product with an open feed'),
+  jobs: verboseList({ job: z.string() }, 'the last run of each job'),
+  boards: verboseList({ since: z.int() }, 'the status of each quote board'),
+  providers: verboseList({ provider: z.string() }, 'the rate limit and circuit breaker of each quote provider'),
   portfolio_outbox: z.object({ rows: z.int(), since: z.string().nullable() }).nullable().optional().meta({
     description: 'With verbose: changes not yet delivered to users’ portfolios; null while they cannot be counted',
   }),

@@ -10,8 +10,7 @@ import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from './password-rule.ts'
 import type { AccountRows } from './rows.ts'
 
 /** The `iss` and `aud` of the built-in issuer's tokens. */
-export const BUILT_IN_ISSUER = 'kerb'
-export const BUILT_IN_AUDIENCE = 'authenticated'
+export const BUILT_IN_CLAIMS = { issuer: 'kerb', audience: 'authenticated' }
 
 /** Short, because an access token cannot be revoked. */
 const ACCESS_TOKEN_S = 600
@@ -87,10 +86,9 @@ const createAuth = (
           gracePeriod: SIGNING_KEY_GRACE_S,
         },
         jwt: {
-          issuer: BUILT_IN_ISSUER,
-          audience: BUILT_IN_AUDIENCE,
+          ...BUILT_IN_CLAIMS,
           expirationTime: `${ACCESS_TOKEN_S}s`,
-          definePayload: ({ user }) => ({ email: user.email, name: user.name, role: BUILT_IN_AUDIENCE }),
+          definePayload: ({ user }) => ({ email: user.email, name: user.name, role: BUILT_IN_CLAIMS.audience }),
         },
       }),
     ],

@@ -5,9 +5,10 @@ import { failed, type Issuer, type IssuerFailure, type IssuerResult, type Sessio
 /** A Supabase project: its URL, the public key of its API, and the URL of its signing keys. */
 export type SupabaseProject = { url: string; anonKey: string; jwksUrl: string | undefined }
 
-/** The `iss` and `aud` of its tokens. */
-export const supabaseIssuerName = ({ url }: SupabaseProject): string => `${url}/auth/v1`
-export const SUPABASE_AUDIENCE = 'authenticated'
+const authUrl = ({ url }: SupabaseProject): string => `${url}/auth/v1`
+
+/** The `iss` and `aud` of a project's tokens. */
+export const supabaseClaims = (project: SupabaseProject) => ({ issuer: authUrl(project), audience: 'authenticated' })
 
 const TIMEOUT_MS = 10_000
 /** Lifetime of the refresh token's cookie; Supabase decides whether the token is still valid. */
@@ -35,7 +36,7 @@ type SupabaseResponse = { ok: true; body: Record<string, unknown> } | { ok: fals
 
 /** The public keys of a project. @throws Error if they cannot be read */
 export async function supabaseKeys(project: SupabaseProject, get: Fetch): Promise<JSONWebKeySet> {
-  const url = project.jwksUrl ?? `${supabaseIssuerName(project)}/.well-known/jwks.json`
+  const url = project.jwksUrl ?? `${authUrl(project)}/.well-known/jwks.json`
   const response = await get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' })
   if (!response.ok) throw new Error(`Supabase Auth responded with status ${response.status} to a request for its keys`)
   return response.json()
@@ -52,7 +53,7 @@ function toSession({ access_token, expires_in, refresh_token }: Record<string, u
 export function supabaseIssuer(project: SupabaseProject, send: Fetch): Issuer {
   async function call(method: string, path: string, body: object, token: string | null): Promise<SupabaseResponse> {
     try {
-      const response = await send(`${supabaseIssuerName(project)}${path}`, {
+      const response = await send(`${authUrl(project)}${path}`, {
         method,
         body: JSON.stringify(body),
         headers: {

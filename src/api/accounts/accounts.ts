@@ -1,12 +1,6 @@
 import type { Context } from 'hono'
 import type { JSONWebKeySet } from 'jose'
-import {
-  BUILT_IN_AUDIENCE,
-  BUILT_IN_ISSUER,
-  type BuiltInOptions,
-  builtInIssuer,
-  builtInKeys,
-} from '../../auth/built-in.ts'
+import { BUILT_IN_CLAIMS, type BuiltInOptions, builtInIssuer, builtInKeys } from '../../auth/built-in.ts'
 import type { Issuer, IssuerFailure, IssuerResult } from '../../auth/issuer.ts'
 import {
   accountExistsMail,
@@ -17,13 +11,7 @@ import {
   type Mailer,
   resetMail,
 } from '../../auth/mail.ts'
-import {
-  SUPABASE_AUDIENCE,
-  type SupabaseProject,
-  supabaseIssuer,
-  supabaseIssuerName,
-  supabaseKeys,
-} from '../../auth/supabase.ts'
+import { type SupabaseProject, supabaseClaims, supabaseIssuer, supabaseKeys } from '../../auth/supabase.ts'
 import { tokenVerifier, type Verifier } from '../../auth/verifier.ts'
 import { readSettings } from '../../config.ts'
 import { accountRows } from '../../db/accounts.ts'
@@ -102,10 +90,7 @@ export async function publicKeys(env: Env, db: RequestDatabase): Promise<JSONWeb
 /** Verifies the tokens of the configured issuer, and caches its keys. */
 export const getVerifier = perEnv((env: Env): Verifier<RequestDatabase> => {
   const project = supabaseProject(env)
-  const names = project
-    ? { issuer: supabaseIssuerName(project), audience: SUPABASE_AUDIENCE }
-    : { issuer: BUILT_IN_ISSUER, audience: BUILT_IN_AUDIENCE }
-  return tokenVerifier(names, (db: RequestDatabase) =>
+  return tokenVerifier(project ? supabaseClaims(project) : BUILT_IN_CLAIMS, (db: RequestDatabase) =>
     publicKeys(env, db).catch((error: unknown) => {
       log('keys_read_failed', { error: String(error) })
       throw error
@@ -172,3 +157,9 @@ export async function withIssuer<T>(
     return { ok: false, reason: 'unavailable' }
   }
 }
+
+/** Runs `use` as `withIssuer`, and returns the value of its result. @throws CodedError for a failure */
+export const callIssuer = async <T>(
+  scope: AccountScope,
+  use: (issuer: Issuer) => Promise<IssuerResult<T>>,
+): Promise<T> => unwrap(await withIssuer(scope, use))

@@ -9,9 +9,9 @@ import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
 import { parse } from '../http/input.ts'
 import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
-import { temporarilyUnavailable } from '../http/problems.ts'
+import { orUnavailable } from '../http/problems.ts'
 import { checkEmailLimit, rateLimit } from '../http/rate-limits.ts'
-import { type AccountScope, accountScope, publicKeys, unwrap, withIssuer } from './accounts.ts'
+import { type AccountScope, accountScope, callIssuer, publicKeys, unwrap, withIssuer } from './accounts.ts'
 import {
   confirmSchema,
   passwordChangeSchema,
@@ -34,20 +34,20 @@ import {
 export async function signUp(scope: AccountScope, fields: JsonFields): Promise<void> {
   const person = parse(signUpSchema, fields)
   await checkEmailLimit(scope.env, person.email)
-  unwrap(await withIssuer(scope, (issuer) => issuer.signUp(person)))
+  await callIssuer(scope, (issuer) => issuer.signUp(person))
 }
 
 /** Confirms an email with the token of a mail. @throws CodedError `token_expired`, … */
 export async function confirmEmail(scope: AccountScope, fields: JsonFields): Promise<void> {
   const { token } = parse(confirmSchema, fields)
-  unwrap(await withIssuer(scope, (issuer) => issuer.confirm(token)))
+  await callIssuer(scope, (issuer) => issuer.confirm(token))
 }
 
 /** Starts a session. @throws CodedError `invalid_credentials`, … */
 export async function signIn(scope: AccountScope, fields: JsonFields): Promise<Session> {
   const credentials = parse(signInSchema, fields)
   await checkEmailLimit(scope.env, credentials.email)
-  return unwrap(await withIssuer(scope, (issuer) => issuer.signIn(credentials)))
+  return await callIssuer(scope, (issuer) => issuer.signIn(credentials))
 }
 
 /** Closes the sockets of a user whose sessions have ended. A failure is logged: each socket ends with its token anyway. */
@@ -63,7 +63,7 @@ async function closeUserSockets({ env, requestId }: AccountScope, userId: string
 export async function signOut(scope: AccountScope, session: UserSession | null): Promise<void> {
   if (session === null || session.refresh === null) return
   const tokens = { accessToken: session.access, refreshToken: session.refresh }
-  unwrap(await withIssuer(scope, (issuer) => issuer.signOut(tokens)))
+  await callIssuer(scope, (issuer) => issuer.signOut(tokens))
   await closeUserSockets(scope, session.user.id)
 }
 
@@ -75,7 +75,7 @@ export async function changePassword(scope: AccountScope, user: User, fields: Js
   const { current_password, password } = parse(passwordChangeSchema, fields)
   await checkEmailLimit(scope.env, user.email)
   const change = { email: user.email, current: current_password, next: password }
-  const session = unwrap(await withIssuer(scope, (issuer) => issuer.changePassword(change)))
+  const session = await callIssuer(scope, (issuer) => issuer.changePassword(change))
   await closeUserSockets(scope, user.id)
   return session
 }
@@ -84,13 +84,13 @@ export async function changePassword(scope: AccountScope, user: User, fields: Js
 export async function requestReset(scope: AccountScope, fields: JsonFields): Promise<void> {
   const { email } = parse(resetRequestSchema, fields)
   await checkEmailLimit(scope.env, email)
-  unwrap(await withIssuer(scope, (issuer) => issuer.requestReset(email)))
+  await callIssuer(scope, (issuer) => issuer.requestReset(email))
 }
 
 /** Sets a new password with the token of a mail, and ends every session. @throws CodedError `token_expired`, … */
 export async function resetPassword(scope: AccountScope, fields: JsonFields): Promise<void> {
   const change = parse(resetSchema, fields)
-  const { userId } = unwrap(await withIssuer(scope, (issuer) => issuer.reset(change)))
+  const { userId } = await callIssuer(scope, (issuer) => issuer.reset(change))
   await closeUserSockets(scope, userId)
 }
 
@@ -145,13 +145,10 @@ export const authRoutes = new Hono<AppEnv>()
     return noContent(c)
   })
   .get('/api/v1/auth/jwks', async (c) => {
-    try {
-      return c.json(await publicKeys(c.env, c.var.db), 200, { 'cache-control': 'public, max-age=300' })
-    } catch (error) {
-      if (error instanceof CodedError) throw error
-      log('keys_read_failed', { request_id: c.var.requestId, error: String(error) })
-      throw temporarilyUnavailable('The keys cannot be read')
-    }
+    const fields = { request_id: c.var.requestId }
+    const read = () => publicKeys(c.env, c.var.db)
+    const keys = await orUnavailable(read, 'keys_read_failed', 'The keys cannot be read', fields)
+    return c.json(keys, 200, { 'cache-control': 'public, max-age=300' })
   })
 
 const tokensSchema = z

@@ -3,13 +3,12 @@ import { z } from 'zod'
 import { readSettings } from '../../config.ts'
 import { type Audit, readAudits } from '../../db/audits.ts'
 import { withLiveDatabase } from '../../db/client.ts'
-import { log } from '../../log.ts'
 import { matchRate } from '../../market/audit.ts'
 import { GRANULARITIES } from '../../protocol/granularity.ts'
 import { DAY_MS, formatDate } from '../../time.ts'
 import type { AppEnv } from '../http/context.ts'
 import { type Operations, operation, response } from '../http/operation.ts'
-import { temporarilyUnavailable } from '../http/problems.ts'
+import { orUnavailable } from '../http/problems.ts'
 import { type AuditInput, auditSchema, parseAuditInput } from './input.ts'
 
 /** Days in the response to a request without a day. */
@@ -30,12 +29,8 @@ export async function findAudits(env: Env, { product, day }: AuditInput, days: n
     to: day ?? formatDate(now),
     limit: MAX_ROWS,
   }
-  try {
-    return await withLiveDatabase(env, (sql) => readAudits(sql, range))
-  } catch (error) {
-    log('audits_read_failed', { error: String(error) })
-    throw temporarilyUnavailable('Audits cannot be read')
-  }
+  const read = () => withLiveDatabase(env, (sql) => readAudits(sql, range))
+  return orUnavailable(read, 'audits_read_failed', 'Audits cannot be read')
 }
 
 /** `GET /api/v1/audit`: how finished days compare with the exchange's own candles (C13). */

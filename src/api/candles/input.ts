@@ -6,6 +6,7 @@ import {
   type CodedFieldError,
   dateSchema,
   enumSchema,
+  invalidField,
   limitSchema,
   listParam,
   oneOfMessage,
@@ -47,7 +48,7 @@ export type CandlesInput = z.output<typeof candlesSchema>
 export function parseCandlesInput(query: URLSearchParams): CandlesInput {
   const input = parseQuery(candlesSchema, query)
   if (input.start !== undefined && input.end !== undefined && input.start >= input.end)
-    throwFieldErrors([{ field: 'start', message: 'must be before end', code: 'invalid_request' }])
+    throw invalidField('start', 'must be before end')
   return input
 }
 
@@ -71,7 +72,7 @@ export function parseAuditInput(query: URLSearchParams, settings: Settings): Aud
 /** Checks that a product is active. @throws CodedError `unknown_product` naming `field` */
 export function checkProduct(id: string, { PRODUCTS }: Settings, field: string): void {
   const message = productError(id, PRODUCTS)
-  if (message !== null) throwFieldErrors([{ field, message, code: 'unknown_product' }])
+  if (message !== null) throw invalidField(field, message, 'unknown_product')
 }
 
 /** Why a product has no candles, or null if it is active. */

@@ -110,6 +110,11 @@ export async function offlineProducts(env: Env, ids: readonly string[]): Promise
   )
 }
 
+export const productOfflineError = (id: string, field: string): CodedError =>
+  new CodedError('product_offline', `${id} is not traded now`, {
+    errors: [{ field, message: `${id} is offline or delisted` }],
+  })
+
 /** `GET /api/v1/products` and `/api/v1/products/:id`. */
 export const productRoutes = new Hono<AppEnv>()
   .get('/api/v1/products', async (c) => c.json({ products: await allProducts(c.env) }))

@@ -13,8 +13,8 @@ export function throwFieldErrors(errors: readonly CodedFieldError[]): never {
 }
 
 /** The error of one invalid field, for checks outside a schema. */
-export const invalidField = (field: string, message: string): CodedError =>
-  new CodedError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+export const invalidField = (field: string, message: string, code: ErrorCode = 'invalid_request'): CodedError =>
+  new CodedError(code, `${field}: ${message}`, { errors: [{ field, message }] })
 
 /** The message about a value outside a closed set. */
 export const oneOfMessage = (names: readonly string[]): string => `must be one of ${names.join(', ')}`

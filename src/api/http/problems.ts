@@ -67,3 +67,22 @@ function toInternalError(error: Error & { overloaded?: boolean }, c: Context<App
 /** The error of something that fails for now. @param what such as `Assets cannot be read` */
 export const temporarilyUnavailable = (what: string): CodedError =>
   new CodedError('unavailable', `${what} right now. Please try again in a few seconds.`, { retryAfter: 5 })
+
+/**
+ * The result of `read`. A failure is logged as `event`, with `fields`, and becomes `unavailable`.
+ * @throws CodedError what `read` throws; `unavailable` with `what`, as `temporarilyUnavailable` takes it
+ */
+export async function orUnavailable<T>(
+  read: () => Promise<T>,
+  event: string,
+  what: string,
+  fields: Record<string, unknown> = {},
+): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof CodedError) throw error
+    log(event, { ...fields, error: String(error) })
+    throw temporarilyUnavailable(what)
+  }
+}

@@ -30,10 +30,7 @@ const addOrNull = (a: Decimal | null, b: Decimal | null): Decimal | null => (a &
 const sumGains = (gains: readonly Gain[]): Gain =>
   gains.reduce(
     (all, { cost, proceeds }) => ({ cost: addOrNull(all.cost, cost), proceeds: addOrNull(all.proceeds, proceeds) }),
-    {
-      cost: ZERO,
-      proceeds: ZERO,
-    },
+    { cost: ZERO, proceeds: ZERO },
   )
 
 /**

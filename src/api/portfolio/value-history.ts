@@ -4,7 +4,6 @@ import { readSettings } from '../../config.ts'
 import { MAX_ACTIVITIES } from '../../db/activities.ts'
 import { readValuedPortfolio } from '../../db/portfolio-views.ts'
 import { readCloses, readPortfolioHistoryData } from '../../db/value-history.ts'
-import { log } from '../../log.ts'
 import { computeValueHistory, historyPoints, historySpan } from '../../portfolio/value-history.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import { HISTORY_RANGES, type HistoryInterval, type HistoryRange } from '../../protocol/price-history.ts'
@@ -13,7 +12,7 @@ import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { type Operations, response } from '../http/operation.ts'
-import { temporarilyUnavailable } from '../http/problems.ts'
+import { orUnavailable } from '../http/problems.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { portfolioOperation, READ_ERRORS } from './operations.ts'
 
@@ -42,10 +41,8 @@ export async function readValueHistory(request: UserRequest, range: HistoryRange
   const assets = [...past.currencyOf.keys(), ...past.rateSources.map(({ asset_id }) => asset_id)]
   const isSimulated = readSettings(env).EXCHANGE === 'simulated'
   const firstAtS = firstPriceAtS(interval, from, points)
-  const closes = await readCloses(db.live, assets, interval, firstAtS, isSimulated).catch((error: unknown) => {
-    log('closes_read_failed', { error: String(error) })
-    throw temporarilyUnavailable('The history cannot be read')
-  })
+  const read = async () => readCloses(db.live, assets, interval, firstAtS, isSimulated)
+  const closes = await orUnavailable(read, 'closes_read_failed', 'The history cannot be read')
   const at = now * 1000 + 1
   const date = new Date(now).toISOString()
   const data = computeValueHistory({

@@ -2,14 +2,12 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { type AssetSearch, findAssets, searchAssets } from '../../db/assets.ts'
 import type { LiveSql, RequestDatabase } from '../../db/client.ts'
-import { log } from '../../log.ts'
 import { perEnv } from '../../per-env.ts'
 import { resolve, toCandidates } from '../../pricing/symbol.ts'
 import { type Asset, assetSchema } from '../../protocol/asset.ts'
-import { CodedError } from '../../protocol/errors.ts'
 import { type AppEnv, type LookupScope, lookupScope } from '../http/context.ts'
 import { type Operations, operation, response } from '../http/operation.ts'
-import { temporarilyUnavailable } from '../http/problems.ts'
+import { orUnavailable } from '../http/problems.ts'
 import { assetsSchema, parseAssetName, parseAssetsInput, priceSchema } from './input.ts'
 import { lookupError, lookupOrDiscover } from './lookup.ts'
 import { SYMBOL_ERRORS } from './prices.ts'
@@ -21,15 +19,8 @@ const MAX_CACHED = 5_000
 const assetCache = perEnv((_: Env) => new Map<string, { at: number; asset: Asset }>())
 
 /** Reads assets from the database. @throws CodedError `unavailable` while it cannot be read */
-async function queryAssets<T>(db: RequestDatabase, query: (sql: LiveSql) => Promise<T>): Promise<T> {
-  try {
-    return await query(db.live)
-  } catch (error) {
-    if (error instanceof CodedError) throw error
-    log('assets_read_failed', { error: String(error) })
-    throw temporarilyUnavailable('Assets cannot be read')
-  }
-}
+export const queryAssets = <T>(db: RequestDatabase, query: (sql: LiveSql) => Promise<T>): Promise<T> =>
+  orUnavailable(async () => query(db.live), 'assets_read_failed', 'Assets cannot be read')
 
 /** The stored asset with this symbol, or null. @throws CodedError `ambiguous_symbol`, `unavailable` */
 async function findStoredAsset(db: RequestDatabase, name: string): Promise<Asset | null> {

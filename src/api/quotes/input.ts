@@ -3,15 +3,7 @@ import type { Settings } from '../../config.ts'
 import type { AssetSearch } from '../../db/assets.ts'
 import { normalizeName } from '../../pricing/symbol.ts'
 import { HISTORY_RANGES, PRICE_BASES } from '../../protocol/price-history.ts'
-import {
-  dateSchema,
-  enumSchema,
-  limitSchema,
-  oneOfMessage,
-  parse,
-  parseQuery,
-  throwFieldErrors,
-} from '../http/input.ts'
+import { dateSchema, enumSchema, invalidField, limitSchema, oneOfMessage, parse, parseQuery } from '../http/input.ts'
 
 const MAX_ASSETS = 200
 
@@ -29,9 +21,8 @@ export const parsePriceInput = (query: URLSearchParams): string => parseAssetNam
 /** Normalizes a symbol. @throws CodedError `unknown_symbol` naming `symbol` if it is not a valid symbol */
 export function parseAssetName(text: string): string {
   const name = normalizeName(text)
-  return (
-    name ?? throwFieldErrors([{ field: 'symbol', message: 'must be a symbol such as AAPL', code: 'unknown_symbol' }])
-  )
+  if (name === null) throw invalidField('symbol', 'must be a symbol such as AAPL', 'unknown_symbol')
+  return name
 }
 
 export const historySchema = z.object({
@@ -56,8 +47,7 @@ export type HistoryInput = Omit<z.output<typeof historySchema>, 'until'> & { unt
  */
 export function parseHistoryInput(query: URLSearchParams, today: string): HistoryInput {
   const { until = null, ...input } = parseQuery(historySchema, query)
-  if (until !== null && until > today)
-    throwFieldErrors([{ field: 'until', message: 'must not be after today (UTC)', code: 'invalid_request' }])
+  if (until !== null && until > today) throw invalidField('until', 'must not be after today (UTC)')
   return { ...input, until, symbol: parseAssetName(input.symbol) }
 }
 
@@ -76,12 +66,10 @@ export const refreshSchema = z.object({
 /** Checks that a body is an object with at most MAX_SYMBOLS symbols, before each of them is parsed. @throws CodedError */
 function checkSymbolCount(body: unknown, { MAX_SYMBOLS }: Settings): Record<string, unknown> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
-    return throwFieldErrors([{ field: 'symbols', message: 'the body must be a JSON object', code: 'invalid_request' }])
+    throw invalidField('symbols', 'the body must be a JSON object')
   const { symbols } = body as { symbols?: unknown }
   if (Array.isArray(symbols) && symbols.length > MAX_SYMBOLS)
-    throwFieldErrors([
-      { field: 'symbols', message: `must contain at most ${MAX_SYMBOLS} symbols`, code: 'too_many_symbols' },
-    ])
+    throw invalidField('symbols', `must contain at most ${MAX_SYMBOLS} symbols`, 'too_many_symbols')
   return body as Record<string, unknown>
 }
 

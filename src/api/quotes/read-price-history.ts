@@ -8,7 +8,6 @@ import {
   requestHistory,
 } from '../../db/price-history.ts'
 import { readSnapshots } from '../../db/prices.ts'
-import { log } from '../../log.ts'
 import { adjustBars, hashActions } from '../../pricing/adjust.ts'
 import {
   addDays,
@@ -28,7 +27,7 @@ import type { PriceBar } from '../../protocol/price-history.ts'
 import type { Quote } from '../../protocol/quote.ts'
 import { DAY_S, formatDate } from '../../time.ts'
 import { readCandleHistory } from '../candles/candle-history.ts'
-import { temporarilyUnavailable } from '../http/problems.ts'
+import { orUnavailable } from '../http/problems.ts'
 import { lookupQuotes } from './cache.ts'
 import type { HistoryInput } from './input.ts'
 
@@ -50,7 +49,7 @@ export function streamedProduct(env: Env, { provider, provider_id }: Asset): str
  * @param now Unix milliseconds
  * @throws CodedError `unavailable` while the database cannot be read
  */
-export async function readPriceHistory(
+export function readPriceHistory(
   env: Env,
   asset: Asset,
   name: string,
@@ -58,14 +57,12 @@ export async function readPriceHistory(
   now: number,
 ): Promise<PriceHistory> {
   const { range } = query
-  try {
-    return await (range === '1d' || range === '7d'
+  const read = () =>
+    range === '1d' || range === '7d'
       ? readIntraday(env, asset, name, { ...query, range }, now)
-      : readDays(env, asset, name, query, now))
-  } catch (error) {
-    log('price_history_read_failed', { symbol: asset.symbol, range, error: String(error) })
-    throw temporarilyUnavailable('The history cannot be read')
-  }
+      : readDays(env, asset, name, query, now)
+  const { symbol } = asset
+  return orUnavailable(read, 'price_history_read_failed', 'The history cannot be read', { symbol, range })
 }
 
 async function findQuote(env: Env, name: string): Promise<Quote | null> {

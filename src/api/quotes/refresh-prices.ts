@@ -10,38 +10,30 @@ import { requireServiceKey } from '../http/service-key.ts'
 import { lookupQuotes, namesByShard } from './cache.ts'
 import { parseRefreshInput, refreshSchema } from './input.ts'
 
-const EMPTY_REPORT: RefreshReport = { refreshed: 0, failed: 0, waiting: 0 }
-
 const addReports = (a: RefreshReport, b: RefreshReport): RefreshReport => ({
   refreshed: a.refreshed + b.refreshed,
   failed: a.failed + b.failed,
   waiting: a.waiting + b.waiting,
 })
 
-/** Refreshes these symbols. Unknown and ambiguous ones count as failed. */
-async function refreshSymbols(env: Env, symbols: readonly string[]): Promise<RefreshReport> {
-  const names = [...new Set(symbols.map((symbol) => normalizeName(symbol) ?? ''))]
+/** Refreshes these symbols; null means every asset. Unknown and ambiguous ones count as failed. */
+async function refresh(env: Env, symbols: readonly string[] | null): Promise<RefreshReport> {
+  const names = [...new Set(symbols?.map((symbol) => normalizeName(symbol) ?? ''))]
   const results = await lookupQuotes(
     env,
     names.filter((name) => name !== ''),
   )
   const known = results.filter(({ kind }) => kind === 'quote' || kind === 'unpriced').map(({ name }) => name)
-  const reports = [...namesByShard(env, known)].map(([shard, group]) => quoteBoard(env, shard).refresh(group))
-  return (await Promise.all(reports)).reduce(addReports, { ...EMPTY_REPORT, failed: names.length - known.length })
-}
-
-async function refreshAll(env: Env): Promise<RefreshReport> {
-  const reports = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) =>
-    quoteBoard(env, shard).refresh(null),
-  )
-  return (await Promise.all(reports)).reduce(addReports, EMPTY_REPORT)
+  const shards = Array.from({ length: readSettings(env).QUOTE_SHARDS }, (_, shard) => [shard, null] as const)
+  const groups = symbols === null ? shards : [...namesByShard(env, known)]
+  const reports = await Promise.all(groups.map(([shard, group]) => quoteBoard(env, shard).refresh(group)))
+  return reports.reduce(addReports, { refreshed: 0, failed: names.length - known.length, waiting: 0 })
 }
 
 /** `POST /refresh-prices`, with the service key; the body may be left out. */
 export const refreshPricesRoutes = new Hono<AppEnv>().post('/refresh-prices', requireServiceKey(), async (c) => {
   const symbols = parseRefreshInput((await readJson(c)) ?? {}, readSettings(c.env))
-  const report = symbols === null ? await refreshAll(c.env) : await refreshSymbols(c.env, symbols)
-  return c.json(report, 200, { 'cache-control': 'no-store' })
+  return c.json(await refresh(c.env, symbols), 200, { 'cache-control': 'no-store' })
 })
 
 const refreshResponseSchema = z.object({

@@ -15,7 +15,7 @@ import {
 import { splitStreamPositions } from '../../protocol/stream-position.ts'
 import { authenticatePublicSocket, authenticateSocket, ticketParam } from '../accounts/socket-user.ts'
 import { candleStreamSchema, checkProduct } from '../candles/input.ts'
-import { offlineProducts, productIdPath } from '../candles/products.ts'
+import { offlineProducts, productIdPath, productOfflineError } from '../candles/products.ts'
 import { type AppEnv, clientAddress } from '../http/context.ts'
 import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
 import { rateLimit } from '../http/rate-limits.ts'
@@ -32,15 +32,6 @@ const requireUpgrade: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next()
 }
 
-/** @throws CodedError `product_offline` naming `field` if one of the products is not traded now */
-async function checkTradable(env: Env, products: readonly string[], field: string): Promise<void> {
-  const [id] = await offlineProducts(env, products)
-  if (id === undefined) return
-  throw new CodedError('product_offline', `${id} is not traded now`, {
-    errors: [{ field, message: `${id} is offline or delisted` }],
-  })
-}
-
 /**
  * `/ws/products/:id` and `/ws/portfolio` return the socket of the object itself; `/ws` joins the sockets of any number of
  * objects.
@@ -49,7 +40,7 @@ export const socketRoutes = new Hono<AppEnv>()
   .get('/ws/products/:id', requireUpgrade, rateLimit('SOCKET_LIMIT'), async (c) => {
     const product = c.req.param('id')
     checkProduct(product, readSettings(c.env), 'id')
-    await checkTradable(c.env, [product], 'id')
+    if ((await offlineProducts(c.env, [product])).size > 0) throw productOfflineError(product, 'id')
     const socketClient = { client: clientAddress(c), passive: c.req.query('passive') === 'true', user: null }
     return new Response(null, { status: 101, webSocket: await openObjectSocket(c.env, product, socketClient) })
   })

@@ -4,7 +4,7 @@ import { formatCandleChannel } from '../../protocol/channel.ts'
 import { CodedError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.ts'
 import { joinStreamPositions, splitStreamPositions } from '../../protocol/stream-position.ts'
 import { parseStreamInput } from '../candles/input.ts'
-import { offlineProducts } from '../candles/products.ts'
+import { offlineProducts, productOfflineError } from '../candles/products.ts'
 import { type AppEnv, clientAddress } from '../http/context.ts'
 import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
 import { createMultiplexer } from './multiplexer.ts'
@@ -34,12 +34,9 @@ export async function resolveCandleStream(c: Context<AppEnv>) {
   const input = parseStreamInput(new URL(c.req.url).searchParams, readSettings(c.env))
   const offline = await offlineProducts(c.env, input.products)
   const products = input.products.filter((id) => !offline.has(id))
-  if ((!input.everyProduct && offline.size > 0) || products.length === 0) {
-    const [id = '*'] = offline
-    throw new CodedError('product_offline', `${id} is not traded now`, {
-      errors: [{ field: 'product', message: `${id} is offline or delisted` }],
-    })
-  }
+  const [offlineId = '*'] = offline
+  if ((!input.everyProduct && offline.size > 0) || products.length === 0)
+    throw productOfflineError(offlineId, 'product')
   const channels = new Map(
     products.map((product) => [
       product,

@@ -58,10 +58,8 @@ async function resolveStream(c: Context<AppEnv>): Promise<StreamSelection> {
 /** The quote channels of these symbols by quote board. @throws CodedError with the code of the first that is not available */
 async function resolveQuoteChannels(env: Env, symbols: readonly string[]): Promise<Map<string, string[]>> {
   const { MAX_CHANNELS } = readSettings(env)
-  if (symbols.length > MAX_CHANNELS) {
-    const message = `must be ${MAX_CHANNELS} symbols at most, or * for every asset`
-    throw new CodedError('too_many_symbols', `symbol: ${message}`, { errors: [{ field: 'symbol', message }] })
-  }
+  if (symbols.length > MAX_CHANNELS)
+    throw invalidField('symbol', `must be at most ${MAX_CHANNELS} symbols, or * for every asset`, 'too_many_symbols')
   if (symbols.includes('*')) return groupByBoard(allQuoteRoutes(env))
   const routes = [...(await resolveQuoteRoutes(env, symbols)).values()]
   const faults = routes.filter((route) => 'code' in route)

@@ -11,7 +11,7 @@ import { closeAll, get, getWithEnv, openEventStream, openSocket } from '../suppo
 afterEach(closeAll)
 
 describe('D6 the document', () => {
-  test('has every route of the Worker but pages, and no other', () => {
+  test('the document has every route of the Worker except pages, and no other', () => {
     const pages =
       /^\/(?:|docs|audit|assets.*|products.*|sign-.*|confirm-email|forgot-password|reset-password|user(?:\/.*)?)$/
     const routes = app.routes
@@ -21,7 +21,7 @@ describe('D6 the document', () => {
     expect(told.toSorted()).toEqual([...new Set(routes)].toSorted())
   })
 
-  test('is OpenAPI 3.1: operations are named once, parameters of a path stand in it, references lead somewhere', () => {
+  test('the document is OpenAPI 3.1: operation ids are unique, path parameters are in their path, references resolve', () => {
     expect(document.openapi).toBe('3.1.0')
     expect(document.info).toMatchObject({ title: 'Kerb', version: '1' })
     const ids = operations.map(({ operation }) => operation.operationId)
@@ -40,7 +40,7 @@ describe('D6 the document', () => {
     for (const [, name] of refs) expect(document.components.schemas).toHaveProperty(name as string)
   })
 
-  test('every problem that is told of has its code’s own status', () => {
+  test('every documented problem has the status of its code', () => {
     for (const { operation } of operations)
       for (const [status, { description, content }] of Object.entries(operation.responses)) {
         if (!content?.['application/problem+json']) continue
@@ -50,7 +50,7 @@ describe('D6 the document', () => {
       }
   })
 
-  test('is served as it is made, and the page of it needs no script', async () => {
+  test('the document is served as it is generated, and its page needs no script', async () => {
     const served = await get('/openapi.json', { headers: { origin: 'https://example.com' } })
     expect(served.headers.get('access-control-allow-origin')).toBe('*')
     expect(await served.json()).toEqual({ ...document, info: { ...document.info, version: '0.1.0' } })
@@ -322,7 +322,7 @@ async function check(operationId: string, status: number, response: Response): P
   if (status >= 400) expect(told?.description).toContain(`\`${(body as Problem).code}\``)
 }
 
-describe('D6 what is answered is as the document says', () => {
+describe('D6 responses match the document', () => {
   beforeAll(async () => {
     me = await createMember()
   })
@@ -335,12 +335,12 @@ describe('D6 what is answered is as the document says', () => {
     await check(operationId, status, await getWithEnv(here, path, init))
   })
 
-  test('every operation is among them', () => {
+  test('every operation is requested', () => {
     const asked = new Set([...ANSWERS, ...OWN].map(([operationId]) => operationId))
     expect(operations.map(({ operation }) => operation.operationId).filter((id) => !asked.has(id))).toEqual([])
   })
 
-  test('events and socket messages are as their schemas say', async () => {
+  test('events and socket messages match their schemas', async () => {
     const stream = await openEventStream('/api/v1/stream?product=BTC-USD&granularity=ONE_MINUTE')
     const { data } = await stream.next('candle')
     expect(schemaViolations(JSON.parse(data), { $ref: '#/components/schemas/Candle' })).toEqual([])

@@ -171,12 +171,12 @@ describe('GET /get-price', () => {
     expect(quote).toMatchObject({ source: 'database', stale: 'rate_limited' })
   })
 
-  test('answers while Postgres is away', async () => {
+  test('a known price is sent while Postgres is away', async () => {
     await setDatabaseOpen(false)
     expect((await get('/get-price?symbol=KRBX')).status).toBe(200)
   })
 
-  test('a symbol that no asset has is looked for once; 404 when no provider knows it', async () => {
+  test('an unknown symbol is looked up at the providers once; it is 404 if none of them knows it', async () => {
     found.set('NEWONE', told('NEWONE', 'NEWONE'))
     expect(await json<WireQuote>(get('/get-price?symbol=NEWONE'))).toMatchObject({ symbol: 'NEWONE' })
     for (let i = 0; i < 2; i++) {
@@ -187,7 +187,7 @@ describe('GET /get-price', () => {
     expect(calls.discover).toEqual(['NEWONE', 'NOSUCH'])
   })
 
-  test('429 with Retry-After for a client that asks for too many of those; known ones are still told', async () => {
+  test('a client that requests too many unknown symbols gets 429 with Retry-After, and known ones still work', async () => {
     const limits: string[] = []
     const limit = async ({ key }: { key: string }) => ({ success: limits.push(key) <= 2 })
     here = { ...here, LOOKUP_LIMIT: { limit } } as Env
@@ -201,7 +201,7 @@ describe('GET /get-price', () => {
     expect(limits).toEqual(['192.0.2.7', '192.0.2.7', '192.0.2.7'])
   })
 
-  test('an ambiguous ticker is an error with candidates; one without a price yet says when to try again', async () => {
+  test('an ambiguous symbol is an error with candidates; a symbol without a price yet says when to try again', async () => {
     const candidate = { name_for_it: 'yahoo:KRBZ.L', symbol: 'KRBZ.L', name: 'Z', type: 'stock', currency: 'GBP' }
     looks.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [candidate] })
     looks.set('KRBN', { name: 'KRBN', kind: 'unpriced', symbol: 'KRBN', reason: 'unavailable', retryAfter: 7.2 })
@@ -235,7 +235,7 @@ type Batch = {
 }
 
 describe('POST /get-batch-prices', () => {
-  test('Q5 each symbol has its own status, under the name that was asked for, duplicates as well', async () => {
+  test('Q5 each symbol of a batch has its own status, under the name in the request, and so have duplicates', async () => {
     looks.set('KRBZ', { name: 'KRBZ', kind: 'ambiguous', candidates: [] })
     looks.set('US0000000001', told('US0000000001', 'KRBX'))
     const symbols = ['KRBX', 'nosuch', 'KRBY', "'; --", 'krbx', 'KRBZ', 'US0000000001']
@@ -253,7 +253,7 @@ describe('POST /get-batch-prices', () => {
     expect(calls.look).toEqual([['KRBX', 'NOSUCH', 'KRBY', 'KRBZ', 'US0000000001']])
   })
 
-  test('of many unknown symbols the providers are asked about a few, and the rest is told so', async () => {
+  test('of many unknown symbols a few are looked up at the providers, and the others say that they were not', async () => {
     const symbols = Array.from({ length: 20 }, (_, i) => `NONE${i}`)
     const { prices } = await json<Batch>(post('/get-batch-prices', { symbols }))
     expect(calls.discover).toHaveLength(5)
@@ -278,7 +278,7 @@ describe('POST /get-batch-prices', () => {
     expect(calls.look).toEqual([])
   })
 
-  test('D6 another type of content, and none at all, are refused', async () => {
+  test('D6 a batch with another content type or without a body is refused', async () => {
     const form = await post('/get-batch-prices', 'symbols=KRBX', {
       'content-type': 'application/x-www-form-urlencoded',
     })
@@ -287,7 +287,7 @@ describe('POST /get-batch-prices', () => {
     expect(await empty.json()).toMatchObject({ code: 'invalid_request' })
   })
 
-  test('1,000 symbols are one look', async () => {
+  test('1,000 symbols are one lookup', async () => {
     const symbols = Array.from({ length: 1_000 }, (_, i) => (i % 2 ? 'KRBX' : 'KRBY'))
     const { total, cached, fetched } = await json<Batch>(post('/get-batch-prices', { symbols }))
     expect([total, cached, fetched, calls.look.length]).toEqual([1_000, 500, 500, 1])
@@ -307,7 +307,7 @@ describe('POST /refresh-prices', () => {
     expect(calls.refresh).toEqual([null, null, null])
   })
 
-  test('symbols may be named; those that no asset has have failed', async () => {
+  test('a refresh may name symbols; unknown ones count as failed', async () => {
     const report = await json(post('/refresh-prices', { symbols: ['krbx', 'NOSUCH', '??'] }, bearer(KEY)))
     expect(report).toEqual({ refreshed: 1, failed: 2, waiting: 2 })
     expect(calls.refresh).toEqual([['KRBX']])
@@ -327,7 +327,7 @@ describe('POST /refresh-prices', () => {
     expect(calls.refresh).toEqual([])
   })
 
-  test('without a key in the settings nobody may', async () => {
+  test('without a service key in the settings, every refresh is refused', async () => {
     const {
       SUPABASE_SERVICE_ROLE_KEY: _,
       SUPABASE_SERVICE_ROLE_KEY_PREVIOUS: __,
@@ -377,7 +377,7 @@ describe('GET /get-history', () => {
     }
   })
 
-  test('the running day comes from the quote while its market’s day is not stored', async () => {
+  test('the current day comes from the quote until it is stored', async () => {
     const asOf = `${today}T15:00:00Z`
     looks.set('KRBX', told('KRBX', 'KRBX', { quote: quoteOf('KRBX', { as_of: asOf }) }))
     const { data } = await history('range=1m')
@@ -395,7 +395,7 @@ describe('GET /get-history', () => {
     expect((await history('range=3y')).data.at(-1)).toMatchObject({ high: 94000, close: 93500, is_complete: false })
   })
 
-  test('bases are not mixed: raw as traded, split in the shares of today', async () => {
+  test('bases are not mixed: raw bars are as traded, split bars are adjusted for splits', async () => {
     const at = (answer: History, date: string) => answer.data.find((bar) => bar.date === date)
     const [raw, split] = [await history('range=1m&basis=raw'), await history('range=1m&basis=split')]
     expect(at(raw, dayBefore(20))).toMatchObject({ close: 980.5, volume: 7 })
@@ -403,7 +403,7 @@ describe('GET /get-history', () => {
     expect(at(split, dayBefore(5))).toEqual(at(raw, dayBefore(5)))
   })
 
-  test('what is over, raw and settled is immutable; the rest is not, and 304 while it is the same', async () => {
+  test('a settled raw range is immutable; other ranges are not, and are 304 while they are unchanged', async () => {
     const control = async (query: string) =>
       (await get(`/get-history?symbol=KRBX&${query}`)).headers.get('cache-control')
     expect(await control(`range=1m&basis=raw&until=${dayBefore(30)}`)).toBe('public, max-age=31536000, immutable')
@@ -422,13 +422,13 @@ describe('GET /get-history', () => {
     expect((await get(path, { headers: { 'if-none-match': '"other"' } })).status).toBe(200)
   })
 
-  test('a stretch whose days are not kept any more has weeks', async () => {
+  test('a range whose daily bars were deleted has weekly bars', async () => {
     const answer = await history(`range=1m&until=${dayBefore(700)}`)
     expect(answer.interval).toBe('ONE_WEEK')
     expect(answer.count).toBeGreaterThanOrEqual(3)
   })
 
-  test('within a day, bars are made of the prices that were told', async () => {
+  test('intraday bars are built from recorded prices', async () => {
     const now = Math.floor(Date.now() / 300_000) * 300_000
     const at = (ms: number) => new Date(ms).toISOString()
     const asset = assets.get('KRBY') as Asset
@@ -460,7 +460,7 @@ describe('GET /get-history', () => {
     ])
   })
 
-  test('D6 what is asked wrongly, is not loaded yet, or cannot be read has its problem', async () => {
+  test('D6 an invalid request, a history that is not loaded yet, and a failed read each have their problem', async () => {
     const code = async (query: string) => {
       const response = await get(`/get-history?${query}`)
       return [response.status, ((await response.json()) as Problem).code]
@@ -481,7 +481,7 @@ describe('GET /get-history', () => {
 })
 
 describe('assets', () => {
-  test('are found by symbol and name, the best first, page by page', async () => {
+  test('assets are found by symbol and name, the best matches first, page by page', async () => {
     type Page = { assets: Asset[]; next: string | null }
     const first = await json<Page>(get('/api/v1/assets?q=krb&limit=2'))
     expect(first.assets).toHaveLength(2)
@@ -494,7 +494,7 @@ describe('assets', () => {
     expect(await json<Page>(get('/api/v1/assets?q=%25%27--'))).toEqual({ assets: [], next: null })
   })
 
-  test('one is told under each of its names', async () => {
+  test('an asset is found under each of its names', async () => {
     for (const name of ['KRBX', 'krbx', 'yahoo:KRBX', 'US0000000001'])
       expect(await json(get(`/api/v1/assets/${name}`))).toEqual(assets.get('KRBX'))
     const ambiguous = await json<Problem>(get('/api/v1/assets/KRBZ'))
@@ -515,7 +515,7 @@ describe('assets', () => {
     expect(await response.json()).toMatchObject({ code })
   })
 
-  test('503 while Postgres is away', async () => {
+  test('assets are 503 while Postgres is away', async () => {
     await setDatabaseOpen(false)
     const response = await get('/api/v1/assets?q=a')
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5'])
@@ -535,7 +535,7 @@ describe('methods and origins', () => {
     expect(await response.json()).toMatchObject({ code: 'method_not_allowed' })
   })
 
-  test('any origin may read prices, and ask for many; the service’s address is for no browser', async () => {
+  test('pages of any origin may read prices, one or many; no page may use the endpoint of the service key', async () => {
     const preflight = (path: string, method: string) =>
       get(path, {
         method: 'OPTIONS',
@@ -555,7 +555,7 @@ describe('methods and origins', () => {
     expect(read.headers.get('access-control-allow-origin')).toBe('*')
   })
 
-  test('HEAD has the headers of GET and no body', async () => {
+  test('a HEAD request gets the headers of GET and no body', async () => {
     const response = await get('/get-price?symbol=KRBX', { method: 'HEAD' })
     expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([
       200,
@@ -565,7 +565,7 @@ describe('methods and origins', () => {
   })
 })
 
-test('requests are counted by route and status, and go to the meter; one that is lost hurts nobody', async () => {
+test('requests are counted by route and status in the meter; a lost count affects no request', async () => {
   const added: unknown[] = []
   const meter = { add: async (counts: unknown[]) => void added.push(...counts) }
   here = { ...here, METER: { getByName: () => meter } } as unknown as Env
@@ -595,7 +595,7 @@ test('requests are counted by route and status, and go to the meter; one that is
 describe('with the real board and providers', () => {
   const price = (symbol: string) => real(`/get-price?symbol=${symbol}`)
 
-  test('Q1 a price that nobody has asked for yet comes from the provider, then from the cache, also without Postgres', async () => {
+  test('Q1 the first request for a price gets it from the provider, the next from the cache, even without Postgres', async () => {
     const first = await json<WireQuote>(price('AAPL'))
     expect(first).toMatchObject({
       symbol: 'AAPL',
@@ -616,7 +616,7 @@ describe('with the real board and providers', () => {
     expect(one.currency).toBe('USD')
   })
 
-  test('Q5 a poison symbol among many fails alone', async () => {
+  test('Q5 a symbol that fails at its provider fails alone in a batch', async () => {
     const symbols = ['MSFT', 'NO.SUCH', 'ETH', 'KRBZ']
     const response = await real('/get-batch-prices', {
       method: 'POST',
@@ -627,7 +627,7 @@ describe('with the real board and providers', () => {
     expect(prices.map(({ error }) => error?.code ?? null)).toEqual([null, 'unknown_symbol', null, 'ambiguous_symbol'])
   })
 
-  test('a refresh with the service key asks the providers', async () => {
+  test('a refresh with the service key requests prices from the providers', async () => {
     const report = await json<RefreshReport>(
       getWithEnv({ ...env, SUPABASE_SERVICE_ROLE_KEY: KEY } as unknown as Env, '/refresh-prices', {
         method: 'POST',

@@ -43,7 +43,7 @@ const starts = (body: { candles: { timestamp: number }[] }) => body.candles.map(
 const path = (query: string) => `/api/v1/products/TWO-USD/candles?granularity=ONE_MINUTE&${query}`
 const range = async (query: string) => (await (await get(path(query))).json()) as { candles: Candle[]; gaps: unknown[] }
 
-describe('D6 wrong input gets a problem that names the field', () => {
+describe('D6 invalid input gets a problem that names the field', () => {
   test.each([
     ['/api/v1/products/NO-USD', 404, 'unknown_product', ['id']],
     ['/api/v1/products/%3Cscript%3E', 404, 'unknown_product', ['id']],
@@ -75,7 +75,7 @@ describe('D6 wrong input gets a problem that names the field', () => {
     expect((await get('/api/v1/products')).status).toBe(200)
   })
 
-  test('another method than GET is told which there are', async () => {
+  test('a request with an unsupported method gets the Allow header', async () => {
     for (const address of ['/api/v1/products', '/api/v1/stream', '/health', '/']) {
       const response = await get(address, { method: 'POST', body: '{}' })
       expect(response.status).toBe(405)
@@ -84,7 +84,7 @@ describe('D6 wrong input gets a problem that names the field', () => {
     }
   })
 
-  test('429 with Retry-After for a client that opens too many streams, and for no other', async () => {
+  test('a client that opens too many streams gets 429 with Retry-After, and no other client does', async () => {
     const as = (client: string) => get('/api/v1/stream', { headers: { 'cf-connecting-ip': client } })
     // 120 in each window of a minute; the minute may turn once while the test asks.
     let answered = 0
@@ -101,7 +101,7 @@ describe('D6 wrong input gets a problem that names the field', () => {
   })
 })
 
-test('any origin may read, without credentials', async () => {
+test('pages of any origin may read, without credentials', async () => {
   const response = await get('/api/v1/products', { headers: { origin: 'https://example.com' } })
   expect(response.headers.get('access-control-allow-origin')).toBe('*')
   expect(response.headers.get('access-control-allow-credentials')).toBeNull()
@@ -113,20 +113,20 @@ test('any origin may read, without credentials', async () => {
   expect(preflight.headers.get('access-control-allow-methods')).toBe('GET,HEAD,OPTIONS')
 })
 
-test('a HEAD of a stream opens none', async () => {
+test('a HEAD request for a stream opens no stream', async () => {
   const response = await get('/api/v1/stream?product=ONE-USD&granularity=ONE_DAY', { method: 'HEAD' })
   expect(response.headers.get('content-type')).toBe('text/event-stream')
   expect((await productCandles(env, 'ONE-USD').status()).viewers).toBe(0)
 })
 
 describe('candles over REST', () => {
-  test('C3 carry every digit from Postgres to the wire', async () => {
+  test('C3 candles carry every digit from Postgres to the wire', async () => {
     const text = await (await get(path(`start=${OLD}&end=${OLD + 60}`))).text()
     expect(text).toContain('"open":0.1234567890123456789,"high":98765432109876543210.5,"low":0.1,"close":1,')
     expect(text).toContain('"volume":3.000000000000000001,')
   })
 
-  test('are ascending, start inclusive and end exclusive, and of more than the limit the last', async () => {
+  test('candles are ascending, from start inclusive to end exclusive; with more than the limit, the last ones are sent', async () => {
     expect(starts(await range(`start=${OLD}&end=${OLD + 180}`))).toEqual([OLD, OLD + 60])
     expect(starts(await range(`start=${OLD + 1}&end=${OLD + 181}`))).toEqual([OLD + 60, OLD + 180])
     expect(starts(await range(`start=${OLD}&end=${OLD + 3_600}&limit=2`))).toEqual([OLD + 60, OLD + 180])
@@ -134,7 +134,7 @@ describe('candles over REST', () => {
     expect(starts(await range(`start=${rfc(OLD)}&end=${rfc(OLD + 180)}`))).toEqual([OLD, OLD + 60])
   })
 
-  test('C10 fill=flat fills the empty interval between two, and goes on from a price before the start', async () => {
+  test('C10 fill=flat fills the empty interval between two candles, and continues from a price before the start', async () => {
     const { candles } = await range(`start=${OLD + 120}&end=${OLD + 300}&fill=flat`)
     expect(candles.map((c) => [c.timestamp - OLD, c.open, c.close, c.volume])).toEqual([
       [120, 2, 2, 0],
@@ -143,7 +143,7 @@ describe('candles over REST', () => {
     ])
   })
 
-  test('C10 fill=flat of a market that was still for days gives the last intervals, not all of them', async () => {
+  test('C10 fill=flat for a market without trades for days returns the last intervals, not all of them', async () => {
     const { candles } = await range('fill=flat&limit=5')
     expect(candles).toHaveLength(5)
     expect(candles.at(-1)?.timestamp).toBeGreaterThanOrEqual(now - 60)
@@ -151,7 +151,7 @@ describe('candles over REST', () => {
     expect(candles.every(({ coverage }) => coverage === 'gap')).toBe(true)
   })
 
-  test('older ones than the object holds are refused while Postgres is away, those it holds are not', async () => {
+  test('while Postgres is away, candles that only Postgres has are refused, and those of the object are sent', async () => {
     const viewer = await openSocket('/ws/products/ONE-USD')
     viewer.send({ op: 'subscribe', channels: ['candles.ONE-USD.ONE_MINUTE'] })
     await viewer.next('feed', ({ state }) => state === 'live')
@@ -168,7 +168,7 @@ describe('candles over REST', () => {
     viewer.close()
   })
 
-  test('the cached binding is asked for a range that ended more than a day ago, and for no other', async () => {
+  test('only a range that ended more than a day ago is read through the cached binding', async () => {
     const nowhere = { connectionString: 'postgres://none:none@127.0.0.1:1/none' } as Hyperdrive
     const query = { granularity: 'ONE_MINUTE' as const, start: OLD, limit: 10 }
     const whole = async (broken: Partial<Env>, end: number) =>
@@ -195,13 +195,13 @@ describe('products', () => {
   const list = async () => ((await (await get('/api/v1/products')).json()) as { products: Product[] }).products
   const one = async (id: string) => (await (await get(`/api/v1/products/${id}`)).json()) as Product
 
-  test('are the active ones of the settings before the exchange was asked', async () => {
+  test('before the first read from the exchange, the products are the active ones of the settings', async () => {
     const products = await list()
     expect(products.slice(0, 2).map(({ product_id }) => product_id)).toEqual(['BTC-USD', 'ETH-USD'])
     expect(products.every(({ active }) => active)).toBe(true)
   })
 
-  test('come from the exchange by cron, active ones first, their price with its age', async () => {
+  test('cron reads the products from the exchange; active ones come first, each with its price and age', async () => {
     expect(await cron('* * * * *')).toMatchObject({
       products: { outcome: 'ok', asked: 'all', ms: expect.any(Number) },
       guard: { outcome: 'ok' },
@@ -226,7 +226,7 @@ describe('products', () => {
     expect(await one('NU-USD')).toMatchObject({ active: true, status: expect.stringMatching(/offline|delisted/) })
   })
 
-  test('an always-on pair has its feed opened by cron, and its price is then the feed’s', async () => {
+  test('cron opens the feed of an always-on pair, whose price then comes from the feed', async () => {
     await cron('* * * * *')
     await waitFor('the feed', async () =>
       (await productCandles(env, 'FOUR-USD').status()).feed.state === 'live' ? true : null,
@@ -254,16 +254,16 @@ describe('products', () => {
     }
   })
 
-  test('while Postgres is away the page still gets a list', async () => {
+  test('while Postgres is away, the page still gets a list of products', async () => {
     await setDatabaseOpen(false)
     expect((await list()).length).toBeGreaterThan(0)
   })
 
-  test('the daily jobs make partitions and forget what is too old', async () => {
+  test('the daily jobs create partitions and delete rows past their retention', async () => {
     expect(await cron('7 0 * * *')).toMatchObject({ partitions: { outcome: 'ok' }, retention: { outcome: 'ok' } })
   })
 
-  test('a job that fails is logged and stops no other', async () => {
+  test('a failed job is logged, and the other jobs still run', async () => {
     await setDatabaseOpen(false)
     expect(await cron('* * * * *')).toMatchObject({
       products: { outcome: 'failed', error: expect.any(String) },
@@ -286,7 +286,7 @@ describe('products', () => {
 describe('health', () => {
   const nowhere = { connectionString: 'postgres://secret:secret@127.0.0.1:1/none' } as Hyperdrive
 
-  test('tells feeds, database and version, and is degraded without Postgres', async () => {
+  test('health reports feeds, database and version, and is degraded without Postgres', async () => {
     const up = await get('/health')
     expect(up.status).toBe(200)
     expect(await up.json()).toMatchObject({ exchange: 'simulated', version: '0.1.0', database: { ok: true } })
@@ -297,7 +297,7 @@ describe('health', () => {
     expect(text).not.toContain('secret')
   })
 
-  test('is 503 when neither feeds nor database can be had', async () => {
+  test('health is 503 when neither the feeds nor the database can be reached', async () => {
     const gone = { getByName: () => ({ open: () => Promise.reject(new Error('gone')) }) }
     const broken = { ...env, FEED_SLOTS: gone as unknown as Env['FEED_SLOTS'] }
     expect((await getWithEnv(broken, '/health')).status).toBe(200)
@@ -307,7 +307,7 @@ describe('health', () => {
   })
 })
 
-test('settings that cannot be used are named in the log, not to the client', async () => {
+test('invalid settings are named in the log, not in the response', async () => {
   const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
   const response = await getWithEnv({ ...env, COINBASE_WS_URL: 'http://secret' } as Env, '/api/v1/products')
   const lines = logged.mock.calls.map(([line]) => String(line))

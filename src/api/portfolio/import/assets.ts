@@ -1,6 +1,6 @@
+import pMap from 'p-map'
 import { findAssets } from '../../../db/assets.ts'
 import type { RequestDatabase } from '../../../db/client.ts'
-import { log } from '../../../log.ts'
 import { type AssetMatch, candidateNames, importAssetLabel, matchAsset } from '../../../portfolio/import/match-asset.ts'
 import { type ImportAsset, type ImportedActivity, importAsset } from '../../../portfolio/import/row.ts'
 import {
@@ -14,22 +14,25 @@ import {
 import type { Asset } from '../../../protocol/asset.ts'
 import type { LookupScope } from '../../http/context.ts'
 import { isCurrency } from '../../http/input.ts'
-import { temporarilyUnavailable } from '../../http/problems.ts'
 import { isLookupAllowed } from '../../http/rate-limits.ts'
+import { queryAssets } from '../../quotes/assets.ts'
 import { discoverQuote } from '../../quotes/cache.ts'
 
 /** Lookups at providers for one import, and how many run at once. */
 const MAX_LOOKUPS = 50
 const LOOKUP_CONCURRENCY = 6
 
-/** The asset of a file in Kerb; `unknown` where no provider knows it, `unasked` where none could be asked, with why. */
+/**
+ * The asset of a file in Kerb. `unknown`: no provider knows it. `not_asked`: the providers could not be asked; the message
+ * says why.
+ */
 export type AssetResolution =
   | { kind: 'asset'; asset: Asset }
-  | { kind: 'ambiguous' | 'unknown' | 'unasked'; message: string }
+  | { kind: 'ambiguous' | 'unknown' | 'not_asked'; message: string }
 
 /** The assets and currencies of a file in Kerb. */
 export type ResolvedAssets = {
-  resolve(meant: ImportAsset): AssetResolution
+  resolve(asset: ImportAsset): AssetResolution
   /** True for a currency of ISO 4217, or a coin. */
   isCurrency(code: string): boolean
 }
@@ -39,85 +42,79 @@ const assetKey = ({ symbol, isin, own_name, crypto }: ImportAsset): string =>
 const coinAsset = (code: string): ImportAsset => importAsset({ symbol: code }, true)
 
 /** An asset of a file, and the currency of most of its activities. */
-type AssetGroup = { meant: ImportAsset; currency: string | null }
+type AssetGroup = { asset: ImportAsset; currency: string | null }
 
 function groupByAsset(activities: readonly ImportedActivity[]): AssetGroup[] {
-  const groups = new Map<string, { meant: ImportAsset; counts: Map<string, number> }>()
-  const add = (meant: ImportAsset, currency: string | null): void => {
-    const group = groups.get(assetKey(meant)) ?? { meant, counts: new Map<string, number>() }
-    groups.set(assetKey(meant), group)
+  const groups = new Map<string, { asset: ImportAsset; counts: Map<string, number> }>()
+  const add = (asset: ImportAsset, currency: string | null): void => {
+    const group = groups.get(assetKey(asset)) ?? { asset, counts: new Map<string, number>() }
+    groups.set(assetKey(asset), group)
     if (currency !== null) group.counts.set(currency, (group.counts.get(currency) ?? 0) + 1)
   }
   for (const { asset, currency } of activities) {
     if (asset !== null && !asset.manual) add(asset, currency)
     if (currency !== null && !isCurrency(currency)) add(coinAsset(currency), null)
   }
-  return [...groups.values()].map(({ meant, counts }) => ({
-    meant,
+  return [...groups.values()].map(({ asset, counts }) => ({
+    asset,
     currency: [...counts].reduce<[string | null, number]>((most, one) => (one[1] > most[1] ? one : most), [null, 0])[0],
   }))
 }
 
 /** Every asset that has one of the names. @throws CodedError `unavailable` */
-async function findAssetsByName(db: RequestDatabase, names: readonly string[]): Promise<Asset[]> {
-  const wanted = [...new Set(names)].filter((name) => normalizeName(name) === name)
-  try {
-    return await findAssets(db.live, wanted)
-  } catch (error) {
-    log('import_assets_read_failed', { error: String(error) })
-    throw temporarilyUnavailable('Assets cannot be read')
-  }
+function findAssetsByName(db: RequestDatabase, names: readonly string[]): Promise<Asset[]> {
+  const normal = [...new Set(names)].filter((name) => normalizeName(name) === name)
+  return queryAssets(db, (sql) => findAssets(sql, normal))
 }
 
-/** The result of a lookup at providers: the symbol that the name now has in Kerb, or `unknown`. */
-type DiscoveryResult = { symbol: string } | 'unknown'
+/** Symbols in Kerb by the names that were looked up at providers; null for a name that none of them knows. */
+type Discoveries = ReadonlyMap<string, string | null>
 
-/** Looks names up at providers, each list until one of its names is known. */
-async function discoverAssets(request: LookupScope, lists: readonly string[][]): Promise<Map<string, DiscoveryResult>> {
-  const asked = new Map<string, DiscoveryResult>()
-  const waiting = lists.filter((names) => names.length > 0)
-  if (waiting.length === 0 || !(await isLookupAllowed(request))) return asked
-  let left = MAX_LOOKUPS
-  const work = async (): Promise<void> => {
-    for (let names = waiting.shift(); names !== undefined; names = waiting.shift())
-      for (const name of names) {
-        if (normalizeName(name) !== name || asked.has(name)) continue
-        if (left-- <= 0) return
-        const look = await discoverQuote(request.env, name)
-        const symbol = look.kind === 'quote' ? look.quote.symbol : look.kind === 'unpriced' ? look.symbol : name
-        asked.set(name, look.kind === 'unknown' ? 'unknown' : { symbol })
-        if (look.kind !== 'unknown') break
-      }
+/** Looks names up at providers: of each list, until one of its names is known. */
+async function discoverAssets(request: LookupScope, lists: readonly string[][]): Promise<Discoveries> {
+  const discoveries = new Map<string, string | null>()
+  const pending = lists.filter((names) => names.length > 0)
+  if (pending.length === 0 || !(await isLookupAllowed(request))) return discoveries
+  let lookupsLeft = MAX_LOOKUPS
+  const discover = async (names: readonly string[]): Promise<void> => {
+    for (const name of names) {
+      if (normalizeName(name) !== name || discoveries.has(name)) continue
+      if (lookupsLeft-- <= 0) return
+      const result = await discoverQuote(request.env, name)
+      const symbol = result.kind === 'quote' ? result.quote.symbol : result.kind === 'unpriced' ? result.symbol : name
+      discoveries.set(name, result.kind === 'unknown' ? null : symbol)
+      if (result.kind !== 'unknown') return
+    }
   }
-  await Promise.all(Array.from({ length: LOOKUP_CONCURRENCY }, work))
-  return asked
+  await pMap(pending, discover, { concurrency: LOOKUP_CONCURRENCY })
+  return discoveries
 }
 
 function resolveGroup(
-  meaning: AssetMatch,
+  match: AssetMatch,
   group: AssetGroup,
   index: AssetIndex<Asset>,
-  asked: ReadonlyMap<string, DiscoveryResult>,
+  discoveries: Discoveries,
 ): AssetResolution {
-  const what = importAssetLabel(group.meant)
-  if (meaning.kind === 'one') return { kind: 'asset', asset: meaning.asset }
-  if (meaning.kind === 'ambiguous')
-    return { kind: 'ambiguous', message: ambiguousMessage(what, toCandidates(meaning.assets)) }
-  const told = meaning.ask.map((name) => asked.get(name))
-  const symbols = told.flatMap((one) => (typeof one === 'object' ? [one.symbol] : []))
+  const label = importAssetLabel(group.asset)
+  if (match.kind === 'one') return { kind: 'asset', asset: match.asset }
+  if (match.kind === 'ambiguous')
+    return { kind: 'ambiguous', message: ambiguousMessage(label, toCandidates(match.assets)) }
+  const results = match.ask.map((name) => discoveries.get(name))
+  const symbols = results.filter((symbol) => typeof symbol === 'string')
   if (symbols.some((symbol) => resolveFromIndex(symbol.toUpperCase(), index).kind === 'none'))
     return {
-      kind: 'unasked',
-      message: `${what}: we can't look up new symbols right now; try again later`,
+      kind: 'not_asked',
+      message: `${label}: we can't look up new symbols right now; try again later`,
     }
-  if (told.length > 0 && told.every((one) => one === undefined))
+  if (results.length > 0 && results.every((result) => result === undefined))
     return {
-      kind: 'unasked',
-      message: `${what}: too many new symbols at once; try again in a minute`,
+      kind: 'not_asked',
+      message: `${label}: too many new symbols at once; try again in a minute`,
     }
   // A ticker of another market, which does not match the ISIN or the currency.
   const other = symbols.length === 0 ? '' : `; ${symbols.join(', ')} is a different asset here`
-  return { kind: 'unknown', message: `We couldn't find an asset called ${what}${other}` }
+  return { kind: 'unknown', message: `We couldn't find an asset called ${label}${other}` }
 }
 
 /**
@@ -129,27 +126,23 @@ export async function resolveImportAssets(
   activities: readonly ImportedActivity[],
 ): Promise<ResolvedAssets> {
   const groups = groupByAsset(activities)
-  const names = groups.flatMap(({ meant, currency }) => candidateNames(meant, currency))
-  const assets = names.length === 0 ? [] : await findAssetsByName(request.db, names)
-  const none: ReadonlyMap<string, string> = new Map()
-  const meanings = (index: AssetIndex<Asset>, known: typeof none): AssetMatch[] =>
-    groups.map(({ meant, currency }) => matchAsset(meant, currency, index, known))
-  let index = indexAssets(assets)
-  const first = meanings(index, none)
-  const asked = await discoverAssets(
-    request,
-    first.flatMap((meaning) => (meaning.kind === 'none' ? [meaning.ask] : [])),
+  const names = groups.flatMap(({ asset, currency }) => candidateNames(asset, currency))
+  let index = indexAssets(names.length === 0 ? [] : await findAssetsByName(request.db, names))
+  const matchAll = (symbols: ReadonlyMap<string, string>): AssetMatch[] =>
+    groups.map(({ asset, currency }) => matchAsset(asset, currency, index, symbols))
+  let matches = matchAll(new Map())
+  const unmatched = matches.flatMap((match) => (match.kind === 'none' ? [match.ask] : []))
+  const discoveries = await discoverAssets(request, unmatched)
+  const symbols = new Map(
+    [...discoveries].flatMap(([name, symbol]) => (symbol === null ? [] : [[name, symbol.toUpperCase()] as const])),
   )
-  const known = new Map(
-    [...asked].flatMap(([name, told]) =>
-      typeof told === 'string' ? [] : [[name, told.symbol.toUpperCase()] as const],
-    ),
+  if (symbols.size > 0) {
+    index = indexAssets(await findAssetsByName(request.db, [...names, ...symbols.values()]))
+    matches = matchAll(symbols)
+  }
+  const resolutions = new Map(
+    groups.map((group, i) => [assetKey(group.asset), resolveGroup(matches[i]!, group, index, discoveries)]),
   )
-  if (known.size > 0) index = indexAssets(await findAssetsByName(request.db, [...names, ...known.values()]))
-  const last = known.size > 0 ? meanings(index, known) : first
-  const found = new Map(
-    groups.map((group, at) => [assetKey(group.meant), resolveGroup(last[at] as AssetMatch, group, index, asked)]),
-  )
-  const foundFor = (meant: ImportAsset): AssetResolution => found.get(assetKey(meant)) as AssetResolution
-  return { resolve: foundFor, isCurrency: (code) => isCurrency(code) || foundFor(coinAsset(code)).kind === 'asset' }
+  const resolve = (asset: ImportAsset): AssetResolution => resolutions.get(assetKey(asset))!
+  return { resolve, isCurrency: (code) => isCurrency(code) || resolve(coinAsset(code)).kind === 'asset' }
 }

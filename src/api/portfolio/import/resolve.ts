@@ -7,7 +7,7 @@ import type { UserRequest } from '../../http/context.ts'
 import { resolveImportAssets } from './assets.ts'
 import type { RowError } from './result.ts'
 
-/** A stored asset, or a custom asset to be found or created; with `refused` it is only found. Null for no asset. */
+/** A stored asset, or a custom asset to find or create; only to find if `refused` says why. Null for no asset. */
 type Target =
   | { asset_id: number; symbol: string; name: string }
   | { own: NewCustomAsset; refused: string | null }
@@ -17,7 +17,7 @@ type NewCustomAsset = { symbol: string; name: string; currency: string }
 /** An activity of a file with its asset and currency. */
 export type ResolvedActivity = { imported: ImportedActivity; target: Target; currency: string }
 
-/** Limits of the columns. */
+/** Longest texts that the columns take. */
 const MAX_CUSTOM_SYMBOL = 100
 const MAX_CUSTOM_NAME = 200
 
@@ -39,20 +39,16 @@ function orderedIds(count: number, now: number): string[] {
 }
 
 /** An id for each activity, ascending by time, then by order of events. */
-export function assignIds(placed: readonly ResolvedActivity[], now: Date): string[] {
-  const at = ({ imported: read }: ResolvedActivity): string => read.traded_at
+export function assignIds(activities: readonly ResolvedActivity[], now: Date): string[] {
+  const times = activities.map(({ imported }) => imported.traded_at)
+  const order = times.map((_, i) => i)
   // Some brokers list the newest first, others the oldest.
-  const descends =
-    placed.length > 1 && at(placed[0] as ResolvedActivity) > at(placed[placed.length - 1] as ResolvedActivity)
-  const order = placed.map((_, index) => index)
-  if (descends) order.reverse()
-  order.sort((a, b) => Date.parse(at(placed[a] as ResolvedActivity)) - Date.parse(at(placed[b] as ResolvedActivity)))
-  const ids = orderedIds(placed.length, now.getTime())
-  const byPlace: string[] = []
-  order.forEach((index, rank) => {
-    byPlace[index] = ids[rank] as string
-  })
-  return byPlace
+  if ((times[0] ?? '') > (times.at(-1) ?? '')) order.reverse()
+  order.sort((a, b) => Date.parse(times[a]!) - Date.parse(times[b]!))
+  const ids = orderedIds(order.length, now.getTime())
+  const assigned: string[] = []
+  for (const [rank, i] of order.entries()) assigned[i] = ids[rank]!
+  return assigned
 }
 
 const toCustomAsset = ({ asset, currency }: ImportedActivity): NewCustomAsset | null => {
@@ -67,29 +63,29 @@ export async function resolveActivities(
   request: UserRequest,
   activities: readonly ImportedActivity[],
   unknown: 'refuse' | 'own',
-  faults: RowError[],
+  errors: RowError[],
 ): Promise<ResolvedActivity[]> {
-  const found = await resolveImportAssets(request, activities)
-  return activities.flatMap((read): ResolvedActivity[] => {
-    const { row, asset, currency } = read
-    const fault = (field: string, message: string): ResolvedActivity[] => {
-      faults.push({ row, field, message })
+  const assets = await resolveImportAssets(request, activities)
+  return activities.flatMap((imported): ResolvedActivity[] => {
+    const { row, asset, currency } = imported
+    const fail = (field: string, message: string): ResolvedActivity[] => {
+      errors.push({ row, field, message })
       return []
     }
-    if (currency !== null && !found.isCurrency(currency))
-      return fault('currency', `${currency} is not a valid currency`)
+    if (currency !== null && !assets.isCurrency(currency))
+      return fail('currency', `${currency} is not a valid currency`)
     if (asset === null)
-      return currency === null ? fault('currency', 'is missing') : [{ imported: read, target: null, currency }]
-    const meant = asset.manual ? null : found.resolve(asset)
-    if (meant?.kind === 'asset')
-      return [{ imported: read, target: meant.asset, currency: currency ?? meant.asset.currency }]
-    const own = toCustomAsset(read)
-    if (own === null) return fault('currency', 'is missing')
-    if (meant?.kind === 'ambiguous') return fault('symbol', meant.message)
+      return currency === null ? fail('currency', 'is missing') : [{ imported, target: null, currency }]
+    const resolution = asset.manual ? null : assets.resolve(asset)
+    if (resolution?.kind === 'asset')
+      return [{ imported, target: resolution.asset, currency: currency ?? resolution.asset.currency }]
+    const own = toCustomAsset(imported)
+    if (own === null) return fail('currency', 'is missing')
+    if (resolution?.kind === 'ambiguous') return fail('symbol', resolution.message)
     // An asset that a provider may know is not made a custom asset, which would stay at cost forever.
-    const making = unknown === 'own' && meant?.kind !== 'unasked'
-    const target = { own, refused: meant === null || making ? null : meant.message }
-    return [{ imported: read, target, currency: currency ?? own.currency }]
+    const isCreated = resolution === null || (unknown === 'own' && resolution.kind !== 'not_asked')
+    const target = { own, refused: isCreated ? null : resolution.message }
+    return [{ imported, target, currency: currency ?? own.currency }]
   })
 }
 
@@ -101,32 +97,33 @@ const customAssetKey = ({ symbol, currency }: { symbol: string; currency: string
 export async function assignAssetIds(
   sql: UserSql,
   userId: string,
-  placed: readonly ResolvedActivity[],
-  faults: RowError[],
+  activities: readonly ResolvedActivity[],
+  errors: RowError[],
 ): Promise<Map<ResolvedActivity, number | null>> {
-  const there = await readCustomAssets(sql, userId)
   // Reversed, so that the newest wins.
-  const known = new Map(there.toReversed().map((own) => [customAssetKey(own), own.asset_id]))
-  const bySymbol = new Map(there.toReversed().map(({ symbol, asset_id }) => [symbol.toUpperCase(), asset_id]))
+  const stored = (await readCustomAssets(sql, userId)).reverse()
+  const idsByKey = new Map(stored.map((own) => [customAssetKey(own), own.asset_id]))
+  const idsBySymbol = new Map(stored.map(({ symbol, asset_id }) => [symbol.toUpperCase(), asset_id]))
   const missing = new Map<string, NewCustomAsset>()
-  for (const { target } of placed) {
+  for (const { target } of activities) {
     if (target === null || 'asset_id' in target || target.refused !== null) continue
     const key = customAssetKey(target.own)
-    if (!known.has(key) && !missing.has(key)) missing.set(key, target.own)
+    if (!idsByKey.has(key) && !missing.has(key)) missing.set(key, target.own)
   }
-  const made = missing.size === 0 ? [] : await addCustomAssets(sql, userId, [...missing.values()])
-  for (const [at, key] of [...missing.keys()].entries()) known.set(key, made[at] as number)
-  const numbers = new Map<ResolvedActivity, number | null>()
-  for (const one of placed) {
-    if (one.target === null || 'asset_id' in one.target) {
-      numbers.set(one, one.target?.asset_id ?? null)
+  const created = missing.size === 0 ? [] : await addCustomAssets(sql, userId, [...missing.values()])
+  for (const [i, key] of [...missing.keys()].entries()) idsByKey.set(key, created[i]!)
+  const assetIds = new Map<ResolvedActivity, number | null>()
+  for (const activity of activities) {
+    const { imported, target } = activity
+    if (target === null || 'asset_id' in target) {
+      assetIds.set(activity, target?.asset_id ?? null)
       continue
     }
-    const { own, refused } = one.target
-    const number =
-      known.get(customAssetKey(own)) ?? (refused === null ? undefined : bySymbol.get(own.symbol.toUpperCase()))
-    if (number !== undefined) numbers.set(one, number)
-    else if (refused !== null) faults.push({ row: one.imported.row, field: 'symbol', message: refused })
+    const { own, refused } = target
+    const id =
+      idsByKey.get(customAssetKey(own)) ?? (refused === null ? null : idsBySymbol.get(own.symbol.toUpperCase()))
+    if (id != null) assetIds.set(activity, id)
+    else if (refused !== null) errors.push({ row: imported.row, field: 'symbol', message: refused })
   }
-  return numbers
+  return assetIds
 }
