@@ -1,5 +1,5 @@
 /** Detail of a `spot-candle` event. Numbers are for display; `price` is the text of `data-close`. */
-export type SpotCandleChange = {
+type SpotCandleChange = {
   product: string
   open: number
   high: number

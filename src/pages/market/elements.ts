@@ -4,7 +4,7 @@ import type { Granularity } from '../../protocol/granularity.ts'
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
 /** Text that can stand in HTML, in an attribute of either quote too. */
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] as string)
+const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] as string)
 
 /**
  * Plain decimal text with ten digits after the point, as Go's `%.10f` prints it, but worked out on the
@@ -38,7 +38,7 @@ export function renderSpotCandle(candle: Candle): string {
 export type SpotChart = { product: string; granularity: Granularity; candles: readonly Candle[] }
 
 /** The candles for `data-candles`: start, open, high, low, close, volume, with all their digits. */
-export const chartCandles = (candles: readonly Candle[]): string =>
+const chartCandles = (candles: readonly Candle[]): string =>
   `[${candles
     .map((c) => `{"t":${c.timestamp},"o":${c.open},"h":${c.high},"l":${c.low},"c":${c.close},"v":${c.volume}}`)
     .join(',')}]`

@@ -31,7 +31,7 @@ ${rows}
 }
 
 /** The address of a list with these parameters, without the empty ones. */
-export function listPath(path: string, parameters: Readonly<Record<string, string | null>>): string {
+function listPath(path: string, parameters: Readonly<Record<string, string | null>>): string {
   const query = new URLSearchParams(
     Object.entries(parameters).flatMap(([name, value]) => (value ? [[name, value]] : [])),
   )

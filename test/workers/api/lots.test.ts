@@ -235,7 +235,7 @@ describe('lots', () => {
         fees: 'not below 0',
         currency: 'GBp is a hundredth of GBP',
         traded_at: 'must be an RFC 3339 time',
-        '': "We couldn't find an asset called",
+        '': 'not known here',
       },
     ],
     [
@@ -282,8 +282,8 @@ describe('lots', () => {
         note: '500 characters',
       },
     ],
-    [{ currency: 'US' }, { currency: 'must be a currency of ISO 4217' }],
-    [{ currency: 'UDS' }, { currency: 'must be a currency of ISO 4217' }],
+    [{ currency: 'US' }, { currency: 'must be an ISO 4217 currency' }],
+    [{ currency: 'UDS' }, { currency: 'must be an ISO 4217 currency' }],
     [{ traded_at: '2999-01-01' }, { traded_at: "The date can't be in the future." }],
   ]
 
@@ -529,8 +529,8 @@ describe('P4 sales', () => {
       [{ quantity: '0' }, 400, 'invalid_request', 'must be above 0'],
       [{ quantity: 4 }, 400, 'invalid_request', 'must be in quotes'],
       [{ traded_at: '2999-01-01' }, 400, 'invalid_request', "The date can't be in the future."],
-      [{ currency: 'UDS' }, 400, 'invalid_request', 'must be a currency'],
-      [{ symbol: 'KSA' }, 400, 'invalid_request', "We couldn't find an asset called"],
+      [{ currency: 'UDS' }, 400, 'invalid_request', 'must be an ISO 4217 currency'],
+      [{ symbol: 'KSA' }, 400, 'invalid_request', 'not known here'],
     ]
     for (const [change, status, code, detail] of refusals)
       for (const query of code === 'invalid_request' ? [''] : ['', '?dry_run=true']) {
