@@ -1,11 +1,11 @@
 import type { Activity } from '../portfolio/activity.ts'
-import { firstRow, singleValue, type UserSql, userQuery } from './client.ts'
+import { firstRow, runPipelined, singleValue, type UserSql, userQuery } from './client.ts'
 import { type DerivationRefusal, type LotPlan, planLots, writeLots } from './derivation.ts'
 
 /** Most activities of one user: their lots are derived while a request waits. */
 export const MAX_ACTIVITIES = 50_000
 
-/** One to be written; of two with the same `fingerprint` the second is refused by the database. */
+/** An activity to insert; the database refuses a second one with the same `fingerprint`. */
 export type NewActivity = Activity & { fingerprint: string | null }
 
 /** Activities to write. `version` of an update is the version that was read: any other is a conflict. */
@@ -15,14 +15,14 @@ export type ActivitiesChange = {
   remove?: readonly string[]
 }
 
-/** Why nothing was written: the activity that is at fault, the reason, and the asset where lots cannot be derived. */
+/** Why nothing was written: the activity and the reason; where lots cannot be derived, also the asset. */
 export type ActivityRefusal =
   | (DerivationRefusal & { asset_id: number })
   | { activity_id: string; reason: 'unknown_activity' | 'version_conflict' | 'too_many_activities'; detail: string }
 
 /**
- * The portfolio's version before and since, the assets that were touched (0: none; null: all), lots that differ, and that
- * are gone.
+ * The portfolio's version before and after a change, the ids of changed assets (0 for activities without one; null for
+ * all assets), of changed lots, and of removed lots.
  */
 export type PortfolioChange = {
   before: number
@@ -45,10 +45,10 @@ export const addCustomAssets = userQuery(
       SELECT ${userId}::uuid, symbol, name, currency
       FROM json_to_recordset(${JSON.stringify(own)}::text::json) AS given (symbol text, name text, currency text)
       ON CONFLICT DO NOTHING`
-    const there = await sql<{ asset_id: number; symbol: string; currency: string }[]>`
+    const stored = await sql<{ asset_id: number; symbol: string; currency: string }[]>`
       SELECT asset_id, symbol, currency FROM own_assets WHERE user_id = ${userId}`
     const key = ({ symbol, currency }: { symbol: string; currency: string }) => `${currency} ${symbol}`
-    const numbers = new Map(there.map((asset) => [key(asset), asset.asset_id]))
+    const numbers = new Map(stored.map((asset) => [key(asset), asset.asset_id]))
     return own.map((asset) => numbers.get(key(asset)) as number)
   },
 )
@@ -82,7 +82,7 @@ const withPostgresTime = <A extends Activity>(activity: A): A => ({
   traded_at: toPostgresTime(activity.traded_at),
 })
 
-/** As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1). */
+/** One JSON text whose decimals are strings: they become NUMERIC without passing through a float (P1). */
 const activityRows = (activities: readonly Activity[]): string =>
   JSON.stringify(
     activities.map(({ split, lots, ...activity }) => ({
@@ -101,26 +101,22 @@ const ACTIVITY_COLUMNS = `(id uuid, kind text, asset_id integer, quantity numeri
  * Deletes, inserts and updates activities, in pipelined statements. `kerb.derived` keeps the triggers from queueing them:
  * their lots follow in this transaction.
  */
-async function writeActivities(sql: UserSql, userId: string, change: Required<ActivitiesChange>): Promise<void> {
+function writeActivities(sql: UserSql, userId: string, change: Required<ActivitiesChange>): Promise<void> {
   const { insert, update, remove } = change
-  const steps: PromiseLike<unknown>[] = [sql`SELECT set_config('kerb.derived', 'yes', TRUE)`.execute()]
-  if (remove.length > 0)
-    steps.push(
+  return runPipelined([
+    sql`SELECT set_config('kerb.derived', 'yes', TRUE)`,
+    remove.length > 0 &&
       sql`
         DELETE FROM activities WHERE user_id = ${userId}
-          AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(remove)}::text::json))`.execute(),
-    )
-  if (insert.length > 0)
-    steps.push(
+          AND id IN (SELECT value::uuid FROM json_array_elements_text(${JSON.stringify(remove)}::text::json))`,
+    insert.length > 0 &&
       sql`
         INSERT INTO activities (id, user_id, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
           split_denominator, named_lots, note, short, fingerprint)
         SELECT id, ${userId}::uuid, kind, asset_id, quantity, price, fees, currency, traded_at, split_numerator,
           split_denominator, named_lots, note, short, fingerprint
-        FROM json_to_recordset(${activityRows(insert)}::text::json) AS given ${sql.unsafe(ACTIVITY_COLUMNS)}`.execute(),
-    )
-  if (update.length > 0)
-    steps.push(
+        FROM json_to_recordset(${activityRows(insert)}::text::json) AS given ${sql.unsafe(ACTIVITY_COLUMNS)}`,
+    update.length > 0 &&
       sql`
         UPDATE activities a SET kind = given.kind, asset_id = given.asset_id, quantity = given.quantity,
           price = given.price, fees = given.fees, currency = given.currency, traded_at = given.traded_at,
@@ -128,9 +124,8 @@ async function writeActivities(sql: UserSql, userId: string, change: Required<Ac
           named_lots = given.named_lots, note = given.note, short = given.short, version = a.version + 1,
           updated_at = NOW()
         FROM json_to_recordset(${activityRows(update)}::text::json) AS given ${sql.unsafe(ACTIVITY_COLUMNS)}
-        WHERE a.user_id = ${userId} AND a.id = given.id`.execute(),
-    )
-  await Promise.all(steps)
+        WHERE a.user_id = ${userId} AND a.id = given.id`,
+  ])
 }
 
 type StoredVersion = { id: string; asset_id: number | null; version: number }
@@ -171,7 +166,7 @@ async function findConflict(
   return { activity_id: first.id, reason: 'too_many_activities', detail }
 }
 
-/** Ids of lots to publish: those that differ, and those whose activity was updated. */
+/** The ids of lots to publish: changed ones, and those whose activity was updated. */
 const changedLotIds = (plan: LotPlan, updated: readonly Activity[]): string[] => [
   ...new Set([...plan.lots, ...updated.filter(({ id }) => plan.lotIds.has(id))].map(({ id }) => id)),
 ]
@@ -242,9 +237,9 @@ async function relaxSale(
  */
 export const deriveAssets = userQuery(
   async (sql, userId: string, now: Date, assetIds: readonly number[] | null): Promise<PortfolioChange> => {
-    const [there] = await sql<{ version: string }[]>`
+    const [portfolio] = await sql<{ version: string }[]>`
       SELECT version FROM portfolios WHERE user_id = ${userId} FOR UPDATE`
-    if (!there) return { before: 0, version: 0, asset_ids: [], lots: [], removed_lots: [] }
+    if (!portfolio) return { before: 0, version: 0, asset_ids: [], lots: [], removed_lots: [] }
     await sql`SELECT set_config('kerb.derived', 'yes', TRUE)`
     const all = await sql<{ asset_id: number }[]>`
       SELECT asset_id FROM activities WHERE user_id = ${userId} AND asset_id IS NOT NULL
@@ -259,7 +254,7 @@ export const deriveAssets = userQuery(
       }
       await writeLots(sql, userId, derived.plan)
       return {
-        before: Number(there.version),
+        before: Number(portfolio.version),
         version: await readPortfolioVersion(sql, userId),
         asset_ids: assetIds === null ? null : [...assetIds],
         lots: derived.plan.lots.map(({ id }) => id),

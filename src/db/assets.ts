@@ -7,13 +7,13 @@ const assetColumns = (sql: LiveSql) => sql`
   a.asset_id, a.symbol, a.name, a.type, a.category, a.code, a.provider, a.provider_id, a.currency, a.isin`
 
 /**
- * Every active asset that one of the names may mean, each once, by number: as `provider:provider_id`, symbol, pair of a
- * crypto (`BTC-USD`), provider's name, ISIN or code. Which of them is meant, `resolve` says.
- * @param names in capitals, with the characters of a symbol alone
+ * Every active asset that one of the names may mean, each once, by id: as `provider:provider_id`, symbol, pair of a crypto
+ * (`BTC-USD`), provider's name, ISIN or code. `resolve` chooses among them.
+ * @param names in upper case, with the characters of symbols only
  */
 export const findAssets = liveQuery(async (sql, names: readonly string[]): Promise<Asset[]> => {
   if (names.length === 0) return []
-  // As one array, whatever it holds: each way of naming then goes through an index of its own.
+  // One array for all names: each kind of name then uses its own index.
   const those = sql`SELECT ${assetColumns(sql)} FROM assets a, asked WHERE a.active AND`
   return sql<Asset[]>`
     WITH asked AS MATERIALIZED (
@@ -29,8 +29,8 @@ export const findAssets = liveQuery(async (sql, names: readonly string[]): Promi
 })
 
 /**
- * Every asset that is to be refreshed, by number: the least of its watchers' intervals (the default where one has chosen
- * none), not below the least and not above the greatest of the settings; the greatest when nobody watches it (Q2).
+ * Every asset to refresh, by id, with its interval: the shortest of its watchers' (the default for a watcher without one),
+ * within the bounds of the settings; the longest for an asset without watchers (Q2).
  */
 export const readPlannedAssets = liveQuery(
   (sql): Promise<PlannedAsset[]> =>
@@ -52,8 +52,8 @@ export const readPlannedAssets = liveQuery(
 )
 
 /**
- * Adds an asset, and gives it with its number; when there is one of its provider and name there, gives that one, which
- * gets the ISIN if it had none.
+ * Adds an asset and returns it with its id. If there is one of the same provider and provider id, returns that one, and
+ * adds the ISIN if it had none.
  */
 export const addAsset = liveQuery(async (sql, draft: Omit<Asset, 'asset_id'>): Promise<Asset> => {
   const [added] = await sql<Asset[]>`
@@ -69,22 +69,22 @@ export const addAsset = liveQuery(async (sql, draft: Omit<Asset, 'asset_id'>): P
   return known!
 })
 
-/** How many assets were added at a time (unix milliseconds) or later. */
+/** The number of assets added at a time (unix milliseconds) or later. */
 export const countAssetsAddedSince = liveQuery(
   (sql, atMs: number): Promise<number> =>
     singleValue(sql`SELECT count(*)::integer FROM assets WHERE created_at >= ${new Date(atMs)}`),
 )
 
-/** What is looked for: `q` in a symbol or name; `after` is the `next` of the page before, null for the first. */
+/** A search for `q` in symbols and names; `after` is the `next` of the page before, null for the first. */
 export type AssetSearch = { q: string; limit: number; after: string | null }
 
-/** Assets, the best first; `next` asks for those that come after, null: there are none. */
+/** Assets, the best match first; `next` is the cursor of the next page, null for the last. */
 export type FoundAssets = { assets: Asset[]; next: string | null }
 
-/** Where a page has ended: how well the last asset fits, its symbol, its number. */
+/** The end of a page: the last asset's rank, symbol and id. */
 type SearchCursor = [rank: number, symbol: string, assetId: number]
 
-const encodeCursor = (place: SearchCursor): string => btoa(encodeURIComponent(JSON.stringify(place)))
+const encodeCursor = (cursor: SearchCursor): string => btoa(encodeURIComponent(JSON.stringify(cursor)))
 
 /** @throws CodedError `invalid_request` when it is not a cursor. */
 function decodeCursor(cursor: string): SearchCursor {
@@ -107,14 +107,14 @@ const isInt32 = (value: unknown): value is number =>
   Number.isInteger(value) && Math.abs(value as number) <= 2_147_483_647
 
 /**
- * The active assets that `q` finds: first those whose symbol, code, provider's name or ISIN it is, then those whose symbol
- * begins with it, then those of whose name a word does, then those that hold it anywhere; among equals by symbol. Capitals
- * and accents make no difference; no character of it means anything but itself. Empty finds all.
- * A page after another skips and repeats nothing that was there all the time.
+ * The active assets that match `q`: first those with it as symbol, code, provider's name or ISIN, then those whose symbol
+ * starts with it, then those with a word of the name that does, then those that contain it; each group by symbol. Case and
+ * accents are ignored, and no character is special. An empty `q` matches all assets.
+ * Successive pages neither skip nor repeat an asset that existed all the time.
  * @throws CodedError `invalid_request` when `after` is not a cursor
  */
 export const searchAssets = liveQuery(async (sql, { q, limit, after }: AssetSearch): Promise<FoundAssets> => {
-  // No text in Postgres holds this character, so that nothing can be found by it.
+  // No text in Postgres contains this character.
   if (q.includes('\0')) return { assets: [], next: null }
   const place = after === null ? null : decodeCursor(after)
   const rows = await sql<(Asset & { rank: number; place: string })[]>`

@@ -8,11 +8,11 @@ const RETRY_AFTER = '10 minutes'
 /** One product's day, `YYYY-MM-DD` in UTC. */
 export type AuditDay = { product: string; day: string }
 
-/** Which days are to be audited: `from` and `to` are `YYYY-MM-DD`, both inclusive. */
+/** The days to audit: `from` and `to` are `YYYY-MM-DD`, both inclusive. */
 export type AuditPlan = {
   exchange: string
   products: readonly string[]
-  /** Those of the products that ought to have candles every day. */
+  /** The products that must have candles every day. */
   alwaysOn: readonly string[]
   from: string
   to: string
@@ -34,14 +34,14 @@ export type Audit = {
   attempts: number
   attempted_at: string
   done_at: string | null
-  /** Why the last attempt came to nothing. */
+  /** Why the last attempt failed. */
   error: string | null
 }
 
 /**
- * Takes at most `limit` days that are not done, the newest first, and notes the attempt, so that no other run takes the
- * same for a while. A day counts when there is a minute of it that was built from trades, and for products that are
- * always on also when there is one of an earlier day of the plan.
+ * Claims at most `limit` days that are not done, the newest first, and records the attempt, so that no other run claims
+ * them for a while. A day needs a minute that was built from trades; for products that are always on, a minute of an earlier
+ * day of the plan will do.
  * @param now unix milliseconds.
  */
 export const claimAudits = liveQuery(
@@ -77,7 +77,7 @@ export const claimAudits = liveQuery(
     SELECT DISTINCT product_id AS product, day::text FROM claimed ORDER BY day DESC, product`,
 )
 
-/** Notes why a day could not be audited; it is tried again. */
+/** Records why the audit of a day failed; it is tried again. */
 export const recordAuditFailure = liveQuery(
   async (sql, exchange: string, day: AuditDay, error: string): Promise<void> => {
     await sql`
@@ -101,7 +101,7 @@ export const recordComparison = liveQuery(
   },
 )
 
-/** Notes that a day is done: what is equal `after` the repair and was not before was repaired. `now` in unix milliseconds. */
+/** Records that a day is done: candles that are equal only `after` the repair count as repaired. `now` in unix milliseconds. */
 export const finishAudit = liveQuery(
   async (sql, exchange: string, day: AuditDay, after: DayComparison, now: number): Promise<void> => {
     await sql`
@@ -120,9 +120,9 @@ function comparisonRows(sql: LiveSql, found: DayComparison) {
 }
 
 /**
- * Writes candles as they ought to be, each as the next revision of what is stored, and what has changed, in one
- * statement: a candle without its revision is never there. One that is as it ought to be is left alone. For days that no
- * object holds any more; their partitions must be there. Gives how many were written.
+ * Writes corrected candles, each as the next revision of the stored one, together with their revisions in one statement.
+ * Candles that are correct already stay. For days that no object holds any more, whose partitions exist. Returns the number
+ * of candles written.
  * @param now unix milliseconds.
  */
 export const repairCandles = liveQuery(
@@ -167,7 +167,7 @@ export const repairCandles = liveQuery(
   },
 )
 
-/** Which audits to read: `from` and `to` are `YYYY-MM-DD`, both inclusive; null is every product. */
+/** The audits to read: `from` and `to` are `YYYY-MM-DD`, both inclusive; a null product reads all. */
 export type AuditRange = { exchange: string; product: string | null; from: string; to: string; limit: number }
 
 /** At most `limit` audits, the newest day first, then by product and granularity. */

@@ -11,7 +11,7 @@ import {
   writeWithPartitions,
 } from './client.ts'
 
-/** Which candles to read: `start` inclusive and `end` exclusive in unix seconds; of more than `limit`, the last. */
+/** The candles to read: `start` inclusive and `end` exclusive in unix seconds; of more than `limit`, the last ones. */
 export type CandleRange = {
   exchange: string
   product: string
@@ -48,7 +48,7 @@ function latestStates(candles: readonly Candle[]): Candle[] {
 }
 
 async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<number> {
-  // As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float (C3).
+  // One JSON text whose decimals are strings: they become NUMERIC without passing through a float (C3).
   const rows = JSON.stringify(candles.map((c) => ({ ...c, timestamp: toDate(c.timestamp) })))
   const result = await sql`
     INSERT INTO live_candles AS stored (exchange, product_id, granularity, timestamp, open, high, low, close, volume,
@@ -69,9 +69,9 @@ async function writeCandles(sql: LiveSql, candles: readonly Candle[]): Promise<n
 }
 
 /**
- * Writes candles in one statement and gives the number of rows written. A stored candle never goes back: not from
- * complete to forming, not to an older revision, not to an older `last_update` of the same one; such a row is left out
- * of the count. Writing the same candles twice does no harm. Partitions that are missing are made.
+ * Writes candles in one statement and returns the number of rows written. A stored candle never goes back from complete to
+ * forming, to an older revision, or to an older `last_update` of the same one; such rows are not written. Writing the same
+ * candles twice is safe. Missing partitions are created.
  * @throws PostgresError, and nothing is written.
  */
 export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): Promise<number> => {
@@ -89,14 +89,14 @@ export const upsertCandles = liveQuery(async (sql, candles: readonly Candle[]): 
   )
 })
 
-/** Makes the partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
+/** Creates the partitions from one time to another (unix seconds, both inclusive), and returns how many were missing. */
 export const ensureCandlePartitions = liveQuery(
   (sql, from: number, to: number): Promise<number> =>
     singleValue(sql`SELECT ensure_live_candles_partitions(${toDate(from)}, ${toDate(to)})`),
 )
 
 async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, closedOnly: boolean): Promise<Candle[]> {
-  // No function is called: Hyperdrive keeps no answer of a query that names a function which is not immutable.
+  // No functions: Hyperdrive does not cache a query that calls a function which is not immutable.
   const rows = await sql<Row[]>`
     SELECT granularity, timestamp, open, high, low, close, volume, is_complete, coverage, rev, last_update, source
     FROM live_candles
@@ -116,15 +116,15 @@ async function readLastCandles(sql: LiveSql | CachedSql, range: CandleRange, clo
 }
 
 /**
- * The last `limit` complete candles of a range, ascending. They may be 75 s old: ask only for a range in which no late
- * trade is folded any more, and with ends that recur, so that the cache can answer.
+ * The last `limit` complete candles of a range, ascending. They may be 75 s old: use it only for a range that no late trade
+ * changes any more, and with ends that recur, so that the cache can answer.
  */
 export const readClosedCandles = cachedQuery((sql, range: CandleRange) => readLastCandles(sql, range, true))
 
 /** The last `limit` candles of a range as they are stored now, ascending, forming ones included. */
 export const readCandles = liveQuery((sql, range: CandleRange) => readLastCandles(sql, range, false))
 
-/** The stretches of missing trades that touch [from, to), unix seconds, ascending, cut to that range. */
+/** The gaps that touch [from, to), unix seconds, ascending, cut to that range. */
 export const readGaps = liveQuery(async (sql, exchange: string, product: string, [from, to]: Gap): Promise<Gap[]> => {
   const rows = await sql<{ started_at: string; ended_at: string }[]>`
       SELECT started_at, ended_at FROM candle_gaps
@@ -135,9 +135,9 @@ export const readGaps = liveQuery(async (sql, exchange: string, product: string,
 })
 
 /**
- * Makes `gaps` the missing stretches inside [from, to) (unix seconds): what was known there is forgotten, what lies
- * outside stays, stretches that touch become one. One statement, so that no reader sees it half done. Two calls for the
- * same product at once are not expected: its object is the only writer.
+ * Replaces the gaps inside [from, to) (unix seconds) by `gaps`; gaps outside stay, and gaps that touch become one. One
+ * statement, so no reader sees an intermediate state. A product's object is the only writer, so two calls for the same
+ * product at once are not expected.
  */
 export const replaceGaps = liveQuery(
   async (sql, exchange: string, product: string, [from, to]: Gap, gaps: readonly Gap[]): Promise<void> => {
@@ -169,8 +169,8 @@ export const replaceGaps = liveQuery(
 export type RetentionResult = { deleted: number; partitions: number; done: boolean }
 
 /**
- * Deletes the candles older than their granularity is kept (days; one that is not named is kept), in batches, then
- * drops the old partitions that are empty.
+ * Deletes candles older than the retention of their granularity (days; without one they stay), in batches, then drops old
+ * partitions that are empty.
  * @param now unix milliseconds.
  */
 export const deleteExpiredCandles = liveQuery(

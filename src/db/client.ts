@@ -161,6 +161,13 @@ export const firstRow = async <R>(query: PromiseLike<readonly R[]>): Promise<R |
 export const singleValue = async <T>(query: PromiseLike<readonly Readonly<Record<string, T>>[]>): Promise<T> =>
   Object.values((await query)[0]!)[0] as T
 
+/** Runs these statements (false for none) in order, without waiting for one before sending the next. */
+export async function runPipelined(
+  statements: readonly (postgres.PendingQuery<postgres.Row[]> | false)[],
+): Promise<void> {
+  await Promise.all(statements.filter((statement) => statement !== false).map((statement) => statement.execute()))
+}
+
 /** SQLSTATE check_violation, which Postgres also reports for a row without a partition. */
 const CHECK_VIOLATION = '23514'
 

@@ -7,7 +7,7 @@ import {
   type SplitColumns,
 } from '../portfolio/activity.ts'
 import { deriveLots } from '../portfolio/lots.ts'
-import { type UserSql, userQuery } from './client.ts'
+import { runPipelined, type UserSql, userQuery } from './client.ts'
 
 /** Why lots cannot be derived: the activity that is at fault, and the reason. */
 export type DerivationRefusal = {
@@ -118,25 +118,20 @@ export const planLots = userQuery(
 )
 
 /** Writes a plan in pipelined statements, in the transaction that made it. */
-export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): Promise<void> => {
+export const writeLots = userQuery((sql, userId: string, plan: LotPlan): Promise<void> => {
   // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float (P1).
   const rows = (of: readonly unknown[]) => sql`${JSON.stringify(of)}::text::json`
-  const steps: PromiseLike<unknown>[] = []
-  if (plan.removedClosures.length > 0)
-    steps.push(
+  return runPipelined([
+    plan.removedClosures.length > 0 &&
       sql`
         DELETE FROM lot_closures c
         USING json_to_recordset(${rows(plan.removedClosures)}) AS gone (activity_id uuid, lot_id uuid)
-        WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`.execute(),
-    )
-  if (plan.removedLots.length > 0)
-    steps.push(
+        WHERE c.user_id = ${userId} AND c.activity_id = gone.activity_id AND c.lot_id = gone.lot_id`,
+    plan.removedLots.length > 0 &&
       sql`
         DELETE FROM lots WHERE user_id = ${userId}
-          AND id IN (SELECT value::uuid FROM json_array_elements_text(${rows(plan.removedLots)}))`.execute(),
-    )
-  if (plan.lots.length > 0)
-    steps.push(
+          AND id IN (SELECT value::uuid FROM json_array_elements_text(${rows(plan.removedLots)}))`,
+    plan.lots.length > 0 &&
       sql`
         INSERT INTO lots AS stored (id, user_id, asset_id, currency, traded_at, quantity, opened_quantity, price, fees,
           cost)
@@ -146,10 +141,8 @@ export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): P
         ON CONFLICT (id) DO UPDATE SET asset_id = excluded.asset_id, currency = excluded.currency,
           traded_at = excluded.traded_at, quantity = excluded.quantity, opened_quantity = excluded.opened_quantity,
           price = excluded.price, fees = excluded.fees, cost = excluded.cost
-        WHERE stored.user_id = excluded.user_id`.execute(),
-    )
-  if (plan.closures.length > 0)
-    steps.push(
+        WHERE stored.user_id = excluded.user_id`,
+    plan.closures.length > 0 &&
       sql`
         INSERT INTO lot_closures AS stored (activity_id, lot_id, user_id, asset_id, quantity, cost, proceeds, currency,
           traded_at)
@@ -159,8 +152,7 @@ export const writeLots = userQuery(async (sql, userId: string, plan: LotPlan): P
         ON CONFLICT (activity_id, lot_id) DO UPDATE SET asset_id = excluded.asset_id, quantity = excluded.quantity,
           cost = excluded.cost, proceeds = excluded.proceeds, currency = excluded.currency,
           traded_at = excluded.traded_at
-        WHERE stored.user_id = excluded.user_id`.execute(),
-    )
-  steps.push(sql`SELECT portfolio_derived(${userId}::uuid)`.execute())
-  await Promise.all(steps)
+        WHERE stored.user_id = excluded.user_id`,
+    sql`SELECT portfolio_derived(${userId}::uuid)`,
+  ])
 })

@@ -1,14 +1,14 @@
 import { liveQuery } from './client.ts'
 
-/** A run of a job of cron that has ended. Times are unix milliseconds. */
+/** A completed run of a cron job. Times are unix milliseconds. */
 export type JobRun = {
   job: string
-  /** How often it is to run. */
+  /** The scheduled interval. */
   period_seconds: number
   started_at: number
   ended_at: number
   outcome: 'ok' | 'failed'
-  /** Why it failed; null when it went well. */
+  /** Why it failed; null for a success. */
   error: string | null
 }
 
@@ -17,11 +17,11 @@ export type StoredJobRun = Omit<JobRun, 'started_at' | 'ended_at'> & {
   started_at: string
   ended_at: string
   ms: number
-  /** When it last went well; null is never. */
+  /** The time of the last success; null for none. */
   ok_at: string | null
 }
 
-/** Notes how a run of a job went, unless one that started later is noted already. */
+/** Records the result of a run, unless a run that started later has been recorded. */
 export const recordJobRun = liveQuery(async (sql, run: JobRun): Promise<void> => {
   const started = new Date(run.started_at)
   const ended = new Date(run.ended_at)
@@ -43,7 +43,7 @@ export const readJobRuns = liveQuery(
     SELECT job, period_seconds, started_at, ended_at, outcome, error, ms, ok_at FROM job_runs ORDER BY job`,
 )
 
-/** When a job went well last; null: never, as far as is known. */
+/** The time of a job's last success; null for none on record. */
 export const readLastSuccess = liveQuery(async (sql, job: string): Promise<Date | null> => {
   const [row] = await sql<{ ok_at: string | null }[]>`SELECT ok_at FROM job_runs WHERE job = ${job}`
   return row?.ok_at ? new Date(row.ok_at) : null

@@ -1,10 +1,10 @@
 import { DAY_MS } from '../time.ts'
 import { deleteInBatches, liveQuery, singleValue } from './client.ts'
 
-/** One figure. A name that ends in `_total` counts since the label `since`; any other is a value of the moment. */
+/** One figure. A name that ends in `_total` counts since the label `since`; any other is a current value. */
 export type Metric = { metric_name: string; value: number; labels: Readonly<Record<string, string>> }
 
-/** Writes figures of one moment (unix milliseconds) in one statement. */
+/** Writes figures of one time (unix milliseconds) in one statement. */
 export const insertMetrics = liveQuery(async (sql, metrics: readonly Metric[], now: number): Promise<void> => {
   if (metrics.length === 0) return
   await sql`
@@ -26,7 +26,7 @@ const MAX_DELETE_BATCHES = 200
 const LOG_TABLES = ['candle_revisions', 'system_metrics'] as const
 export type RetentionDays = Readonly<Record<(typeof LOG_TABLES)[number], number>>
 
-/** Deletes records older than so many days at `now` (unix milliseconds), and returns how many. */
+/** Deletes records older than these numbers of days at `now` (unix milliseconds), and returns how many. */
 export const deleteOldRecords = liveQuery(async (sql, kept: RetentionDays, now: number): Promise<RetentionDays> => {
   const deleted = { candle_revisions: 0, system_metrics: 0 }
   let batches = MAX_DELETE_BATCHES

@@ -4,8 +4,8 @@ import { type LiveSql, liveQuery, singleValue } from './client.ts'
 const BATCH_ROWS = 200
 
 /**
- * The outbox rows of one user (`rowIds`), and what they ask for. `derive`: the assets whose lots have to be derived first,
- * null for all of them; `written`: something was written together with its lots, too.
+ * The outbox rows of one user (`rowIds`) and what they request. `derive`: the assets whose lots have to be derived first,
+ * null for all of them; `written`: true if there are also changes whose lots are derived already.
  */
 export type PendingChange = { rowIds: string[]; userId: string; derive: number[] | null; written: boolean }
 
@@ -47,19 +47,19 @@ export const releaseOutbox = liveQuery(async (sql, changes: readonly PendingChan
   await sql`UPDATE portfolio_outbox SET claimed_until = NULL WHERE id IN ${idList(sql, changes)}`
 })
 
-/** The number of rows, and since when the oldest waits (RFC 3339, null for none). */
+/** The number of rows, and the time of the oldest (RFC 3339, null for none). */
 export const readOutboxLength = liveQuery(async (sql): Promise<{ rows: number; since: string | null }> => {
   const [row] = await sql<{ rows: number; since: string | null }[]>`
     SELECT count(*)::integer AS rows, min(created_at) AS since FROM portfolio_outbox`
   return row!
 })
 
-/** Fills in rates of days that are known by now, queues the users that they concern, and returns how many it filled. */
+/** Fills in rates of days that have become known, queues the affected users, and returns the number of rates. */
 export const fillFxRates = liveQuery((sql): Promise<number> => singleValue(sql`SELECT fill_fx_rates()`))
 
 /**
- * Queues activities and splits that were entered before their time, once it has come: after `since` (null: ever) and until
- * `now`. Returns how many assets of users it queued.
+ * Queues activities and splits that were entered before their time, and whose time is after `since` (null for any) and until
+ * `now`. Returns the number of queued assets of users.
  */
 export const queueDueActivities = liveQuery(async (sql, since: Date | null, now: Date): Promise<number> => {
   const { count } = await sql`

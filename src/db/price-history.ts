@@ -8,20 +8,20 @@ import { cachedQuery, firstRow, liveQuery, singleValue, writeWithPartitions } fr
 const CLAIM_LEASE = '10 minutes'
 /** The last known days are fetched again, because providers correct them. */
 const CORRECTED_DAYS = 7
-/** Days by which the coming year's partition is there before it is needed. */
+/** Days before a new year on which its partition is created. */
 const AHEAD_DAYS = 31
-/** Assets of one statement of the nightly run: a fraction of the 60 s that Hyperdrive gives a query. */
+/** Assets per statement of the nightly run: keeps it well under the 60 s that Hyperdrive gives a query. */
 const ASSETS_PER_STATEMENT = 100
 /** Batches of one nightly run; the next run does the rest. */
 const MAX_STATEMENTS = 500
 
-/** An asset whose history is to be loaded: its days from `from` on (`2025-12-03`), or all (null). */
+/** An asset to load the history of: the days from `from` (`2025-12-03`) on, or all (null). */
 export type HistoryClaim = { asset: Asset; from: string | null }
 
 /** The provider of a history, and the time: `today` is the UTC date, `now` unix milliseconds. */
 export type HistoryOrigin = { provider: string; today: string; now: number }
 
-/** Rows that are new or have changed. */
+/** The numbers of new and changed rows. */
 export type HistoryChanges = { days: number; weeks: number; months: number; actions: number }
 
 /** The state of an asset's history. Dates are `2025-12-03`, or null. */
@@ -29,15 +29,15 @@ export type HistoryState = {
   /** The provider, or `simulated`. */
   provider: string | null
   currency: string | null
-  /** Of the whole history: `pending` before the first attempt, `failed` while every attempt has failed. */
+  /** `pending` before the first attempt to load the whole history, `failed` while every attempt has failed. */
   state: 'pending' | 'loading' | 'whole' | 'failed'
   first_date: string | null
   last_date: string | null
-  /** Of the days from here on every one is stored. */
+  /** Every day from here on is stored. */
   days_from: string | null
   /** Rises whenever the corporate actions change. */
   actions_version: number
-  /** Why the last attempt came to nothing. */
+  /** Why the last attempt failed. */
   error: string | null
 }
 
@@ -51,11 +51,10 @@ export const HISTORY_TABLES = {
 } as const satisfies Record<StoredInterval, unknown>
 
 /**
- * Takes at most `limit` assets whose history is to be loaded or brought up to date, and notes the attempt, so that no
- * other run takes the same within ten minutes. First those that no provider was asked about yet (those that a reader
- * waits for before the others, the newest assets before older ones), then those that lack a day that is over, then those
- * that failed. Each is tried once a day, and after a failure when its pause is over. A history
- * that a simulated market told is loaded anew where the market is real, and the other way round.
+ * Claims at most `limit` assets whose history has to be loaded or updated, and records the attempt, so that no other run
+ * claims them within ten minutes. First come assets that were never requested from a provider (those that a reader waits
+ * for, then the newest), then assets that lack a past day, then failed ones. Each is tried once a day, and after a failure
+ * when its pause has passed. A simulated history is replaced where the market is real, and the other way round.
  */
 export const claimHistory = liveQuery(
   async (
@@ -106,8 +105,8 @@ export const claimHistory = liveQuery(
 )
 
 /**
- * Notes that a reader waits for the history of an asset that no run has taken yet, or none could ask for: the next one
- * takes it first.
+ * Records that a reader waits for the history of an asset that no run has claimed or could request yet: the next run
+ * claims it first.
  */
 export const requestHistory = liveQuery(async (sql, assetId: number, now: number): Promise<void> => {
   await sql`
@@ -125,18 +124,18 @@ function withReferenceClose({ days, actions }: DailyHistory): CorporateAction[] 
 }
 
 /**
- * Takes what was told of a claimed asset, all of it or nothing, as one transaction: the days that are kept, the weeks and
- * months that they make, splits and dividends, and that the asset is up to date. Days after `today` are not taken. What
- * was known and is not told again stays, so that telling less, or the same twice, does no harm.
+ * Stores the history of a claimed asset in one transaction: the days within the retention, their weeks and months, splits
+ * and dividends, and the new state. Days after `today` are ignored. Stored rows that the history lacks stay, so a shorter or
+ * repeated history is safe.
  *
- * Rows of a simulated market, or in another currency, are never mixed with these: when the whole history is told, it
- * takes their place; else nothing is stored, and the next claim asks for the whole.
+ * Rows of a simulated market, or in another currency, are never mixed with real ones: a whole history replaces them; for a
+ * part nothing is stored, and the next claim requests the whole.
  * @param history days ascending, raw
  */
 export const storeHistory = liveQuery(
-  async (sql, claim: HistoryClaim, history: DailyHistory, teller: HistoryOrigin): Promise<HistoryChanges> => {
-    const { provider, today } = teller
-    // As JSON text, whose decimals are strings: they become NUMERIC without passing through a float.
+  async (sql, claim: HistoryClaim, history: DailyHistory, origin: HistoryOrigin): Promise<HistoryChanges> => {
+    const { provider, today } = origin
+    // JSON text whose decimals are strings: they become NUMERIC without passing through a float.
     const days = JSON.stringify(history.days.filter(({ date }) => date <= today))
     const actions = JSON.stringify(withReferenceClose(history))
     const store = () => sql<HistoryChanges[]>`
@@ -151,9 +150,9 @@ export const storeHistory = liveQuery(
 )
 
 /**
- * Notes why a claimed asset was not loaded. It is taken again at `retryAt` (unix milliseconds), and not before a pause
- * that doubles with each failure, from ten minutes to a day; one that nobody was asked for (`asked` is false) has not
- * failed, and is taken again after a minute.
+ * Records why a claimed asset was not loaded. It is claimed again at `retryAt` (unix milliseconds), but not before a pause
+ * that doubles with each failure, from ten minutes to a day. Without a request to a provider (`asked` is false) it has not
+ * failed, and is claimed again after a minute.
  */
 export const recordHistoryFailure = liveQuery(
   async (
@@ -175,8 +174,8 @@ export const recordHistoryFailure = liveQuery(
 )
 
 /**
- * The bars of an asset that begin at `from` or later and are over before `to` (`2025-12-03`), ascending, raw. They may be
- * 75 s old. `to` is today at the latest, so that all of them are closed; with ends that recur the cache can answer.
+ * The raw bars of an asset that start at `from` or later and end before `to` (`2025-12-03`), ascending. They may be 75 s
+ * old. `to` is today at the latest, so that all of them are closed; ends that recur let the cache answer.
  */
 export const readBars = cachedQuery(
   async (sql, assetId: number, interval: StoredInterval, { from, to }: { from: string; to: string }) => {
@@ -189,7 +188,7 @@ export const readBars = cachedQuery(
   },
 )
 
-/** The bar of the week or month that `today` is in, raw, as far as its days are known; null while there is none. */
+/** The raw bar of the current week or month, from its known days; null for none. */
 export const readRunningBar = liveQuery(
   async (sql, assetId: number, interval: Exclude<StoredInterval, 'ONE_DAY'>, today: string) => {
     const { table, column } = HISTORY_TABLES[interval]
@@ -225,9 +224,9 @@ export const readHistoryState = liveQuery(
 export type HistoryMaintenance = { folded: number; days: number; weeks: number; partitions: number; done: boolean }
 
 /**
- * The nightly run: folds the stored days again, so that also those that were put there by hand are in the weeks and
- * months, deletes days and weeks that are not kept any more, and drops past years' partitions that are empty. A hundred assets a statement: wherever it is cut off,
- * what is done is done, and the next run does the rest.
+ * The nightly run: folds the stored days again, so that rows added by hand reach the weeks and months, deletes days and
+ * weeks past their retention, and drops empty partitions of past years. A statement covers a hundred assets: after an
+ * interruption, the next run does the rest.
  * @param today in UTC, `2025-12-03`
  */
 export const maintainHistory = liveQuery(async (sql, today: string): Promise<HistoryMaintenance> => {
@@ -257,8 +256,7 @@ export const maintainHistory = liveQuery(async (sql, today: string): Promise<His
 })
 
 /**
- * Makes the partition of today's year, and that of the next when the year has 31 days or less left; gives how many were
- * missing. @param today in UTC, `2025-12-03`
+ * Creates the partition of today's year, and the next year's within 31 days of it. Returns how many were missing. @param today in UTC, `2025-12-03`
  */
 export const ensureHistoryPartitions = liveQuery(
   (sql, today: string): Promise<number> =>

@@ -4,7 +4,7 @@ import type { RefreshSettings } from '../pricing/refresh-settings.ts'
 import { DAY_MS } from '../time.ts'
 import { type LiveSql, liveQuery, singleValue, writeWithPartitions } from './client.ts'
 
-/** A price that was, at the market's own time of it, RFC 3339. */
+/** A past price, with the market's own time, RFC 3339. */
 export type Snapshot = { recorded_at: string; price: string }
 
 const toDate = (unixSeconds: number): Date => new Date(unixSeconds * 1000)
@@ -31,13 +31,13 @@ function latestQuotes(quotes: readonly CachedQuote[]): CachedQuote[] {
 }
 
 /**
- * Writes quotes, in one statement to `prices_current` and one to `price_snapshots`, and gives how many rows of each were
+ * Writes quotes, in one statement to `prices_current` and one to `price_snapshots`, and returns how many rows of each were
  * written. A stored price is never replaced by one with an older `updated_at`, but simulated and real prices always replace
  * each other. A snapshot is taken where the price differs from the asset's last snapshot and that one is
- * `snapshot_seconds` older, by the market's time; a price that is older than snapshots are kept leaves none. Quotes of
- * assets that are gone are passed over. Rows are written in the order of their assets, so that two writers at once wait
- * for each other and never both. Partitions that are missing are made.
- * @throws PostgresError; what was not written can be written again.
+ * `snapshot_seconds` older, by the market's time; a price older than the retention of snapshots leaves none. Quotes of
+ * deleted assets are ignored. Rows are written in the order of their assets, so that two writers at once never deadlock.
+ * Missing partitions are created.
+ * @throws PostgresError; the same quotes can be written again.
  */
 export const writePrices = liveQuery(
   async (
@@ -47,7 +47,7 @@ export const writePrices = liveQuery(
   ): Promise<{ current: number; snapshots: number }> => {
     const batch = latestQuotes(quotes)
     if (batch.length === 0) return { current: 0, snapshots: 0 }
-    // As one JSON text, whose decimals are strings: they become NUMERIC without passing through a float.
+    // One JSON text whose decimals are strings: they become NUMERIC without passing through a float.
     const rows = JSON.stringify(batch)
     const current = await sql`
       INSERT INTO prices_current AS stored (asset_id, price, currency, previous_close, change_24h, market_state, market,
@@ -107,7 +107,7 @@ const addSnapshotPartitions = (sql: LiveSql, rows: string) => sql`
   FROM (SELECT DISTINCT date_trunc('day', recorded_at, 'UTC') AS day FROM (${snapshotCandidates(sql, rows)}) AS candidates
     ORDER BY day) AS days`
 
-/** The snapshots of an asset in [from, to) (unix seconds), ascending, of the market that its last price is of. */
+/** The snapshots of an asset in [from, to) (unix seconds), ascending, from the same market (simulated or real) as its last price. */
 export const readSnapshots = liveQuery(
   (sql, assetId: number, from: number, to: number): Promise<Snapshot[]> =>
     sql<Snapshot[]>`
@@ -117,22 +117,22 @@ export const readSnapshots = liveQuery(
       ORDER BY recorded_at`,
 )
 
-/** Makes the days' partitions from one time to another (unix seconds, both inclusive); gives how many were missing. */
+/** Creates the days' partitions from one time to another (unix seconds, both inclusive); returns how many were missing. */
 export const ensureSnapshotPartitions = liveQuery(
   (sql, from: number, to: number): Promise<number> =>
     singleValue(sql`SELECT ensure_price_snapshots_partitions(${toDate(from)}, ${toDate(to)})`),
 )
 
 /**
- * Drops the partitions of days that were over so many days before `now` (unix milliseconds); gives how many went.
- * @throws PostgresError when somebody is at the table for more than 2 s; nothing has changed then.
+ * Drops the partitions of days that ended this many days before `now` (unix milliseconds), and returns how many.
+ * @throws PostgresError when the table is in use for more than 2 s; nothing has changed then.
  */
 export const dropOldSnapshotPartitions = liveQuery(
   (sql, days: number, now: number): Promise<number> =>
     singleValue(sql`SELECT drop_price_snapshots_partitions(${new Date(now - days * DAY_MS)})`),
 )
 
-/** Shows how the providers stand at `now` (unix milliseconds); a later state stays. */
+/** Writes the state of the providers' rate limits at `now` (unix milliseconds); a later state stays. */
 export const writeProviderLimits = liveQuery(
   async (sql, limits: readonly ProviderLimit[], now: number): Promise<void> => {
     if (limits.length === 0) return

@@ -1,12 +1,12 @@
 import type { Product } from '../protocol/product.ts'
 import { liveQuery } from './client.ts'
 
-/** A product as it is stored. Whether it is active, settings say; where its price is from, only the moment knows. */
+/** A stored product. Settings say whether it is active; the source of its price is not stored. */
 export type StoredProduct = Omit<Product, 'active' | 'price_source'>
 
 /**
- * Writes products in one statement (of two with the same id the last) and gives
- * how many rows changed. A price without a newer time never replaces one with it; a missing price erases none.
+ * Writes products in one statement (of two with the same id the last) and returns how many rows changed. A price is only
+ * replaced by one with the same or a later time, never by a missing one.
  */
 export const upsertProducts = liveQuery(async (sql, products: readonly StoredProduct[]): Promise<number> => {
   const batch = new Map(products.map((product) => [`${product.exchange} ${product.product_id}`, product]))

@@ -4,6 +4,12 @@ import type { Asset } from '../protocol/asset.ts'
 import type { ActivityKind } from '../protocol/portfolio.ts'
 import { firstRow, singleValue, type UserSql, userQuery } from './client.ts'
 
+/** The keys in the order of a response: `split` and `lots` last. */
+const toActivityView = ({ lots, ...row }: SplitColumns<ActivityView>): ActivityView => ({
+  ...fromSplitColumns<Omit<ActivityView, 'lots'>>(row),
+  lots,
+})
+
 const selectActivities = (sql: UserSql) => sql`
   SELECT a.id, a.kind, a.asset_id, coalesce(l.symbol, o.symbol) AS symbol, coalesce(l.name, o.name) AS name, a.quantity,
     a.price, a.fees, a.currency, a.traded_at, a.split_numerator, a.split_denominator, a.named_lots AS lots, a.note, a.short,
@@ -17,7 +23,7 @@ export const findActivity = userQuery(async (sql, userId: string, id: string): P
   const row = await firstRow(
     sql<SplitColumns<ActivityView>[]>`${selectActivities(sql)} WHERE a.user_id = ${userId} AND a.id = ${id}`,
   )
-  return row && fromSplitColumns(row)
+  return row && toActivityView(row)
 })
 
 /** Time and id of the last activity of a page. */
@@ -48,7 +54,7 @@ export const readActivities = userQuery(
         ${after === null ? sql`` : sql`AND (a.traded_at, a.id) < (${after.traded_at}::timestamptz, ${after.id}::uuid)`}
       ORDER BY a.traded_at DESC, a.id DESC
       LIMIT ${limit}`
-    return rows.map((row) => fromSplitColumns(row))
+    return rows.map(toActivityView)
   },
 )
 

@@ -6,7 +6,7 @@ import { type LiveSql, liveQuery, type UserSql, userQuery } from './client.ts'
 import { HISTORY_TABLES, type StoredInterval } from './price-history.ts'
 import { readActivities } from './read-activities.ts'
 
-/** Everything that the past of a portfolio is made of, but the prices. */
+/** Everything that the value history of a portfolio is computed from, except prices. */
 export type PortfolioHistoryData = {
   currency: string
   activities: Activity[]
@@ -15,11 +15,11 @@ export type PortfolioHistoryData = {
   /** The currencies of listed assets. */
   currencyOf: Map<number, string>
   rateSources: RateSource[]
-  /** US dollars of a currency on a day (`2025-12-03`): `EUR 2025-12-03`. */
+  /** A currency's value in US dollars on a day; the key is `EUR 2025-12-03`. */
   usdOfDay: Map<string, string>
 }
 
-/** The past of a user's portfolio; at most `limit` activities, the newest first. */
+/** The data of a user's value history; at most `limit` activities, the newest first. */
 export const readPortfolioHistoryData = userQuery(
   async (sql, userId: string, limit: number): Promise<PortfolioHistoryData> => {
     const [[profile], activities, splits, taken, assets, rates] = await Promise.all([
@@ -64,8 +64,8 @@ const readRateSources = (sql: UserSql, currencies: readonly string[]): Promise<R
 type CloseRow = { asset_id: number; at: number; close: string }
 
 /**
- * Raw closes of many assets from `from` (unix seconds) on, and the last one before it, ascending by asset. A close holds
- * from the beginning of its day, week or month, and a price that was told from its own moment: microseconds.
+ * Raw closes of many assets from `from` (unix seconds) on, and the last one before it, ascending by asset. A close is
+ * valid from the start of its day, week or month, and a snapshot from its own time, in microseconds.
  */
 export const readCloses = liveQuery(
   async (
@@ -90,7 +90,7 @@ export const readCloses = liveQuery(
   },
 )
 
-/** A market that is closed for some days has its last price before them. */
+/** Covers days without trading before the range. */
 const LOOKBACK_DAYS = 45
 
 function readStoredCloses(sql: LiveSql, ids: string, interval: StoredInterval, start: Date): Promise<CloseRow[]> {

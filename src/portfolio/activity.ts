@@ -1,6 +1,6 @@
 import type { ActivityKind } from '../protocol/portfolio.ts'
 
-/** A part of a lot that a sale names: `quantity` in the shares of the day of the sale. */
+/** A part of a lot that a sale names; `quantity` is in the shares of the day of the sale. */
 export type NamedLot = { lot_id: string; quantity: string }
 
 /**
@@ -19,9 +19,9 @@ export type Activity = {
   currency: string
   /** RFC 3339. An activity in the future has no effect until then. */
   traded_at: string
-  /** Of a split only: `numerator` new shares for `denominator` old ones. */
+  /** Splits only: `numerator` new shares for `denominator` old ones. */
   split: { numerator: string; denominator: string } | null
-  /** Of a sale only: the lots that it takes; null takes the oldest first (P4). */
+  /** Sales only: the lots that it takes; null takes the oldest first (P4). */
   lots: readonly NamedLot[] | null
   note: string | null
   /** True if it may open a short lot: imported sales may, entered ones may not. */
@@ -32,22 +32,22 @@ export type Activity = {
 export type Split = { ex_date: string; numerator: string; denominator: string }
 
 /**
- * A purchase, as far as it is still open: what remains of the activity that has its id. Below 0 in `quantity` and `cost`
- * for a short one. `quantity` and `price` are in the shares of now; `cost` = what was paid for the open part with its
- * fees, which no split changes (P2).
+ * The open part of a purchase, which is the activity with the same id. `quantity` and `cost` are below 0 for a short lot.
+ * `quantity` and `price` are in today's shares; `cost` is the price paid for the open part with its fees, which no split
+ * changes (P2).
  */
 export type Lot = {
   id: string
   asset_id: number
   currency: string
   traded_at: string
-  /** 0 when it is closed. */
+  /** 0 for a closed lot. */
   quantity: string
-  /** What it was when it was opened, in the shares of now. */
+  /** The quantity at the opening, in today's shares. */
   opened_quantity: string
-  /** Of one share, without fees; rounded to PRICE_PLACES where a split leaves more digits. */
+  /** The price of one share, without fees; rounded to PRICE_PLACES where a split leaves more digits. */
   price: string
-  /** Of the open part. */
+  /** The fees of the open part. */
   fees: string
   cost: string
 }

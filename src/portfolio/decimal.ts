@@ -3,20 +3,20 @@ import Big from 'big.js'
 /** An exact decimal: sums, differences and products of it have every digit. */
 export type Decimal = Big
 
-/** Digits after the point of a percentage, of a rate between currencies, and of a price or a part that must be rounded. */
+/** Digits after the point of percentages, of exchange rates, and of prices and parts that have to be rounded. */
 const PERCENT_PLACES = 4
 export const RATE_PLACES = 16
 export const PRICE_PLACES = 10
 
-/** A quotient that ends within so many digits is exact. */
+/** A quotient that ends within this many digits is exact. */
 export const EXACT_PLACES = 38
 
-/** A constructor of its own, because its number of places is set before each division. */
+/** A separate constructor, because its number of places is set before each division. */
 const RoundingBig = Big()
 
 export const ZERO: Decimal = new Big(0)
 
-/** Parses plain decimal text. @throws Error for text that is no number */
+/** Parses plain decimal text. @throws Error for text that is not a number */
 export const parseDecimal = (text: string): Decimal => new Big(text)
 
 /** Plain decimal text: no exponent, no trailing zeros, no sign at zero. */
@@ -37,7 +37,7 @@ export function divideRounded(a: Decimal, b: Decimal, places: number): Decimal {
   return new RoundingBig(a).div(b)
 }
 
-/** a / b where that ends within 38 digits, else rounded to so many. @throws Error when b is 0 */
+/** a / b, exact if it ends within 38 digits, else rounded to `places`. @throws Error when b is 0 */
 export function divide(a: Decimal, b: Decimal, places = PRICE_PLACES): Decimal {
   const exact = divideRounded(a, b, EXACT_PLACES)
   return exact.times(b).eq(a) ? exact : divideRounded(a, b, places)

@@ -10,7 +10,7 @@ export type ExportInput = { activities: readonly Activity[]; assets: ReadonlyMap
 const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
   buy: 'BUY',
   transfer_in: 'BUY',
-  // Of nothing: what it did to the shares, only Kerb reads.
+  // With quantity 0: only Kerb reads the split.
   split: 'BUY',
   sell: 'SELL',
   transfer_out: 'SELL',
@@ -21,7 +21,7 @@ const GHOSTFOLIO_KIND: Readonly<Record<ActivityKind, string>> = {
 }
 const KERB_KINDS: ReadonlySet<ActivityKind> = new Set(['transfer_in', 'transfer_out', 'split', 'tax'])
 const CLOSING_KINDS: ReadonlySet<ActivityKind> = new Set(['sell', 'transfer_out'])
-/** What Ghostfolio shows of a fee without a name. */
+/** Ghostfolio's title of a fee without a name. */
 const DEFAULT_TITLES: Readonly<Partial<Record<ActivityKind, string>>> = { fee: 'Fee', interest: 'Interest', tax: 'Tax' }
 const DEFAULT_TITLE_TEXTS: ReadonlySet<string> = new Set(Object.values(DEFAULT_TITLES))
 
@@ -46,13 +46,13 @@ function symbolsOf(assets: Iterable<Asset>): Map<number, string> {
   return symbols
 }
 
-/** What stands for the asset of an activity, and its note: a fee of no asset has its note as its symbol's name. */
+/** The title and the comment of an activity without an asset: its note is the title. */
 function titleOf({ kind, note }: Activity): { title: string; comment: string | null } {
   const title = DEFAULT_TITLES[kind] ?? 'Fee'
   return note === null || DEFAULT_TITLE_TEXTS.has(note) ? { title, comment: note } : { title: note, comment: null }
 }
 
-/** The digits as they are, where JSON has a number. */
+/** A JSON number with exactly these digits. */
 const rawNumber = (text: string): unknown => (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text)
 
 const assetProfile = (symbol: string, name: string, currency: string) => ({
@@ -88,11 +88,11 @@ export function exportJson({ activities, assets, currency }: ExportInput, now: s
   const profiles = own.map((asset) => assetProfile(symbols.get(asset.asset_id) as string, asset.name, asset.currency))
   const rows = activities.map((activity) => {
     const { id, kind, asset_id, note } = activity
-    const told = asset_id === null ? titleOf(activity) : { title: '', comment: note }
-    if (asset_id === null) profiles.push(assetProfile(id, told.title, activity.currency))
+    const titled = asset_id === null ? titleOf(activity) : { title: '', comment: note }
+    if (asset_id === null) profiles.push(assetProfile(id, titled.title, activity.currency))
     return {
       accountId: null,
-      comment: told.comment,
+      comment: titled.comment,
       currency: activity.currency,
       dataSource: asset_id === null || asset_id < 0 ? 'MANUAL' : 'YAHOO',
       date: activity.traded_at,

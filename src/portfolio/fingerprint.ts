@@ -13,17 +13,20 @@ export type StoredActivity = ActivityContent & { id: string; fingerprint: string
 export type Digest = (text: string) => Promise<string>
 
 /** The content of an activity as text, with amounts and time in one normal form. */
-const serializeContent = ({
-  kind,
-  asset_id,
-  quantity,
-  price,
-  fees,
-  currency,
-  traded_at,
-  split,
-}: ActivityContent): string =>
-  JSON.stringify([kind, asset_id, quantity, price, fees, currency, traded_at, split?.numerator, split?.denominator])
+function serializeContent(activity: ActivityContent): string {
+  const { kind, asset_id, quantity, price, fees, currency, traded_at, split } = activity
+  return JSON.stringify([
+    kind,
+    asset_id,
+    quantity,
+    price,
+    fees,
+    currency,
+    traded_at,
+    split?.numerator,
+    split?.denominator,
+  ])
+}
 
 /**
  * The fingerprint of each row: a digest of its content and of the number of equal rows before it. Two equal trades of one
@@ -41,8 +44,8 @@ export async function computeFingerprints(rows: readonly ActivityContent[], dige
 }
 
 /**
- * For each row the id of the stored activity that it repeats; null for a new one, with its fingerprint (null where an
- * edited activity has it).
+ * The id of the stored activity that a row repeats; null for a new row, with its fingerprint (null where an edited activity
+ * has it).
  */
 export type DuplicateMatch = { known: string } | { known: null; fingerprint: string | null }
 
@@ -53,22 +56,22 @@ function addToList(lists: Map<string, string[]>, key: string, value: string): vo
 }
 
 /**
- * Matches rows with stored activities, each of which counts once: with entered and imported ones, and with those that were
- * edited since their import, as they were then.
+ * Matches rows with stored activities, each of which counts once. An activity that was edited since its import matches both
+ * as it is now and as it was imported.
  * @param prints the rows' fingerprints
- * @param there stored activities of the rows' times, and those with one of the fingerprints
+ * @param stored activities within the rows' times, and those with one of the fingerprints
  */
 export function matchDuplicates(
   rows: readonly ActivityContent[],
   prints: readonly string[],
-  there: readonly StoredActivity[],
+  stored: readonly StoredActivity[],
 ): DuplicateMatch[] {
   const texts = rows.map(serializeContent)
   const textOf = new Map(prints.map((print, at) => [print, texts[at] as string]))
   const taken = new Set<string>()
   const known = new Map<string, string[]>()
   // From the end, so that the first is taken first.
-  for (const activity of there.toReversed()) {
+  for (const activity of stored.toReversed()) {
     const now = serializeContent(activity)
     addToList(known, now, activity.id)
     if (activity.fingerprint === null) continue

@@ -21,7 +21,7 @@ export type LotRefusal = {
   refused: { activity_id: string; reason: 'insufficient_quantity' | 'unknown_lot'; detail: string }
 }
 
-/** A lot during the derivation. Amounts are of the open part, below 0 for a short lot. */
+/** A lot during the derivation. Amounts are the open part's, below 0 for a short lot. */
 type OpenLot = {
   opened: Activity
   /** The number of splits before it was opened. */
@@ -32,9 +32,9 @@ type OpenLot = {
   /** Without fees. */
   gross: Decimal
   fees: Decimal
-  /** As of the opening or the last split: the whole that parts refer to. */
+  /** The whole at the opening or the last split, to which parts refer. */
   base: { quantity: Decimal; gross: Decimal; fees: Decimal }
-  /** Gross by quantity; null where that has no end. Left out after a split, until it is needed. */
+  /** Gross / quantity; null where that does not end. Undefined after a split, until it is needed. */
   unit?: Decimal | null
 }
 
@@ -56,7 +56,7 @@ function eventsUntil(activities: readonly Activity[], splits: readonly AppliedSp
 }
 
 /**
- * The part of `whole` that is left when `rest` of `quantity` is; rounded, so that what all parts take, and the rest, are
+ * The part of `whole` that belongs to `rest` of `quantity`, rounded. The caller subtracts it, so that all parts add up to
  * the whole to the last digit.
  */
 const proportionalPart = (whole: Decimal, rest: Decimal, quantity: Decimal): Decimal =>
@@ -84,7 +84,7 @@ function takeFromLot(lot: OpenLot, quantity: Decimal): Decimal {
   return before.minus(lot.gross).minus(lot.fees)
 }
 
-/** What open lots have after a split: together what the whole position has, rounded to so many digits where it must be. */
+/** The quantities of open lots after a split. Their sum is the position's quantity, rounded to `places` if necessary. */
 function quantitiesAfter(lots: readonly OpenLot[], split: AppliedSplit, places: number): Decimal[] {
   const { numerator, denominator } = split
   // Most ratios end, and need no division for each lot.
@@ -102,8 +102,8 @@ function quantitiesAfter(lots: readonly OpenLot[], split: AppliedSplit, places: 
 }
 
 /**
- * Open lots in the shares after a split. Together they have what the whole position has, also where a lot alone would have
- * to be rounded; costs stay, and none stays with a lot of nothing (P2).
+ * Converts open lots to the shares after a split. Their quantities add up to the position's, even where a single lot has to
+ * be rounded. Costs stay, and no lot with a cost ends with quantity 0 (P2).
  */
 function splitLots(lots: readonly OpenLot[], split: AppliedSplit): void {
   const usual = quantitiesAfter(lots, split, PRICE_PLACES)
@@ -118,42 +118,34 @@ function splitLots(lots: readonly OpenLot[], split: AppliedSplit): void {
 /** The lots of an asset during the derivation. */
 type LotState = {
   all: OpenLot[]
-  byId: Map<string, OpenLot> /** None before it is open. */
+  byId: Map<string, OpenLot>
+  /** The index of the first lot that may be open. */
   first: number
   splits: number
 }
 
-function openLot(book: LotState, activity: Activity, quantity: Decimal, fees: Decimal): void {
-  const unit = parseDecimal(activity.price)
-  const gross = unit.times(quantity)
-  const base = { quantity, gross, fees }
-  const lot = {
-    opened: activity,
-    splitsBefore: book.splits,
-    opened_quantity: quantity,
-    whole: true,
-    ...base,
-    base,
-    unit,
-  }
-  book.all.push(lot)
-  book.byId.set(activity.id, lot)
+function openLot(state: LotState, opened: Activity, quantity: Decimal, fees: Decimal): void {
+  const unit = parseDecimal(opened.price)
+  const base = { quantity, gross: unit.times(quantity), fees }
+  const lot = { opened, splitsBefore: state.splits, opened_quantity: quantity, whole: true, ...base, base, unit }
+  state.all.push(lot)
+  state.byId.set(opened.id, lot)
 }
 
 type LotPart = { lot: OpenLot; quantity: Decimal }
 
-/** The oldest lots of the other side, as many as are needed and exist (P4). */
-function oldestLots(book: LotState, wanted: Decimal, side: 1 | -1): LotPart[] {
+/** The oldest lots of the other side, until `wanted` is reached or no lot is left (P4). */
+function oldestLots(state: LotState, wanted: Decimal, side: 1 | -1): LotPart[] {
   const parts: LotPart[] = []
   let left = wanted
-  for (let i = book.first; i < book.all.length && left.gt(ZERO); i++) {
-    const lot = book.all[i]!
+  for (let i = state.first; i < state.all.length && left.gt(ZERO); i++) {
+    const lot = state.all[i]!
     const held = lot.quantity.abs()
     if (isZero(held)) {
-      if (i === book.first) book.first++
+      if (i === state.first) state.first++
       continue
     }
-    // Long and short ones are never open at once.
+    // Long and short lots are never open at once.
     if (lot.quantity.s !== side) break
     const quantity = held.lt(left) ? held : left
     parts.push({ lot, quantity })
@@ -167,11 +159,11 @@ const refusal = (activity: Activity, reason: LotRefusal['refused']['reason'], de
 })
 
 /** The lots that a sale names, which must hold exactly what it takes. */
-function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[]): LotPart[] | LotRefusal {
+function namedLots(state: LotState, activity: Activity, names: readonly NamedLot[]): LotPart[] | LotRefusal {
   const parts = new Map<string, LotPart>()
   let sum = ZERO
   for (const { lot_id, quantity } of names) {
-    const lot = book.byId.get(lot_id)
+    const lot = state.byId.get(lot_id)
     if (!lot || lot.quantity.lt(ZERO)) return refusal(activity, 'unknown_lot', `This lot doesn't exist: ${lot_id}`)
     const part = { lot, quantity: parseDecimal(quantity).plus(parts.get(lot_id)?.quantity ?? ZERO) }
     if (part.quantity.gt(lot.quantity))
@@ -192,13 +184,13 @@ function namedLots(book: LotState, activity: Activity, names: readonly NamedLot[
  * Applies a purchase, sale or transfer: it closes lots of the other side, and opens one with the rest. Its fees are divided
  * by quantity. A transfer realises nothing; the fees of an outgoing one are an expense and belong to no lot.
  */
-function applyTrade(book: LotState, activity: Activity, closures: LotClosure[]): LotRefusal | null {
+function applyTrade(state: LotState, activity: Activity, closures: LotClosure[]): LotRefusal | null {
   const quantity = parseDecimal(activity.quantity)
   if (isZero(quantity)) return null
   const buys = OPENING_KINDS.has(activity.kind)
   const transfer = activity.kind === 'transfer_in' || activity.kind === 'transfer_out'
   const parts =
-    !buys && activity.lots ? namedLots(book, activity, activity.lots) : oldestLots(book, quantity, buys ? -1 : 1)
+    !buys && activity.lots ? namedLots(state, activity, activity.lots) : oldestLots(state, quantity, buys ? -1 : 1)
   if (!Array.isArray(parts)) return parts
   let left = parts.reduce((rest, part) => rest.minus(part.quantity), quantity)
   const opens = left.gt(ZERO)
@@ -225,11 +217,11 @@ function applyTrade(book: LotState, activity: Activity, closures: LotClosure[]):
       traded_at: activity.traded_at,
     })
   }
-  if (opens) openLot(book, activity, buys ? left : left.neg(), fees)
+  if (opens) openLot(state, activity, buys ? left : left.neg(), fees)
   return null
 }
 
-/** What the splits that each lot has seen make of one share of its day, by how many came before it. */
+/** The shares that one share became through the splits since, by the number of splits before it. */
 function splitFactors(splits: readonly AppliedSplit[]): { numerator: Decimal; denominator: Decimal }[] {
   let factor = { numerator: parseDecimal('1'), denominator: parseDecimal('1') }
   const since = [factor]
@@ -256,42 +248,34 @@ export function deriveLots(
 ): DerivedLots | LotRefusal {
   const until = parseMicros(now)
   const applied = splitsUntil(activities, splits, until)
-  const book: LotState = { all: [], byId: new Map(), first: 0, splits: 0 }
+  const state: LotState = { all: [], byId: new Map(), first: 0, splits: 0 }
   const closures: LotClosure[] = []
   for (const event of eventsUntil(activities, applied, until)) {
     if ('split' in event) {
       splitLots(
-        book.all.filter(({ quantity }) => !isZero(quantity)),
+        state.all.filter(({ quantity }) => !isZero(quantity)),
         event.split,
       )
-      book.splits++
+      state.splits++
       continue
     }
-    const refused = applyTrade(book, event.activity, closures)
+    const refused = applyTrade(state, event.activity, closures)
     if (refused) return refused
   }
   const since = splitFactors(applied)
-  const lots = book.all.map(({ opened, splitsBefore, ...lot }): Lot => {
+  const lots = state.all.map(({ opened, splitsBefore, ...lot }): Lot => {
     const split = splitsBefore < applied.length
     const { numerator, denominator } = since[splitsBefore]!
+    const openedQuantity = split ? divide(lot.opened_quantity.times(numerator), denominator) : lot.opened_quantity
+    const price = parseDecimal(opened.price)
     return {
       id: opened.id,
       asset_id: opened.asset_id ?? 0,
       currency: opened.currency,
       traded_at: opened.traded_at,
       quantity: formatDecimal(lot.quantity),
-      opened_quantity: formatDecimal(
-        lot.whole
-          ? lot.quantity
-          : split
-            ? divide(lot.opened_quantity.times(numerator), denominator)
-            : lot.opened_quantity,
-      ),
-      price: formatDecimal(
-        split
-          ? divideRounded(parseDecimal(opened.price).times(denominator), numerator, PRICE_PLACES)
-          : parseDecimal(opened.price),
-      ),
+      opened_quantity: formatDecimal(lot.whole ? lot.quantity : openedQuantity),
+      price: formatDecimal(split ? divideRounded(price.times(denominator), numerator, PRICE_PLACES) : price),
       fees: formatDecimal(lot.fees),
       cost: formatDecimal(lot.gross.plus(lot.fees)),
     }

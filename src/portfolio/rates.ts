@@ -18,9 +18,9 @@ const ONE = parseDecimal('1')
 
 /** A currency's value in US dollars by the price of its source, as `usd_now` in the database; null without a valid price. */
 function usdRate({ inverse }: Pick<RateSource, 'inverse'>, price: string): string | null {
-  const told = parseDecimal(price)
-  if (!told.gt(ZERO)) return null
-  return inverse ? formatDecimal(divideRounded(ONE, told, RATE_PLACES)) : formatDecimal(told)
+  const rate = parseDecimal(price)
+  if (!rate.gt(ZERO)) return null
+  return formatDecimal(inverse ? divideRounded(ONE, rate, RATE_PLACES) : rate)
 }
 
 /** The current rates. @param prices by asset; may have more than the sources, or fewer */
@@ -31,9 +31,9 @@ export function currentRates(
   const now = new Map<string, string | null>()
   const stale = new Map<string, StaleReason>()
   for (const source of sources) {
-    const told = prices.get(source.asset_id)
-    now.set(source.currency, told ? usdRate(source, told.price) : null)
-    if (told?.stale) stale.set(source.currency, told.stale)
+    const price = prices.get(source.asset_id)
+    now.set(source.currency, price ? usdRate(source, price.price) : null)
+    if (price?.stale) stale.set(source.currency, price.stale)
   }
   return { now, stale }
 }
@@ -48,8 +48,8 @@ const currentUsdRate = (rates: Rates, currency: string): string | null =>
 /** The value of one `from` in `to`; null when unknown, never a default of 1 (P3). */
 export function exchangeRate(rates: Rates, from: string, to: string): string | null {
   if (from === to) return '1'
-  const over = currentUsdRate(rates, from)
-  const under = currentUsdRate(rates, to)
-  if (over === null || under === null || !parseDecimal(under).gt(ZERO)) return null
-  return formatDecimal(divideRounded(parseDecimal(over), parseDecimal(under), RATE_PLACES))
+  const numerator = currentUsdRate(rates, from)
+  const denominator = currentUsdRate(rates, to)
+  if (numerator === null || denominator === null || !parseDecimal(denominator).gt(ZERO)) return null
+  return formatDecimal(divideRounded(parseDecimal(numerator), parseDecimal(denominator), RATE_PLACES))
 }

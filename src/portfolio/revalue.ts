@@ -6,9 +6,8 @@ export type Revaluation = { price: string; as_of: string }
 
 /**
  * A position at another price of the same UTC day: equal to `valuePosition` to the last digit, without the position's
- * lots. A day's change rises by quantity × rate for each unit of price, whenever a lot was
- * traded (P5); on another day other lots are of the day, against another close: that is for those who have them. What is
- * null for want of a price or a rate stays null (P3).
+ * lots. The day change rises by quantity × rate for each unit of price, whenever a lot was traded (P5). For another day,
+ * with other recent lots and another close, the lots are needed. Figures without a price or a rate stay null (P3).
  */
 export function revaluePosition(position: Position, { price, as_of }: Revaluation): Position {
   if (position.cmp === null) return position

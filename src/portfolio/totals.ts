@@ -3,36 +3,28 @@ import { type Decimal, formatDecimal, formatDecimalOrNull, parseDecimal, percent
 
 const SUMMED = ['invested', 'present_value', 'gain_loss', 'day_change', 'realised_gain', 'income', 'expenses'] as const
 
-/** What totals are made of: they change by the positions that have changed, however many there are. */
+/** The sums behind the totals. One changed position changes them, however many there are. */
 export type TotalSums = {
-  /** How many positions are open. */
+  /** The number of open positions. */
   readonly positions: number
-  /** Of what is known. */
+  /** The sums of known figures. */
   readonly known: Readonly<Record<(typeof SUMMED)[number], Decimal>>
-  /** Invested in what has a gain that is known; the value, before the day, of what has a change that is known. */
+  /** The sum invested in positions with a known gain, and the previous value of positions with a known day change. */
   readonly gainBase: Decimal
   readonly dayBase: Decimal
-  /** How many positions of a symbol lack a figure. */
+  /** The number of positions that lack a figure, by symbol. */
   readonly missing: ReadonlyMap<string, number>
 }
 
 const ZERO_SUMS: TotalSums = {
   positions: 0,
-  known: {
-    invested: ZERO,
-    present_value: ZERO,
-    gain_loss: ZERO,
-    day_change: ZERO,
-    realised_gain: ZERO,
-    income: ZERO,
-    expenses: ZERO,
-  },
+  known: Object.fromEntries(SUMMED.map((key) => [key, ZERO])) as TotalSums['known'],
   gainBase: ZERO,
   dayBase: ZERO,
   missing: new Map(),
 }
 
-/** Whether a figure of it is not known. What an asset of the user's own has gained is not missed: it is kept at cost. */
+/** True if a figure is not known. A custom asset, which is valued at cost, needs no gain. */
 const hasMissingFigure = (position: Position): boolean =>
   SUMMED.some(
     (key) => position[key] === null && !(position.asset_id < 0 && (key === 'gain_loss' || key === 'day_change')),
@@ -70,13 +62,13 @@ export function sumPositions(positions: Iterable<Position>): TotalSums {
   return sums
 }
 
-/** The sums after one position has become another; null before: it is new; null after: it is gone. */
+/** The sums after a position has changed. @param before null for a new position @param after null for a removed one */
 export function replacePosition(sums: TotalSums, before: Position | null, after: Position | null): TotalSums {
   const without = before ? addPosition(sums, before, -1) : sums
   return after ? addPosition(without, after, 1) : without
 }
 
-/** What a portfolio comes to; `portfolio_totals_view` of the database gives the same. */
+/** The totals of a portfolio; `portfolio_totals_view` in the database gives the same. */
 export function computeTotals(
   { positions, known, gainBase, dayBase, missing }: TotalSums,
   { currency, version }: Pick<Totals, 'currency' | 'version'>,
@@ -99,6 +91,6 @@ export function computeTotals(
   }
 }
 
-/** What these positions, all of a portfolio's, come to. */
+/** The totals of these positions, which are all of a portfolio's. */
 export const totalsOf = (positions: Iterable<Position>, of: Pick<Totals, 'currency' | 'version'>): Totals =>
   computeTotals(sumPositions(positions), of)

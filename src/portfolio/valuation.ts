@@ -16,9 +16,9 @@ import { exchangeRate, type Rates, staleRate } from './rates.ts'
 import { utcDay } from './time.ts'
 
 /**
- * What a position is without prices of now. `invested` and what follows are in the portfolio's currency; null: a rate of
- * some day is not known. `recent` has what of the open lots was traded on late days (UTC): of the last 31, and of all since
- * the day of the price; `paid` is what they cost without fees, at the rate of their day.
+ * A position without current prices. `invested` and the figures after it are in the portfolio's currency; null where the
+ * rate of a day is not known. `recent` has the trades of open lots by day (UTC), for the last 31 days and for all days since
+ * that of the price; `paid` is their cost without fees, at the rate of their day.
  */
 export type PositionBase = {
   asset_id: number
@@ -27,7 +27,7 @@ export type PositionBase = {
   type: string
   cmp_currency: string
   quantity: string
-  /** How many are open. */
+  /** The number of open lots. */
   lots: number
   invested: string | null
   realised_gain: string | null
@@ -36,10 +36,10 @@ export type PositionBase = {
   recent: readonly { day: string; quantity: string; paid: string | null }[]
 }
 
-/** What of a lot no price changes. */
+/** A lot without the figures that depend on prices. */
 export type LotBase = Omit<LotView, 'present_value' | 'gain_loss' | 'gain_loss_percent' | 'day_change'>
 
-/** Everything that is known of what a share is worth now, in the portfolio's currency. */
+/** The current value of a share in the portfolio's currency, its previous close, and the day of the price. */
 type ShareValue = { share: Decimal; close: Decimal | null; day: string }
 
 function shareValue(price: PortfolioPrice | null, fx: string | null): ShareValue | null {
@@ -49,7 +49,7 @@ function shareValue(price: PortfolioPrice | null, fx: string | null): ShareValue
   return { share: parseDecimal(price.price).times(fx), close, day: utcDay(as_of) }
 }
 
-/** What was bought on the day of the price, or later, against what was paid; all else against the previous close (P5). */
+/** Recent trades count against their cost, the rest against the previous close (P5). */
 function dayChange(
   { share, close }: ShareValue,
   recent: { quantity: Decimal; paid: Decimal | null },
@@ -63,7 +63,7 @@ function dayChange(
 
 const parseOrNull = (amount: string | null): Decimal | null => (amount === null ? null : parseDecimal(amount))
 
-/** Why its value is not one of now (Q1): of the price before that of the rate. */
+/** Why the value is stale (Q1): the price's reason comes before the rate's. */
 const positionStaleReason = (
   base: PositionBase,
   price: PortfolioPrice | null,
@@ -86,10 +86,30 @@ function recentTrades({ recent }: PositionBase, day: string): { quantity: Decima
   return { quantity, paid }
 }
 
+/** The value and the gain of a position or a lot. Custom assets are valued at cost, and have no gain. */
+function valueFigures(
+  { asset_id, quantity, invested: cost }: Pick<LotBase, 'asset_id' | 'quantity' | 'invested'>,
+  held: boolean,
+  now: ShareValue | null,
+  day: Decimal | null,
+) {
+  const own = asset_id < 0
+  const invested = parseOrNull(cost)
+  const present = !held ? ZERO : own ? invested : now && parseDecimal(quantity).times(now.share)
+  const gain = !held ? ZERO : own ? null : present && invested && present.minus(invested)
+  const figures = {
+    present_value: formatDecimalOrNull(present),
+    gain_loss: formatDecimalOrNull(gain),
+    gain_loss_percent: gain && invested && formatDecimalOrNull(percent(gain, invested)),
+    day_change: formatDecimalOrNull(day),
+  }
+  return { present, figures }
+}
+
 /**
- * A position as of now; `positions_view` of the database gives the same, to the last digit. One that is closed, and what
- * belongs to no asset, has no price; an asset of the user's own is kept at cost.
- * @param price of the asset; null: there is none
+ * A position at current prices; `positions_view` in the database gives the same, to the last digit. A closed position, and
+ * the one without an asset, has no price; a custom asset is valued at cost.
+ * @param price the asset's; null for none
  * @param currency the portfolio's
  */
 export function valuePosition(
@@ -99,7 +119,6 @@ export function valuePosition(
   currency: string,
 ): Position {
   const held = base.lots > 0
-  const own = base.asset_id < 0
   const quoted = held && base.asset_id > 0 ? price : null
   const cmp_currency = quoted?.currency ?? base.cmp_currency
   const fx = held && base.asset_id > 0 ? exchangeRate(rates, cmp_currency, currency) : null
@@ -107,13 +126,9 @@ export function valuePosition(
 
   const quantity = parseDecimal(base.quantity)
   const invested = parseOrNull(base.invested)
-  const present = !held ? ZERO : own ? invested : now && quantity.times(now.share)
-  const gain = !held ? ZERO : own ? null : present && invested && present.minus(invested)
-  let day: Decimal | null = held ? null : ZERO
-  if (now) {
-    const recent = recentTrades(base, now.day)
-    day = dayChange(now, recent, quantity.minus(recent.quantity))
-  }
+  const recent = now && recentTrades(base, now.day)
+  const day = recent ? dayChange(now, recent, quantity.minus(recent.quantity)) : held ? null : ZERO
+  const { present, figures } = valueFigures(base, held, now, day)
   const earns = quoted?.eps == null || parseDecimal(quoted.eps).gt(ZERO)
   const pe_ratio = earns ? (quoted?.pe_ratio ?? null) : null
 
@@ -130,10 +145,7 @@ export function valuePosition(
     rate: fx,
     average_cost: invested && !isZero(quantity) ? formatDecimal(divideRounded(invested, quantity, PRICE_PLACES)) : null,
     invested: base.invested,
-    present_value: formatDecimalOrNull(present),
-    gain_loss: formatDecimalOrNull(gain),
-    gain_loss_percent: gain && invested && formatDecimalOrNull(percent(gain, invested)),
-    day_change: formatDecimalOrNull(day),
+    ...figures,
     day_change_percent: day && present && formatDecimalOrNull(percent(day, present.minus(day))),
     realised_gain: base.realised_gain,
     income: base.income,
@@ -148,8 +160,8 @@ export function valuePosition(
 }
 
 /**
- * What a lot cost without its fees, in the portfolio's currency: by the rate that `invested` was made with. Null where
- * fees below 0 have cancelled the price: 0 tells no rate.
+ * The cost of a lot without fees, in the portfolio's currency, at the rate of `invested`. Null where fees below 0 cancel
+ * the price, because a cost of 0 gives no rate.
  */
 function lotPaid({ cost, fees, invested }: LotBase): Decimal | null {
   if (invested === null) return null
@@ -160,32 +172,16 @@ function lotPaid({ cost, fees, invested }: LotBase): Decimal | null {
 }
 
 /**
- * A lot as of now; `lot_performance_view` gives the same. The figures of an asset's lots sum to those of its position (P2).
- * @param price of the lot's asset; null: there is none
+ * A lot at current prices; `lot_performance_view` gives the same. The figures of an asset's lots sum to its position's (P2).
+ * @param price the asset's; null for none
  */
 export function valueLot(lot: LotBase, price: PortfolioPrice | null, rates: Rates, currency: string): LotView {
   const quantity = parseDecimal(lot.quantity)
   const held = !isZero(quantity)
-  const own = lot.asset_id < 0
-  const quoted = held && !own ? price : null
+  const quoted = held && lot.asset_id > 0 ? price : null
   const now = shareValue(quoted, quoted && exchangeRate(rates, quoted.currency, currency))
-  const invested = parseOrNull(lot.invested)
-  const present = !held ? ZERO : own ? invested : now && quantity.times(now.share)
-  const gain = !held ? ZERO : own ? null : present && invested && present.minus(invested)
   let day: Decimal | null = held ? null : ZERO
-  if (now) {
-    const recent = utcDay(lot.traded_at) >= now.day
-    day = dayChange(
-      now,
-      recent ? { quantity, paid: lotPaid(lot) } : { quantity: ZERO, paid: ZERO },
-      recent ? ZERO : quantity,
-    )
-  }
-  return {
-    ...lot,
-    present_value: formatDecimalOrNull(present),
-    gain_loss: formatDecimalOrNull(gain),
-    gain_loss_percent: gain && invested && formatDecimalOrNull(percent(gain, invested)),
-    day_change: formatDecimalOrNull(day),
-  }
+  if (now && utcDay(lot.traded_at) >= now.day) day = dayChange(now, { quantity, paid: lotPaid(lot) }, ZERO)
+  else if (now) day = dayChange(now, { quantity: ZERO, paid: ZERO }, quantity)
+  return { ...lot, ...valueFigures(lot, held, now, day).figures }
 }

@@ -14,72 +14,72 @@ import {
 import { splitsUntil } from './splits.ts'
 import { parseMicros, utcDay } from './time.ts'
 
-/** What a portfolio was worth, and what had been put into it less what had come out, in its currency. */
+/** The value of a portfolio and its net deposits, in its currency. */
 export type ValuePoint = {
   date: string
   value: string
   net_deposits: string
-  /** A price or a rate is missing: both are of what is known. */
+  /** True if a price or a rate is missing: both figures then leave out the unknown parts. */
   incomplete: boolean
 }
 
-/** A price that held from `at` on, microseconds. Those of one asset ascend. */
+/** A price that is valid from `at` (microseconds) on. An asset's closes ascend. */
 export type Close = { at: number; close: string }
 
-/** Part of a lot that was taken: `cost` in the lot's currency, at the rate of the lot's day. */
+/** A closed part of a lot: `cost` in the lot's currency, at the rate of the lot's day. */
 export type TakenPart = {
   asset_id: number
   traded_at: string
   cost: string
   currency: string
   lot_traded_at: string
-  /** It went out, and realised nothing. */
+  /** True for an outgoing transfer, which realises nothing. */
   transfer: boolean
 }
 
-/** `date` as it is told; prices up to `prices`, what was done before `until`: microseconds. */
+/** A point of the history: `date` as published, with prices up to `prices` and activities before `until`, in microseconds. */
 export type HistoryPoint = { date: string; prices: number; until: number }
 
 export type ValueHistoryInput = {
   currency: string
-  /** All of them, in any order. */
+  /** All activities, in any order. */
   activities: readonly Activity[]
-  /** That the market tells of, by asset. */
+  /** The market's splits, by asset. */
   splits: ReadonlyMap<number, readonly Split[]>
-  /** By transfers out, and of assets that nobody prices. */
+  /** The parts taken by outgoing transfers, and those of custom assets. */
   taken: readonly TakenPart[]
   /** Ascending. */
   points: readonly HistoryPoint[]
-  /** Raw ones, by asset, also those of the rates' assets. */
+  /** Raw closes by asset, including the assets of exchange rates. */
   closes: ReadonlyMap<number, readonly Close[]>
-  /** What each asset is priced in. */
+  /** The currency of each asset's prices. */
   currencyOf: ReadonlyMap<number, string>
-  /** The asset that tells what a currency is in US dollars. */
+  /** The asset whose price is a currency's rate to the US dollar. */
   rateSources: ReadonlyMap<string, { asset_id: number; inverse: boolean }>
-  /** What one of a currency was in US dollars on a day, where that is known. */
+  /** The value of one unit of a currency in US dollars on a day; null if unknown. */
   usdOfDay: (currency: string, day: string) => string | null
 }
 
 const DAY_US = 86_400e6
 const INTRADAY_US = { FIVE_MINUTES: 300e6, THIRTY_MINUTES: 1_800e6 } as const
 
-/** The interval of a range that begins at `from`, and where the first point is; both `2025-12-03`. */
+/** The interval of a range, and the day of its first point. Days are `2025-12-03`. */
 export function historySpan(
   range: HistoryRange,
   firstDay: string,
   today: string,
 ): { interval: HistoryInterval; from: string } {
   if (range === '1d' || range === '7d') return { interval: INTERVAL_BY_RANGE[range], from: today }
-  const asked = rangeStart(range, today)
-  const from = asked > firstDay ? asked : firstDay
-  // What is young is told in days also when all of it is asked for.
+  const start = rangeStart(range, today)
+  const from = start > firstDay ? start : firstDay
+  // The whole history of a young portfolio is shown in days.
   const interval = historyInterval(range === 'all' ? '1y' : range, from, today) as DayInterval
   return { interval, from: startOfPeriod(from, interval) }
 }
 
 /**
- * The points of a range up to `now` (unix milliseconds), which is not one of them: the ends of its five or thirty minutes,
- * or each day, week or month that is over.
+ * The points of a range before `now` (unix milliseconds): the ends of its five or thirty minutes, or the days, weeks or
+ * months that have ended.
  */
 export function historyPoints(
   range: HistoryRange,
@@ -105,7 +105,7 @@ export function historyPoints(
 
 const ONE = parseDecimal('1')
 
-/** Goes through ascending entries once: gives the last one up to a time. */
+/** Returns the last entry up to a time, for ascending times. */
 function lastEntryUntil<T extends { at: number }>(entries: readonly T[]): (time: number) => T | null {
   let next = 0
   return (time) => {
@@ -117,15 +117,15 @@ function lastEntryUntil<T extends { at: number }>(entries: readonly T[]): (time:
 const crossRate = (from: Decimal | null, to: Decimal | null): Decimal | null =>
   from === null || to === null ? null : divideRounded(from, to, RATE_PLACES)
 
-/** What happens to a number that is kept from point to point. A `split` changes quantities, the rest adds. */
+/** A change of the running figures at a time. */
 type HistoryEvent = { at: number; order: number; do: () => void }
 
 /**
- * What a portfolio was worth at each of these times, by the prices, the shares and the rates of then; and what had been
- * put into it till then, each amount at the rate of its own day: purchases, transfers in, fees and taxes less sales,
- * transfers out (at cost), dividends and interest. The difference is all that was gained or lost.
+ * The value of a portfolio at each point, by the prices, shares and rates of that time, and its net deposits until then,
+ * each at the rate of its own day: purchases, transfers in, fees and taxes less sales, transfers out (at cost), dividends
+ * and interest. The difference is everything gained or lost.
  *
- * An asset that nobody prices counts as what was paid for it.
+ * A custom asset, which has no price, counts at cost.
  */
 export function computeValueHistory(input: ValueHistoryInput): ValuePoint[] {
   const { currency, points } = input
@@ -148,8 +148,8 @@ export function computeValueHistory(input: ValueHistoryInput): ValuePoint[] {
     if (amount === null) unknown++
     else deposits = deposits.plus(amount)
   }
-  const keepOwn = (amount: Decimal | null): void => {
-    if (amount !== null) own = own.plus(amount)
+  const addOwn = (amount: Decimal | null): void => {
+    own = own.plus(amount ?? ZERO)
   }
 
   const steps: HistoryEvent[] = []
@@ -172,7 +172,7 @@ export function computeValueHistory(input: ValueHistoryInput): ValuePoint[] {
       order: 2,
       do: () => {
         const amount = atRateOfDay(parseDecimal(cost).neg(), of, lot_traded_at)
-        if (asset_id < 0) keepOwn(amount)
+        if (asset_id < 0) addOwn(amount)
         if (transfer) deposit(amount)
       },
     })
@@ -189,7 +189,7 @@ export function computeValueHistory(input: ValueHistoryInput): ValuePoint[] {
         const paid = atRateOfDay(amount.plus(fees), of, traded_at)
         deposit(paid)
         move(shares)
-        if (asset_id !== null && asset_id < 0) keepOwn(paid)
+        if (asset_id !== null && asset_id < 0) addOwn(paid)
         break
       }
       case 'sell':

@@ -30,8 +30,8 @@ function stripAmount(text: string): string {
 }
 
 /**
- * An amount as plain decimal text with its exact digits: `-$1,259.59`, `1.259,59`, `(12.5)`, `1e-8`. An amount in the other
- * style than the file's is read, too, where it is unambiguous. Null for text that is no amount, or is too long.
+ * Parses an amount to plain decimal text with its exact digits: `-$1,259.59`, `1.259,59`, `(12.5)`, `1e-8`. An amount in
+ * the other style than the file's is accepted where it is unambiguous. Null for text that is not an amount, or too long.
  */
 export function parseAmount(text: string, style: DecimalStyle): string | null {
   const given = stripAmount(text)

@@ -1,7 +1,7 @@
-/** What a line of DEGIRO's account says, in the languages of its customers; without capitals. */
+/** The kinds of lines in DEGIRO's account statement. */
 export type LineKind = 'dividend' | 'tax' | 'fee' | 'interest' | 'exchange' | 'cash'
 
-/** The first that fits, in this order. */
+/** The words for each kind in the languages of its customers, in lower case; the first match counts. */
 const LINE_KINDS: readonly [LineKind, RegExp][] = [
   [
     'cash',
@@ -30,7 +30,7 @@ const LINE_KINDS: readonly [LineKind, RegExp][] = [
   ],
 ]
 
-/** What a line says; null where no word of it is known. */
+/** The kind of a line; null for an unknown one. */
 export const lineKind = (description: string): LineKind | null =>
   LINE_KINDS.find(([, words]) => words.test(description.toLowerCase()))?.[0] ?? null
 
@@ -41,7 +41,7 @@ const TRADE = new RegExp(
   'iu',
 )
 
-/** A trade as a line tells it: `Koop 1 @ 33,9 USD`; `action` is what made it, where nobody ordered it. */
+/** The trade of a line such as `Koop 1 @ 33,9 USD`; `action` is the corporate action behind it, or ''. */
 export type ParsedTrade = { action: string; side: 'buy' | 'sell'; quantity: string; price: string; currency: string }
 
 export function parseTrade(description: string): ParsedTrade | null {

@@ -6,37 +6,19 @@ import type { ImportRow } from './row.ts'
 import type { Table, TableRow } from './table.ts'
 
 /** The names of the columns in DEGIRO's languages. */
-const DATE = ['datum', 'date', 'fecha', 'data', 'dato', 'dátum']
-const TIME = ['tijd', 'time', 'uhrzeit', 'heure', 'hora', 'ora', 'tid', 'čas', 'godzina']
-const PRODUCT = ['product', 'produkt', 'produit', 'producto', 'prodotto', 'produto']
-const ISIN = ['isin', 'codeisin']
-const DESCRIPTION = [
-  'omschrijving',
-  'description',
-  'beschreibung',
-  'descripción',
-  'descrizione',
-  'descrição',
-  'beskrivning',
-  'beskrivelse',
-  'popis',
-  'opis',
-]
-const CHANGE = [
-  'mutatie',
-  'change',
-  'änderung',
-  'mouvements',
-  'variación',
-  'variazioni',
-  'mudança',
-  'förändring',
-  'ændring',
-  'změna',
-  'zmiana',
-]
-const RATE = ['fx', 'tipo', 'wisselkoers', 'exchangerate']
-const ORDER = ['orderid', 'idordre', 'idorden', 'idordine', 'iddaordem', 'idpokynu', 'identyfikatorzlecenia']
+const DATE = 'datum date fecha data dato dátum'.split(' ')
+const TIME = 'tijd time uhrzeit heure hora ora tid čas godzina'.split(' ')
+const PRODUCT = 'product produkt produit producto prodotto produto'.split(' ')
+const ISIN = 'isin codeisin'.split(' ')
+const DESCRIPTION =
+  'omschrijving description beschreibung descripción descrizione descrição beskrivning beskrivelse popis opis'.split(
+    ' ',
+  )
+const CHANGE = 'mutatie change änderung mouvements variación variazioni mudança förändring ændring změna zmiana'.split(
+  ' ',
+)
+const RATE = 'fx tipo wisselkoers exchangerate'.split(' ')
+const ORDER = 'orderid idordre idorden idordine iddaordem idpokynu identyfikatorzlecenia'.split(' ')
 
 /** Joins a row without a date to the one above it: a long text or number was wrapped. */
 function joinWrappedRows(table: Table): { table: Table; wrapped: ImportRow[] } {

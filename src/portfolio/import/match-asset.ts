@@ -2,7 +2,7 @@ import { type AssetIndex, resolveFromIndex } from '../../pricing/symbol.ts'
 import type { Asset } from '../../protocol/asset.ts'
 import type { ImportAsset } from './row.ts'
 
-/** What a name of a file means: an asset, several, or none that is known; then `ask` are names to ask providers for. */
+/** The result for a name in a file: one asset, several, or none; then `ask` are names to look up at providers. */
 export type AssetMatch =
   | { kind: 'one'; asset: Asset }
   | { kind: 'ambiguous'; assets: Asset[] }
@@ -14,16 +14,16 @@ const PAIR = /^([A-Z0-9]{2,10})(USDT|USDC|USD|EUR|GBP|CHF|JPY|CAD|AUD|BTC|ETH)$/
 /** `BRK.B`, `BRK B`: shares of a class, which Yahoo writes BRK-B. */
 const SHARE_CLASS = /^([A-Z]{1,4})[ ./]([A-Z])$/
 
-/** One way to name an asset, and whether what it finds can be what was meant. */
+/** A possible name of an asset, whether an asset found by it fits, and whether to ask providers for it. */
 type NameCandidate = { name: string; fits: (asset: Asset) => boolean; ask: boolean }
 
 const isCrypto = (asset: Asset): boolean => asset.type === 'crypto'
 const anyAsset = (): boolean => true
 
-function nameCandidates(meant: ImportAsset, currency: string | null): NameCandidate[] {
-  const { symbol, isin, own_name } = meant
+function nameCandidates(wanted: ImportAsset, currency: string | null): NameCandidate[] {
+  const { symbol, isin, own_name } = wanted
   const own = own_name === null ? [] : [{ name: own_name.toUpperCase(), fits: anyAsset, ask: false }]
-  if (meant.crypto && symbol !== null) {
+  if (wanted.crypto && symbol !== null) {
     const pairs = symbol.includes('-') ? [symbol] : [`${symbol}-USD`, `${symbol}-${currency ?? 'EUR'}`]
     return [
       ...own,
@@ -31,7 +31,7 @@ function nameCandidates(meant: ImportAsset, currency: string | null): NameCandid
       { name: symbol, fits: isCrypto, ask: false },
     ]
   }
-  // A ticker without its market means something else on the next one: an ISIN beside it has the say.
+  // The same ticker is another asset on another market: an ISIN takes precedence.
   const fits = (asset: Asset): boolean =>
     isin === null || (asset.isin === null ? isin.startsWith('US') || asset.currency === currency : asset.isin === isin)
   const [, share, letter] = SHARE_CLASS.exec(symbol ?? '') ?? []
@@ -47,15 +47,15 @@ function nameCandidates(meant: ImportAsset, currency: string | null): NameCandid
   ]
 }
 
-/** Every name that an asset of a file may be known by, to look them up. */
-export const candidateNames = (meant: ImportAsset, currency: string | null): string[] =>
-  nameCandidates(meant, currency).map(({ name }) => name)
+/** Every name by which an asset of a file may be found. */
+export const candidateNames = (wanted: ImportAsset, currency: string | null): string[] =>
+  nameCandidates(wanted, currency).map(({ name }) => name)
 
-/** Of several that a name means: those of the kind and in the currency that was meant. */
-function preferMatching(assets: readonly Asset[], meant: ImportAsset, currency: string | null): readonly Asset[] {
+/** Of several assets with a name, those of the file's kind and currency. */
+function preferMatching(assets: readonly Asset[], wanted: ImportAsset, currency: string | null): readonly Asset[] {
   let left = assets
   for (const fits of [
-    (asset: Asset) => isCrypto(asset) === meant.crypto,
+    (asset: Asset) => isCrypto(asset) === wanted.crypto,
     (asset: Asset) => asset.currency === currency,
   ]) {
     const fitting = left.filter(fits)
@@ -65,28 +65,28 @@ function preferMatching(assets: readonly Asset[], meant: ImportAsset, currency: 
 }
 
 /**
- * Which asset of an index a file means. The first name that finds one decides.
- * @param currency that the file's activities with it are in
- * @param known what providers were asked about a name: the symbol under which it is there now
+ * Finds the asset of a file in an index. The first name that finds one decides.
+ * @param currency the currency of the file's activities in the asset
+ * @param known the symbols that providers returned for a name
  */
 export function matchAsset(
-  meant: ImportAsset,
+  wanted: ImportAsset,
   currency: string | null,
   index: AssetIndex<Asset>,
   known: ReadonlyMap<string, string>,
 ): AssetMatch {
-  const ways = nameCandidates(meant, currency)
-  for (const { name, fits } of ways) {
+  const candidates = nameCandidates(wanted, currency)
+  for (const { name, fits } of candidates) {
     const found = resolveFromIndex(known.get(name) ?? name, index)
     if (found.kind === 'none') continue
     const fitting = (found.kind === 'one' ? [found.asset] : found.assets).filter(fits)
     if (fitting.length === 0) continue
-    const [asset, ...more] = preferMatching(fitting, meant, currency)
+    const [asset, ...more] = preferMatching(fitting, wanted, currency)
     return more.length === 0 && asset ? { kind: 'one', asset } : { kind: 'ambiguous', assets: fitting }
   }
-  return { kind: 'none', ask: ways.filter(({ ask }) => ask).map(({ name }) => name) }
+  return { kind: 'none', ask: candidates.filter(({ ask }) => ask).map(({ name }) => name) }
 }
 
-/** An asset of a file in words. */
+/** The asset of a file as text. */
 export const importAssetLabel = ({ symbol, isin, name }: ImportAsset): string =>
   [symbol ?? isin, name === symbol ? null : name].filter((part) => part !== null).join(', ')

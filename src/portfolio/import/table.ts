@@ -3,15 +3,15 @@ import Papa from 'papaparse'
 /** One row of a table: its cells, and the number that a spreadsheet shows beside it. */
 export type TableRow = { row: number; cells: readonly string[] }
 
-/** A text of rows and columns: `columns` are names as `columnName` makes them, in the order of the cells. */
+/** A text of rows and columns: `columns` are normalised names, in the order of the cells. */
 export type Table = { columns: readonly string[]; rows: readonly TableRow[]; delimiter: string }
 
-/** Lines above the names of the columns that some brokers write: a title, the account. */
+/** The most lines above the column names; some brokers write a title or the account there. */
 const MAX_PREAMBLE_ROWS = 20
-/** Characters by which the delimiter is guessed. */
+/** Characters of the text from which the delimiter is guessed. */
 const DELIMITER_SAMPLE_LENGTH = 4_000
 
-/** A name of a column without what differs between exports: capitals, accents' forms, spaces, marks. */
+/** A column name in the form in which exports agree: lower case, composed accents, no spaces or punctuation. */
 export const normalizeColumnName = (text: string): string =>
   text
     .normalize('NFC')
@@ -20,12 +20,11 @@ export const normalizeColumnName = (text: string): string =>
 
 const isEmpty = (cells: readonly string[]): boolean => cells.every((cell) => cell.trim() === '')
 
-/** The names of a table's columns, and where they stand: `at` rows of the text come before them. */
+/** The column names of a table, after `at` other rows. */
 export type TableHeader = { columns: readonly string[]; delimiter: string; at: number }
 
 /**
- * The heads that a text may have: divided by comma, semicolon, tab or bar, each of the first few rows as the names of the
- * columns, the likeliest first.
+ * The possible headers of a text, the likeliest first: its first rows, separated by comma, semicolon, tab or bar.
  */
 export function* findHeaders(text: string): Generator<TableHeader> {
   const start = text.slice(0, DELIMITER_SAMPLE_LENGTH)
@@ -40,12 +39,12 @@ export function* findHeaders(text: string): Generator<TableHeader> {
   }
 }
 
-/** The table below a head. CRLF and quoted fields, also of several lines, are what they are; empty rows are left out. */
+/** The table below a header, without empty rows. Quoted fields may have several lines. */
 export function parseTable(text: string, { columns, delimiter, at }: TableHeader): Table {
   const rows = Papa.parse<string[]>(stripBom(text), { delimiter }).data.slice(at + 1)
   const numbered = rows.map((cells, i) => ({ row: at + i + 2, cells }))
   return { columns, delimiter, rows: numbered.filter(({ cells }) => !isEmpty(cells)) }
 }
 
-/** A byte order mark is no part of the first name. */
+/** A byte order mark is not part of the first name. */
 const stripBom = (text: string): string => text.replace(/^\ufeff/, '')

@@ -1,4 +1,4 @@
-/** Which comes first in 03/04/2024: the day, or the month as in the United States. */
+/** The order of 03/04/2024: day first, or month first as in the United States. */
 export type DayOrder = 'dmy' | 'mdy'
 
 export type TimeResult = { ok: true; at: string } | { ok: false; message: string }
@@ -12,8 +12,8 @@ const SHORT_YEAR = /^\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(?!\d)/
 const DATE_FORMATS = 'must be a day such as 2024-01-31, 31-01-2024, 31/01/2024, 31.01.2024 or 20240131'
 
 /**
- * A moment as RFC 3339 in UTC, to the microsecond. A day alone is its begin; a time without a zone is taken for UTC.
- * `ok: false` tells why it is none.
+ * Parses a time to RFC 3339 in UTC, to the microsecond. A date alone is its midnight; a time without a zone is UTC.
+ * `ok: false` comes with the reason.
  */
 export function parseTime(text: string, order: DayOrder): TimeResult {
   const given = text.trim()
@@ -32,19 +32,15 @@ type Parts = readonly (string | undefined)[]
 
 function buildTime(
   [year, month, day]: Parts,
-  [hours = '0', minutes = '0', seconds = '0', fraction = '', zone]: Parts,
+  [hours = '0', minutes = '00', seconds = '00', fraction = '', zone]: Parts,
 ): TimeResult {
-  const at = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hours), Number(minutes), Number(seconds))
-  const back = new Date(at)
-  const whole =
-    back.getUTCMonth() === Number(month) - 1 &&
-    back.getUTCDate() === Number(day) &&
-    Number(hours) < 24 &&
-    Number(minutes) < 60 &&
-    Number(seconds) < 60 &&
-    Number(year) >= 1900 &&
-    Number(year) < 2200
-  if (!whole) return { ok: false, message: `${[year, month, day].join('-')}: there is no such moment` }
+  const [mm, dd, hh] = [month, day, hours].map((part) => part?.padStart(2, '0'))
+  const time = `${year}-${mm}-${dd}T${hh}:${minutes}:${seconds}`
+  const at = Date.parse(`${time}Z`)
+  // `2024-02-30` and `24:00` are valid for Date.parse, which moves them to the next day.
+  const exists = !Number.isNaN(at) && new Date(at).toISOString().startsWith(time)
+  if (!exists || time < '1900' || time >= '2200')
+    return { ok: false, message: `${[year, month, day].join('-')}: there is no such moment` }
   const text = new Date(at - zoneOffsetMs(zone)).toISOString().slice(0, 19)
   const micros = fraction.slice(0, 6).replace(/0+$/, '')
   return { ok: true, at: `${text}${micros === '' ? '' : `.${micros}`}Z` }
@@ -57,7 +53,7 @@ function zoneOffsetMs(zone: string | undefined): number {
   return sign === '-' ? -ahead : ahead
 }
 
-/** How a file writes its days with slashes: the month first only where one of them can be read in no other way. */
+/** The order of dates with slashes in a file: month first only if a date allows no other order. */
 export function detectDayOrder(texts: Iterable<string>): DayOrder {
   let order: DayOrder = 'dmy'
   for (const text of texts) {
