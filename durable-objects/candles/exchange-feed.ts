@@ -96,8 +96,8 @@ export class ExchangeFeed {
     if (state.kind === 'waiting') return state.until
     if (state.kind === 'live') {
       // A silent connection changes its state first and is closed later.
-      const quiet = state.lastMessageAt + SILENT_AFTER_MS
-      return this.#context.now() > quiet ? state.lastMessageAt + FEED_SILENCE_TIMEOUT_MS : quiet + 1
+      const silentAt = state.lastMessageAt + SILENT_AFTER_MS
+      return this.#context.now() > silentAt ? state.lastMessageAt + FEED_SILENCE_TIMEOUT_MS : silentAt + 1
     }
     return Number.POSITIVE_INFINITY
   }

@@ -61,8 +61,8 @@ export class HistoryLoader {
     if (first >= (recordStart ?? now) || from >= to || this.#isLoaded(granularity, from, to)) return
     if (!this.#takeLoad(now)) return
     const key = `${granularity}/${from}/${to}`
-    const known = this.#inFlight.get(key)
-    if (known) return known
+    const same = this.#inFlight.get(key)
+    if (same) return same
     const load = this.#load(granularity, from, to).finally(() => this.#inFlight.delete(key))
     this.#inFlight.set(key, load)
     return load

@@ -57,7 +57,7 @@ export type GateContext = Pick<ObjectContext, 'settings' | 'now' | 'log'> & {
 const LEASE_SLACK_MS = 5_000
 
 /** A request that the rate limit does not allow now. */
-export class RateLimitExceeded extends Error {
+class RateLimitExceeded extends Error {
   override readonly name = 'RateLimitExceeded'
 }
 

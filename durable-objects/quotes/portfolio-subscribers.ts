@@ -87,7 +87,7 @@ export class PortfolioSubscribers {
   }
 
   /**
-   * Replaces a user's subscription; its current prices are known to the user. Without assets the subscription ends.
+   * Replaces a user's subscription; the caller sends its current prices. Without assets the subscription ends.
    * @param open the assets among them that the user has open by name
    */
   subscribe(user: string, assetIds: readonly number[], open: readonly number[] = []): void {

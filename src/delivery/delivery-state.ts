@@ -17,7 +17,7 @@ export const SLOW_SEND_INTERVAL_MS = 5_000
  * What a connection has been sent of the updates of its subscription. Offsets are those of the object's stream; `since`
  * is when the first update came that it has not been sent (unix milliseconds).
  */
-export type Progress =
+type Progress =
   /** Everything up to `offset`. */
   | { kind: 'current'; offset: number }
   /** Everything up to `offset`; later updates wait. */

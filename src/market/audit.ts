@@ -23,9 +23,9 @@ export function compareCandles(ours: readonly Candle[], theirs: readonly Exchang
   const closed = new Map(ours.filter((candle) => candle.is_complete).map((candle) => [candle.timestamp, candle]))
   const found = { equal: 0, different: 0, missingHere: 0 }
   for (const candle of theirs) {
-    const own = closed.get(candle.start)
+    const candleHere = closed.get(candle.start)
     closed.delete(candle.start)
-    found[own === undefined ? 'missingHere' : hasSameValues(own, candle) ? 'equal' : 'different']++
+    found[candleHere === undefined ? 'missingHere' : hasSameValues(candleHere, candle) ? 'equal' : 'different']++
   }
   const { equal, different, missingHere } = found
   const missingThere = closed.size

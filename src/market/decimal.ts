@@ -10,7 +10,7 @@ const FINE_SCALE = 38
 const FINE_PER_UNIT = 10n ** BigInt(FINE_SCALE - SCALE)
 
 /** The most digits before the point, and the most after it, of an accepted decimal. */
-export const MAX_DIGITS = 38
+const MAX_DIGITS = 38
 
 const ZERO = 48
 const NINE = 57
