@@ -134,6 +134,8 @@ const schema = z
     REVISION_RETENTION_DAYS: count(365),
     /** About 20 rows a minute for each open feed. */
     METRIC_RETENTION_DAYS: count(14),
+    /** A request that repeats its Idempotency-Key within this time gets the first response again. */
+    IDEMPOTENCY_RETENTION_DAYS: count(1),
 
     ...providerSettings(),
     /** Most concurrent requests to one provider. */

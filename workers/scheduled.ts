@@ -71,8 +71,8 @@ const JOBS: Readonly<Record<string, { seconds: number; jobs: Readonly<Record<str
       }),
       // Sessions and reset tokens that have expired.
       accounts: inDatabase((sql, now) => deleteExpiredAuthRows(sql, now)),
-      idempotency_keys: inDatabase(async (sql, now) => ({
-        keys: await deleteExpiredIdempotencyKeys(sql, new Date(now)),
+      idempotency_keys: inDatabase(async (sql, now, { IDEMPOTENCY_RETENTION_DAYS }) => ({
+        keys: await deleteExpiredIdempotencyKeys(sql, IDEMPOTENCY_RETENTION_DAYS, now),
       })),
     },
   },

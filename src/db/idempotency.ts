@@ -1,9 +1,6 @@
 import { DAY_MS } from '../time.ts'
 import { liveQuery, type UserSql, userQuery } from './client.ts'
 
-/** A response is given again for this long. */
-const KEY_TTL_MS = DAY_MS
-
 /** A response as it was sent, to be sent again to the same request with the same key. */
 export type StoredResponse = { status: number; headers: Record<string, string>; body: string }
 
@@ -47,9 +44,9 @@ export const storeResponse = userQuery(
   },
 )
 
-/** Deletes keys that have expired at `now`, and returns how many. */
-export const deleteExpiredIdempotencyKeys = liveQuery(async (sql, now: Date): Promise<number> => {
-  const before = new Date(now.getTime() - KEY_TTL_MS)
+/** Deletes keys older than `days` at `now` (unix milliseconds), and returns how many. */
+export const deleteExpiredIdempotencyKeys = liveQuery(async (sql, days: number, now: number): Promise<number> => {
+  const before = new Date(now - days * DAY_MS)
   const { count } = await sql`DELETE FROM idempotency_keys WHERE created_at < ${before}`
   return count
 })

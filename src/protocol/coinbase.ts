@@ -10,7 +10,7 @@ const positiveDecimal = z.string().regex(/^(?=.*[1-9])(0|[1-9]\d{0,37})(\.\d{1,3
 const decimal = z.string().regex(/^-?(0|[1-9]\d*)?(\.\d+)?$/)
 const time = z.iso.datetime()
 
-export const tradeSchema = z.object({
+const tradeSchema = z.object({
   product_id: z.string().min(1),
   trade_id: z.string().regex(/^[1-9]\d{0,14}$/),
   price: positiveDecimal,

@@ -60,16 +60,7 @@ export const wireQuoteSchema = z.object({
 export type WireQuote = z.infer<typeof wireQuoteSchema>
 
 /** The keys of a quote whose numbers are decimals. */
-export type QuoteAmount =
-  | 'price'
-  | 'change24h'
-  | 'previous_close'
-  | 'open'
-  | 'high'
-  | 'low'
-  | 'volume'
-  | 'eps'
-  | 'pe_ratio'
+type QuoteAmount = 'price' | 'change24h' | 'previous_close' | 'open' | 'high' | 'low' | 'volume' | 'eps' | 'pe_ratio'
 
 /** A price of one asset inside Kerb. Amounts are plain decimal text with the provider's digits. */
 export type Quote = Exact<Omit<WireQuote, 'updatedAt' | 'source' | 'stale'>, QuoteAmount> & {

@@ -28,7 +28,7 @@ import {
   requireUser,
   setSessionCookies,
   type UserSession,
-} from './session.ts'
+} from './session-cookies.ts'
 
 /** Creates an account. The result is the same for an email that has one already. @throws CodedError */
 export async function signUp(scope: AccountScope, fields: JsonFields): Promise<void> {

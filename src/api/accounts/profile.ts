@@ -12,7 +12,7 @@ import { parse } from '../http/input.ts'
 import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { profileChangeSchema } from './input.ts'
-import { requireUser } from './session.ts'
+import { requireUser } from './session-cookies.ts'
 
 /** The user's profile. @throws CodedError `unavailable` */
 export async function findProfile(request: UserRequest): Promise<Profile> {

@@ -7,7 +7,7 @@ import type { AppEnv } from '../http/context.ts'
 import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
 import { callPortfolio } from '../portfolio/call-portfolio.ts'
 import { publicOrigin } from './accounts.ts'
-import { currentSession, requiredSession } from './session.ts'
+import { currentSession, requiredSession } from './session-cookies.ts'
 
 /** `<user id>.<secret>` */
 const TICKET_PATTERN = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{16,200})$/

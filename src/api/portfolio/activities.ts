@@ -12,7 +12,7 @@ import {
   type NewActivityInput,
   newActivitySchema,
 } from '../../protocol/lot-input.ts'
-import { requireUser } from '../accounts/session.ts'
+import { requireUser } from '../accounts/session-cookies.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { respondOnce, type Write, type WriteResult } from '../http/idempotency.ts'

@@ -14,7 +14,7 @@ import {
   sellSchema,
 } from '../../protocol/lot-input.ts'
 import { type LotView, lotSchema } from '../../protocol/portfolio.ts'
-import { requireUser } from '../accounts/session.ts'
+import { requireUser } from '../accounts/session-cookies.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { dryRun, respondOnce, type Write } from '../http/idempotency.ts'

@@ -6,9 +6,9 @@ import { joinStreamPositions, splitStreamPositions } from '../../protocol/stream
 import { parseStreamInput } from '../candles/input.ts'
 import { offlineProducts, productOfflineError } from '../candles/products.ts'
 import { type AppEnv, clientAddress } from '../http/context.ts'
-import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './event-stream.ts'
 import { createMultiplexer } from './multiplexer.ts'
 import { multiplexerDeps } from './object-socket.ts'
+import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './sse-response.ts'
 
 /** A stream begins when every object has responded, or after this time with those that have. */
 const START_TIMEOUT_MS = 5_000

@@ -10,9 +10,9 @@ import { eventStreamResponse, type Operations, operation } from '../http/operati
 import { rateLimit } from '../http/rate-limits.ts'
 import { allQuoteRoutes, resolveQuoteRoutes } from '../quotes/channels.ts'
 import type { QuoteRoute } from '../quotes/quote-route.ts'
-import type { StreamEvent } from './event-stream.ts'
 import { candleKey, candleTexts, framePosition, quoteKey, quoteTexts } from './frames.ts'
-import { multiplexedStream, resolveCandleStream, type StreamAdapter, type StreamSelection } from './sse.ts'
+import type { StreamEvent } from './sse-response.ts'
+import { multiplexedStream, resolveCandleStream, type StreamAdapter, type StreamSelection } from './stream-session.ts'
 
 /** Sends candles as `event: candle` and quotes as `event: quote`, each with the text that its object wrote. */
 const sseAdapter: StreamAdapter = {

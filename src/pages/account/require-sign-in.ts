@@ -1,5 +1,5 @@
 import type { MiddlewareHandler } from 'hono'
-import { currentUser } from '../../api/accounts/session.ts'
+import { currentUser } from '../../api/accounts/session-cookies.ts'
 import type { AppEnv } from '../../api/http/context.ts'
 
 /** Redirects visitors who are not signed in to the sign-in page, which leads back. */

@@ -435,8 +435,8 @@ describe('an answer is stored under its key', () => {
     expect(await find(user, 'b')).toEqual({ kind: 'other_request' })
     expect(await keep(user, 'k', 'b')).toBe('other_request')
     expect(await find(other, 'a')).toEqual({ kind: 'new' })
-    expect(await deleteExpiredIdempotencyKeys(live, new Date(Date.now() + DAY_MS - 60_000))).toBe(0)
-    expect(await deleteExpiredIdempotencyKeys(live, new Date(Date.now() + DAY_MS + 60_000))).toBe(1)
+    expect(await deleteExpiredIdempotencyKeys(live, 1, Date.now() + DAY_MS - 60_000)).toBe(0)
+    expect(await deleteExpiredIdempotencyKeys(live, 1, Date.now() + DAY_MS + 60_000)).toBe(1)
     expect(await find(user, 'a')).toEqual({ kind: 'new' })
   })
 

@@ -9,7 +9,7 @@ import { computeFingerprints, type DuplicateMatch, matchDuplicates } from '../..
 import { IMPORT_FORMATS, readImport } from '../../../portfolio/import/read-import.ts'
 import { type ImportRow, isActivity } from '../../../portfolio/import/row.ts'
 import { CodedError } from '../../../protocol/errors.ts'
-import { requireUser } from '../../accounts/session.ts'
+import { requireUser } from '../../accounts/session-cookies.ts'
 import { readBytes } from '../../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../../http/context.ts'
 import { dryRun, respondOnce, type Write, type WriteResult } from '../../http/idempotency.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type EventSink, eventStream } from '../../../../src/api/streams/event-stream.ts'
+import { type EventSink, eventStream } from '../../../../src/api/streams/sse-response.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
