@@ -529,7 +529,7 @@ describe('pages', () => {
     for (const field of ['currency', 'refresh_interval_seconds']) expect(text).toContain(`id="${field}-error"`)
     expect(text).toContain('value="nonsense"')
     const wrong = await person().form('/sign-in', { email: who.email, password: 'a wrong password' })
-    expect([wrong.status, await wrong.text()]).toEqual([401, expect.stringContaining('Email and password do not fit')])
+    expect([wrong.status, await wrong.text()]).toEqual([401, expect.stringContaining('Wrong email or password')])
   })
 })
 

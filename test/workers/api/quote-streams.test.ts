@@ -317,7 +317,7 @@ describe('pages of assets', () => {
     expect(malformed.text).not.toContain('<script>')
     const ambiguous = await page('/assets/KRBC')
     expect(ambiguous.status).toBe(409)
-    expect(ambiguous.text).toContain('KRBC means several assets')
+    expect(ambiguous.text).toContain('Several assets match KRBC')
     expect(ambiguous.text).toContain('href="/assets/yahoo%3AKRBC.MI"')
     expect((await page('/assets/KRBA?range=2y')).status).toBe(400)
   })

@@ -269,7 +269,7 @@ describe('audits over HTTP', () => {
     const detail = await (await get(`/audit?product=BTC-USD&day=${dayText(DAY)}`)).text()
     expect(detail).toContain('2 hours')
     expect(detail).toContain('100%')
-    expect(await (await get('/audit?day=2020-01-01')).text()).toContain('Nothing was audited yet')
+    expect(await (await get('/audit?day=2020-01-01')).text()).toContain('No audits yet')
   })
 })
 
