@@ -1,23 +1,15 @@
-import type { RefreshSettings } from '../pricing/refresh-settings.ts'
+import { DEFAULT_REFRESH_SETTINGS, type RefreshSettings } from '../pricing/refresh-settings.ts'
 import { liveQuery } from './client.ts'
 
 /** The settings as they are now. @throws Error when there is one that the table lacks. */
 export const readRefreshSettings = liveQuery(async (sql): Promise<RefreshSettings> => {
   const rows = await sql<{ name: string; value: string }[]>`SELECT name, value FROM app_settings`
   const values = new Map(rows.map(({ name, value }) => [name, Number(value)]))
-  const setting = (name: keyof RefreshSettings): number => {
+  const settings = { ...DEFAULT_REFRESH_SETTINGS }
+  for (const name of Object.keys(settings) as (keyof RefreshSettings)[]) {
     const value = values.get(name)
     if (value === undefined) throw new Error(`app_settings has no ${name}`)
-    return value
+    settings[name] = value
   }
-  return {
-    refresh_min_seconds: setting('refresh_min_seconds'),
-    refresh_max_seconds: setting('refresh_max_seconds'),
-    refresh_default_seconds: setting('refresh_default_seconds'),
-    closed_refresh_seconds: setting('closed_refresh_seconds'),
-    snapshot_seconds: setting('snapshot_seconds'),
-    snapshot_days: setting('snapshot_days'),
-    history_days: setting('history_days'),
-    history_weeks: setting('history_weeks'),
-  }
+  return settings
 })

@@ -7,46 +7,36 @@ import type { ActivityKind, PositionStaleReason, Totals } from '../protocol/port
  */
 export type FigureKind = 'money' | 'move' | 'price' | 'quantity' | 'percent' | 'ratio'
 
-/** Figures of the totals, positions and lots, by their names in messages. */
-export const TOTAL_FIGURES = {
+const VALUE_FIGURES = {
   present_value: 'money',
   invested: 'money',
   gain_loss: 'move',
   gain_loss_percent: 'percent',
   day_change: 'move',
+} as const satisfies Partial<Record<keyof Totals, FigureKind>>
+
+/** Figures of the totals, positions and lots, by their names in messages. */
+export const TOTAL_FIGURES = {
+  ...VALUE_FIGURES,
   day_change_percent: 'percent',
   realised_gain: 'move',
   income: 'money',
   expenses: 'money',
-} as const satisfies Partial<Record<keyof Totals, FigureKind>>
-
+} as const
 export const POSITION_FIGURES = {
+  ...TOTAL_FIGURES,
   quantity: 'quantity',
   cmp: 'price',
   average_cost: 'price',
-  invested: 'money',
-  present_value: 'money',
-  gain_loss: 'move',
-  gain_loss_percent: 'percent',
-  day_change: 'move',
-  day_change_percent: 'percent',
-  realised_gain: 'move',
-  income: 'money',
-  expenses: 'money',
   pe_ratio: 'ratio',
-} as const satisfies Record<string, FigureKind>
-
+} as const
 export const LOT_FIGURES = {
+  ...VALUE_FIGURES,
   quantity: 'quantity',
   price: 'price',
   fees: 'price',
   cost: 'price',
-  invested: 'money',
-  present_value: 'money',
-  gain_loss: 'move',
-  gain_loss_percent: 'percent',
-  day_change: 'move',
-} as const satisfies Record<string, FigureKind>
+} as const
 
 /** The text of an unknown figure, shown and for screen readers. */
 export const UNKNOWN_FIGURE = { sign: '–', words: 'unknown' } as const

@@ -33,71 +33,65 @@ const nextField = (next: string | null): Html | '' =>
   next === null ? '' : html`<input type="hidden" name="next" value="${next}">`
 const nextQuery = (next: string | null): string => (next === null ? '' : `?next=${encodeURIComponent(next)}`)
 
+const tokenField = (token: string): Html => html`<input type="hidden" name="token" value="${token}">`
+
 /** The form with a message about its token, which has no visible field. */
 const withTokenProblem = (form: FormState): FormState =>
   form.errors.some(({ field }) => field === 'token') ? { ...form, problem: FORM_PROBLEMS.token_expired ?? null } : form
 
+/** A page with one form: `note` stands above it, `more` below. */
+const formPage = (
+  title: string,
+  form: FormState,
+  action: string,
+  fields: Html,
+  submit: string,
+  more: Html,
+  note: Html | '' = '',
+): Page =>
+  accountPage(
+    title,
+    html`${note}${problemNote(form)}
+<form action="${action}" method="post">
+${fields}
+<button class="button" type="submit">${submit}</button>
+</form>
+${more}`,
+  )
+
 /** The sign-up page. */
 export function signUpPage(form: FormState, fields: FormFields): Page {
   const next = safeNext(fields.next)
-  return accountPage(
-    'Sign up',
-    html`${problemNote(form)}
-<form action="/sign-up" method="post">
-${nextField(next)}
-${field(form, NAME)}
-${field(form, EMAIL)}
-${field(form, NEW_PASSWORD)}
-<button class="button" type="submit">Sign up</button>
-</form>
-<p class="other">Already have an account? <a href="/sign-in${nextQuery(next)}">Sign in</a></p>`,
-  )
+  const inputs = html`${nextField(next)}${field(form, NAME)}${field(form, EMAIL)}${field(form, NEW_PASSWORD)}`
+  const more = html`<p class="other">Already have an account? <a href="/sign-in${nextQuery(next)}">Sign in</a></p>`
+  return formPage('Sign up', form, '/sign-up', inputs, 'Sign up', more)
 }
 
 /** The sign-in page. */
 export function signInPage(form: FormState, { next: wanted, done = '' }: FormFields): Page {
   const next = safeNext(wanted)
-  return accountPage(
-    'Sign in',
-    html`${successNote(SIGN_IN_NOTES[done])}${problemNote(form)}
-<form action="/sign-in" method="post">
-${nextField(next)}
-${field(form, EMAIL)}
-${field(form, { ...PASSWORD, autocomplete: 'current-password' })}
-<button class="button" type="submit">Sign in</button>
-</form>
-<p class="other"><a href="/forgot-password">Forgot your password?</a></p>
-<p class="other">New here? <a href="/sign-up${nextQuery(next)}">Sign up</a></p>`,
-  )
+  const password = { ...PASSWORD, autocomplete: 'current-password' } as const
+  const inputs = html`${nextField(next)}${field(form, EMAIL)}${field(form, password)}`
+  const more = html`<p class="other"><a href="/forgot-password">Forgot your password?</a></p>
+<p class="other">New here? <a href="/sign-up${nextQuery(next)}">Sign up</a></p>`
+  return formPage('Sign in', form, '/sign-in', inputs, 'Sign in', more, successNote(SIGN_IN_NOTES[done]))
 }
 
 /** The page that the mail to a new address links to. It has a button, since programs that check mail open links. */
-export const confirmPage = (form: FormState, { token = '' }: FormFields): Page =>
-  accountPage(
-    'Confirm your email',
-    html`${problemNote(withTokenProblem(form))}
-<form action="/confirm-email" method="post">
-<input type="hidden" name="token" value="${token}">
-<p>Confirm your email to finish signing up.</p>
-<button class="button" type="submit">Confirm</button>
-</form>
-<p class="other">Didn't sign up? Close this page.</p>`,
-  )
+export function confirmPage(form: FormState, { token = '' }: FormFields): Page {
+  const inputs = html`${tokenField(token)}<p>Confirm your email to finish signing up.</p>`
+  const more = html`<p class="other">Didn't sign up? Close this page.</p>`
+  return formPage('Confirm your email', withTokenProblem(form), '/confirm-email', inputs, 'Confirm', more)
+}
 
 const FORGOT_TITLE = 'Forgot your password?'
 const backToSignIn: Html = html`<p class="other"><a href="/sign-in">Back to sign in</a></p>`
 
 /** The page to request a link for a new password. */
-export const forgotPage = (form: FormState): Page =>
-  accountPage(
-    FORGOT_TITLE,
-    html`${problemNote(form)}
-<form action="/forgot-password" method="post">
-${field(form, { ...EMAIL, hint: "We'll email you a reset link." })}
-<button class="button" type="submit">Send link</button>
-</form>
-${backToSignIn}`,
-  )
+export function forgotPage(form: FormState): Page {
+  const input = field(form, { ...EMAIL, hint: "We'll email you a reset link." })
+  return formPage(FORGOT_TITLE, form, '/forgot-password', input, 'Send link', backToSignIn)
+}
 
 /** The page after that request. It does not reveal whether the account exists. */
 export const resetLinkSentPage: Page = accountPage(
@@ -108,14 +102,8 @@ ${backToSignIn}`,
 )
 
 /** The page that the mail links to. */
-export const resetPage = (form: FormState, { token = '' }: FormFields): Page =>
-  accountPage(
-    'Set a new password',
-    html`${problemNote(withTokenProblem(form))}
-<form action="/reset-password" method="post">
-<input type="hidden" name="token" value="${token}">
-${field(form, { ...NEW_PASSWORD, label: 'New password' })}
-<button class="button" type="submit">Save password</button>
-</form>
-<p class="other"><a href="/forgot-password">Request a new link</a></p>`,
-  )
+export function resetPage(form: FormState, { token = '' }: FormFields): Page {
+  const inputs = html`${tokenField(token)}${field(form, { ...NEW_PASSWORD, label: 'New password' })}`
+  const more = html`<p class="other"><a href="/forgot-password">Request a new link</a></p>`
+  return formPage('Set a new password', withTokenProblem(form), '/reset-password', inputs, 'Save password', more)
+}

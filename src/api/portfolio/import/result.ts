@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { splitSchema } from '../../../protocol/activity.ts'
-import { ACTIVITY_KINDS, decimalSchema } from '../../../protocol/portfolio.ts'
+import { activitySchema } from '../../../protocol/activity.ts'
 
 /** The most errors, skipped rows and activities that a response lists; its counts have all of them. */
 export const MAX_LISTED = 500
@@ -11,6 +10,16 @@ const rowErrorSchema = z.object({
     .meta({ description: 'As a spreadsheet counts: the names of the columns are row 1; of JSON the activity' }),
   field: z.string(),
   message: z.string(),
+})
+
+const { shape: importedActivity } = activitySchema.omit({
+  id: true,
+  asset_id: true,
+  lots: true,
+  short: true,
+  version: true,
+  created_at: true,
+  updated_at: true,
 })
 
 /** The result of an import or of a dry run. */
@@ -26,22 +35,7 @@ export const importResultSchema = z
     errors: z.array(rowErrorSchema).meta({ description: `The first ${MAX_LISTED}` }),
     skips: z.array(z.object({ row: z.int(), reason: z.string() })).meta({ description: `The first ${MAX_LISTED}` }),
     activities: z
-      .array(
-        z.object({
-          row: z.int(),
-          kind: z.enum(ACTIVITY_KINDS),
-          symbol: z.string().nullable(),
-          name: z.string().nullable(),
-          quantity: decimalSchema,
-          price: decimalSchema,
-          fees: decimalSchema,
-          currency: z.string(),
-          traded_at: z.string(),
-          split: splitSchema.nullable(),
-          note: z.string().nullable(),
-          duplicate: z.boolean(),
-        }),
-      )
+      .array(z.object({ row: z.int(), ...importedActivity, duplicate: z.boolean() }))
       .meta({ description: `The first ${MAX_LISTED}` }),
   })
   .meta({ id: 'Import', description: 'The result of an import or of a dry run' })
