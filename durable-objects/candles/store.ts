@@ -12,16 +12,8 @@ export type StoredState = { coverage: TradeCoverageState; lastGoodAt: number }
 type Row = { granularity: Granularity; start: number; body: string; unflushed: number }
 
 /** The granularity of a row of version 1, which stored its index in the list of that time. */
-const V1_GRANULARITY = `'${JSON.stringify([
-  'ONE_MINUTE',
-  'FIVE_MINUTES',
-  'FIFTEEN_MINUTES',
-  'THIRTY_MINUTES',
-  'ONE_HOUR',
-  'TWO_HOURS',
-  'SIX_HOURS',
-  'ONE_DAY',
-])}' ->> size`
+const V1_GRANULARITIES = 'ONE_MINUTE FIVE_MINUTES FIFTEEN_MINUTES THIRTY_MINUTES ONE_HOUR TWO_HOURS SIX_HOURS ONE_DAY'
+const V1_GRANULARITY = `'${JSON.stringify(V1_GRANULARITIES.split(' '))}' ->> size`
 
 const MIGRATIONS: readonly Migration[] = [
   (sql) =>

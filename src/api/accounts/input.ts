@@ -13,16 +13,14 @@ const email = z
   .pipe(z.email('must be an email address').max(MAX_EMAIL, `must have at most ${MAX_EMAIL} characters`))
   .meta({ example: 'ada@example.com' })
 
-const newPassword = z
-  .string('is required')
-  .min(MIN_PASSWORD_LENGTH, `must have at least ${MIN_PASSWORD_LENGTH} characters`)
-  .max(MAX_PASSWORD_LENGTH, `must have at most ${MAX_PASSWORD_LENGTH} characters`)
-
+const password = (min: number, message: string) =>
+  z
+    .string('is required')
+    .min(min, message)
+    .max(MAX_PASSWORD_LENGTH, `must have at most ${MAX_PASSWORD_LENGTH} characters`)
+const newPassword = password(MIN_PASSWORD_LENGTH, `must have at least ${MIN_PASSWORD_LENGTH} characters`)
 /** A longer password cannot be right, so refusing it reveals nothing about an account. */
-const oldPassword = z
-  .string('is required')
-  .min(1, 'is required')
-  .max(MAX_PASSWORD_LENGTH, `must have at most ${MAX_PASSWORD_LENGTH} characters`)
+const oldPassword = password(1, 'is required')
 
 const personName = z
   .string('is required')
@@ -37,10 +35,7 @@ export const passwordChangeSchema = z.object({ current_password: oldPassword, pa
 export const resetRequestSchema = z.object({ email })
 const mailToken = z.string('is required').min(1, 'is required').max(1_024, 'is not a valid token')
 export const confirmSchema = z.object({ token: mailToken })
-export const resetSchema = z.object({
-  token: mailToken,
-  password: newPassword,
-})
+export const resetSchema = z.object({ token: mailToken, password: newPassword })
 
 const currency = z
   .string()
