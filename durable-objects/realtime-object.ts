@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import { readSettings, type Settings } from '../src/config.ts'
-import { log } from '../src/log.ts'
+import { errorText, log } from '../src/log.ts'
 import type { ObjectContext } from './object-context.ts'
 import type { SocketOptions } from './sockets/connection.ts'
 import type { Hub } from './sockets/hub.ts'
@@ -131,9 +131,7 @@ export abstract class RealtimeObject extends DurableObject<Env> {
 
   #track(work: Promise<unknown>): void {
     const tracked: Promise<unknown> = work
-      .catch((error: unknown) =>
-        this.context.log('work_failed', { detail: error instanceof Error ? error.message : String(error) }),
-      )
+      .catch((error: unknown) => this.context.log('work_failed', { detail: errorText(error) }))
       .finally(() => {
         this.work.delete(tracked)
         this.scheduleAlarm()

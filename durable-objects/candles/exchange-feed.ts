@@ -1,5 +1,6 @@
 import { readCoinbaseKey } from '../../src/auth/coinbase-jwt.ts'
 import { backoffMs } from '../../src/backoff.ts'
+import { errorText } from '../../src/log.ts'
 import type { FeedProcessor } from '../../src/market/feed-processor.ts'
 import type { FeedState } from '../../src/protocol/product.ts'
 import type { ObjectContext } from '../object-context.ts'
@@ -123,8 +124,7 @@ export class ExchangeFeed {
           else socket.close(1000)
         },
         (error: unknown) => {
-          if (this.#state === state)
-            this.#scheduleReconnect('unreachable', error instanceof Error ? error.message : String(error))
+          if (this.#state === state) this.#scheduleReconnect('unreachable', errorText(error))
         },
       ),
     )

@@ -1,4 +1,5 @@
 import { backoffMs } from '../../src/backoff.ts'
+import { errorText } from '../../src/log.ts'
 import type { CandleAggregator } from '../../src/market/aggregator.ts'
 import type { Bar } from '../../src/market/bar.ts'
 import type { Revision } from '../../src/market/revision.ts'
@@ -107,10 +108,7 @@ export class CandleWriteBehind {
       this.#pausedUntil = this.#context.now() + pauseMs
       for (const bar of forming)
         if (!this.#forming.has(barKey(bar)) && !bar.complete) this.#forming.set(barKey(bar), bar)
-      this.#context.log('flush_failed', {
-        detail: error instanceof Error ? error.message : String(error),
-        rows: candles.length,
-      })
+      this.#context.log('flush_failed', { detail: errorText(error), rows: candles.length })
       return
     }
     this.#consecutiveFailures = 0

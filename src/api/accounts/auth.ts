@@ -8,7 +8,7 @@ import { CodedError, type ErrorCode } from '../../protocol/errors.ts'
 import { type JsonFields, readFields } from '../http/body.ts'
 import type { AppEnv } from '../http/context.ts'
 import { parse } from '../http/input.ts'
-import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { orUnavailable } from '../http/problems.ts'
 import { checkEmailLimit, rateLimit } from '../http/rate-limits.ts'
 import { type AccountScope, accountScope, callIssuer, publicKeys, unwrap, withIssuer } from './accounts.ts'
@@ -200,7 +200,6 @@ export const AUTH_OPERATIONS: Operations = {
   }),
   'post /api/v1/auth/password/change': operation('Accounts', 'changePassword', {
     summary: 'Change the password and end every other session',
-    security: USER_SECURITY,
     body: passwordChangeSchema,
     responses: response(200, 'A session with the new password', tokensSchema),
     errors: [...BODY_ERRORS, 'unauthorized', 'invalid_credentials'],

@@ -9,7 +9,7 @@ import { type JsonFields, readFields } from '../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { respondOnce, type Write } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { profileChangeSchema } from './input.ts'
 import { requireUser } from './session-cookies.ts'
@@ -64,13 +64,11 @@ const profileResponseSchema = profileSchema.meta({ id: 'Profile', description: '
 export const PROFILE_OPERATIONS: Operations = {
   'get /api/v1/users/profile': operation('Accounts', 'getProfile', {
     summary: 'Your profile',
-    security: USER_SECURITY,
     responses: response(200, 'The profile', profileResponseSchema),
     errors: ['unauthorized', 'unavailable'],
   }),
   'patch /api/v1/users/profile': operation('Accounts', 'changeProfile', {
     summary: 'Change your profile; fields that are left out stay the same',
-    security: USER_SECURITY,
     body: profileChangeSchema,
     responses: response(200, 'The changed profile', profileResponseSchema),
     errors: ['invalid_request', 'unauthorized', 'forbidden', 'message_too_large', 'unavailable'],

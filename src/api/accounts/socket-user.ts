@@ -4,7 +4,7 @@ import { readSettings } from '../../config.ts'
 import { userPortfolio } from '../../objects.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from '../http/context.ts'
-import { type Operations, operation, response, USER_SECURITY } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { callPortfolio } from '../portfolio/call-portfolio.ts'
 import { publicOrigin } from './accounts.ts'
 import { currentSession, requiredSession } from './session-cookies.ts'
@@ -98,7 +98,6 @@ const ticketResponseSchema = z.object({
 export const TICKET_OPERATIONS: Operations = {
   'post /api/v1/auth/ticket': operation('Accounts', 'getTicket', {
     summary: 'Get a ticket to open one socket from a browser, which cannot send a header with it',
-    security: USER_SECURITY,
     responses: response(200, 'The ticket', ticketResponseSchema),
     errors: ['unauthorized', 'forbidden', 'unavailable'],
   }),

@@ -2,7 +2,7 @@ import type { MiddlewareHandler } from 'hono'
 import { cors as honoCors } from 'hono/cors'
 import { readSettings } from '../../config.ts'
 import { RequestDatabase } from '../../db/client.ts'
-import { log } from '../../log.ts'
+import { errorText, log } from '../../log.ts'
 import { CodedError } from '../../protocol/errors.ts'
 import type { AppEnv } from './context.ts'
 
@@ -53,7 +53,7 @@ export const requireSettings = (): MiddlewareHandler<AppEnv> =>
     try {
       readSettings(c.env)
     } catch (error) {
-      log('settings_invalid', { error: error instanceof Error ? error.message : String(error) })
+      log('settings_invalid', { error: errorText(error) })
       throw new CodedError('internal', 'The server is misconfigured; see its log.')
     }
     await next()

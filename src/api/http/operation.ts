@@ -23,7 +23,7 @@ function problemResponses(codes: readonly ErrorCode[]) {
   )
 }
 
-/** The security of endpoints for users: an access token or the session cookie. */
+/** The security of operations for users: an access token or the session cookie. */
 export const USER_SECURITY: Record<string, string[]>[] = [{ user: [] }, { session: [] }]
 
 /** Operations of the OpenAPI document by method and path, such as `get /health`. */
@@ -39,7 +39,7 @@ type OperationParts = Pick<ZodOpenApiOperationObject, 'description' | 'security'
   errors: readonly ErrorCode[]
 }
 
-/** An operation of the OpenAPI document. */
+/** An operation of the OpenAPI document. One that responds with `unauthorized` is for users, unless `security` says else. */
 export const operation = (
   tag: string,
   operationId: string,
@@ -47,6 +47,7 @@ export const operation = (
 ): ZodOpenApiOperationObject => ({
   operationId,
   tags: [tag],
+  ...(errors.includes('unauthorized') && { security: USER_SECURITY }),
   ...parts,
   ...((path || query || header) && {
     requestParams: { ...(path && { path }), ...(query && { query }), ...(header && { header }) },

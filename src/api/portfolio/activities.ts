@@ -17,7 +17,7 @@ import { type JsonFields, readFields } from '../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { respondOnce, type Write, type WriteResult } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { type Operations, response } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { assetIdsBySymbol, decodeCursor, toPage } from './cursor.ts'
 import {
@@ -27,7 +27,6 @@ import {
   idempotencyHeaders,
   idPath,
   okWithEtag,
-  portfolioOperation,
   READ_ERRORS,
   SYMBOL_ERRORS,
   WRITE_ERRORS,
@@ -184,13 +183,13 @@ export const activityRoutes = new Hono<AppEnv>()
 const activity = activitySchema.meta({ id: 'Activity', description: 'An activity that was entered or imported' })
 
 export const ACTIVITY_OPERATIONS: Operations = {
-  'get /api/v1/activities': portfolioOperation('listActivities', {
+  'get /api/v1/activities': operation('Portfolio', 'listActivities', {
     summary: 'Your activities, the newest first',
     query: activitiesQuerySchema,
     responses: response(200, 'A page of activities', activityPageSchema.extend({ activities: z.array(activity) })),
     errors: [...READ_ERRORS, 'invalid_request'],
   }),
-  'post /api/v1/activities': portfolioOperation('addActivity', {
+  'post /api/v1/activities': operation('Portfolio', 'addActivity', {
     summary: 'Enter an activity of any kind',
     description:
       'A dividend, interest, fee or tax amounts to quantity × price. A split changes the lots that were open before its day.',
@@ -199,13 +198,13 @@ export const ACTIVITY_OPERATIONS: Operations = {
     responses: createdResponse('The activity', activity),
     errors: [...WRITE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot'],
   }),
-  'get /api/v1/activities/{id}': portfolioOperation('getActivity', {
+  'get /api/v1/activities/{id}': operation('Portfolio', 'getActivity', {
     summary: 'One activity',
     path: idPath,
     responses: okWithEtag('The activity', activity),
     errors: [...READ_ERRORS, 'unknown_activity'],
   }),
-  'patch /api/v1/activities/{id}': portfolioOperation('changeActivity', {
+  'patch /api/v1/activities/{id}': operation('Portfolio', 'changeActivity', {
     summary: 'Change an activity; fields that are left out and its kind stay the same',
     path: idPath,
     header: conditionalHeaders,
@@ -213,7 +212,7 @@ export const ACTIVITY_OPERATIONS: Operations = {
     responses: okWithEtag('The changed activity', activity),
     errors: [...CHANGE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot', 'unknown_activity'],
   }),
-  'delete /api/v1/activities/{id}': portfolioOperation('deleteActivity', {
+  'delete /api/v1/activities/{id}': operation('Portfolio', 'deleteActivity', {
     summary: 'Delete an activity',
     path: idPath,
     header: conditionalHeaders,

@@ -8,9 +8,9 @@ import { formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session-cookies.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { parse } from '../http/input.ts'
-import type { Operations } from '../http/operation.ts'
+import { type Operations, operation } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-import { portfolioOperation, READ_ERRORS } from './operations.ts'
+import { READ_ERRORS } from './operations.ts'
 
 const exportQuerySchema = z.object({
   format: z.enum(['json', 'csv'], 'must be json or csv').default('json'),
@@ -42,7 +42,7 @@ export const exportRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/export', r
 })
 
 export const EXPORT_OPERATIONS: Operations = {
-  'get /api/v1/portfolio/export': portfolioOperation('exportPortfolio', {
+  'get /api/v1/portfolio/export': operation('Portfolio', 'exportPortfolio', {
     summary: 'All activities as a file that an import reads back',
     description: 'In Ghostfolio’s JSON or CSV; fields that these do not have are added where Ghostfolio ignores them.',
     query: exportQuerySchema,

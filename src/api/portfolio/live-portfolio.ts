@@ -11,7 +11,7 @@ import { type Operations, operation, response, USER_SECURITY } from '../http/ope
 import { isServiceKey } from '../http/service-key.ts'
 import { PRIVATE_NO_STORE } from '../http/user-transaction.ts'
 import { callPortfolio } from './call-portfolio.ts'
-import { portfolioOperation, READ_ERRORS } from './operations.ts'
+import { READ_ERRORS } from './operations.ts'
 
 const refreshPortfolioSchema = z.object({
   userId: z.uuid().optional().meta({ description: 'The user; another one than you needs the service key' }),
@@ -90,12 +90,12 @@ const enrichedResponses = {
 }
 
 export const LIVE_PORTFOLIO_OPERATIONS: Operations = {
-  'get /api/v1/stocks/portfolio-enriched': portfolioOperation('getEnrichedPortfolio', {
+  'get /api/v1/stocks/portfolio-enriched': operation('Portfolio', 'getEnrichedPortfolio', {
     summary: 'Your positions with prices, values and gains, each and in total',
     responses: enrichedResponses,
     errors: READ_ERRORS,
   }),
-  'get /api/v1/stocks/portfolio-cache': portfolioOperation('getCachedPortfolio', {
+  'get /api/v1/stocks/portfolio-cache': operation('Portfolio', 'getCachedPortfolio', {
     summary: 'The same, for clients that got a 202 or poll',
     responses: enrichedResponses,
     errors: READ_ERRORS,

@@ -19,7 +19,7 @@ import { type JsonFields, readFields } from '../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
 import { dryRun, respondOnce, type Write } from '../http/idempotency.ts'
 import { parse } from '../http/input.ts'
-import { type Operations, response } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
 import { changeActivity, deleteActivity, insertActivity, prepareActivity } from './activities.ts'
 import { assetIdsBySymbol, decodeCursor, toPage } from './cursor.ts'
@@ -30,7 +30,6 @@ import {
   idempotencyHeaders,
   idPath,
   okWithEtag,
-  portfolioOperation,
   READ_ERRORS,
   SYMBOL_ERRORS,
   WRITE_ERRORS,
@@ -195,13 +194,13 @@ const lot = lotSchema.meta({ id: 'Lot', description: 'The open part of a purchas
 const sale = saleSchema.meta({ id: 'Sale', description: 'The lots that a sale takes and the gain that it realises' })
 
 export const LOT_OPERATIONS: Operations = {
-  'get /api/v1/stocks': portfolioOperation('listStocks', {
+  'get /api/v1/stocks': operation('Portfolio', 'listStocks', {
     summary: 'Your lots with their current figures, the newest first',
     query: lotsQuerySchema,
     responses: response(200, 'A page of lots', lotPageSchema.extend({ stocks: z.array(lot) })),
     errors: [...READ_ERRORS, 'invalid_request'],
   }),
-  'post /api/v1/stocks': portfolioOperation('addStock', {
+  'post /api/v1/stocks': operation('Portfolio', 'addStock', {
     summary: 'Enter a purchase',
     description:
       'It opens a lot. Open short lots of the asset are closed first; if nothing is left, the lot in the response has the quantity 0.',
@@ -210,13 +209,13 @@ export const LOT_OPERATIONS: Operations = {
     responses: createdResponse('The lot', lot),
     errors: [...WRITE_ERRORS, ...SYMBOL_ERRORS],
   }),
-  'get /api/v1/stocks/{id}': portfolioOperation('getStock', {
+  'get /api/v1/stocks/{id}': operation('Portfolio', 'getStock', {
     summary: 'One lot',
     path: idPath,
     responses: okWithEtag('The lot', lot),
     errors: [...READ_ERRORS, 'unknown_lot'],
   }),
-  'patch /api/v1/stocks/{id}': portfolioOperation('changeStock', {
+  'patch /api/v1/stocks/{id}': operation('Portfolio', 'changeStock', {
     summary: 'Change the purchase that opened a lot; fields that are left out stay the same',
     description:
       'quantity and price are as they were traded, before later splits, as in the activity with this id. Refused if later sales would lack what they took.',
@@ -226,7 +225,7 @@ export const LOT_OPERATIONS: Operations = {
     responses: okWithEtag('The changed lot', lot),
     errors: [...CHANGE_ERRORS, ...SYMBOL_ERRORS, 'unknown_lot'],
   }),
-  'delete /api/v1/stocks/{id}': portfolioOperation('deleteStock', {
+  'delete /api/v1/stocks/{id}': operation('Portfolio', 'deleteStock', {
     summary: 'Delete the purchase that opened a lot',
     description: 'Refused if later sales would lack what they took.',
     path: idPath,
@@ -234,7 +233,7 @@ export const LOT_OPERATIONS: Operations = {
     responses: response(204, 'Deleted'),
     errors: [...CHANGE_ERRORS, 'unknown_lot'],
   }),
-  'post /api/v1/stocks/{id}/sell': portfolioOperation('sellStock', {
+  'post /api/v1/stocks/{id}/sell': operation('Portfolio', 'sellStock', {
     summary: 'Sell the asset of a lot',
     description:
       'The id names the asset. Without `lots` its oldest lots are taken first, whichever lot the id is; with `lots` only those. Overselling is refused.',

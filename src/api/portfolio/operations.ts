@@ -1,10 +1,6 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { operation, response, USER_SECURITY } from '../http/operation.ts'
-
-/** An operation on the user's own portfolio. */
-export const portfolioOperation = (operationId: string, parts: Omit<Parameters<typeof operation>[2], 'security'>) =>
-  operation('Portfolio', operationId, { ...parts, security: USER_SECURITY })
+import { response } from '../http/operation.ts'
 
 const etag = z.string().meta({ description: 'The version, for If-Match', example: '"v1"' })
 

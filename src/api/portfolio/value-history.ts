@@ -11,10 +11,10 @@ import { type ValueHistory, valueHistorySchema } from '../../protocol/value-hist
 import { DAY_S, formatDate } from '../../time.ts'
 import { requireUser } from '../accounts/session-cookies.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../http/context.ts'
-import { type Operations, response } from '../http/operation.ts'
+import { type Operations, operation, response } from '../http/operation.ts'
 import { orUnavailable } from '../http/problems.ts'
 import { PRIVATE_NO_STORE, withUser } from '../http/user-transaction.ts'
-import { portfolioOperation, READ_ERRORS } from './operations.ts'
+import { READ_ERRORS } from './operations.ts'
 
 /** The start of the prices of a range, unix seconds; an intraday range needs the prices of the day before, too. */
 const firstPriceAtS = (interval: HistoryInterval, from: string, points: readonly { prices: number }[]): number =>
@@ -71,7 +71,7 @@ export const portfolioHistoryRoutes = new Hono<AppEnv>().get('/api/v1/portfolio/
 })
 
 export const PORTFOLIO_HISTORY_OPERATIONS: Operations = {
-  'get /api/v1/portfolio/history': portfolioOperation('portfolioHistory', {
+  'get /api/v1/portfolio/history': operation('Portfolio', 'portfolioHistory', {
     summary: 'The value of the portfolio over a range, and the money put into it',
     query: z.object({ range: z.enum(HISTORY_RANGES).default('1m') }),
     responses: response(200, 'Ascending; the last point is now', valueHistorySchema.meta({ id: 'ValueHistory' })),

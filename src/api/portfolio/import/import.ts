@@ -14,9 +14,9 @@ import { readBytes } from '../../http/body.ts'
 import { type AppEnv, type UserRequest, userRequest } from '../../http/context.ts'
 import { dryRun, respondOnce, type Write, type WriteResult } from '../../http/idempotency.ts'
 import { invalidField, parse } from '../../http/input.ts'
-import { type Operations, response } from '../../http/operation.ts'
+import { type Operations, operation, response } from '../../http/operation.ts'
 import { PRIVATE_NO_STORE } from '../../http/user-transaction.ts'
-import { idempotencyHeaders, portfolioOperation, READ_ERRORS } from '../operations.ts'
+import { idempotencyHeaders, READ_ERRORS } from '../operations.ts'
 import { isUuid } from '../write-activity.ts'
 import { assignAssetIds, assignIds, type ResolvedActivity, resolveActivities, toNote } from './resolve.ts'
 import { type ImportResult, importResultSchema, MAX_LISTED, type RowError } from './result.ts'
@@ -224,7 +224,7 @@ export const importRoutes = new Hono<AppEnv>().post('/api/v1/portfolio/import', 
 
 const file = z.string().meta({ description: 'The unchanged file' })
 export const IMPORT_OPERATIONS: Operations = {
-  'post /api/v1/portfolio/import': portfolioOperation('importPortfolio', {
+  'post /api/v1/portfolio/import': operation('Portfolio', 'importPortfolio', {
     summary: 'Import the activities of a file, all or nothing',
     description:
       'Reads Ghostfolio’s JSON and CSV, exports of Kerb, of Coinbase, Crypto.com, DEGIRO, Delta, Interactive Brokers, ' +
