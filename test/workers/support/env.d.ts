@@ -13,6 +13,7 @@ declare namespace Cloudflare {
     PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
     DATABASE_SWITCH_URL: string
+    ADMIN_DATABASE_URL: string
     /** Takes the mails of the file's Worker; GET tells them. */
     MAIL_URL: string
     /** A simulated Supabase Auth, for Workers that are told of it by `getWith`. */
