@@ -84,6 +84,7 @@ export default defineConfig(({ mode }) => ({
                   // Cron loads more of it where that is what is tested.
                   HISTORY_PER_MINUTE: '1',
                   DATABASE_SWITCH_URL: stage.databaseSwitchUrl,
+                  ADMIN_DATABASE_URL: stage.adminDatabaseUrl,
                   AUTH_SECRET: 'a secret of tests alone, which opens nothing',
                   MAIL_URL: stage.mailUrl,
                   TEST_SUPABASE_URL: stage.supabaseUrl,

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { migrate } from '../dev/migrate.ts'
+import { migrate, workerDatabaseUrl } from '../dev/migrate.ts'
 import { startPostgres } from '../dev/postgres.ts'
 import { serveWorkerd } from '../dev/workerd.ts'
 import type { Exchange } from '../simulators/exchange/exchange.ts'
@@ -48,10 +48,10 @@ export async function startServer({
     stops.push(() => providers.close())
     const database = await startPostgres({ dir: join(dir, 'postgres'), fast: true })
     stops.push(() => database.stop())
-    await migrate(database.url)
+    await migrate(database.url, 'worker')
     const worker = await serveWorkerd({
       entry,
-      databaseUrl: database.url,
+      databaseUrl: workerDatabaseUrl(database.url, 'worker'),
       log: 'nothing',
       vars: {
         EXCHANGE: 'simulated',

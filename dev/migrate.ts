@@ -1,16 +1,33 @@
 import { join } from 'node:path'
 import { runner } from 'node-pg-migrate'
+import postgres from 'postgres'
 import { checkServer, runningPostgres, startPostgres } from './postgres.ts'
 import { ROOT, readVariables, stateFolder } from './variables.ts'
 
 const MIGRATIONS = join(ROOT, 'migrations')
 
+/** The URL of the same database for the Worker, whose role owns nothing. */
+export const workerDatabaseUrl = (url: string, workerPassword: string): string =>
+  Object.assign(new URL(url), { username: 'kerb_worker', password: workerPassword }).href
+
+/** Lets the Worker's role log in with this password. */
+async function enableWorkerLogin(url: string, workerPassword: string): Promise<void> {
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
+  try {
+    const [row] = await sql<{ statement: string }[]>`
+      SELECT format('ALTER ROLE kerb_worker LOGIN PASSWORD %L', ${workerPassword}::text) AS statement`
+    await sql.unsafe(row!.statement)
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
+
 /**
- * Applies the migrations that a database does not have yet, each file in its own transaction, and returns their
- * names. Two calls at once are fine: the second waits.
+ * Applies the migrations that a database does not have yet, each file in its own transaction, and returns their names.
+ * Two concurrent calls are fine: the second waits. With `workerPassword`, the Worker's role may log in with it afterwards.
  * @throws Error when the server is older than 15, cannot be reached, or refuses a migration, which then changed nothing.
  */
-export async function migrate(url: string): Promise<string[]> {
+export async function migrate(url: string, workerPassword?: string): Promise<string[]> {
   await checkServer(url)
   const applied = await runner({
     databaseUrl: url,
@@ -21,6 +38,7 @@ export async function migrate(url: string): Promise<string[]> {
     advisoryLockMode: 'wait',
     logger: { info: () => {}, warn: () => {}, error: () => {} },
   })
+  if (workerPassword !== undefined) await enableWorkerLogin(url, workerPassword)
   return applied.map(({ name }) => name)
 }
 
@@ -30,7 +48,7 @@ async function migrateFromCommandLine(): Promise<void> {
   const given = env.DATABASE_URL ?? runningPostgres(dir)
   const own = given ? null : await startPostgres({ dir, log: console.log })
   try {
-    const names = await migrate(given ?? own!.url)
+    const names = await migrate(given ?? own!.url, env.WORKER_PASSWORD)
     console.log(names.length === 0 ? 'nothing to migrate' : `migrated: ${names.join(', ')}`)
   } finally {
     await own?.stop()

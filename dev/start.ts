@@ -9,7 +9,7 @@ import { readCoinbaseKey } from '../src/auth/coinbase-jwt.ts'
 import { readSettings } from '../src/config.ts'
 import { formatBuildError, watchClient } from './build.ts'
 import { startCron } from './cron.ts'
-import { migrate } from './migrate.ts'
+import { migrate, workerDatabaseUrl } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
 import { secretFiles } from './secrets.ts'
 import { ROOT, readVariables, stateFolder, type Variables } from './variables.ts'
@@ -117,13 +117,15 @@ async function start(): Promise<void> {
   mkdirSync(state, { recursive: true })
 
   let databaseUrl = env.DATABASE_URL
+  let workerPassword = env.WORKER_PASSWORD
   if (databaseUrl === undefined) {
     print('postgres: starting')
     const server = await runStep('postgres', () => startPostgres({ dir: join(state, 'postgres'), log: print }))
     stopHooks.push(() => server.stop())
     databaseUrl = server.url
+    workerPassword ??= new URL(server.url).password
   }
-  const migrated = await runStep('migrate', () => migrate(databaseUrl))
+  const migrated = await runStep('migrate', () => migrate(databaseUrl, workerPassword))
   print(
     `postgres: ready at ${new URL(databaseUrl).host}${migrated.length > 0 ? `, migrated ${migrated.join(', ')}` : ''}`,
   )
@@ -148,7 +150,7 @@ async function start(): Promise<void> {
       port,
       vars: { MAIL_URL: known.MAIL_URL ?? 'console', ...vars, EXCHANGE: exchange },
       files: secretFiles(state),
-      databaseUrl,
+      databaseUrl: workerPassword === undefined ? databaseUrl : workerDatabaseUrl(databaseUrl, workerPassword),
       // An object's state is its exchange's: what one market left must not be continued by the other.
       state: join(state, exchange),
       log: print,

@@ -4,7 +4,7 @@ import { ACTIVITY_KINDS, decimalSchema, lotSchema } from './portfolio.ts'
 const amount = decimalSchema.nullable()
 
 /** So many new shares for so many old ones. */
-export const splitSchema = z.object({ numerator: decimalSchema, denominator: decimalSchema })
+const splitSchema = z.object({ numerator: decimalSchema, denominator: decimalSchema })
 
 /** A part of a lot that a sale names; `quantity` in the shares of the day of the sale. */
 const namedLotSchema = z.object({ lot_id: z.uuid(), quantity: decimalSchema })

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import postgres from 'postgres'
-import { migrate } from '../../dev/migrate.ts'
+import { migrate, workerDatabaseUrl } from '../../dev/migrate.ts'
 import { type Postgres, startPostgres } from '../../dev/postgres.ts'
 import { bundleWorker, serveWorkerd, type Workerd } from '../../dev/workerd.ts'
 import type { Exchange } from '../../simulators/exchange/exchange.ts'
@@ -18,8 +18,8 @@ const MIN_SPEED = 12
 /** The share of a processor that a thread must get for the market to run at full speed. */
 const FULL_SPEED_SHARE = 0.5
 
-/** Who the Worker is to Postgres: not its superuser, so that limits hold for it. It migrates, too, and that makes a role. */
-const WORKER_ROLE = 'kerb_faults'
+/** The owner of the tables: no superuser, but it may create roles, which migrations do. */
+const OWNER_ROLE = 'kerb_faults_owner'
 
 /**
  * The speed that this machine can keep up with now. The Worker's timeouts run by the market's clock and its work by the
@@ -71,11 +71,10 @@ export async function openLane(): Promise<Lane> {
   }
   try {
     const password = randomBytes(12).toString('hex')
-    await admin.unsafe(`CREATE ROLE ${WORKER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
-    await admin.unsafe(`CREATE DATABASE template_faults OWNER ${WORKER_ROLE}`)
-    const asWorker = (name: string) =>
-      Object.assign(withPath(server.url, name), { username: WORKER_ROLE, password }).href
-    await migrate(asWorker('template_faults'))
+    await admin.unsafe(`CREATE ROLE ${OWNER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
+    await admin.unsafe(`CREATE DATABASE template_faults OWNER ${OWNER_ROLE}`)
+    const template = Object.assign(withPath(server.url, 'template_faults'), { username: OWNER_ROLE, password })
+    await migrate(template.href, password)
     const code = await bundleWorker('dev/worker/faults.ts')
     let databases = 0
     return {
@@ -85,11 +84,11 @@ export async function openLane(): Promise<Lane> {
       stop,
       async database() {
         const name = `faults_${++databases}`
-        await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template_faults OWNER ${WORKER_ROLE}`)
+        await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template_faults OWNER ${OWNER_ROLE}`)
         const own = postgres(withPath(server.url, name).href, { ...QUIET_OPTIONS, max: 2 })
         return {
           name,
-          url: asWorker(name),
+          url: workerDatabaseUrl(withPath(server.url, name).href, password),
           admin: own,
           drop: async () => {
             await own.end({ timeout: 1 })

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { migrate } from '../../dev/migrate.ts'
+import { migrate, workerDatabaseUrl } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
 import { serveWorkerd } from '../../dev/workerd.ts'
 import { PRODUCTS } from '../../simulators/exchange/products.ts'
@@ -22,8 +22,8 @@ export type Plant = (typeof PLANTS)[number]
 /** Products that are priced by their own feed's exchange; the market is as small as it can be. */
 const PRODUCT = 'BTC-USD'
 
-/** Who the Worker is to Postgres: not its superuser, whom no row level security holds. It migrates, and that makes a role. */
-const WORKER_ROLE = 'kerb_privacy'
+/** The owner of the tables: no superuser, but it may create roles, which migrations do. */
+const OWNER_ROLE = 'kerb_privacy_owner'
 
 export type TestEnvironment = {
   url: string
@@ -52,11 +52,12 @@ export async function startEnvironment(plant: Plant | null): Promise<TestEnviron
     const admin = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
     stops.push(() => admin.end({ timeout: 1 }))
     const password = randomBytes(12).toString('hex')
-    await admin.unsafe(`CREATE ROLE ${WORKER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
-    await admin.unsafe(`ALTER DATABASE kerb OWNER TO ${WORKER_ROLE}`)
-    await admin.unsafe(`ALTER SCHEMA public OWNER TO ${WORKER_ROLE}`)
-    const databaseUrl = Object.assign(new URL(database.url), { username: WORKER_ROLE, password }).href
-    await migrate(databaseUrl)
+    await admin.unsafe(`CREATE ROLE ${OWNER_ROLE} LOGIN CREATEROLE PASSWORD '${password}'`)
+    await admin.unsafe(`ALTER DATABASE kerb OWNER TO ${OWNER_ROLE}`)
+    await admin.unsafe(`ALTER SCHEMA public OWNER TO ${OWNER_ROLE}`)
+    const ownerUrl = Object.assign(new URL(database.url), { username: OWNER_ROLE, password }).href
+    await migrate(ownerUrl, password)
+    const databaseUrl = workerDatabaseUrl(database.url, password)
     const pooler = await startPooler(databaseUrl)
     stops.push(() => pooler.close())
     const worker = await serveWorkerd({

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
-import { migrate } from '../../dev/migrate.ts'
+import { migrate, workerDatabaseUrl } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
 import type { Exchange } from '../../simulators/exchange/exchange.ts'
 import { manualProduct, PRODUCTS } from '../../simulators/exchange/products.ts'
@@ -27,6 +27,8 @@ declare module 'vitest' {
 export type Stage = {
   /** A migrated, empty database, behind a proxy. */
   databaseUrl: string
+  /** The same database as its owner, for what the Worker may not do. */
+  adminDatabaseUrl: string
   /** POST `{"open": false}` here cuts the database off, `{"open": true}` lets it back in. */
   databaseSwitchUrl: string
   /** The settings for its simulated exchange and providers. */
@@ -52,7 +54,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   mkdirSync(join(import.meta.dirname, '../../public'), { recursive: true })
   const dir = mkdtempSync(join(tmpdir(), 'kerb-test-'))
   const server = await startPostgres({ dir, fast: true })
-  await migrate(server.url)
+  await migrate(server.url, 'worker')
   const admin = postgres(server.url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
   const gates: TcpProxy[] = []
   const exchanges: Exchange[] = []
@@ -62,7 +64,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
   const openStage = async (): Promise<Stage> => {
     const name = `stage_${gates.length}`
-    const database = new URL(server.url)
+    const database = new URL(workerDatabaseUrl(server.url, 'worker'))
     const gate = await openTcpProxy(Number(database.port))
     const number = gates.push(gate) - 1
     await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE kerb`)
@@ -74,6 +76,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     fakes.push(providers)
     return {
       databaseUrl: database.href,
+      adminDatabaseUrl: Object.assign(new URL(server.url), { port: database.port, pathname: database.pathname }).href,
       databaseSwitchUrl: `${stagesUrl}/${number}/gate`,
       simulatedUrls: simulatedUrls(exchange, providers),
       providersUrl: providers.url,

@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inject } from 'vitest'
-import { migrate } from '../../dev/migrate.ts'
+import { migrate, workerDatabaseUrl } from '../../dev/migrate.ts'
 import { startPostgres } from '../../dev/postgres.ts'
 import { startWorker } from '../../dev/wrangler.ts'
 import type { Exchange } from '../../simulators/exchange/exchange.ts'
@@ -89,11 +89,11 @@ export async function startServer(
         ...simulatedUrls(exchange, providers),
         ...vars,
       },
-      databaseUrl: postgres.url,
+      databaseUrl: workerDatabaseUrl(postgres.url, 'worker'),
       state: join(state, 'worker'),
       log: () => {},
     })
-    await all([running.then((worker) => started.push(() => worker.stop())), migrate(postgres.url)])
+    await all([running.then((worker) => started.push(() => worker.stop())), migrate(postgres.url, 'worker')])
     const gate = await openTcpProxy(port)
     started.push(() => gate.close())
     if (!clock) await fillProducts(port)

@@ -19,7 +19,7 @@ const ownSettings = [...source.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map((match) 
 const schemaKeys = [...providerSettings, ...ownSettings]
 
 const IGNORED = ['SHARD_INDEX', 'SHARD_COUNT']
-const LOCAL = ['PORT', 'DATABASE_URL', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
+const LOCAL = ['PORT', 'DATABASE_URL', 'WORKER_PASSWORD', 'KERB_EXCHANGE', 'SEED', 'KERB_STATE']
 
 test('.dev.vars.example sets nothing until a setting is uncommented', () => {
   expect(parseEnv(example)).toEqual({})

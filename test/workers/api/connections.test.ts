@@ -9,14 +9,14 @@ import { createMember, type Member } from '../support/person.ts'
 import { getWithEnv } from '../support/wire.ts'
 
 /** The database of this file, by a connection that names itself. */
-const urlAs = (application: string): string => {
-  const url = new URL(env.HYPERDRIVE.connectionString)
+const urlAs = (application: string, database: string = env.HYPERDRIVE.connectionString): string => {
+  const url = new URL(database)
   url.searchParams.set('application_name', application)
   return url.href
 }
 
 async function asTest<T>(use: (sql: LiveSql) => Promise<T>): Promise<T> {
-  const sql = openDatabase('live', urlAs('test'))
+  const sql = openDatabase('live', urlAs('test', env.ADMIN_DATABASE_URL))
   try {
     return await use(sql)
   } finally {

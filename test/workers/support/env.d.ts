@@ -13,6 +13,8 @@ declare namespace Cloudflare {
     PROVIDERS_URL: string
     /** POST `{"open": false}` cuts the file's database off, `{"open": true}` lets it back in. */
     DATABASE_SWITCH_URL: string
+    /** The file's database as the owner of its tables. */
+    ADMIN_DATABASE_URL: string
     /** Accepts the mails of the file's Worker; GET returns them. */
     MAIL_URL: string
     /** A simulated Supabase Auth, for Workers that `getWith` gives its address. */
