@@ -98,8 +98,7 @@ const split = z.strictObject(
 )
 
 const unknownKeysError = {
-  error: (issue: { code?: string }) =>
-    issue.code === 'unrecognized_keys' ? 'has fields that are not known here' : undefined,
+  error: (issue: { code?: string }) => (issue.code === 'unrecognized_keys' ? 'has unknown fields' : undefined),
 }
 
 const input = <S extends z.core.$ZodLooseShape>(shape: S) => z.strictObject(shape, unknownKeysError)
@@ -185,5 +184,5 @@ export const sellQuerySchema = z.object({
     .enum(['true', 'false'], 'must be true or false')
     .default('false')
     .transform((text) => text === 'true')
-    .meta({ description: 'true: tells what the sale would do, and writes nothing' }),
+    .meta({ description: 'true: returns what the sale would do, and writes nothing' }),
 })

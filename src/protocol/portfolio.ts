@@ -85,7 +85,7 @@ export const positionSchema = z.object({
   pe_as_of: z.string().nullable(),
   market_state: z.enum(MARKET_STATES).nullable(),
   as_of: z.string().nullable().meta({ description: 'The market’s own time of the price' }),
-  updated_at: z.string().nullable().meta({ description: 'When the provider told it' }),
+  updated_at: z.string().nullable().meta({ description: 'When the provider sent it' }),
   stale: z.enum(POSITION_STALE_REASONS).nullable(),
 })
 export type Position = z.infer<typeof positionSchema>

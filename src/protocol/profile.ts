@@ -11,7 +11,7 @@ export const profileSchema = z.object({
   user_id: z.uuid(),
   name: z.string(),
   email: z.string(),
-  currency: z.string().meta({ description: 'In which totals are told', example: 'USD' }),
+  currency: z.string().meta({ description: 'The currency of the totals', example: 'USD' }),
   refresh_interval_seconds: z
     .int()
     .nullable()

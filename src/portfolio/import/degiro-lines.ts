@@ -73,7 +73,8 @@ function tradeDraft(line: TradeLine, style: DecimalStyle): ActivityDraft | RowEr
   if (unit === null || !amounts)
     return { field: 'description', message: `${line.description.slice(0, 80)}: no amounts can be read` }
   const asset = lineAsset(line)
-  if (asset === null) return { field: 'isin', message: line.isin === '' ? 'is missing' : `${line.isin} is no ISIN` }
+  if (asset === null)
+    return { field: 'isin', message: line.isin === '' ? 'is missing' : `${line.isin} is not a valid ISIN` }
   const [quantity, price] = amounts
   return createDraft({
     kind: trade.side,
@@ -152,10 +153,10 @@ function addCorporateAction(
   const [into, from] = (own.kind === 'buy' ? sides : sides.toReversed()) as [(typeof sides)[0], (typeof sides)[0]]
   const [now, before] = [into.draft.quantity, from.draft.quantity]
   if (other.isin === line.isin && now === before) {
-    for (const { row } of sides) results.set(row, { skipped: 'the same shares as before' })
+    for (const { row } of sides) results.set(row, { skipped: 'the same shares as before the change' })
   } else if (other.isin === line.isin && !isZero(now) && !isZero(before)) {
     results.set(into.row, [splitDraft(into.draft, now, before)])
-    results.set(from.row, { skipped: `the split is told with row ${into.row}` })
+    results.set(from.row, { skipped: `part of the split in row ${into.row}` })
   } else {
     results.set(into.row, [{ ...into.draft, kind: 'transfer_in' }])
     results.set(from.row, [{ ...from.draft, kind: 'transfer_out' }])
@@ -166,10 +167,10 @@ function addCorporateAction(
 function readSingleLine(line: AccountLine): RowResult | RowError {
   const kind = lineKind(line.description)
   if (kind === 'cash') return CASH_MOVEMENT
-  if (kind === 'exchange') return { skipped: 'one currency for another' }
+  if (kind === 'exchange') return { skipped: 'a currency exchange' }
   if (kind === null) {
     const description = line.description.slice(0, 80) || 'nothing'
-    return { field: 'description', message: `${description}: a kind of line that is not known here` }
+    return { field: 'description', message: `${description}: unknown kind of line` }
   }
   const unit = parseCurrency(line.currency)
   if (unit === null || line.amount === null) return { field: 'change', message: 'is missing' }

@@ -38,7 +38,7 @@ function joinWrappedRows(table: Table): { table: Table; wrapped: ImportRow[] } {
       return more === '' ? cell : at === order ? cell.trim() + more : `${cell.trim()} ${more}`
     })
     rows[rows.length - 1] = { row: above.row, cells }
-    wrapped.push({ row: row.row, skipped: `goes on with row ${above.row}` })
+    wrapped.push({ row: row.row, skipped: `continues in row ${above.row}` })
   }
   return { table: { ...table, rows }, wrapped }
 }

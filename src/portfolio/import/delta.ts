@@ -42,7 +42,7 @@ function readRow(fields: RowFields): RowResult {
 
   if (way === 'dividend') return withFee(createDraft({ ...line, kind: 'dividend', price: worth }), fee)
   const quantity = abs(fields.amount(['baseamount']))
-  if (way === 'transfer') return { skipped: 'moved between places of one’s own' }
+  if (way === 'transfer') return { skipped: 'a move between your own accounts' }
   const kind = KINDS.get(way)
   if (kind === undefined) return fields.unknownKind('way')
   if (quote === null && (kind === 'buy' || kind === 'sell')) fields.addError('quoteamount', 'is missing')

@@ -103,7 +103,7 @@ function readActivity(row: number, activity: JsonObject, file: FileContext): Imp
   const inline = asObject(activity.SymbolProfile)
   const code = asText(activity.currency) || asText(inline.currency)
   const unit = parseCurrency(code)
-  if (unit === null) addError('currency', code === '' ? 'is missing' : `${code.slice(0, 60)} is no currency`)
+  if (unit === null) addError('currency', code === '' ? 'is missing' : `${code.slice(0, 60)} is not a valid currency`)
   const [quantity, price, fee] = [amount('quantity'), amount('unitPrice'), amount('fee')]
   const split = kind === 'split' ? readSplit(file.splits[id]) : null
   if (kind === 'split' && split === null) addError('split', 'must have a numerator and a denominator above 0')

@@ -40,7 +40,7 @@ export function toImportAsset(row: GhostfolioAsset): { asset: ImportAsset | null
   const { kind, source, symbol, isin, name, own_name } = row
   const note = row.note || null
   if (source !== '' && !DATA_SOURCES.has(source.toUpperCase()))
-    return { field: 'dataSource', message: `${source.slice(0, 60)} is no source of data that is known here` }
+    return { field: 'dataSource', message: `${source.slice(0, 60)} is not a known data source` }
   const manual = source.toUpperCase() === 'MANUAL'
   if (WITHOUT_ASSET.has(kind) && !row.own && (manual || (symbol === '' && isin === ''))) {
     // Ghostfolio's symbol of a fee is the purpose of the fee.
@@ -55,7 +55,7 @@ export function toImportAsset(row: GhostfolioAsset): { asset: ImportAsset | null
     return { asset: { ...asset, currency: row.currency, manual: true }, note }
   }
   if (symbol !== '' && normalizeName(symbol) === null)
-    return { field: 'symbol', message: `${symbol.slice(0, 60)} can be no symbol: one is written like AAPL` }
+    return { field: 'symbol', message: `${symbol.slice(0, 60)} is not a valid symbol, such as AAPL` }
   const upper = symbol.toUpperCase()
   const names = isIsin(upper) ? { isin: upper } : { symbol: upper, isin }
   return { asset: importAsset({ ...names, name, own_name }), note }

@@ -51,7 +51,7 @@ function readTrade(fields: RowFields): RowResult {
   const tax = fields.nonZeroAmount('taxes')
   const taxes = tax === null ? [] : [costDraft('tax', toMajor(abs(tax)), { asset, currency, traded_at })]
   if (forex) {
-    const note = 'one currency for another'
+    const note = 'a currency exchange'
     const costs: ActivityDraft[] =
       fee === null ? taxes : [costDraft('fee', fee.amount, { ...fee, traded_at }), ...taxes]
     return costs.length > 0 ? costs.map((cost) => ({ ...cost, note })) : { skipped: note }

@@ -26,4 +26,4 @@ export const firstMatch = <T>(text: string, patterns: readonly (readonly [RegExp
 
 /** The error message for an unknown kind of activity. */
 export const unknownKindMessage = (kind: string): string =>
-  kind === '' ? 'is missing' : `${kind.slice(0, 60)} is a kind of activity that is not known here`
+  kind === '' ? 'is missing' : `${kind.slice(0, 60)} is not a known activity type`

@@ -60,7 +60,7 @@ export function readImport(text: string, format: string | null): ImportedFile {
   }
   return unreadableFile(
     format === null
-      ? `is of no form that is known here: a table with columns such as date, symbol, quantity, price, currency and type, or one of ${IMPORT_FORMATS.join(', ')}`
+      ? `is not a known format: send a table with columns such as date, symbol, quantity, price, currency and type, or one of ${IMPORT_FORMATS.join(', ')}`
       : `is not of the form ${format}`,
   )
 }

@@ -91,7 +91,7 @@ export class RowFields {
   /** The same for a currency; null for an error. */
   parseCurrency(field: string, text: string): CurrencyUnit | null {
     const unit = parseCurrency(text)
-    if (unit === null) this.addError(field, text === '' ? 'is missing' : `${truncate(text)} is no currency`)
+    if (unit === null) this.addError(field, text === '' ? 'is missing' : `${truncate(text)} is not a valid currency`)
     return unit
   }
 

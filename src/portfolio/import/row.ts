@@ -47,7 +47,7 @@ export type ActivityDraft = Omit<ImportedActivity, 'row'>
 /** What one row says: activities, or why it has none. Its errors are apart from it, and take precedence. */
 export type RowResult = readonly ActivityDraft[] | { skipped: string }
 
-export const CASH_MOVEMENT = { skipped: 'a movement of money' }
+export const CASH_MOVEMENT = { skipped: 'a cash transfer' }
 
 const DRAFT_DEFAULTS = {
   asset: null,

@@ -56,7 +56,7 @@ function addedShares(line: CorporateLine, lines: readonly CorporateLine[]): Impo
   const now = add(held, line.signed)
   if (compareAmounts(held, '0') > 0 && compareAmounts(now, '0') > 0) return splitRow(line, now, held)
   const what = `${line.action} of ${symbolOf(line)}`
-  return errorRow(line, 'quantity', `${what}: the file does not tell how many shares were held before`)
+  return errorRow(line, 'quantity', `${what}: the file does not say how many shares were held before`)
 }
 
 /** Shares that were exchanged for those of another line. */
@@ -64,7 +64,7 @@ function exchangeRows(into: CorporateLine, gone: CorporateLine, lines: readonly 
   if (/split/i.test(into.action))
     return [
       splitRow(into, abs(into.signed), abs(gone.signed)),
-      { row: gone.row, skipped: `the split is told with row ${into.row}` },
+      { row: gone.row, skipped: `part of the split in row ${into.row}` },
     ]
   const symbol = CUSIP.test(symbolOf(gone)) ? symbolBefore(gone, lines) : symbolOf(gone)
   const asset = gone.draft.asset

@@ -40,7 +40,7 @@ function buildTime(
   // `2024-02-30` and `24:00` are valid for Date.parse, which moves them to the next day.
   const exists = !Number.isNaN(at) && new Date(at).toISOString().startsWith(time)
   if (!exists || time < '1900' || time >= '2200')
-    return { ok: false, message: `${[year, month, day].join('-')}: there is no such moment` }
+    return { ok: false, message: `${[year, month, day].join('-')}: not a valid date` }
   const text = new Date(at - zoneOffsetMs(zone)).toISOString().slice(0, 19)
   const micros = fraction.slice(0, 6).replace(/0+$/, '')
   return { ok: true, at: `${text}${micros === '' ? '' : `.${micros}`}Z` }

@@ -141,7 +141,7 @@ function joinSplits(rows: readonly ImportRow[]): ImportRow[] {
       const message = `the other half of this split of ${row.asset?.symbol} is missing`
       return { row: row.row, error: { field: 'action', message } }
     }
-    if (row.note === 'close') return { row: row.row, skipped: `the split is told with row ${pair.row}` }
+    if (row.note === 'close') return { row: row.row, skipped: `part of the split in row ${pair.row}` }
     return { row: row.row, ...splitDraft({ ...row, note: null }, row.quantity, pair.quantity) }
   })
 }

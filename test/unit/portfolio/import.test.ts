@@ -72,7 +72,7 @@ describe('the recorded exports of brokers', () => {
     ).toEqual([
       '2 transfer_out BTC 0.5 @ 90000 +0 EUR 2025-01-07',
       '3 transfer_in BTC 0.25 @ 90000.5 +0 EUR 2025-01-08',
-      '4 ERROR transactiontype: Teleport is a kind of activity that is not known here',
+      '4 ERROR transactiontype: Teleport is not a known activity type',
     ])
   })
 
@@ -99,12 +99,12 @@ describe('the recorded exports of brokers', () => {
   test('DEGIRO: an order is its trade with its fees, in whatever language', () => {
     const rows = fileLines('broker-exports/degiro-export.csv')
     expect(only(rows, 2, 6, 10, 11, 18, 19, 20, 21, 22, 29, 30)).toEqual([
-      '2 skipped: a movement of money',
-      '6 skipped: one currency for another',
+      '2 skipped: a cash transfer',
+      '6 skipped: a currency exchange',
       '10 dividend US1912161007 1 @ 0.44 +0 USD 2022-12-16',
       '11 tax US1912161007 0 @ 0 +0.07 USD 2022-12-16',
       '18 skipped: belongs to the order of row 22',
-      '19 skipped: goes on with row 18',
+      '19 skipped: continues in row 18',
       '20 skipped: belongs to the order of row 22',
       '21 skipped: belongs to the order of row 22',
       // 1.00 EUR at the order's own 1.0624.
@@ -114,8 +114,8 @@ describe('the recorded exports of brokers', () => {
     ])
     expect(only(rows, 34, 35, 37, 42, 45, 56, 62, 63, 65, 70)).toEqual(
       [
-        '34 skipped: the same shares as before',
-        '35 skipped: the same shares as before',
+        '34 skipped: the same shares as before the change',
+        '35 skipped: the same shares as before the change',
         '37 buy US00165C1045 1 @ 1.2108 +0 USD 2021-02-01',
         '37 fee US00165C1045 0 @ 0 +1 EUR 2021-02-01',
         '42 buy IE00B4L5Y983 6 @ 49.785 +0 EUR 2019-05-15',
@@ -125,7 +125,7 @@ describe('the recorded exports of brokers', () => {
         '62 fee - 0 @ 0 +2.5 EUR 2024-02-05',
         '63 interest - 1 @ 0.24 +0 EUR 2024-08-23',
         '65 buy NL0013654783 999 @ 0 +0 EUR 2023-09-14',
-      ].concat(['70 skipped: a movement of money']),
+      ].concat(['70 skipped: a cash transfer']),
     )
   })
 
@@ -140,11 +140,11 @@ describe('the recorded exports of brokers', () => {
 03-06-2024,09:00,03-06-2024,X,US0000000017,Moon landing,,USD,30,USD,0,
 04-06-2024,09:00,04-06-2024,X,US0000000017,"Buy 1,000 @ 2.5 USD",,USD,"-2,500.00",USD,0,o1`),
     ).toEqual([
-      '2 skipped: the split is told with row 3',
+      '2 skipped: part of the split in row 3',
       '3 split US67066G1040 0 @ 0 +0 USD 2024-06-01 10:1',
       '4 transfer_out US0000000017 3 @ 10 +0 USD 2024-06-02',
       '5 transfer_in US0000000025 3 @ 10 +0 USD 2024-06-02',
-      '6 ERROR description: Moon landing: a kind of line that is not known here',
+      '6 ERROR description: Moon landing: unknown kind of line',
       '7 buy US0000000017 1000 @ 2.5 +0 USD 2024-06-04',
     ])
   })
@@ -158,7 +158,7 @@ describe('the recorded exports of brokers', () => {
       '4 fee DOT 0 @ 0 +0.001 DOT 2023-05-26',
       '5 transfer_in BTC 0.001 @ 0 +0 USD 2023-05-09',
       '6 buy AAPL 5 @ 250 +0 USD 2023-05-08',
-      '7 skipped: a movement of money',
+      '7 skipped: a cash transfer',
       '8 dividend AAPL 1 @ 2.5 +0.5 USD 2023-05-08',
     ])
     const [first] = read('broker-exports/delta-export.csv').rows.filter(isActivity)
@@ -181,7 +181,7 @@ describe('the recorded exports of brokers', () => {
       '2 dividend US9220427424 1 @ 137.23 +0 USD 2023-06-23',
       '3 tax US9220427424 0 @ 0 +20.58 USD 2023-06-23',
       '4 tax US9220427424 0 @ 0 +-20.58 USD 2023-06-24',
-      '5 skipped: a movement of money',
+      '5 skipped: a cash transfer',
     ])
   })
 
@@ -215,7 +215,7 @@ describe('the recorded exports of brokers', () => {
       '108 split AVGO 0 @ 0 +0 USD 2024-07-15 10:1',
       '110 buy AMC 4 @ 0 +0 USD 2023-08-28',
       '111 split TNXP 0 @ 0 +0 USD 2024-06-10 1:1',
-      '112 skipped: the split is told with row 111',
+      '112 skipped: part of the split in row 111',
       '113 buy APE 344 @ 0 +0 USD 2022-08-19',
       '114 transfer_in LCID 50 @ 0 +0 USD 2021-07-26',
       '118 transfer_in AMC 34 @ 0 +0 USD 2023-08-25',
@@ -232,15 +232,15 @@ Date,Action,Symbol,Description,Quantity,Price,Fees & Comm,Amount
 07/16/2024,Stock Merger,LCID,LUCID GROUP INC,50,,,
 07/17/2024,Levitate,LCID,LUCID GROUP INC,50,,,`),
     ).toEqual([
-      '3 ERROR quantity: Stock Split of AVGO: the file does not tell how many shares were held before',
+      '3 ERROR quantity: Stock Split of AVGO: the file does not say how many shares were held before',
       '4 ERROR action: Stock Merger of LCID: the line of what it was exchanged for is missing',
-      '5 ERROR action: Levitate is a kind of activity that is not known here',
+      '5 ERROR action: Levitate is not a known activity type',
     ])
   })
 
   test('Trading 212: taxes that were withheld, pence, shares that were given, splits in two rows', () => {
     expect(only(fileLines('broker-exports/trading212-export.csv'), 2, 3, 7, 9, 11, 12, 13, 14)).toEqual([
-      '2 skipped: a movement of money',
+      '2 skipped: a cash transfer',
       '3 buy US17275R1023 0.029053 @ 49.96 +0 USD 2023-12-18',
       '7 dividend US56035L1044 0.154334 @ 0.23 +0 USD 2023-12-27',
       '7 dividend US56035L1044 1 @ 0.01 +0 USD 2023-12-27',
@@ -250,7 +250,7 @@ Date,Action,Symbol,Description,Quantity,Price,Fees & Comm,Amount
       '9 tax IE00B1XNHC34 0 @ 0 +15.02 USD 2024-01-12',
       '11 buy US9078181081 11.0563304 @ 0 +0 USD 2025-01-23',
       '12 transfer_out DE000A3GK2N1 595 @ 3.41943 +0 EUR 2025-02-28',
-      '13 skipped: the split is told with row 14',
+      '13 skipped: part of the split in row 14',
       '14 split CA46500E8678 0 @ 0 +0 USD 2025-03-24 1:4',
     ])
   })
@@ -273,12 +273,12 @@ describe('Ghostfolio', () => {
   })
 
   test.each([
-    ['invalid-currency.csv', ['2 ERROR currency: <invalid> is no currency']],
-    ['invalid-data-source.json', ['1 ERROR dataSource: <invalid> is no source of data that is known here']],
+    ['invalid-currency.csv', ['2 ERROR currency: <invalid> is not a valid currency']],
+    ['invalid-data-source.json', ['1 ERROR dataSource: <invalid> is not a known data source']],
     ['invalid-date-yy.csv', ['2 ERROR date: 16/09/21: a year must have four digits']],
     ['invalid-fee.csv', ['2 ERROR fee: <invalid> is no amount']],
-    ['invalid-symbol.csv', ['2 ERROR symbol: <invalid> can be no symbol: one is written like AAPL']],
-    ['invalid-type.json', ['1 ERROR type: <invalid> is a kind of activity that is not known here']],
+    ['invalid-symbol.csv', ['2 ERROR symbol: <invalid> is not a valid symbol, such as AAPL']],
+    ['invalid-type.json', ['1 ERROR type: <invalid> is not a known activity type']],
   ])('not-ok/%s is refused with the row and the reason', (file, expected) => {
     expect(fileLines(`ghostfolio/not-ok/${file}`)).toEqual(expected)
   })
@@ -370,8 +370,8 @@ describe('tables with such columns', () => {
     expect(
       lines('Date,Code,Currency,Price,Quantity,Action,Fee\n31-02-2021,AAPL,,x,1,gift,0\n,AAPL,USD,1,1,buy,0'),
     ).toEqual([
-      '2 ERROR date: 2021-02-31: there is no such moment',
-      '2 ERROR type: gift is a kind of activity that is not known here',
+      '2 ERROR date: 2021-02-31: not a valid date',
+      '2 ERROR type: gift is not a known activity type',
       '2 ERROR currency: is missing',
       '2 ERROR price: x is no amount',
       '3 ERROR date: is missing',

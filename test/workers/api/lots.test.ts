@@ -235,7 +235,7 @@ describe('lots', () => {
         fees: 'not below 0',
         currency: 'GBp is a hundredth of GBP',
         traded_at: 'must be an RFC 3339 time',
-        '': 'not known here',
+        '': 'has unknown fields',
       },
     ],
     [
@@ -530,7 +530,7 @@ describe('P4 sales', () => {
       [{ quantity: 4 }, 400, 'invalid_request', 'must be in quotes'],
       [{ traded_at: '2999-01-01' }, 400, 'invalid_request', "The date can't be in the future."],
       [{ currency: 'UDS' }, 400, 'invalid_request', 'must be an ISO 4217 currency'],
-      [{ symbol: 'KSA' }, 400, 'invalid_request', 'not known here'],
+      [{ symbol: 'KSA' }, 400, 'invalid_request', 'has unknown fields'],
     ]
     for (const [change, status, code, detail] of refusals)
       for (const query of code === 'invalid_request' ? [''] : ['', '?dry_run=true']) {
