@@ -138,7 +138,7 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
   // The page had nothing of what was traded meanwhile, and has never passed off what it had as all there was.
   expect([...said].filter((words) => LIVE.test(words))).toEqual([])
   expect(said).toContain('connected, but the feed is disconnected')
-  expect(facts).toMatch(/Feed lost|Connecting/)
+  expect(facts).toMatch(/Feed disconnected|Connecting/)
   expect(refused.hits).toBeGreaterThan(0)
   expect(during.at(-1)).toMatchObject({ t: startOfMinute(last), c: Number(last.price), coverage: 'gap' })
 
