@@ -1,5 +1,4 @@
 import { connect } from 'node:net'
-import postgres from 'postgres'
 import type { FaultEffect } from '../../simulators/exchange/faults.ts'
 import type { TestEnvironment } from './environment.ts'
 import type { FaultEvent } from './events.ts'
@@ -117,15 +116,12 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
       return () => locked
     }
     case 'postgres-full': {
-      const taken = postgres(database.url, { max: 1, fetch_types: false, onnotice: () => {} })
       const limit = (connections: number) =>
         stage.runExclusive(() => lane.admin.unsafe(`ALTER DATABASE ${database.name} CONNECTION LIMIT ${connections}`))
       try {
-        await stage.runExclusive(() => taken`SELECT 1`)
-        await limit(1)
+        await limit(0)
         await stage.until(event.at + event.ms)
       } finally {
-        await taken.end({ timeout: 1 })
         await limit(-1)
       }
       return () => true
