@@ -88,7 +88,7 @@ describe('C3 decimals are exact', () => {
       false,
     ],
     [['Infinity', '0x10', '9'.repeat(39), `1.${'1'.repeat(39)}`, '1_000', 1, null, undefined, ['1'], {}], false],
-  ])('%j are prices: %s', (texts, is) => {
+  ])('C3 the check for positive decimals of %j returns %s', (texts, is) => {
     for (const text of texts) expect(isPositiveDecimal(text), String(text)).toBe(is)
   })
 })
