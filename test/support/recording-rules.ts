@@ -1,6 +1,6 @@
 import type { GeneratedEvent, GeneratedRecording, GeneratedTrade } from './generated-recording.ts'
 
-/** A printed candle, its numbers as the text that stands there. */
+/** A printed candle, with its numbers as text. */
 export type PrintedCandle = {
   product_id: string
   granularity: string
@@ -19,7 +19,7 @@ export type PrintedCandle = {
 /** The trades that REST has: none, the trades since the recording began, or all there ever were. */
 export type RestCoverage = 'none' | 'since' | 'all'
 
-/** Written down once more, so that a wrong table is found. Seconds. */
+/** An independent copy in seconds, so that an error in the table under test is found. */
 export const GRANULARITY_SECONDS: [name: string, seconds: number][] = [
   ['ONE_MINUTE', 60],
   ['FIVE_MINUTES', 300],
@@ -148,7 +148,7 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
   return { delivered, uncertain: doubts, firstMessage, firstTrade, oldest, lostAtStart }
 }
 
-/** Where the trades between two delivered ones were lost, as far as the connection tells: unix ms, and when it was known. */
+/** Where the trades between two delivered ones were lost, as far as the connection shows: unix ms, and when it was known. */
 type MissingTrades = { from: number; to: number; known: number | null }
 
 function findMissingTrades(
