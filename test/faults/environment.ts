@@ -123,7 +123,7 @@ export type TestEnvironment = {
 /** The timeout of a request to the Worker, real milliseconds. */
 const CALL_TIMEOUT_MS = 60_000
 
-/** Real milliseconds between the start of the exchange and that of the plan. */
+/** Real milliseconds between the starts of the exchange and of the plan. */
 const LEAD_MS = 2_500
 
 /** Starts exchange, database and Worker on a clock that starts at the plan's time. */

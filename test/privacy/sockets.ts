@@ -184,7 +184,7 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
     if (fresh === null) return
     const [id, secret] = fresh.split('.') as [string, string]
     if (how === 'theirs, my token') {
-      // The socket belongs to the ticket's user, whoever presents the ticket.
+      // The socket belongs to the ticket's user, even with another user's token.
       const opened = await connect(world, sockets, other, { what, path: to(fresh), headers: ownToken })
       if (opened) sendMessage(world, opened, { op: 'subscribe', channels: ['portfolio'], req_id: 1 })
       return

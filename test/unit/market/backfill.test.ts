@@ -88,7 +88,7 @@ describe('C9 the next backfill request', () => {
       {},
       ['wait', 0.5 + 2 / 60],
     ],
-  ])('%s', (_, holes, refused, expected) => {
+  ])('C9 the next backfill request with missing trades: %s', (_, holes, refused, expected) => {
     expect(summarize(step(holes, refused))).toEqual(expected)
   })
 

@@ -28,7 +28,7 @@ describe('C3 decimals are exact', () => {
     )
   })
 
-  test('C3 sums equal those of big integers in any order', () => {
+  test('C3 sums equal the sums of big integers in any order', () => {
     fc.assert(
       fc.property(fc.array(decimal, { minLength: 1, maxLength: 40 }), (texts) => {
         const sum = fromScaled(texts.reduce((all, text) => all + toScaled(text), 0n))

@@ -231,7 +231,7 @@ describe("C2, C3: Coinbase's own five-minute candles equal the fold of its trade
   test.each([
     'coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.jsonl.gz',
     'coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.no-l2.jsonl',
-  ])('%s', (path) => {
+  ])('C2 C3 the exchange’s candles in %s equal the fold of its trades at some trade', (path) => {
     const bucket = Date.parse('2026-08-09T21:05:00Z') / 1000
     const frames = recordedFrames(path)
     const candles = frames

@@ -43,7 +43,7 @@ const trades = (...list: object[]) => canned({ body: JSON.stringify(list) }).fet
 describe('recorded bodies', () => {
   test('C3 trades of Exchange REST have all their digits, without padding zeros', async () => {
     const recorded = JSON.parse(fixture('coinbase-rest/exchange-rest-BTC-USDT-2024-03-13.json')).trades
-    // Whoever recorded these quoted the ids; Coinbase sends them as numbers.
+    // The recording has the ids in quotes; Coinbase sends them as numbers.
     const body = recorded.map((t: { trade_id: string }) => ({ ...t, trade_id: Number(t.trade_id) }))
     expect(await fetchTrades(trades(...body), 'https://x', 'BTC-USDT', { after: 9, limit: 1 })).toEqual({
       ok: true,

@@ -189,7 +189,7 @@ describe('Q4 concurrency', () => {
 })
 
 describe('Q4 pauses', () => {
-  test('Q4 Retry-After blocks all requests, also those of calls that began before', () => {
+  test('Q4 Retry-After blocks all requests, also of calls that began before', () => {
     const one = provider()
     const [first, second] = [one.ask(), one.ask()]
     one.end(first.lease, tooMany(30_000))

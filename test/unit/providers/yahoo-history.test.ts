@@ -81,7 +81,7 @@ const fourTimes = (value: number | null | undefined): string => {
 }
 
 describe('the raw basis has the prices as traded', () => {
-  test('Q7 49 recorded days after a split equal those of another source, to the cent', () => {
+  test('Q7 49 recorded days after a split equal another source to the cent', () => {
     const { currency, days: all, actions } = days(recorded('chart-AAPL-2020-08-31-to-2020-11-07.json'))
     expect(currency).toBe('USD')
     expect(all).toHaveLength(49)
@@ -236,7 +236,7 @@ describe('the raw basis has the prices as traded', () => {
   })
 })
 
-describe('days are those of the exchange’s time zone', () => {
+describe('days are in the time zone of the exchange', () => {
   test.each([
     ['chart-0P000071W8.TO-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
     ['chart-AAPL-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
