@@ -37,12 +37,12 @@ afterAll(async () => {
   post?.close()
 })
 
-async function open(path: string, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
+async function open(path: string, options: BrowserContextOptions = {}): Promise<{ page: Page; pageErrors: string[] }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   const page = await context.newPage()
-  const said = collectPageErrors(page)
+  const pageErrors = collectPageErrors(page)
   await page.goto(server.url + path)
-  return { page, said }
+  return { page, pageErrors }
 }
 
 const at = (page: Page) => new URL(page.url()).pathname + new URL(page.url()).search
@@ -66,8 +66,8 @@ const nameless = (page: Page) =>
       .map((element) => element.outerHTML),
   )
 
-/** Kept where SCREENSHOTS names a folder, to be looked at. */
-async function look(page: Page, name: string) {
+/** Checks the layout of a page, and saves screenshots to the folder SCREENSHOTS, if set. */
+async function checkLayout(page: Page, name: string) {
   for (const width of [360, 1280]) {
     await page.setViewportSize({ width, height: width === 360 ? 740 : 900 })
     expect(await overflow(page), `${name} at ${width} px`).toBeLessThanOrEqual(0)
@@ -77,7 +77,7 @@ async function look(page: Page, name: string) {
   expect(await nameless(page), name).toEqual([])
 }
 
-/** The link to this page that was mailed to somebody. */
+/** The link to this page that was mailed to an email address. */
 async function linkTo(expect: ExpectStatic, email: string, path: string): Promise<string> {
   const find = () => {
     const texts = mails.filter(({ to }) => to === email).map(({ text }) => text)
@@ -87,86 +87,89 @@ async function linkTo(expect: ExpectStatic, email: string, path: string): Promis
   return find() as string
 }
 
-/** Does what the mail to a new email says, and comes to the page to sign in on. */
-async function confirm(expect: ExpectStatic, page: Page, email: string, looking: boolean): Promise<void> {
+/** Confirms a new email by its mail, and reaches the sign-in page. */
+async function confirm(expect: ExpectStatic, page: Page, email: string, checksLayout: boolean): Promise<void> {
   await page.goto(await linkTo(expect, email, 'confirm-email'))
-  if (looking) await look(page, 'confirm')
+  if (checksLayout) await checkLayout(page, 'confirm')
   await press(page, 'Confirm')
   await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=confirmed')
 }
 
-// At once: each has a browser's context and an email of its own, and waits for most of its time.
+// Concurrent: each test has its own browser context and email, and mostly waits.
 test.concurrent.for([
   ['without scripts', false],
   ['with scripts', true],
-] as const)('sign-up, sign-in, user, profile, sign-out: %s', async ([how, javaScriptEnabled], { expect }) => {
-  const email = `${how.replaceAll(' ', '-')}@example.com`
-  const { page, said } = await open('/user/profile', { javaScriptEnabled })
-  expect(at(page)).toBe('/sign-in?next=%2Fuser%2Fprofile')
-  if (javaScriptEnabled) await look(page, 'sign-in')
+] as const)(
+  'a user signs up, signs in, edits the profile and signs out %s',
+  async ([how, javaScriptEnabled], { expect }) => {
+    const email = `${how.replaceAll(' ', '-')}@example.com`
+    const { page, pageErrors } = await open('/user/profile', { javaScriptEnabled })
+    expect(at(page)).toBe('/sign-in?next=%2Fuser%2Fprofile')
+    if (javaScriptEnabled) await checkLayout(page, 'sign-in')
 
-  await page.getByRole('link', { name: 'Sign up' }).click()
-  await expect.poll(() => at(page), SHOWN).toBe('/sign-up?next=%2Fuser%2Fprofile')
-  await page.getByLabel('Name').fill('Ada Lovelace')
-  await page.getByLabel('Email').fill(email)
-  await page.getByLabel('Password').fill(PASSWORD)
-  if (javaScriptEnabled) await look(page, 'sign-up')
-  await press(page, 'Sign up')
-  await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed&next=%2Fuser%2Fprofile')
-  await confirm(expect, page, email, javaScriptEnabled)
-  await page.goto(`${server.url}/sign-in?next=%2Fuser%2Fprofile`)
+    await page.getByRole('link', { name: 'Sign up' }).click()
+    await expect.poll(() => at(page), SHOWN).toBe('/sign-up?next=%2Fuser%2Fprofile')
+    await page.getByLabel('Name').fill('Ada Lovelace')
+    await page.getByLabel('Email').fill(email)
+    await page.getByLabel('Password').fill(PASSWORD)
+    if (javaScriptEnabled) await checkLayout(page, 'sign-up')
+    await press(page, 'Sign up')
+    await expect.poll(() => at(page), SHOWN).toBe('/sign-in?done=mailed&next=%2Fuser%2Fprofile')
+    await confirm(expect, page, email, javaScriptEnabled)
+    await page.goto(`${server.url}/sign-in?next=%2Fuser%2Fprofile`)
 
-  await page.getByLabel('Email').fill(email)
-  await page.getByLabel('Password').fill('not my password')
-  await press(page, 'Sign in')
-  await expect
-    .poll(() => page.getByRole('alert').textContent(), SHOWN)
-    .toBe("Wrong email or password, or your email isn't confirmed yet.")
-  expect(await page.getByLabel('Email').inputValue()).toBe(email)
-  expect(await page.getByLabel('Password').inputValue()).toBe('')
-  if (javaScriptEnabled) await look(page, 'sign-in-wrong')
-  await page.getByLabel('Password').fill(PASSWORD)
-  await press(page, 'Sign in')
-  await expect.poll(() => at(page), SHOWN).toBe('/user/profile')
+    await page.getByLabel('Email').fill(email)
+    await page.getByLabel('Password').fill('not my password')
+    await press(page, 'Sign in')
+    await expect
+      .poll(() => page.getByRole('alert').textContent(), SHOWN)
+      .toBe("Wrong email or password, or your email isn't confirmed yet.")
+    expect(await page.getByLabel('Email').inputValue()).toBe(email)
+    expect(await page.getByLabel('Password').inputValue()).toBe('')
+    if (javaScriptEnabled) await checkLayout(page, 'sign-in-wrong')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await press(page, 'Sign in')
+    await expect.poll(() => at(page), SHOWN).toBe('/user/profile')
 
-  await page.getByLabel('Name').fill('Ada, Countess of Lovelace')
-  await page.getByLabel('Currency').fill('XYZ')
-  await page.getByLabel('Price refresh interval').fill('30')
-  await press(page, 'Save')
-  await expect
-    .poll(() => page.locator('#currency-error').textContent(), SHOWN)
-    .toBe('Enter a valid currency code, such as USD.')
-  expect(await page.getByLabel('Name').inputValue()).toBe('Ada, Countess of Lovelace')
-  if (javaScriptEnabled) await look(page, 'profile-wrong')
-  await page.getByLabel('Currency').fill('gbp')
-  await press(page, 'Save')
-  await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toBe('Saved.')
-  expect(await page.getByLabel('Currency').inputValue()).toBe('GBP')
-  if (javaScriptEnabled) await look(page, 'profile')
+    await page.getByLabel('Name').fill('Ada, Countess of Lovelace')
+    await page.getByLabel('Currency').fill('XYZ')
+    await page.getByLabel('Price refresh interval').fill('30')
+    await press(page, 'Save')
+    await expect
+      .poll(() => page.locator('#currency-error').textContent(), SHOWN)
+      .toBe('Enter a valid currency code, such as USD.')
+    expect(await page.getByLabel('Name').inputValue()).toBe('Ada, Countess of Lovelace')
+    if (javaScriptEnabled) await checkLayout(page, 'profile-wrong')
+    await page.getByLabel('Currency').fill('gbp')
+    await press(page, 'Save')
+    await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toBe('Saved.')
+    expect(await page.getByLabel('Currency').inputValue()).toBe('GBP')
+    if (javaScriptEnabled) await checkLayout(page, 'profile')
 
-  await page.getByLabel('Current password').fill(PASSWORD)
-  await page.getByLabel('New password').fill('another long password')
-  await press(page, 'Change password')
-  await expect.poll(() => at(page), SHOWN).toBe('/user/profile?saved=password')
+    await page.getByLabel('Current password').fill(PASSWORD)
+    await page.getByLabel('New password').fill('another long password')
+    await press(page, 'Change password')
+    await expect.poll(() => at(page), SHOWN).toBe('/user/profile?saved=password')
 
-  await page.getByRole('link', { name: 'Overview' }).click()
-  await expect.poll(() => page.textContent('h1'), SHOWN).toBe('Hello, Ada, Countess of Lovelace')
-  expect(await page.textContent('dl')).toMatch(/GBP[\s\S]*every 30 s/)
-  if (javaScriptEnabled) await look(page, 'user')
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await expect.poll(() => page.textContent('h1'), SHOWN).toBe('Hello, Ada, Countess of Lovelace')
+    expect(await page.textContent('dl')).toMatch(/GBP[\s\S]*every 30 s/)
+    if (javaScriptEnabled) await checkLayout(page, 'user')
 
-  await press(page, 'Sign out')
-  await expect.poll(() => at(page), SHOWN).toBe('/')
-  await page.goto(`${server.url}/user`)
-  expect(at(page)).toBe('/sign-in?next=%2Fuser')
-  await page.getByLabel('Email').fill(email)
-  await page.getByLabel('Password').fill('another long password')
-  await press(page, 'Sign in')
-  await expect.poll(() => at(page), SHOWN).toBe('/user')
-  // The browser's own line on an answer that is no success: the form that came back with what was wrong.
-  expect(said.filter((line) => !/status of 40[01]/.test(line))).toEqual([])
-})
+    await press(page, 'Sign out')
+    await expect.poll(() => at(page), SHOWN).toBe('/')
+    await page.goto(`${server.url}/user`)
+    expect(at(page)).toBe('/sign-in?next=%2Fuser')
+    await page.getByLabel('Email').fill(email)
+    await page.getByLabel('Password').fill('another long password')
+    await press(page, 'Sign in')
+    await expect.poll(() => at(page), SHOWN).toBe('/user')
+    // The browser's own line on an answer that is no success: the form that came back with what was wrong.
+    expect(pageErrors.filter((line) => !/status of 40[01]/.test(line))).toEqual([])
+  },
+)
 
-test.concurrent('a forgotten password: by the link of the mail, once', async ({ expect }) => {
+test.concurrent('the link of a reset mail changes a forgotten password once', async ({ expect }) => {
   const email = 'forgetful@example.com'
   const { page } = await open('/sign-up')
   await page.getByLabel('Name').fill('Grace')
@@ -177,7 +180,7 @@ test.concurrent('a forgotten password: by the link of the mail, once', async ({ 
   await confirm(expect, page, email, false)
   await page.getByRole('link', { name: 'Forgot your password?' }).click()
   await page.getByLabel('Email').fill(email)
-  await look(page, 'forgot')
+  await checkLayout(page, 'forgot')
   await press(page, 'Send link')
   await expect.poll(() => page.getByRole('status').textContent(), SHOWN).toContain('we sent it a reset link')
   const link = await linkTo(expect, email, 'reset-password')
@@ -185,7 +188,7 @@ test.concurrent('a forgotten password: by the link of the mail, once', async ({ 
   for (const outcome of ['/sign-in?done=reset', '/reset-password']) {
     await page.goto(link)
     await page.getByLabel('New password').fill('another long password')
-    await look(page, 'reset')
+    await checkLayout(page, 'reset')
     await press(page, 'Save password')
     await expect.poll(() => at(page), SHOWN).toBe(outcome)
   }
@@ -194,7 +197,7 @@ test.concurrent('a forgotten password: by the link of the mail, once', async ({ 
   )
 })
 
-test.concurrent('a form of another site signs nobody out and changes nothing', async ({ expect }) => {
+test.concurrent('a form of another site neither signs a user out nor changes anything', async ({ expect }) => {
   const email = 'careful@example.com'
   const { page } = await open('/sign-up')
   await page.getByLabel('Name').fill('Careful')

@@ -19,7 +19,7 @@ beforeAll(async () => {
   server = await startServer([manualProduct('ONE-USD')], {
     PRODUCTS: 'ONE-USD',
     ALWAYS_ON: 'ONE-USD',
-    // A beat of half a second, so that a price that changes shows at once.
+    // A tick of half a second, so that a changed price shows at once.
     QUOTE_REFRESH_TICK_MS: '500',
     PROVIDER_BACKOFF_MIN_MS: '100',
     PROVIDER_BACKOFF_MAX_MS: '500',
@@ -27,7 +27,7 @@ beforeAll(async () => {
     YAHOO_PER_MINUTE: '6000',
     SUPABASE_SERVICE_ROLE_KEY: KEY,
   })
-  // Whatever the day of the week: a market that is closed is looked at once a minute.
+  // Open on any day of the week, since a closed market is refreshed only once a minute.
   openMarkets()
   await refreshEverySecond(server)
   await refresh('AAPL', 'MSFT', 'NVDA')
@@ -64,7 +64,7 @@ const openMarkets = () => server.providers.setPrice({ market: '*', market_state:
 
 const refresh = (...symbols: string[]) => refreshNow(server, KEY, symbols)
 
-test('Q1 the page shows price, currency, provider and age, and moves by itself when the provider’s price changes', async () => {
+test('Q1 the page shows price, currency, provider and age, and updates itself when the provider’s price changes', async () => {
   set('AAPL', '189.5')
   await refresh('AAPL')
   const { page, said } = await open('/assets/AAPL')
@@ -82,7 +82,7 @@ test('Q1 the page shows price, currency, provider and age, and moves by itself w
   expect(said).toEqual([])
 })
 
-test('D2 after a cut connection the page says so, comes back and goes on without a reload', async () => {
+test('D2 a page shows a lost connection, reconnects and continues without a reload', async () => {
   set('MSFT', '400')
   await refresh('MSFT')
   const { page } = await open('/assets/MSFT')
@@ -101,7 +101,7 @@ test('D2 after a cut connection the page says so, comes back and goes on without
   expect(await page.evaluate(() => 'stayed' in window)).toBe(true)
 })
 
-test('Q1 a price that cannot be renewed is marked as none of now, and is again when the provider is back', async () => {
+test('Q1 a price that cannot be refreshed is marked as stale until the provider is back', async () => {
   set('NVDA', '120')
   await refresh('NVDA')
   const { page } = await open('/assets/NVDA')
@@ -120,7 +120,7 @@ test('Q1 a price that cannot be renewed is marked as none of now, and is again w
   await expect.poll(() => page.isVisible('#doubt'), SHOWN).toBe(false)
 })
 
-test('without JavaScript the page is whole, and its ranges lead on', async () => {
+test('without JavaScript the asset page is complete, and its ranges are links', async () => {
   set('AAPL', '189.5')
   const { page } = await open('/assets/AAPL', { javaScriptEnabled: false })
   expect(await price(page)).toMatch(/^[\d,]+\.\d\d/)
@@ -131,7 +131,7 @@ test('without JavaScript the page is whole, and its ranges lead on', async () =>
   expect(await text(page, '.coverage')).toMatch(/weekly bars?|daily bars?|No data yet/)
 })
 
-test('the search finds by symbol and by name without JavaScript, and leads to the asset', async () => {
+test('the search finds assets by symbol and by name without JavaScript, and links to them', async () => {
   const { page } = await open('/assets', { javaScriptEnabled: false })
   await page.fill('#q', 'apple')
   await page.click('.search button')
@@ -146,7 +146,7 @@ test('the search finds by symbol and by name without JavaScript, and leads to th
   expect(await text(all, '.assets tbody tr')).not.toBe(first)
 })
 
-test('a symbol that nobody knows gets a page that says so', async () => {
+test('an unknown symbol gets an error page', async () => {
   const answer = await (await open('/assets')).page.request.get(`${server.url}/assets/NONESUCH`, {
     headers: { accept: 'text/html' },
   })
@@ -154,7 +154,7 @@ test('a symbol that nobody knows gets a page that says so', async () => {
   expect(await answer.text()).toContain('No such symbol')
 })
 
-test('360 pixels are wide enough for the pages of assets, light and dark', async () => {
+test('every asset page fits 360 pixels, light and dark', async () => {
   for (const colorScheme of ['light', 'dark'] as const)
     for (const path of [
       '/assets',

@@ -77,7 +77,7 @@ const until = (at: number) => new Promise((done) => setTimeout(done, Math.max(0,
 
 let traded = 0
 
-/** Trades of the last second in one message; prices and sizes are such that no candle looks like its neighbour. */
+/** Trades of the last second in one message; prices and sizes are such that no candle equals its neighbour. */
 function trade(product: string) {
   const end = now()
   const trades = Array.from({ length: BATCH_TRADES }, (_, index) => {
@@ -88,17 +88,17 @@ function trade(product: string) {
   return server.exchange.tick(trades).at(-1)!
 }
 
-/** Lets the product trade until the market's clock has come so far; every fifth minute is still. */
-async function tradeUntil(product: string, end: number, look?: () => Promise<unknown>): Promise<void> {
+/** Sends trades of the product until `end` of the market's clock; every fifth minute has none. */
+async function tradeUntil(product: string, end: number, onBatch?: () => Promise<unknown>): Promise<void> {
   while (now() + BATCH_MS < end) {
     if (Math.floor(now() / MINUTE) % 5 !== 0) trade(product)
-    await Promise.all([until(now() + BATCH_MS), look?.()])
+    await Promise.all([until(now() + BATCH_MS), onBatch?.()])
   }
   await until(end)
 }
 
-/** The numbers of every minute that is over, by the decimal fold of all the trades that there were. */
-function truth(product: string) {
+/** The candles of every past minute, by the decimal fold of all trades. */
+function expectedBars(product: string) {
   const trades = server.exchange.sent(product, 0, now())
   const candles = foldCandles(trades, 0, Math.floor(now() / MINUTE) * 60)
   return [...new Set(trades.map(startOfMinute))]
@@ -113,7 +113,7 @@ function truth(product: string) {
 
 const numbers = (list: readonly Bar[]) => list.map(({ t, o, h, l, c, v }) => ({ t, o, h, l, c, v }))
 
-/** An outage of so many market minutes, begun by `fault`, as an open page lives through it. */
+/** An outage of so many market minutes, started by `fault`, with an open page. */
 async function outage(product: string, minutes: number, fault: Fault): Promise<void> {
   const { exchange } = server
   trade(product)
@@ -130,22 +130,22 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
   expect(exchange.fault(fault).hits).toBe(1)
   await expect.poll(() => connection(page), SHOWN).not.toMatch(LIVE)
   expect(now() - began).toBeLessThan(ms / 2)
-  const said = new Set<string>()
-  await tradeUntil(product, began + ms - MINUTE / 2, async () => said.add(await connection(page)))
+  const shownStates = new Set<string>()
+  await tradeUntil(product, began + ms - MINUTE / 2, async () => shownStates.add(await connection(page)))
   const during = await bars(page)
   const facts = await text(page, '#facts')
   expect(now()).toBeLessThan(began + ms)
-  // The page had nothing of what was traded meanwhile, and has never passed off what it had as all there was.
-  expect([...said].filter((words) => LIVE.test(words))).toEqual([])
-  expect(said).toContain('connected, but the feed is disconnected')
+  // The page received no trades of the outage, and never claimed to be live.
+  expect([...shownStates].filter((words) => LIVE.test(words))).toEqual([])
+  expect(shownStates).toContain('connected, but the feed is disconnected')
   expect(facts).toMatch(/Feed disconnected|Connecting/)
   expect(refused.hits).toBeGreaterThan(0)
   expect(during.at(-1)).toMatchObject({ t: startOfMinute(last), c: Number(last.price), coverage: 'gap' })
 
   await tradeUntil(product, began + ms + 2 * MINUTE)
-  // The market rests until its last minute is over: what is shown then stays as it is.
+  // No trades until the last minute has ended, so that the page no longer changes.
   await until(now() + MINUTE)
-  const whole = truth(product)
+  const whole = expectedBars(product)
   const missed = whole.filter(({ t }) => t * 1000 >= began && t * 1000 + MINUTE <= began + ms)
   expect(missed.length).toBeGreaterThanOrEqual(minutes / 2)
   await expect.poll(async () => numbers(await bars(page)), SHOWN).toEqual(whole)
@@ -170,5 +170,5 @@ async function outage(product: string, minutes: number, fault: Fault): Promise<v
 test('C8 C9 C11 after ten minutes without the exchange, the open page equals a fresh one and the trades', () =>
   outage('ONE-USD', 10, { kind: 'close', code: 1011, product: 'ONE-USD' }))
 
-test('C8 C9 C11 so it does after a connection that went silent, and five minutes without another', () =>
+test('C8 C9 C11 after a silent connection and five minutes without another, the open page equals a fresh one and the trades', () =>
   outage('TWO-USD', 5, { kind: 'silent', ms: 5 * MINUTE, product: 'TWO-USD' }))

@@ -8,7 +8,7 @@ import { type KerbServer, startServer } from '../support/server.ts'
 /** Longest wait for anything to show: the machine may be busy with the rest of the tests. */
 const SHOWN = { timeout: 20_000, interval: 100 }
 
-/** Products that have only the trades of these tests. Nobody looks at the last one. */
+/** Products that have only the trades of these tests. No test opens the last one. */
 const MANUAL = ['ONE-USD', 'TWO-USD', 'THREE-USD', 'FOUR-USD']
 
 let server: KerbServer
@@ -74,7 +74,7 @@ const pixels = (page: Page, colours: string[]) =>
     colours,
   )
 
-test('C11 the page draws its history at first paint, and a trade moves the last candle', async () => {
+test('C11 the page draws its history at first paint, and a trade updates the last candle', async () => {
   const now = Date.now()
   for (let minute = 30; minute > 0; minute--) trade('ONE-USD', String(100 + (minute % 7) / 4), now - minute * 60_000)
   const { page, said } = await open('/products/ONE-USD')
@@ -95,7 +95,7 @@ test('C11 the page draws its history at first paint, and a trade moves the last 
   expect([...said, ...saidAgain]).toEqual([])
 })
 
-test('every granularity can be chosen without a reload and keeps moving', async () => {
+test('every granularity can be chosen without a reload, and its chart updates', async () => {
   const { page, said } = await open('/products/ONE-USD')
   await live(page)
   trade('ONE-USD', '103')
@@ -116,7 +116,7 @@ test('every granularity can be chosen without a reload and keeps moving', async 
   expect(said).toEqual([])
 })
 
-test('D2 after a dropped connection the chart equals that of a fresh page, without a missing or repeated bar', async () => {
+test('D2 after a dropped connection the chart equals the chart of a fresh page, without a missing or repeated bar', async () => {
   const now = Date.now()
   const { page } = await open('/products/TWO-USD')
   await live(page)
@@ -195,7 +195,7 @@ test('the list follows the products whose feed is open, and opens no feed itself
   expect(said).toEqual([])
 })
 
-test('a page that applies the patches of /api/v1/datastar/chart shows a chart that moves', async () => {
+test('a page that applies the patches of /api/v1/datastar/chart shows a chart that updates', async () => {
   const { page: one } = await open('/products/ONE-USD')
   await live(one)
   trade('ONE-USD', '120')
@@ -205,7 +205,7 @@ test('a page that applies the patches of /api/v1/datastar/chart shows a chart th
     const chart = Object.assign(document.createElement('spot-chart'), { id: 'chart-ONE-USD-FIVE_MINUTES' })
     document.querySelector('main')!.append(chart)
     const stream = new EventSource('/api/v1/datastar/chart?product=ONE-USD&granularity=FIVE_MINUTES')
-    // As Datastar morphs: the element stays, its attributes and children become those of the patch.
+    // As Datastar morphs: the element stays, and takes the attributes and children of the patch.
     stream.addEventListener('datastar-patch-elements', ({ data }) => {
       const html = (data as string).replaceAll(/^elements /gm, '')
       const patch = new DOMParser().parseFromString(html, 'text/html').body.firstElementChild!

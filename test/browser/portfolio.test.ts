@@ -41,11 +41,11 @@ afterAll(async () => {
   await server?.stop()
 })
 
-async function open(options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
+async function open(options: BrowserContextOptions = {}): Promise<{ page: Page; pageErrors: string[] }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
   contexts.push(context)
   const page = await context.newPage()
-  return { page, said: collectPageErrors(page) }
+  return { page, pageErrors: collectPageErrors(page) }
 }
 
 const set = (id: string, value: string) => server.providers.setPrice({ provider: 'yahoo', id, price: value })
@@ -60,12 +60,12 @@ const text = async (page: Page, selector: string) => ((await page.textContent(se
 const value = (page: Page, below: string, key: string) =>
   page.locator(`${below} data[data-figure=${key}]`).first().getAttribute('value')
 const live = (page: Page) => expect.poll(() => text(page, '#connection'), SHOWN).toBe('live')
-/** Kept over everything but a reload. */
-const mark = (page: Page) => page.evaluate(() => Object.assign(window, { stayed: true }))
-const stayed = (page: Page) => page.evaluate(() => 'stayed' in window)
+/** A mark on the window, which only a reload removes. */
+const markPage = (page: Page) => page.evaluate(() => Object.assign(window, { stayed: true }))
+const wasNotReloaded = (page: Page) => page.evaluate(() => 'stayed' in window)
 
-/** How far a page is wider than its window; kept as a picture where SCREENSHOTS names a folder. */
-async function look(page: Page, name: string): Promise<void> {
+/** Checks that a page is no wider than its window, and saves screenshots to the folder SCREENSHOTS, if set. */
+async function checkLayout(page: Page, name: string): Promise<void> {
   for (const width of [360, 1280]) {
     await page.setViewportSize({ width, height: width === 360 ? 740 : 900 })
     const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
@@ -76,7 +76,10 @@ async function look(page: Page, name: string): Promise<void> {
 }
 
 /** Another page of the same person, who signs in on the way to it. */
-async function openSigned(next: string, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
+async function openSigned(
+  next: string,
+  options: BrowserContextOptions = {},
+): Promise<{ page: Page; pageErrors: string[] }> {
   const opened = await open(options)
   await opened.page.goto(server.url + next)
   await opened.page.getByLabel('Email').fill(EMAIL)
@@ -86,8 +89,8 @@ async function openSigned(next: string, options: BrowserContextOptions = {}): Pr
   return opened
 }
 
-test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told in another currency, and left', async () => {
-  const { page, said } = await open()
+test('P1 P7 a user signs up, adds lots, sees prices move, sells, imports, changes the currency and deletes the account', async () => {
+  const { page, pageErrors } = await open()
   await page.goto(`${server.url}/user/stocks?symbol=AAPL`)
   expect(at(page)).toBe(`/sign-in?next=${encodeURIComponent('/user/stocks?symbol=AAPL')}`)
   await page.getByRole('link', { name: 'Sign up' }).click()
@@ -103,7 +106,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   // Nothing yet; then a lot, by the search for its symbol.
   await page.goto(`${server.url}/user`)
   expect(await text(page, '#portfolio h2')).toBe('Your portfolio is empty')
-  await look(page, 'user-empty')
+  await checkLayout(page, 'user-empty')
   await page.getByRole('link', { name: 'Add your first holding' }).click()
   await page.locator('#symbol').pressSequentially('Apple')
   await expect.poll(() => page.locator('#symbols option[value=AAPL]').count(), SHOWN).toBe(1)
@@ -115,7 +118,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   expect(await text(page, '#quantity-error')).toBe('Enter a number such as 12.5.')
   expect(await page.getByLabel('Price per share').inputValue()).toBe('150')
   expect(await page.getByLabel('When (UTC)').inputValue()).toBe('2026-01-05T15:30')
-  await look(page, 'stocks-wrong')
+  await checkLayout(page, 'stocks-wrong')
   await page.getByLabel('Quantity').fill('3')
   await press(page, 'Add')
   expect(at(page)).toBe('/user/stocks?done=added')
@@ -125,7 +128,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   const { page: overview } = await openSigned('/user')
   await live(page)
   await live(overview)
-  await Promise.all([mark(page), mark(overview)])
+  await Promise.all([markPage(page), markPage(overview)])
   expect(await value(overview, '#totals', 'gain_loss')).toBe('150')
   set('AAPL', '210.125')
   await refresh('AAPL')
@@ -145,18 +148,18 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await expect.poll(() => page.locator('#lots tbody tr').count(), SHOWN).toBe(2)
   await expect.poll(() => text(overview, '[data-count=lots]'), SHOWN).toBe('2 lots')
   await expect.poll(() => value(overview, '#totals', 'present_value'), SHOWN).toBe('840.5')
-  expect([await stayed(page), await stayed(overview)]).toEqual([true, true])
-  await look(overview, 'user')
-  await look(page, 'stocks')
+  expect([await wasNotReloaded(page), await wasNotReloaded(overview)]).toEqual([true, true])
+  await checkLayout(overview, 'user')
+  await checkLayout(page, 'stocks')
 
-  // Sold of, with a look at it first.
+  // A sale, with its preview first.
   await page.locator('#lots tbody tr').last().getByRole('link', { name: 'Sell' }).click()
   await page.getByLabel('Quantity').fill('2')
   await page.getByLabel('Price per share').fill('200')
   await page.getByLabel('Fees').fill('1')
   await press(page, 'Preview')
   expect(await text(page, '#preview [role=status]')).toMatch(/^This sale would realise a gain of 99\.00 USD/)
-  await look(page, 'sell')
+  await checkLayout(page, 'sell')
   await page.getByLabel('Quantity').fill('30')
   await press(page, 'Sell')
   expect(await page.isVisible('#quantity-error')).toBe(true)
@@ -169,7 +172,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   // Edited, and other activities.
   await page.locator('#lots tbody tr').first().getByRole('link', { name: 'Edit' }).click()
   await page.getByLabel('Note').fill('the second one')
-  await look(page, 'edit')
+  await checkLayout(page, 'edit')
   await press(page, 'Save')
   expect(at(page)).toBe('/user/stocks?done=saved')
   expect(await text(page, '#lots tbody tr:first-child .note-text')).toBe('the second one')
@@ -182,7 +185,7 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await press(page, 'Add')
   expect(at(page)).toBe('/user/activities?done=added')
   expect(await page.locator('tbody tr').count()).toBe(4)
-  await look(page, 'activities')
+  await checkLayout(page, 'activities')
   await expect.poll(() => value(overview, '#totals', 'income'), SHOWN).toBe('1')
 
   // A file, which is looked at first; and all as a file.
@@ -191,27 +194,27 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await press(page, 'Preview')
   expect(await text(page, '#errors tbody tr')).toContain('fee')
   expect(await page.getByRole('button', { name: /^Import/ }).count()).toBe(0)
-  await look(page, 'import-wrong')
+  await checkLayout(page, 'import-wrong')
   await page.locator('#file').setInputFiles('test/fixtures/portfolio/ghostfolio/ok/sample.csv')
   await press(page, 'Preview')
   expect(await text(page, '#preview [role=status]')).toContain('Nothing has been imported')
-  await look(page, 'import')
+  await checkLayout(page, 'import')
   await Promise.all([page.waitForEvent('load'), page.getByRole('button', { name: /^Import \d/ }).click()])
   expect(at(page)).toBe('/user/activities?done=imported')
   await expect.poll(() => overview.locator('#open tbody tr').count(), SHOWN).toBe(3)
   expect(await text(overview, '#open')).toContain('Penthouse Apartment')
   await expect.poll(() => overview.locator('#history .plot canvas').count(), SHOWN).toBeGreaterThan(0)
-  await look(overview, 'user-imported')
+  await checkLayout(overview, 'user-imported')
   await page.getByRole('link', { name: 'Import and export' }).click()
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()])
   expect(await readFile(await download.path(), 'utf8')).toContain('Penthouse Apartment')
-  await look(page, 'import-export')
+  await checkLayout(page, 'import-export')
 
   // Totals in another currency.
   await page.getByRole('link', { name: 'Profile' }).click()
   await page.getByLabel('Currency').fill('EUR')
   await press(page, 'Save')
-  await look(page, 'profile')
+  await checkLayout(page, 'profile')
   await page.getByRole('link', { name: 'Overview' }).click()
   expect(await text(page, '#totals h2')).toBe('Total in EUR')
   expect(await value(page, '#open tr:has-text("AAPL")', 'present_value')).toBe('336.2')
@@ -225,15 +228,15 @@ test('P1 P7 from sign-up to a portfolio that moves, is sold of, imported, told i
   await page.getByLabel('Password').fill(PASSWORD)
   await press(page, 'Sign in')
   expect(at(page)).toBe('/user')
-  // The browser's own line on an answer that is no success: the form that came back with what was wrong.
-  expect(said.filter((line) => !/status of 40[09]/.test(line))).toEqual([])
+  // The browser logs each response that is no success: here, forms with errors.
+  expect(pageErrors.filter((line) => !/status of 40[09]/.test(line))).toEqual([])
 })
 
-test('without JavaScript the numbers are there, and the forms work', async () => {
+test('without JavaScript the portfolio pages show their figures, and the forms work', async () => {
   const { page } = await openSigned('/user', { javaScriptEnabled: false })
   expect(await value(page, '#open tr:has-text("AAPL")', 'present_value')).toBe('336.2')
   expect(await text(page, '#connection')).toBe('not connected')
-  await look(page, 'user-without')
+  await checkLayout(page, 'user-without')
   await page.click('.points summary')
   expect(await page.locator('.points tbody tr').count()).toBeGreaterThan(1)
   await page.goto(`${server.url}/user/stocks?symbol=aapl`)
@@ -263,7 +266,7 @@ test('without JavaScript the numbers are there, and the forms work', async () =>
   await press(page, 'Add')
   expect(await text(page, 'tbody')).toContain('2 for 1')
   await page.getByRole('link', { name: /^Delete Split/ }).click()
-  await look(page, 'delete')
+  await checkLayout(page, 'delete')
   await press(page, 'Delete')
   expect(at(page)).toBe('/user/activities?done=deleted')
   await page.getByRole('link', { name: 'Import and export' }).click()

@@ -1,7 +1,7 @@
 import type { WireTrade } from '../../simulators/exchange/wire.ts'
 import { type CandleNumbers, foldCandles, GRANULARITY_SECONDS, startOfMinute } from './fold.ts'
 
-/** A candle as one place shows it. */
+/** A candle as one place has it. */
 export type ObservedCandle = CandleNumbers & { complete: boolean; coverage: string; rev: number }
 
 /**
@@ -18,33 +18,33 @@ export type Replica = {
 export type ReplicaGaps = { name: string; gaps: ReadonlyMap<string, readonly (readonly [number, number])[]> }
 
 export type ComparisonInput = {
-  /** By product: every trade that there was. */
+  /** All trades, by product. */
   trades: ReadonlyMap<string, readonly WireTrade[]>
   /** Candles with starts from `from` on and ends up to `to` are compared, unix seconds. */
   from: number
   to: number
   places: readonly Replica[]
   gapPlaces: readonly ReplicaGaps[]
-  /** By product, the ids that the socket brought, where REST was never to bring the others; null: nothing may be missing. */
+  /** The trade ids received by socket, by product, where REST refuses for good; null: no trade may be missing. */
   taken: ReadonlyMap<string, ReadonlySet<number>> | null
 }
 
-/** A candle that is not as it must be: where, and why. */
+/** A candle that is lost or wrong: where, and why. */
 export type Finding = { product: string; key: string; place: string; reason: string }
 
-/** Distinct closed candles that were compared, and those of them that are lost or wrong anywhere. */
+/** The number of compared closed candles, and the candles that are lost or wrong in any place. */
 export type ComparisonResult = { compared: number; lost: Finding[]; wrong: Finding[] }
 
 /** The candles of findings, each once, by product and key. */
 export const candlesOf = (findings: readonly Finding[]): Set<string> =>
   new Set(findings.map(({ product, key }) => `${product} ${key}`))
 
-/** How many distinct candles findings are about. */
+/** The number of distinct candles in findings. */
 export const countCandles = (findings: readonly Finding[]): number => candlesOf(findings).size
 
 const COMPARED_FIELDS = ['open', 'high', 'low', 'close', 'volume'] as const
 
-/** Minutes [from, to] (unix seconds) between two trades that came, with the trades between them that never did. */
+/** Minutes [from, to] (unix seconds) between two received trades, and the missing trades between them. */
 type MissingRange = { from: number; to: number; minutes: ReadonlySet<number> }
 
 function findMissing(trades: readonly WireTrade[], taken: ReadonlySet<number>): MissingRange[] {
@@ -73,7 +73,7 @@ const parseInterval = (key: string): [number, number] => {
   return [Number(start), Number(start) + (GRANULARITY_SECONDS[granularity] as number)]
 }
 
-/** Holds every place against the fold of the trades. */
+/** Compares every place with the fold of the trades. */
 export function compare(input: ComparisonInput): ComparisonResult {
   const verdict: ComparisonResult = { compared: 0, lost: [], wrong: [] }
   for (const [product, trades] of input.trades) compareProduct(input, product, trades, verdict)
@@ -90,7 +90,7 @@ function compareProduct(
   const expected = foldCandles(trades, from, to)
   verdict.compared += expected.size
   const missing = taken ? findMissing(trades, taken.get(product) ?? new Set()) : []
-  /** Whether trades are missing inside for good, and whether it may look as if they were. */
+  /** `surely`: trades are missing inside for good. `perhaps`: they may be reported as missing. */
   const lacking = ([start, end]: [number, number]) => ({
     surely: missing.some(({ minutes }) => [...minutes].some((minute) => minute >= start && minute < end)),
     perhaps: missing.some((hole) => hole.from < end && hole.to >= start),
@@ -127,10 +127,10 @@ function compareProduct(
     }
   }
   for (const { name, gaps } of gapPlaces) {
-    const told = gaps.get(product) ?? []
+    const reported = gaps.get(product) ?? []
     for (let minute = from; minute < to; minute += 60) {
       const { surely, perhaps } = lacking([minute, minute + 60])
-      const gap = told.some(([start, end]) => start <= minute && end > minute)
+      const gap = reported.some(([start, end]) => start <= minute && end > minute)
       const finding = { product, key: `ONE_MINUTE/${minute}`, place: name }
       if (surely && !gap) verdict.wrong.push({ ...finding, reason: 'is not among the gaps' })
       else if (gap && !perhaps) (taken ? verdict.wrong : verdict.lost).push({ ...finding, reason: 'is among the gaps' })

@@ -22,7 +22,7 @@ const FULL_SPEED_SHARE = 0.5
 const OWNER_ROLE = 'kerb_faults_owner'
 
 /**
- * The speed that this machine can keep up with now. The Worker's timeouts run by the market's clock and its work by the
+ * The market speed that this machine can sustain now. The Worker's timeouts run by the market's clock and its work by the
  * machine's: on a busy machine a slower market leaves as much processor time to each of its minutes.
  */
 async function chooseSpeed(): Promise<number> {
@@ -111,22 +111,22 @@ export type TestEnvironment = {
   worker: Workerd
   /** Market milliseconds per millisecond. */
   speed: number
-  /** One after the other: two faults do not start the same server at once. */
+  /** Runs tasks in turn, so that two faults never start the same server at once. */
   runExclusive<T>(work: () => Promise<T>): Promise<T>
-  /** Sleeps until so many market milliseconds after the start; ends early when the run is broken off. */
+  /** Sleeps until so many market milliseconds after the start; ends early when the run is aborted. */
   until(at: number): Promise<void>
-  /** A call to the Worker's own paths for the suite. @throws Error when it cannot be reached or answers with an error */
+  /** Calls the Worker's paths for this suite. @throws Error when it is unreachable or responds with an error */
   call(path: string): Promise<Response>
   stop(): Promise<void>
 }
 
-/** Real milliseconds that an answer of the Worker may take. */
+/** The timeout of a request to the Worker, real milliseconds. */
 const CALL_TIMEOUT_MS = 60_000
 
-/** Real milliseconds between the start of the exchange and that of the plan. */
+/** Real milliseconds between the starts of the exchange and of the plan. */
 const LEAD_MS = 2_500
 
-/** Brings up exchange, database and Worker on a clock that starts at the plan's time. */
+/** Starts exchange, database and Worker on a clock that starts at the plan's time. */
 export async function startEnvironment(
   plan: Plan,
   lane: Lane,
@@ -140,7 +140,7 @@ export async function startEnvironment(
     const database = await lane.database()
     stops.push(() => database.drop())
     const speed = await chooseSpeed()
-    // The market runs already while the Worker comes up: its anchor is now, the plan starts a little later.
+    // The market already runs while the Worker starts: its anchor is now, the plan starts a little later.
     const anchor = plan.start - LEAD_MS * speed
     const shift = anchor - Date.now()
     const exchange = await startExchange({

@@ -1,7 +1,7 @@
 import { MINUTE_MS, type Random, SECOND_MS } from './random.ts'
 import { STEPS, type Step } from './steps.ts'
 
-/** Every fault that there is, by the name that `--fault` takes. */
+/** All faults, by their names for `--fault`. */
 export const FAULTS = [
   'socket-closed',
   'half-open',
@@ -27,7 +27,7 @@ export const FAULTS = [
 ] as const
 export type FaultName = (typeof FAULTS)[number]
 
-/** What is done at `at` milliseconds after the start of the market. `ms` is how long it lasts; all market time. */
+/** An event `at` milliseconds after the start of the market, which lasts `ms`; both are market time. */
 export type FaultEvent = { at: number } & (
   | { fault: 'socket-closed'; code: number; product?: string; ms: number }
   | { fault: 'half-open'; product?: string; ms: number }
@@ -50,10 +50,10 @@ export type FaultEvent = { at: number } & (
   | { fault: 'crowd'; product: string; viewers: number }
 )
 
-/** What events can fall on: products, the market's start (unix ms), and when faults end after it. */
+/** Input of a draw: products, the market's start (unix ms), and when faults end after it. */
 type EventContext = { ids: readonly string[]; quiet: string; manual: string; start: number; end: number }
 
-/** A moment of the time of faults, one in three at the end of a minute, around its close. */
+/** A random time before the faults end, one in three around the close of a minute. */
 function drawMoment(draw: Random, { start, end }: EventContext): number {
   const at = draw.between(1.5 * MINUTE_MS, end - 2 * MINUTE_MS)
   if (!draw.chance(0.35)) return at
@@ -61,7 +61,7 @@ function drawMoment(draw: Random, { start, end }: EventContext): number {
   return boundary + draw.between(-2 * SECOND_MS, 18 * SECOND_MS)
 }
 
-/** Draws when and how one fault comes. */
+/** Draws the events of one fault. */
 export function drawEvents(fault: FaultName, draw: Random, ground: EventContext): FaultEvent[] {
   const several = (most: number, make: (at: number) => FaultEvent): FaultEvent[] =>
     Array.from({ length: draw.between(1, most + 1) }, () => make(drawMoment(draw, ground)))
@@ -121,7 +121,7 @@ export function drawEvents(fault: FaultName, draw: Random, ground: EventContext)
     case 'object-killed':
       return several(4, (at) => {
         const step = draw.one(STEPS)
-        // What is written is written a few times a minute, what is heard, a hundred times.
+        // Objects write a few times a minute, and receive messages a hundred times.
         const times = draw.between(1, /sqlite|postgres/.test(step) ? 4 : 100)
         return { at, fault, product: draw.one(ids), step, times }
       })

@@ -15,10 +15,10 @@ export const GRANULARITY_SECONDS: Readonly<Record<string, number>> = {
 /** The expected text of an amount: plain decimals without needless zeros. */
 export type CandleNumbers = { open: string; high: string; low: string; close: string; volume: string }
 
-/** Digits after the point that are reckoned with: more than any product has. */
+/** Digits after the point of amounts here: more than any product has. */
 const DECIMAL_PLACES = 24
 
-/** Decimal text as an integer of 10^-24. @throws RangeError for what is no plain decimal. */
+/** Decimal text as an integer of 10^-24. @throws RangeError for text that is no plain decimal. */
 export function parseScaled(text: string): bigint {
   const match = /^(\d+)(?:\.(\d+))?$/.exec(text)
   if (!match) throw new RangeError(`${text} is no decimal`)
@@ -30,15 +30,15 @@ export function formatScaled(value: bigint): string {
   return `${digits.slice(0, -DECIMAL_PLACES)}.${digits.slice(-DECIMAL_PLACES)}`.replace(/\.?0+$/, '')
 }
 
-/** Key of a candle among those of one product. `start` is unix seconds. */
+/** Key of a candle within its product. `start` is unix seconds. */
 export const candleKey = (granularity: string, start: number): string => `${granularity}/${start}`
 
-/** Start of the minute that a trade was made in, unix seconds. */
+/** Start of the minute of a trade, unix seconds. */
 export const startOfMinute = (trade: WireTrade): number => Math.floor(Date.parse(trade.time) / 60_000) * 60
 
 /**
  * The candles of one product's trades with starts from `from` on and ends up to `to` (unix seconds), by key. Trades
- * stand in the order of their minutes, and within one of their ids.
+ * are ordered by minute, then by id.
  */
 export function foldCandles(trades: readonly WireTrade[], from: number, to: number): Map<string, CandleNumbers> {
   const ordered = trades

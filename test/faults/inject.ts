@@ -5,15 +5,15 @@ import type { FaultEvent } from './events.ts'
 import { waitWhileProgressing } from './progress.ts'
 import { openViewer, type Viewer } from './viewer.ts'
 
-/** What events leave behind: more viewers to compare, and connections to close. */
+/** Results of events: further viewers to compare, and connections to close. */
 export type Crowd = { viewers: Viewer[]; cleanups: (() => void)[] }
 
-/** Real milliseconds between two checks whether a fault took effect, and without progress until it counts as none. */
+/** Real milliseconds between two checks for the effect of a fault, and without progress until it counts as without effect. */
 const POLL_INTERVAL_MS = 10
 const EFFECT_STALL_TIMEOUT_MS = 5_000
 /** The same for a crowd, whose viewers connect one after the other. */
 const CROWD_STALL_TIMEOUT_MS = 15_000
-/** How many of a crowd stay. */
+/** Viewers of a crowd that stay connected. */
 const REMAINING_VIEWERS = 30
 
 const waitFor = (what: () => boolean | Promise<boolean>): Promise<boolean> =>
@@ -22,7 +22,7 @@ const waitFor = (what: () => boolean | Promise<boolean>): Promise<boolean> =>
     stallMs: EFFECT_STALL_TIMEOUT_MS,
   })
 
-/** Does what an event says, from its time to its end. @returns how to ask later whether it took effect. */
+/** Performs an event from its time to its end. @returns a check that returns true if the fault took effect */
 export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: Crowd): Promise<() => boolean> {
   const { exchange, worker, database, lane } = stage
   const hit = (...effects: FaultEffect[]) => {
@@ -81,7 +81,7 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
       const deaths = async () => Number(await (await stage.call(`${event.product}/deaths`)).text())
       const before = await deaths().catch(() => 0)
       await stage.call(`${event.product}/doom?step=${event.step}&times=${event.times}`).catch(() => {})
-      // While it cannot be asked, it may be another fault's: then this one is not counted.
+      // If the Worker is unavailable, another fault may be the reason: then this one does not count.
       const dead = () =>
         deaths()
           .then((now) => now > before)
@@ -111,7 +111,7 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
         locked = true
         await stage.until(event.at + event.ms)
       })
-      // A server that is stopped meanwhile takes its locks along.
+      // A server that is stopped meanwhile releases its locks.
       await lock.catch(() => {})
       return () => locked
     }
@@ -157,7 +157,7 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
       await allReady()
       for (const viewer of viewers) viewer.drop()
       const back = await allReady()
-      // Those that stay are looked at like any other; more would be a load on this machine and no other fault.
+      // Viewers that stay are compared like any other; more of them would add load, not another fault.
       for (const viewer of viewers.slice(REMAINING_VIEWERS)) viewer.close()
       crowd.viewers.push(...viewers.slice(0, REMAINING_VIEWERS))
       return () => back
@@ -165,7 +165,7 @@ export async function inject(stage: TestEnvironment, event: FaultEvent, crowd: C
   }
 }
 
-/** A socket that asks for everything and never reads what comes, so that it backs up to the server. */
+/** A socket that subscribes to everything and never reads, so that frames back up to the server. */
 function openNeverReading(url: string, product: string): { connected(): boolean; end(): void } {
   const { hostname, port } = new URL(url)
   let connected = false
@@ -186,7 +186,7 @@ function openNeverReading(url: string, product: string): { connected(): boolean;
     socket.write(maskedText(JSON.stringify({ op: 'subscribe', channels: [`candles.${product}.*`] })))
     socket.pause()
   })
-  // The server has let go of it: that is one of the things that may become of it.
+  // The server may close the connection.
   socket.on('error', () => {})
   return { connected: () => connected, end: () => socket.destroy() }
 }

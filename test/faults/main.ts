@@ -13,7 +13,7 @@ const USAGE = `usage: npm run test:faults -- [--runs N] [--seed S] [--fault NAME
 const FAULT_MINUTES = 20
 const HEAL_MINUTES = 40
 
-/** Runs at once: each waits for its clock most of the time. */
+/** Concurrent runs: each mostly waits for its clock. */
 const LANES = 2
 
 const DEFAULT_RUNS = 20
@@ -52,13 +52,13 @@ async function main(signal: AbortSignal): Promise<number> {
   }
   const began = Date.now()
   console.error(`seed ${given.seed}`)
-  const tell = (line: string) => console.error(line)
+  const log = (line: string) => console.error(line)
   const report = await runSuite({
     ...given,
     minutes: FAULT_MINUTES,
     healMinutes: HEAL_MINUTES,
     lanes: LANES,
-    log: tell,
+    log,
     signal,
   })
   for (const line of formatTable(report)) console.log(line)
@@ -69,7 +69,7 @@ async function main(signal: AbortSignal): Promise<number> {
   return report.lost + report.wrong + report.failed === 0 ? 0 : 1
 }
 
-// Everything that was started is ended before we go.
+// A signal stops everything that was started before the process exits.
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))

@@ -22,10 +22,10 @@ type Row = {
 function candlesByKey(rows: Iterable<Row>): Map<string, Map<string, ObservedCandle>> {
   const places = new Map<string, Map<string, ObservedCandle>>()
   for (const row of rows) {
-    const ours = places.get(row.product_id) ?? new Map<string, ObservedCandle>()
-    places.set(row.product_id, ours)
+    const ofProduct = places.get(row.product_id) ?? new Map<string, ObservedCandle>()
+    places.set(row.product_id, ofProduct)
     const exact = (text: string) => formatScaled(parseScaled(text))
-    ours.set(candleKey(row.granularity, row.start), {
+    ofProduct.set(candleKey(row.granularity, row.start), {
       open: exact(row.open),
       high: exact(row.high),
       low: exact(row.low),
@@ -42,8 +42,8 @@ function candlesByKey(rows: Iterable<Row>): Map<string, Map<string, ObservedCand
 type ObjectState = { candles: (Omit<Row, 'start'> & { timestamp: number })[]; gaps: [number, number][] }
 
 /**
- * One look at all places: candles with starts from `from` on and ends up to `to`, unix seconds.
- * @throws Error when the Worker or Postgres cannot be asked now
+ * Reads the candles of all places with starts from `from` on and ends up to `to`, unix seconds.
+ * @throws Error when the Worker or Postgres is unavailable
  */
 export async function observe(
   stage: TestEnvironment,

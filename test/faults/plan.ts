@@ -7,22 +7,22 @@ import { createRandom, MINUTE_MS, type Random, SECOND_MS } from './random.ts'
 /** One viewer: of one product's own socket, or of all products joined (`product` null). `drops`: when it loses it. */
 type ViewerPlan = { product: string | null; acks: boolean; drops: number[] }
 
-/** All that a run does, drawn from its seed alone. Times are milliseconds after `start` (unix ms), market time. */
+/** A plan of a run, drawn from its seed alone. Times are milliseconds after `start` (unix ms), market time. */
 export type Plan = {
   seed: number
   faults: FaultName[]
   start: number
   products: ProductSpec[]
-  /** The product whose trades are made here, so that they can be late, and those trades. */
+  /** The product whose trades the plan makes, so that they can be late, and its trades. */
   manual: { product: string; trades: { at: number; trade: ManualTrade }[] }
   viewers: ViewerPlan[]
   events: FaultEvent[]
-  /** When the faults are over, and how many minutes of the market are compared at least. */
+  /** The end of the faults, and the least minutes of the market to compare. */
   end: number
   minutes: number
 }
 
-/** What the others must be left alone with: nothing may die whose memory is the record of what the socket brought. */
+/** Faults that may accompany a REST that refuses for good. None kills an object, whose memory records the received trades. */
 const COMPATIBLE_WITH_REST_REFUSED: readonly FaultName[] = [
   'socket-closed',
   'half-open',
@@ -69,7 +69,7 @@ export function planRun(seed: number, only: FaultName | null, minutes: number): 
   }
 }
 
-/** Some runs cross an hour, some a month; the first seconds are for getting up. */
+/** Some runs cross an hour, some a month; the first seconds are for the start of the servers. */
 function drawStart(draw: Random): number {
   const sort = draw.next()
   if (sort < 0.15) return Date.UTC(2026, 2, 31, 23, 50, draw.between(0, 60))
@@ -77,7 +77,7 @@ function drawStart(draw: Random): number {
   return Date.UTC(2026, 3, 1, draw.between(0, 4), draw.between(0, 60), draw.between(0, 60))
 }
 
-/** Four busy products, a quiet one, and one whose trades we make. */
+/** Four busy products, a quiet one, and one whose trades the plan makes. */
 function drawProducts(draw: Random): ProductSpec[] {
   const left = draw.between(0, 5)
   const busy = PRODUCTS.slice(0, 5).filter((_, i) => i !== left)
@@ -93,7 +93,7 @@ function drawProducts(draw: Random): ProductSpec[] {
   ]
 }
 
-/** A walk of prices and sizes with up to eight decimals. They go on past the end: a product must be heard to be healed. */
+/** A walk of prices and sizes with up to eight decimals. They continue past the end: a product heals only with new trades. */
 function drawManualTrades(draw: Random, product: string, start: number, end: number): Plan['manual']['trades'] {
   const decimals = draw.between(2, 9)
   const unit = 10 ** -decimals

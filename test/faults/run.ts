@@ -102,7 +102,7 @@ const rejectOnAbort = (signal: AbortSignal): Promise<never> =>
     signal.addEventListener('abort', broke)
   })
 
-/** Starts the viewers and injects every fault. What has to be stopped in the end is added to `ends`. */
+/** Starts the viewers and injects every fault. Adds what must be stopped in the end to `ends`. */
 async function runFaults(stage: TestEnvironment, plan: Plan, ends: (() => void)[]): Promise<RunAfterFaults> {
   const crowd: Crowd = { viewers: [], cleanups: ends }
   ends.push(startManualTrades(stage, plan))
@@ -161,14 +161,14 @@ async function waitUntilHealed(
     for (const candle of healing.late) late.add(candle)
   }
   const stopped = viewers.find((viewer) => viewer.stopped() !== null)
-  if (stopped) throw new Error(`the server told ${stopped.name} to stop: ${stopped.stopped()}`)
+  if (stopped) throw new Error(`the server stopped ${stopped.name} for good: ${stopped.stopped()}`)
   const { verdict } = healing
   const contradictions = all.flatMap((viewer) => viewer.contradictions)
   return { verdict: { ...verdict, wrong: [...verdict.wrong, ...contradictions] }, healedAfterMs, late: late.size }
 }
 
 /**
- * Makes the trades of the manual product at their times, and repeats the last one afterwards: a hole heals only once the
+ * Makes the trades of the manual product at their times, and repeats the last one afterwards: a gap heals only once the
  * next trade arrives, and a run may take longer than its plan.
  * @returns stops it
  */

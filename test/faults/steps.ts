@@ -1,4 +1,4 @@
-/** Where an object can be killed on its way through one event. `clock`: whenever it asks for the time. */
+/** Steps of an event at which an object can be killed. `clock`: when it reads the time. */
 export const STEPS = [
   'received',
   'clock',

@@ -27,7 +27,7 @@ type FaultReport = {
   healed: number
 }
 
-/** The whole; `failed` runs could not be run to their end. */
+/** The report of all runs; `failed` runs could not be completed. */
 export type SuiteReport = {
   runs: number
   faults: number
@@ -45,7 +45,7 @@ const MAX_FINDINGS_SHOWN = 12
 
 const formatMinutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`
 
-/** Runs the suite. Nothing that it starts outlives it. */
+/** Runs the suite and stops everything that it started. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   const seeds = runSeeds(options.seed, options.runs)
   const results: RunResult[] = []

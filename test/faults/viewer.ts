@@ -2,15 +2,15 @@ import { WebSocket } from 'ws'
 import type { Finding, ObservedCandle } from './compare.ts'
 import { candleKey, formatScaled, parseScaled } from './fold.ts'
 
-/** How one viewer behaves. `acks`: it says what it has handled; the pause before it comes back is real milliseconds. */
+/** How one viewer behaves. `acks`: it acknowledges frames. Its pauses before reconnecting are real milliseconds. */
 export type ViewerOptions = {
   name: string
   url: string
   products: string[]
-  /** The one granularity that it asks for; null: all. */
+  /** The only granularity that it subscribes to; null: all. */
   granularity: string | null
   acks: boolean
-  /** The address that it comes from, by which limits per client count. */
+  /** Its client address, which the rate limits use. */
   client: string
   /** Evenly in [0, 1). */
   random(): number
@@ -19,18 +19,18 @@ export type ViewerOptions = {
 export type Viewer = {
   name: string
   granularity: string | null
-  /** The candles as they stand on this viewer's screen, by product and key. */
+  /** The candles that this viewer shows, by product and key. */
   candles(): Map<string, Map<string, ObservedCandle>>
-  /** What it was told that can never be: a candle that opened again, went back, or changed without a new revision. */
+  /** Received candles that are impossible: reopened, of a lower revision, or changed without a new revision. */
   contradictions: Finding[]
-  /** Whether it is connected, and whether it has had a first snapshot, too. */
+  /** `connected`: its socket is open. `ready`: it also has its first snapshot. */
   connected(): boolean
   ready(): boolean
-  /** Times that it came back and was given exactly what it missed, and times that it was given a snapshot. */
+  /** Numbers of subscriptions that were resumed, and that began with a snapshot. */
   returns: { recovered: number; snapshots: number }
-  /** Loses its connection, without a word. */
+  /** Drops its connection without a close frame. */
   drop(): void
-  /** Why it was told never to come back; null if it was not. */
+  /** The close code and reason after which it must not reconnect, or null. */
   stopped(): string | null
   close(): void
 }
@@ -46,13 +46,13 @@ type WireCandle = {
 }
 type ReceivedCandle = { candle: WireCandle; text: string }
 
-/** Frames to one ack, as in our own client: an ack of every frame would be all that a crowd's server is busy with. */
+/** Frames per ack, as in our own client: with a crowd, acks of every frame would take all of the server's time. */
 const ACK_FRAMES = 16
 
 const RETRY_MIN_MS = 10
 const RETRY_MAX_MS = 150
 
-/** The flat objects of a frame's candles, as they were written: numbers are compared digit by digit. */
+/** The JSON text of each candle of a frame, since numbers are compared digit by digit. */
 const candleTexts = (frame: string): string[] => frame.slice(frame.indexOf('"candles":[')).match(/\{[^{}]*\}/g) ?? []
 
 function toObserved({ candle, text }: ReceivedCandle): ObservedCandle {
@@ -73,11 +73,11 @@ function toObserved({ candle, text }: ReceivedCandle): ObservedCandle {
 }
 
 /**
- * A reader of candles as the contract has it: it subscribes, replaces candles by key, and comes back from the last
- * position that it has, with a pause that doubles.
+ * A client of candles by the wire contract: it subscribes, replaces candles by key, and resumes from its last
+ * position, with pauses that double.
  */
 export function openViewer(options: ViewerOptions): Viewer {
-  const kept = new Map<string, Map<string, ReceivedCandle>>()
+  const candlesByProduct = new Map<string, Map<string, ReceivedCandle>>()
   const contradictions: Finding[] = []
   const returns = { recovered: 0, snapshots: 0 }
   const channels = options.products.map((product) => `candles.${product}.${options.granularity ?? '*'}`)
@@ -88,14 +88,14 @@ export function openViewer(options: ViewerOptions): Viewer {
   let stopped: string | null = null
   let closed = false
   let subscribed = false
-  /** Frames of this connection that are not acked; null: none of it is yet. */
+  /** Frames since the last ack of this connection; null before its first. */
   let unacked: number | null = null
 
   const put = (candle: WireCandle, text: string) => {
     const key = candleKey(candle.granularity, candle.timestamp)
-    const ours = kept.get(candle.product_id) ?? new Map<string, ReceivedCandle>()
-    kept.set(candle.product_id, ours)
-    const before = ours.get(key)
+    const ofProduct = candlesByProduct.get(candle.product_id) ?? new Map<string, ReceivedCandle>()
+    candlesByProduct.set(candle.product_id, ofProduct)
+    const before = ofProduct.get(key)
     if (before?.candle.is_complete) {
       const finding = { product: candle.product_id, key, place: options.name }
       if (!candle.is_complete) contradictions.push({ ...finding, reason: 'was complete and is forming again' })
@@ -104,10 +104,10 @@ export function openViewer(options: ViewerOptions): Viewer {
       else if (candle.rev === before.candle.rev && text !== before.text)
         contradictions.push({ ...finding, reason: `changed within revision ${candle.rev}: ${before.text} ${text}` })
     }
-    ours.set(key, { candle, text })
+    ofProduct.set(key, { candle, text })
   }
 
-  /** What a snapshot spans is as it says: bars that it does not hold were never there. */
+  /** Removes the candles in the range of a snapshot that it does not have. */
   const clear = (candles: readonly WireCandle[]) => {
     const firsts = new Map<string, WireCandle>()
     for (const candle of candles) {
@@ -118,12 +118,12 @@ export function openViewer(options: ViewerOptions): Viewer {
       candles.map((candle) => `${candle.product_id} ${candleKey(candle.granularity, candle.timestamp)}`),
     )
     for (const { product_id, granularity, timestamp } of firsts.values())
-      for (const [key, { candle }] of kept.get(product_id) ?? [])
+      for (const [key, { candle }] of candlesByProduct.get(product_id) ?? [])
         if (candle.granularity === granularity && candle.timestamp >= timestamp && !named.has(`${product_id} ${key}`))
-          kept.get(product_id)?.delete(key)
+          candlesByProduct.get(product_id)?.delete(key)
   }
 
-  const read = (text: string) => {
+  const onMessage = (text: string) => {
     const frame = JSON.parse(text) as Frame
     if (frame.type === 'subscribed') {
       subscribed = true
@@ -131,7 +131,7 @@ export function openViewer(options: ViewerOptions): Viewer {
       if (frame.recovered) returns.recovered++
       else returns.snapshots++
     }
-    if (frame.type === 'error') return lost()
+    if (frame.type === 'error') return onDisconnect()
     if ((frame.type !== 'update' && frame.type !== 'snapshot') || !frame.candles) return
     if (frame.type === 'snapshot') clear(frame.candles)
     const texts = candleTexts(text)
@@ -140,7 +140,7 @@ export function openViewer(options: ViewerOptions): Viewer {
     if (options.acks) ack()
   }
 
-  /** Acks the first frame of a connection, which tells the server that this client acks, then every sixteenth. */
+  /** Acks the first frame of a connection, which makes the server wait for acks, then every sixteenth. */
   const ack = () => {
     unacked = unacked === null ? ACK_FRAMES : unacked + 1
     if (unacked < ACK_FRAMES || position === null) return
@@ -148,9 +148,9 @@ export function openViewer(options: ViewerOptions): Viewer {
     socket?.send(JSON.stringify({ op: 'ack', position }))
   }
 
-  const lost = () => {
+  const onDisconnect = () => {
     socket?.removeAllListeners()
-    // A connection that is still being made tells of its end by an error.
+    // A socket that is terminated while connecting emits an error.
     socket?.on('error', () => {})
     socket?.terminate()
     socket = null
@@ -158,12 +158,12 @@ export function openViewer(options: ViewerOptions): Viewer {
     unacked = null
     if (closed || stopped !== null || timer) return
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempts++)
-    timer = setTimeout(dial, RETRY_MIN_MS + options.random() * ceiling)
+    timer = setTimeout(connect, RETRY_MIN_MS + options.random() * ceiling)
   }
 
-  const dial = () => {
+  const connect = () => {
     timer = null
-    // Compression would cost this machine more than everything else that a crowd does.
+    // Compression would cost more processor time than the rest of a crowd's work.
     const current = new WebSocket(options.url, {
       perMessageDeflate: false,
       headers: { 'cf-connecting-ip': options.client },
@@ -172,30 +172,35 @@ export function openViewer(options: ViewerOptions): Viewer {
     current.on('open', () =>
       current.send(JSON.stringify({ op: 'subscribe', channels, ...(position ? { since: position } : {}) })),
     )
-    current.on('message', (data) => read(String(data)))
-    current.on('error', lost)
+    current.on('message', (data) => onMessage(String(data)))
+    current.on('error', onDisconnect)
     current.on('close', (code, reason) => {
       if (code >= 4000 && code < 4100) stopped = `${code} ${String(reason)}`
-      lost()
+      onDisconnect()
     })
   }
 
-  dial()
+  connect()
   return {
     name: options.name,
     granularity: options.granularity,
     candles: () =>
-      new Map([...kept].map(([product, ours]) => [product, new Map([...ours].map(([k, v]) => [k, toObserved(v)]))])),
+      new Map(
+        [...candlesByProduct].map(([product, ofProduct]) => [
+          product,
+          new Map([...ofProduct].map(([k, v]) => [k, toObserved(v)])),
+        ]),
+      ),
     contradictions,
     connected: () => socket?.readyState === WebSocket.OPEN,
     ready: () => subscribed && position !== null,
     returns,
-    drop: lost,
+    drop: onDisconnect,
     stopped: () => stopped,
     close() {
       closed = true
       if (timer) clearTimeout(timer)
-      lost()
+      onDisconnect()
     },
   }
 }

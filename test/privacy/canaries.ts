@@ -1,8 +1,8 @@
-/** Digits that a number must have to be somebody's: of shorter ones, some would meet by chance. */
+/** The digits a number needs to be a canary: shorter ones could match by chance. */
 const MIN_DIGITS = 16
 const MIN_TEXT_LENGTH = 10
 
-/** What is looked for first is the end of a canary: many begin alike (times, positions). */
+/** The search hashes the end of a canary first: many have the same beginning (times, positions). */
 const HASH_WINDOW = 8
 const BITS = 1 << 24
 const FACTOR = 31
@@ -10,13 +10,13 @@ const OUTGOING_FACTOR = Array.from({ length: HASH_WINDOW - 1 }).reduce<number>((
 
 const isNumber = (text: string): boolean => /^-?\d+(\.\d+)?$/.test(text)
 
-/** Whether a text is long enough to be nobody else's by chance. */
+/** True if a text is long enough that no other user has it by chance. */
 export const isDistinctive = (text: string): boolean =>
   isNumber(text) ? text.replace(/^-?[0.]*|\./g, '').length >= MIN_DIGITS : text.length >= MIN_TEXT_LENGTH
 
 /**
- * A text as it is, and again with everything undone that may hide a canary in it: marks of addresses and of HTML, digits
- * in groups, base64. All in small letters, so that ids are found however they are written.
+ * A text, and its decoded forms that may reveal a canary: URL and HTML escapes, digits
+ * in groups, base64. All in lower case, so that ids match in any case.
  */
 function decodedViews(text: string): string[] {
   const views = [text]
@@ -45,16 +45,16 @@ function decodeEscapes(text: string): string {
   return plain
 }
 
-/** All canaries of all users, and which of them are in a text. */
+/** An index of the canaries of all users, which finds those in a text. */
 export function createCanaries() {
   const owners = new Map<string, string>()
   const byEnd = new Map<string, string[]>()
-  /** A bit for the hash of each end: nearly every place of a text is passed over by one look at it. */
+  /** A bit for the hash of each end: one test of it skips nearly every place of a text. */
   const ends = new Uint32Array(BITS / 32)
 
   const place = (hash: number): number => (hash ^ (hash >>> 15)) & (BITS - 1)
 
-  function searched(view: string, found: Map<string, string>): void {
+  function search(view: string, found: Map<string, string>): void {
     let hash = 0
     for (let i = 0; i < view.length; i++) {
       if (i >= HASH_WINDOW) hash -= Math.imul(view.charCodeAt(i - HASH_WINDOW), OUTGOING_FACTOR)
@@ -72,11 +72,11 @@ export function createCanaries() {
       return owners.size
     },
     /**
-     * Notes that a text is somebody's; one that is too short to be is passed over, and one that was another's before
-     * stays that.
+     * Adds a text as a canary of `owner`. A text that is not distinctive is ignored; one that has an owner already
+     * stays with that owner.
      */
-    add(owner: string, given: string): void {
-      const text = given.toLowerCase()
+    add(owner: string, value: string): void {
+      const text = value.toLowerCase()
       if (!isDistinctive(text) || owners.has(text)) return
       owners.set(text, owner)
       const end = text.slice(-HASH_WINDOW)
@@ -86,12 +86,12 @@ export function createCanaries() {
       const bit = place(hash)
       ends[bit >>> 5] = (ends[bit >>> 5] as number) | (1 << (bit & 31))
     },
-    /** Whose a text is; null: nobody's. */
+    /** The owner of a text, or null. */
     ownerOf: (text: string): string | null => owners.get(text.toLowerCase()) ?? null,
-    /** Every canary in a text, however it is hidden there (`viewsOf`), by its owner. */
+    /** The canaries in any decoded view of a text, and their owners. */
     find(text: string): Map<string, string> {
       const found = new Map<string, string>()
-      for (const view of decodedViews(text)) searched(view, found)
+      for (const view of decodedViews(text)) search(view, found)
       return found
     },
   }

@@ -13,20 +13,24 @@ import { readPortfolioHistoryData } from '../../src/db/value-history.ts'
 import type { Person } from './person.ts'
 import type { RunContext } from './send.ts'
 
-/** The role of the Worker for all data of users. */
+/** The role that the Worker uses for the data of users. */
 const USER_ROLE = 'kerb_user'
 /** The timeout of a statement, milliseconds. */
 const STATEMENT_TIMEOUT_MS = 20_000
 
-/** Postgres' own code of what a role may not do. */
+/** Postgres' error code for a missing privilege. */
 const INSUFFICIENT_PRIVILEGE = '42501'
 
-/** Rows that a statement gives as text; null where it is not allowed at all. */
-async function queryAsUser({ stage }: RunContext, claims: string | null, statement: string): Promise<string | null> {
+/** The rows of a statement as text; null if the role lacks the privilege. */
+async function queryAsUser(
+  { environment }: RunContext,
+  claims: string | null,
+  statement: string,
+): Promise<string | null> {
   const undo = new Error('undone')
   let text = ''
   try {
-    await stage.admin.begin(async (sql) => {
+    await environment.admin.begin(async (sql) => {
       await sql.unsafe(`SET LOCAL statement_timeout = ${STATEMENT_TIMEOUT_MS}`)
       await sql`SELECT set_config('role', ${USER_ROLE}, TRUE), set_config('request.jwt.claims', ${claims ?? ''}, TRUE)`
       const rows = await sql.unsafe(statement)
@@ -37,17 +41,17 @@ async function queryAsUser({ stage }: RunContext, claims: string | null, stateme
     if (error === undo) return text
     const { code, message, detail } = error as { code?: string; message: string; detail?: string }
     if (code === undefined) throw error
-    // What keeps a row from being deleted may say which one.
+    // The message of a constraint that prevents a deletion may name the row.
     return code === INSUFFICIENT_PRIVILEGE ? null : `${message} ${detail ?? ''}`
   }
   return text
 }
 
-/** Keys that somebody has sent are stored under their name, whosever they were before. */
+/** A user's idempotency keys may include keys that they copied from others. */
 const storedEchoes = (name: string, tried: readonly string[]) =>
   name === 'idempotency_keys' ? { sent: tried.join(' '), echoes: true } : { sent: '', echoes: false }
 
-/** The Worker's own reading queries as `me`, asked for what is `other`'s. */
+/** Runs the Worker's own read queries as `me` for the data of `other`. */
 async function runQueriesForOther(me: { id: string }, other: Person, url: string): Promise<unknown[]> {
   const id = `${other.id}`
   const all = { assetIds: null, kind: null, limit: 1_000, after: null }
@@ -71,11 +75,11 @@ async function runQueriesForOther(me: { id: string }, other: Person, url: string
 
 /**
  * Row level security alone: every table and view, as every user, without any WHERE; and the Worker's own queries for
- * somebody else. Gives how many statements were tried.
+ * another user. Returns the number of statements.
  */
 export async function checkDatabase(world: RunContext): Promise<number> {
-  const { stage, judge, users } = world
-  const relations = await stage.admin<{ name: string; kind: string }[]>`
+  const { environment, detector, users } = world
+  const relations = await environment.admin<{ name: string; kind: string }[]>`
     SELECT relname AS name, relkind AS kind FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition ORDER BY 1`
   let statements = 0
@@ -96,17 +100,19 @@ export async function checkDatabase(world: RunContext): Promise<number> {
       ]) {
         statements++
         const text = await queryAsUser(world, claims, statement)
-        if (text !== null) judge.check({ to, where: statement, text, ...storedEchoes(name, tried) })
+        if (text !== null) detector.check({ to, where: statement, text, ...storedEchoes(name, tried) })
       }
-  // What is stored under somebody's name is theirs: nobody has written there.
-  for (const { name } of await stage.admin<{ name: string }[]>`
+  // Rows with a user's id hold only that user's data: no other user has written them.
+  for (const { name } of await environment.admin<{ name: string }[]>`
     SELECT relname AS name FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'user_id'
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'`)
     for (const user of users) {
       statements++
-      const rows = await stage.admin.unsafe(`SELECT t::text AS row FROM ${name} t WHERE user_id = $1`, [`${user.id}`])
+      const rows = await environment.admin.unsafe(`SELECT t::text AS row FROM ${name} t WHERE user_id = $1`, [
+        `${user.id}`,
+      ])
       const text = rows.map(({ row }) => row as string).join('\n')
-      judge.check({
+      detector.check({
         to: user.tag,
         where: `rows of ${user.tag} in ${name}`,
         text,
@@ -117,12 +123,12 @@ export async function checkDatabase(world: RunContext): Promise<number> {
     for (const other of users) {
       if (me === other) continue
       const where = `queries of ${me.tag} for ${other.tag}`
-      const told = await runQueriesForOther({ id: `${me.id}` }, other, stage.databaseUrl).catch((error: Error) =>
-        judge.fault(`${where}: ${error.stack}`),
+      const result = await runQueriesForOther({ id: `${me.id}` }, other, environment.databaseUrl).catch(
+        (error: Error) => detector.fault(`${where}: ${error.stack}`),
       )
       statements++
       const ids = JSON.stringify([other.id, other.things.lots, other.things.activities])
-      judge.check({ to: me.tag, where, text: JSON.stringify(told), sent: ids, echoes: false })
+      detector.check({ to: me.tag, where, text: JSON.stringify(result), sent: ids, echoes: false })
     }
   return statements
 }

@@ -15,11 +15,11 @@ import { startPooler } from './pooler.ts'
 /** The service key of the Worker of this run. */
 export const SERVICE_KEY = 'the service key of a run'.replaceAll(' ', '-')
 
-/** What is broken on purpose, to see that it is found: see `dev/worker/privacy.ts`; `rows`: row level security itself. */
+/** Deliberate leaks that the suite must detect: see `dev/worker/privacy.ts`; `rows` disables row level security. */
 export const PLANTS = ['cache', 'identity', 'error', 'rows'] as const
 export type Plant = (typeof PLANTS)[number]
 
-/** Products that are priced by their own feed's exchange; the market is as small as it can be. */
+/** The only product of the exchange: the smallest possible market. */
 const PRODUCT = 'BTC-USD'
 
 /** The owner of the tables: no superuser, but it may create roles, which migrations do. */
@@ -30,12 +30,12 @@ export type TestEnvironment = {
   databaseUrl: string
   /** As superuser. */
   admin: postgres.Sql
-  /** Another price of an asset, by its name at Yahoo. */
+  /** Sets the price of an asset, by its Yahoo id. */
   setPrice(id: string, price: number): void
   stop(): Promise<void>
 }
 
-/** Brings up database, exchange, providers and Worker, all on loopback and in a folder that goes with them. */
+/** Starts database, exchange, providers and Worker, on loopback and in a temporary folder. */
 export async function startEnvironment(plant: Plant | null): Promise<TestEnvironment> {
   const dir = mkdtempSync(join(tmpdir(), 'kerb-privacy-'))
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
@@ -68,7 +68,7 @@ export async function startEnvironment(plant: Plant | null): Promise<TestEnviron
         EXCHANGE: 'simulated',
         ...simulatedUrls(exchange, providers),
         PRODUCTS: PRODUCT,
-        // What is asked for in a few minutes is a day's.
+        // A run sends a day's requests in a few minutes.
         YAHOO_PER_MINUTE: '100000',
         COINBASE_PER_MINUTE: '100000',
         BINANCE_WEIGHT_PER_MINUTE: '100000',

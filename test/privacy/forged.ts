@@ -5,19 +5,19 @@ import type { RunContext } from './send.ts'
 
 const encodeJson = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-/** Keys of nobody's, and the public one of the Worker: the same for a whole run. */
+/** A key that is not the Worker's, and the Worker's public key: the same for a whole run. */
 type Keys = { own: CryptoKey; jwk: JWK; pem: string }
 const keysByRun = new WeakMap<RunContext, Promise<Keys>>()
 
-async function readKeys({ wire }: RunContext): Promise<Keys> {
+async function readKeys({ http }: RunContext): Promise<Keys> {
   const { privateKey } = await generateKeyPair('ES256')
-  const told = await wire.ask({ method: 'GET', path: '/api/v1/auth/jwks', headers: {}, body: null })
-  const [jwk] = (JSON.parse(told.body) as { keys: JWK[] }).keys
-  if (!jwk) throw new Error('the Worker tells no key')
+  const response = await http.ask({ method: 'GET', path: '/api/v1/auth/jwks', headers: {}, body: null })
+  const [jwk] = (JSON.parse(response.body) as { keys: JWK[] }).keys
+  if (!jwk) throw new Error('the Worker publishes no key')
   return { own: privateKey, jwk, pem: await exportSPKI((await importJWK(jwk, 'ES256')) as CryptoKey) }
 }
 
-/** Tokens in the name of `other`, none of which is one, by how they were made; `me` has a right one. */
+/** Invalid tokens in the name of `other`, by how they were forged; `me` has a valid one. */
 export async function forgedTokens(world: RunContext, me: Person, other: Person): Promise<[string, string][]> {
   const keys = keysByRun.get(world) ?? readKeys(world)
   keysByRun.set(world, keys)
@@ -47,7 +47,7 @@ export async function forgedTokens(world: RunContext, me: Person, other: Person)
     ['another key by no name', await signed({}, {})],
     ['another key that it brings', await signed({}, { kid: 'mine', jwk })],
     ['another issuer', await signed({ iss: 'https://other.example' })],
-    ['over', await signed({ exp: now - 3_600, iat: now - 7_200 })],
+    ['expired', await signed({ exp: now - 3_600, iat: now - 7_200 })],
     ['truncated', other.token.slice(0, -4)],
   ]
 }

@@ -1,16 +1,16 @@
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 
 /** The timeout of one request. */
 const RESPONSE_TIMEOUT_MS = 30_000
-/** How much of a stream that does not end is read, in milliseconds from its beginning. */
+/** How long an endless stream is read, in milliseconds. */
 const STREAM_MS = 150
 
 export type SentRequest = { method: string; path: string; headers: Record<string, string>; body: string | null }
 
-/** `text`: the whole of it, status and headers and body, as it came. */
+/** `text`: status, headers and body as received. */
 export type ReceivedResponse = { status: number; headers: IncomingMessage['headers']; body: string; text: string }
 
-/** All that a request sends, as text. */
+/** A whole request as text. */
 export const sentText = ({ method, path, headers, body }: SentRequest): string =>
   `${method} ${path}\n${Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}`)
@@ -18,20 +18,20 @@ export const sentText = ({ method, path, headers, body }: SentRequest): string =
 
 /**
  * Sends requests to one server over a few shared connections.
- * @throws Error when there is no whole answer in time
+ * @throws Error without a complete response in time
  */
 export function createHttpClient(url: string, connections: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const { hostname, port } = new URL(url)
-  const ask = (asked: SentRequest, stream = false): Promise<ReceivedResponse> =>
+  const ask = (request: SentRequest, stream = false): Promise<ReceivedResponse> =>
     new Promise((done, fail) => {
-      const { method, path, body } = asked
+      const { method, path, body } = request
       const signal = AbortSignal.timeout(RESPONSE_TIMEOUT_MS)
       const headers =
-        body === null ? asked.headers : { ...asked.headers, 'content-length': `${Buffer.byteLength(body)}` }
-      // A stream is cut off, and would take its connection with it.
+        body === null ? request.headers : { ...request.headers, 'content-length': `${Buffer.byteLength(body)}` }
+      // Aborting a stream closes its connection, so it uses none of the shared ones.
       const options = { hostname, port, method, path, headers, signal, ...(stream ? {} : { agent }) }
-      const sent = request(options, (response) => {
+      const sent = httpRequest(options, (response) => {
         const parts: Buffer[] = []
         const end = () => {
           clearTimeout(timer)

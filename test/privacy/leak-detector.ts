@@ -1,8 +1,8 @@
 import type { Canaries } from './canaries.ts'
 
 /**
- * Something that came back. `to`: the user who asked, null for nobody. `sent`: all that was sent for it. `echoes`: it may
- * tell again what of somebody else's was sent, as an error or the form of a page does.
+ * Data that was received. `to`: the user who sent the request, null if signed out. `sent`: the request. `echoes`: it may
+ * repeat another user's data from the request, as an error or the form of a page does.
  */
 export type Received = { to: string | null; where: string; text: string; sent: string; echoes: boolean }
 
@@ -13,7 +13,7 @@ export type Leak = { where: string; to: string | null; of: string; canary: strin
 const MAX_REPORTED = 40
 const CONTEXT_LENGTH = 160
 
-/** Looks at everything that comes back, for what is not for who gets it. */
+/** Checks everything received for canaries of other users. */
 export function createLeakDetector(all: Canaries) {
   const leaks: Leak[] = []
   const faults: string[] = []
@@ -27,11 +27,11 @@ export function createLeakDetector(all: Canaries) {
   return {
     leaks,
     faults,
-    /** `seen`: canaries that came back to their owner. A search that finds none of those would find no leak either. */
+    /** `seen`: canaries returned to their owner. A detector that finds none of those would find no leak either. */
     get counts() {
       return counted
     },
-    /** Gives the canaries that are the reader's own, and were not sent by them in the same request. */
+    /** Returns the receiver's own canaries that were not part of the request. */
     check({ to, where, text, sent, echoes }: Received): string[] {
       const found = all.find(text)
       counted = { ...counted, bytes: counted.bytes + text.length }
@@ -49,7 +49,7 @@ export function createLeakDetector(all: Canaries) {
       counted = { ...counted, seen: counted.seen + own.length }
       return own
     },
-    /** Something else is not as it has to be: what must be refused was not, or the run itself has gone wrong. */
+    /** Reports any other failure: a request that was not refused, or an error of the run itself. */
     fault(line: string): void {
       counted = { ...counted, faults: counted.faults + 1 }
       if (faults.length < MAX_REPORTED) faults.push(line)

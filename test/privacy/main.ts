@@ -8,7 +8,7 @@ const USAGE = `usage: npm run test:privacy -- [--requests N] [--seed S] [--plant
 
 const DEFAULT_REQUESTS = 10_000
 
-/** The whole of it; whatever hangs then, ends. */
+/** The timeout of the whole suite. */
 const SUITE_TIMEOUT_MS = 780_000
 
 type Arguments = { requests: number; seed: number; plant: Plant | null }
@@ -57,7 +57,7 @@ async function main(signal: AbortSignal): Promise<number> {
   return report.found + report.wrong === 0 ? 0 : 1
 }
 
-// Everything that was started is ended before we go.
+// A signal stops everything that was started before the process exits.
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))

@@ -4,10 +4,10 @@ import { ghostfolioFile, PLAIN_FEE, purchase, type RequestKind } from './own-req
 import { cookieHeader } from './person.ts'
 import { jsonBody, type RequestDraft, send, sendTwins, type Turn } from './send.ts'
 
-/** A symbol that nobody has, like those of users' own assets. */
+/** An unknown symbol in the form of custom assets' symbols. */
 const unknownSymbol = ({ random }: Turn): string => `ZZ${random.symbol()}`
 
-/** An id of somebody else's in every address that takes one: as if there were none. */
+/** Another user's id in every path with an id: the response must equal that of a missing id. */
 async function theirId(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const id = random.pick([...other.things.lots.slice(-20), ...other.things.activities.slice(-20)])
@@ -29,12 +29,12 @@ async function theirId(turn: Turn): Promise<void> {
     { what: 'their id, nobody', as: null, path: `/user/activities/${id}`, headers: { accept: 'application/json' } },
   ]
   const draft = random.pick(drafts)
-  // Who is not signed in is sent to where that is done.
+  // A signed-out user is redirected to the sign-in page.
   const refused = draft.as !== null || !draft.path.startsWith('/user')
   await sendTwins(world, { ...draft, refused, echoes: !refused }, id, random.uuid())
 }
 
-/** A form that is sent to the address of somebody else's activity. */
+/** A form for another user's activity. */
 async function theirForm(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const id = random.pick(other.things.activities)
@@ -45,18 +45,18 @@ async function theirForm(turn: Turn): Promise<void> {
   await send(world, { what: 'their form', as: me, by: 'cookies', method: 'POST', path, headers, body, refused: true })
 }
 
-/** A sale of one's own that names somebody else's lots. */
+/** A sale that names another user's lots. */
 async function theirLotNamed(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
-  const [mine, theirs] = [random.pick(me.things.lots), random.pick(other.things.lots)]
-  if (mine === undefined || theirs === undefined) return
-  const lots = [{ lot_id: theirs, quantity: '0.001' }]
+  const [ownLot, otherLot] = [random.pick(me.things.lots), random.pick(other.things.lots)]
+  if (ownLot === undefined || otherLot === undefined) return
+  const lots = [{ lot_id: otherLot, quantity: '0.001' }]
   const body = { quantity: '0.001', price: '1', lots }
-  const path = `/api/v1/stocks/${mine}/sell?dry_run=${random.chance(0.5)}`
+  const path = `/api/v1/stocks/${ownLot}/sell?dry_run=${random.chance(0.5)}`
   await send(world, { what: 'their lot named', as: me, method: 'POST', path, body, refused: true })
 }
 
-/** The very request that somebody else has sent with this key. */
+/** The same request that another user has sent with this idempotency key. */
 async function theirKey(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const key = random.pick(other.things.keys)
@@ -67,7 +67,7 @@ async function theirKey(turn: Turn): Promise<void> {
   await send(world, draft)
 }
 
-/** Where somebody else's page went on. */
+/** Another user's cursor. */
 async function theirCursor(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const cursor = random.pick(other.things.cursors)
@@ -78,7 +78,7 @@ async function theirCursor(turn: Turn): Promise<void> {
   if (random.chance(0.3)) await send(world, { what: 'their cursor', as: me, by: 'cookies', path: after, echoes: true })
 }
 
-/** An asset of somebody else's own, by its symbol, wherever there are symbols. */
+/** Another user's custom asset, in every request that takes a symbol. */
 async function theirSymbol(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const asset = random.pick(other.customAssets)
@@ -87,7 +87,7 @@ async function theirSymbol(turn: Turn): Promise<void> {
   const q = encodeURIComponent(symbol)
   const what = 'their symbol'
   const body = { ...purchase(turn), symbol }
-  const mine = random.pick(me.things.lots) ?? random.uuid()
+  const ownLot = random.pick(me.things.lots) ?? random.uuid()
   const as = random.chance(0.5) ? me : null
   const post = { what, as, method: 'POST', echoes: true }
   const drafts: RequestDraft[] = [
@@ -95,7 +95,7 @@ async function theirSymbol(turn: Turn): Promise<void> {
     { what, as: me, path: `/api/v1/activities?symbol=${q}` },
     { what, as: me, method: 'POST', path: '/api/v1/stocks', body, refused: true },
     { what, as: me, method: 'POST', path: '/api/v1/activities', body: { ...body, kind: 'dividend' }, refused: true },
-    { what, as: me, method: 'PATCH', path: `/api/v1/stocks/${mine}`, body: { symbol }, refused: true },
+    { what, as: me, method: 'PATCH', path: `/api/v1/stocks/${ownLot}`, body: { symbol }, refused: true },
     { what, as: me, by: 'cookies', path: `/user/stocks?symbol=${q}`, echoes: true },
     { what, as, path: `/api/v1/assets?q=${q}` },
     { what, as, path: `/api/v1/assets?q=${encodeURIComponent(name)}` },
@@ -108,23 +108,23 @@ async function theirSymbol(turn: Turn): Promise<void> {
     { what: 'their symbol streamed', as, path: `/api/v1/stream?symbol=${q}`, refused: true },
   ]
   const draft = random.pick(drafts)
-  // What looks like no symbol has no double that does.
+  // A name that is no valid symbol has no counterpart that is one.
   if (draft.refused && symbol.startsWith('ZZ') && random.chance(0.3))
     await sendTwins(world, draft, symbol, unknownSymbol(turn))
   else await send(world, draft)
 }
 
-/** A file that says what is somebody else's: none of it is there already, and none of it is found. */
+/** An import of another user's data: it must neither match existing activities nor custom assets. */
 async function theirFile(turn: Turn): Promise<void> {
   const { world, random, me, other } = turn
   const what = 'their file'
   const post = { as: me, method: 'POST', path: '/api/v1/portfolio/import?dry_run=true&unknown=own', echoes: true }
   if (other.file !== null && random.chance(0.4)) {
     const json = jsonBody(await send(world, { ...post, what, body: other.file }))
-    // Fees of one dollar are everybody's.
+    // Fees of one dollar are no private data.
     const rows = (json?.activities ?? []) as { duplicate: boolean; kind: string }[]
     if (rows.some(({ duplicate, kind }) => duplicate && kind !== 'fee'))
-      world.judge.fault(`${what}: what is ${other.tag}'s was taken for ${me.tag}'s`)
+      world.detector.fault(`${what}: what is ${other.tag}'s was taken for ${me.tag}'s`)
     return
   }
   const lot = random.pick(other.things.lots)
@@ -153,7 +153,7 @@ async function theirRefresh({ world, random, me, other }: Turn): Promise<void> {
   } else await send(world, { ...post, as: by === 'me' ? me : null, refused: true })
 }
 
-/** Says that one is somebody else, beside a token that says who one is. */
+/** Requests that claim another user's identity beside the sender's own token. */
 async function impersonate({ world, random, me, other }: Turn): Promise<void> {
   const id = `${other.id}`
   const headers: Record<string, string> = {
@@ -167,7 +167,7 @@ async function impersonate({ world, random, me, other }: Turn): Promise<void> {
   const query = `?user_id=${id}&userId=${id}&sub=${id}`
   const drafts: RequestDraft[] = [
     { what: 'said to be them', as: me, path: path + query, headers },
-    // A bearer goes before cookies: whose it is, asks.
+    // A bearer token takes precedence over cookies.
     { what: 'their cookies, my token', as: me, path, headers: { cookie: cookieHeader(other) } },
     {
       what: 'profile of another',
@@ -177,7 +177,7 @@ async function impersonate({ world, random, me, other }: Turn): Promise<void> {
       body: { user_id: id, email: other.email, name: 'x' },
       refused: true,
     },
-    // The page of another site, with the cookies of a visitor.
+    // A request from another site, with the visitor's cookies.
     {
       what: 'another site',
       as: me,
@@ -192,7 +192,7 @@ async function impersonate({ world, random, me, other }: Turn): Promise<void> {
   await send(world, random.pick(drafts))
 }
 
-/** Tokens that somebody else has made up, or has changed. */
+/** Forged or altered tokens. */
 async function forgedToken({ world, random, me, other }: Turn): Promise<void> {
   const [how, token] = random.pick(await forgedTokens(world, me, other))
   const path = random.pick([
@@ -213,10 +213,10 @@ async function forgedToken({ world, random, me, other }: Turn): Promise<void> {
   })
 }
 
-/** Ways in with somebody else's email: none of them says whether it is one. */
+/** Account requests with another user's email: no response may reveal that it has an account. */
 async function theirEmail({ world, random, me, other }: Turn): Promise<void> {
   const { email } = other
-  const post = { as: null, method: 'POST', headers: { origin: world.stage.url }, echoes: true }
+  const post = { as: null, method: 'POST', headers: { origin: world.environment.url }, echoes: true }
   const password = me.password
   const drafts: RequestDraft[] = [
     { ...post, what: 'their email', path: '/api/v1/auth/sign-in', body: { email, password }, refused: true },
@@ -226,7 +226,7 @@ async function theirEmail({ world, random, me, other }: Turn): Promise<void> {
   await send(world, random.pick(drafts))
 }
 
-/** What is for everybody. */
+/** Public resources. */
 async function publicPages({ world, random, me, other }: Turn): Promise<void> {
   const key: Record<string, string> = random.chance(0.5) ? { authorization: `Bearer ${SERVICE_KEY}` } : {}
   const as = random.chance(0.5) ? me : null
@@ -273,10 +273,10 @@ async function publicPages({ world, random, me, other }: Turn): Promise<void> {
   await send(world, random.pick(drafts))
 }
 
-/** What belongs to nobody moves: a price that both of them hold, and a change past the Worker. */
+/** Changes from outside: the price of an asset that several users hold, and a write without the Worker. */
 async function publicChanges(turn: Turn): Promise<void> {
   const { world, random, me } = turn
-  world.stage.setPrice('AAPL', 150 + random.under(10_000) / 100)
+  world.environment.setPrice('AAPL', 150 + random.under(10_000) / 100)
   const headers = { authorization: `Bearer ${SERVICE_KEY}` }
   const post = { as: null, method: 'POST', headers }
   await send(world, { ...post, what: 'prices', path: '/refresh-prices', body: { symbols: ['AAPL'] } })
@@ -284,11 +284,11 @@ async function publicChanges(turn: Turn): Promise<void> {
   if (id === undefined || random.chance(0.7)) return
   const note = `note ${random.word()}`
   world.canaries.add(me.tag, note)
-  await world.stage.admin`UPDATE activities SET note = ${note} WHERE id = ${id}`
+  await world.environment.admin`UPDATE activities SET note = ${note} WHERE id = ${id}`
   await send(world, { ...post, what: 'past the Worker', path: '/_privacy/drain' })
 }
 
-/** A broken file, a broken body, a broken address: what is wrong is told, and nothing else. */
+/** Invalid files, bodies and paths: the error may name what is invalid, and no private data. */
 async function malformedRequests(turn: Turn): Promise<void> {
   const { world, random, me } = turn
   const what = 'broken'
@@ -309,7 +309,7 @@ async function malformedRequests(turn: Turn): Promise<void> {
   )
 }
 
-/** What a user tries with what is somebody else's, and what is for everybody. */
+/** Requests of a user for another user's data, and for public resources. */
 export const OTHERS_REQUESTS: readonly RequestKind[] = [
   { weight: 14, run: theirId },
   { weight: 4, run: theirForm },

@@ -3,33 +3,33 @@ import { forget, type Person, remember, storeCookies } from './person.ts'
 import type { Random } from './random.ts'
 import { jsonBody, type RequestDraft, type RunContext, send, type Turn } from './send.ts'
 
-/** Assets of everybody that users trade, with what they cost about. */
+/** Market assets that users trade, with their approximate prices. */
 const SYMBOLS = ['AAPL', 'MSFT', 'NESN.SW', 'BTC', 'ETH'] as const
 
-/** A kind of request, and how often it comes. */
+/** A kind of request, and its weight among all kinds. */
 export type RequestKind = { weight: number; run(turn: Turn): Promise<unknown> }
 
-/** A number that nobody else has. */
+/** A unique number. */
 function drawAmount(world: RunContext, me: Person, random: Random, most: number): string {
   const text = `${1 + random.under(most)}.${random.digits(16)}`
   world.canaries.add(me.tag, text)
   return text
 }
 
-/** A text that nobody else has. */
+/** A unique text. */
 function drawNote(world: RunContext, me: Person, random: Random): string {
   const text = `note ${random.word()}`
   world.canaries.add(me.tag, text)
   return text
 }
 
-/** Activities of a user that stay: what comes back grows with them, and shows nothing more. */
+/** The most activities of a user: more make responses larger without proving more. */
 const MAX_ACTIVITIES = 60
 const isFull = ({ things }: Person): boolean => things.activities.length >= MAX_ACTIVITIES
 
 const PERIOD_MS = 300 * 86_400_000
 
-/** A moment that nobody else has. */
+/** A unique time. */
 function drawMoment(world: RunContext, me: Person, random: Random): string {
   const at = Date.UTC(2026, 0, 1) + random.under(PERIOD_MS / 1_000) * 1_000 + 1 + random.under(999)
   const text = new Date(Math.min(at, Date.now() - 60_000 - random.under(50_000_000))).toISOString().slice(0, 23)
@@ -37,7 +37,7 @@ function drawMoment(world: RunContext, me: Person, random: Random): string {
   return `${text}Z`
 }
 
-/** A key for a write that is done once, of the user's own. */
+/** A user's own idempotency key. */
 function drawIdempotencyKey(world: RunContext, me: Person, random: Random): string {
   const key = `key-${random.word()}`
   world.canaries.add(me.tag, key)
@@ -45,7 +45,7 @@ function drawIdempotencyKey(world: RunContext, me: Person, random: Random): stri
   return key
 }
 
-/** A write of nothing that is anybody's own: with another's key it is the very same request. */
+/** A write without private data: with another user's key it is the same request. */
 export const PLAIN_FEE = { kind: 'fee', price: '1', currency: 'USD', traded_at: '2026-01-05' }
 
 export const purchase = ({ world, random, me }: Turn) => ({
@@ -57,7 +57,7 @@ export const purchase = ({ world, random, me }: Turn) => ({
   note: drawNote(world, me, random),
 })
 
-/** A file of activities, as Ghostfolio writes it: of assets of the user's own, and of everybody's. */
+/** A file of activities in Ghostfolio's format, of custom and of market assets. */
 export function ghostfolioFile({ world, random, me }: Turn, rows = 1 + random.under(3)): string {
   const activities = Array.from({ length: rows }, () => {
     const asset = random.pick(me.customAssets)
@@ -86,7 +86,7 @@ export function ghostfolioFile({ world, random, me }: Turn, rows = 1 + random.un
 const idempotencyHeader = (turn: Turn): Record<string, string> =>
   turn.random.chance(0.4) ? { 'idempotency-key': drawIdempotencyKey(turn.world, turn.me, turn.random) } : {}
 
-/** Remembers what a write has made. */
+/** Remembers the ids that a write has created. */
 function rememberCreated(me: Person, answer: ReceivedResponse | null, kinds: readonly ('lots' | 'activities')[]): void {
   const id = jsonBody(answer)?.id
   if (answer?.status !== 201 || typeof id !== 'string') return
@@ -107,10 +107,10 @@ async function buy(turn: Turn): Promise<unknown> {
   }
   const answer = await send(world, draft)
   rememberCreated(me, answer, ['lots', 'activities'])
-  // The same again, with the same key, is the same answer.
+  // The same request with the same key gets the same response.
   if (answer?.status !== 201 || !draft.headers?.['idempotency-key'] || turn.random.chance(0.5)) return
   const again = await send(world, { ...draft, what: 'buy again' })
-  if (again && again.body !== answer.body) world.judge.fault('an answer was not given again for its key')
+  if (again && again.body !== answer.body) world.detector.fault('an answer was not given again for its key')
 }
 
 async function addActivity(turn: Turn): Promise<unknown> {
@@ -238,7 +238,7 @@ const refresh = ({ world, random, me }: Turn) =>
     body: random.chance(0.5) ? {} : { userId: me.id },
   })
 
-/** The forms' fields have marks that a browser would have found in the page. */
+/** Form fields as a URL-encoded body. */
 const encodeForm = (fields: Record<string, string>): string => new URLSearchParams(fields).toString()
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
@@ -286,29 +286,29 @@ async function addPlainFee(turn: Turn): Promise<unknown> {
   rememberCreated(me, await send(world, draft), ['activities'])
 }
 
-/** Ends the session of the browser; all sockets of the user go with it. Then the next one begins. */
+/** Signs out of the browser's session, which closes all sockets of the user, and signs in again. */
 async function signOut({ world, me }: Turn): Promise<void> {
   const out = { what: 'sign-out', as: me, by: 'cookies' as const, method: 'POST' }
   await send(world, { ...out, path: '/api/v1/auth/sign-out', body: {} })
   await signIn(world, me)
 }
 
-/** Signs in; the token and the cookies are canaries like all else. */
+/** Signs in; the token and the cookies become canaries. */
 export async function signIn(world: RunContext, me: Person): Promise<void> {
   const { email, password } = me
-  const origin = { origin: world.stage.url }
+  const origin = { origin: world.environment.url }
   const draft = { what: 'sign-in', as: null, method: 'POST', path: '/api/v1/auth/sign-in', headers: origin }
-  // Who it is for, only the body says: it is looked at as what nobody asked for, once it is known whose it is.
+  // Only the body says whose token it is, so it is checked after it was read.
   if (world.requestsLeft <= 0) return
   world.requestsLeft--
   const body = JSON.stringify({ email, password })
   const headers = { ...origin, 'content-type': 'application/json' }
-  const answer = await world.wire.ask({ method: 'POST', path: draft.path, headers, body })
+  const answer = await world.http.ask({ method: 'POST', path: draft.path, headers, body })
   const where = 'sign-in'
-  world.judge.check({ to: me.tag, where, text: answer.text, sent: body, echoes: false })
+  world.detector.check({ to: me.tag, where, text: answer.text, sent: body, echoes: false })
   const token = jsonBody(answer)?.access_token
   if (typeof token !== 'string')
-    return world.judge.fault(`${me.tag} could not sign in: ${answer.status} ${answer.body}`)
+    return world.detector.fault(`${me.tag} could not sign in: ${answer.status} ${answer.body}`)
   me.token = token
   storeCookies(me, answer)
   for (const text of [token, ...me.cookies.values()]) world.canaries.add(me.tag, text)
@@ -319,7 +319,7 @@ export async function signIn(world: RunContext, me: Person): Promise<void> {
   world.canaries.add(me.tag, sub)
 }
 
-/** What a user does with what is theirs: it moves what others must not see. */
+/** Requests of a user for their own data. */
 export const OWN_REQUESTS: readonly RequestKind[] = [
   { weight: 10, run: buy },
   { weight: 6, run: addActivity },
@@ -339,7 +339,7 @@ export const OWN_REQUESTS: readonly RequestKind[] = [
   { weight: 0.4, run: signOut },
 ]
 
-/** What somebody with nothing does: looks at it. */
+/** Requests of a user who has no data. */
 export const IDLE_REQUESTS: readonly RequestKind[] = [
   { weight: 4, run: list },
   { weight: 4, run: viewPortfolio },

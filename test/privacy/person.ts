@@ -2,13 +2,13 @@ import type { Canaries } from './canaries.ts'
 import type { ReceivedResponse } from './http-client.ts'
 import type { Random } from './random.ts'
 
-/** Names of what a user has, which somebody else may try. The newest stand last. */
+/** Kinds of ids of a user's data, which another user may try. The newest come last. */
 type Things = 'lots' | 'activities' | 'cursors' | 'keys' | 'positions' | 'spent'
 
-/** So many of each are remembered. */
+/** The most ids remembered of each kind. */
 const MAX_REMEMBERED = 400
 
-/** A user: what they are called, what they sign in with, and everything that is theirs alone. */
+/** A user: names, credentials, and ids of their data. */
 export type Person = {
   tag: string
   /** Null before the first sign-in. */
@@ -19,14 +19,14 @@ export type Person = {
   token: string
   cookies: Map<string, string>
   currencies: readonly string[]
-  /** Assets of their own: what nobody else can price. */
+  /** Custom assets. */
   customAssets: { symbol: string; name: string; currency: string }[]
   things: Record<Things, string[]>
-  /** Keys of others that they have sent as their own: those are theirs, too, from then on. */
+  /** Idempotency keys of others that this user has sent, which are then stored for this user, too. */
   triedKeys: string[]
-  /** A file that was exported last. */
+  /** The last exported file. */
   file: string | null
-  /** Whether they enter anything at all. */
+  /** False for a user who never enters data. */
   busy: boolean
 }
 
@@ -45,7 +45,7 @@ export function newPerson(tag: string, random: Random, currencies: readonly stri
     token: '',
     cookies: new Map(),
     currencies,
-    // The first looks like a symbol of the market, the second like none.
+    // The first has the form of a market symbol, the second has not.
     customAssets: busy ? [own(`ZZ${random.symbol()}`), own(`Cabin ${random.word()}`)] : [],
     things: { lots: [], activities: [], cursors: [], keys: [], positions: [], spent: [] },
     triedKeys: [],
@@ -54,7 +54,7 @@ export function newPerson(tag: string, random: Random, currencies: readonly stri
   }
 }
 
-/** Notes everything of a user that is made up before the first request. */
+/** Adds the data of a user that exists before the first request. */
 export function registerCanaries(all: Canaries, { tag, email, name, password, customAssets: assets }: Person): void {
   for (const text of [email, name, password, ...assets.flatMap(({ symbol, name: of }) => [symbol, of])])
     all.add(tag, text)
@@ -72,7 +72,7 @@ export function forget(person: Person, kind: Things, thing: string): void {
   if (at >= 0) person.things[kind].splice(at, 1)
 }
 
-/** Takes what an answer has the browser keep. */
+/** Stores the cookies of a response. */
 export function storeCookies(person: Person, { headers }: ReceivedResponse): void {
   for (const line of headers['set-cookie'] ?? []) {
     const [, name, value, rest] = /^([^=]+)=([^;]*);?(.*)$/.exec(line) as unknown as [string, string, string, string]
@@ -84,7 +84,7 @@ export function storeCookies(person: Person, { headers }: ReceivedResponse): voi
 export const cookieHeader = ({ cookies }: Person): string =>
   [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 
-/** Amounts and ids that are somebody's own; those of prices (`prices`) are everybody's. */
+/** Keys of amounts and ids that are private to a user, except within `prices`. */
 const AMOUNTS = new Set(
   'quantity opened_quantity price fees cost invested present_value gain_loss day_change average_cost realised_gain income expenses proceeds value net_deposits total_investment'.split(
     ' ',
@@ -93,8 +93,8 @@ const AMOUNTS = new Set(
 const IDS = new Set(['id', 'activity_id', 'lot_id', 'user_id', 'next_cursor', 'created_at'])
 
 /**
- * Notes everything in a message to its user that is theirs alone: what they never sent, such as what was calculated of
- * their amounts, and numbers that were given to them.
+ * Adds the private values in a message to its user as canaries: also values that they never sent, such as calculated
+ * amounts and generated ids.
  */
 export function learnCanaries(all: Canaries, person: Person, message: unknown): void {
   const note = (text: string) => all.add(person.tag, text)
@@ -111,10 +111,10 @@ export function learnCanaries(all: Canaries, person: Person, message: unknown): 
   walk(message, '')
 }
 
-/** A position of a portfolio, alone or among those of others: its epoch is the user's. */
+/** Adds the epoch of a portfolio position, alone or among positions of other channels. */
 function learnStreamPosition(all: Canaries, person: Person, text: string): void {
   const at = /^(?:.*\bportfolio:)?([a-z0-9]{16})-\d+(?:,|$)/.exec(text)
-  // That of `/ws` names products and boards, too; on the user's own socket there is nothing else.
+  // A position of `/ws` names products and boards, too; the portfolio socket has only the portfolio's.
   if (!at || (text.includes(':') && !text.includes('portfolio:'))) return
   all.add(person.tag, at[1] as string)
   remember(person, 'positions', text)

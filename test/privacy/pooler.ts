@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import postgres from 'postgres'
 
-/** Connections to the database: few, so that users follow each other on each. */
+/** Connections to the database: few, so that each serves several users. */
 const POOL_SIZE = 8
-/** What it may take to get one of them, and until nothing more comes of one that is given back. */
+/** Timeouts of getting a connection, and of the last messages of a returned one. */
 const WAIT_TIMEOUT_MS = 20_000
 
 const SSL_REQUEST = 80_877_103
@@ -30,10 +30,10 @@ const AUTHENTICATED = Buffer.concat([
   message('Z', Buffer.from('I')),
 ])
 
-/** Statements of one client are not the next one's; all else that it has set stays, as nobody may rely on. */
+/** Resets only prepared statements: the Worker must not rely on a reset of other session state. */
 const DEALLOCATE_ALL = message('Q', Buffer.from('DEALLOCATE ALL\0'))
 
-/** Calls `take` with each whole message of a stream of them. */
+/** Calls `take` with each complete message of a stream. */
 function splitMessages(take: (type: number, whole: Buffer) => void): (part: Buffer) => void {
   let left: Buffer = Buffer.alloc(0)
   return (part) => {
@@ -47,7 +47,7 @@ function splitMessages(take: (type: number, whole: Buffer) => void): (part: Buff
   }
 }
 
-/** A connection that is signed in, as it stands: what made it has let go of it. */
+/** An authenticated connection, detached from the client library that opened it. */
 async function openAuthenticated(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -57,7 +57,7 @@ async function openAuthenticated(url: string): Promise<Socket> {
   await sql`SELECT 1`
   socket.removeAllListeners()
   socket.on('error', () => socket.destroy())
-  // A message that waits for the answer to the one before it would wait for ever so long.
+  // Nagle's algorithm would delay each message until the response to the one before it.
   socket.setNoDelay(true)
   return socket
 }
@@ -65,8 +65,8 @@ async function openAuthenticated(url: string): Promise<Socket> {
 export type Pooler = { url: string; close(): Promise<void> }
 
 /**
- * Stands before a database as Hyperdrive does: a client gets a connection that others have used before, and nothing is
- * reset in between but prepared statements. Whoever knows its address is let in.
+ * A pooler before a database, like Hyperdrive: clients reuse each other's connections, and nothing is
+ * reset in between but prepared statements. It accepts every client.
  */
 export async function startPooler(url: string): Promise<Pooler> {
   const idle: Socket[] = []
@@ -104,7 +104,7 @@ export async function startPooler(url: string): Promise<Pooler> {
     socket.removeAllListeners()
     socket.on('error', () => {})
     socket.destroy()
-    // A client that left in the middle of something has used its connection up.
+    // The connection of a client that left within a query or transaction cannot be reused.
     void more().catch(() => {})
   }
   const giveBack = (socket: Socket): void => {
@@ -124,7 +124,7 @@ export async function startPooler(url: string): Promise<Pooler> {
 
   const serve = async (client: Socket, first: Buffer): Promise<void> => {
     const server = await take()
-    // Whether the server has answered all that it was asked, and is in no transaction.
+    // True when the server has responded to every query and is in no transaction.
     let ready = true
     let open = true
     const leave = () => {
@@ -143,7 +143,7 @@ export async function startPooler(url: string): Promise<Pooler> {
         if (type === READY_FOR_QUERY) ready = whole[5] === IDLE
       }),
     )
-    const asked = splitMessages((type, whole) => {
+    const onClientData = splitMessages((type, whole) => {
       if (type === TERMINATE) return leave()
       if (!open) return
       ready = false
@@ -152,12 +152,12 @@ export async function startPooler(url: string): Promise<Pooler> {
     client.removeAllListeners('data')
     client.on('data', (part: Buffer) => {
       server.cork()
-      asked(part)
+      onClientData(part)
       server.uncork()
     })
     client.once('close', leave)
     client.write(AUTHENTICATED)
-    if (first.length > 0) asked(first)
+    if (first.length > 0) onClientData(first)
   }
 
   const listener = createServer((client) => {

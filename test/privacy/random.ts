@@ -1,6 +1,6 @@
 import { mix, seededRandom } from '../../simulators/exchange/random.ts'
 
-/** Things drawn at random, the same ones for the same seed. */
+/** Random values, the same ones for the same seed. */
 export function createRandom(seed: number, of = 0) {
   const next = seededRandom(mix(seed, of))
   const under = (n: number): number => Math.floor(next() * n)
@@ -11,7 +11,7 @@ export function createRandom(seed: number, of = 0) {
     under,
     chance: (p: number): boolean => next() < p,
     pick: <T>(of: readonly T[]): T => of[under(of.length)] as T,
-    /** One of these by its weight. */
+    /** A random item, drawn by weight. */
     weighed<T extends { weight: number }>(of: readonly T[]): T {
       let at = next() * of.reduce((sum, { weight }) => sum + weight, 0)
       return of.find(({ weight }) => {

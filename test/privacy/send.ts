@@ -5,24 +5,24 @@ import type { LeakDetector } from './leak-detector.ts'
 import { cookieHeader, learnCanaries, type Person, storeCookies } from './person.ts'
 import type { Random } from './random.ts'
 
-/** What a run is about. `left`: requests that may still be sent. */
+/** The state of a run. `requestsLeft`: requests that may still be sent. */
 export type RunContext = {
-  stage: TestEnvironment
-  wire: HttpClient
+  environment: TestEnvironment
+  http: HttpClient
   canaries: Canaries
-  judge: LeakDetector
+  detector: LeakDetector
   users: readonly Person[]
   requestsLeft: number
-  /** Answers by what was asked, and by the hundreds of their status. */
+  /** Numbers of responses by kind of request and class of status (1xx to 5xx). */
   tally: Map<string, number[]>
 }
 
-/** One user at a turn, the one whose things they try, and chance. */
+/** One turn: the user who sends, another user whose data they try to reach, and random numbers. */
 export type Turn = { world: RunContext; random: Random; me: Person; other: Person }
 
 /**
- * A request before it is sent. `by`: what tells who asks. `refused`: it has to be, whoever asks. `echoes`: see `Told`; an
- * error always may. `learns`: what it tells its user is theirs.
+ * A request before it is sent. `by`: how the user is identified. `refused`: it must be refused for every user. `echoes`: see
+ * `Received`; an error always may echo. `learns`: the response's values become canaries of the user; true by default.
  */
 export type RequestDraft = {
   what: string
@@ -38,7 +38,7 @@ export type RequestDraft = {
   stream?: boolean
 }
 
-/** What is told to nobody but who signs in: it is stored by nobody in any case. */
+/** Paths whose responses are exempt from the check of `cache-control`: they answer a sign-in, never a cacheable request. */
 const AUTH_PATH = '/api/v1/auth/'
 
 function buildRequest(
@@ -47,10 +47,10 @@ function buildRequest(
 ): SentRequest {
   const type: Record<string, string> =
     body === undefined || typeof body === 'string' ? {} : { 'content-type': 'application/json' }
-  const who: Record<string, string> =
+  const identity: Record<string, string> =
     as === null ? {} : by === 'bearer' ? { authorization: `Bearer ${as.token}` } : { cookie: cookieHeader(as), origin }
   const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body)
-  return { method, path, headers: { ...type, ...who, ...headers }, body: text }
+  return { method, path, headers: { ...type, ...identity, ...headers }, body: text }
 }
 
 export function countResponse(world: RunContext, what: string, status: number): void {
@@ -59,59 +59,59 @@ export function countResponse(world: RunContext, what: string, status: number): 
   row[Math.floor(status / 100)] = (row[Math.floor(status / 100)] ?? 0) + 1
 }
 
-/** Asks, and looks at all that comes back. Null: nothing more may be sent, or no answer came, which is a fault. */
+/** Sends a request and checks the response. Null if the run's requests are used up, or no response came, which is a fault. */
 export async function send(world: RunContext, draft: RequestDraft): Promise<ReceivedResponse | null> {
   if (world.requestsLeft <= 0) return null
   world.requestsLeft--
-  const { judge, stage, wire } = world
+  const { detector, environment, http } = world
   const { what, as, by = 'bearer' } = draft
-  const asked = buildRequest(draft, stage.url)
-  const where = `${what}: ${asked.method} ${asked.path}`
-  const answer = await wire.ask(asked, draft.stream).catch((error: Error) => {
-    judge.fault(`${where}: ${error.message}`)
+  const request = buildRequest(draft, environment.url)
+  const where = `${what}: ${request.method} ${request.path}`
+  const response = await http.ask(request, draft.stream).catch((error: Error) => {
+    detector.fault(`${where}: ${error.message}`)
     return null
   })
-  if (answer === null) return null
-  if (as !== null && by === 'cookies') storeCookies(as, answer)
-  countResponse(world, what, answer.status)
+  if (response === null) return null
+  if (as !== null && by === 'cookies') storeCookies(as, response)
+  countResponse(world, what, response.status)
   const to = as?.tag ?? null
-  const echoes = draft.echoes === true || answer.status >= 400 || isSignInRedirect(answer)
-  const own = judge.check({ to, where, text: answer.text, sent: sentText(asked), echoes })
-  const cache = answer.headers['cache-control'] ?? ''
-  if (own.length > 0 && answer.status < 300 && !asked.path.startsWith(AUTH_PATH) && !cache.includes('no-store'))
-    judge.fault(`${where}: what is ${to}'s may be stored: cache-control: ${cache}`)
-  if (draft.refused && answer.status < 400 && !isSignInRedirect(answer))
-    judge.fault(`${where}: was not refused, but answered ${answer.status}`)
-  if (answer.status >= 500) judge.fault(`${where}: ${answer.status} ${answer.body.slice(0, 300)}`)
-  if (draft.learns !== false && as !== null && answer.status < 300 && !draft.echoes) {
-    const json = jsonBody(answer)
+  const echoes = draft.echoes === true || response.status >= 400 || isSignInRedirect(response)
+  const own = detector.check({ to, where, text: response.text, sent: sentText(request), echoes })
+  const cache = response.headers['cache-control'] ?? ''
+  if (own.length > 0 && response.status < 300 && !request.path.startsWith(AUTH_PATH) && !cache.includes('no-store'))
+    detector.fault(`${where}: data of ${to} may be cached: cache-control: ${cache}`)
+  if (draft.refused && response.status < 400 && !isSignInRedirect(response))
+    detector.fault(`${where}: was not refused, but answered ${response.status}`)
+  if (response.status >= 500) detector.fault(`${where}: ${response.status} ${response.body.slice(0, 300)}`)
+  if (draft.learns !== false && as !== null && response.status < 300 && !draft.echoes) {
+    const json = jsonBody(response)
     if (json !== null) learnCanaries(world.canaries, as, json)
   }
-  return answer
+  return response
 }
 
-/** A page whose user has signed out meanwhile, on another lane: the way in is told, and where to go then. */
+/** True for the redirect to sign-in, which a page sends when its user has signed out meanwhile on another lane. */
 const isSignInRedirect = ({ status, headers }: ReceivedResponse): boolean =>
   status === 303 && headers.location?.startsWith('/sign-in?') === true
 
-/** The JSON of an answer; null for none. */
-export function jsonBody(answer: ReceivedResponse | null): Record<string, unknown> | null {
-  if (!answer?.headers['content-type']?.includes('json') || answer.body === '') return null
-  const json: unknown = JSON.parse(answer.body)
+/** The JSON object of a response, or null. */
+export function jsonBody(response: ReceivedResponse | null): Record<string, unknown> | null {
+  if (!response?.headers['content-type']?.includes('json') || response.body === '') return null
+  const json: unknown = JSON.parse(response.body)
   return typeof json === 'object' ? (json as Record<string, unknown>) : null
 }
 
 /**
- * Asks the same for a thing of somebody else's and for one that nobody has: that the answers differ would tell that it is
- * there.
+ * Sends the same request for a resource of another user and for a missing one. Different responses would reveal that it
+ * exists.
  */
 export async function sendTwins(
   world: RunContext,
   draft: RequestDraft,
-  theirs: string,
-  nobodys: string,
+  existing: string,
+  missing: string,
 ): Promise<void> {
-  const change = (text: string) => text.replaceAll(theirs, nobodys)
+  const change = (text: string) => text.replaceAll(existing, missing)
   const twin = {
     ...draft,
     path: change(draft.path),
@@ -119,8 +119,8 @@ export async function sendTwins(
   }
   const [one, two] = [await send(world, draft), await send(world, twin)]
   if (one === null || two === null || isSignInRedirect(one) !== isSignInRedirect(two)) return
-  const told = ({ status, body }: ReceivedResponse) =>
+  const comparable = ({ status, body }: ReceivedResponse) =>
     `${status} ${change(body).replace(/"request_id":"[^"]*"|Request [^<]*/, '')}`
-  if (told(one) !== told(two))
-    world.judge.fault(`${draft.what}: tells that there is ${theirs}: ${told(one)} / ${told(two)}`)
+  if (comparable(one) !== comparable(two))
+    world.detector.fault(`${draft.what}: reveals that ${existing} exists: ${comparable(one)} / ${comparable(two)}`)
 }

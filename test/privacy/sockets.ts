@@ -4,9 +4,9 @@ import type { RequestKind } from './own-requests.ts'
 import { cookieHeader, learnCanaries, type Person, remember } from './person.ts'
 import { countResponse, jsonBody, type RunContext, send, type Turn } from './send.ts'
 
-/** Sockets of one user that stay open. */
+/** The most open sockets of one user. */
 const MAX_SOCKETS = 4
-/** What a handshake may take, and what came last may. */
+/** Timeouts of a handshake, and of the last frames at the end. */
 const HANDSHAKE_TIMEOUT_MS = 20_000
 const DRAIN_TIMEOUT_MS = 10_000
 
@@ -16,23 +16,23 @@ export type Sockets = { open: OpenSocket[]; frames: number; handshakes: number }
 
 export const emptySockets = (): Sockets => ({ open: [], frames: 0, handshakes: 0 })
 
-/** The types of frames that may tell again what was sent: they name channels. */
+/** The types of frames that may echo what was sent: they name channels. */
 const ECHO_TYPES = new Set(['error', 'subscribed', 'unsubscribed', 'pong'])
 
-/** A frame: it is for the socket's user alone. */
+/** Checks a frame, which may hold data of the socket's user only. */
 function receiveFrame(world: RunContext, sockets: Sockets, open: OpenSocket, text: string): void {
   sockets.frames++
   open.frames++
   const { of, path, sent } = open
   const message = JSON.parse(text) as { type: string }
   const where = `frame ${message.type} of ${path.split('?')[0]}`
-  world.judge.check({ to: of.tag, where, text, sent, echoes: ECHO_TYPES.has(message.type) })
+  world.detector.check({ to: of.tag, where, text, sent, echoes: ECHO_TYPES.has(message.type) })
   if (!ECHO_TYPES.has(message.type)) learnCanaries(world.canaries, of, message)
 }
 
 /**
- * Opens a socket. Null: that was refused, or there were enough requests.
- * @param of whose it is, if it opens
+ * Opens a socket. Null if it was refused, or the run's requests are used up.
+ * @param of the user of the socket; null if it must be refused
  */
 function connect(
   world: RunContext,
@@ -44,14 +44,14 @@ function connect(
   world.requestsLeft--
   sockets.handshakes++
   const sent = `${path} ${JSON.stringify(headers)}`
-  const told = (text: string) => world.judge.check({ to: of?.tag ?? null, where: what, text, sent, echoes: true })
+  const check = (text: string) => world.detector.check({ to: of?.tag ?? null, where: what, text, sent, echoes: true })
   return new Promise((done) => {
-    const socket = new WebSocket(world.stage.url.replace('http', 'ws') + path, {
+    const socket = new WebSocket(world.environment.url.replace('http', 'ws') + path, {
       headers,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       perMessageDeflate: false,
     })
-    socket.once('upgrade', (response) => told(response.rawHeaders.join('\n')))
+    socket.once('upgrade', (response) => check(response.rawHeaders.join('\n')))
     socket.once('unexpected-response', (_, response) => {
       let body = ''
       response.on('data', (part: Buffer) => {
@@ -59,22 +59,22 @@ function connect(
       })
       response.once('end', () => {
         countResponse(world, what, response.statusCode ?? 0)
-        if ((response.statusCode ?? 0) >= 500) world.judge.fault(`${what}: ${response.statusCode} ${body}`)
-        told(`${response.rawHeaders.join('\n')}\n\n${body}`)
+        if ((response.statusCode ?? 0) >= 500) world.detector.fault(`${what}: ${response.statusCode} ${body}`)
+        check(`${response.rawHeaders.join('\n')}\n\n${body}`)
         done(null)
       })
     })
     socket.once('open', () => {
       countResponse(world, what, 101)
       if (of === null) {
-        world.judge.fault(`${what}: a socket was opened that had to be refused`)
+        world.detector.fault(`${what}: a socket was opened that must be refused`)
         socket.close()
         return done(null)
       }
       const open: OpenSocket = { of, path, socket, sent, frames: 0 }
       socket.on('message', (data) => receiveFrame(world, sockets, open, String(data)))
       socket.once('close', (code, reason) => {
-        world.judge.check({ to: of.tag, where: `close ${code}`, text: String(reason), sent: '', echoes: false })
+        world.detector.check({ to: of.tag, where: `close ${code}`, text: String(reason), sent: '', echoes: false })
         const at = sockets.open.indexOf(open)
         if (at >= 0) sockets.open.splice(at, 1)
       })
@@ -83,7 +83,7 @@ function connect(
     })
     socket.on('error', (error) => {
       if (socket.readyState !== WebSocket.OPEN && !error.message.startsWith('Unexpected server response'))
-        world.judge.fault(`${what}: ${error.message}`)
+        world.detector.fault(`${what}: ${error.message}`)
       done(null)
     })
   })
@@ -100,7 +100,8 @@ function sendMessage(world: RunContext, open: OpenSocket, message: object | stri
 
 /** Kinds of requests with sockets, for one set of them. */
 export function socketRequests(sockets: Sockets): RequestKind[] {
-  const mine = ({ me, random }: Turn): OpenSocket | undefined => random.pick(sockets.open.filter(({ of }) => of === me))
+  const socketOfUser = ({ me, random }: Turn): OpenSocket | undefined =>
+    random.pick(sockets.open.filter(({ of }) => of === me))
 
   const ticketOf = async (world: RunContext, of: Person): Promise<string | null> => {
     const json = jsonBody(await send(world, { what: 'ticket', as: of, method: 'POST', path: '/api/v1/auth/ticket' }))
@@ -119,7 +120,7 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
       by === 'bearer'
         ? { authorization: `Bearer ${me.token}` }
         : by === 'cookies'
-          ? { cookie: cookieHeader(me), origin: world.stage.url }
+          ? { cookie: cookieHeader(me), origin: world.environment.url }
           : {}
     const path = `${at}${ticket ? `?ticket=${ticket}` : ''}`
     const opened = await connect(world, sockets, me, { what: `${at} by ${by}`, path, headers })
@@ -131,7 +132,7 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
 
   async function subscribe(turn: Turn): Promise<void> {
     const { world, random, me, other } = turn
-    const to = mine(turn)
+    const to = socketOfUser(turn)
     if (!to) return open(turn)
     const their = random.pick(other.customAssets)?.symbol ?? 'ZZNOBODY'
     const own = random.pick(me.customAssets)?.symbol ?? 'MSFT'
@@ -158,12 +159,12 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
     )
   }
 
-  /** Tickets that were used, are somebody else's under another name, or were cut; and one that is theirs, beside my token. */
+  /** Tickets that are used, under another user's id, or truncated; and another user's ticket beside the sender's token. */
   async function tryTicket(turn: Turn): Promise<void> {
     const { world, random, me, other } = turn
     const at = random.pick(['/ws/portfolio', '/ws'])
     const to = (ticket: string) => `${at}?ticket=${ticket}`
-    const mine = { authorization: `Bearer ${me.token}` }
+    const ownToken = { authorization: `Bearer ${me.token}` }
     const how = random.pick([
       'used',
       'their name',
@@ -176,15 +177,15 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
     const what = `ticket, ${how}`
     if (how === 'theirs, used') {
       const spent = random.pick(other.things.spent)
-      if (spent) await connect(world, sockets, null, { what, path: to(spent), headers: mine })
+      if (spent) await connect(world, sockets, null, { what, path: to(spent), headers: ownToken })
       return
     }
     const fresh = await ticketOf(world, how === 'theirs, my token' || how === 'my name' ? other : me)
     if (fresh === null) return
     const [id, secret] = fresh.split('.') as [string, string]
     if (how === 'theirs, my token') {
-      // Whose ticket it is, whose socket it is, whoever brings it.
-      const opened = await connect(world, sockets, other, { what, path: to(fresh), headers: mine })
+      // The socket belongs to the ticket's user, even with another user's token.
+      const opened = await connect(world, sockets, other, { what, path: to(fresh), headers: ownToken })
       if (opened) sendMessage(world, opened, { op: 'subscribe', channels: ['portfolio'], req_id: 1 })
       return
     }
@@ -209,7 +210,7 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
   }
 
   async function close(turn: Turn): Promise<void> {
-    mine(turn)?.socket.close(1000)
+    socketOfUser(turn)?.socket.close(1000)
   }
 
   return [
@@ -221,7 +222,7 @@ export function socketRequests(sockets: Sockets): RequestKind[] {
   ]
 }
 
-/** Waits until everything has come that is on its way, and closes all. */
+/** Waits for the frames still in flight, and closes all sockets. */
 export async function endSockets(sockets: Sockets): Promise<void> {
   const pings = [...sockets.open].map(
     ({ socket }) =>

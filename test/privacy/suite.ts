@@ -19,7 +19,7 @@ export type SuiteOptions = {
   signal?: AbortSignal
 }
 
-/** `seen`: canaries that came back to whom they belong; `statements`: those of the database, past the Worker. */
+/** `seen`: canaries returned to their owner; `statements`: database statements tried without the Worker. */
 export type Report = {
   requests: number
   frames: number
@@ -35,22 +35,22 @@ export type Report = {
   tally: ReadonlyMap<string, number[]>
 }
 
-/** Requests at once, and the connections that they share: fewer, so that users follow each other on each. */
+/** Concurrent requests, and the fewer connections that they share, so that each connection serves several users. */
 const LANES = 6
 const CONNECTIONS = 4
 
-/** The timeout of all requests; one that is not sent by then is a fault. */
+/** The timeout of a run; requests not sent by then are a fault. */
 const RUN_TIMEOUT_MS = 700_000
 
-/** One canary of its owner in so many requests, at least: a search that finds less would find no leak either. */
+/** The least canaries seen by their owner per request: a detector that finds fewer would miss leaks, too. */
 const MIN_SEEN_PER_REQUEST = 2
 
 async function signUp(world: RunContext, person: Person): Promise<void> {
   const { email, password, name } = person
-  const headers = { origin: world.stage.url, 'content-type': 'application/json' }
+  const headers = { origin: world.environment.url, 'content-type': 'application/json' }
   const body = JSON.stringify({ email, password, name })
-  const answer = await world.wire.ask({ method: 'POST', path: '/api/v1/auth/sign-up', headers, body })
-  if (answer.status !== 202) throw new Error(`${person.tag} could not sign up: ${answer.status} ${answer.body}`)
+  const response = await world.http.ask({ method: 'POST', path: '/api/v1/auth/sign-up', headers, body })
+  if (response.status !== 202) throw new Error(`${person.tag} could not sign up: ${response.status} ${response.body}`)
   await signIn(world, person)
 }
 
@@ -67,10 +67,10 @@ function drawTurn(world: RunContext, random: Random, sockets: readonly RequestKi
   return [random.weighed(kinds.kinds), { world, random, me, other: random.pick(others) }]
 }
 
-/** Runs the suite. Nothing that it starts outlives it. @throws Error when it cannot be brought up */
-export async function runSuite({ requests, seed, plant, log: tell, signal }: SuiteOptions): Promise<Report> {
+/** Runs the suite and stops everything that it started. @throws Error when the environment does not start */
+export async function runSuite({ requests, seed, plant, log, signal }: SuiteOptions): Promise<Report> {
   const all = createCanaries()
-  const judge = createLeakDetector(all)
+  const detector = createLeakDetector(all)
   const random = createRandom(seed)
   const users = [
     newPerson('ada', random, ['EUR', 'USD'], true),
@@ -78,14 +78,14 @@ export async function runSuite({ requests, seed, plant, log: tell, signal }: Sui
     newPerson('nil', random, ['JPY', 'CAD'], false),
   ]
   for (const user of users) registerCanaries(all, user)
-  const stage = await startEnvironment(plant)
-  const wire = createHttpClient(stage.url, CONNECTIONS)
+  const environment = await startEnvironment(plant)
+  const http = createHttpClient(environment.url, CONNECTIONS)
   const sockets = emptySockets()
   const world: RunContext = {
-    stage,
-    wire,
+    environment,
+    http,
     canaries: all,
-    judge,
+    detector,
     users,
     requestsLeft: Number.POSITIVE_INFINITY,
     tally: new Map(),
@@ -95,40 +95,40 @@ export async function runSuite({ requests, seed, plant, log: tell, signal }: Sui
     for (const me of users.filter(({ busy }) => busy))
       for (const { run } of OWN_REQUESTS.slice(0, 8))
         for (let n = 0; n < 3; n++) await run({ world, random, me, other: me })
-    tell(`${users.length} users have ${all.size} canaries`)
+    log(`${users.length} users have ${all.size} canaries`)
 
     world.requestsLeft = requests
     const began = Date.now()
     const kinds = socketRequests(sockets)
-    let told = requests
+    let lastLogged = requests
     const lane = async (number: number) => {
-      const mine = createRandom(seed, 1_000 + number)
+      const laneRandom = createRandom(seed, 1_000 + number)
       while (world.requestsLeft > 0 && !signal?.aborted) {
         if (Date.now() - began > RUN_TIMEOUT_MS) {
           if (number === 0)
-            judge.fault(
+            detector.fault(
               `${world.requestsLeft} of ${requests} requests were not sent within ${RUN_TIMEOUT_MS / 1_000} s`,
             )
           return
         }
-        const [kind, turn] = drawTurn(world, mine, kinds)
-        await kind.run(turn).catch((error: Error) => judge.fault(`the run itself: ${error.stack}`))
-        if (told - world.requestsLeft < 1_000) continue
-        told = world.requestsLeft
-        const { leaks, seen } = judge.counts
+        const [kind, turn] = drawTurn(world, laneRandom, kinds)
+        await kind.run(turn).catch((error: Error) => detector.fault(`the run itself: ${error.stack}`))
+        if (lastLogged - world.requestsLeft < 1_000) continue
+        lastLogged = world.requestsLeft
+        const { leaks, seen } = detector.counts
         const seconds = Math.round((Date.now() - began) / 1_000)
-        tell(`${requests - told} requests, ${sockets.frames} frames, ${leaks} leaks, ${seen} seen, ${seconds} s`)
+        log(`${requests - lastLogged} requests, ${sockets.frames} frames, ${leaks} leaks, ${seen} seen, ${seconds} s`)
       }
     }
     await Promise.all(Array.from({ length: LANES }, (_, number) => lane(number)))
     const sent = requests - world.requestsLeft
     world.requestsLeft = 0
     await endSockets(sockets)
-    if (plant === 'rows') await stage.admin`ALTER TABLE activities DISABLE ROW LEVEL SECURITY`
-    const seen = judge.counts.seen
+    if (plant === 'rows') await environment.admin`ALTER TABLE activities DISABLE ROW LEVEL SECURITY`
+    const seen = detector.counts.seen
     const statements = await checkDatabase(world)
     if (seen < requests * MIN_SEEN_PER_REQUEST)
-      judge.fault(`${seen} canaries were seen by their owners: nothing is shown by that`)
+      detector.fault(`${seen} canaries were seen by their owners, too few to prove anything`)
     return {
       requests: sent,
       frames: sockets.frames,
@@ -136,21 +136,21 @@ export async function runSuite({ requests, seed, plant, log: tell, signal }: Sui
       statements,
       canaries: all.size,
       seen,
-      bytes: judge.counts.bytes,
-      found: judge.counts.leaks,
-      leaks: judge.leaks,
-      wrong: judge.counts.faults,
-      faults: judge.faults,
+      bytes: detector.counts.bytes,
+      found: detector.counts.leaks,
+      leaks: detector.leaks,
+      wrong: detector.counts.faults,
+      faults: detector.faults,
       tally: world.tally,
     }
   } finally {
-    wire.close()
+    http.close()
     for (const { socket } of [...sockets.open]) socket.terminate()
-    await stage.stop()
+    await environment.stop()
   }
 }
 
-/** What was asked, a line each, and how often it was answered by which hundreds of statuses. */
+/** A table of the kinds of requests and their numbers of responses by class of status, a line each. */
 export function formatTable({ tally }: Report): string[] {
   const head = ['asked', '1xx', '2xx', '3xx', '4xx', '5xx']
   const rows = [...tally]

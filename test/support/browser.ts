@@ -1,7 +1,7 @@
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { inject } from 'vitest'
 
-/** Starts the Chromium that npm brings, without a screen. It asks nothing of the machine and nothing of the network. */
+/** Starts the Chromium that npm brings, without a screen. It needs no installation and no network. */
 export async function startBrowser(): Promise<Browser> {
   const unpacked = await fetch(inject('clientBuildUrl'), { method: 'POST' })
   if (!unpacked.ok) throw new Error(await unpacked.text())
@@ -17,7 +17,7 @@ export async function startBrowser(): Promise<Browser> {
   })
 }
 
-/** Everything that a page complained of: uncaught errors, and errors and broken policies on its console. */
+/** The errors of a page: uncaught ones, and errors and policy violations on its console. */
 export function collectPageErrors(page: Page): string[] {
   const said: string[] = []
   page.on('pageerror', (error) => said.push(String(error)))

@@ -14,7 +14,7 @@ declare module 'vitest' {
 /**
  * Builds the browser's code and unpacks Chromium once a run, when the first server or browser asks: a build under a
  * server that runs would take its files away, tests of other projects, which end before, build too, and a Chromium that
- * is unpacked by several files at once is started half unpacked. Returns how to end it.
+ * is unpacked by several files at once is started half unpacked. Returns the teardown.
  */
 export default async function setup(project: TestProject): Promise<() => void> {
   let ready: Promise<string> | null = null

@@ -1,10 +1,10 @@
 import type { StreamDeps } from '../../src/client/sdk/stream.ts'
 import type { StreamSocket } from '../../src/delivery/client-connection.ts'
 
-/** A socket that a test answers for: what was sent to the server is in `sent`. */
+/** A fake socket, controlled by a test. `sent` has the messages to the server. */
 export type FakeSocket = StreamSocket & { url: string; sent: Record<string, unknown>[]; closed: boolean }
 
-/** The world of a client in a test: sockets that the test answers for, a clock that it moves, and a fixed die. */
+/** Fake dependencies of a client: sockets and a clock that the test controls, and a fixed random number. */
 export function fakeClientDeps(random = 0.5) {
   let now = 0
   let timers: { at: number; run: () => void }[] = []
@@ -46,7 +46,7 @@ export function fakeClientDeps(random = 0.5) {
     deps,
     sockets,
     socket,
-    /** Timers that would still fire, and listeners for a network that is back. */
+    /** The number of pending timers and of listeners for a restored network. */
     pendingCount: () => timers.length + returning.size,
     receive: (message: unknown) => socket().onmessage?.(JSON.stringify(message)),
     /** The network is back. */

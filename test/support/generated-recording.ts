@@ -137,8 +137,8 @@ export function generateRecording(seed: number, options: RecordingOptions): Gene
   const lines: { at: number; text: string }[] = []
   const events = new Map<string, GeneratedEvent[]>()
   for (const [number, group] of groups.entries()) {
-    const told: GeneratedEvent[] = []
-    for (const product of group) events.set(product, told)
+    const received: GeneratedEvent[] = []
+    for (const product of group) events.set(product, received)
     for (const [index, session] of planSessions(options, draw).entries()) {
       const conn = `MADE.${number}.${index}`
       const put = (at: number, t: string, data?: string) =>
@@ -146,14 +146,14 @@ export function generateRecording(seed: number, options: RecordingOptions): Gene
       put(session.from, 'connect')
       for (const channel of ['market_trades', 'heartbeats'])
         put(session.from, 'send', JSON.stringify({ type: 'subscribe', product_ids: group, channel }))
-      told.push({ kind: 'open', at: session.from })
+      received.push({ kind: 'open', at: session.from })
       const frames = sendFrames(group, trades, session, draw)
       if (options.faults) injectFaults(frames, session, draw)
       const arriving = frames.filter((frame) => !frame.lost && frame.at < session.to).sort((a, b) => a.at - b.at)
       for (const frame of arriving) {
         put(frame.at, 'recv', frame.text)
         if (frame.sequence >= 0)
-          told.push({
+          received.push({
             kind: 'frame',
             at: frame.at,
             sent: frame.sent,
@@ -163,7 +163,7 @@ export function generateRecording(seed: number, options: RecordingOptions): Gene
       }
       if (session.closes) {
         put(session.to, 'close')
-        told.push({ kind: 'close', at: session.to })
+        received.push({ kind: 'close', at: session.to })
       }
     }
   }
@@ -204,7 +204,7 @@ function sendFrames(
   draw: () => number,
 ): SentFrame[] {
   const frames: SentFrame[] = []
-  const put = (sent: number, channel: string, told: GeneratedTrade[], content: unknown[]) => {
+  const put = (sent: number, channel: string, included: GeneratedTrade[], content: unknown[]) => {
     const sequence = frames.length
     const text = JSON.stringify({
       channel,
@@ -212,10 +212,10 @@ function sendFrames(
       sequence_num: sequence,
       events: content,
     })
-    frames.push({ sent, at: sent + 5 + draw() * 20, sequence, products, trades: told, text, lost: false })
+    frames.push({ sent, at: sent + 5 + draw() * 20, sequence, products, trades: included, text, lost: false })
   }
   const opened = session.from + 90
-  /** How many of its trades each product has told so far. */
+  /** How many trades of each product have been sent so far. */
   const next = new Map<string, number>()
   const snapshot = products.map((product) => {
     const all = trades.get(product) as GeneratedTrade[]
@@ -230,22 +230,27 @@ function sendFrames(
     snapshot.map((part) => ({ type: 'snapshot', trades: part.map(toWireTrade).reverse() })),
   )
   put(opened + 20, 'subscriptions', [], [{ subscriptions: { market_trades: products, heartbeats: ['heartbeats'] } }])
-  let beat = 0
+  let heartbeat = 0
   for (let at = opened + 100; at < session.to; at += 100) {
     for (const product of products) {
       const all = trades.get(product) as GeneratedTrade[]
       const from = next.get(product) as number
       let to = from
-      // What was traded up to a moment ago goes out now, newest first.
+      // A message has the trades up to 60 ms ago, newest first.
       while (to < all.length && (all[to] as GeneratedTrade).us <= (at - 60) * 1000) to++
       if (to === from) continue
       next.set(product, to)
       const part = all.slice(from, to)
       put(at, 'market_trades', part, [{ type: 'update', trades: part.map(toWireTrade).reverse() }])
     }
-    if (at - opened >= (beat + 1) * 1000) {
-      beat++
-      put(at + 1, 'heartbeats', [], [{ current_time: '2026-08-09 21:05:48 +0000 UTC m=+1', heartbeat_counter: beat }])
+    if (at - opened >= (heartbeat + 1) * 1000) {
+      heartbeat++
+      put(
+        at + 1,
+        'heartbeats',
+        [],
+        [{ current_time: '2026-08-09 21:05:48 +0000 UTC m=+1', heartbeat_counter: heartbeat }],
+      )
     }
     if (draw() < 0.001) put(at + 2, 'status', [], [{ type: 'update', products: [] }])
   }
@@ -284,7 +289,7 @@ function injectFaults(frames: SentFrame[], session: Session, draw: () => number)
 
 /** A frame's text, made invalid; some with a number far off. */
 function corruptFrame(frame: SentFrame, draw: () => number): string {
-  // Of channels that nobody asked for only the envelope is looked at: what is spoilt inside them is still valid.
+  // The parser checks only the envelope of other channels: a message corrupted inside them is still valid.
   if (!/"(?:market_trades|heartbeats)"/.test(frame.text)) return 'slow down'
   const wild = frame.text.replace(/"sequence_num":\d+/, `"sequence_num":${Math.floor(draw() * 1e9)}`)
   const texts = [

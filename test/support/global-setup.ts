@@ -47,28 +47,28 @@ const MANUAL_PRODUCTS = ['ONE-USD', 'TWO-USD', 'THREE-USD', 'FOUR-USD'].map((id)
 
 /**
  * Starts the one Postgres of the run, and a server that sets up a stage for each test file: time and faults of one file
- * are then nothing to another. Runs in Node; gives back how to end it all.
+ * do not affect another. Runs in Node. Returns the teardown.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // The assets folder that wrangler.toml names: what fills it is built, so that a fresh clone has none.
+  // wrangler.toml names the assets folder, which is built, so a fresh clone has none.
   mkdirSync(join(import.meta.dirname, '../../public'), { recursive: true })
   const dir = mkdtempSync(join(tmpdir(), 'kerb-test-'))
   const server = await startPostgres({ dir, fast: true })
   await migrate(server.url, 'worker')
   const admin = postgres(server.url.replace(/[^/]*$/, 'postgres'), { max: 1, fetch_types: false, onnotice: () => {} })
-  const gates: TcpProxy[] = []
+  const proxies: TcpProxy[] = []
   const exchanges: Exchange[] = []
   const fakes: Providers[] = []
   const mails: unknown[][] = []
   const supabase = await startSupabase()
 
   const openStage = async (): Promise<Stage> => {
-    const name = `stage_${gates.length}`
+    const name = `stage_${proxies.length}`
     const database = new URL(workerDatabaseUrl(server.url, 'worker'))
-    const gate = await openTcpProxy(Number(database.port))
-    const number = gates.push(gate) - 1
+    const proxy = await openTcpProxy(Number(database.port))
+    const number = proxies.push(proxy) - 1
     await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE kerb`)
-    database.port = String(gate.port)
+    database.port = String(proxy.port)
     database.pathname = `/${name}`
     const exchange = await startExchange({ seed: 'tests', products: [...PRODUCTS, ...MANUAL_PRODUCTS] })
     exchanges.push(exchange)
@@ -77,7 +77,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     return {
       databaseUrl: database.href,
       adminDatabaseUrl: Object.assign(new URL(server.url), { port: database.port, pathname: database.pathname }).href,
-      databaseSwitchUrl: `${stagesUrl}/${number}/gate`,
+      databaseSwitchUrl: `${stagesUrl}/${number}/proxy`,
       simulatedUrls: simulatedUrls(exchange, providers),
       providersUrl: providers.url,
       mailUrl: `${stagesUrl}/${number}/mail`,
@@ -93,10 +93,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
       if (body !== '') mails[Number(letterbox)]?.push(JSON.parse(body))
       return mails[Number(letterbox)]
     }
-    const number = /^\/(\d+)\/gate$/.exec(path)?.[1]
+    const number = /^\/(\d+)\/proxy$/.exec(path)?.[1]
     if (number === undefined) return openStage()
     const { open } = JSON.parse(body) as { open: boolean }
-    gates[Number(number)]?.setOpen(open)
+    proxies[Number(number)]?.setOpen(open)
     return { open }
   }
 
@@ -116,7 +116,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     stages.close()
     stages.closeAllConnections()
-    await Promise.all([...exchanges, ...fakes, ...gates, supabase].map((one) => one.close()))
+    await Promise.all([...exchanges, ...fakes, ...proxies, supabase].map((one) => one.close()))
     await admin.end({ timeout: 1 })
     await server.stop()
     rmSync(dir, { recursive: true, force: true })

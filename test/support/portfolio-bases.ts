@@ -7,7 +7,7 @@ import type { LotBase, PositionBase } from '../../src/portfolio/valuation.ts'
 /** The name and currency of an asset; '' for entries without an asset. */
 export type AssetLabel = { symbol: string; name: string; type: string; currency: string }
 
-/** US dollars of a currency on a day; null: not known. */
+/** The rate of a currency to US dollars on a day; null: unknown. */
 export type DayUsd = (currency: string, day: string) => string | null
 
 const NO_ASSET: AssetLabel = { symbol: '', name: '', type: '', currency: '' }
@@ -35,8 +35,8 @@ export function deriveAll(
 }
 
 /**
- * What positions and lots are without prices of now, in a portfolio's currency: what the database's views make, said again
- * in the plainest way.
+ * Positions and lots without current prices, in a portfolio's currency: an independent calculation of the database's views,
+ * in the simplest way.
  */
 export function computeBases(
   given: { activities: readonly Activity[]; currency: string; now: string; named: (assetId: number) => AssetLabel },

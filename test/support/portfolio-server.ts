@@ -11,7 +11,7 @@ import {
 } from '../../src/protocol/portfolio.ts'
 import { fakeClientDeps } from './fake-client-deps.ts'
 
-/** A position that is open, with figures that fit together. */
+/** An open position with consistent figures. */
 export const position = (more: Partial<Position> = {}): Position => ({
   asset_id: 1,
   symbol: 'AAPL',
@@ -92,8 +92,8 @@ const PRODUCTS = [
 type Reply = { status: number; body?: unknown; headers?: Record<string, string> }
 
 /**
- * The Kerb of one user, for a client in a world of its own: REST that answers what `replies` says, and the socket of the
- * portfolio, each frame of which is checked against the protocol.
+ * A fake server with one user, for a client with fake dependencies: REST responds from `replies`, and the socket of the
+ * portfolio checks each frame against the protocol.
  */
 export function fakePortfolioServer(positions: Position[] = [position()]) {
   const world = fakeClientDeps()
@@ -145,9 +145,9 @@ export function fakePortfolioServer(positions: Position[] = [position()]) {
     socket,
     tell,
     nextPosition,
-    /** Waits until whatever was asked has been answered. */
+    /** Waits until all pending requests have a response. */
     settle: () => new Promise<void>((resolve) => setImmediate(resolve)),
-    /** Lets the newest socket in, and answers its subscription. */
+    /** Opens the newest socket and confirms its subscription. */
     acceptSocket(recovered = false) {
       socket().onopen?.()
       const { channels, req_id } = socket().sent[0] as { channels: string[]; req_id: number }
@@ -157,7 +157,7 @@ export function fakePortfolioServer(positions: Position[] = [position()]) {
       if (channels.includes('portfolio'))
         tell(portfolioSnapshotFrame(`p-${offset}`, 'portfolio', { portfolio, positions }))
     },
-    /** Holds these positions from now on, and tells what has changed by that. */
+    /** Replaces the positions and sends the changes. */
     setPositions(next: Position[]) {
       const before = { held, totals: enriched().portfolio }
       held = next
@@ -168,7 +168,7 @@ export function fakePortfolioServer(positions: Position[] = [position()]) {
       const portfolio = changedTotals(before.totals, enriched().portfolio)
       tell(positionUpdateFrame(nextPosition(), { positions: changes, removed, portfolio }))
     },
-    /** Holds these from now on, and tells nobody. */
+    /** Replaces the positions without an update. */
     setPositionsSilently(next: Position[]) {
       held = next
     },

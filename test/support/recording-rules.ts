@@ -1,6 +1,6 @@
 import type { GeneratedEvent, GeneratedRecording, GeneratedTrade } from './generated-recording.ts'
 
-/** A printed candle, its numbers as the text that stands there. */
+/** A printed candle, with its numbers as text. */
 export type PrintedCandle = {
   product_id: string
   granularity: string
@@ -19,7 +19,7 @@ export type PrintedCandle = {
 /** The trades that REST has: none, the trades since the recording began, or all there ever were. */
 export type RestCoverage = 'none' | 'since' | 'all'
 
-/** Written down once more, so that a wrong table is found. Seconds. */
+/** An independent copy in seconds, so that an error in the table under test is found. */
 export const GRANULARITY_SECONDS: [name: string, seconds: number][] = [
   ['ONE_MINUTE', 60],
   ['FIVE_MINUTES', 300],
@@ -88,7 +88,7 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
   const doubts: UncertainRange[] = []
   let expected = 0
   let lastGood = 0
-  let heard = 0
+  let lastMessageAt = 0
   let highest = 0
   let open = false
   let firstMessage = 0
@@ -105,7 +105,7 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
     else doubts.push({ from, to, settled: null })
   }
   for (const event of events) {
-    if (event.kind === 'frame' && open && event.at - heard >= SILENCE_MS && lastGood > 0) {
+    if (event.kind === 'frame' && open && event.at - lastMessageAt >= SILENCE_MS && lastGood > 0) {
       broken ??= lastGood
       expected = 0
     }
@@ -113,10 +113,10 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
       if (lastGood > 0) broken ??= lastGood
       open = event.kind === 'open'
       expected = 0
-      heard = event.at
+      lastMessageAt = event.at
       continue
     }
-    heard = event.at
+    lastMessageAt = event.at
     const late = event.sequence < expected
     if (firstMessage === 0) firstMessage = minuteOf(event.sent)
     if (broken !== null) {
@@ -131,9 +131,9 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
       expected = event.sequence + 1
       lastGood = Math.max(lastGood, event.sent)
     }
-    const ours = event.trades.filter((trade) => trade.product === product)
+    const own = event.trades.filter((trade) => trade.product === product)
     let news = false
-    for (const trade of ours) {
+    for (const trade of own) {
       if (firstTrade === 0) firstTrade = minute(trade)
       oldest = Math.min(oldest, minute(trade))
       if (trade.id > highest) news = true
@@ -143,12 +143,12 @@ function summarizeConnection(product: string, events: readonly GeneratedEvent[],
     }
     if (news && !late) for (const one of doubts) one.settled ??= event.at
   }
-  if (broken !== null || (open && ended - heard >= SILENCE_MS))
+  if (broken !== null || (open && ended - lastMessageAt >= SILENCE_MS))
     doubt((broken ?? lastGood) - GRACE_MS, Number.POSITIVE_INFINITY)
   return { delivered, uncertain: doubts, firstMessage, firstTrade, oldest, lostAtStart }
 }
 
-/** Where the trades between two delivered ones were lost, as far as the connection tells: unix ms, and when it was known. */
+/** Where the trades between two delivered ones were lost, as far as the connection shows: unix ms, and when it was known. */
 type MissingTrades = { from: number; to: number; known: number | null }
 
 function findMissingTrades(
@@ -248,8 +248,8 @@ export function violations(
           if (rest === 'none' && candle.last_update !== numbers.last_update)
             found.push(`${key}: last_update ${candle.last_update} instead of ${numbers.last_update}`)
         }
-        const over = end * 1000 + GRACE_MS
-        if (Math.abs(over - recording.ended) > 1 && candle.is_complete !== over <= recording.ended)
+        const closesAt = end * 1000 + GRACE_MS
+        if (Math.abs(closesAt - recording.ended) > 1 && candle.is_complete !== closesAt <= recording.ended)
           found.push(`${key}: is_complete ${candle.is_complete}`)
         if (!candle.is_complete && candle.rev !== '0') found.push(`${key}: revision ${candle.rev} while forming`)
         if (healable) {

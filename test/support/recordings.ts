@@ -17,7 +17,7 @@ export const fixtureLines = (path: string): string[] =>
     .split('\n')
     .filter((line) => line.trim() !== '')
 
-/** Parses JSON with every number as the text that stands there, so that no digit passes through a float. */
+/** Parses JSON with every number as its original text, so that no digit passes through a float. */
 export const parseExact = (text: string): unknown => parseNumbers(text, (source) => source)
 
 /** The frames that a recorded socket received, in order. */

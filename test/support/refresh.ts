@@ -1,7 +1,7 @@
 import { openDatabase } from '../../src/db/client.ts'
 import type { KerbServer } from './server.ts'
 
-/** Refreshes the prices of pages each second from now on, so that no test waits for a quarter of a minute. */
+/** Sets the refresh interval of pages' prices to a second, so that no test waits for 15 seconds. */
 export async function refreshEverySecond({ url, databaseUrl }: Pick<KerbServer, 'url' | 'databaseUrl'>): Promise<void> {
   const sql = openDatabase('live', databaseUrl)
   await sql`UPDATE app_settings SET value = 1 WHERE name = 'refresh_min_seconds'`
@@ -10,7 +10,7 @@ export async function refreshEverySecond({ url, databaseUrl }: Pick<KerbServer, 
   if (!fired.ok) throw new Error(`cron: ${fired.status} ${await fired.text()}`)
 }
 
-/** Has the board ask for these now, not when they are due. @param key the service key that the server was started with */
+/** Refreshes the prices of these symbols at once, before they are due. @param key the service key that the server was started with */
 export async function refreshPrices(
   { url }: Pick<KerbServer, 'url'>,
   key: string,

@@ -17,11 +17,11 @@ import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 /** A market's clock that runs faster than the machine's: `speed` and `anchor` as in `ExchangeOptions`. */
 export type MarketClock = { speed: number; anchor: number }
 
-/** The whole of Kerb, as a browser meets it: the Worker under `wrangler dev`, its exchange, providers and database. */
+/** A complete Kerb for a browser: the Worker under `wrangler dev`, its exchange, providers and database. */
 export type KerbServer = {
-  /** Leads through the proxy. */
+  /** The Worker's URL, through the proxy. */
   url: string
-  /** Shut, it cuts every connection between browsers and Worker, and lets none in. */
+  /** When closed, it drops every connection between browsers and Worker, and refuses new ones. */
   proxy: TcpProxy
   exchange: Exchange
   providers: Providers
@@ -37,14 +37,14 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** All results; waits for each also when one fails, so that everything started is known. */
+/** All results. Waits for all even if one fails, so that everything started can be stopped. */
 async function all<T extends unknown[]>(work: { [I in keyof T]: Promise<T[I]> }): Promise<T> {
   await Promise.allSettled(work)
   return (await Promise.all(work)) as T
 }
 
 /**
- * Has the browser's code built, and starts a database, an exchange with these products, fake providers of quotes, and a
+ * Builds the browser's code, and starts a database, an exchange with these products, fake providers of quotes, and a
  * Worker on all of them.
  * @param vars variables of the Worker beside those that name the exchange and the providers.
  * @param clock of the exchange and of the Worker's objects. The rest of the Worker stays on the machine's, and has no
@@ -94,10 +94,10 @@ export async function startServer(
       log: () => {},
     })
     await all([running.then((worker) => started.push(() => worker.stop())), migrate(postgres.url, 'worker')])
-    const gate = await openTcpProxy(port)
-    started.push(() => gate.close())
+    const proxy = await openTcpProxy(port)
+    started.push(() => proxy.close())
     if (!clock) await fillProducts(port)
-    return { url: `http://127.0.0.1:${gate.port}`, proxy: gate, exchange, providers, databaseUrl: postgres.url, stop }
+    return { url: `http://127.0.0.1:${proxy.port}`, proxy, exchange, providers, databaseUrl: postgres.url, stop }
   } catch (error) {
     await stop()
     throw error

@@ -2,15 +2,15 @@ import type { Activity, Split } from '../../src/portfolio/activity.ts'
 import type { LotView, PortfolioPrice, Position, Totals } from '../../src/protocol/portfolio.ts'
 
 /**
- * A portfolio of twelve lots in three currencies, told in euros, with every figure worked out by hand: partial sales, fees,
- * a dividend, a split that the market tells and somebody has entered too, a position that was closed and opened again, a
- * short one, one that came and went as transfers, crypto bought on the day of its price, a cabin that nobody prices, and
- * a purchase that is yet to come. Tests hold the database, the objects and the browser to the same table.
+ * A portfolio of twelve lots in three currencies, valued in euros, with every figure calculated by hand: partial sales, fees,
+ * a dividend, a split that the market reports and the user has entered, too, a position that was closed and reopened, a
+ * short one, one of transfers in and out, crypto bought on the day of its price, a custom asset without a price, and
+ * a future purchase. Tests compare the database, the objects and the browser with the same table.
  */
 export const CURRENCY = 'EUR'
 export const CABIN = { symbol: 'CABIN', name: 'A cabin by the lake', currency: 'CHF' }
 
-/** The id of what was done, by its name in this file. */
+/** The id of an activity, by its name in this file. */
 export const idOf = (name: string): string => `00000000-0000-4000-8000-0000000000${name.toLowerCase()}`
 
 type TradeRow = [name: string, kind: Activity['kind'], symbol: string, quantity: string, price: string, fees: string]
@@ -41,7 +41,7 @@ const TRADES: [...TradeRow, currency: string, traded_at: string][] = [
   ['0c', 'tax', '', '1', '7.4', '0', 'EUR', '2025-06-30T12:00:00Z'],
 ]
 
-/** Everything that was done. @param assetId of a symbol of this file; CABIN's is below 0 */
+/** All activities. @param assetId returns the id of a symbol of this file; CABIN's is below 0 */
 export const activities = (assetId: (symbol: string) => number): Activity[] =>
   TRADES.map(([name, kind, symbol, quantity, price, fees, currency, traded_at]) => ({
     id: idOf(name),
@@ -69,7 +69,7 @@ export const SPLITS: Record<string, Split[]> = {
   AAPL: [{ ex_date: '2025-03-03', numerator: '4', denominator: '1' }],
 }
 
-/** What one was in US dollars on the days that count. */
+/** Exchange rates to US dollars on the days of activities. */
 export const DAY_RATES: Record<string, Record<string, string>> = {
   EUR: {
     '2025-01-02': '1.0266',
@@ -115,7 +115,7 @@ const PRICES: PriceRow[] = [
   ['CHFUSD=X', 'USD', '1.2505', '1.25', null, null],
 ]
 
-/** The prices of now, and those that tell what a euro and a franc are in US dollars. */
+/** The current prices, including the rates of euro and franc in US dollars. */
 export const prices = (assetId: (symbol: string) => number): PortfolioPrice[] =>
   PRICES.map(([symbol, currency, price, previous_close, eps, pe_ratio]) => ({
     asset_id: assetId(symbol),
@@ -331,7 +331,7 @@ export const LOTS: (Pick<
   },
 ]
 
-/** The closed lots, and what closed them. */
+/** The closed lots, and the activities that closed them. */
 export const CLOSURES: { activity: string; lot: string; quantity: string; cost: string; proceeds: string | null }[] = [
   { activity: 'a4', lot: 'a1', quantity: '40', cost: '2001.5', proceeds: '2798.4' },
   { activity: 'a4', lot: 'a2', quantity: '10', cost: '550.7045454545', proceeds: '699.6' },
@@ -343,7 +343,7 @@ export const CLOSURES: { activity: string; lot: string; quantity: string; cost: 
   { activity: 'a7', lot: 'a6', quantity: '4', cost: '201.2', proceeds: null },
 ]
 
-/** `''` has what belongs to no asset. */
+/** `''` has the figures without an asset. */
 export const POSITIONS: Pick<
   Position,
   | 'symbol'

@@ -124,13 +124,13 @@ describe('lint', () => {
       found.set(location.path, [...(found.get(location.path) ?? []), category])
   })
 
-  test.each(cases)('%s', (path, _, rule) => {
+  test.each(cases)('lint of %s reports exactly the broken rule', (path, _, rule) => {
     expect(found.get(path) ?? []).toEqual(rule === null ? [] : [rule])
   })
 })
 
 describe('each step of `npm run check` can fail', () => {
-  test('types: a platform name in a pure folder', () => {
+  test('the types check fails on a platform name in a pure folder', () => {
     const copied = ['tsconfig.json', 'tsconfig.pure.json']
     const right = { 'src/market/a.ts': 'export const a = (ms: number) => ms + 1\n' }
     const wrong = { 'src/market/a.ts': 'export const a = () => fetch("https://kerb.test")\n' }
@@ -138,7 +138,7 @@ describe('each step of `npm run check` can fail', () => {
     expect(run(place(copied, wrong), 'tsc', '-p', 'tsconfig.pure.json').output).toContain("Cannot find name 'fetch'")
   })
 
-  test('types: every source file stands in a tsconfig', () => {
+  test('the types check covers every source file', () => {
     const script = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts['check:types'] as string
     const projects = [...script.matchAll(/-p (\S+)/g)].map((match) => match[1] as string)
     const covered = new Set(
@@ -150,14 +150,14 @@ describe('each step of `npm run check` can fail', () => {
     expect(sources.filter((path) => existsSync(join(root, path)) && !covered.has(join(root, path)))).toEqual([])
   })
 
-  test('format: another quote', () => {
+  test('the format check fails on another quote character', () => {
     const format = (text: string) =>
       run(place(['biome.json', 'lint'], { 'src/a.ts': text }), 'biome', 'check', '--error-on-warnings').status
     expect(format("export const a = 'b'\n")).toBe(0)
     expect(format('export const a = "b";\n')).toBe(1)
   })
 
-  test('environment: a variable that the generated types do not know', () => {
+  test('the environment check fails on a variable that the generated types lack', () => {
     const copied = ['worker-configuration.d.ts', 'wrangler.toml', 'workers', 'durable-objects', 'src']
     const check = (directory: string) => run(directory, 'wrangler', 'types', '--include-runtime=false', '--check')
     const directory = place(copied, {})

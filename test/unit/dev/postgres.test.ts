@@ -46,7 +46,7 @@ async function run<T>(url: string, use: (sql: postgres.Sql) => Promise<T>): Prom
   }
 }
 
-/** Another process that starts a server in `dir` and keeps it; resolves with its address. */
+/** Another process that starts a server in `dir` and keeps it running; resolves with its URL. */
 async function startElsewhere(dir: string): Promise<{ child: ChildProcess; url: string }> {
   const program = `import { startPostgres } from '${join(import.meta.dirname, '../../../dev/postgres.ts')}'
     const server = await startPostgres({ dir: '${dir}', fast: true })
@@ -61,7 +61,7 @@ async function startElsewhere(dir: string): Promise<{ child: ChildProcess; url: 
   return { child, url }
 }
 
-test('stops without a process left, and a second start finds the data', async () => {
+test('a server stops without a process left, and a second start finds its data', async () => {
   const dir = newDir()
   server = await startPostgres({ dir, fast: true })
   await run(server.url, (sql) => sql`CREATE TABLE kept AS SELECT 1 AS n`)

@@ -40,12 +40,12 @@ function command(...args: string[]): Promise<Outcome> {
   })
 }
 
-type Replayed = { candles: PrintedCandle[]; told: string[] }
+type Replayed = { candles: PrintedCandle[]; summary: string[] }
 
-/** By recording and trades: the same ones are replayed once. */
+/** Results by recording and trades, so that each is replayed once. */
 const done = new Map<string, Promise<Replayed>>()
 
-/** What the command prints of a recording, and of each product, had without a process of its own. */
+/** The command's output for a recording, produced in this process. */
 function replayed(path: string, trades?: string): Promise<Replayed> {
   const key = `${path} ${trades}`
   const known = done.get(key) ?? replayAnew(path, trades)
@@ -55,11 +55,8 @@ function replayed(path: string, trades?: string): Promise<Replayed> {
 
 async function replayAnew(path: string, trades?: string): Promise<Replayed> {
   const recording = readRecording(resolve(root, path))
-  const { candles, summary: told } = await replay(
-    recording,
-    trades === undefined ? null : readTrades(resolve(root, trades)),
-  )
-  return { candles: candles.map((line) => parseExact(line) as PrintedCandle), told }
+  const { candles, summary } = await replay(recording, trades === undefined ? null : readTrades(resolve(root, trades)))
+  return { candles: candles.map((line) => parseExact(line) as PrintedCandle), summary }
 }
 const candlesOf = async (path: string, trades?: string) => (await replayed(path, trades)).candles
 
@@ -71,7 +68,7 @@ const path = (name: string) => `test/fixtures/replay/${name}.jsonl.gz`
 const seconds = (granularity: string) =>
   (GRANULARITY_SECONDS.find(([name]) => name === granularity) as [string, number])[1]
 
-/** The recording's clock, unix seconds: where it begins and where it stops. */
+/** The first and last time of a recording, unix seconds. */
 function clockOf(name: string): [began: number, ended: number] {
   const times = fixtureLines(`replay/${name}.jsonl.gz`).flatMap(
     (line) => (JSON.parse(line) as { ts?: number }).ts ?? [],
@@ -79,7 +76,7 @@ function clockOf(name: string): [began: number, ended: number] {
   return [times[0] as number, Math.max(...times.slice(-100))]
 }
 
-/** What must be true of every candle of a recording, however it went. */
+/** Checks rules that every replayed candle must fulfil. */
 function expectLife(candles: PrintedCandle[], ended: number): void {
   const wrong = candles.filter(
     (c) =>
@@ -93,15 +90,15 @@ function expectLife(candles: PrintedCandle[], ended: number): void {
   expect(candles.map(keyOf)).toEqual(ranked.map(keyOf))
 }
 
-describe('recorded trades in made messages', () => {
+describe('recorded trades in generated messages', () => {
   test.each([
     ['without REST', undefined],
     ['with REST', path('xrp-eth-36h.trades')],
   ])(
-    'C2, C3, C7 the clean one, %s: every candle digit for digit, full but for what holds the start',
+    'C2, C3, C7 a recording without faults, %s, gives every recorded candle, full but for those that contain the start',
     async (_, trades) => {
-      const { candles, told } = await replayed(path('xrp-eth-36h'), trades)
-      expect(told).toEqual(['XRP-ETH: 7913 trades by socket, 0 by REST; dropped: none'])
+      const { candles, summary } = await replayed(path('xrp-eth-36h'), trades)
+      expect(summary).toEqual(['XRP-ETH: 7913 trades by socket, 0 by REST; dropped: none'])
       expect(candles.map((c) => [keyOf(c), numbersOf(c)])).toEqual(
         recorded('xrp-eth-36h').map((c) => [keyOf(c), numbersOf(c)]),
       )
@@ -112,7 +109,7 @@ describe('recorded trades in made messages', () => {
     },
   )
 
-  test('C9 the faulty one with REST: every candle digit for digit, full but for what holds the start', async () => {
+  test('C9 a faulty recording with REST gives every recorded candle, full but for those that contain the start', async () => {
     const candles = await candlesOf(path('btc-usdt-faults'), path('btc-usdt-faults.trades'))
     expect(candles.map((c) => [keyOf(c), numbersOf(c)])).toEqual(
       recorded('btc-usdt-faults').map((c) => [keyOf(c), numbersOf(c)]),
@@ -121,11 +118,11 @@ describe('recorded trades in made messages', () => {
     for (const candle of candles)
       expect(candle.coverage, keyOf(candle)).toBe(Number(candle.timestamp) <= began ? 'partial' : 'full')
     expectLife(candles, ended)
-    // Late and fetched trades have changed what was complete already.
+    // Late and fetched trades have revised complete candles.
     expect(candles.filter((candle) => candle.rev !== '0').length).toBeGreaterThan(0)
   })
 
-  test('C8 the faulty one without REST: what no hole touches is equal and full, what a hole touches is gap', async () => {
+  test('C8 a faulty recording without REST has a gap in candles with lost trades, and equals the recorded ones elsewhere', async () => {
     const candles = await candlesOf(path('btc-usdt-faults'))
     const [began, ended] = clockOf('btc-usdt-faults')
     const true_ = new Map(recorded('btc-usdt-faults').map((c) => [keyOf(c), numbersOf(c)]))
@@ -146,13 +143,13 @@ describe('recorded trades in made messages', () => {
     const known = new Map(candles.map((candle) => [keyOf(candle), candle]))
     let gaps = 0
     for (const candle of recorded('btc-usdt-faults')) {
-      const ours = known.get(keyOf(candle))
+      const replayedCandle = known.get(keyOf(candle))
       if (lost.some((time) => holds(candle, time))) {
         gaps++
-        if (ours) expect(ours.coverage, keyOf(candle)).toBe('gap')
+        if (replayedCandle) expect(replayedCandle.coverage, keyOf(candle)).toBe('gap')
         continue
       }
-      expect(ours && numbersOf(ours), keyOf(candle)).toEqual(true_.get(keyOf(candle)))
+      expect(replayedCandle && numbersOf(replayedCandle), keyOf(candle)).toEqual(true_.get(keyOf(candle)))
     }
     expect(gaps).toBeGreaterThan(0)
     expect(candles.filter((candle) => !true_.has(keyOf(candle)))).toEqual([])
@@ -165,14 +162,14 @@ describe('recorded trades in made messages', () => {
 
 const capture = 'test/fixtures/coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559'
 
-test('C8 the recorded Coinbase socket of two products: with and without its level2 frames the trades are dense', async () => {
+test('C8 the recorded Coinbase socket of two products gives the same candles with and without its level2 frames', async () => {
   const [whole, holed] = await Promise.all([candlesOf(`${capture}.jsonl.gz`), candlesOf(`${capture}.no-l2.jsonl`)])
   expect(new Set(whole.map((candle) => candle.product_id))).toEqual(new Set(['BTC-USD', 'ETH-USD']))
   expect(whole.map((c) => [c.product_id, keyOf(c), numbersOf(c)])).toEqual(
     holed.map((c) => [c.product_id, keyOf(c), numbersOf(c)]),
   )
   expect(whole.filter((candle) => candle.coverage === 'gap')).toEqual([])
-  // After a product's last trade frames are missing, and no trade has come to prove that they were none of its own.
+  // Frames after a product's last trade are missing, and no later trade proves that they had none of its trades.
   const newest = new Map(
     holed.map((c) => [c.product_id, c]).filter(([, c]) => (c as PrintedCandle).granularity === 'ONE_MINUTE') as [
       string,
@@ -185,19 +182,19 @@ test('C8 the recorded Coinbase socket of two products: with and without its leve
     )
 })
 
-test('the command prints the candles a line each, and a line of each product beside them', async () => {
+test('the command prints a line for each candle, and a summary of each product on stderr', async () => {
   const name = path('btc-usdt-faults')
   const trades = path('btc-usdt-faults.trades')
-  const { candles, told } = await replayed(name, trades)
+  const { candles, summary } = await replayed(name, trades)
   const outcome = await command(name, '--trades', trades)
   expect(outcome.code, outcome.stderr).toBe(0)
   const lines = outcome.stdout.split('\n')
   expect(lines.pop()).toBe('')
   expect(lines.map(parseExact)).toEqual(candles)
-  for (const line of told) expect(outcome.stderr).toContain(`${line}\n`)
+  for (const line of summary) expect(outcome.stderr).toContain(`${line}\n`)
 })
 
-describe('made recordings keep the rules, by an independent fold', () => {
+describe('generated recordings fulfil the rules by an independent fold', () => {
   const made = async (seed: number, rest: RestCoverage, options: Partial<RecordingOptions> = {}) => {
     const drawn = { ...drawOptions(seed), ...options }
     const recording = generateRecording(seed, {
@@ -216,15 +213,18 @@ describe('made recordings keep the rules, by an independent fold', () => {
   test.each([
     [3, 'none', 'two connections, of which one connects again without having closed'],
     [9, 'since', 'two products on one connection'],
-    [6, 'since', 'a cut of more than two hours, and a start that REST cannot tell'],
+    [6, 'since', 'a cut of more than two hours, and a start that REST does not cover'],
     [18, 'none', 'faults of every kind'],
-  ] as [number, RestCoverage, string][])('seed %i, REST %s: %s', (seed, rest) => made(seed, rest))
+  ] as [number, RestCoverage, string][])(
+    'C2-C8 the generated recording of seed %i with REST %s fulfils the rules: %s',
+    (seed, rest) => made(seed, rest),
+  )
 
-  test('C9 with all the trades there ever were, the start is full too', () =>
+  test('C9 with all earlier trades from REST, the start is full, too', () =>
     made(2, 'all', { priorTrades: 250, meanIntervalMs: 3_000, faults: false, cuts: 1 }))
 })
 
-describe('an input that cannot be used gets a clear error, a code, and nothing on stdout', () => {
+describe('an invalid input gets a clear error, an exit code, and nothing on stdout', () => {
   const file = (name: string, content: string | Buffer) => {
     writeFileSync(join(folder, name), content)
     return join(folder, name)
@@ -264,7 +264,7 @@ describe('an input that cannot be used gets a clear error, a code, and nothing o
       /trades\.jsonl, line 1: .*"trade_id"/,
     ],
     ['missing trades', () => [file('ok.jsonl', good), '--trades', join(folder, 'no')], /cannot be read/],
-  ])('%s', async (_, args, message) => {
+  ])('an input with %s is an error with its reason', async (_, args, message) => {
     const outcome = await command(...args())
     expect(outcome.stderr).toMatch(message)
     expect(outcome.stderr).not.toContain('    at ')

@@ -88,7 +88,7 @@ const SECRETS = {
   STOCK_PROVIDER_API_KEY: 'told-to-nobody-third',
 }
 
-/** What a start must have brought up; gives the processes below it. */
+/** Checks that everything is up. Returns the child processes by id. */
 async function expectUp(started: ChildProcess, url: string): Promise<Map<number, string>> {
   expect(output).toMatch(/^exchange: simulated/m)
   expect(output).toMatch(/^providers: simulated, faults at http:\/\/127\.0\.0\.1:\d+\/_faults$/m)
@@ -105,12 +105,12 @@ async function expectUp(started: ChildProcess, url: string): Promise<Map<number,
   return below
 }
 
-/** Those of them that still run, but for those whose command holds `but`. */
+/** The processes that still run, without those whose command contains `but`. */
 const left = (below: Map<number, string>, but?: string) =>
   [...below].filter(([pid, command]) => !(but && command.includes(but)) && command !== '' && commandOf(pid) === command)
 
 test.runIf(process.platform === 'linux')(
-  'one command brings everything up, ends everything it started, comes back to what it stored, and replaces what a killed start left',
+  'one command starts everything, stops everything it started, finds its data again, and replaces what a killed start left',
   { timeout: 120_000 },
   async () => {
     const first = start(SECRETS)

@@ -8,7 +8,7 @@ const SPEC = 'docs/spec.md'
 
 type File = { path: string; text: string }
 
-/** Recorded data and the lock file are not ours to word; this file has to write what it searches for. */
+/** Recorded data and the lock file have foreign text, and this file contains the searched words. */
 const isExcluded = (path: string): boolean =>
   path.startsWith('test/fixtures/') || path === 'package-lock.json' || path === relative(root, import.meta.filename)
 
@@ -128,7 +128,7 @@ function deadLinks({ path, text }: File, all: readonly string[], textOf: (path: 
   return [...links, ...marked].map(({ to, index }) => `${path}:${lineAt(text, index)} ${to}`)
 }
 
-describe('the checks below', () => {
+describe('the checks of docs/spec.md', () => {
   const plant = (path: string, text: string): File[] => [{ path, text }]
 
   test.each([
@@ -141,7 +141,7 @@ describe('the checks below', () => {
     ['test/unit/a.test.ts', `test('C49 holds', () => {})`, 1],
     ['test/unit/a.test.ts', `test.each([1])(\n  "C1-C49 hold",\n  () => {})`, 2],
     ['test/unit/a.test.ts', `const cases = [{ name: 'one without earnings (C49)' }]`, 1],
-  ])('find an unknown rule that %s cites: %j', (path, text, line) => {
+  ])('the checks find an unknown rule that %s cites: %j', (path, text, line) => {
     expect(unknownRules(plant(path, text), ['C1'])).toEqual([`${path}:${line} C49`])
   })
 
@@ -150,11 +150,11 @@ describe('the checks below', () => {
     ['src/market/a.ts', `// The product C49-USD, and percentile P95`],
     ['public/a.svg', `<path d="M1 2C49 3"/>`],
     ['test/unit/a.test.ts', `find(sql, ['C49', 'C49-USD'])`],
-  ])('see no citation in %s where there is none: %j', (path, text) => {
+  ])('the checks find no citation in %s where there is none: %j', (path, text) => {
     expect(unknownRules(plant(path, text), [])).toEqual([])
   })
 
-  test('take no rule for proven that only a comment, a skipped test or other code names', () => {
+  test('a rule that only a comment, a skipped test or other code names is not proven', () => {
     const text = `// C1\ntest.skip('C2 holds', () => {})\ntest.todo('C3 holds')\ndescribe("C4 a candle's end", () => {})`
     expect(unprovenRules(plant('test/unit/a.test.ts', text), ['C1', 'C2', 'C3', 'C4'])).toEqual(['C1', 'C2', 'C3'])
     expect(unprovenRules(plant('src/a.ts', text), ['C4'])).toEqual(['C4'])
@@ -168,7 +168,7 @@ describe('the checks below', () => {
     'see ../shared/findings/a.md',
     'stored in `/work/main`',
     'left for issue 12',
-  ])('find a reference to what is not in the repository: %j', (text) => {
+  ])('the checks find a reference to a document outside the repository: %j', (text) => {
     expect(outsideReferences(plant('src/a.ts', text))).toHaveLength(1)
   })
 
@@ -178,11 +178,11 @@ describe('the checks below', () => {
     "import '../shared/time.ts'",
     'POST /refresh-prices',
     'IMPORT_FORMATS',
-  ])('see no reference where there is none: %j', (text) => {
+  ])('the checks find no reference where there is none: %j', (text) => {
     expect(outsideReferences(plant('src/a.ts', text))).toEqual([])
   })
 
-  test('find links and paths that lead nowhere', () => {
+  test('the checks find links and paths that lead nowhere', () => {
     const all = ['docs/a.md', 'docs/b.md', 'src/config.ts']
     const text =
       '[b](b.md#one-two) [c](c.md) [d](b.md#three) [e](../../e.md) `src/config.ts` `src/gone.ts` [f](https://g.h)'
@@ -195,7 +195,7 @@ describe('the checks below', () => {
 describe('docs/spec.md', () => {
   const rules = rulesOf(specText)
 
-  test('numbers the rules of each family from 1 on, without a hole', () => {
+  test('docs/spec.md numbers the rules of each family from 1 on, without a gap', () => {
     for (const family of ['C', 'Q', 'P', 'D']) {
       const numbers = rules.filter((id) => id.startsWith(family)).map((id) => Number(id.slice(1)))
       expect(numbers.length).toBeGreaterThan(0)
@@ -204,14 +204,14 @@ describe('docs/spec.md', () => {
     expect(rules.every((id) => new RegExp(`^${NUMBER}$`).test(id))).toBe(true)
   })
 
-  test('has every rule that code, tests and documents cite', () => {
+  test('docs/spec.md has every rule that code, tests and documents cite', () => {
     const cited = (folder: string) => files.filter(({ path }) => path.startsWith(`${folder}/`)).flatMap(citationsOf)
     for (const folder of ['src', 'durable-objects', 'migrations', 'docs', 'test'])
       expect(cited(folder).length, `citations in ${folder}`).toBeGreaterThan(3)
     expect(unknownRules(files, rules)).toEqual([])
   })
 
-  test('has no rule that no test title names', () => {
+  test('a test title names every rule of docs/spec.md', () => {
     expect(unprovenRules(files, rules)).toEqual([])
     // One in a table has its title behind the brackets, where nothing shows that it is skipped.
     const skipped = files.filter((file) => isTest(file) && /\b(?:test|describe)\.(?:skip|todo|fails)/.test(file.text))

@@ -25,7 +25,7 @@ test.each([
   "new Response(new ReadableStream(), { headers: { 'content-type': 'text/plain' } })",
   "c.header('content-type', 'text/event-stream')",
   'setTimeout(() => this.flush(), 1_000)',
-])('D5 the check finds code that keeps an object awake: %s', (text) => {
+])('D5 the check finds code that prevents hibernation: %s', (text) => {
   expect(text).toMatch(STREAM_OR_TIMER)
 })
 

@@ -62,8 +62,8 @@ const only =
   (key: string, change: (seen: ObservedCandle) => ObservedCandle | null) => (k: string, seen: ObservedCandle) =>
     k === key ? change(seen) : seen
 
-describe('the judge', () => {
-  test('C2 C7 the foldCandles takes trades in the order of their minutes, then ids, and is exact', () => {
+describe('the comparison', () => {
+  test('C2 C7 foldCandles takes trades in the order of their minutes, then ids, and is exact', () => {
     const trades = [
       trade(1, 10, '2.00000001', '0.1'),
       trade(2, 70, '3', '0.2'),
@@ -96,7 +96,7 @@ describe('the judge', () => {
     ['missing', () => null],
     ['still forming', (seen: ObservedCandle) => ({ ...seen, complete: false })],
     ['a gap that REST could have healed', (seen: ObservedCandle) => ({ ...seen, coverage: 'gap' })],
-  ])('one that is %s is lost', (_, change) => {
+  ])('a candle that is %s is lost', (_, change) => {
     expect(verdictOf(only(THIRD, change))).toEqual({ compared: 12, lost: 1, wrong: 0 })
   })
 
@@ -110,7 +110,7 @@ describe('the judge', () => {
     expect(wrong.map(({ reason }) => reason)).toContain('is there without a trade')
   })
 
-  test('C8 where REST refuses for good, a hole must be called one, and nothing else may be', () => {
+  test('C8 where REST refuses for good, minutes with missing trades must be gaps, and no others may be', () => {
     // Trades 7 to 9, the third minute, never came.
     const taken = new Map([['ONE-USD', new Set(TRADES.map((_, i) => i + 1).filter((id) => id < 7 || id > 9))]])
     const hollow = (key: string, seen: ObservedCandle): ObservedCandle | null => {
@@ -124,8 +124,10 @@ describe('the judge', () => {
     expect(verdictOf(hollow, { ...honest, gapPlaces: gaps(T, T + 60) })).toMatchObject({ lost: 0, wrong: 2 })
     const dishonest = [{ name: 'dishonest', granularity: null, candles: right((k, s) => (k === THIRD ? null : s)) }]
     expect(verdictOf(hollow, { ...honest, places: dishonest })).toMatchObject({ lost: 0, wrong: 1 })
-    const shy = [{ name: 'shy', granularity: null, candles: right((_, seen) => ({ ...seen, coverage: 'gap' })) }]
-    expect(verdictOf(hollow, { ...honest, places: shy }).wrong).toBeGreaterThan(5)
+    const cautious = [
+      { name: 'cautious', granularity: null, candles: right((_, seen) => ({ ...seen, coverage: 'gap' })) },
+    ]
+    expect(verdictOf(hollow, { ...honest, places: cautious }).wrong).toBeGreaterThan(5)
   })
 })
 
@@ -163,18 +165,18 @@ describe('waiting', () => {
   const descending = Array.from({ length: 12 }, (_, i) => 11 - i)
   const now = () => 1_000
 
-  test('a wait lasts as long as there is less and less left, however long that is', async () => {
+  test('a wait continues while the number left falls', async () => {
     let left = 30
     const began = Date.now()
     expect(await waitWhileProgressing(() => --left, { pauseMs: 5, stallMs: 20 })).toBe(true)
     expect(Date.now() - began).toBeGreaterThan(100)
   })
 
-  test('a wait is given up when nothing has got better for its time', async () => {
+  test('a wait ends without success when the number left has not fallen for stallMs', async () => {
     expect(await waitWhileProgressing(() => 3, { pauseMs: 5, stallMs: 30 })).toBe(false)
   })
 
-  test('a check that takes long makes the wait longer', async () => {
+  test('a slow check makes the wait longer', async () => {
     let checks = 0
     const slow = async () => {
       checks++
@@ -185,11 +187,11 @@ describe('waiting', () => {
     expect(checks).toBeGreaterThanOrEqual(10)
   })
 
-  test('a candle that is right in time is not late', async () => {
+  test('a candle that heals in time is not late', async () => {
     expect(await waitForHealing(losing([2, 0]), { withinMs: 10_000, now })).toMatchObject({ healedAt: 1_000, late: [] })
   })
 
-  test('a candle that is right in the end, but not in time, is late and neither lost nor wrong', async () => {
+  test('a candle that heals too late is late, and neither lost nor wrong', async () => {
     const { verdict, healedAt, late } = await waitForHealing(losing(descending), { withinMs: 250, now })
     expect([verdict.lost.length, healedAt]).toEqual([0, 1_000])
     expect(late.length).toBeGreaterThan(0)
@@ -201,7 +203,7 @@ describe('waiting', () => {
     expect(late).not.toContain('ONE-USD ONE_MINUTE/0')
   })
 
-  test('candles that cannot be read in the end are an error', async () => {
+  test('candles that can never be read are an error', async () => {
     const failing = async () => {
       throw new Error('gone')
     }
@@ -209,7 +211,7 @@ describe('waiting', () => {
   })
 })
 
-// At once: each waits for its clock most of the time.
+// Concurrent, since each test mostly waits for its clock.
 describe.concurrent('the suite', () => {
   const short: SuiteOptions = {
     runs: 1,
@@ -221,8 +223,8 @@ describe.concurrent('the suite', () => {
     log: () => {},
   }
 
-  test('C5-C12 D2 faults in combination: nothing is lost, nothing is wrong', { timeout: 300_000 }, async () => {
-    const told: string[] = []
+  test('C5-C12 D2 combined faults leave no candle lost or wrong', { timeout: 300_000 }, async () => {
+    const lines: string[] = []
     const report = await runSuite({
       ...short,
       runs: 2,
@@ -230,17 +232,17 @@ describe.concurrent('the suite', () => {
       seed: 5,
       minutes: 9,
       healMinutes: 60,
-      log: (line) => told.push(line),
+      log: (line) => lines.push(line),
     })
-    expect(report, told.join('\n')).toMatchObject({ runs: 2, failed: 0, lost: 0, wrong: 0 })
-    expect(told.join('\n')).not.toContain('state: ')
+    expect(report, lines.join('\n')).toMatchObject({ runs: 2, failed: 0, lost: 0, wrong: 0 })
+    expect(lines.join('\n')).not.toContain('state: ')
     expect(report.faults).toBeGreaterThan(1)
     expect(report.compared).toBeGreaterThan(100)
     expect(JSON.parse(formatSummary(report))).toMatchObject({ suite: 'faults', runs: 2, lost: 0, wrong: 0 })
     expect(formatTable(report).length).toBe(report.byFault.length + 1)
   })
 
-  test('C12 it sees a flush that leaves out candles, and saves the state of the run', {
+  test('C12 the suite detects a flush that leaves out candles, and saves the state of the run', {
     timeout: 240_000,
   }, async () => {
     const lines: string[] = []

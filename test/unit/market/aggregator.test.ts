@@ -8,9 +8,9 @@ import type { Candle } from '../../../src/protocol/candle.ts'
 import { GRANULARITIES, GRANULARITY_SECONDS, type Granularity } from '../../../src/protocol/granularity.ts'
 import { fromScaled, GRANULARITY_SECONDS as SIZES, toScaled } from '../../support/recording-rules.ts'
 
-const GRACE = 1_000
-const KEPT = 7_200_000
-const options = { exchange: 'coinbase', product: 'AAA-USD', closeGraceMs: GRACE, tradeWindowMs: KEPT }
+const GRACE_MS = 1_000
+const TRADE_WINDOW_MS = 7_200_000
+const options = { exchange: 'coinbase', product: 'AAA-USD', closeGraceMs: GRACE_MS, tradeWindowMs: TRADE_WINDOW_MS }
 /** 2026-03-01, 12:00 UTC: in the middle of a day, at the start of every size but the day. */
 const NOON = Date.UTC(2026, 2, 1, 12)
 
@@ -24,11 +24,11 @@ const trade = (id: number, ms: number, price: string, size = '1'): Trade => ({
 })
 
 /** All candles of a book, by key. */
-function candlesOf(book: CandleAggregator): Map<string, Candle> {
+function candlesOf(aggregator: CandleAggregator): Map<string, Candle> {
   const candles = new Map<string, Candle>()
   for (const granularity of GRANULARITIES)
-    for (const bar of book.range(granularity, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
-      const candle = book.toCandle(bar)
+    for (const bar of aggregator.range(granularity, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
+      const candle = aggregator.toCandle(bar)
       candles.set(`${granularity} ${candle.timestamp}`, candle)
     }
   return candles
@@ -42,11 +42,12 @@ const numbers = ({ open, high, low, close, volume, last_update }: Candle) => ({
   volume,
   last_update,
 })
-const numbersOf = (book: CandleAggregator) => [...candlesOf(book)].map(([key, candle]) => [key, numbers(candle)]).sort()
+const numbersOf = (aggregator: CandleAggregator) =>
+  [...candlesOf(aggregator)].map(([key, candle]) => [key, numbers(candle)]).sort()
 
 /** C7: whole = sum of parts, in big integers. */
-function expectFolds(book: CandleAggregator): void {
-  const candles = candlesOf(book)
+function expectFolds(aggregator: CandleAggregator): void {
+  const candles = candlesOf(aggregator)
   const minutes = [...candles.values()].filter((candle) => candle.granularity === 'ONE_MINUTE')
   for (const [granularity, seconds] of SIZES.slice(1)) {
     const groups = Map.groupBy(minutes, ({ timestamp }) => timestamp - (timestamp % seconds))
@@ -67,12 +68,12 @@ function expectFolds(book: CandleAggregator): void {
   }
 }
 
-/** As an object that dies: bars and state as they are stored, volumes as text, and back. */
-function restarted(book: CandleAggregator, saved: Iterable<Bar>): CandleAggregator {
+/** A new aggregator from the stored bars and state, as after an object restarts. Volumes are stored as text. */
+function restart(aggregator: CandleAggregator, saved: Iterable<Bar>): CandleAggregator {
   const bodies = [...saved]
     .toSorted((a, b) => a.granularity.localeCompare(b.granularity) || a.start - b.start)
     .map((bar) => JSON.stringify({ ...bar, volume: formatUnits(bar.volume), touched: false }))
-  const next = new CandleAggregator(options, JSON.parse(JSON.stringify(book.tradeCoverage.state())))
+  const next = new CandleAggregator(options, JSON.parse(JSON.stringify(aggregator.tradeCoverage.state())))
   next.restore(
     bodies.map((body) => {
       const bar = JSON.parse(body) as Bar & { volume: string }
@@ -87,22 +88,25 @@ describe('C1 buckets begin at UTC boundaries, inclusive, and end before the next
     expect(GRANULARITIES.map((name) => [name, GRANULARITY_SECONDS[name]])).toEqual(SIZES)
   })
 
-  test.each(SIZES)('%s', (granularity, seconds) => {
-    const day = Date.UTC(2028, 1, 29)
-    for (const start of [day, day + 86_400_000 - seconds * 1000, Date.UTC(2026, 9, 25), Date.UTC(1999, 11, 31)]) {
-      for (const [ms, bucket] of [
-        [start, start],
-        [start + seconds * 1000 - 1, start],
-        [start - 1, start - seconds * 1000],
-        [start + seconds * 1000, start + seconds * 1000],
-      ] as const) {
-        const book = new CandleAggregator(options)
-        book.addTrades([trade(5, ms, '1')], ms)
-        const bars = book.range(granularity as Granularity, 0, 1e12, 10)
-        expect(bars.map((bar) => [bar.start, bar.end])).toEqual([[bucket / 1000, bucket / 1000 + seconds]])
+  test.each(SIZES)(
+    'C1 a candle of %s starts on a multiple of its length and excludes its end',
+    (granularity, seconds) => {
+      const day = Date.UTC(2028, 1, 29)
+      for (const start of [day, day + 86_400_000 - seconds * 1000, Date.UTC(2026, 9, 25), Date.UTC(1999, 11, 31)]) {
+        for (const [ms, bucket] of [
+          [start, start],
+          [start + seconds * 1000 - 1, start],
+          [start - 1, start - seconds * 1000],
+          [start + seconds * 1000, start + seconds * 1000],
+        ] as const) {
+          const aggregator = new CandleAggregator(options)
+          aggregator.addTrades([trade(5, ms, '1')], ms)
+          const bars = aggregator.range(granularity as Granularity, 0, 1e12, 10)
+          expect(bars.map((bar) => [bar.start, bar.end])).toEqual([[bucket / 1000, bucket / 1000 + seconds]])
+        }
       }
-    }
-  })
+    },
+  )
 })
 
 const price = fc
@@ -128,9 +132,9 @@ const END = NOON + 5_400_000
 
 describe('C2 the same trades give the same candles', () => {
   const reference = (trades: Trade[]): CandleAggregator => {
-    const book = new CandleAggregator(options)
-    book.addTrades(trades.toReversed(), END)
-    return book
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades(trades.toReversed(), END)
+    return aggregator
   }
 
   test('C2 trades give the same candles in any order, repeated, and in messages of any size', () => {
@@ -143,18 +147,18 @@ describe('C2 the same trades give the same candles', () => {
             fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
           ),
         ),
-        ([trades, told, cuts]) => {
-          const book = new CandleAggregator(options)
+        ([trades, received, cuts]) => {
+          const aggregator = new CandleAggregator(options)
           let added = 0
-          for (let at = 0, n = 0; at < told.length; n++) {
+          for (let at = 0, n = 0; at < received.length; n++) {
             const count = cuts[n % cuts.length] as number
-            added += book.addTrades(told.slice(at, at + count), END)
-            book.takeChanged(END)
+            added += aggregator.addTrades(received.slice(at, at + count), END)
+            aggregator.takeChanged(END)
             at += count
           }
           expect(added).toBe(trades.length)
-          expect(numbersOf(book)).toEqual(numbersOf(reference(trades)))
-          expectFolds(book)
+          expect(numbersOf(aggregator)).toEqual(numbersOf(reference(trades)))
+          expectFolds(aggregator)
         },
       ),
       { numRuns: 150 },
@@ -172,24 +176,24 @@ describe('C2 the same trades give the same candles', () => {
             fc.boolean(),
           ),
         ),
-        ([trades, told, cut, close]) => {
-          const book = new CandleAggregator(options)
+        ([trades, received, cut, close]) => {
+          const aggregator = new CandleAggregator(options)
           const saved = new Set<Bar>()
           const save = (bars: Bar[]) => {
             for (const bar of bars) if (bar.granularity === 'ONE_MINUTE' || bar.complete) saved.add(bar)
           }
           const now = close ? END : NOON - 1_800_000
-          for (const one of told.slice(0, cut)) {
-            book.addTrades([one], now)
-            save(book.takeChanged(now))
+          for (const one of received.slice(0, cut)) {
+            aggregator.addTrades([one], now)
+            save(aggregator.takeChanged(now))
           }
-          const next = restarted(book, saved)
-          expect(numbersOf(next)).toEqual(numbersOf(book))
+          const next = restart(aggregator, saved)
+          expect(numbersOf(next)).toEqual(numbersOf(aggregator))
           for (const [key, candle] of candlesOf(next)) {
-            const before = candlesOf(book).get(key)
+            const before = candlesOf(aggregator).get(key)
             expect([key, candle.is_complete, candle.rev]).toEqual([key, before?.is_complete, before?.rev])
           }
-          for (const one of told) {
+          for (const one of received) {
             next.addTrades([one], END)
             next.takeChanged(END)
           }
@@ -202,35 +206,35 @@ describe('C2 the same trades give the same candles', () => {
   })
 
   test('C2 trades of other products and trades older than the trade window change no candle', () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '1')], NOON)
-    expect(book.addTrades([{ ...trade(2, NOON, '9'), product: 'BB-EUR' }], NOON)).toBe(0)
-    expect(book.addTrades([trade(2, NOON - KEPT - 120_000, '9')], NOON)).toBe(0)
-    expect([...candlesOf(book).values()].map((candle) => candle.high)).toEqual(GRANULARITIES.map(() => '1'))
-    // It is known to be missing: its minute is a gap until the exchange's own candle heals it.
-    const old = (NOON - KEPT - 120_000) / 1000
-    expect(book.tradeCoverage.coverage(old - (old % 60), old - (old % 60) + 60)).toBe('gap')
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '1')], NOON)
+    expect(aggregator.addTrades([{ ...trade(2, NOON, '9'), product: 'BB-EUR' }], NOON)).toBe(0)
+    expect(aggregator.addTrades([trade(2, NOON - TRADE_WINDOW_MS - 120_000, '9')], NOON)).toBe(0)
+    expect([...candlesOf(aggregator).values()].map((candle) => candle.high)).toEqual(GRANULARITIES.map(() => '1'))
+    // The trade is known to be missing: its minute is a gap until the exchange's own candle replaces it.
+    const old = (NOON - TRADE_WINDOW_MS - 120_000) / 1000
+    expect(aggregator.tradeCoverage.coverage(old - (old % 60), old - (old % 60) + 60)).toBe('gap')
   })
 })
 
 describe('C5 a candle closes by the clock and its grace', () => {
   test('C5 a candle closes once, at the end of its grace period to the millisecond, without a next trade', () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON + 5_000, '1')], NOON + 5_000)
-    expect(book.takeChanged(NOON + 5_000)).toHaveLength(8)
-    const close = NOON + 60_000 + GRACE
-    expect(book.nextCloseAt).toBe(close)
-    expect(book.takeChanged(close - 1)).toEqual([])
-    expect(book.takeChanged(close).map((bar) => book.toCandle(bar))).toMatchObject([
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON + 5_000, '1')], NOON + 5_000)
+    expect(aggregator.takeChanged(NOON + 5_000)).toHaveLength(8)
+    const close = NOON + 60_000 + GRACE_MS
+    expect(aggregator.nextCloseAt).toBe(close)
+    expect(aggregator.takeChanged(close - 1)).toEqual([])
+    expect(aggregator.takeChanged(close).map((bar) => aggregator.toCandle(bar))).toMatchObject([
       { granularity: 'ONE_MINUTE', is_complete: true, rev: 0 },
     ])
-    expect(book.takeChanged(close)).toEqual([])
-    expect(book.takeChanged(close + 1)).toEqual([])
-    expect(book.nextCloseAt).toBe(NOON + 300_000 + GRACE)
-    const told: string[] = []
-    for (let ms = close; ms <= NOON + 86_400_000 + GRACE; ms += 250)
-      for (const bar of book.takeChanged(ms)) told.push(`${bar.granularity} ${(ms - GRACE - NOON) / 1000}`)
-    expect(told).toEqual([
+    expect(aggregator.takeChanged(close)).toEqual([])
+    expect(aggregator.takeChanged(close + 1)).toEqual([])
+    expect(aggregator.nextCloseAt).toBe(NOON + 300_000 + GRACE_MS)
+    const closings: string[] = []
+    for (let ms = close; ms <= NOON + 86_400_000 + GRACE_MS; ms += 250)
+      for (const bar of aggregator.takeChanged(ms)) closings.push(`${bar.granularity} ${(ms - GRACE_MS - NOON) / 1000}`)
+    expect(closings).toEqual([
       'FIVE_MINUTES 300',
       'FIFTEEN_MINUTES 900',
       'THIRTY_MINUTES 1800',
@@ -239,7 +243,7 @@ describe('C5 a candle closes by the clock and its grace', () => {
       'SIX_HOURS 21600',
       'ONE_DAY 43200',
     ])
-    expect(book.nextCloseAt).toBe(Number.POSITIVE_INFINITY)
+    expect(aggregator.nextCloseAt).toBe(Number.POSITIVE_INFINITY)
   })
 
   test('C5 each revision of a complete candle is published once, and revisions only rise', () => {
@@ -248,19 +252,19 @@ describe('C5 a candle closes by the clock and its grace', () => {
         market,
         fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 200_000 })), { minLength: 1, maxLength: 60 }),
         (trades, steps) => {
-          const book = new CandleAggregator(options)
-          const told = new Map<string, number>()
+          const aggregator = new CandleAggregator(options)
+          const revisions = new Map<string, number>()
           let now = NOON - 1_800_000
           for (const [which, pause] of steps) {
             now += pause
-            book.addTrades([trades[which % trades.length] as Trade], now)
-            for (const bar of book.takeChanged(now)) {
-              const { granularity, timestamp, is_complete, rev } = book.toCandle(bar)
+            aggregator.addTrades([trades[which % trades.length] as Trade], now)
+            for (const bar of aggregator.takeChanged(now)) {
+              const { granularity, timestamp, is_complete, rev } = aggregator.toCandle(bar)
               const key = `${granularity} ${timestamp}`
-              const over = now >= (timestamp + GRANULARITY_SECONDS[granularity]) * 1000 + GRACE
-              expect(is_complete).toBe(over)
-              expect(rev).toBe(is_complete ? (told.get(key) ?? -1) + 1 : 0)
-              if (is_complete) told.set(key, rev)
+              const closed = now >= (timestamp + GRANULARITY_SECONDS[granularity]) * 1000 + GRACE_MS
+              expect(is_complete).toBe(closed)
+              expect(rev).toBe(is_complete ? (revisions.get(key) ?? -1) + 1 : 0)
+              if (is_complete) revisions.set(key, rev)
             }
           }
         },
@@ -272,13 +276,13 @@ describe('C5 a candle closes by the clock and its grace', () => {
 
 describe('C6 a late trade is a new revision', () => {
   test('C6 a late trade revises its minute and every larger complete candle; forming ones change without a revision', () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '5'), trade(3, NOON + 1_000, '6')].toReversed(), NOON + 1_000)
-    const now = NOON + 900_000 + GRACE
-    book.takeChanged(now)
-    book.addTrades([trade(2, NOON + 500, '9', '2')], now)
-    const told = book.takeChanged(now).map((bar) => book.toCandle(bar))
-    expect(told.map((c) => [c.granularity, c.is_complete, c.rev])).toEqual([
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '5'), trade(3, NOON + 1_000, '6')].toReversed(), NOON + 1_000)
+    const now = NOON + 900_000 + GRACE_MS
+    aggregator.takeChanged(now)
+    aggregator.addTrades([trade(2, NOON + 500, '9', '2')], now)
+    const changed = aggregator.takeChanged(now).map((bar) => aggregator.toCandle(bar))
+    expect(changed.map((c) => [c.granularity, c.is_complete, c.rev])).toEqual([
       ['ONE_MINUTE', true, 1],
       ['FIVE_MINUTES', true, 1],
       ['FIFTEEN_MINUTES', true, 1],
@@ -288,26 +292,27 @@ describe('C6 a late trade is a new revision', () => {
       ['SIX_HOURS', false, 0],
       ['ONE_DAY', false, 0],
     ])
-    for (const candle of told) expect(candle).toMatchObject({ open: '5', high: '9', low: '5', close: '6', volume: '4' })
-    expect(book.takeChanged(now + 1)).toEqual([])
-    // The same trade again is nothing new.
-    expect(book.addTrades([trade(2, NOON + 500, '9', '2')], now)).toBe(0)
-    expect(book.takeChanged(now + 2)).toEqual([])
+    for (const candle of changed)
+      expect(candle).toMatchObject({ open: '5', high: '9', low: '5', close: '6', volume: '4' })
+    expect(aggregator.takeChanged(now + 1)).toEqual([])
+    // The same trade again changes nothing.
+    expect(aggregator.addTrades([trade(2, NOON + 500, '9', '2')], now)).toBe(0)
+    expect(aggregator.takeChanged(now + 2)).toEqual([])
   })
 
   test('C6 a late trade in a minute without trades adds a candle that is complete at once', () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '5')], NOON)
-    book.addTrades([trade(3, NOON + 130_000, '6')], NOON + 130_000)
-    book.takeChanged(NOON + 130_000)
-    book.addTrades([trade(2, NOON + 70_000, '4')], NOON + 140_000)
-    expect(book.takeChanged(NOON + 140_000).map((bar) => book.toCandle(bar))).toContainEqual(
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '5')], NOON)
+    aggregator.addTrades([trade(3, NOON + 130_000, '6')], NOON + 130_000)
+    aggregator.takeChanged(NOON + 130_000)
+    aggregator.addTrades([trade(2, NOON + 70_000, '4')], NOON + 140_000)
+    expect(aggregator.takeChanged(NOON + 140_000).map((bar) => aggregator.toCandle(bar))).toContainEqual(
       expect.objectContaining({ granularity: 'ONE_MINUTE', timestamp: NOON / 1000 + 60, is_complete: true, rev: 0 }),
     )
   })
 })
 
-describe('C7 and C9 whole = sum of parts, whatever happened', () => {
+describe('C7 and C9 larger candles equal the fold of their minutes', () => {
   const candle = (start: number, value: string): ExchangeCandle => ({
     start,
     open: value,
@@ -331,25 +336,25 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
     )
     fc.assert(
       fc.property(market, fc.array(step, { maxLength: 40 }), (trades, steps) => {
-        let book = new CandleAggregator(options)
+        let aggregator = new CandleAggregator(options)
         let now = NOON
         const saved = new Map<string, Bar>()
         for (const one of steps) {
           if (one.kind === 'trade') {
             now += one.pause
-            book.addTrades([trades[one.which % trades.length] as Trade], now)
+            aggregator.addTrades([trades[one.which % trades.length] as Trade], now)
           } else if (one.kind === 'exchange') {
             const to = one.from + one.length * 60
-            book.reconcile(
+            aggregator.reconcile(
               one.from,
               to,
               one.prices.map((value, i) => candle(one.from + i * 60, value)),
               now,
             )
-          } else book = restarted(book, saved.values())
-          for (const bar of book.takeChanged(now))
+          } else aggregator = restart(aggregator, saved.values())
+          for (const bar of aggregator.takeChanged(now))
             if (bar.granularity === 'ONE_MINUTE' || bar.complete) saved.set(`${bar.granularity} ${bar.start}`, bar)
-          expectFolds(book)
+          expectFolds(aggregator)
         }
       }),
       { numRuns: 150 },
@@ -357,50 +362,55 @@ describe('C7 and C9 whole = sum of parts, whatever happened', () => {
   })
 
   test("C9 the exchange's minute replaces ours as a new revision, and larger candles follow", () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '5'), trade(2, NOON + 60_000, '6')].toReversed(), NOON)
-    const now = NOON + 300_000 + GRACE
-    book.takeChanged(now)
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '5'), trade(2, NOON + 60_000, '6')].toReversed(), NOON)
+    const now = NOON + 300_000 + GRACE_MS
+    aggregator.takeChanged(now)
     const start = NOON / 1000
-    book.reconcile(start, start + 60, [{ start, open: '4', high: '8', low: '3', close: '7', volume: '2.25' }], now)
-    const told = book.takeChanged(now).map((bar) => book.toCandle(bar))
+    aggregator.reconcile(
+      start,
+      start + 60,
+      [{ start, open: '4', high: '8', low: '3', close: '7', volume: '2.25' }],
+      now,
+    )
+    const changed = aggregator.takeChanged(now).map((bar) => aggregator.toCandle(bar))
     expect(
-      told.filter((c) => c.is_complete).map((c) => [c.granularity, c.rev, c.open, c.high, c.low, c.close, c.volume]),
+      changed.filter((c) => c.is_complete).map((c) => [c.granularity, c.rev, c.open, c.high, c.low, c.close, c.volume]),
     ).toEqual([
       ['ONE_MINUTE', 1, '4', '8', '3', '7', '2.25'],
       ['FIVE_MINUTES', 1, '4', '8', '3', '6', '3.25'],
     ])
-    expect(told[0]?.last_update).toBe(new Date(now).toISOString())
+    expect(changed[0]?.last_update).toBe(new Date(now).toISOString())
     // A trade that comes after it is in the exchange's candle already.
-    book.addTrades([trade(3, NOON + 30_000, '99')], now)
-    expect(book.takeChanged(now).map((bar) => bar.high)).not.toContain('99')
+    aggregator.addTrades([trade(3, NOON + 30_000, '99')], now)
+    expect(aggregator.takeChanged(now).map((bar) => bar.high)).not.toContain('99')
   })
 
   test("C9 a minute equal to the exchange's gets no revision", () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '5', '7.5')], NOON)
-    book.takeChanged(NOON + 61_000)
-    book.reconcile(NOON / 1000, NOON / 1000, [candle(NOON / 1000, '5')], NOON + 61_000)
-    expect(book.takeChanged(NOON + 61_000)).toEqual([])
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '5', '7.5')], NOON)
+    aggregator.takeChanged(NOON + 61_000)
+    aggregator.reconcile(NOON / 1000, NOON / 1000, [candle(NOON / 1000, '5')], NOON + 61_000)
+    expect(aggregator.takeChanged(NOON + 61_000)).toEqual([])
   })
 
   test('C8 a day with an uncertain range is not dropped, so that a backfill can fold it from all its minutes', () => {
-    const book = new CandleAggregator(options)
+    const aggregator = new CandleAggregator(options)
     const [morning, evening] = [NOON - 3_600_000, NOON + 39_000_000]
-    book.addTrades([trade(1, morning, '5')], morning)
-    book.addTrades([trade(2, evening, '6')], evening)
-    book.tradeCoverage.markUncertain(Math.floor(evening / 60_000) * 60, null)
+    aggregator.addTrades([trade(1, morning, '5')], morning)
+    aggregator.addTrades([trade(2, evening, '6')], evening)
+    aggregator.tradeCoverage.markUncertain(Math.floor(evening / 60_000) * 60, null)
     const later = NOON + 86_400_000
-    book.dropBefore(book.oldestOpenDay(later))
-    book.reconcile(evening / 1000, evening / 1000, [candle(evening / 1000, '6')], later)
-    const day = candlesOf(book).get(`ONE_DAY ${NOON / 1000 - 43_200}`)
+    aggregator.dropBefore(aggregator.oldestOpenDay(later))
+    aggregator.reconcile(evening / 1000, evening / 1000, [candle(evening / 1000, '6')], later)
+    const day = candlesOf(aggregator).get(`ONE_DAY ${NOON / 1000 - 43_200}`)
     expect(day).toMatchObject({ open: '5', close: '6', volume: '8.5' })
   })
 
   test('C8 complete days without an uncertain range are dropped', () => {
-    const book = new CandleAggregator(options)
-    book.addTrades([trade(1, NOON, '5')], NOON)
-    book.dropBefore(book.oldestOpenDay(NOON + 86_400_000 + KEPT))
-    expect(candlesOf(book).size).toBe(0)
+    const aggregator = new CandleAggregator(options)
+    aggregator.addTrades([trade(1, NOON, '5')], NOON)
+    aggregator.dropBefore(aggregator.oldestOpenDay(NOON + 86_400_000 + TRADE_WINDOW_MS))
+    expect(candlesOf(aggregator).size).toBe(0)
   })
 })

@@ -19,23 +19,24 @@ const trade = (id: number, minute: number, price: string): Trade => ({
   minute,
 })
 
-/** A book with the trades 1, 2 (in the first minute) and 4 (in the third), all of the day closed, and what was told. */
-function closedBook(): { book: CandleAggregator; told: Map<Bar, Bar> } {
-  const book = new CandleAggregator({
+/** An aggregator of a closed day with the trades 1, 2 (in the first minute) and 4 (in the third), and its published bars. */
+function closedDay(): { aggregator: CandleAggregator; published: Map<Bar, Bar> } {
+  const aggregator = new CandleAggregator({
     exchange: 'x',
     product: 'BTC-USD',
     closeGraceMs: 1_000,
     tradeWindowMs: 2 * 86_400_000,
   })
-  for (const one of [trade(1, DAY, '10'), trade(2, DAY, '11'), trade(4, DAY + 120, '12')]) book.addTrades([one], END)
-  const told = new Map(book.takeChanged(END).map((bar) => [bar, { ...bar }]))
-  return { book, told }
+  for (const one of [trade(1, DAY, '10'), trade(2, DAY, '11'), trade(4, DAY + 120, '12')])
+    aggregator.addTrades([one], END)
+  const published = new Map(aggregator.takeChanged(END).map((bar) => [bar, { ...bar }]))
+  return { aggregator, published }
 }
 
-/** What the next drain makes of the complete bars, by granularity: revision, reason, and the change of the close. */
-function revised({ book, told }: ReturnType<typeof closedBook>) {
-  return book.takeChanged(END).flatMap((bar) => {
-    const revision = createRevision(bar, told.get(bar) ?? null, END)
+/** The revisions of the next drain: granularity, revision, reason, and the close before and after. */
+function revised({ aggregator, published }: ReturnType<typeof closedDay>) {
+  return aggregator.takeChanged(END).flatMap((bar) => {
+    const revision = createRevision(bar, published.get(bar) ?? null, END)
     if (revision === null) return []
     const { granularity, rev, reason, before, after } = revision
     return [[granularity, rev, reason, before?.close ?? null, after.close]]
@@ -45,58 +46,58 @@ function revised({ book, told }: ReturnType<typeof closedBook>) {
 const of = (change: unknown[]) => GRANULARITIES.map((granularity) => [granularity, ...change])
 
 test('C6 a late trade makes a revision of each of its candles, with the numbers published before', () => {
-  const at = closedBook()
-  at.book.addTrades([trade(5, DAY + 120, '13')], END)
+  const at = closedDay()
+  at.aggregator.addTrades([trade(5, DAY + 120, '13')], END)
   expect(revised(at)).toEqual(of([1, 'late_trade', '12', '13']))
   expect(revised(at)).toEqual([])
 })
 
-test('C6 C9 the reason of a revision tells a fetched trade from a candle of the exchange', () => {
-  const fetched = closedBook()
-  fetched.book.addTrades([trade(3, DAY, '14')], END, 'backfill')
+test('C6 C9 the reason of a revision distinguishes a fetched trade from a candle of the exchange', () => {
+  const fetched = closedDay()
+  fetched.aggregator.addTrades([trade(3, DAY, '14')], END, 'backfill')
   const small = revised(fetched).filter(([granularity]) => granularity === 'ONE_MINUTE')
   expect(small).toEqual([
     ['ONE_MINUTE', 1, 'backfill', '11', '14'],
-    // Its own trades were never in doubt but for the hole that is closed now.
+    // Its own trades were complete; only the gap before them is closed now.
     ['ONE_MINUTE', 1, 'coverage', '12', '12'],
   ])
 
-  const taken = closedBook()
+  const taken = closedDay()
   const minute = { start: DAY, open: '10', high: '15', low: '10', close: '15', volume: '3' }
-  taken.book.reconcile(DAY, DAY + 86_340, [minute], END)
+  taken.aggregator.reconcile(DAY, DAY + 86_340, [minute], END)
   const first = revised(taken)[0]
   expect(first).toEqual(['ONE_MINUTE', 1, 'reconciled', '11', '15'])
 })
 
 test('C8 a change of coverage alone is a revision with the reason coverage', () => {
-  const at = closedBook()
-  at.book.tradeCoverage.markComplete(DAY, DAY + 86_340)
+  const at = closedDay()
+  at.aggregator.tradeCoverage.markComplete(DAY, DAY + 86_340)
   const changes = revised(at)
   expect(changes.length).toBeGreaterThan(0)
   expect(new Set(changes.map(([, rev, reason]) => `${rev} ${reason}`))).toEqual(new Set(['1 coverage']))
 })
 
 test('C13 the audit adds a candle that only the exchange has as complete, at revision 1', () => {
-  const at = closedBook()
+  const at = closedDay()
   const minute = { start: DAY + 7_200, open: '20', high: '20', low: '20', close: '20', volume: '3' }
-  at.book.reconcile(DAY, DAY + 86_340, [minute], END, 'audit')
+  at.aggregator.reconcile(DAY, DAY + 86_340, [minute], END, 'audit')
   const changes = revised(at)
   expect(changes).toContainEqual(['ONE_MINUTE', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_HOUR', 1, 'audit', null, '20'])
   expect(changes).toContainEqual(['ONE_DAY', 1, 'audit', '12', '20'])
-  expect(at.book.bar('ONE_MINUTE', DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
+  expect(at.aggregator.bar('ONE_MINUTE', DAY + 7_200)).toMatchObject({ complete: true, coverage: 'full', rev: 1 })
 })
 
 test('C6 a forming candle and one that closes for the first time have no revision', () => {
-  const book = new CandleAggregator({
+  const aggregator = new CandleAggregator({
     exchange: 'x',
     product: 'BTC-USD',
     closeGraceMs: 1_000,
     tradeWindowMs: 86_400_000,
   })
-  book.addTrades([trade(1, DAY, '10')], DAY * 1000)
+  aggregator.addTrades([trade(1, DAY, '10')], DAY * 1000)
   for (const now of [DAY * 1000, (DAY + 62) * 1000])
-    for (const bar of book.takeChanged(now)) expect(createRevision(bar, null, now)).toBeNull()
+    for (const bar of aggregator.takeChanged(now)) expect(createRevision(bar, null, now)).toBeNull()
 })
 
 const candle = (timestamp: number, change: Partial<Candle> = {}): Candle => ({
@@ -116,7 +117,7 @@ const candle = (timestamp: number, change: Partial<Candle> = {}): Candle => ({
   source: 'trades',
   ...change,
 })
-const theirs = (start: number, change: Partial<Candle> = {}) => ({
+const exchangeCandle = (start: number, change: Partial<Candle> = {}) => ({
   start,
   open: '1',
   high: '2.5',
@@ -134,7 +135,9 @@ test('C13 candles are compared by value and counted as equal, different, or miss
     candle(120),
     candle(240, { is_complete: false }),
   ]
-  expect(compareCandles(ours, [theirs(0), theirs(60), theirs(180), theirs(240)])).toEqual({
+  expect(
+    compareCandles(ours, [exchangeCandle(0), exchangeCandle(60), exchangeCandle(180), exchangeCandle(240)]),
+  ).toEqual({
     compared: 5,
     equal: 1,
     missingHere: 2,
@@ -151,9 +154,12 @@ test.each([
   [1_439, 1_440, '0.999305'],
   [9_999_999, 10_000_000, '0.999999'],
   [1, 30, '0.033333'],
-])('C13 %s equal of %s is a match rate of %s: it is 1 only if all are', (equal, compared, rate) => {
-  expect(matchRate(equal, compared)).toBe(rate)
-})
+])(
+  'C13 %s equal of %s compared candles give a match rate of %s, which is 1 only if all are equal',
+  (equal, compared, rate) => {
+    expect(matchRate(equal, compared)).toBe(rate)
+  },
+)
 
 const fold = (size: (typeof GRANULARITIES)[number], change: Partial<Candle>) =>
   candle(0, { granularity: size, ...change })
@@ -161,8 +167,8 @@ const LARGER = GRANULARITIES.slice(1)
 
 test('C13 C7 a repair writes the exchange’s minute and folds every larger candle again', () => {
   const ours = [candle(0), candle(60), ...LARGER.map((size) => fold(size, { volume: '6' }))]
-  expect(findRepairs(ours, [theirs(0), theirs(60)])).toEqual([])
-  const wrong = findRepairs(ours, [theirs(0), theirs(60, { close: '2.2', volume: '4' })])
+  expect(findRepairs(ours, [exchangeCandle(0), exchangeCandle(60)])).toEqual([])
+  const wrong = findRepairs(ours, [exchangeCandle(0), exchangeCandle(60, { close: '2.2', volume: '4' })])
   expect(wrong.map(({ granularity, timestamp, close, volume }) => [granularity, timestamp, close, volume])).toEqual([
     ['ONE_MINUTE', 60, '2.2', '4'],
     ...LARGER.map((size) => [size, 0, '2.2', '7']),
@@ -177,10 +183,13 @@ test('C13 C8 missing, open and incomplete candles are repaired, and a minute tha
     ...LARGER.map((size) => fold(size, { volume: '9' })),
   ]
   expect(
-    findRepairs(ours, [theirs(0), theirs(60)]).map(({ granularity, timestamp }) => [granularity, timestamp]),
+    findRepairs(ours, [exchangeCandle(0), exchangeCandle(60)]).map(({ granularity, timestamp }) => [
+      granularity,
+      timestamp,
+    ]),
   ).toEqual([
     ['ONE_MINUTE', 0],
     ['ONE_MINUTE', 60],
   ])
-  expect(findRepairs([], [theirs(0)])).toHaveLength(8)
+  expect(findRepairs([], [exchangeCandle(0)])).toHaveLength(8)
 })

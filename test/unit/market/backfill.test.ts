@@ -39,14 +39,14 @@ const step = (holes: MissingTrades[], refused: Partial<RefusedRequests> = {}, no
   nextBackfillStep(holes, now, limits, () => ({ ...NOTHING_REFUSED, ...refused }))
 
 /** A step with its minutes after noon. */
-function told(found: ReturnType<typeof nextBackfillStep>): unknown {
+function summarize(found: ReturnType<typeof nextBackfillStep>): unknown {
   const minutes = (seconds: number) => (seconds - NOON) / 60
   if (found?.kind === 'trades') return ['trades', found.limit, found.floor === 0 ? null : minutes(found.floor)]
   if (found?.kind === 'candles') return ['candles', minutes(found.from), minutes(found.to)]
   return found && ['wait', minutes(found.until / 1000)]
 }
 
-describe('C9 what is asked next', () => {
+describe('C9 the next backfill request', () => {
   // At 12:00:30, with a minute for the exchange to settle, the candle of 11:58 is the last that is surely written.
   test.each<[string, MissingTrades[], Partial<RefusedRequests>, unknown]>([
     ['nothing is missing', [], {}, null],
@@ -64,8 +64,8 @@ describe('C9 what is asked next', () => {
     ['more, the minutes that are written first', [hole(10 * TRADES_PER_PAGE + 1, -9, 0)], {}, ['candles', -9, -2]],
     ['pages that are used up', [hole(5, -9, -3, { pages: 10 })], {}, ['candles', -9, -3]],
     ['pages that are nearly used up', [hole(TRADES_PER_PAGE + 1, -9, -3, { pages: 9 })], {}, ['candles', -9, -3]],
-    ['just inside the kept time', [hole(5, -119, -118)], {}, ['trades', 5, null]],
-    ['older than the kept time', [hole(5, -120, -118)], {}, ['candles', -120, -118]],
+    ['just inside the trade window', [hole(5, -119, -118)], {}, ['trades', 5, null]],
+    ['older than the trade window', [hole(5, -120, -118)], {}, ['candles', -120, -118]],
     ['at most a day of candles at once', [hole(5, -3000, -3)], {}, ['candles', -3000, -1560]],
     ['trades refused: candles', [hole(5, -9, -3)], { trades: true }, ['candles', -9, -3]],
     ['both refused: wait', [hole(5, -9, -3)], { trades: true, candles: true }, ['wait', 1]],
@@ -88,8 +88,8 @@ describe('C9 what is asked next', () => {
       {},
       ['wait', 0.5 + 2 / 60],
     ],
-  ])('%s', (_, holes, refused, expected) => {
-    expect(told(step(holes, refused))).toEqual(expected)
+  ])('C9 the next backfill request with missing trades: %s', (_, holes, refused, expected) => {
+    expect(summarize(step(holes, refused))).toEqual(expected)
   })
 
   test('C9 a request that failed for some missing trades is made for the next ones', () => {

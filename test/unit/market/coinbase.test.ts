@@ -26,29 +26,33 @@ const trades = (events: unknown, more: object = {}) => ({
   events,
   ...more,
 })
-const beats = (events: unknown, more: object = {}) => ({ ...trades(events), channel: 'heartbeats', ...more })
-const beat = (more: object = {}) => ({ current_time: '2026-08-09 21:05:48 +0000 UTC', heartbeat_counter: 7, ...more })
+const heartbeats = (events: unknown, more: object = {}) => ({ ...trades(events), channel: 'heartbeats', ...more })
+const heartbeat = (more: object = {}) => ({
+  current_time: '2026-08-09 21:05:48 +0000 UTC',
+  heartbeat_counter: 7,
+  ...more,
+})
 
 /** The two checks must agree on every message: by hand in the hot path, by schema as the definition. */
 function expectEqualChecks(message: unknown): void {
   const text = JSON.stringify(message)
-  const read = parseFeedMessage(text)
+  const parsed = parseFeedMessage(text)
   const json: unknown = text === undefined ? undefined : JSON.parse(text)
-  const accepted = read.kind !== 'rejected' && read.kind !== 'refused'
+  const accepted = parsed.kind !== 'rejected' && parsed.kind !== 'refused'
   const bySchema = coinbaseMessageSchema.safeParse(json)
   expect(accepted, text).toBe(bySchema.success)
   if (!bySchema.success) {
-    expect(read.kind === 'refused', text).toBe(coinbaseErrorSchema.safeParse(json).success)
+    expect(parsed.kind === 'refused', text).toBe(coinbaseErrorSchema.safeParse(json).success)
     return
   }
   const { data } = bySchema
-  expect(read).toMatchObject({ sequence: data.sequence_num, at: Math.floor(Date.parse(data.timestamp)) })
+  expect(parsed).toMatchObject({ sequence: data.sequence_num, at: Math.floor(Date.parse(data.timestamp)) })
   if (data.channel !== 'market_trades') return
-  const told = data.events.flatMap((event) => event.trades)
-  expect(read).toMatchObject({
+  const sent = data.events.flatMap((event) => event.trades)
+  expect(parsed).toMatchObject({
     kind: 'trades',
     snapshot: data.events.some((event) => event.type === 'snapshot'),
-    trades: told.map((one) => ({
+    trades: sent.map((one) => ({
       product: one.product_id,
       id: Number(one.trade_id),
       time: one.time,
@@ -150,7 +154,7 @@ const ODD: unknown[] = [
   ...TIMES,
 ]
 
-describe('C4 the checks by hand are those of the schema', () => {
+describe('C4 the hand-written checks agree with the schema', () => {
   test('C4 the hand-written checks agree with the schema on every recorded message', () => {
     const frames = recordedFrames('coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.no-l2.jsonl')
     expect(frames.length).toBeGreaterThan(100)
@@ -160,23 +164,29 @@ describe('C4 the checks by hand are those of the schema', () => {
     }
   })
 
-  test.each(Object.keys(trade()))('trade with an odd %s', (field) => {
-    for (const value of ODD) {
-      expectEqualChecks(trades([{ type: 'update', trades: [trade(), trade({ [field]: value })] }]))
-    }
-  })
+  test.each(Object.keys(trade()))(
+    'C4 the hand-written checks agree with the schema on a trade with an odd %s',
+    (field) => {
+      for (const value of ODD) {
+        expectEqualChecks(trades([{ type: 'update', trades: [trade(), trade({ [field]: value })] }]))
+      }
+    },
+  )
 
-  test.each(Object.keys(trades([])))('envelope with an odd %s', (field) => {
-    for (const value of ODD) {
-      expectEqualChecks(trades([{ type: 'update', trades: [trade()] }], { [field]: value }))
-      expectEqualChecks(beats([beat()], { [field]: value }))
-      expectEqualChecks({
-        ...trades([{ subscriptions: { market_trades: ['BTC-USD'] } }]),
-        channel: 'subscriptions',
-        [field]: value,
-      })
-    }
-  })
+  test.each(Object.keys(trades([])))(
+    'C4 the hand-written checks agree with the schema on an envelope with an odd %s',
+    (field) => {
+      for (const value of ODD) {
+        expectEqualChecks(trades([{ type: 'update', trades: [trade()] }], { [field]: value }))
+        expectEqualChecks(heartbeats([heartbeat()], { [field]: value }))
+        expectEqualChecks({
+          ...trades([{ subscriptions: { market_trades: ['BTC-USD'] } }]),
+          channel: 'subscriptions',
+          [field]: value,
+        })
+      }
+    },
+  )
 
   test('C4 the hand-written checks agree with the schema on events of other shapes', () => {
     for (const value of [...ODD, [1], [[]], [{}], [{ type: 'update' }], [{ trades: [] }]]) {
@@ -186,10 +196,10 @@ describe('C4 the checks by hand are those of the schema', () => {
       expectEqualChecks(trades([{ type: 'update', trades: value }]))
       expectEqualChecks(trades([{ type: 'update', trades: [value] }]))
       expectEqualChecks(trades([{ type: 'snapshot', trades: [] }, value]))
-      expectEqualChecks(beats(value))
-      expectEqualChecks(beats([value]))
-      expectEqualChecks(beats([beat({ heartbeat_counter: value })]))
-      expectEqualChecks(beats([beat({ current_time: value })]))
+      expectEqualChecks(heartbeats(value))
+      expectEqualChecks(heartbeats([value]))
+      expectEqualChecks(heartbeats([heartbeat({ heartbeat_counter: value })]))
+      expectEqualChecks(heartbeats([heartbeat({ current_time: value })]))
     }
   })
 
@@ -249,8 +259,8 @@ describe('C4 the checks by hand are those of the schema', () => {
 
   test('C4 a rejected message has the reason', () => {
     const reason = (text: string) => {
-      const read = parseFeedMessage(text)
-      return read.kind === 'rejected' ? read.reason : read.kind
+      const parsed = parseFeedMessage(text)
+      return parsed.kind === 'rejected' ? parsed.reason : parsed.kind
     }
     expect(reason('slow down')).toBe('not_json')
     for (const text of ['[]', 'null', '42', '"text"', 'true']) expect(reason(text)).toBe('not_an_object')
@@ -282,9 +292,9 @@ describe('C3 times and digits stay as the exchange wrote them', () => {
   })
 
   test('C3 trailing zeros are removed from decimals; nothing else changes', () => {
-    const read = parseFeedMessage(
+    const parsed = parseFeedMessage(
       JSON.stringify(trades([{ type: 'update', trades: [trade({ price: '64906.50', size: '1.00' })] }])),
     )
-    expect(read).toMatchObject({ trades: [{ price: '64906.5', size: '1', time: '2026-08-09T21:05:48.118443Z' }] })
+    expect(parsed).toMatchObject({ trades: [{ price: '64906.5', size: '1', time: '2026-08-09T21:05:48.118443Z' }] })
   })
 })

@@ -28,7 +28,7 @@ describe('C3 decimals are exact', () => {
     )
   })
 
-  test('C3 sums equal those of big integers in any order', () => {
+  test('C3 sums equal the sums of big integers in any order', () => {
     fc.assert(
       fc.property(fc.array(decimal, { minLength: 1, maxLength: 40 }), (texts) => {
         const sum = fromScaled(texts.reduce((all, text) => all + toScaled(text), 0n))
@@ -88,7 +88,7 @@ describe('C3 decimals are exact', () => {
       false,
     ],
     [['Infinity', '0x10', '9'.repeat(39), `1.${'1'.repeat(39)}`, '1_000', 1, null, undefined, ['1'], {}], false],
-  ])('%j are prices: %s', (texts, is) => {
+  ])('C3 the check for positive decimals of %j returns %s', (texts, is) => {
     for (const text of texts) expect(isPositiveDecimal(text), String(text)).toBe(is)
   })
 })

@@ -39,7 +39,7 @@ function trade(id: number, milliseconds: number, price: string, size: string): T
   return { product: 'TEST', id, price: plain(price), size: plain(size), time, minute }
 }
 
-/** The fold written down once more: by minute and id, in big integers, one granularity at a time. */
+/** An independent fold: by minute and id, in big integers, one granularity at a time. */
 function foldTrades(trades: readonly Trade[], seconds: number): Numbers[] {
   const ordered = [...trades].sort((a, b) => a.minute - b.minute || a.id - b.id)
   const buckets = Map.groupBy(ordered, ({ minute }) => minute - (minute % seconds))
@@ -55,18 +55,18 @@ function foldTrades(trades: readonly Trade[], seconds: number): Numbers[] {
     })
 }
 
-const emptyBook = () =>
+const createAggregator = () =>
   new CandleAggregator({ exchange: 'coinbase', product: 'TEST', closeGraceMs: 0, tradeWindowMs: 10 * 365 * 86_400_000 })
 
-function bookOf(trades: readonly Trade[]): CandleAggregator {
-  const book = emptyBook()
-  for (const one of trades) book.addTrades([one], one.minute * 1000)
-  return book
+function aggregate(trades: readonly Trade[]): CandleAggregator {
+  const aggregator = createAggregator()
+  for (const one of trades) aggregator.addTrades([one], one.minute * 1000)
+  return aggregator
 }
 
-const held = (book: CandleAggregator, granularity: Granularity): Numbers[] =>
-  book.range(granularity, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY).map((bar) => {
-    const { timestamp, open, high, low, close, volume } = book.toCandle(bar)
+const candlesOf = (aggregator: CandleAggregator, granularity: Granularity): Numbers[] =>
+  aggregator.range(granularity, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY).map((bar) => {
+    const { timestamp, open, high, low, close, volume } = aggregator.toCandle(bar)
     return { start: timestamp, open, high, low, close, volume }
   })
 
@@ -87,15 +87,15 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
       numbers(Number(ms) / 1000, o as string, h as string, l as string, c as string, v as string),
     )
     expect(recorded).toHaveLength(count)
-    expect(held(bookOf(trades), granularity)).toEqual(recorded)
+    expect(candlesOf(aggregate(trades), granularity)).toEqual(recorded)
     expect(foldTrades(trades, GRANULARITY_SECONDS[granularity])).toEqual(recorded)
   })
 
   test('C7 Binance XRP/ETH: all eight granularities equal an independent fold', () => {
     const trades = xrpEth()
-    const book = bookOf(trades)
+    const aggregator = aggregate(trades)
     for (const granularity of GRANULARITIES)
-      expect(held(book, granularity)).toEqual(foldTrades(trades, GRANULARITY_SECONDS[granularity]))
+      expect(candlesOf(aggregator, granularity)).toEqual(foldTrades(trades, GRANULARITY_SECONDS[granularity]))
   })
 
   const kraken = 'trades-and-candles/kraken-XBTUSDT'
@@ -103,35 +103,35 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
     (parseExact(fixture(`${kraken}-trades-2025-11-10T1723-2100.json`)) as string[][]).map((row) =>
       trade(Number(row[6]), Number(row[2]) * 1000, row[0] as string, row[1] as string),
     )
-  const published = () => parseExact(fixture(`${kraken}-1m-2025-11-10T1723-2100.json`)) as string[][]
+  const publishedRows = () => parseExact(fixture(`${kraken}-1m-2025-11-10T1723-2100.json`)) as string[][]
 
-  test('Kraken XBT/USDT, ONE_MINUTE as the exchange published it, with its count of trades', () => {
-    const book = emptyBook()
+  test('Kraken XBT/USDT: the minutes and their counts of trades equal those that the exchange published', () => {
+    const aggregator = createAggregator()
     const counts = new Map<number, number>()
     for (const one of xbtUsdt())
-      counts.set(one.minute, (counts.get(one.minute) ?? 0) + book.addTrades([one], one.minute * 1000))
-    const [first, ...rows] = published().filter((row) => row[7] !== '0')
+      counts.set(one.minute, (counts.get(one.minute) ?? 0) + aggregator.addTrades([one], one.minute * 1000))
+    const [first, ...rows] = publishedRows().filter((row) => row[7] !== '0')
     // The trades begin inside the first minute: it holds one fewer than the candle.
-    const [began, ...ours] = held(book, 'ONE_MINUTE')
-    expect(began?.start).toBe(Number(first?.[0]))
-    expect(counts.get(began?.start as number)).toBe(Number(first?.[7]) - 1)
+    const [partial, ...own] = candlesOf(aggregator, 'ONE_MINUTE')
+    expect(partial?.start).toBe(Number(first?.[0]))
+    expect(counts.get(partial?.start as number)).toBe(Number(first?.[7]) - 1)
 
-    expect(ours).toEqual(
+    expect(own).toEqual(
       rows.map((row) =>
         numbers(Number(row[0]), ...(row.slice(1, 5) as [string, string, string, string]), row[6] as string),
       ),
     )
-    expect(ours.map(({ start }) => counts.get(start))).toEqual(rows.map((row) => Number(row[7])))
+    expect(own.map(({ start }) => counts.get(start))).toEqual(rows.map((row) => Number(row[7])))
   })
 
-  test('C10 Kraken XBT/USDT: a minute that the exchange fills with a flat candle has none here', () => {
-    const starts = new Set(held(bookOf(xbtUsdt()), 'ONE_MINUTE').map(({ start }) => start))
-    const empty = published().filter((row) => row[7] === '0')
+  test('C10 Kraken XBT/USDT: a minute that the exchange fills with a flat candle has no candle', () => {
+    const starts = new Set(candlesOf(aggregate(xbtUsdt()), 'ONE_MINUTE').map(({ start }) => start))
+    const empty = publishedRows().filter((row) => row[7] === '0')
     expect(empty.length).toBeGreaterThan(0)
     expect(empty.filter((row) => starts.has(Number(row[0])))).toEqual([])
   })
 
-  test('Kraken XBT/USD: prices equal, the volume summed in floats is near', () => {
+  test('Kraken XBT/USD: prices equal the published ones, and the volume is near the sum in floats', () => {
     const span = '2025-08-04T2314-2025-08-05T0400.csv'
     const [, ...rows] = fixtureLines(`trades-and-candles/kraken-XBTUSD-trades-${span}.gz`)
     const trades = rows.map((row, index) => {
@@ -139,17 +139,17 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
       return trade(index + 1, Date.parse(`${time.slice(0, 23).replace(' ', 'T')}Z`), price, Number(size).toFixed(12))
     })
     const [, ...candles] = fixtureLines(`trades-and-candles/kraken-XBTUSD-1m-computed-${span}`)
-    const ours = new Map(held(bookOf(trades), 'ONE_MINUTE').map((bar) => [bar.start, bar]))
+    const own = new Map(candlesOf(aggregate(trades), 'ONE_MINUTE').map((bar) => [bar.start, bar]))
     expect(candles).toHaveLength(286)
     for (const row of candles) {
       const [start, open, high, low, close, volume] = row.split(',') as [string, string, string, string, string, string]
-      const bar = ours.get(Number(start))
+      const bar = own.get(Number(start))
       expect(bar).toMatchObject({ open: plain(open), high: plain(high), low: plain(low), close: plain(close) })
       expect(Number(bar?.volume)).toBeCloseTo(Number(volume), 9)
     }
   })
 
-  test.each(['xrp-eth-36h', 'btc-usdt-faults'])('%s: the trades give the candles beside them', (name) => {
+  test.each(['xrp-eth-36h', 'btc-usdt-faults'])('C2 the trades of %s give the recorded candles', (name) => {
     const trades = fixtureLines(`replay/${name}.trades.jsonl.gz`).map((line) => {
       const { trade_id, price, size, time } = JSON.parse(line) as Record<string, string>
       return {
@@ -157,14 +157,14 @@ describe('C1, C2, C3: trades fold to the recorded candles, digit for digit', () 
         time: time as string,
       }
     })
-    const book = bookOf(trades)
+    const aggregator = aggregate(trades)
     const recorded = fixtureLines(`replay/${name}.candles.jsonl.gz`).map(
       (line) => parseExact(line) as Record<string, string>,
     )
     for (const granularity of GRANULARITIES) {
       const rows = recorded.filter((candle) => candle.granularity === granularity)
       expect(rows.length).toBeGreaterThan(0)
-      expect(held(book, granularity)).toEqual(
+      expect(candlesOf(aggregator, granularity)).toEqual(
         rows.map((c) =>
           numbers(
             Number(c.timestamp),
@@ -192,7 +192,7 @@ const leanBars = (path: string, day: number): Bar[] =>
 const dayOf = (date: string): number => Date.parse(`${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}T00:00:00Z`)
 
 describe('C7: recorded Coinbase bars fold to the recorded larger ones, digit for digit', () => {
-  test.each(['20161007', '20161008'])('BTC-USD %s: one second -> one minute', (date) => {
+  test.each(['20161007', '20161008'])('C7 BTC-USD %s: seconds fold to the recorded minutes', (date) => {
     const day = dayOf(date)
     const dust = decimal(1n)
     // Four trades a bar, in an order that gives its open, high, low and close, and its volume in all.
@@ -202,22 +202,27 @@ describe('C7: recorded Coinbase bars fold to the recorded larger ones, digit for
       ),
     )
     const minutes = leanBars(`btcusd_minute_${date}_trade.csv`, day)
-    expect(held(bookOf(trades), 'ONE_MINUTE')).toEqual(minutes.map(({ ms, ohlcv }) => numbers(ms / 1000, ...ohlcv)))
+    expect(candlesOf(aggregate(trades), 'ONE_MINUTE')).toEqual(
+      minutes.map(({ ms, ohlcv }) => numbers(ms / 1000, ...ohlcv)),
+    )
   })
 
-  test.each(['20161007', '20161008', '20170903', '20180405'])('C9 BTC-USD %s: one minute -> one day', (date) => {
-    const day = dayOf(date)
-    const minutes: ExchangeCandle[] = leanBars(`btcusd_minute_${date}_trade.csv`, day).map(({ ms, ohlcv }) => {
-      const { start, ...rest } = numbers(ms / 1000, ...ohlcv)
-      return { start, ...rest }
-    })
-    const book = emptyBook()
-    book.reconcile(day / 1000, day / 1000 + 86_340, minutes, day + 86_400_000)
-    const file = date === '20180405' ? 'btcusd_daily_20180405_trade.csv' : 'btcusd_daily_20141201_20170903_trade.csv'
-    const row = fixtureLines(`coinbase-candles/lean/${file}`).find((line) => line.startsWith(date))
-    const [, ...ohlcv] = (row as string).split(',')
-    expect(held(book, 'ONE_DAY')).toEqual([numbers(day / 1000, ...(ohlcv as Bar['ohlcv']))])
-  })
+  test.each(['20161007', '20161008', '20170903', '20180405'])(
+    'C7 C9 BTC-USD %s: minutes fold to the recorded day',
+    (date) => {
+      const day = dayOf(date)
+      const minutes: ExchangeCandle[] = leanBars(`btcusd_minute_${date}_trade.csv`, day).map(({ ms, ohlcv }) => {
+        const { start, ...rest } = numbers(ms / 1000, ...ohlcv)
+        return { start, ...rest }
+      })
+      const aggregator = createAggregator()
+      aggregator.reconcile(day / 1000, day / 1000 + 86_340, minutes, day + 86_400_000)
+      const file = date === '20180405' ? 'btcusd_daily_20180405_trade.csv' : 'btcusd_daily_20141201_20170903_trade.csv'
+      const row = fixtureLines(`coinbase-candles/lean/${file}`).find((line) => line.startsWith(date))
+      const [, ...ohlcv] = (row as string).split(',')
+      expect(candlesOf(aggregator, 'ONE_DAY')).toEqual([numbers(day / 1000, ...(ohlcv as Bar['ohlcv']))])
+    },
+  )
 })
 
 describe("C2, C3: Coinbase's own five-minute candles equal the fold of its trades at some trade", () => {
@@ -226,14 +231,14 @@ describe("C2, C3: Coinbase's own five-minute candles equal the fold of its trade
   test.each([
     'coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.jsonl.gz',
     'coinbase-ws/advanced-trade-BTC-ETH-2026-08-09-seq0-559.no-l2.jsonl',
-  ])('%s', (path) => {
+  ])('C2 C3 the exchange’s candles in %s equal the fold of its trades at some trade', (path) => {
     const bucket = Date.parse('2026-08-09T21:05:00Z') / 1000
     const frames = recordedFrames(path)
-    const told = frames
+    const candles = frames
       .filter((frame) => frame.includes('"channel":"candles"'))
       .flatMap((frame) => (JSON.parse(frame) as CandleMessage).events.flatMap(({ candles }) => candles))
       .filter((candle) => Number(candle.start) === bucket)
-    expect(new Set(told.map((candle) => candle.product_id))).toEqual(new Set(['BTC-USD', 'ETH-USD']))
+    expect(new Set(candles.map((candle) => candle.product_id))).toEqual(new Set(['BTC-USD', 'ETH-USD']))
 
     const trades = frames.flatMap((frame) => {
       const message = parseFeedMessage(frame)
@@ -241,16 +246,21 @@ describe("C2, C3: Coinbase's own five-minute candles equal the fold of its trade
     })
     const states = new Map<string, Set<string>>()
     for (const product of ['BTC-USD', 'ETH-USD']) {
-      const book = new CandleAggregator({ exchange: 'coinbase', product, closeGraceMs: 0, tradeWindowMs: 86_400_000 })
+      const aggregator = new CandleAggregator({
+        exchange: 'coinbase',
+        product,
+        closeGraceMs: 0,
+        tradeWindowMs: 86_400_000,
+      })
       const seen = new Set<string>()
       for (const one of trades.filter((other) => other.product === product).sort((a, b) => a.id - b.id)) {
-        book.addTrades([one], one.minute * 1000)
-        const bar = held(book, 'FIVE_MINUTES').find(({ start }) => start === bucket)
+        aggregator.addTrades([one], one.minute * 1000)
+        const bar = candlesOf(aggregator, 'FIVE_MINUTES').find(({ start }) => start === bucket)
         if (bar) seen.add(JSON.stringify(bar))
       }
       states.set(product, seen)
     }
-    for (const c of told) {
+    for (const c of candles) {
       const candle = numbers(
         bucket,
         c.open as string,

@@ -73,7 +73,7 @@ const EVENT = `{"type":"update","trades":[${TRADE}]}`
 const TEXT = `{"channel":"market_trades","timestamp":"2026-08-09T21:05:49Z","sequence_num":3,"events":[${EVENT}]}`
 
 describe('C4 trades are read without JSON.parse exactly as with it', () => {
-  test.each(RECORDINGS)('every message with trades in %s is of the form that is scanned', (path) => {
+  test.each(RECORDINGS)('C4 every message with trades in %s has the scanned form', (path) => {
     const texts = recordedFrames(path).filter((text) => parseFeedMessage(text).kind === 'trades')
     expect(texts.length).toBeGreaterThan(30)
     for (const text of texts) expect(expectAsParsed(text), text).toBe(true)
@@ -135,7 +135,7 @@ describe('C4 trades are read without JSON.parse exactly as with it', () => {
     ['another kind of event', TEXT.replace('"update"', '"other"')],
     ['another channel', TEXT.replace('market_trades', 'heartbeats')],
     ['nothing', ''],
-  ])('is left to JSON.parse: %s', (_, text) => {
+  ])('C4 a message with %s is left to JSON.parse', (_, text) => {
     expect(scanTrades(text)).toBeNull()
   })
 })

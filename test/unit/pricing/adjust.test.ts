@@ -125,10 +125,10 @@ describe('properties', () => {
         const adjusted = adjustBars(bars, actions, 'split', 'ONE_DAY')
         for (let n = 1; n < bars.length; n++) {
           const now = actions.find(({ ex_date }) => ex_date === bars[n]!.date)
-          const [over, under] = now?.kind === 'split' ? [now.denominator, now.numerator] : ['1', '1']
-          // close / (close before x over / under), cross-multiplied: no division, no rounding.
-          expect(scaled(adjusted[n]!.close) * scaled(bars[n - 1]!.close) * BigInt(over)).toBe(
-            scaled(bars[n]!.close) * scaled(adjusted[n - 1]!.close) * BigInt(under),
+          const [oldShares, newShares] = now?.kind === 'split' ? [now.denominator, now.numerator] : ['1', '1']
+          // close / (close before x oldShares / newShares), cross-multiplied: no division, no rounding.
+          expect(scaled(adjusted[n]!.close) * scaled(bars[n - 1]!.close) * BigInt(oldShares)).toBe(
+            scaled(bars[n]!.close) * scaled(adjusted[n - 1]!.close) * BigInt(newShares),
           )
         }
         expect(adjusted.at(-1)).toEqual(bars.at(-1))
@@ -197,8 +197,8 @@ describe('against a factor file', () => {
   }
 
   /**
-   * The splits, and the dividends as the price factors tell them: each row holds up to its day, the next trading day is
-   * the ex-date. Amounts are cut to twelve decimals, far below what seven digits of a factor can tell.
+   * The splits, and the dividends that the price factors imply: each row applies up to its day, the next trading day is
+   * the ex-date. Amounts are cut to twelve decimals, far beyond the precision of a factor's seven digits.
    */
   function actionsOf({ bars, factors }: ReturnType<typeof recorded>): CorporateAction[] {
     return factors.flatMap((row, n): CorporateAction[] => {
@@ -207,9 +207,9 @@ describe('against a factor file', () => {
       const reference = bars.findLast(({ date }) => date <= row.until)?.close
       if (!next || !ex || !reference) return []
       const by = Math.round((next.shares / row.shares) * 1_000) / 1_000
-      const kept = row.price / next.price
+      const ratio = row.price / next.price
       return [
-        ...(kept !== 1 ? [dividend(ex, (Number(reference) * (1 - kept)).toFixed(12), reference)] : []),
+        ...(ratio !== 1 ? [dividend(ex, (Number(reference) * (1 - ratio)).toFixed(12), reference)] : []),
         ...(by !== 1 ? [split(ex, `${by}`)] : []),
       ]
     })
@@ -231,8 +231,8 @@ describe('against a factor file', () => {
       const shares = BigInt(Math.round(1 / factor))
       expect(BigInt(b.volume!)).toBe(BigInt(raw.volume!) * shares)
       const units = BigInt(raw.close.replace('.', '')) * 10n ** 6n
-      const told = BigInt(`${b.close.split('.')[0]}${(b.close.split('.')[1] ?? '').padEnd(10, '0').slice(0, 10)}`)
-      expect(told).toBe((2n * units + shares) / (2n * shares))
+      const expected = BigInt(`${b.close.split('.')[0]}${(b.close.split('.')[1] ?? '').padEnd(10, '0').slice(0, 10)}`)
+      expect(expected).toBe((2n * units + shares) / (2n * shares))
     }
   })
 

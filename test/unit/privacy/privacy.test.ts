@@ -12,16 +12,16 @@ function world() {
   const all = createCanaries()
   for (const text of [LOT, NUMBER, NOTE, 'ada@example.com']) all.add('ada', text)
   all.add('bob', 'note of bob, long enough')
-  return { all, judge: createLeakDetector(all) }
+  return { all, detector: createLeakDetector(all) }
 }
 
-const look = (
-  judge: ReturnType<typeof createLeakDetector>,
+const checkForBob = (
+  detector: ReturnType<typeof createLeakDetector>,
   text: string,
   more: Partial<{ sent: string; echoes: boolean }> = {},
-) => judge.check({ to: 'bob', where: 'a test', text, sent: '', echoes: false, ...more })
+) => detector.check({ to: 'bob', where: 'a test', text, sent: '', echoes: false, ...more })
 
-describe('P8 the search finds the data of another user', () => {
+describe('P8 the leak detector finds the data of another user', () => {
   const hidden: [string, string][] = [
     ['as it is', `{"id":"${LOT}"}`],
     ['in capitals', LOT.toUpperCase()],
@@ -36,61 +36,65 @@ describe('P8 the search finds the data of another user', () => {
     ['as a JSON number', `{"quantity":${NUMBER}}`],
     ['in a position', `feed:1-2,portfolio:${LOT}-7`],
   ]
-  test.each(hidden)('%s', (_how, text) => {
-    const { judge } = world()
-    look(judge, `${'x'.repeat(50)} ${text} ${'y'.repeat(50)}`)
-    look(judge, text)
-    expect(judge.counts.leaks).toBe(2)
-    expect(judge.leaks[0]).toMatchObject({ to: 'bob', of: 'ada' })
+  test.each(hidden)('P8 the leak detector finds private data of another user %s', (_how, text) => {
+    const { detector } = world()
+    checkForBob(detector, `${'x'.repeat(50)} ${text} ${'y'.repeat(50)}`)
+    checkForBob(detector, text)
+    expect(detector.counts.leaks).toBe(2)
+    expect(detector.leaks[0]).toMatchObject({ to: 'bob', of: 'ada' })
   })
 
-  test('and nothing where there is nothing', () => {
-    const { judge } = world()
-    for (const text of ['', LOT.slice(1), NUMBER.slice(0, -1), `${LOT.slice(0, -1)}1`, 'note of bob']) look(judge, text)
-    expect(judge.counts).toMatchObject({ leaks: 0, seen: 0 })
+  test('the detector reports nothing in a text without private data', () => {
+    const { detector } = world()
+    for (const text of ['', LOT.slice(1), NUMBER.slice(0, -1), `${LOT.slice(0, -1)}1`, 'note of bob'])
+      checkForBob(detector, text)
+    expect(detector.counts).toMatchObject({ leaks: 0, seen: 0 })
   })
 
-  test('data that came back to its owner is counted, without the data of the request', () => {
-    const { judge } = world()
-    const own = judge.check({ to: 'ada', where: '', text: `${LOT} ${NOTE}`, sent: `GET /${LOT}`, echoes: false })
-    expect([own, judge.counts.seen, judge.counts.leaks]).toEqual([[NOTE], 1, 0])
+  test('data returned to its owner is counted as seen, without the data of the request', () => {
+    const { detector } = world()
+    const own = detector.check({ to: 'ada', where: '', text: `${LOT} ${NOTE}`, sent: `GET /${LOT}`, echoes: false })
+    expect([own, detector.counts.seen, detector.counts.leaks]).toEqual([[NOTE], 1, 0])
   })
 
   test('a signed-out user owns nothing: all private data is a leak to them', () => {
-    const { judge } = world()
-    judge.check({ to: null, where: '', text: `${LOT} note of bob, long enough`, sent: '', echoes: false })
-    expect(judge.leaks.map(({ of }) => of).sort()).toEqual(['ada', 'bob'])
+    const { detector } = world()
+    detector.check({ to: null, where: '', text: `${LOT} note of bob, long enough`, sent: '', echoes: false })
+    expect(detector.leaks.map(({ of }) => of).sort()).toEqual(['ada', 'bob'])
   })
 
-  test('only a response that may repeat the request is excused for it, and for that alone', () => {
-    const { judge } = world()
-    look(judge, `no lot ${LOT}`, { sent: `GET /${LOT}`, echoes: true })
-    expect(judge.counts.leaks).toBe(0)
-    look(judge, `no lot ${LOT}`, { sent: `GET /${LOT}` })
-    look(judge, `no lot ${LOT}, which costs ${NUMBER}`, { sent: `GET /${LOT}`, echoes: true })
-    expect(judge.leaks.map(({ canary }) => canary)).toEqual([LOT, NUMBER])
+  test('only a response that may echo the request may contain its data, and no other data', () => {
+    const { detector } = world()
+    checkForBob(detector, `no lot ${LOT}`, { sent: `GET /${LOT}`, echoes: true })
+    expect(detector.counts.leaks).toBe(0)
+    checkForBob(detector, `no lot ${LOT}`, { sent: `GET /${LOT}` })
+    checkForBob(detector, `no lot ${LOT}, which costs ${NUMBER}`, { sent: `GET /${LOT}`, echoes: true })
+    expect(detector.leaks.map(({ canary }) => canary)).toEqual([LOT, NUMBER])
   })
 
-  test('among very many', () => {
-    const { all, judge } = world()
+  test('the detector finds each of twenty thousand canaries in one text', () => {
+    const { all, detector } = world()
     const random = createRandom(7)
     const numbers = Array.from({ length: 20_000 }, () => `${1 + random.under(400)}.${random.digits(16)}`)
     for (const text of numbers) all.add('ada', text)
-    look(judge, numbers.join('\n'))
-    expect(judge.counts.leaks).toBe(new Set(numbers).size)
-    look(judge, Array.from({ length: 20_000 }, () => `${1 + random.under(400)}.${random.digits(16)}`).join('\n'))
-    expect(judge.counts.leaks).toBe(new Set(numbers).size)
+    checkForBob(detector, numbers.join('\n'))
+    expect(detector.counts.leaks).toBe(new Set(numbers).size)
+    checkForBob(
+      detector,
+      Array.from({ length: 20_000 }, () => `${1 + random.under(400)}.${random.digits(16)}`).join('\n'),
+    )
+    expect(detector.counts.leaks).toBe(new Set(numbers).size)
   })
 })
 
-describe('what is somebody’s', () => {
-  test('is long enough to be nobody else’s by chance', () => {
+describe('canaries', () => {
+  test('a canary is long enough that no other user has it by chance', () => {
     for (const text of ['12.5', '0.000000000000000000001', '12345678', 'short'])
       expect(isDistinctive(text), text).toBe(false)
     for (const text of [NUMBER, `-${NUMBER}`, LOT, NOTE]) expect(isDistinctive(text), text).toBe(true)
   })
 
-  test('stays whose it was first', () => {
+  test('a canary belongs to the first user who had it', () => {
     const { all } = world()
     all.add('bob', NOTE)
     expect(all.ownerOf(NOTE.toUpperCase())).toBe('ada')
@@ -103,7 +107,7 @@ describe('what is somebody’s', () => {
     return [all, person]
   }
 
-  test('is learned from what they are told: ids and amounts, and no price of the market', () => {
+  test('canaries are learned from what a user receives: ids and amounts, but no market prices', () => {
     const [all] = learned({
       lots: [{ id: LOT, cost: NUMBER }],
       prices: [{ price: '93.1234567890123456' }],
@@ -113,7 +117,7 @@ describe('what is somebody’s', () => {
     expect([...owners, all.ownerOf('95.1234567890123456')]).toEqual(['ada', 'ada', null, null, null, 'ada'])
   })
 
-  test('are places in what they were sent, alone or among others', () => {
+  test('the epoch of a portfolio position is a canary, alone or among positions of other channels', () => {
     for (const position of ['0123456789abcdef-7', 'BTC-USD:fedcba9876543210-1,portfolio:0123456789abcdef-7']) {
       const [all, person] = learned({ type: 'snapshot', position })
       expect([all.ownerOf('0123456789abcdef'), all.ownerOf('fedcba9876543210')]).toEqual(['ada', null])

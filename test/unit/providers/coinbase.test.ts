@@ -20,7 +20,7 @@ async function start(options: ExchangeOptions = {}) {
   return exchange
 }
 
-/** A fetch that gives these bodies, one after the other, and remembers what was asked. */
+/** A fetch that responds with these bodies in turn, and records the requests. */
 function canned(...answers: { status?: number; body: string; headers?: Record<string, string> }[]) {
   const urls: string[] = []
   const fetch: Fetch = async (url) => {
@@ -41,9 +41,9 @@ const trade = {
 const trades = (...list: object[]) => canned({ body: JSON.stringify(list) }).fetch
 
 describe('recorded bodies', () => {
-  test('C3 trades of Exchange REST have all their digits, without the padding', async () => {
+  test('C3 trades of Exchange REST have all their digits, without padding zeros', async () => {
     const recorded = JSON.parse(fixture('coinbase-rest/exchange-rest-BTC-USDT-2024-03-13.json')).trades
-    // Whoever recorded these quoted the ids; Coinbase sends them as numbers.
+    // The recording has the ids in quotes; Coinbase sends them as numbers.
     const body = recorded.map((t: { trade_id: string }) => ({ ...t, trade_id: Number(t.trade_id) }))
     expect(await fetchTrades(trades(...body), 'https://x', 'BTC-USDT', { after: 9, limit: 1 })).toEqual({
       ok: true,
@@ -51,13 +51,13 @@ describe('recorded bodies', () => {
     })
   })
 
-  test('products of Advanced Trade REST, those delisted too', async () => {
+  test('products of Advanced Trade REST are read, delisted ones too', async () => {
     const body = fixture('coinbase-rest/advanced-trade-products-2026-08-09-even.json.gz')
     const result = await fetchProducts(canned({ body }).fetch, 'https://x')
     if (!result.ok) throw new Error(result.detail)
     expect(result.value).toHaveLength(460)
-    const told = { exchange: 'coinbase', active: true, at: '2026-08-09T21:05:48Z' }
-    const products = result.value.map((product) => toProduct(product, told))
+    const rest = { exchange: 'coinbase', active: true, at: '2026-08-09T21:05:48Z' }
+    const products = result.value.map((product) => toProduct(product, rest))
     for (const product of products) expect(productSchema.parse(product)).toEqual(product)
     expect(products.find((p) => p.product_id === 'BTC-USD')).toEqual({
       exchange: 'coinbase',
@@ -228,7 +228,7 @@ describe('against the simulated exchange', () => {
     expect(await fetchCandles(fetch, exchange.url, 'LTC-USD', range)).toMatchObject({ ok: true })
   })
 
-  test('products, by name and all', async () => {
+  test('products are listed by name and all at once', async () => {
     const exchange = await start()
     const some = await fetchProducts(fetch, exchange.url, ['BTC-EUR', 'NU-USD', 'NO-SUCH'])
     expect(some.ok && some.value.map((p) => [p.product_id, p.status])).toEqual([

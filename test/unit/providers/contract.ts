@@ -3,50 +3,50 @@ import type { MissingQuote, ProviderListing, ProviderQuote } from '../../../src/
 import type { QuoteProvider } from '../../../src/providers/provider.ts'
 import type { Fetch, FetchInit } from '../../../src/providers/result.ts'
 
-/** An answer to one request: text goes out as it stands, everything else as JSON. */
+/** The response to one request: a text body is sent unchanged, any other body as JSON. */
 export type Canned = { status?: number; body: unknown; headers?: Record<string, string> }
-/** One that never comes. */
+/** A response that never comes. */
 export const HANGS = 'hangs'
 export const CUT = 'cut'
 
 type Sent = { url: string; init: FetchInit }
 
-/** A fetch that is answered by a function of the address, and remembers what was asked. */
+/** A fetch that responds by a function of the URL, and records each request. */
 export function canned(answer: (url: string, init: FetchInit) => Canned | typeof HANGS | typeof CUT) {
   const sent: Sent[] = []
   const fetch: Fetch = async (url, init) => {
     sent.push({ url, init })
     init.signal.throwIfAborted()
-    const told = answer(url, init)
-    if (told === CUT) throw new TypeError('Network connection lost.')
-    if (told === HANGS)
+    const response = answer(url, init)
+    if (response === CUT) throw new TypeError('Network connection lost.')
+    if (response === HANGS)
       return new Promise((_, reject) => {
         init.signal.addEventListener('abort', () => reject(init.signal.reason))
       })
-    const body = typeof told.body === 'string' ? told.body : JSON.stringify(told.body)
-    return new Response(body, { status: told.status ?? 200, headers: told.headers })
+    const body = typeof response.body === 'string' ? response.body : JSON.stringify(response.body)
+    return new Response(body, { status: response.status ?? 200, headers: response.headers })
   }
   return { fetch, sent }
 }
 
 /** How one provider is put to the contract. */
 export type Subject = {
-  /** Made with this fetch; `answers` are for requests of data, whatever else it asks is answered as it should be. */
+  /** The provider with this fetch. `answer` responds to requests for data; all other requests succeed. */
   make(answer: (url: string) => Canned | typeof HANGS | typeof CUT): { provider: QuoteProvider; sent: Sent[] }
-  /** Recorded answers (or made ones, where none was recorded), and what they come to. */
+  /** Recorded responses (or written ones, where none was recorded), and the quotes parsed from them. */
   quotes: { name: string; body: unknown; expected: ProviderQuote | MissingQuote }[]
-  /** A good answer for `ids` and what stands in it for the second of them. */
+  /** A valid response for `ids`, whose second quote is good, odd or absent. */
   batch: { ids: [string, string]; body(second: 'good' | 'odd' | 'absent'): unknown }
-  /** An answer for one id with this price, in JSON as it stands. */
+  /** A response for one id, with this price as JSON text. */
   priced: { id: string; body(price: string): string; ends: [json: string, price: string | null][] }
-  /** What the first id is in an address, where it is not itself. */
+  /** The first id's text in a URL, where it differs from the id. */
   asked?: string
   /** Ids that no request is made for. */
   impossible: string[]
   find: { name: string; body: unknown; expected: ProviderListing | null }[]
   /** An id for history, where the provider has it. */
   daily: string | null
-  /** What must never come out. */
+  /** A secret that no result may contain. */
   secret?: string
 }
 
@@ -54,7 +54,7 @@ const PLAIN = /^(?:0|[1-9]\d*)(?:\.\d+)?$/
 const SIGNED = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/
 const MINOR = new Set(['GBp', 'GBX', 'ZAc', 'ZAX', 'ILA'])
 
-/** What holds of every quote, whoever tells it. */
+/** Checks that apply to the quotes of every provider. */
 export function expectSound(quote: ProviderQuote | MissingQuote): void {
   if (quote.price === null) {
     expect(['unknown', 'no_price']).toContain(quote.reason)
@@ -82,23 +82,27 @@ export function contract(name: string, subject: Subject): void {
       for (const [level] of logs) spies.push(vi.spyOn(console, level).mockImplementation(() => {}))
     })
     afterEach(() => {
-      const said = spies.splice(0).flatMap((spy) => {
+      const logged = spies.splice(0).flatMap((spy) => {
         const { calls } = spy.mock
         spy.mockRestore()
         return calls
       })
-      expect(said, 'nothing is logged').toEqual([])
+      expect(logged, 'nothing is logged').toEqual([])
     })
 
-    test.each(subject.quotes)('Q6 $name: digits, currency and times are those of the answer', async (one) => {
-      const { provider } = make(() => ({ body: one.body }))
-      const result = await provider.quotes([one.expected.id])
-      if (!result.ok) throw new Error(result.detail)
-      expect(result.value).toHaveLength(1)
-      if (one.expected.price === null) expect(result.value[0]).toEqual({ ...one.expected, detail: expect.any(String) })
-      else expect(result.value[0]).toEqual(one.expected)
-      for (const quote of result.value) expectSound(quote)
-    })
+    test.each(subject.quotes)(
+      'Q6 the quote of $name has the digits, currency and times of the response',
+      async (one) => {
+        const { provider } = make(() => ({ body: one.body }))
+        const result = await provider.quotes([one.expected.id])
+        if (!result.ok) throw new Error(result.detail)
+        expect(result.value).toHaveLength(1)
+        if (one.expected.price === null)
+          expect(result.value[0]).toEqual({ ...one.expected, detail: expect.any(String) })
+        else expect(result.value[0]).toEqual(one.expected)
+        for (const quote of result.value) expectSound(quote)
+      },
+    )
 
     test('Q5 an odd or unknown id does not affect the others', async () => {
       const of = async (kind: 'good' | 'odd' | 'absent') => {
@@ -132,11 +136,11 @@ export function contract(name: string, subject: Subject): void {
       const { provider, sent } = make(() => ({ body: batch.body('good') }))
       const result = await provider.quotes([first, second, first])
       expect(result.ok && result.value.map((quote) => quote.id)).toEqual([first, second, first])
-      const asked = decodeURIComponent(sent.at(-1)?.url ?? '')
-      expect(asked.split(subject.asked ?? first)).toHaveLength(2)
+      const url = decodeURIComponent(sent.at(-1)?.url ?? '')
+      expect(url.split(subject.asked ?? first)).toHaveLength(2)
     })
 
-    test('no ids, and ids that cannot be any, cost no request', async () => {
+    test('no ids and impossible ids cost no request', async () => {
       const { provider, sent } = make(() => ({ body: batch.body('good') }))
       expect(await provider.quotes([])).toEqual({ ok: true, value: [] })
       const result = await provider.quotes(subject.impossible)
@@ -147,11 +151,11 @@ export function contract(name: string, subject: Subject): void {
     })
 
     describe('failures are values', () => {
-      const asking: [string, (provider: QuoteProvider, signal?: AbortSignal) => Promise<unknown>][] = [
+      const calls: [string, (provider: QuoteProvider, signal?: AbortSignal) => Promise<unknown>][] = [
         ['quotes', (provider, signal) => provider.quotes([first, second], signal)],
         ...subject.find
           .slice(0, 1)
-          .map((one): (typeof asking)[number] => ['find', (provider, signal) => provider.find(one.name, signal)]),
+          .map((one): (typeof calls)[number] => ['find', (provider, signal) => provider.find(one.name, signal)]),
         ...(subject.daily === null
           ? []
           : [
@@ -159,12 +163,12 @@ export function contract(name: string, subject: Subject): void {
                 'daily',
                 (provider: QuoteProvider, signal?: AbortSignal) =>
                   provider.dailyHistory(subject.daily as string, '2025-01-01', signal),
-              ] as (typeof asking)[number],
+              ] as (typeof calls)[number],
             ]),
       ]
 
-      describe.each(asking)('%s', (_, ask) => {
-        const wrong: [string, Canned | typeof CUT, object][] = [
+      describe.each(calls)('a failure of %s', (_, call) => {
+        const failures: [string, Canned | typeof CUT, object][] = [
           ['429 with text', { status: 429, body: 'Edge: Too Many Requests' }, { reason: 'rate_limited', status: 429 }],
           [
             '429 with seconds to wait',
@@ -194,34 +198,34 @@ export function contract(name: string, subject: Subject): void {
           ['200 with a word', { body: '"ok"' }, { reason: 'invalid', status: 200 }],
           ['no answer', CUT, { reason: 'unavailable', status: null }],
         ]
-        test.each(wrong)('%s', async (_, told, expected) => {
-          const { provider } = make(() => told)
-          const failure = await ask(provider)
+        test.each(failures)('a response with %s becomes a failure with its reason', async (_, response, expected) => {
+          const { provider } = make(() => response)
+          const failure = await call(provider)
           expect(failure).toMatchObject({ ok: false, retryAfter: null, ...expected })
           expectNoSecret(JSON.stringify(failure), subject.secret)
         })
 
-        test('a missing response ends with its signal', async () => {
+        test('a request without a response ends with its signal', async () => {
           const { provider } = make(() => HANGS)
-          expect(await ask(provider, AbortSignal.timeout(20))).toMatchObject({ reason: 'unavailable', status: null })
-          expect(await ask(provider, AbortSignal.abort())).toMatchObject({ reason: 'unavailable', status: null })
+          expect(await call(provider, AbortSignal.timeout(20))).toMatchObject({ reason: 'unavailable', status: null })
+          expect(await call(provider, AbortSignal.abort())).toMatchObject({ reason: 'unavailable', status: null })
         })
       })
     })
 
-    test.each(subject.find)('finds exactly $name, or nothing', async (one) => {
+    test.each(subject.find)('find returns the listing of $name, or null', async (one) => {
       const { provider } = make(() => ({ body: one.body }))
       expect(await provider.find(one.name)).toEqual({ ok: true, value: one.expected })
     })
 
-    test('has a batch, and a weight for it', () => {
+    test('every batch up to the maximum has a weight', () => {
       const { provider } = make(() => CUT)
       expect(provider.maxBatch).toBeGreaterThan(0)
       for (let ids = 1; ids <= provider.maxBatch; ids++) expect(provider.weight(ids)).toBeGreaterThan(0)
     })
 
     if (subject.secret)
-      test('a key goes into a header, never into an address', async () => {
+      test('a key is sent in a header, never in a URL', async () => {
         const { provider, sent } = make(() => ({ body: batch.body('good') }))
         await provider.quotes([first, second])
         expect(sent.length).toBeGreaterThan(0)
@@ -232,7 +236,7 @@ export function contract(name: string, subject: Subject): void {
       })
 
     if (subject.daily === null)
-      test('history that it has not is not found', async () => {
+      test('the history of a provider without history is not found', async () => {
         const { provider, sent } = make(() => CUT)
         expect(await provider.dailyHistory(first, null)).toMatchObject({ ok: false, reason: 'not_found' })
         expect(sent).toEqual([])

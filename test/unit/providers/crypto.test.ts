@@ -59,7 +59,7 @@ describe('Binance', () => {
       })
   })
 
-  test('Q4 weights are those of its documentation', () => {
+  test('Q4 weights equal the ones in the documentation of Binance', () => {
     const { provider } = make(() => limited)
     expect([1, 20, 21, 100].map((ids) => provider.weight(ids))).toEqual([2, 2, 40, 40])
     expect(provider.maxBatch).toBe(100)
@@ -149,10 +149,10 @@ describe('Coinbase', () => {
     if (!result.ok) throw new Error(result.detail)
     let compared = 0
     for (const [i, quote] of result.value.entries()) {
-      const told = pairs[i] as Record<string, string>
+      const pair = pairs[i] as Record<string, string>
       if (quote.price === null || quote.previous_close === null) continue
       compared++
-      const decimals = (told.quote_increment ?? '').split('.')[1]?.length ?? 0
+      const decimals = (pair.quote_increment ?? '').split('.')[1]?.length ?? 0
       expect(quote.previous_close.split('.')[1]?.length ?? 0, quote.id).toBeLessThanOrEqual(decimals)
       const change = divideRatios(parseRatio(quote.price), parseRatio(quote.previous_close))
       const percent = (Number(change.numerator) / Number(change.denominator) - 1) * 100
@@ -167,7 +167,7 @@ describe('Coinbase', () => {
     ['0', '65086.18'],
     ['', null],
     ['100', '32543.09'],
-  ])('a change of %s per cent is from %s', async (change, expected) => {
+  ])('a change of %s per cent gives the previous close %s', async (change, expected) => {
     const one = { ...products.find((p) => p.product_id === 'BTC-USD'), price_percentage_change_24h: change }
     const { fetch } = canned(() => ({ body: { products: [one] } }))
     const provider = coinbaseProvider({ fetch, url: 'https://x', now })
@@ -206,7 +206,7 @@ describe('Coinbase', () => {
     expect(some.ok && some.value.days.map((day) => day.date)).toEqual(['2026-02-03'])
   })
 
-  test('against the simulated exchange', async () => {
+  test('quotes and history of the simulated exchange are read', async () => {
     const exchange = await startExchange({ now })
     ending.push(() => exchange.close())
     const provider = coinbaseProvider({ fetch, url: exchange.url, now })
@@ -288,7 +288,7 @@ describe('providers with a key', () => {
     }
   })
 
-  test('Twelve Data: one unknown symbol by itself is unknown, with whichever status', async () => {
+  test('Twelve Data: a single unknown symbol is unknown, with any status', async () => {
     const body = { code: 404, message: '**symbol** not found: NOPE.', status: 'error' }
     for (const status of [200, 404]) {
       const { fetch } = canned(() => ({ status, body }))

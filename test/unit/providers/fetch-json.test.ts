@@ -79,8 +79,8 @@ describe('C3 decimals are exact', () => {
 })
 
 test('Q6 amounts in a minor unit are divided by a hundred, and others are unchanged', () => {
-  const of = (told: string) => {
-    const { currency, amount } = majorCurrency(told)
+  const of = (code: string) => {
+    const { currency, amount } = majorCurrency(code)
     return [currency, amount('7205.5')]
   }
   expect(['GBp', 'GBX', 'ZAc', 'ZAX', 'ILA', 'GBP', 'USD', 'USDT', 'toString'].map(of)).toEqual([

@@ -24,7 +24,7 @@ const none = {
 }
 const round: Pick<ProviderQuote, 'market_state' | 'market'> = { market_state: 'open', market: null }
 
-// Prices as they may stand in JSON, and what they are; those of text and those of numbers.
+// Prices as JSON text and the decimals parsed from them, for APIs that send text and for APIs that send numbers.
 const numbers: Subject['priced']['ends'] = [
   ['244.60', '244.6'],
   ['0.1', '0.1'],
@@ -452,7 +452,7 @@ contract('Coinbase', {
       },
     },
     {
-      name: 'a product that is delisted keeps a price that is none',
+      name: 'a product that is delisted still has an invalid price',
       body: { products },
       expected: { id: 'DAI-USD', price: null, reason: 'no_price', detail: '' },
     },

@@ -53,9 +53,11 @@ function provider(limits: RateLimits = LIMITS) {
     },
     /** The lease, or why there is none. */
     ask(purpose: Purpose = 'interactive', weight = 1, call = ++calls) {
-      const asked = reserve(state, limits, self.now, { call, purpose, weight })
-      state = asked.state
-      return 'lease' in asked ? { lease: asked.lease, call, refusal: null } : { lease: 0, call, refusal: asked.refusal }
+      const answer = reserve(state, limits, self.now, { call, purpose, weight })
+      state = answer.state
+      return 'lease' in answer
+        ? { lease: answer.lease, call, refusal: null }
+        : { lease: 0, call, refusal: answer.refusal }
     },
     end(lease: number, ending: RequestOutcome = ANSWERED) {
       state = settle(state, limits, lease, ending, self.now, self.random)
@@ -65,17 +67,17 @@ function provider(limits: RateLimits = LIMITS) {
     },
     /** A whole call that ends at once. */
     call(purpose: Purpose = 'interactive', weight = 1) {
-      const asked = self.ask(purpose, weight)
-      if (asked.refusal) return asked.refusal
-      self.end(asked.lease)
-      self.judge(asked.call, 'ok')
+      const answer = self.ask(purpose, weight)
+      if (answer.refusal) return answer.refusal
+      self.end(answer.lease)
+      self.judge(answer.call, 'ok')
       return null
     },
     fail() {
-      const asked = self.ask()
-      expect(asked.refusal).toBeNull()
-      self.end(asked.lease, TIMED_OUT)
-      self.judge(asked.call, 'none')
+      const answer = self.ask()
+      expect(answer.refusal).toBeNull()
+      self.end(answer.lease, TIMED_OUT)
+      self.judge(answer.call, 'none')
     },
     used: () => usage(state, limits, self.now).used,
     /** Past every pause, whatever the breaker. */
@@ -187,7 +189,7 @@ describe('Q4 concurrency', () => {
 })
 
 describe('Q4 pauses', () => {
-  test('Q4 Retry-After blocks all requests, also those of calls that began before', () => {
+  test('Q4 Retry-After blocks all requests, also of calls that began before', () => {
     const one = provider()
     const [first, second] = [one.ask(), one.ask()]
     one.end(first.lease, tooMany(30_000))
@@ -388,7 +390,7 @@ test('Q4 in any sequence of events no window exceeds the budget, slots and probe
         const sent: Sent[] = []
         const open = () => sent.filter((one) => one.latest === null)
         const expire = () => {
-          // Nobody settles what is over its lease: its object is dead.
+          // An expired lease is never settled: its object is dead.
           for (const one of open()) if (one.until <= now) one.latest = one.until
         }
         steps.forEach((step, index) => {
@@ -398,12 +400,12 @@ test('Q4 in any sequence of events no window exceeds the budget, slots and probe
           } else if (step.kind === 'ask') {
             if (!step.sameCall) call++
             const before = state
-            const asked = reserve(state, limits, now, { call, purpose: step.purpose, weight: step.weight })
-            state = asked.state
-            if ('refusal' in asked) expect(asked.refusal.retryAt).toBeGreaterThan(now)
+            const answer = reserve(state, limits, now, { call, purpose: step.purpose, weight: step.weight })
+            state = answer.state
+            if ('refusal' in answer) expect(answer.refusal.retryAt).toBeGreaterThan(now)
             else {
               sent.push({
-                lease: asked.lease,
+                lease: answer.lease,
                 call,
                 weight: step.weight,
                 at: now,
@@ -420,7 +422,7 @@ test('Q4 in any sequence of events no window exceeds the budget, slots and probe
             const one = open()[step.which % Math.max(1, open().length)]
             if (!one) return
             state = settle(state, limits, one.lease, step.ending, now, chance(index))
-            // An answer came: it was there by now. None came: it may still get there until its lease is over.
+            // With a response, the request has arrived by now. Without one, it may still arrive until its lease expires.
             one.latest = step.ending.status === null ? one.until : now
             state = recordCallOutcome(
               state,
@@ -442,12 +444,12 @@ test('Q4 in any sequence of events no window exceeds the budget, slots and probe
           )
           expect(inside.reduce((sum, one) => sum + one.weight, 0)).toBeLessThanOrEqual(limits.budget)
         }
-        // As long as it is asked when it says, it grants in the end.
+        // A caller that retries at `retryAt` is granted a request in the end.
         for (let tries = 0; ; tries++) {
           expect(tries).toBeLessThan(8)
-          const asked = reserve(state, limits, now, { call: call + 1, purpose: 'interactive', weight: 1 })
-          if ('lease' in asked) break
-          now = asked.refusal.retryAt
+          const answer = reserve(state, limits, now, { call: call + 1, purpose: 'interactive', weight: 1 })
+          if ('lease' in answer) break
+          now = answer.refusal.retryAt
         }
         // And it is a value that a row can hold.
         expect(JSON.parse(JSON.stringify(state))).toEqual(state)

@@ -80,8 +80,8 @@ const fourTimes = (value: number | null | undefined): string => {
   return `${digits.slice(0, digits.length - fraction.length)}.${digits.slice(-fraction.length)}`.replace(/\.?0+$/, '')
 }
 
-describe('raw is as it was traded', () => {
-  test('Q7 49 recorded days after a split equal those of another source, to the cent', () => {
+describe('the raw basis has the prices as traded', () => {
+  test('Q7 49 recorded days after a split equal another source to the cent', () => {
     const { currency, days: all, actions } = days(recorded('chart-AAPL-2020-08-31-to-2020-11-07.json'))
     expect(currency).toBe('USD')
     expect(all).toHaveLength(49)
@@ -105,7 +105,7 @@ describe('raw is as it was traded', () => {
   })
 
   test('Q7 before a split prices are multiplied and volumes divided by it, exactly', () => {
-    // The day in January is of another recording of the same month: Yahoo tells it in the shares of after August.
+    // The day in January is from another recording: there Yahoo gives it in the shares after the split of August.
     const before = recorded('chart-AAPL-2020-01-01-to-2020-01-03.json')
     const after = recorded('chart-AAPL-2020-08-31-to-2020-11-07.json')
     const [q1, q2] = [before.indicators.quote[0], after.indicators.quote[0]]
@@ -129,13 +129,13 @@ describe('raw is as it was traded', () => {
       },
     }).days
     expect(all).toHaveLength(50)
-    const told = before.indicators.quote[0]
+    const splitDay = before.indicators.quote[0]
     expect(all[0]).toEqual({
       date: '2020-01-02',
-      open: fourTimes(told?.open?.[0]),
-      high: fourTimes(told?.high?.[0]),
-      low: fourTimes(told?.low?.[0]),
-      close: fourTimes(told?.close?.[0]),
+      open: fourTimes(splitDay?.open?.[0]),
+      high: fourTimes(splitDay?.high?.[0]),
+      low: fourTimes(splitDay?.low?.[0]),
+      close: fourTimes(splitDay?.close?.[0]),
       volume: '33870100',
     })
     expect(cents(all[0]?.close)).toBe(dollars(lean.get('2020-01-02')?.[3]))
@@ -144,7 +144,7 @@ describe('raw is as it was traded', () => {
     expect(all[1]?.close).toBe('129.0399932861328')
   })
 
-  test('several splits multiply; one that turns shares into fewer divides; a dividend is in the shares of its day', () => {
+  test('splits multiply, reverse splits divide, and a dividend is in the shares of its day', () => {
     const chart = made(
       [
         ['2020-01-02T14:30:00Z', 10, 700],
@@ -236,7 +236,7 @@ describe('raw is as it was traded', () => {
   })
 })
 
-describe('days are the exchange’s own', () => {
+describe('days are in the time zone of the exchange', () => {
   test.each([
     ['chart-0P000071W8.TO-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
     ['chart-AAPL-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
@@ -245,12 +245,12 @@ describe('days are the exchange’s own', () => {
     ['chart-GC=F-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
     ['chart-GOOG-2020-01-01-to-2020-01-03.json', ['2020-01-02']],
     ['chart-WSU.DE-2023-08-04-to-2023-08-09.json', ['2023-08-04', '2023-08-07', '2023-08-08']],
-  ])('%s', (file, expected) => {
+  ])('the days of %s are in the time zone of the exchange', (file, expected) => {
     expect(days(recorded(file)).days.map((day) => day.date)).toEqual(expected)
   })
 
-  test('a row has the offset of its own day, not that of today', () => {
-    // Midnight in London, in summer and in winter; the offset told is that of a winter's day.
+  test('a row has the offset of its own day, not the offset of today', () => {
+    // Midnight in London, in summer and in winter; the response has the offset of winter.
     const zone = { currency: 'USD', exchangeTimezoneName: 'Europe/London', gmtoffset: 0 }
     const chart = made(
       [
@@ -276,7 +276,7 @@ describe('days are the exchange’s own', () => {
     ])
   })
 
-  test('a bar’s high and low hold its open and close', () => {
+  test('a bar’s high and low include its open and close', () => {
     const chart = made([['2020-01-02T14:30:00Z', 10]])
     const [quote] = chart.indicators.quote
     Object.assign(quote ?? {}, { open: [10.01], high: [10], low: [9.99], close: [9.98] })
@@ -290,7 +290,7 @@ describe('days are the exchange’s own', () => {
     ['when it has settled', '2025-05-30T20:30:00Z', ['2025-05-29', '2025-05-30']],
     ['in the evening', '2025-05-31T03:00:00Z', ['2025-05-29', '2025-05-30']],
     ['the day after', '2025-05-31T05:00:00Z', ['2025-05-29', '2025-05-30']],
-  ])('a day that goes on is left out: %s', (_, now, expected) => {
+  ])('the current day is left out until it has settled: %s', (_, now, expected) => {
     const chart = made([
       ['2025-05-29T13:30:00Z', 10],
       ['2025-05-30T13:30:00Z', 11],
@@ -305,7 +305,7 @@ describe('days are the exchange’s own', () => {
     expect(days(chart, null, Date.parse('2025-05-30T15:00:00Z')).days).toEqual([])
   })
 
-  test('a split of the day that goes on counts for the days before', () => {
+  test('a split of the current day applies to the days before', () => {
     const chart = made([['2025-05-29T13:30:00Z', 10]], { events: { splits: splitOn('2025-05-30T13:30:00Z', 4, 1) } })
     const { days: all, actions } = days(chart, null, Date.parse('2025-05-30T15:00:00Z'))
     expect(all.map((day) => day.close)).toEqual(['40'])
@@ -325,7 +325,7 @@ describe('days are the exchange’s own', () => {
   })
 })
 
-describe('answers that hold no days', () => {
+describe('responses without days', () => {
   test('an empty range has no rows', () => {
     const file = 'chart-AAPL-2025-02-01-to-2025-02-02-includePrePost-false-interval-1m.json'
     expect(days(recorded(file))).toEqual({ currency: 'USD', days: [], actions: [] })
@@ -338,7 +338,7 @@ describe('answers that hold no days', () => {
     ['no zone', bodyOf({ ...made([]), meta: { ...made([]).meta, exchangeTimezoneName: 'Mars/Olympus' } })],
     ['columns of text', bodyOf({ ...made([]), indicators: { quote: [{ open: ['10'] }] } })],
     ['a split of nothing', bodyOf(made([], { events: { splits: splitOn('2020-01-03T00:00:00Z', 0, 1) } }))],
-  ])('%s is invalid', (_, body) => {
+  ])('a response with %s is invalid', (_, body) => {
     expect(parse(body, null, LATER)).toMatchObject({ ok: false, reason: 'invalid' })
   })
 })

@@ -96,7 +96,7 @@ describe('cookie and crumb', () => {
   test.each([
     ['the page', isPage],
     ['the crumb', isCrumb],
-  ])('%s refused with 429 is told, with its time, and heals', async (_, matches) => {
+  ])('%s refused with 429 is a rate limit with its time to wait, and the next request succeeds', async (_, matches) => {
     let limited = true
     const { provider } = yahoo((url) =>
       matches(url) && limited ? { status: 429, body: 'Too Many Requests', headers: { 'retry-after': '60' } } : null,
@@ -110,7 +110,7 @@ describe('cookie and crumb', () => {
   test.each([
     ['the page', isPage],
     ['the crumb', isCrumb],
-  ])('%s that hangs ends with the one who waits, and heals', async (_, matches) => {
+  ])('%s that hangs ends with the request that waits for it, and the next request succeeds', async (_, matches) => {
     let hangs = true
     const { provider } = yahoo((url) => (matches(url) && hangs ? HANGS : null))
     expect(await provider.quotes(['AAPL'], AbortSignal.timeout(20))).toMatchObject({
@@ -122,8 +122,8 @@ describe('cookie and crumb', () => {
   })
 
   test('a request that waits for the crumb of one that times out gets its own', async () => {
-    let asked = 0
-    const { provider } = yahoo((url) => (isCrumb(url) && asked++ === 0 ? HANGS : null))
+    let crumbRequests = 0
+    const { provider } = yahoo((url) => (isCrumb(url) && crumbRequests++ === 0 ? HANGS : null))
     const [impatient, patient] = await Promise.all([
       provider.quotes(['AAPL'], AbortSignal.timeout(20)),
       provider.quotes(['AAPL']),
@@ -179,7 +179,7 @@ describe('cookie and crumb', () => {
     const headers = { 'set-cookie': 'B=1; Domain=.example.com; Path=/' }
     const { provider } = yahoo((url) => (isQuote(url) ? { body: aapl, headers } : null))
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: true })
-    // A promise that nobody looks at would be rejected by now, and fail the run.
+    // An unhandled rejection would fail the run by now.
     await new Promise((resolve) => setImmediate(resolve))
   })
 
@@ -200,7 +200,7 @@ describe('failures', () => {
     401: { reason: 'unavailable', status: 401 },
     429: { reason: 'rate_limited', status: 429 },
   }
-  test.each(errors)('$status of $endpoint', async ({ status, body }) => {
+  test.each(errors)('status $status of $endpoint becomes a failure with its reason', async ({ status, body }) => {
     const { provider } = yahoo((url) => (url.includes('/finance/') ? { status, body } : null))
     expect(await provider.quotes(['AAPL'])).toMatchObject({ ok: false, ...expected[status] })
     expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ ok: false, ...expected[status] })
@@ -226,9 +226,9 @@ describe('failures', () => {
     expect(await provider.dailyHistory('AAPL', null)).toMatchObject({ reason: 'not_found' })
   })
 
-  test('no failure has the crumb', async () => {
-    const told: Answer[] = [CUT, { status: 500, body: 'no' }, { body: 'no' }, { status: 401, body: '{}' }]
-    for (const answer of told) {
+  test('no failure contains the crumb', async () => {
+    const answers: Answer[] = [CUT, { status: 500, body: 'no' }, { body: 'no' }, { status: 401, body: '{}' }]
+    for (const answer of answers) {
       const { fetch } = canned((url) => session(url) ?? (isQuote(url) ? answer : { body: '' }))
       const provider = yahooProvider({
         fetch: async (url, init) => {
@@ -254,16 +254,16 @@ describe('quotes', () => {
     file.startsWith('quote-'),
   )
 
-  test.each(files)('%s is read', async (file) => {
+  test.each(files)('the quotes of %s are read', async (file) => {
     const body = yahooBody(file) as typeof aapl
-    const told = body.quoteResponse.result
-    const ids = told.length > 0 ? told.map((quote) => String(quote.symbol)) : ['NONE']
+    const listed = body.quoteResponse.result
+    const ids = listed.length > 0 ? listed.map((quote) => String(quote.symbol)) : ['NONE']
     const { provider } = yahoo((url) => (isQuote(url) ? { body } : null))
     const result = await provider.quotes(ids)
     if (!result.ok) throw new Error(result.detail)
     expect(result.value).toHaveLength(ids.length)
     for (const quote of result.value) expectSound(quote)
-    const priced = told.filter((quote) => quote.regularMarketPrice && quote.currency)
+    const priced = listed.filter((quote) => quote.regularMarketPrice && quote.currency)
     expect(result.value.filter((quote) => quote.price !== null)).toHaveLength(priced.length)
   })
 
@@ -284,7 +284,7 @@ describe('quotes', () => {
     ['HALTED', null],
     ['toString', null],
     [undefined, null],
-  ])('a market that is %s is %s', async (marketState, expected) => {
+  ])('a market that is %s at Yahoo has the state %s', async (marketState, expected) => {
     expect(await of({ marketState })).toMatchObject({ market_state: expected })
   })
 
@@ -296,13 +296,13 @@ describe('quotes', () => {
     ['ILA', 'ILS', '2.446'],
     ['GBP', 'GBP', '244.6'],
     ['USD', 'USD', '244.6'],
-  ])('Q6 %s is told in %s', async (currency, expected, price) => {
+  ])('Q6 a price in %s becomes a price in %s', async (currency, expected, price) => {
     expect(await of({ currency })).toMatchObject({ currency: expected, price })
   })
 
   const pounds = { currency: 'GBp', financialCurrency: 'GBP' }
   test.each([
-    ['as told, in the currency of the price', {}, '6.31', '38.763866'],
+    ['earnings in the currency of the price', {}, '6.31', '38.763866'],
     [
       'earnings in pounds beside a price in pence',
       { ...pounds, epsTrailingTwelveMonths: 0.0631 },
@@ -321,7 +321,7 @@ describe('quotes', () => {
     ['a P/E of other shares', { trailingPE: 9.69 }, null, null],
     ['a P/E alone', { epsTrailingTwelveMonths: undefined }, null, null],
     ['a P/E in words', { trailingPE: 'Infinity' }, '6.31', null],
-  ])('P6 %s', async (_, change, eps, pe) => {
+  ])('P6 earnings and P/E of a quote with %s', async (_, change, eps, pe) => {
     expect(await of(change)).toMatchObject({ price: expect.any(String), eps, pe_ratio: pe })
   })
 
@@ -331,16 +331,16 @@ describe('quotes', () => {
     [{ regularMarketTime: 'now' }],
     [{ currency: '' }],
     [{ regularMarketPrice: Number.NaN }],
-  ])('%o is no price', async (change) => {
+  ])('a quote with %o has no price', async (change) => {
     expect(await of(change)).toMatchObject({ price: null, reason: 'no_price' })
   })
 
-  test('two hundred symbols are one request', async () => {
+  test('two hundred symbols take one request', async () => {
     const { provider, sent } = yahoo(() => null)
     await provider.quotes(Array.from({ length: provider.maxBatch }, (_, i) => `SYM${i}.DE`))
-    const asked = sent.filter((one) => isQuote(one.url))
-    expect(asked).toHaveLength(1)
-    expect(new URL(asked[0]?.url ?? '').searchParams.get('symbols')?.split(',')).toHaveLength(200)
+    const requests = sent.filter((one) => isQuote(one.url))
+    expect(requests).toHaveLength(1)
+    expect(new URL(requests[0]?.url ?? '').searchParams.get('symbols')?.split(',')).toHaveLength(200)
   })
 })
 

@@ -18,7 +18,7 @@ type Frame = {
   channel: string
   timestamp: string
   sequence_num: number
-  // biome-ignore lint/suspicious/noExplicitAny: what came over the wire is looked at field by field
+  // biome-ignore lint/suspicious/noExplicitAny: tests read single fields of received messages
   events: any[]
 }
 
@@ -94,7 +94,7 @@ const ADVANCED = '/api/v3/brokerage/market/products'
 const MANUAL = { products: [manualProduct('ONE-USD'), manualProduct('TWO-USD')] }
 
 describe('market', () => {
-  test('the same seed gives the same market, after a restart too; another seed another', async () => {
+  test('the same seed gives the same market, also after a restart; another seed gives another one', async () => {
     const first = await start({ seed: 'a' })
     const second = await start({ seed: 'a' })
     const other = await start({ seed: 'b' })
@@ -107,7 +107,7 @@ describe('market', () => {
     expect(Number(next?.trade_id)).toBe(Number(seen?.trade_id) + 1)
   })
 
-  test('ids are dense, times never fall, nothing of the future is there', async () => {
+  test('trade ids are dense, times never fall, and no trade is in the future', async () => {
     const { exchange } = await start()
     for (const { id, trades } of PRODUCTS) {
       const sent = exchange.sent(id, START - 60 * MINUTE, START + 60 * MINUTE)
@@ -125,7 +125,7 @@ describe('market', () => {
     }
   })
 
-  test('C10 a quiet product has empty minutes, a busy one few', async () => {
+  test('C10 a quiet product has empty minutes, and a busy one has few', async () => {
     const { exchange } = await start()
     const minutes = async (id: string) => {
       const path = `${ADVANCED}/${id}/candles?granularity=ONE_MINUTE&start=${START / 1000 - 18_000}&end=${START / 1000 - 60}`
@@ -246,7 +246,7 @@ describe('socket', () => {
     expect(busy.closed()).toBeNull()
   })
 
-  test('an unknown product, another channel and text that is no message are answered with an error', async () => {
+  test('an unknown product, an unknown channel and an invalid message get an error', async () => {
     const { exchange } = await start()
     const client = await dial(exchange)
     client.send({ type: 'subscribe', channel: 'market_trades', product_ids: ['NO-SUCH'] })
@@ -287,7 +287,7 @@ describe('socket', () => {
     expect((await get(exchange, '/_subscriptions')).body.subscriptions).toEqual(exchange.subscriptions)
   })
 
-  test('manual trades go out at once, those of a tick in one message, newest first', async () => {
+  test('manual trades are sent at once, the trades of a tick in one message, newest first', async () => {
     const { exchange } = await start(MANUAL)
     const client = await dial(exchange)
     await client.subscribe('market_trades', ['ONE-USD'])
@@ -314,7 +314,7 @@ describe('socket', () => {
 })
 
 describe('REST', () => {
-  test('C9 trades page backwards without a gap or repeat and equal those of the socket', async () => {
+  test('C9 pages of trades go backwards without a gap or repeat, and equal the trades of the socket', async () => {
     const { exchange, clock } = await start()
     const client = await dial(exchange)
     await client.subscribe('market_trades', ['BTC-USD'])
@@ -341,7 +341,7 @@ describe('REST', () => {
     }
   })
 
-  test('the cursors: after gives ids below, before ids above; at most 1,000', async () => {
+  test('a page has at most 1,000 trades, with ids below `after` or above `before`', async () => {
     const { exchange } = await start()
     const ids = async (query: string): Promise<number[]> =>
       (await get(exchange, `/products/BTC-USD/trades?${query}`)).body.map((t: { trade_id: number }) => t.trade_id)
@@ -354,7 +354,7 @@ describe('REST', () => {
     expect((await get(exchange, '/products/BTC-USD/trades?limit=many')).status).toBe(400)
   })
 
-  test('C7 candles of every granularity are the fold of the trades, half-open intervals, newest first', async () => {
+  test('C7 candles of every granularity are the fold of the trades of half-open intervals, newest first', async () => {
     const { exchange } = await start()
     const second = START / 1000
     const from = second - 40_000
@@ -462,7 +462,7 @@ describe('misbehaviour', () => {
     return { exchange, clock, client, trade, prices, sequences }
   }
 
-  test('close ends the sockets with the code, 1006 without a word; new ones are welcome', async () => {
+  test('the fault close closes sockets with its code, 1006 without a close frame, and accepts new ones', async () => {
     const { exchange, client } = await faulty()
     const other = await dial(exchange)
     await other.subscribe('market_trades', ['TWO-USD'])
@@ -477,7 +477,7 @@ describe('misbehaviour', () => {
     await (await dial(exchange)).subscribe('heartbeats')
   })
 
-  test('refuse turns new sockets away for so long', async () => {
+  test('the fault refuse rejects new sockets for its duration', async () => {
     const { exchange, clock } = await faulty()
     exchange.fault({ kind: 'refuse', ms: 1_000 })
     await expect(dial(exchange)).rejects.toThrow('503')
@@ -485,7 +485,7 @@ describe('misbehaviour', () => {
     await dial(exchange)
   })
 
-  test('a step of the clock moves the market and not the heartbeats; a fault says how often it has fallen', async () => {
+  test('a step of the clock moves the market but not the heartbeats, and a fault counts its hits', async () => {
     const { exchange, clock, client, trade } = await faulty()
     expect(exchange.fault({ kind: 'clock', ms: -20_000 }).hits).toBe(1)
     expect(exchange.now()).toBe(START - 20_000)
@@ -502,7 +502,7 @@ describe('misbehaviour', () => {
     expect(skipped.hits).toBe(2)
   })
 
-  test('C8 silent: open sockets receive nothing and stay open, and lost messages leave a gap', async () => {
+  test('C8 with the fault silent, open sockets receive nothing and stay open, and lost messages leave a gap', async () => {
     const { exchange, clock, client, trade, prices, sequences } = await faulty()
     exchange.fault({ kind: 'silent', ms: 1_500 })
     trade(2)
@@ -519,7 +519,7 @@ describe('misbehaviour', () => {
     expect(sequences()).toEqual([0, 1, 2, 6])
   })
 
-  test('skip loses frames and uses up their numbers, heartbeats too when set', async () => {
+  test('the fault skip loses frames with their sequence numbers, and heartbeats if set', async () => {
     const { exchange, clock, client, trade, prices, sequences } = await faulty()
     exchange.fault({ kind: 'skip', frames: 2 })
     trade(3)
@@ -532,7 +532,7 @@ describe('misbehaviour', () => {
     expect(sequences()).toEqual([0, 1, 2, 5, 7])
   })
 
-  test('repeat, swap and delay change the order and number of frames, not their content', async () => {
+  test('the faults repeat, swap and delay change the order and number of frames, not their content', async () => {
     const { exchange, clock, client, trade, prices } = await faulty()
     exchange.fault({ kind: 'repeat' })
     trade(2)
@@ -548,7 +548,7 @@ describe('misbehaviour', () => {
     expect(prices().at(-1)).toBe(5)
   })
 
-  test('shuffle disorders the trades of a message and repeats one', async () => {
+  test('the fault shuffle changes the order of the trades of a message and repeats one', async () => {
     const { exchange, client } = await faulty()
     exchange.fault({ kind: 'shuffle' })
     exchange.tick(Array.from({ length: 20 }, (_, i) => ({ product: 'ONE-USD', price: String(i + 1), size: '1' })))
@@ -581,7 +581,7 @@ describe('misbehaviour', () => {
     await client.until('trade', () => prices().length === 1)
   })
 
-  test('REST answers 429 with Retry-After, 500, another body, late or never, as often as set', async () => {
+  test('a REST fault responds with 429 and Retry-After, 500, another body, late or never, as often as set', async () => {
     const { exchange } = await start({ ...MANUAL, speed: 100 })
     const path = '/products/ONE-USD/trades'
     exchange.fault({ kind: 'rest', answer: '429', retryAfter: 7, times: 2 })
@@ -608,7 +608,7 @@ describe('misbehaviour', () => {
     expect(exchange.requests.map((r) => r.status)).toEqual([429, 429, 200, 200, 500, 200, 200, 0])
   })
 
-  test('REST faults for a time end with it', async () => {
+  test('a REST fault with a duration ends after it', async () => {
     const { exchange, clock } = await start(MANUAL)
     exchange.fault({ kind: 'rest', answer: '500', forMs: 1_000 })
     for (let i = 0; i < 3; i++) expect((await get(exchange, '/products/ONE-USD/trades')).status).toBe(500)
@@ -616,7 +616,7 @@ describe('misbehaviour', () => {
     expect((await get(exchange, '/products/ONE-USD/trades')).status).toBe(200)
   })
 
-  test('faults can be set, read and cleared over HTTP, one or several; anything else is refused', async () => {
+  test('faults can be set, read and cleared over HTTP, one or several; invalid ones are refused', async () => {
     const { exchange, client, trade, prices } = await faulty()
     const faults: Fault[] = [
       { kind: 'skip', frames: 5 },
@@ -634,7 +634,7 @@ describe('misbehaviour', () => {
       expect((await post(exchange, '/_faults', wrong)).status).toBe(400)
   })
 
-  test('/_sent returns the trades of the market, also those lost on the way', async () => {
+  test('/_sent returns the trades of the market, also the trades lost on the way', async () => {
     const { exchange, trade } = await faulty()
     exchange.fault({ kind: 'skip', frames: 3 })
     trade(3)

@@ -96,7 +96,7 @@ describe('Yahoo', () => {
     ])
   })
 
-  test('a path of another of its hosts is not found', async () => {
+  test('a path of another Yahoo host is not found', async () => {
     const { urls } = await start()
     const host = (name: string) => ({ 'x-forwarded-host': name, accept: 'text/html' })
     expect((await get(`${urls.yahoo}/quote/AAPL`, host('query2.finance.yahoo.com'))).status).toBe(404)
@@ -109,8 +109,8 @@ describe('Yahoo', () => {
   test('the library gets quotes of every kind, and none for an unknown or delisted id', async () => {
     const providers = await start()
     const symbols = ['AAPL', 'SHEL.L', 'QQQ', 'VTSAX', '^GSPC', 'EURUSD=X', 'GC=F', 'BTC-USD', '7203.T', 'M&M.NS']
-    const asked = [...symbols, 'NONEXIST', 'ZZTOP', 'GONE', 'SIMP', 'SIX', 'AAPL.XX']
-    const quotes = await client(providers).quote(asked)
+    const requested = [...symbols, 'NONEXIST', 'ZZTOP', 'GONE', 'SIMP', 'SIX', 'AAPL.XX']
+    const quotes = await client(providers).quote(requested)
     expect(quotes.map((quote) => [quote.symbol, quote.quoteType, quote.currency])).toEqual([
       ['AAPL', 'EQUITY', 'USD'],
       ['SHEL.L', 'EQUITY', 'GBp'],
@@ -145,7 +145,7 @@ describe('Yahoo', () => {
       '2020-08-31T13:30:00.000Z',
       '2020-09-01T13:30:00.000Z',
     ])
-    // Today's offset, not that of the rows.
+    // Today's offset, not the one of the rows.
     expect(meta.gmtoffset).toBe(-18_000)
     const prices = openPrices('test')
     for (const { date, close, adjclose } of quotes) {
@@ -165,7 +165,7 @@ describe('Yahoo', () => {
     expect(quotes.map(({ close }) => close)).toEqual([Math.fround((raw?.close ?? 0) / 100)])
   })
 
-  test('an empty range has no timestamps, an unknown symbol is 404 in the words that were recorded', async () => {
+  test('an empty range has no timestamps, an unknown symbol gets the recorded 404 response', async () => {
     const providers = await start()
     const { urls } = providers
     const saturday = Date.parse('2026-11-14T00:00:00Z') / 1000
@@ -196,7 +196,7 @@ describe('Yahoo', () => {
     expect(quotes.at(-1)?.adjclose).toBe(quotes.at(-1)?.close)
   })
 
-  test('the running day is a row with the time of its last price', async () => {
+  test('the current day is a row with the time of its last price', async () => {
     const { quotes } = await client(await start()).chart('AAPL', { period1: '2026-11-19' })
     expect(quotes.map(({ date }) => date.toISOString())).toEqual([
       '2026-11-19T14:30:00.000Z',
@@ -236,7 +236,7 @@ describe('prices', () => {
     }
   })
 
-  test('a quote is the fold of the minutes so far, and its previous close is that of the day before', () => {
+  test('a quote is the fold of the minutes so far, and its previous close is the close of the day before', () => {
     const seconds = FRIDAY / 1000 + 437
     for (const symbol of ['AAPL', 'BTC-USD', 'EURUSD=X']) {
       const one = instrument(symbol)
@@ -259,13 +259,13 @@ describe('prices', () => {
 
   test('the same seed gives the same prices in any order of requests, another seed gives others', () => {
     const moments = [0, 60, 3_600, 86_400, 7 * 86_400].map((ago) => FRIDAY / 1000 - ago)
-    const told = (seed: string, order: number[]) => {
+    const pricesOf = (seed: string, order: number[]) => {
       const own = openPrices(seed)
       const all = order.map((at) => [at, SYMBOLS.map((symbol) => own.currentDay(instrument(symbol), at))] as const)
       return JSON.stringify([...all].sort(([a], [b]) => a - b))
     }
-    expect(told('one', moments)).toBe(told('one', moments.toReversed()))
-    expect(told('one', moments)).not.toBe(told('two', moments))
+    expect(pricesOf('one', moments)).toBe(pricesOf('one', moments.toReversed()))
+    expect(pricesOf('one', moments)).not.toBe(pricesOf('two', moments))
   })
 
   test('ten years of days and more for a thousand symbols, none on a weekend, none wild, at most four decimals', () => {
@@ -340,7 +340,7 @@ describe('Binance', () => {
   const TICKER = '/api/v3/ticker/24hr'
   const list = (ids: string[]) => `${TICKER}?symbols=${encodeURIComponent(JSON.stringify(ids))}`
 
-  test('a ticker is of the last 24 hours, its amounts text, its times and counts numbers', async () => {
+  test('a ticker covers the last 24 hours, with amounts as text, and times and counts as numbers', async () => {
     const { urls } = await start()
     const one = (await get(`${urls.binance}${TICKER}?symbol=BTCUSDT`)).json() as Record<string, string | number>
     for (const name of ['lastPrice', 'openPrice', 'highPrice', 'lowPrice', 'volume', 'prevClosePrice'])
@@ -353,7 +353,7 @@ describe('Binance', () => {
     expect(((await get(`${urls.binance}${TICKER}`)).json() as unknown[]).length).toBeGreaterThan(50)
   })
 
-  test('Q5 one bad symbol fails the whole request, and so does a list that is not written as it wants', async () => {
+  test('Q5 one invalid symbol fails the whole request, and so does a malformed list', async () => {
     const { urls } = await start()
     const code = async (path: string) => {
       const answer = await get(`${urls.binance}${path}`)
@@ -368,7 +368,7 @@ describe('Binance', () => {
     expect(await code('/api/v3/klines?symbol=BTCUSDT&interval=2d')).toEqual([400, -1120])
   })
 
-  test('Q4 weights are counted and reported; over the limit the status is 429, and 418 for a client that goes on', async () => {
+  test('Q4 weights are counted and reported; above the limit the status is 429, and 418 for a client that continues', async () => {
     let now = FRIDAY
     const providers = await start({ now: () => now, binanceWeight: 130 })
     const { urls } = providers
@@ -394,7 +394,7 @@ describe('Binance', () => {
     expect([free.status, free.headers.get('x-mbx-used-weight-1m')]).toEqual([200, '1'])
   })
 
-  test('klines: arrays of twelve, days in UTC, the running one too', async () => {
+  test('klines are arrays of twelve values, by day in UTC, including the current day', async () => {
     const { urls } = await start()
     const rows = (await get(`${urls.binance}/api/v3/klines?symbol=BTCUSDT&interval=1d&limit=3`)).json() as unknown[][]
     expect(rows.map((row) => [row.length, new Date(row[0] as number).toISOString().slice(0, 10)])).toEqual([
@@ -424,8 +424,8 @@ describe('Binance', () => {
   })
 })
 
-describe('those with a key', () => {
-  test('Twelve Data: 401 without a key, each symbol with its own answer, a credit a symbol', async () => {
+describe('providers with a key', () => {
+  test('Twelve Data responds with 401 without a key, and answers and charges each symbol separately', async () => {
     const { urls } = await start()
     expect([(await get(`${urls.twelvedata}/quote?symbol=AAPL`)).status]).toEqual([401])
     expect((await get(`${urls.twelvedata}/quote?symbol=AAPL&apikey=wrong`)).json()).toMatchObject({
@@ -448,7 +448,7 @@ describe('those with a key', () => {
     expect([spent.status, spent.json()]).toMatchObject([429, { code: 429, status: 'error' }])
   })
 
-  test('CoinMarketCap: 401 without a key, a list of coins under each ticker, one bad ticker fails all', async () => {
+  test('CoinMarketCap responds with 401 without a key, lists coins under each ticker, and fails all for one invalid ticker', async () => {
     const { urls } = await start()
     const path = `${urls.coinmarketcap}/v2/cryptocurrency/quotes/latest?symbol=`
     const key = { 'X-CMC_PRO_API_KEY': 'any' }
@@ -468,7 +468,7 @@ describe('those with a key', () => {
 describe('faults and settings', () => {
   const TICKER = '/api/v3/ticker/24hr?symbol=BTCUSDT'
 
-  test('each fault falls on its provider, for so many requests or until it is cleared', async () => {
+  test('each fault affects its provider, for a number of requests or until it is cleared', async () => {
     const providers = await start()
     const { urls } = providers
     const status = () => get(`${urls.binance}${TICKER}`).then((answer) => answer.status)
@@ -491,7 +491,7 @@ describe('faults and settings', () => {
     expect([text.status, text.text, text.headers.get('retry-after')]).toEqual([429, 'Edge: Too Many Requests', null])
   })
 
-  test('down resets, hang never answers, slow is late, and the time that faults last is bounded', async () => {
+  test('the fault down resets, hang never responds, slow responds late, and their durations are bounded', async () => {
     let now = FRIDAY
     const providers = await start({ now: () => now })
     const url = `${providers.urls.binance}${TICKER}`
@@ -512,7 +512,7 @@ describe('faults and settings', () => {
     expect(providers.requests({ provider: 'binance' }).map(({ status }) => status)).toEqual([0, 200, 0, 200])
   })
 
-  test('wrong bodies: none of them is an answer', async () => {
+  test('the client rejects every invalid body', async () => {
     const providers = await start()
     const bodies: string[] = []
     for (const body of ['text', 'cut', 'html', 'empty', 'schema', 'none'] as const) {
@@ -526,7 +526,7 @@ describe('faults and settings', () => {
     expect(JSON.parse(bodies[5] as string)).toEqual({ quoteResponse: { result: [], error: null } })
   })
 
-  test('a crumb goes stale and with it every quote, until another is fetched', async () => {
+  test('an expired crumb fails every quote until another one is fetched', async () => {
     const providers = await start()
     const { cookie, crumb } = await enter(providers)
     const ask = async (with_: string) =>
@@ -544,7 +544,7 @@ describe('faults and settings', () => {
     expect((await get(`${providers.urls.yahoo}/v1/test/getcrumb`, { cookie })).status).toBe(401)
   })
 
-  test('Q5 a poisoned id spoils every batch that holds it, or has a price that is none', async () => {
+  test('Q5 a poisoned id fails every batch that contains it, or has an invalid price', async () => {
     const providers = await start()
     const { cookie, crumb } = await enter(providers)
     const ask = async (ids: string) => {
@@ -575,7 +575,7 @@ describe('faults and settings', () => {
     expect(await ask('AAPL,MSFT')).toEqual(good)
   })
 
-  test('prices, currencies, states and whether a symbol exists are set by hand, for one or for a market', async () => {
+  test('prices, currencies, states and the existence of a symbol can be set, for one symbol or a market', async () => {
     const providers = await start()
     const view = (id: string) => providers.view('yahoo', id)
     const before = view('AAPL')
@@ -600,7 +600,7 @@ describe('faults and settings', () => {
     expect(() => providers.setPrice({ price: 1 })).toThrow()
   })
 
-  test('a market that is opened by hand on a weekend moves', async () => {
+  test('the prices of a market that is opened on a weekend move', async () => {
     let now = Date.parse('2026-11-21T12:00:00Z')
     const providers = await start({ now: () => now })
     providers.setPrice({ market: '*', market_state: 'open' })
@@ -609,7 +609,7 @@ describe('faults and settings', () => {
     expect(seen.size).toBeGreaterThan(3)
   })
 
-  test('only the assets that are named exist', async () => {
+  test('with a list of assets, only those exist', async () => {
     const providers = await start({ assets: ['AAPL', 'BTCUSDT'] })
     expect(['AAPL', 'MSFT'].map((id) => providers.view('yahoo', id)?.instrument.id)).toEqual(['AAPL', undefined])
     expect(['BTCUSDT', 'ETHUSDT'].map((id) => providers.view('binance', id)?.instrument.currency)).toEqual([
@@ -624,11 +624,11 @@ describe('faults and settings', () => {
     await Promise.all(
       ['BTC', 'ETH', 'SOL'].map((coin) => get(`${providers.urls.binance}/api/v3/ticker/24hr?symbol=${coin}USDT`)),
     )
-    const told = (await get(`${providers.url}/_requests?provider=binance&since=${FRIDAY}`)).json() as {
+    const recorded = (await get(`${providers.url}/_requests?provider=binance&since=${FRIDAY}`)).json() as {
       counts: { binance: object; yahoo: object }
       requests: object[]
     }
-    expect(told.counts.binance).toMatchObject({
+    expect(recorded.counts.binance).toMatchObject({
       requests: 3,
       weight: 6,
       ids: 3,
@@ -636,9 +636,9 @@ describe('faults and settings', () => {
       peak: 3,
       statuses: { 200: 3 },
     })
-    expect(told.counts.yahoo).toMatchObject({ requests: 0 })
-    expect(told.requests).toHaveLength(3)
-    expect(told.requests[0]).toMatchObject({ provider: 'binance', at: FRIDAY, status: 200, weight: 2 })
+    expect(recorded.counts.yahoo).toMatchObject({ requests: 0 })
+    expect(recorded.requests).toHaveLength(3)
+    expect(recorded.requests[0]).toMatchObject({ provider: 'binance', at: FRIDAY, status: 200, weight: 2 })
     await fetch(`${providers.url}/_requests`, { method: 'DELETE' })
     expect(providers.requests()).toEqual([])
     expect(providers.counts().binance.requests).toBe(0)
@@ -666,7 +666,7 @@ describe('faults and settings', () => {
     expect((await fetch(`${urls.yahoo}/v8/finance/chart/AAPL`, { method: 'POST' })).status).toBe(405)
   })
 
-  test('recorded answers go before those that are made', async () => {
+  test('recorded responses take precedence over generated ones', async () => {
     const recorded = mkdtempSync(join(tmpdir(), 'kerb-recorded-'))
     onTestFinished(() => rmSync(recorded, { recursive: true, force: true }))
     const save = (path: string, value: unknown) => {
@@ -704,7 +704,7 @@ describe('faults and settings', () => {
   })
 })
 
-test('the recordings of the repository are answers that the library takes', async () => {
+test('the library accepts the recorded responses of the repository', async () => {
   const yahoo = client(await start({ recorded: join(import.meta.dirname, '../../fixtures') }))
   const quotes = await yahoo.quote(['AAPL', 'LDO.MI', 'MSFT'])
   expect(quotes.map(({ regularMarketPrice }) => regularMarketPrice).slice(0, 2)).toEqual([244.6, 33.38])
@@ -713,8 +713,8 @@ test('the recordings of the repository are answers that the library takes', asyn
   expect(events?.dividends).toMatchObject([{ amount: 0.205 }])
 })
 
-describe('the exchange beside them', () => {
-  test('its days go back more than five years without a jump or a hole, the older ones cheaply', async () => {
+describe('the exchange beside the providers', () => {
+  test('the days of the exchange go back more than five years without a jump or a gap', async () => {
     const exchange = await startExchange({ seed: 'test', now: () => FRIDAY })
     onTestFinished(() => exchange.close())
     const today = dayOf('2026-11-20')
@@ -740,7 +740,7 @@ describe('the exchange beside them', () => {
     }
   })
 
-  test('it lists the coins that assets are made of', async () => {
+  test('the exchange lists the coins of all assets', async () => {
     const exchange = await startExchange({ seed: 'test', now: () => FRIDAY })
     onTestFinished(() => exchange.close())
     const wanted = ['BTC', 'ETH', 'SOL', 'XRP', 'DOGE', 'ADA', 'LTC', 'LINK', 'AVAX'].flatMap((coin) => [
@@ -750,8 +750,8 @@ describe('the exchange beside them', () => {
     const { json } = await get(
       `${exchange.url}/api/v3/brokerage/market/products?${wanted.map((id) => `product_ids=${id}`).join('&')}`,
     )
-    const told = (json() as { products: { product_id: string; price: string }[] }).products
-    expect(told.map(({ product_id }) => product_id).sort()).toEqual(wanted.sort())
-    for (const { price } of told) expect(Number(price)).toBeGreaterThan(0)
+    const listed = (json() as { products: { product_id: string; price: string }[] }).products
+    expect(listed.map(({ product_id }) => product_id).sort()).toEqual(wanted.sort())
+    for (const { price } of listed) expect(Number(price)).toBeGreaterThan(0)
   })
 })
